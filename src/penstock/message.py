@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class MessageAttribute(msgspec.Struct, frozen=True, gc=False, rename="pascal", kw_only=True):
-    """One user-defined attribute of a message: a type (`String`, `Number`, `Binary`, with an optional suffix) and a value.
+    """One user-defined attribute of a message: a type (`String`, `Number`, `Binary`; a suffix may follow) and a value.
 
     `binary_value` holds what the wire carries, base64 decoded.
     """
@@ -52,6 +52,11 @@ class LeaseView(Protocol):
     @property
     def lease_lost(self) -> bool:
         """Whether the lease ran out while the handler was at work."""
+        ...
+
+    @property
+    def lease_capped(self) -> bool:
+        """Whether the lease can be extended no more."""
         ...
 
     @property
@@ -115,8 +120,13 @@ class Message(Generic[T]):
 
     @property
     def lease_lost(self) -> bool:
-        """Whether the lease ran out: someone else may have the message, and what this handler does now may be done twice."""
+        """Whether the lease ran out: someone else may have the message, and what is done now may be done twice."""
         return self._lease.lease_lost
+
+    @property
+    def lease_capped(self) -> bool:
+        """Whether the lease can be extended no more: SQS ends it 12 hours after the receive, at `lease_deadline`."""
+        return self._lease.lease_capped
 
     @property
     def lease_deadline(self) -> float:
@@ -135,7 +145,7 @@ class Message(Generic[T]):
         return self._lease.settle_early(retry_after=None)
 
     def retry(self, after: float = 0.0) -> Settlement:
-        """Say now that the message is to come again in `after` seconds (0 to 43,200), whatever the handler does afterwards.
+        """Say now that the message is to come again in `after` seconds (0 to 43,200), whatever the handler does next.
 
         Raises:
             Closed: it was settled already, or the consumer is closed.

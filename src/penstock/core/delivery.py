@@ -1,0 +1,130 @@
+"""The nouns of the ledger: a delivery (one message in our hands), the lease it shares, and what is left to be done.
+
+They belong to `penstock.core.ledger`, which alone moves them; lanes write the two fields that are theirs. Plain, slotted,
+cheap: one delivery a message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from penstock.core.states import State
+
+if TYPE_CHECKING:
+    from penstock.message import Received
+    from penstock.outcomes import Settlement
+
+
+class Step(Enum):
+    """What is left to be done for a delivery after an event."""
+
+    NOTHING = 0
+    DELETE = 1
+    RELEASE = 2
+    COPY = 3
+
+
+class Lease:
+    """The time that one receive, or one extension, gave to the deliveries that share it."""
+
+    __slots__ = ("beaten", "deadline", "due", "members")
+
+    def __init__(self, due: float, deadline: float) -> None:
+        self.due = due
+        """When it is to be extended."""
+        self.deadline = deadline
+        """When it ends."""
+        self.beaten = False
+        """Whether its members have been handed out for extension."""
+        self.members: dict[Delivery, None] = {}
+        """Who holds it, in the order of receiving (a dict: the order makes simulations repeatable)."""
+
+
+class Delivery:
+    """One message in our hands: a row of the ledger.
+
+    `started` and `run` belong to the lane; everything else is the ledger's.
+    """
+
+    __slots__ = (
+        "asked",
+        "beating",
+        "capped",
+        "lease",
+        "lost",
+        "receipt",
+        "received",
+        "received_at",
+        "release_after",
+        "run",
+        "settlement",
+        "started",
+        "state",
+    )
+
+    def __init__(self, received: Received, lease: Lease, asked: float, now: float) -> None:
+        self.received = received
+        self.receipt = received.receipt
+        """The newest receipt: the only one that can delete."""
+        self.state = State.WAITING
+        self.lease = lease
+        self.asked = asked
+        """When the receive was asked for: the twelve hours count from here."""
+        self.received_at = now
+        self.beating = False
+        """Whether an extension is on its way: nobody else may write to this receipt meanwhile (L5)."""
+        self.lost = False
+        """Whether the lease has run out at any time while the handler was at work."""
+        self.capped = False
+        """Whether the lease cannot be extended any more: 12 hours since the receive (L10)."""
+        self.release_after = 0.0
+        """Seconds until it is to be visible again, once it is RELEASING."""
+        self.settlement: Settlement | None = None
+        """Who waits to know how it ends."""
+        self.started = 0.0
+        """When the lane called the handler."""
+        self.run: object = None
+        """The lane's own handle of the run."""
+
+    def __repr__(self) -> str:
+        return f"<Delivery {self.received.message_id} {self.state.name}>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeasePolicy:
+    """How leases are counted.
+
+    Attributes:
+        visibility: seconds of a lease.
+        beat_after: seconds after which a lease is extended.
+        remember: how many ids of finished work are remembered; 0: none.
+    """
+
+    visibility: float
+    beat_after: float
+    remember: int = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerStatistics:
+    """Counts since the start, and what is held now by state."""
+
+    held: dict[State, int]
+    received: int
+    duplicates: int
+    """Redeliveries of messages at work here: the newer receipt was taken up."""
+    recognised: int
+    """Redeliveries of finished work: deleted without running."""
+    acked: int
+    late: int
+    """Deletes confirmed after the lease had ended."""
+    released: int
+    lost: int
+    """Leases lost, at work or in a buffer."""
+    unsettled: int
+    """Finished work whose delete was never confirmed."""
+    remembered: int
+    smallest_margin: float
+    """Least seconds of lease left at a confirmed delete; inf before the first."""

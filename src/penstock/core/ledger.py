@@ -1,0 +1,375 @@
+"""The ledger (MessageStateManager): every message in our hands, in exactly one state, from receive to confirmed delete.
+
+Owned by the runner of a queue, used on the engine's loop only. It decides and does nothing: `now` comes in, and what is
+left to be done (delete, release, copy, nothing) goes out. Messages received in one call share one lease.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from heapq import heappop, heappush
+from itertools import count
+from typing import TYPE_CHECKING
+
+from penstock.core.delivery import Delivery, Lease, LeasePolicy, LedgerStatistics, Step
+from penstock.core.states import TRANSITIONS, Event, State, next_state
+from penstock.errors import Verdict
+from penstock.outcomes import Settled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from penstock.message import Received
+
+_AT_WORK = (State.WAITING, State.RUNNING, State.LAPSED)
+_EXTENDED = (State.WAITING, State.RUNNING, State.REJECTING, State.ACKING)
+"""The states in which a lease is kept: from the receive until the delete is confirmed (L3)."""
+LIFETIME = 43_200.0
+"""Seconds from a receive to the end of what extensions can reach (AWS SQS quotas)."""
+MARGIN = 1.0
+"""Seconds by which a lease counted from an answer's arrival is shortened: the answer was on its way for some of it."""
+
+
+class Ledger:
+    """Every message in our hands.
+
+    `tell` is called for each delivery whose handler is at work when its lease is lost.
+    """
+
+    def __init__(self, policy: LeasePolicy, *, tell: Callable[[Delivery], None] | None = None) -> None:
+        self._policy = policy
+        self._tell = tell
+        self._rows: dict[str, Delivery] = {}
+        self._beats: list[tuple[float, int, Lease]] = []
+        self._ends: list[tuple[float, int, Lease]] = []
+        self._ticket = count()
+        self._finished: dict[str, None] = {}
+        self._counts = Counter[str]()
+        self._smallest_margin = math.inf
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Delivery]:
+        return iter(self._rows.values())
+
+    # What comes in
+
+    def receive(
+        self, batch: Sequence[Received], *, asked: float, now: float, visibility: float | None = None
+    ) -> tuple[list[Delivery], list[Delivery]]:
+        """Take in what one receive, asked for at `asked` and answered at `now`, brought.
+
+        Returns:
+            The deliveries to be run, and those of work finished before, which are to be deleted unrun. Redeliveries of
+            messages at work here are in neither: their newer receipt has been taken up (L29).
+        """
+        seconds = visibility or self._policy.visibility
+        lease = Lease(
+            due=now + self._policy.beat_after * (seconds / self._policy.visibility),
+            deadline=now + seconds - min(MARGIN, seconds / 5),
+        )
+        fresh: list[Delivery] = []
+        finished: list[Delivery] = []
+        rows, members = self._rows, lease.members
+        for received in batch:
+            row = rows.get(received.message_id)
+            if row is not None and self._take_up(row, received, lease, asked):
+                continue
+            row = rows[received.message_id] = Delivery(received, lease, asked, now)
+            members[row] = None
+            if received.message_id in self._finished:
+                row.state = next_state(row.state, Event.DONE)
+                finished.append(row)
+            else:
+                fresh.append(row)
+        self._counts["received"] += len(batch)
+        self._counts["recognised"] += len(finished)
+        if members:
+            heappush(self._beats, (lease.due, next(self._ticket), lease))
+        return fresh, finished
+
+    def _take_up(self, row: Delivery, received: Received, lease: Lease, asked: float) -> bool:
+        """Whether the newer receipt and lease went to the row we hold; otherwise the row has ended."""
+        self._catch_up(row)
+        row.state = next_state(row.state, Event.RENEW)
+        if row.state is State.RELEASED:
+            self._end(row, Settled.RELEASED, "released")
+            return False
+        row.lease.members.pop(row, None)
+        row.receipt, row.lease, row.asked, row.capped = received.receipt, lease, asked, False
+        lease.members[row] = None
+        self._counts["duplicates"] += 1
+        return True
+
+    # What lanes and handlers say
+
+    def done(self, row: Delivery) -> Step:
+        """The work is finished: its message is to be deleted, and its id is remembered (L8)."""
+        self._catch_up(row)
+        if row.state in _AT_WORK:
+            self._remember(row)
+            row.state = next_state(row.state, Event.DONE)
+            return Step.DELETE
+        if row.state is State.LOST:
+            self._remember(row)  # it was started in the very moment its lease ended
+        return Step.NOTHING
+
+    def release(self, row: Delivery, after: float, now: float) -> Step:
+        """The message is to be visible again `after` seconds from now, as far as its 12 hours allow."""
+        self._catch_up(row)
+        if row.state not in _AT_WORK:
+            return Step.NOTHING
+        if now >= row.lease.deadline and row.state is not State.LAPSED:
+            self._lose(row)
+        row.release_after = max(0.0, min(after, self._lifetime_left(row, now)))
+        if row.state is State.LOST:
+            return Step.NOTHING
+        row.state = next_state(row.state, Event.RELEASE)
+        if row.state is State.LOST:
+            self._end(row, Settled.LOST)
+            return Step.NOTHING
+        # One writer a receipt: an extension on its way must be over first (L5); `extended` says when.
+        return Step.NOTHING if row.beating else Step.RELEASE
+
+    def reject(self, row: Delivery) -> Step:
+        """The message can never be processed: it is to be copied to the dead-letter queue, then deleted."""
+        self._catch_up(row)
+        if row.state not in (State.RUNNING, State.LAPSED):
+            return Step.NOTHING
+        row.state = next_state(row.state, Event.REJECT)
+        if row.state is State.LOST:
+            self._end(row, Settled.LOST)
+            return Step.NOTHING
+        return Step.COPY
+
+    # What SQS answers
+
+    def copied(self, row: Delivery) -> Step:
+        """The dead-letter queue has the copy: the message is to be deleted."""
+        self._remember(row)
+        if row.state is not State.REJECTING:
+            return Step.NOTHING
+        row.state = next_state(row.state, Event.CONFIRM)
+        return Step.DELETE
+
+    def copy_refused(self, row: Delivery, after: float, now: float) -> Step:
+        """The copy cannot be made: the message is left to the redrive policy, `after` seconds from now."""
+        if row.state is not State.REJECTING:
+            return Step.NOTHING
+        row.state = next_state(row.state, Event.REFUSE)
+        row.release_after = max(0.0, min(after, self._lifetime_left(row, now)))
+        return Step.NOTHING if row.beating else Step.RELEASE
+
+    def deleted(self, row: Delivery, receipt: str, now: float) -> Step:
+        """SQS confirmed the delete that was sent with `receipt`."""
+        if row.state is not State.ACKING:
+            return Step.NOTHING
+        if row.receipt != receipt:
+            return Step.DELETE  # a newer receipt came meanwhile, and the older one may not have deleted
+        row.state = next_state(row.state, Event.CONFIRM)
+        margin = row.lease.deadline - now
+        if margin < 0:
+            self._end(row, Settled.LATE, "late")
+        else:
+            self._smallest_margin = min(self._smallest_margin, margin)
+            self._end(row, Settled.ACKED, "acked")
+        return Step.NOTHING
+
+    def delete_refused(self, row: Delivery) -> None:
+        """The delete will not be confirmed any more; its redelivery will be recognised."""
+        if row.state is State.ACKING:
+            row.state = next_state(row.state, Event.REFUSE)
+            self._end(row, Settled.LOST, "unsettled")
+
+    def released(self, row: Delivery, *, refused: bool = False) -> None:
+        """SQS confirmed the visibility change of a release, or refused it for good."""
+        if row.state is State.RELEASING:
+            row.state = next_state(row.state, Event.REFUSE if refused else Event.CONFIRM)
+            self._end(row, Settled.LOST if refused else Settled.RELEASED, "lost" if refused else "released")
+
+    def may_try_again(self, row: Delivery, at: float) -> bool:
+        """Whether a settlement tried again at that time would still fall within the lease (L12)."""
+        return at < row.lease.deadline
+
+    # The heartbeat
+
+    def next_due(self) -> float:
+        """When `tick` is to be called next; inf when no lease is held."""
+        for heap in (self._beats, self._ends):
+            while heap and not heap[0][2].members:
+                heappop(heap)
+        beat = self._beats[0][0] if self._beats else math.inf
+        end = self._ends[0][0] if self._ends else math.inf
+        return min(beat, end)
+
+    def tick(self, now: float, *, batch: int = 10) -> list[Delivery]:
+        """End the leases that are over, and say which deliveries are to be extended now.
+
+        A batch that is not full is filled up with those due soonest after: an extension costs a tenth of a call.
+        Each delivery named is `beating` until `extended` or `extension_failed` is told.
+        """
+        while self._ends and self._ends[0][0] <= now:
+            self._expire(heappop(self._ends)[2], now)
+        due: list[Delivery] = []
+        horizon = now + self._policy.beat_after / 2
+        while self._beats and (self._beats[0][0] <= now or (len(due) % batch and self._beats[0][0] <= horizon)):
+            at, _, lease = self._beats[0]
+            if lease.deadline <= now:
+                self._expire(heappop(self._beats)[2], now)
+                continue
+            room = len(lease.members) if at <= now else batch - len(due) % batch
+            chosen = [row for row in lease.members if self._wants_extension(row, now)][:room]
+            for row in chosen:
+                row.beating = True
+            due += chosen
+            if at > now and len(due) % batch == 0:
+                break
+            heappop(self._beats)
+            heappush(self._ends, (lease.deadline, next(self._ticket), lease))
+            lease.beaten = True
+        return due
+
+    def extension(self, row: Delivery, now: float) -> int:
+        """Seconds by which an extension sent now may set the visibility; 0: not any more (L10)."""
+        if row.state not in _EXTENDED:
+            return 0
+        return math.floor(min(self._policy.visibility, self._lifetime_left(row, now)))
+
+    def extended(self, rows: Sequence[tuple[Delivery, str, int]], sent: float) -> list[Delivery]:
+        """SQS took the extensions (delivery, receipt used, seconds) of one call sent at `sent`.
+
+        Returns:
+            Those whose release was waiting for this, to be released now.
+        """
+        leases: dict[int, Lease] = {}
+        waiting: list[Delivery] = []
+        for row, receipt, seconds in rows:
+            row.beating = False
+            if row.state is State.RELEASING:
+                waiting.append(row)
+            elif row.state in _EXTENDED and row.receipt == receipt:
+                lease = leases.get(seconds)
+                if lease is None:
+                    share = self._policy.beat_after * (seconds / self._policy.visibility)
+                    lease = leases[seconds] = Lease(due=sent + share, deadline=sent + seconds)
+                    heappush(self._beats, (lease.due, next(self._ticket), lease))
+                self._move(row, lease)
+            else:
+                self._beat_again(row, sent)
+        return waiting
+
+    def extension_failed(self, row: Delivery, verdict: Verdict | None, now: float) -> Step:
+        """An extension was not made: refused with that verdict, or (None) not sent at all.
+
+        A passing error is tried again until the lease ends (L7).
+        """
+        row.beating = False
+        if row.state is State.RELEASING:
+            return Step.RELEASE
+        if row.state is State.ACKING or row.state not in _EXTENDED:
+            self._beat_again(row, now)  # a delete is on its way, or was confirmed: what it says counts
+        elif verdict is Verdict.LEASE_LOST:
+            self._catch_up(row)
+            self._lose(row)
+        elif verdict is Verdict.LEASE_CAPPED or (verdict is None and self.extension(row, now) <= 0):
+            row.capped = True
+        else:
+            self._beat_again(row, now)
+        return Step.NOTHING
+
+    def _wants_extension(self, row: Delivery, now: float) -> bool:
+        self._catch_up(row)
+        if row.beating or row.capped or row.state not in _EXTENDED:
+            return False
+        if self._lifetime_left(row, now) <= row.lease.deadline - now:
+            row.capped = True
+            return False
+        return True
+
+    def _beat_again(self, row: Delivery, now: float) -> None:
+        """See to it that a delivery whose lease has had its beat gets another, well before the lease ends."""
+        lease = row.lease
+        if row.state in _EXTENDED and lease.beaten and lease.deadline > now:
+            again = Lease(due=now + min((lease.deadline - now) / 4, 5.0), deadline=lease.deadline)
+            self._move(row, again)
+            heappush(self._beats, (again.due, next(self._ticket), again))
+
+    @staticmethod
+    def _move(row: Delivery, lease: Lease) -> None:
+        row.lease.members.pop(row, None)
+        row.lease = lease
+        lease.members[row] = None
+
+    def _expire(self, lease: Lease, now: float) -> None:
+        assert lease.deadline <= now
+        for row in list(lease.members):
+            self._catch_up(row)
+            self._lose(row)
+
+    def _lose(self, row: Delivery) -> None:
+        """The lease of a delivery is over."""
+        row.lost = True
+        row.lease.members.pop(row, None)
+        before, row.state = row.state, next_state(row.state, Event.EXPIRE)
+        if row.state is State.RELEASED:
+            self._end(row, Settled.RELEASED, "released")
+        elif row.state is not State.ACKING:  # an ack of finished work is still tried, once, and recognised later
+            self._counts["lost"] += 1
+            if row.state is State.LOST:
+                self._end(row, Settled.LOST)
+        if before is State.RUNNING and self._tell is not None:
+            self._tell(row)
+
+    # Bookkeeping
+
+    @staticmethod
+    def _catch_up(row: Delivery) -> None:
+        """Let the state follow what a lane wrote: `started` comes from another thread, the state is moved only here."""
+        if row.state is State.WAITING and row.started:
+            row.state = next_state(row.state, Event.START)
+
+    @staticmethod
+    def _lifetime_left(row: Delivery, now: float) -> float:
+        return row.asked + LIFETIME - MARGIN - now
+
+    def _remember(self, row: Delivery) -> None:
+        if self._policy.remember:
+            finished = self._finished
+            finished[row.received.message_id] = None
+            if len(finished) > self._policy.remember:
+                del finished[next(iter(finished))]
+
+    def _end(self, row: Delivery, settled: Settled, counted: str | None = None) -> None:
+        if counted:
+            self._counts[counted] += 1
+        row.lease.members.pop(row, None)
+        if self._rows.get(row.received.message_id) is row:
+            del self._rows[row.received.message_id]
+        if row.settlement is not None:
+            row.settlement.resolve(settled)
+
+    def statistics(self) -> LedgerStatistics:
+        """Counts, and what is held now."""
+        for row in self._rows.values():
+            self._catch_up(row)
+        held = Counter(row.state for row in self._rows.values())
+        counts = self._counts
+        return LedgerStatistics(
+            held={state: held[state] for state in State if state in TRANSITIONS},
+            received=counts["received"],
+            duplicates=counts["duplicates"],
+            recognised=counts["recognised"],
+            acked=counts["acked"],
+            late=counts["late"],
+            released=counts["released"],
+            lost=counts["lost"],
+            unsettled=counts["unsettled"],
+            remembered=len(self._finished),
+            smallest_margin=self._smallest_margin,
+        )
+
+    def __repr__(self) -> str:
+        held = Counter(row.state.name.lower() for row in self._rows.values())
+        return f"<Ledger {', '.join(f'{n} {name}' for name, n in held.items()) or 'empty'}>"
