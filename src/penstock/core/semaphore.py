@@ -1,0 +1,83 @@
+"""The weighted semaphore: permits that are taken several at a time, and given back.
+
+The worker's dispatch owns one, pollers reserve room from one.
+Never more is taken than there are permits, and never more given back than was taken.
+"""
+
+from __future__ import annotations
+
+
+class WeightedSemaphore:
+    """A number of permits, of which some are taken. It never waits: whoever gets none is told so.
+
+    Args:
+        permits: how many there are, 0 or more.
+
+    Attributes:
+        permits: how many there are.
+        taken: how many are out.
+        available: how many may still be taken; below 0 after `resize` to fewer than are out.
+    """
+
+    __slots__ = ("available", "permits", "taken")
+
+    def __init__(self, permits: int) -> None:
+        if permits < 0:
+            raise ValueError(f"a semaphore of {permits} permits cannot be: give 0 or more")
+        self.permits = permits
+        self.taken = 0
+        self.available = permits
+
+    def try_acquire(self, weight: int = 1) -> bool:
+        """Take `weight` permits, all or none; returns whether they were there.
+
+        A weight above `permits` is never there.
+
+        Raises:
+            ValueError: the weight is below 0.
+        """
+        if weight < 0:
+            raise ValueError(f"{weight} permits cannot be taken: give 0 or more")
+        if weight > self.available:
+            return False
+        self.taken += weight
+        self.available -= weight
+        return True
+
+    def acquire_up_to(self, weight: int) -> int:
+        """Take `weight` permits, or as many as there are; returns how many were taken, perhaps 0.
+
+        Raises:
+            ValueError: the weight is below 0.
+        """
+        if weight < 0:
+            raise ValueError(f"{weight} permits cannot be taken: give 0 or more")
+        got = min(weight, max(self.available, 0))
+        self.taken += got
+        self.available -= got
+        return got
+
+    def release(self, weight: int = 1) -> None:
+        """Give `weight` permits back.
+
+        Raises:
+            ValueError: the weight is below 0, or more than is out; nothing has changed then.
+        """
+        if not 0 <= weight <= self.taken:
+            raise ValueError(f"{weight} permits cannot be given back: {self.taken} are out")
+        self.taken -= weight
+        self.available += weight
+
+    def resize(self, permits: int) -> None:
+        """Change how many permits there are. With fewer than are out, `available` stays below 1 until enough come back.
+
+        Raises:
+            ValueError: the number is below 0.
+        """
+        if permits < 0:
+            raise ValueError(f"a semaphore of {permits} permits cannot be: give 0 or more")
+        self.permits = permits
+        self.available = permits - self.taken
+
+    def __repr__(self) -> str:
+        return f"<WeightedSemaphore {self.taken}/{self.permits} taken>"

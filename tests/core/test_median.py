@@ -1,0 +1,66 @@
+"""The streaming median against the standard library's."""
+
+from __future__ import annotations
+
+from statistics import median
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock.core.median import StreamingMedian
+
+
+@settings(max_examples=60)
+@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=40), st.integers(1, 12), st.integers(1, 5))
+def test_it_is_the_median_of_the_last_values(values: list[float], window: int, every: int) -> None:
+    """However seldom it is read in between."""
+    stream = StreamingMedian(window)
+    for count, value in enumerate(values, start=1):
+        stream.push(value)
+        if count % every == 0 or count == len(values):
+            recent = values[max(0, count - window) : count]
+            assert stream.value == pytest.approx(median(recent))
+            assert len(stream) == len(recent)
+
+
+def test_it_is_zero_before_anything_came() -> None:
+    stream = StreamingMedian()
+    assert stream.value == 0.0
+    assert len(stream) == 0
+    assert stream.window == 63
+
+
+def test_it_lies_between_the_middle_two_where_there_are_two() -> None:
+    stream = StreamingMedian()
+    for value in (1.0, 4.0, 2.0, 100.0):
+        stream.push(value)
+    assert stream.value == 3.0
+    assert repr(stream) == "<StreamingMedian 3 of 4>"
+
+
+def test_half_of_the_window_out_of_the_ordinary_does_not_move_it() -> None:
+    stream = StreamingMedian(63)
+    for turn in range(63):
+        stream.push(300.0 if turn % 2 else 0.02)
+    assert stream.value == 0.02
+
+
+def test_extremes_do_not_overflow() -> None:
+    stream = StreamingMedian(2)
+    stream.push(1.7e308)
+    stream.push(1.6e308)
+    assert stream.value == pytest.approx(1.65e308)
+
+
+def test_what_has_no_place_in_an_order_is_refused() -> None:
+    stream = StreamingMedian()
+    stream.push(1.0)
+    with pytest.raises(ValueError, match="a median of NaN cannot be: push a number"):
+        stream.push(float("nan"))
+    assert (stream.value, len(stream)) == (1.0, 1)
+
+
+def test_a_window_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="the median of the last 0 values cannot be: give a window of 1 or more"):
+        StreamingMedian(0)
