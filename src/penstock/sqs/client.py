@@ -1,0 +1,225 @@
+"""The client of SQS over HTTP: `penstock.sqs.api.Queue` and the calls of administration.
+
+Owned by one consumer or command, used on one event loop. It promises typed answers, verified messages, batches answered
+by position, and no retries of its own but those said at each call: what an error means is the engine's to decide.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from penstock.errors import ConfigurationError
+from penstock.sqs import codec
+from penstock.sqs.credentials import CredentialKeeper, Credentials, Fixed, FromBotocore, FromProvider, in_thread
+from penstock.sqs.digests import intact
+from penstock.sqs.endpoint import locate, new_session
+from penstock.sqs.http import Connecting
+from penstock.sqs.settings import ClientSettings
+from penstock.sqs.signer import Signer
+from penstock.sqs.wire import FIXED_HEADERS, Wire, read
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from penstock.message import Received
+    from penstock.sqs.api import EntryFailure, Outgoing, Sent
+    from penstock.sqs.credentials import Source
+    from penstock.sqs.endpoint import Endpoint
+    from penstock.sqs.settings import TransportFactory
+
+log = logging.getLogger("penstock.sqs")
+
+GRACE = 5.0
+"""Seconds beyond its wait after which a receive is given up."""
+_LOCAL = Credentials(access_key="local", secret_key="local")  # noqa: S106 - what a server on this machine is shown
+
+
+class _QueueUrl(msgspec.Struct, rename="pascal"):
+    queue_url: str
+
+
+class _Attributes(msgspec.Struct, rename="pascal"):
+    attributes: dict[str, str] | None = None
+
+
+_receive = msgspec.json.Decoder(codec.ReceiveAnswer)
+_batch = msgspec.json.Decoder(codec.BatchAnswer)
+_sent = msgspec.json.Decoder(codec.SendAnswer)
+_sent_batch = msgspec.json.Decoder(codec.SendBatchAnswer)
+_queue_url = msgspec.json.Decoder(_QueueUrl)
+_attributes = msgspec.json.Decoder(_Attributes)
+
+
+class SqsClient:
+    """SQS over HTTP; made by `connect`."""
+
+    def __init__(self, wire: Wire, endpoint: Endpoint, *, verify_md5: bool = True) -> None:
+        self._wire = wire
+        self._verify = verify_md5
+        self.endpoint = endpoint
+
+    @classmethod
+    async def connect(cls, settings: ClientSettings | None = None) -> SqsClient:
+        """Find endpoint and credentials; no call to SQS is made yet.
+
+        Raises:
+            ConfigurationError: no region, or settings that contradict each other.
+            CredentialsMissing: no credentials were found.
+        """
+        settings = settings or ClientSettings()
+        transport = _transport_factory(settings)
+        endpoint = await in_thread(lambda: locate(settings))
+        keeper = CredentialKeeper(_source(settings, endpoint))
+        await keeper.start()
+        connecting = Connecting(
+            url=endpoint.url,
+            headers={**FIXED_HEADERS, "User-Agent": f"penstock/{version('penstock')}"},
+            connect_timeout=settings.connect_timeout,
+            proxy=endpoint.proxy,
+            ca_bundle=endpoint.ca_bundle,
+            verify=settings.verify_tls,
+        )
+        wire = Wire(
+            signer=Signer(endpoint.url, endpoint.region),
+            credentials=keeper,
+            polls=transport(connecting),
+            calls=transport(connecting),
+            timeout=settings.call_timeout,
+        )
+        return cls(wire, endpoint, verify_md5=settings.verify_md5)
+
+    async def close(self) -> None:
+        """Give back connections; calls in flight fail. May be called twice."""
+        await self._wire.close()
+
+    async def __aenter__(self) -> SqsClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def queue_url(self, name: str, *, account: str | None = None) -> str:
+        """The URL of the queue of that name; `account` for another account's."""
+        asked = {"QueueName": name} if account is None else {"QueueName": name, "QueueOwnerAWSAccountId": account}
+        answer = await self._wire.call_patiently("GetQueueUrl", codec.encode(asked))
+        return read(_queue_url, "GetQueueUrl", answer).queue_url
+
+    async def queue_attributes(self, queue_url: str, names: Sequence[str] = ("All",)) -> dict[str, str]:
+        """The queue's attributes, values as text."""
+        body = codec.encode({"QueueUrl": queue_url, "AttributeNames": list(names)})
+        answer = await self._wire.call_patiently("GetQueueAttributes", body)
+        return read(_attributes, "GetQueueAttributes", answer).attributes or {}
+
+    async def receive(
+        self,
+        queue_url: str,
+        *,
+        maximum: int,
+        wait: float,
+        visibility: int,
+        attribute_names: Sequence[str] = ("All",),
+        attempt_id: str | None = None,
+    ) -> list[Received]:
+        """Receive 1 to 10 messages, waiting up to `wait` (0-20) seconds for the first, hidden for `visibility` seconds.
+
+        SQS knows whole seconds only: a fraction is rounded up. It always asks for all system attributes. The call is
+        given up 5 seconds after its wait. A message that is not what its MD5 says is left out and logged; SQS shows it
+        again when its visibility ends, and its redrive policy counts the receive.
+
+        Args:
+            queue_url: of the queue.
+            maximum: messages wanted, 1 to 10.
+            wait: seconds to wait for the first, 0 to 20.
+            visibility: seconds until others may receive them, 0 to 43,200.
+            attribute_names: which user-defined attributes to ask for.
+            attempt_id: FIFO queues: repeats a failed call within five minutes and gets the same messages.
+        """
+        seconds = math.ceil(wait)
+        names = tuple(attribute_names)
+        body = codec.receive_body(queue_url, maximum, seconds, visibility, names)
+        if attempt_id is not None:
+            body = codec.with_attempt(body, attempt_id)
+        answer = await self._wire.poll("ReceiveMessage", body, timeout=seconds + GRACE)
+        messages = read(_receive, "ReceiveMessage", answer).messages or []
+        return self._verified(messages, queue_url, attributes="All" in names) if self._verify else messages
+
+    async def delete_batch(self, queue_url: str, receipts: Sequence[str]) -> list[EntryFailure | None]:
+        """Delete up to ten messages; the answer stands by position, None where the delete was confirmed."""
+        body = codec.delete_body(queue_url, receipts)
+        answer = await self._wire.call("DeleteMessageBatch", body, again=True)
+        return codec.outcomes(read(_batch, "DeleteMessageBatch", answer), len(receipts))
+
+    async def change_visibility_batch(
+        self, queue_url: str, entries: Sequence[tuple[str, int]]
+    ) -> list[EntryFailure | None]:
+        """Set when up to ten messages (receipt, seconds from now) become visible; the answer stands by position."""
+        body = codec.visibility_body(queue_url, entries)
+        answer = await self._wire.call("ChangeMessageVisibilityBatch", body, again=True)
+        return codec.outcomes(read(_batch, "ChangeMessageVisibilityBatch", answer), len(entries))
+
+    async def send_batch(self, queue_url: str, messages: Sequence[Outgoing]) -> list[Sent | EntryFailure]:
+        """Send up to ten messages; the answer stands by position."""
+        answer = await self._wire.call("SendMessageBatch", codec.send_batch_body(queue_url, messages))
+        return codec.sent_outcomes(read(_sent_batch, "SendMessageBatch", answer), len(messages))
+
+    async def delete(self, queue_url: str, receipt: str) -> None:
+        """Delete one message."""
+        body = codec.encode({"QueueUrl": queue_url, "ReceiptHandle": receipt})
+        await self._wire.call("DeleteMessage", body, again=True)
+
+    async def change_visibility(self, queue_url: str, receipt: str, seconds: int) -> None:
+        """Set when one message becomes visible, 0 to 43,200 seconds from now."""
+        body = codec.encode({"QueueUrl": queue_url, "ReceiptHandle": receipt, "VisibilityTimeout": seconds})
+        await self._wire.call("ChangeMessageVisibility", body, again=True)
+
+    async def send(self, queue_url: str, message: Outgoing) -> Sent:
+        """Send one message."""
+        answer = await self._wire.call("SendMessage", codec.send_body(queue_url, message))
+        return read(_sent, "SendMessage", answer).sent()
+
+    def __repr__(self) -> str:
+        return f"<SqsClient {self.endpoint.url} {self.endpoint.region}>"
+
+    def _verified(self, messages: list[Received], queue_url: str, *, attributes: bool) -> list[Received]:
+        good = [message for message in messages if intact(message, attributes=attributes)]
+        if len(good) < len(messages):
+            for message in messages:
+                if message not in good:
+                    log.error(
+                        "message %s of %s is not what its MD5 says and was left out: SQS shows it again when its "
+                        "visibility ends (a server with other digests? set verify_md5=False)",
+                        message.message_id,
+                        queue_url.rpartition("/")[2],
+                    )
+        return good
+
+
+def _source(settings: ClientSettings, endpoint: Endpoint) -> Source:
+    if isinstance(settings.credentials, Credentials):
+        return Fixed(settings.credentials)
+    if settings.credentials is not None:
+        return FromProvider(settings.credentials)
+    fallback = _LOCAL if endpoint.loopback else None
+    return FromBotocore(lambda: new_session(settings), metadata=not endpoint.loopback, fallback=fallback)
+
+
+def _transport_factory(settings: ClientSettings) -> TransportFactory:
+    match settings.http:
+        case "pyreqwest":
+            from penstock.sqs.http_pyreqwest import PyreqwestTransport
+
+            return PyreqwestTransport
+        case "aiohttp":
+            from penstock.sqs.http_aiohttp import AiohttpTransport
+
+            return AiohttpTransport
+        case factory if callable(factory):
+            return factory
+    raise ConfigurationError(
+        f"http={settings.http!r}: give 'pyreqwest', 'aiohttp' or a function that makes a Transport"
+    )

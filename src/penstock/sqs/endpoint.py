@@ -1,0 +1,141 @@
+"""Where calls go and how: endpoint, region, proxy and certificates, as botocore's rules and configuration say.
+
+Asked once when a client connects, on a thread of its own, for botocore reads files. It promises boto3's own answers.
+"""
+
+from __future__ import annotations
+
+import io
+import ipaddress
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import botocore.session
+from botocore import UNSIGNED
+from botocore.awsrequest import AWSResponse
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+from botocore.utils import get_environ_proxies
+from urllib3 import HTTPResponse
+
+from penstock.errors import ConfigurationError
+from penstock.sqs.address import region_of
+
+if TYPE_CHECKING:
+    from penstock.sqs.settings import ClientSettings
+
+LOCAL_REGION = "us-east-1"
+"""The region that a server on this machine is given when nobody names one: signatures need some."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where calls go and how.
+
+    Attributes:
+        url: what is posted to.
+        region: what calls are signed for.
+        loopback: whether the URL leads to this machine.
+        proxy: URL of the proxy to go through.
+        ca_bundle: PEM file of certificates to trust as well as the system's.
+    """
+
+    url: str
+    region: str
+    loopback: bool
+    proxy: str | None = None
+    ca_bundle: str | None = None
+
+
+def new_session(settings: ClientSettings) -> Any:
+    """A botocore session for the settings' profile."""
+    return botocore.session.Session(profile=settings.profile)
+
+
+def locate(settings: ClientSettings) -> Endpoint:
+    """Find the endpoint that the settings and the environment mean; blocks on files.
+
+    Raises:
+        ConfigurationError: no region, no such profile, or flags that contradict each other.
+    """
+    try:
+        return _locate(settings, new_session(settings))
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigurationError(
+            f"no SQS endpoint follows from region={settings.region!r}, endpoint_url={settings.endpoint_url!r}, "
+            f"profile={settings.profile!r} and the AWS configuration of the environment: {error}"
+        ) from error
+
+
+def _locate(settings: ClientSettings, session: Any) -> Endpoint:
+    queue = settings.queue
+    region = (
+        settings.region
+        or (queue.region if queue else None)
+        or session.get_config_variable("region")
+        or os.environ.get("AWS_REGION")  # botocore passes it by; Lambda and ECS set it, and all other SDKs read it
+    )
+    url = _ask(session, settings, region or LOCAL_REGION)
+    if settings.endpoint_url is None and queue is not None and queue.endpoint is not None:
+        # A queue of somebody else's server: unless an endpoint is configured, that server is meant.
+        own = _ask(session, settings, region or LOCAL_REGION, configured=False)
+        url = queue.endpoint if url == own else url
+    host = urlsplit(url).hostname or ""
+    loopback = _is_loopback(host)
+    if region is None:
+        custom = url != _ask(session, replace(settings, endpoint_url=None), LOCAL_REGION, configured=False)
+        region = (region_of(host) if custom else None) or (LOCAL_REGION if loopback else None)
+    if region is None:
+        raise ConfigurationError(
+            "no AWS region is known: set AWS_DEFAULT_REGION (or AWS_REGION), `region` in the profile of ~/.aws/config, "
+            "pass region=..., or give the queue by its URL or ARN"
+        )
+    return Endpoint(
+        url=url,
+        region=region,
+        loopback=loopback,
+        proxy=_proxy(settings, url),
+        ca_bundle=settings.ca_bundle or session.get_config_variable("ca_bundle"),
+    )
+
+
+def _ask(session: Any, settings: ClientSettings, region: str, *, configured: bool = True) -> str:
+    """Where botocore would send a call: only on the way out are all of its rules applied, so we stop it there."""
+    client = session.create_client(
+        "sqs",
+        region_name=region,
+        endpoint_url=settings.endpoint_url,
+        config=Config(
+            signature_version=UNSIGNED,
+            use_fips_endpoint=settings.use_fips,
+            use_dualstack_endpoint=settings.use_dualstack,
+            ignore_configured_endpoint_urls=None if configured else True,
+        ),
+    )
+    urls: list[str] = []
+
+    def stop(request: Any, **_: object) -> AWSResponse:
+        urls.append(request.url)
+        return AWSResponse(request.url, 200, {}, HTTPResponse(io.BytesIO(b"{}"), preload_content=False))
+
+    client.meta.events.register("before-send.sqs.ListQueues", stop)
+    client.list_queues()
+    client.close()
+    return urls[0]
+
+
+def _proxy(settings: ClientSettings, url: str) -> str | None:
+    proxies = get_environ_proxies(url) if settings.proxies is None else settings.proxies
+    proxy: str | None = proxies.get(urlsplit(url).scheme)
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy or None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith((".localhost", ".localhost.localstack.cloud")):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,120 @@
+"""The second transport: aiohttp, for those who must avoid the first; `pip install penstock[aiohttp]`.
+
+Owned by the wire, one for polls and one for everything else. It promises what `http.Transport` promises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from penstock.errors import ConfigurationError, SqsError
+from penstock.sqs.http import IDLE_EXPIRY, KEEPALIVE, Response, failure
+
+try:
+    import aiohttp
+    from yarl import URL
+except ImportError as missing:
+    raise ConfigurationError(
+        "http='aiohttp' needs the library aiohttp: pip install 'penstock[aiohttp]', or leave `http` at 'pyreqwest'"
+    ) from missing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from penstock.sqs.http import Connecting
+
+
+class AiohttpTransport:
+    """A connection pool to one endpoint.
+
+    Args:
+        connecting: how the endpoint is reached.
+
+    Raises:
+        ConfigurationError: the CA bundle cannot be used.
+    """
+
+    __slots__ = ("_connecting", "_session", "_url")
+
+    def __init__(self, connecting: Connecting) -> None:
+        self._connecting = connecting
+        self._url = URL(connecting.url)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=IDLE_EXPIRY, ssl=_tls(connecting), socket_factory=_socket
+            ),
+            headers=connecting.headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            skip_auto_headers=("Accept-Encoding",),
+            trust_env=False,
+        )
+
+    async def post(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Response:  # noqa: ASYNC109 - see `Transport`
+        """As `Transport.post`."""
+        limit = aiohttp.ClientTimeout(total=timeout, connect=self._connecting.connect_timeout)
+        try:
+            async with self._session.post(
+                self._url,
+                data=body,
+                headers=headers,
+                timeout=limit,
+                proxy=self._connecting.proxy,
+                allow_redirects=False,
+            ) as answer:
+                return Response(answer.status, answer.headers.get, await answer.read())
+        except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not self._session.closed:
+                raise
+            raise _translated(error, self._connecting.url) from error
+
+    async def close(self) -> None:
+        """As `Transport.close`."""
+        await self._session.close()
+
+
+def _tls(connecting: Connecting) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if not connecting.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if connecting.ca_bundle is not None:
+        try:
+            context.load_verify_locations(connecting.ca_bundle)
+        except OSError as error:  # ssl.SSLError is one as well
+            raise ConfigurationError(f"ca_bundle={connecting.ca_bundle!r} cannot be used: {error}") from error
+    return context
+
+
+def _socket(address: Any) -> socket.socket:
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", KEEPALIVE), ("TCP_KEEPINTVL", KEEPALIVE / 3), ("TCP_KEEPCNT", 3)):
+        if (number := getattr(socket, option, None)) is not None:  # not every system has each
+            made.setsockopt(socket.IPPROTO_TCP, number, int(value))
+    return made
+
+
+def _translated(error: Exception, url: str) -> SqsError:
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            code = "ConnectTimeout"
+        case TimeoutError() | asyncio.TimeoutError():
+            code = "ReadTimeout"
+        case aiohttp.ClientPayloadError():
+            code = "Truncated"
+        case aiohttp.ClientConnectorError() | aiohttp.ClientConnectorDNSError() | ssl.SSLError():
+            code = "ConnectError"
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | ConnectionError():
+            code = "ConnectionReset"
+        case aiohttp.ClientResponseError():
+            code = "Garbage"
+        case RuntimeError():
+            code = "Closed"
+        case _:
+            code = "ConnectError"
+    return failure(code, url, repr(error))
