@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -97,7 +97,7 @@ class SqsClient:
         """Give back connections; calls in flight fail. May be called twice."""
         await self._wire.close()
 
-    async def __aenter__(self) -> SqsClient:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -209,17 +209,16 @@ def _source(settings: ClientSettings, endpoint: Endpoint) -> Source:
 
 
 def _transport_factory(settings: ClientSettings) -> TransportFactory:
-    match settings.http:
-        case "pyreqwest":
-            from penstock.sqs.http_pyreqwest import PyreqwestTransport
+    if settings.http == "pyreqwest":
+        from penstock.sqs.http_pyreqwest import PyreqwestTransport
 
-            return PyreqwestTransport
-        case "aiohttp":
-            from penstock.sqs.http_aiohttp import AiohttpTransport
+        return PyreqwestTransport
+    if settings.http == "aiohttp":
+        from penstock.sqs.http_aiohttp import AiohttpTransport
 
-            return AiohttpTransport
-        case factory if callable(factory):
-            return factory
+        return AiohttpTransport
+    if callable(settings.http):
+        return settings.http
     raise ConfigurationError(
         f"http={settings.http!r}: give 'pyreqwest', 'aiohttp' or a function that makes a Transport"
     )

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from penstock.sqs.credentials import Credentials, Provider
 from penstock.sqs.http import Connecting, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from penstock.sqs.address import QueueAddress
+    from penstock.sqs.credentials import Credentials, Provider
 
 TransportFactory = Callable[[Connecting], Transport]
 
