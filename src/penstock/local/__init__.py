@@ -5,9 +5,10 @@ Owned by whoever starts it, for as long as it runs; nothing is kept on disk. It 
 """
 
 from penstock.local.broker import Broker
+from penstock.local.client import LocalClient
 from penstock.local.faults import Faults, Switches
 from penstock.local.model import Account, Refusal
 from penstock.local.running import LocalSqs
 from penstock.local.server import LocalServer
 
-__all__ = ["Account", "Broker", "Faults", "LocalServer", "LocalSqs", "Refusal", "Switches"]
+__all__ = ["Account", "Broker", "Faults", "LocalClient", "LocalServer", "LocalSqs", "Refusal", "Switches"]
