@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
 
@@ -24,7 +24,7 @@ from penstock.sqs.signer import Signer
 from penstock.sqs.wire import FIXED_HEADERS, Wire, read
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from penstock.message import Received
     from penstock.sqs.api import EntryFailure, Outgoing, Sent
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from penstock.sqs.endpoint import Endpoint
     from penstock.sqs.settings import TransportFactory
 
+T = TypeVar("T")
 log = logging.getLogger("penstock.sqs")
 
 GRACE = 5.0
@@ -39,20 +40,11 @@ GRACE = 5.0
 _LOCAL = Credentials(access_key="local", secret_key="local")  # noqa: S106 - what a server on this machine is shown
 
 
-class _QueueUrl(msgspec.Struct, rename="pascal"):
-    queue_url: str
-
-
-class _Attributes(msgspec.Struct, rename="pascal"):
-    attributes: dict[str, str] | None = None
-
-
 _receive = msgspec.json.Decoder(codec.ReceiveAnswer)
 _batch = msgspec.json.Decoder(codec.BatchAnswer)
 _sent = msgspec.json.Decoder(codec.SendAnswer)
 _sent_batch = msgspec.json.Decoder(codec.SendBatchAnswer)
-_queue_url = msgspec.json.Decoder(_QueueUrl)
-_attributes = msgspec.json.Decoder(_Attributes)
+_task_handle = msgspec.json.Decoder(codec.TaskHandleAnswer)
 
 
 class SqsClient:
@@ -102,18 +94,6 @@ class SqsClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-    async def queue_url(self, name: str, *, account: str | None = None) -> str:
-        """The URL of the queue of that name; `account` for another account's."""
-        asked = {"QueueName": name} if account is None else {"QueueName": name, "QueueOwnerAWSAccountId": account}
-        answer = await self._wire.call_patiently("GetQueueUrl", codec.encode(asked))
-        return read(_queue_url, "GetQueueUrl", answer).queue_url
-
-    async def queue_attributes(self, queue_url: str, names: Sequence[str] = ("All",)) -> dict[str, str]:
-        """The queue's attributes, values as text."""
-        body = codec.encode({"QueueUrl": queue_url, "AttributeNames": list(names)})
-        answer = await self._wire.call_patiently("GetQueueAttributes", body)
-        return read(_attributes, "GetQueueAttributes", answer).attributes or {}
 
     async def receive(
         self,
@@ -182,8 +162,109 @@ class SqsClient:
         answer = await self._wire.call("SendMessage", codec.send_body(queue_url, message))
         return read(_sent, "SendMessage", answer).sent()
 
+    async def queue_url(self, name: str, *, account: str | None = None) -> str:
+        """The URL of the queue of that name; `account` for another account's."""
+        asked = {"QueueName": name} if account is None else {"QueueName": name, "QueueOwnerAWSAccountId": account}
+        return (await self._ask("GetQueueUrl", asked, codec.QueueUrlAnswer)).queue_url
+
+    async def queue_attributes(self, queue_url: str, names: Sequence[str] = ("All",)) -> dict[str, str]:
+        """The queue's attributes, values as text."""
+        asked = {"QueueUrl": queue_url, "AttributeNames": list(names)}
+        return (await self._ask("GetQueueAttributes", asked, codec.AttributesAnswer)).attributes or {}
+
+    async def set_queue_attributes(self, queue_url: str, attributes: Mapping[str, str]) -> None:
+        """Change some of the queue's attributes, values as text; it takes up to 60 seconds to spread."""
+        await self._tell("SetQueueAttributes", {"QueueUrl": queue_url, "Attributes": attributes})
+
+    async def create_queue(
+        self, name: str, *, attributes: Mapping[str, str] | None = None, tags: Mapping[str, str] | None = None
+    ) -> str:
+        """Create a queue, or find the one there is with the same attributes; its URL."""
+        asked = {"QueueName": name, "Attributes": attributes or {}, "tags": tags or {}}
+        return (await self._ask("CreateQueue", asked, codec.QueueUrlAnswer)).queue_url
+
+    async def delete_queue(self, queue_url: str) -> None:
+        """Delete a queue and all its messages; it takes up to 60 seconds."""
+        await self._tell("DeleteQueue", {"QueueUrl": queue_url})
+
+    async def purge_queue(self, queue_url: str) -> None:
+        """Delete all messages of a queue, those in flight too; once in 60 seconds."""
+        await self._tell("PurgeQueue", {"QueueUrl": queue_url})
+
+    async def list_queues(self, prefix: str = "") -> list[str]:
+        """The URLs of all queues whose names begin with `prefix`."""
+        asked: dict[str, object] = {"MaxResults": 1000}
+        if prefix:
+            asked["QueueNamePrefix"] = prefix
+        return await self._pages("ListQueues", asked, codec.QueuesAnswer)
+
+    async def list_dead_letter_sources(self, queue_url: str) -> list[str]:
+        """The URLs of all queues whose dead-letter queue this is."""
+        asked = {"QueueUrl": queue_url, "MaxResults": 1000}
+        return await self._pages("ListDeadLetterSourceQueues", asked, codec.SourcesAnswer)
+
+    async def tag_queue(self, queue_url: str, tags: Mapping[str, str]) -> None:
+        """Add tags to a queue, or change their values."""
+        await self._tell("TagQueue", {"QueueUrl": queue_url, "Tags": tags})
+
+    async def untag_queue(self, queue_url: str, keys: Sequence[str]) -> None:
+        """Take tags off a queue."""
+        await self._tell("UntagQueue", {"QueueUrl": queue_url, "TagKeys": list(keys)})
+
+    async def queue_tags(self, queue_url: str) -> dict[str, str]:
+        """The tags of a queue."""
+        return (await self._ask("ListQueueTags", {"QueueUrl": queue_url}, codec.TagsAnswer)).tags or {}
+
+    async def start_message_move_task(
+        self, source_arn: str, *, destination_arn: str | None = None, per_second: int | None = None
+    ) -> str:
+        """Begin to move the messages of a dead-letter queue; the task's handle.
+
+        Args:
+            source_arn: the dead-letter queue, of SQS queues only.
+            destination_arn: where to; None moves each message to the queue it came from.
+            per_second: messages a second, 1 to 500; None leaves it to SQS.
+        """
+        asked: dict[str, object] = {"SourceArn": source_arn}
+        if destination_arn is not None:
+            asked["DestinationArn"] = destination_arn
+        if per_second is not None:
+            asked["MaxNumberOfMessagesPerSecond"] = per_second
+        # Once only: a second attempt would be refused because of the first.
+        answer = await self._wire.call("StartMessageMoveTask", codec.encode(asked))
+        return read(_task_handle, "StartMessageMoveTask", answer).task_handle
+
+    async def list_message_move_tasks(self, source_arn: str) -> list[codec.MoveTask]:
+        """The last ten tasks of a dead-letter queue, the newest first."""
+        asked = {"SourceArn": source_arn, "MaxResults": 10}
+        return (await self._ask("ListMessageMoveTasks", asked, codec.MoveTasksAnswer)).results or []
+
+    async def cancel_message_move_task(self, task_handle: str) -> int:
+        """Stop a running task; how many messages it has moved, about. They stay moved."""
+        asked = {"TaskHandle": task_handle}
+        return (await self._ask("CancelMessageMoveTask", asked, codec.MovedAnswer)).approximate_number_of_messages_moved
+
     def __repr__(self) -> str:
         return f"<SqsClient {self.endpoint.url} {self.endpoint.region}>"
+
+    async def _ask(self, operation: str, asked: object, answer: type[T]) -> T:
+        return read(
+            msgspec.json.Decoder(answer), operation, await self._wire.call_patiently(operation, codec.encode(asked))
+        )
+
+    async def _tell(self, operation: str, asked: object) -> None:
+        await self._wire.call_patiently(operation, codec.encode(asked))
+
+    async def _pages(
+        self, operation: str, asked: dict[str, object], answer: type[codec.QueuesAnswer | codec.SourcesAnswer]
+    ) -> list[str]:
+        found: list[str] = []
+        while True:
+            page = await self._ask(operation, asked, answer)
+            found += page.queue_urls or ()
+            if not page.next_token:
+                return found
+            asked = {**asked, "NextToken": page.next_token}
 
     def _verified(self, messages: list[Received], queue_url: str, *, attributes: bool) -> list[Received]:
         good = [message for message in messages if intact(message, attributes=attributes)]

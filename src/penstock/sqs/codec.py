@@ -108,6 +108,82 @@ class SendBatchAnswer(msgspec.Struct, gc=False, rename="pascal"):
     failed: list[FailedEntry] | None = None
 
 
+class QueueUrlAnswer(msgspec.Struct, rename="pascal"):
+    """The answer to GetQueueUrl and CreateQueue."""
+
+    queue_url: str
+
+
+class AttributesAnswer(msgspec.Struct, rename="pascal"):
+    """The answer to GetQueueAttributes; a queue without those asked for has none."""
+
+    attributes: dict[str, str] | None = None
+
+
+class QueuesAnswer(msgspec.Struct, rename="pascal"):
+    """One page of ListQueues."""
+
+    queue_urls: list[str] | None = None
+    next_token: str | None = None
+
+
+class SourcesAnswer(msgspec.Struct, rename={"queue_urls": "queueUrls", "next_token": "NextToken"}):
+    """One page of ListDeadLetterSourceQueues, which alone writes `queueUrls`."""
+
+    queue_urls: list[str] | None = None
+    next_token: str | None = None
+
+
+class TagsAnswer(msgspec.Struct, rename="pascal"):
+    """The answer to ListQueueTags."""
+
+    tags: dict[str, str] | None = None
+
+
+class MoveTask(msgspec.Struct, frozen=True, rename="pascal", kw_only=True):
+    """One task that moves messages out of a dead-letter queue (ListMessageMoveTasks).
+
+    Attributes:
+        task_handle: to cancel it by; only a running one has it.
+        status: `RUNNING`, `COMPLETED`, `CANCELLING`, `CANCELLED` or `FAILED`.
+        source_arn: the dead-letter queue.
+        destination_arn: where to; None moves each message to the queue it came from.
+        max_number_of_messages_per_second: the speed asked for; None leaves it to SQS.
+        approximate_number_of_messages_moved: so far.
+        approximate_number_of_messages_to_move: when it began.
+        failure_reason: why it failed.
+        started_timestamp: when it began, epoch milliseconds.
+    """
+
+    task_handle: str | None = None
+    status: str = ""
+    source_arn: str = ""
+    destination_arn: str | None = None
+    max_number_of_messages_per_second: int | None = None
+    approximate_number_of_messages_moved: int = 0
+    approximate_number_of_messages_to_move: int | None = None
+    failure_reason: str | None = None
+    started_timestamp: int = 0
+
+
+class MoveTasksAnswer(msgspec.Struct, rename="pascal"):
+    """The answer to ListMessageMoveTasks, the newest task first."""
+
+    results: list[MoveTask] | None = None
+
+
+class TaskHandleAnswer(msgspec.Struct, rename="pascal"):
+    """The answer to StartMessageMoveTask."""
+
+    task_handle: str
+
+
+class MovedAnswer(msgspec.Struct, rename="pascal"):
+    """The answer to CancelMessageMoveTask."""
+
+    approximate_number_of_messages_moved: int = 0
+
+
 @functools.lru_cache(maxsize=256)
 def receive_body(queue_url: str, maximum: int, wait: int, visibility: int, attribute_names: tuple[str, ...]) -> bytes:
     """The body of a ReceiveMessage; a poller asks the same again and again, so it is remembered."""
