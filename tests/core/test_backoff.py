@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.core.backoff import RECEIVE_ERRORS, Backoff, ErrorPause
+from penstock.core.backoff import POLL_ERRORS, Backoff, ErrorPause
 
 draws = st.floats(0, 1, exclude_max=True)
 attempts = st.integers(1, 10**12)
@@ -72,7 +72,7 @@ def test_a_policy_that_cannot_work_is_refused(base: float, maximum: float, facto
 
 def test_there_is_no_attempt_before_the_first() -> None:
     with pytest.raises(ValueError, match="attempt 0 does not exist: attempts count from 1"):
-        RECEIVE_ERRORS.delay(0, 0.5)
+        POLL_ERRORS.delay(0, 0.5)
 
 
 def calls_under_errors(seed: int, seconds: float) -> list[float]:
@@ -102,7 +102,7 @@ def test_errors_do_not_stop_a_poller() -> None:
     """L15: however long the outage, the next call is at most 15 s away."""
     for seed in range(50):
         calls = calls_under_errors(seed, 3_600)
-        assert max(after - before for before, after in pairwise(calls)) <= RECEIVE_ERRORS.maximum
+        assert max(after - before for before, after in pairwise(calls)) <= POLL_ERRORS.maximum
 
 
 def test_a_poller_recovers_at_once() -> None:

@@ -68,7 +68,7 @@ class Backoff:
         return (0.5 + 0.5 * draw) * self.ceiling(attempt)
 
 
-RECEIVE_ERRORS = Backoff(base=1.0, maximum=15.0)
+POLL_ERRORS = Backoff(base=1.0, maximum=15.0)
 """What a poller waits after failed receives.
 
 In an outage that lasts, a poller makes 12 calls in its first minute and 8 in each later one, on average; over 500 seeds
@@ -85,7 +85,7 @@ class ErrorPause:
 
     __slots__ = ("failures", "policy")
 
-    def __init__(self, policy: Backoff = RECEIVE_ERRORS) -> None:
+    def __init__(self, policy: Backoff = POLL_ERRORS) -> None:
         self.policy = policy
         self.failures = 0
 
