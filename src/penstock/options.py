@@ -1,14 +1,14 @@
 """The options of a consumer: one schema for code, flags, environment, TOML and the reference page.
 
-`Options` is frozen and validated when it is made; each field carries its words, unit and bounds. A combination that cannot
-work is refused here, with the sentence a user needs.
+`Options` is frozen and validated when it is made; each field carries its words, unit and bounds. A combination that
+cannot work is refused here, with the sentence a user needs.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
@@ -19,7 +19,8 @@ Dispatch = Literal["semaphore", "pool"]
 RejectPolicy = Literal["dead-letter", "redrive"]
 Unstarted = Literal["release", "run"]
 LeaseLossPolicy = Literal["tell", "cancel"]
-Middleware = Callable[[Message[Any], Callable[[Message[Any]], Awaitable[Any]]], Awaitable[Any]]
+Middleware = Callable[[Message[Any], Callable[[Message[Any]], Any]], Any]
+"""`(message, call_next)`: a coroutine function around coroutine handlers, a plain one around `def` handlers."""
 
 
 def _option(
@@ -72,7 +73,9 @@ class Options:
         high=43_200,
     )
     middleware: Sequence[Middleware] = _option(
-        (), "Functions around every handler, outermost first: `async def m(message, call_next)`.", configurable=False
+        (),
+        "Functions around the handler, outermost first: `m(message, call_next)`, of the same kind as the handler.",
+        configurable=False,
     )
 
     # Polling

@@ -48,9 +48,23 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The handler raised, ran into its time-out or could not be run: retry with back-off."""
+    """The handler raised, or ran into its time-out: retry with back-off.
+
+    `still_running` is said of a thread that could not be ended: its place is free only when `Freed` follows.
+    """
 
     error: BaseException
+    still_running: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """The thread that was given up has ended after all: its place is free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The lane ended the handler because it was told to: give the message back at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +80,10 @@ class Withheld:
 DONE = Done()
 NOT_STARTED = NotStarted()
 WITHHELD = Withheld()
+ENDED = Ended()
+FREED = Freed()
 
-Outcome = Done | Retry | Reject | Failed | NotStarted | Withheld
+Outcome = Done | Retry | Reject | Failed | NotStarted | Ended | Withheld | Freed
 
 
 class Settled(Enum):

@@ -1,7 +1,7 @@
 """The nouns of the ledger: a delivery (one message in our hands), the lease it shares, and what is left to be done.
 
-They belong to `penstock.core.ledger`, which alone moves them; lanes write the two fields that are theirs. Plain, slotted,
-cheap: one delivery a message.
+They belong to `penstock.core.ledger`, which alone moves them; lanes write the field that is theirs. Plain,
+slotted, cheap: one delivery a message.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Lease:
 class Delivery:
     """One message in our hands: a row of the ledger.
 
-    `started` and `run` belong to the lane; everything else is the ledger's.
+    `started` belongs to the lane, which writes it once; everything else is the ledger's.
     """
 
     __slots__ = (
@@ -58,7 +58,6 @@ class Delivery:
         "received",
         "received_at",
         "release_after",
-        "run",
         "settlement",
         "started",
         "state",
@@ -85,8 +84,11 @@ class Delivery:
         """Who waits to know how it ends."""
         self.started = 0.0
         """When the lane called the handler."""
-        self.run: object = None
-        """The lane's own handle of the run."""
+
+    @property
+    def open(self) -> bool:
+        """Whether it is still to be said what becomes of it."""
+        return self.state <= State.LAPSED
 
     def __repr__(self) -> str:
         return f"<Delivery {self.received.message_id} {self.state.name}>"

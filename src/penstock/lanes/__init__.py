@@ -1,0 +1,1 @@
+"""Where handlers run: they answer with an outcome and never acknowledge."""

@@ -1,0 +1,1 @@
+"""What operators see: statistics, and the catalogue of metrics."""

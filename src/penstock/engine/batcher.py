@@ -1,0 +1,129 @@
+"""The batcher: items gathered and sent ten at a time. Acks, visibility changes and copies differ only in the call.
+
+Owned by the one who gives it `send`. It promises that an item is sent when its batch is full or its time has come,
+whichever is first, that no more than `parallel` calls are out at once, and that closing sends everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from penstock.core.batch import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatcherStatistics:
+    """What a batcher holds and has done."""
+
+    waiting: int
+    calls: int
+    in_flight: int
+
+
+class Batcher(Generic[T]):
+    """Gathers items and hands them to `send`, which sees to failures itself and may `put_back`."""
+
+    def __init__(
+        self,
+        name: str,
+        send: Callable[[list[T]], Coroutine[None, None, None]],
+        *,
+        size: int,
+        linger: float,
+        clock: Callable[[], float],
+        parallel: int = 32,
+    ) -> None:
+        self.name = name
+        self._send = send
+        self._clock = clock
+        self._batch: Batch[T] = Batch(size=size, linger=linger)
+        self._parallel = parallel
+        self._in_flight = 0
+        self._calls = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed = math.inf
+        self._tasks: asyncio.TaskGroup | None = None
+        self._closing = False
+        self._finished = asyncio.Event()
+
+    def add(self, item: T, *, latest: float = math.inf) -> None:
+        """Add one item; `latest` is the time by which it must be sent."""
+        now = self._clock()
+        if self._batch.add(item, now, latest=latest) or self._closing:
+            self._pump()
+        elif self._timer is None or latest < self._armed:
+            self._arm()
+
+    def put_back(self, item: T, *, ready: float, latest: float = math.inf) -> None:
+        """Add an item that failed, to go again from `ready` on."""
+        self._batch.put_back(item, ready=ready, latest=latest)
+        self._arm()
+
+    def _arm(self) -> None:
+        due = self._batch.due()
+        if self._timer is not None:
+            if due == self._armed:
+                return
+            self._timer.cancel()
+            self._timer = None
+        self._armed = due
+        if due < math.inf and self._in_flight < self._parallel:
+            delay = max(0.0, due - self._clock())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        self._pump()
+
+    def _pump(self, *, flush: bool = False) -> None:
+        """Send what is due, as far as calls may be out."""
+        now = self._clock()
+        while self._in_flight < self._parallel and self._tasks is not None:
+            taken = self._batch.take(now, flush=flush)
+            if taken is None:
+                break
+            self._in_flight += 1
+            self._calls += 1
+            self._tasks.create_task(self._call(taken[0]))
+        self._arm()
+
+    async def _call(self, items: list[T]) -> None:
+        try:
+            await self._send(items)
+        finally:
+            self._in_flight -= 1
+            self._pump()
+            self._end_if_finished()
+
+    async def run(self) -> None:
+        """Send until closed and empty."""
+        async with asyncio.TaskGroup() as self._tasks:
+            self._pump()
+            await self._finished.wait()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def close(self) -> None:
+        """Send everything that waits; `run` returns when all of it has been answered."""
+        self._closing = True
+        self._pump(flush=True)
+        self._end_if_finished()
+
+    def _end_if_finished(self) -> None:
+        if self._closing and not self._batch and not self._in_flight:
+            self._finished.set()
+
+    def statistics(self) -> BatcherStatistics:
+        """What it holds and has done."""
+        return BatcherStatistics(waiting=len(self._batch), calls=self._calls, in_flight=self._in_flight)
+
+    def __repr__(self) -> str:
+        return f"<Batcher {self.name} {len(self._batch)} waiting, {self._in_flight} calls out>"

@@ -1,0 +1,116 @@
+"""Dead letters: copies of rejected messages, attributes and all, sent to the dead-letter queue before the delete.
+
+Owned by the runner. It promises that a message is deleted only after its copy was confirmed; a copy that cannot be made
+leaves the message to the queue's redrive policy (L30).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from penstock.core.delivery import Step
+from penstock.core.states import State
+from penstock.engine.batcher import Batcher
+from penstock.engine.calls import PASSING, Pauses, by_entry
+from penstock.sqs.api import EntryFailure, Outgoing
+
+if TYPE_CHECKING:
+    from penstock.core.delivery import Delivery
+    from penstock.engine.extender import Extender
+    from penstock.engine.harvester import Harvester
+    from penstock.engine.seat import Seat
+
+
+class DeadLetters:
+    """Copies what can never be processed; without a queue to copy to it is not `available`."""
+
+    def __init__(self, seat: Seat, queue_url: str | None, *, harvester: Harvester, extender: Extender) -> None:
+        self._seat = seat
+        self._queue_url = queue_url
+        self._harvester = harvester
+        self._extender = extender
+        self._pauses = Pauses(seat.draw)
+        self.batcher: Batcher[Delivery] = Batcher(
+            "dead letters", self._send, size=10, linger=seat.options.ack_interval, clock=seat.clock, parallel=4
+        )
+
+    @property
+    def available(self) -> bool:
+        """Whether there is a queue to copy to."""
+        return self._queue_url is not None
+
+    def add(self, row: Delivery) -> None:
+        """Copy this message, then delete it."""
+        # A copy may be a megabyte, and so may be all ten together: large ones go alone.
+        self.batcher.add(row, latest=row.lease.deadline - 1.0)
+
+    async def _send(self, rows: list[Delivery]) -> None:
+        assert self._queue_url is not None
+        rows = [row for row in rows if row.state is State.REJECTING]
+        for group in _within_size(rows):
+            copies = [_copy(row) for row in group]
+            answers = await by_entry(
+                self._seat.client.send_batch(self._queue_url, copies), len(group), self._seat.logger
+            )
+            self._settle(group, [each if isinstance(each, EntryFailure) else None for each in answers])
+
+    def _settle(self, rows: list[Delivery], failures: list[EntryFailure | None]) -> None:
+        seat, now = self._seat, self._seat.clock()
+        pause = self._pauses.note(failed=any(failures))
+        for row, failure in zip(rows, failures, strict=True):
+            if failure is None:
+                seat.tally.dead_lettered += 1
+                if seat.ledger.copied(row) is Step.DELETE:
+                    self._harvester.add(row)
+            elif failure.verdict in PASSING and seat.ledger.may_try_again(row, now + pause):
+                self.batcher.put_back(row, ready=now + pause, latest=row.lease.deadline)
+            else:
+                seat.tally.failed_entry(failure.code)
+                seat.logger.error(
+                    "message %s is rejected, but could not be copied to %s (%s: %s); it is left to the queue's redrive "
+                    "policy. Allow sqs:SendMessage there, or set on_reject='redrive'",
+                    row.received.message_id,
+                    self._queue_url,
+                    failure.code,
+                    failure.message,
+                )
+                if seat.ledger.copy_refused(row, seat.options.retry_maximum, now) is Step.RELEASE:
+                    self._extender.release(row)
+
+    async def run(self) -> None:
+        """Copy until closed and empty."""
+        await self.batcher.run()
+
+    def close(self) -> None:
+        """Copy everything that waits, at once."""
+        self.batcher.close()
+
+
+ROOM = 1_000_000
+"""Bytes of bodies that go in one call, a little under SQS's 1 MiB for a whole batch: attributes need some."""
+
+
+def _within_size(rows: list[Delivery]) -> list[list[Delivery]]:
+    groups: list[list[Delivery]] = []
+    filled = 0
+    for row in rows:
+        size = len(row.received.body.encode()) + 64 * 1024 * bool(row.received.attributes)
+        if not groups or filled + size > ROOM:
+            groups.append([])
+            filled = 0
+        groups[-1].append(row)
+        filled += size
+    return groups
+
+
+def _copy(row: Delivery) -> Outgoing:
+    system = row.received.system
+    trace = system.get("AWSTraceHeader")
+    return Outgoing(
+        body=row.received.body,
+        attributes=row.received.attributes,
+        system={"AWSTraceHeader": trace} if trace else {},
+        group_id=system.get("MessageGroupId"),
+        # A FIFO queue's own id; the message id keeps a copy sent twice from being two messages.
+        deduplication_id=row.received.message_id if "MessageDeduplicationId" in system else None,
+    )

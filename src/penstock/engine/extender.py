@@ -1,0 +1,124 @@
+"""The visibility extender: buffers receipts, flushes at ten or on a timer, and sets their visibility in bulk.
+
+Owned by the runner. The heartbeat gives it leases to extend, the worker messages to give back. One writer a receipt: the
+ledger holds a release back until the extension of the same receipt has been answered (L5).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from penstock.core.delivery import Step
+from penstock.core.states import State
+from penstock.engine.batcher import Batcher
+from penstock.engine.calls import PASSING, Pauses, by_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from penstock.core.delivery import Delivery
+    from penstock.engine.seat import Seat
+    from penstock.sqs.api import EntryFailure
+
+
+def _nothing() -> None:
+    """Nobody listens yet."""
+
+
+class Change(NamedTuple):
+    """A visibility change that waits: an extension of the lease, or its end."""
+
+    row: Delivery
+    extends: bool
+
+
+class Extender:
+    """Changes visibility, ten receipts a call."""
+
+    def __init__(self, seat: Seat, *, linger: float) -> None:
+        self._seat = seat
+        self.answered: Callable[[], None] = _nothing
+        """Called after each answer: leases have moved."""
+        self._pauses = Pauses(seat.draw)
+        self.batcher: Batcher[Change] = Batcher("visibility", self._send, size=10, linger=linger, clock=seat.clock)
+
+    def extend(self, rows: Sequence[Delivery]) -> None:
+        """Extend the leases of these deliveries, which the ledger has marked as beating."""
+        for row in rows:
+            self.batcher.add(Change(row, extends=True), latest=row.lease.deadline - 1.0)
+
+    def release(self, row: Delivery) -> None:
+        """Give this message back: visible again after the seconds the ledger noted."""
+        self.batcher.add(Change(row, extends=False), latest=row.lease.deadline - 1.0)
+
+    async def _send(self, changes: list[Change]) -> None:
+        seat = self._seat
+        sent = seat.clock()
+        calls = [
+            (change, change.row.receipt, seconds) for change in changes if (seconds := self._seconds(change, sent)) >= 0
+        ]
+        if not calls:
+            return
+        entries = [(receipt, seconds) for _, receipt, seconds in calls]
+        answers = await by_entry(seat.client.change_visibility_batch(seat.queue_url, entries), len(calls), seat.logger)
+        now = seat.clock()
+        extensions = [index for index, (change, _, _) in enumerate(calls) if change.extends]
+        if extensions:
+            seat.tally.heartbeat_calls += 1
+        extended = [(calls[i][0].row, calls[i][1], calls[i][2]) for i in extensions if answers[i] is None]
+        for row in seat.ledger.extended(extended, sent):
+            self.release(row)
+        pause = self._pauses.note(failed=any(answers))
+        for (change, _, _), failure in zip(calls, answers, strict=True):
+            if change.extends:
+                if failure is not None:
+                    self._extension_failed(change.row, failure, now)
+            elif failure is None:
+                seat.ledger.released(change.row)
+            else:
+                self._release_failed(change, failure, now, pause)
+        self.answered()
+
+    def _seconds(self, change: Change, now: float) -> int:
+        """What to ask for; -1 when the change has become pointless."""
+        ledger = self._seat.ledger
+        if not change.extends:
+            return math.ceil(change.row.release_after) if change.row.state is State.RELEASING else -1
+        seconds = ledger.extension(change.row, now)
+        if seconds > 0:
+            return seconds
+        if ledger.extension_failed(change.row, None, now) is Step.RELEASE:
+            self.release(change.row)
+        return -1
+
+    def _extension_failed(self, row: Delivery, failure: EntryFailure, now: float) -> None:
+        self._seat.tally.heartbeat_failures += 1
+        self._seat.tally.failed_entry(failure.code)
+        if self._seat.ledger.extension_failed(row, failure.verdict, now) is Step.RELEASE:
+            self.release(row)
+
+    def _release_failed(self, change: Change, failure: EntryFailure, now: float, pause: float) -> None:
+        seat, row = self._seat, change.row
+        seat.tally.failed_entry(failure.code)
+        if failure.verdict in PASSING and seat.ledger.may_try_again(row, now + pause):
+            self.batcher.put_back(change, ready=now + pause, latest=row.lease.deadline)
+            return
+        seat.ledger.released(row, refused=True)
+        seat.logger.warning(
+            "message %s could not be given back (%s: %s); it comes again when its visibility timeout ends",
+            row.received.message_id,
+            failure.code,
+            failure.message,
+        )
+
+    async def run(self) -> None:
+        """Change visibility until closed and empty."""
+        await self.batcher.run()
+
+    def close(self) -> None:
+        """Send everything that waits, at once."""
+        self.batcher.close()
+
+    def __repr__(self) -> str:
+        return f"<Extender {self.batcher!r}>"

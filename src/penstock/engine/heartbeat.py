@@ -1,0 +1,59 @@
+"""The heartbeat: keeps messages invisible while we hold them.
+
+Owned by the runner. It sleeps until the ledger's next due lease and hands what is due to the extender; it goes on while a
+shutdown drains and flushes (L4), and nothing it meets ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from penstock.engine.extender import Extender
+    from penstock.engine.seat import Seat
+
+
+class Heartbeat:
+    """A timer at the next due lease."""
+
+    def __init__(self, seat: Seat, extender: Extender) -> None:
+        self._seat = seat
+        self._extender = extender
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed = math.inf
+        self._closed = asyncio.Event()
+
+    def heed(self) -> None:
+        """Look at the ledger again: it may hold a lease due earlier than the timer."""
+        due = self._seat.ledger.next_due()
+        if due < self._armed and not self._closed.is_set():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._armed = due
+            delay = max(0.0, due - self._seat.clock())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._beat)
+
+    def _beat(self) -> None:
+        self._timer, self._armed = None, math.inf
+        try:
+            self._extender.extend(self._seat.ledger.tick(self._seat.clock()))
+        except Exception:
+            self._seat.logger.exception("a heartbeat of queue %s failed; the next one follows", self._seat.queue)
+        self.heed()
+
+    async def run(self) -> None:
+        """Beat until closed."""
+        self.heed()
+        await self._closed.wait()
+
+    def close(self) -> None:
+        """Beat no more."""
+        self._closed.set()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def __repr__(self) -> str:
+        due = f"next in {self._armed - self._seat.clock():.1f} s" if self._armed < math.inf else "nothing due"
+        return f"<Heartbeat {due}>"

@@ -1,0 +1,168 @@
+"""The poller: one long-poll loop, which asks for no more than there is room for.
+
+Owned by the runner, which starts as many as the throttler wants. Nothing a receive, a decode or a dispatch raises ends
+it (L15); only the runner's stop does, or the throttler, when fewer are wanted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from penstock.core.backoff import ErrorPause
+from penstock.engine.scopes import wait_for
+from penstock.errors import SqsError, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from penstock.core.throttler import Throttler
+    from penstock.engine.harvester import Harvester
+    from penstock.engine.heartbeat import Heartbeat
+    from penstock.engine.seat import Seat
+    from penstock.engine.worker import Worker
+    from penstock.message import Received
+
+SLOW_VERDICTS = frozenset((Verdict.MISSING, Verdict.DENIED, Verdict.CREDENTIALS, Verdict.OVER_LIMIT, Verdict.REFUSED))
+"""Errors that will not pass soon: at least `SLOW` seconds between tries (L18)."""
+SLOW = 10.0
+
+
+class Poller:
+    """Receives for one queue until it is not wanted any more."""
+
+    def __init__(
+        self,
+        index: int,
+        seat: Seat,
+        throttler: Throttler,
+        *,
+        worker: Worker,
+        harvester: Harvester,
+        heartbeat: Heartbeat,
+        health: Health,
+        scale: Callable[[], None],
+    ) -> None:
+        self.index = index
+        self._seat = seat
+        self._throttler = throttler
+        self._worker = worker
+        self._harvester = harvester
+        self._heartbeat = heartbeat
+        self._health = health
+        self._scale = scale
+        self._errors = ErrorPause()
+        self.receiving = False
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Poll until stopped, or one too many."""
+        while not stopping.is_set() and self.index < self._throttler.pollers:
+            try:
+                pause = await self._poll(stopping)
+            except Exception as error:
+                pause = self._failed(error)
+            if pause > 0:
+                await wait_for(stopping, pause)
+
+    async def _poll(self, stopping: asyncio.Event) -> float:
+        """One receive; the seconds to pause afterwards."""
+        pause = self._throttler.pause(self._seat.clock())
+        if pause > 0 and await wait_for(stopping, pause):
+            return 0.0
+        places = await self._worker.reserve(self._seat.options.receive_batch)
+        if not places:
+            return 0.0
+        used = 0
+        try:
+            if stopping.is_set():
+                return 0.0
+            used = await self._receive(places)
+        finally:
+            self._worker.give_back(places - used)
+        self._scale()
+        return 0.0
+
+    async def _receive(self, places: int) -> int:
+        """Receive up to `places` messages and take them in; the places they fill."""
+        seat, options = self._seat, self._seat.options
+        visibility = options.visibility_timeout
+        if options.adaptive_visibility:
+            visibility = self._throttler.visibility(visibility, 43_200)
+        asked = seat.clock()
+        self.receiving = True
+        try:
+            batch = await seat.client.receive(
+                seat.queue_url,
+                maximum=places,
+                wait=options.wait_time,
+                visibility=visibility,
+                attribute_names=options.message_attributes,
+            )
+        finally:
+            self.receiving = False
+        now = seat.clock()
+        self._errors.succeeded()
+        self._health.received(now)
+        self._throttler.received(now, asked=places, got=len(batch), latency=now - asked)
+        return self._take_in(batch, asked, now, visibility)
+
+    def _take_in(self, batch: list[Received], asked: float, now: float, visibility: int) -> int:
+        tally = self._seat.tally
+        tally.receives += 1
+        if not batch:
+            tally.empty_receives += 1
+            return 0
+        tally.received += len(batch)
+        fresh, finished = self._seat.ledger.receive(batch, asked=asked, now=now, visibility=visibility)
+        for row in finished:
+            self._harvester.add(row)
+        if fresh:
+            self._worker.take(fresh)
+        self._heartbeat.heed()
+        return len(fresh)
+
+    def _failed(self, error: Exception) -> float:
+        """Note a poll that failed; the seconds to pause (L16)."""
+        seat = self._seat
+        seat.tally.receive_errors += 1
+        self._throttler.failed(seat.clock())
+        pause = self._errors.failed(seat.draw())
+        if isinstance(error, SqsError):
+            seat.tally.failed_entry(error.code)
+            if error.verdict in SLOW_VERDICTS:
+                pause += SLOW
+            seat.logger.warning("receive from queue %s failed, next try in %.1f s: %s", seat.queue, pause, error)
+            self._health.failed(error)
+        else:
+            seat.tally.failed_entry(type(error).__name__)
+            seat.logger.exception("receive from queue %s failed, next try in %.1f s", seat.queue, pause)
+        return pause
+
+    def __repr__(self) -> str:
+        return f"<Poller {self.index} {'receiving' if self.receiving else 'between receives'}>"
+
+
+class Health:
+    """Whether receives succeed: by the age of the last good one, and by errors that will not pass."""
+
+    def __init__(self, unhealthy_after: float, now: float) -> None:
+        self._unhealthy_after = unhealthy_after
+        self._last_good = now
+        self.problem: SqsError | None = None
+        """The error that will not pass, until a receive succeeds."""
+        self.unusable = asyncio.Event()
+
+    def received(self, now: float) -> None:
+        """A receive was answered."""
+        self._last_good = now
+        self.problem = None
+
+    def failed(self, error: SqsError) -> None:
+        """A receive was refused."""
+        if error.verdict in (Verdict.MISSING, Verdict.DENIED):
+            self.problem = error
+            self.unusable.set()
+
+    def healthy(self, now: float) -> bool:
+        """Whether messages can be received, as far as is known."""
+        return self.problem is None and now - self._last_good <= self._unhealthy_after

@@ -1,0 +1,336 @@
+"""The runner: what a consumer runs. The task tree of one queue, whose nesting is the order of its shutdown.
+
+Owned by a consumer, run on the engine's loop. It promises that what it received is settled or said to be unsettled when
+`run` returns, and that it returns in bounded time after `stop` (L22).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from penstock.core.ledger import Ledger
+from penstock.core.delivery import LeasePolicy
+from penstock.core.throttler import ThrottlePolicy, Throttler
+from penstock.engine.dead_letters import DeadLetters
+from penstock.engine.extender import Extender
+from penstock.engine.harvester import Harvester
+from penstock.engine.heartbeat import Heartbeat
+from penstock.engine.poller import Health, Poller
+from penstock.engine.scopes import serve, wait_for
+from penstock.engine.seat import Seat
+from penstock.engine.worker import Worker
+from penstock.lanes.coroutines import CoroutineLane
+from penstock.lanes.mailbox import Mailbox
+from penstock.lanes.threads import ThreadLane
+from penstock.observe.statistics import Report, RunnerStatistics
+from penstock.observe.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from penstock.lanes.api import Answer, Lane
+    from penstock.lanes.handler import Handler
+    from penstock.options import Options
+    from penstock.sqs.api import Queue
+
+END_GRACE = 1.0
+"""Seconds that cancelled handlers get to clean up at the deadline of a stop."""
+
+
+class Phase(Enum):
+    """How far a runner has come; each follows the one before."""
+
+    NEW = "new"
+    RUNNING = "running"
+    QUIET = "quiet"
+    DRAINING = "draining"
+    FLUSHING = "flushing"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The queue a runner works on.
+
+    Attributes:
+        name: for people.
+        url: as SQS gave it.
+        dead_letter_url: where rejected messages are copied; None: nowhere.
+    """
+
+    name: str
+    url: str
+    dead_letter_url: str | None = None
+
+
+class Runner:
+    """Polls a queue, dispatches to the worker, and sees to the acknowledging of what has finished."""
+
+    def __init__(
+        self,
+        target: Target,
+        client: Queue,
+        handler: Handler,
+        options: Options,
+        *,
+        application: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        draw: Callable[[], float],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.target = target
+        self.phase = Phase.NEW
+        self._options = options
+        self._clock = clock
+        self._began = clock()
+        lease = LeasePolicy(
+            visibility=options.visibility_timeout, beat_after=options.beat_after, remember=options.remember_finished
+        )
+        self._throttler = Throttler(
+            ThrottlePolicy(
+                concurrency=options.concurrency,
+                visibility=options.visibility_timeout,
+                max_in_flight=options.max_in_flight,
+                pollers=options.pollers,
+                max_pollers=options.max_pollers,
+                batch=options.receive_batch,
+                prefetch=options.prefetch,
+                enabled=options.throttle,
+            )
+        )
+        self._ledger = Ledger(lease, tell=lambda row: self._worker.lost(row))
+        self._seat = seat = Seat(
+            queue=target.name,
+            queue_url=target.url,
+            client=client,
+            ledger=self._ledger,
+            options=options,
+            tally=Tally(),
+            clock=clock,
+            draw=draw,
+            logger=options.logger,
+        )
+        self._extender = Extender(seat, linger=options.extend_interval)
+        self._heartbeat = Heartbeat(seat, self._extender)
+        self._extender.answered = self._heartbeat.heed
+        self._harvester = Harvester(seat, size=options.ack_batch_size, linger=options.ack_interval)
+        self._dead_letters = DeadLetters(
+            seat, target.dead_letter_url, harvester=self._harvester, extender=self._extender
+        )
+        self._worker = Worker(
+            seat,
+            self._throttler,
+            harvester=self._harvester,
+            extender=self._extender,
+            dead_letters=self._dead_letters,
+        )
+        answers: Mailbox[Answer] = Mailbox(loop, self._worker.answered)
+        handler.post = answers.post
+        self._lane: Lane = (
+            CoroutineLane(handler, options, loop=application, answers=answers, clock=clock)
+            if handler.is_coroutine
+            else ThreadLane(handler, options, answers=answers, clock=clock, timer=loop)
+        )
+        self._worker.lane = self._lane
+        self._health = Health(options.unhealthy_after, clock())
+        self._pollers: dict[int, asyncio.Task[None]] = {}
+        self._polling: asyncio.TaskGroup | None = None
+        self._quiet = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._forced = asyncio.Event()
+
+    # The tree
+
+    async def run(self, ready: Callable[[], None]) -> Report:
+        """Work until stopped; `ready` is called when the first poll is about to start."""
+        try:
+            async with (
+                asyncio.timeout(None) as limit,
+                serve(self._extender),  # opened first, closed last: releases go out after everything
+                serve(self._heartbeat),  # beats on while acks are flushed (L4)
+                serve(self._harvester),
+                serve(self._dead_letters),
+            ):
+                self.phase = Phase.RUNNING
+                await self._poll(ready)
+                await self._stopping.wait()
+                await self._drain()
+                self.phase = Phase.FLUSHING
+                limit.reschedule(asyncio.get_running_loop().time() + self._options.flush_timeout)
+        except TimeoutError:
+            self._seat.logger.error(
+                "queue %s: %d settlements were not confirmed within flush_timeout=%g s; those messages come again",
+                self.target.name,
+                len(self._ledger),
+                self._options.flush_timeout,
+            )
+        finally:
+            self.phase = Phase.CLOSED
+            await self._lane.close()
+        return self.report()
+
+    async def _poll(self, ready: Callable[[], None]) -> None:
+        """Receive until it is quiet, then give polls in flight their grace."""
+        async with asyncio.TaskGroup() as self._polling:
+            self._scale()
+            ready()
+            await self._until_quiet()
+            self.phase = Phase.QUIET
+            self._worker.close()
+            if self._stopping.is_set():
+                self._worker.stop()
+            receiving = [task for task in self._pollers.values() if not task.done()]
+            if receiving:
+                await self._grace(receiving)
+            for task in receiving:
+                task.cancel()
+        self._polling = None
+
+    async def _until_quiet(self) -> None:
+        if not self._options.exit_on_unusable:
+            await self._quiet.wait()
+            return
+        waits = [asyncio.ensure_future(each.wait()) for each in (self._quiet, self._health.unusable)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for each in waits:
+            each.cancel()
+        if not self._quiet.is_set():
+            self._seat.logger.error("queue %s is unusable, stopping: %s", self.target.name, self._health.problem)
+            self.stop()
+
+    async def _grace(self, receiving: list[asyncio.Task[None]]) -> None:
+        """Polls in flight may have been handed messages already: wait for them a little (L22)."""
+        force = asyncio.ensure_future(self._forced.wait())
+        polls = asyncio.gather(*receiving, return_exceptions=True)
+        try:
+            await asyncio.wait((force, polls), timeout=self._options.poll_grace, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            force.cancel()
+
+    def _scale(self) -> None:
+        """Start the pollers that are wanted and missing; those too many end by themselves."""
+        if self._polling is None or self._quiet.is_set():
+            return
+        for index in range(self._throttler.pollers):
+            if index not in self._pollers:
+                poller = Poller(
+                    index,
+                    self._seat,
+                    self._throttler,
+                    worker=self._worker,
+                    harvester=self._harvester,
+                    heartbeat=self._heartbeat,
+                    health=self._health,
+                    scale=self._scale,
+                )
+                self._pollers[index] = self._polling.create_task(self._poll_as(poller))
+
+    async def _poll_as(self, poller: Poller) -> None:
+        try:
+            await poller.run(self._quiet)
+        finally:
+            del self._pollers[poller.index]
+
+    async def _drain(self) -> None:
+        """Wait for handlers, heartbeats on; at the deadline end those that can be ended (L22)."""
+        self.phase = Phase.DRAINING
+        self._worker.stop()
+        if await self._idle_within(self._options.drain_timeout, self._forced):
+            return
+        self._lane.recall()
+        self._worker.release_withheld()
+        ended = self._lane.end()
+        if ended and await self._idle_within(END_GRACE, None):
+            return
+        self._seat.logger.warning(
+            "queue %s: %d handlers still run after drain_timeout=%g s and cannot be ended; their messages are not given "
+            "back, so that no second copy runs knowingly, and come again when their visibility timeout ends",
+            self.target.name,
+            self._worker.busy,
+            self._options.drain_timeout,
+        )
+
+    async def _idle_within(self, seconds: float, force: asyncio.Event | None) -> bool:
+        waits = [asyncio.ensure_future(self._worker.idle())]
+        if force is not None:
+            waits.append(asyncio.ensure_future(_is_set(force)))
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+        return not self._worker.busy
+
+    # Verbs
+
+    def quiet(self) -> None:
+        """Receive nothing more; what is here is run."""
+        self._quiet.set()
+
+    def stop(self, *, force: bool = False) -> None:
+        """Stop: drain and close; `force` cuts the drain short. May be said again, and at any time."""
+        self._stopping.set()
+        self._quiet.set()
+        if force:
+            self._forced.set()
+
+    # What it looks like
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it receives, as far as is known."""
+        return self.phase is Phase.RUNNING and self._health.healthy(self._clock())
+
+    @property
+    def problem(self) -> Exception | None:
+        """The error that keeps it from receiving and will not pass by itself."""
+        return self._health.problem
+
+    def report(self) -> Report:
+        """What it has done so far."""
+        tally, ledger = self._seat.tally, self._ledger.statistics()
+        return Report(
+            queue=self.target.name,
+            seconds=self._clock() - self._began,
+            received=tally.received,
+            handled=tally.done,
+            acked=ledger.acked + ledger.late,
+            retried=tally.retried,
+            failed=tally.failed,
+            rejected=tally.rejected,
+            released=ledger.released,
+            lost=ledger.lost,
+            unsettled=ledger.unsettled + len(self._ledger),
+            recognised=ledger.recognised,
+        )
+
+    def statistics(self) -> RunnerStatistics:
+        """A snapshot of everything an operator may want to see."""
+        return RunnerStatistics.of(
+            self._seat.tally,
+            self._ledger.statistics(),
+            self._lane.statistics(),
+            phase=self.phase.value,
+            queue=self.target.name,
+            healthy=self.healthy,
+            pollers=len(self._pollers),
+            acks_waiting=self._harvester.batcher.statistics().waiting,
+            delete_calls=self._harvester.batcher.statistics().calls,
+            concurrency=self._options.concurrency,
+            in_hand=self._worker.busy,
+        )
+
+    def __repr__(self) -> str:
+        lane, held = self._lane.statistics(), self._ledger.statistics().held
+        acking = sum(count for state, count in held.items() if state.name == "ACKING")
+        return (
+            f"<Runner {self.target.name} {self.phase.name} {len(self._pollers)} pollers, "
+            f"{lane.running}/{self._options.concurrency} running, {lane.waiting} waiting, {acking} acking>"
+        )
+
+
+async def _is_set(event: asyncio.Event) -> None:
+    await event.wait()

@@ -1,0 +1,273 @@
+"""The worker: takes messages, keeps the concurrency and the back-pressure, and turns what lanes answer into settlements.
+
+Owned by the runner. It promises that room is reserved before a receive asks for messages, and that every way a message
+can go gives its place back (L20).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from penstock.core.backoff import Backoff
+from penstock.core.delivery import Delivery, Step
+from penstock.core.states import State
+from penstock.errors import HandlerTimeout, UndecodableBody
+from penstock.lanes.api import Answer
+from penstock.outcomes import NOT_STARTED, Done, Ended, Failed, Freed, NotStarted, Reject, Retry, Settled, Withheld
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from penstock.core.throttler import Throttler
+    from penstock.engine.dead_letters import DeadLetters
+    from penstock.engine.extender import Extender
+    from penstock.engine.harvester import Harvester
+    from penstock.engine.seat import Seat
+    from penstock.lanes.api import Lane
+    from penstock.outcomes import Outcome
+
+GATHER = 0.05
+"""The longest a poller waits for more room when it could have some at once, in seconds."""
+
+
+class Worker:
+    """Places, and what becomes of those who hold them."""
+
+    def __init__(
+        self,
+        seat: Seat,
+        throttler: Throttler,
+        *,
+        harvester: Harvester,
+        extender: Extender,
+        dead_letters: DeadLetters,
+    ) -> None:
+        self._seat = seat
+        self._throttler = throttler
+        self._harvester = harvester
+        self._extender = extender
+        self._dead_letters = dead_letters
+        self._backoff = Backoff(base=seat.options.retry_base, maximum=seat.options.retry_maximum)
+        self.lane: Lane | None = None
+        self._taken = 0
+        self._asking: deque[asyncio.Future[None]] = deque()
+        self._withheld: set[Delivery] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+        self._stopped = False
+
+    @property
+    def busy(self) -> int:
+        """Places taken: reserved for polls, waiting, or at work."""
+        return self._taken
+
+    # Room
+
+    def _room(self) -> int:
+        options, throttler = self._seat.options, self._throttler
+        places = min(throttler.limit, options.concurrency + throttler.prefetch)
+        return min(places - self._taken, options.max_in_flight - len(self._seat.ledger))
+
+    async def reserve(self, most: int) -> int:
+        """Take places for up to `most` messages, waiting until there is room; 0 once nothing is to be received any more.
+
+        Fewer than `most` are taken only when handlers stand idle, and after a moment in which more may come free.
+        """
+        while not self._closed:
+            room = self._room()
+            if room >= most or (room > 0 and self._taken < self._seat.options.concurrency and await self._gather(most)):
+                granted = min(most, self._room())
+                if granted > 0:
+                    self._taken += granted
+                    self._idle.clear()
+                    return granted
+            elif not self._closed:
+                await self._turn()
+        return 0
+
+    async def _gather(self, most: int) -> bool:
+        """Wait a moment for a whole batch of places; true when what there is should be taken now."""
+        moment = min(GATHER, self._seat.tally.handler_seconds.value / 20)
+        if moment > 0.001:
+            try:
+                async with asyncio.timeout(moment):
+                    while self._room() < most and not self._closed:
+                        await self._turn()
+            except TimeoutError:
+                pass
+        return True
+
+    async def _turn(self) -> None:
+        """Wait until some place has come free."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asking.append(future)
+        try:
+            await future
+        finally:
+            if not future.done() or future.cancelled():
+                self._asking = deque(each for each in self._asking if each is not future)
+
+    def give_back(self, places: int) -> None:
+        """Places are free again."""
+        self._taken -= places
+        if not self._taken:
+            self._idle.set()
+        while self._asking:
+            future = self._asking.popleft()
+            if not future.done():
+                future.set_result(None)
+
+    def close(self) -> None:
+        """Reserve nothing any more."""
+        self._closed = True
+        self.give_back(0)
+
+    async def idle(self) -> None:
+        """Wait until every place is free."""
+        await self._idle.wait()
+
+    # Work
+
+    def take(self, fresh: Sequence[Delivery]) -> None:
+        """Hand deliveries, whose places are reserved, to the lane; after a stop, give them back (L23)."""
+        assert self.lane is not None
+        if self._stopped and self._seat.options.on_unstarted == "release":
+            self.answered([Answer(row, NOT_STARTED) for row in fresh])
+        else:
+            self.lane.submit(fresh)
+
+    def stop(self) -> None:
+        """Start nothing any more, unless what is here is to be run: what waits is given back."""
+        self._stopped = True
+        self.close()
+        if self._seat.options.on_unstarted == "release" and self.lane is not None:
+            self.lane.recall()
+
+    def answered(self, answers: Sequence[Answer]) -> None:
+        """Settle what the lane, or handlers through their messages, have said."""
+        freed = 0
+        for delivery, outcome, final in answers:
+            try:
+                freed += self._conclude(delivery, outcome, final=final)
+            except Exception:
+                self._seat.logger.exception("message %s: settling failed", delivery.received.message_id)
+        if freed:
+            self.give_back(freed)
+
+    def _conclude(self, row: Delivery, outcome: Outcome, *, final: bool) -> int:
+        """Settle one; the places that come free."""
+        if type(outcome) is Done:  # the way nearly all go
+            self._seat.tally.done += 1
+            if self._seat.ledger.done(row) is Step.DELETE:
+                self._harvester.add(row)
+        elif isinstance(outcome, Withheld):
+            if row.open and not row.lost:
+                self._withheld.add(row)
+                return 0
+        elif not isinstance(outcome, Freed):
+            self._unfinished(row, outcome)
+        if not final:
+            if row.settlement is not None and not row.settlement.done():
+                self._resolve_ended(row)
+            if row not in self._withheld:
+                return 0
+            self._withheld.discard(row)
+            return 1
+        self._measure(row)
+        return 0 if isinstance(outcome, Failed) and outcome.still_running else 1
+
+    def _unfinished(self, row: Delivery, outcome: Outcome) -> None:
+        tally, now = self._seat.tally, self._seat.clock()
+        if isinstance(outcome, Reject):
+            self._reject(row, outcome)
+            return
+        after = 0.0
+        if isinstance(outcome, Retry):
+            tally.retried += 1
+            after = self._delay(row) if outcome.after is None else outcome.after
+        elif isinstance(outcome, Failed):
+            tally.failed += 1
+            tally.timed_out += isinstance(outcome.error, HandlerTimeout)
+            after = self._delay(row)
+            self._seat.logger.warning(
+                "message %s failed at receive %s and is retried in %.1f s",
+                row.received.message_id,
+                row.received.system.get("ApproximateReceiveCount", "?"),
+                after,
+                exc_info=outcome.error,
+            )
+        elif isinstance(outcome, NotStarted):
+            tally.not_started += 1
+        elif isinstance(outcome, Ended):
+            tally.ended += 1
+        if self._seat.ledger.release(row, after, now) is Step.RELEASE:
+            self._extender.release(row)
+
+    def _reject(self, row: Delivery, outcome: Reject) -> None:
+        """L30: a copy to the dead-letter queue and a delete, or a long back-off; never silently deleted, never hot."""
+        tally, seat = self._seat.tally, self._seat
+        tally.rejected += 1
+        tally.undecodable += isinstance(outcome.__cause__, UndecodableBody)
+        if seat.options.on_reject == "dead-letter" and self._dead_letters.available:
+            seat.logger.warning(
+                "message %s is rejected and goes to the dead-letter queue: %s", row.received.message_id, outcome.reason
+            )
+            if seat.ledger.reject(row) is Step.COPY:
+                self._dead_letters.add(row)
+            return
+        after = seat.options.retry_maximum
+        seat.logger.warning(
+            "message %s is rejected and left to the queue's redrive policy, hidden for %.0f s: %s",
+            row.received.message_id,
+            after,
+            outcome.reason,
+        )
+        if seat.ledger.release(row, after, seat.clock()) is Step.RELEASE:
+            self._extender.release(row)
+
+    def _delay(self, row: Delivery) -> float:
+        count = row.received.system.get("ApproximateReceiveCount", "1")
+        return self._backoff.equal_jitter(int(count), self._seat.draw())
+
+    def _measure(self, row: Delivery) -> None:
+        if row.started:
+            now, tally = self._seat.clock(), self._seat.tally
+            worked = now - row.started
+            tally.handler_seconds.push(worked)
+            tally.buffer_seconds.push(row.started - row.received_at)
+            self._throttler.settled(now, now - row.received_at, worked)
+
+    @staticmethod
+    def _resolve_ended(row: Delivery) -> None:
+        """Tell who settled a message early, but after its end, how it had ended."""
+        ends = {State.ACKED: Settled.ACKED, State.RELEASED: Settled.RELEASED, State.LOST: Settled.LOST}
+        if row.settlement is not None and row.state in ends:
+            row.settlement.resolve(ends[row.state])
+
+    # The lease
+
+    def lost(self, row: Delivery) -> None:
+        """The lease of a message at work is lost: its handler has been told, and is ended if that is wanted (L8)."""
+        self._seat.logger.warning(
+            "message %s: its lease ended while its handler was at work; somebody else may run it too",
+            row.received.message_id,
+        )
+        if row in self._withheld:  # nobody is at work on it: it is only being kept
+            self._withheld.discard(row)
+            self._seat.ledger.release(row, 0.0, self._seat.clock())
+            self.give_back(1)
+        elif self._seat.options.on_lease_lost == "cancel" and self.lane is not None:
+            self.lane.end(row)
+
+    def release_withheld(self) -> None:
+        """Give back what is being kept: the stop's deadline has come."""
+        for row in list(self._withheld):
+            self._withheld.discard(row)
+            self._unfinished(row, Ended())
+            self.give_back(1)
+
+    def __repr__(self) -> str:
+        return f"<Worker {self._taken} places taken, {len(self._withheld)} withheld, lane {self.lane!r}>"

@@ -1,0 +1,103 @@
+"""The coroutine lane: `async def` handlers on the application's loop, which may be another thread's.
+
+Owned by the worker of a consumer. Deliveries cross to the loop with one wake-up a batch and outcomes come home the same
+way, so a loop that a handler blocks delays handlers and nothing else (L9).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from penstock.lanes.api import Answer
+from penstock.lanes.dispatch import PoolDispatch, SemaphoreDispatch
+from penstock.lanes.mailbox import Mailbox
+from penstock.outcomes import NOT_STARTED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from penstock.core.delivery import Delivery
+    from penstock.lanes.api import LaneStatistics
+    from penstock.lanes.dispatch import Strategy
+    from penstock.lanes.handler import Handler
+    from penstock.options import Options
+    from penstock.outcomes import Outcome
+
+
+class CoroutineLane:
+    """Runs a coroutine handler on `loop`; answers go to `answers` in batches."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        options: Options,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        answers: Mailbox[Answer],
+        clock: Callable[[], float],
+    ) -> None:
+        self._loop = loop
+        self._answers = answers
+        self._outgoing: list[Answer] = []
+        self._inbox: Mailbox[Sequence[Delivery]] = Mailbox(loop, self._admit)
+        self._strategy: Strategy
+        if options.dispatch == "pool":
+            self._strategy = PoolDispatch(
+                handler.run,
+                self._reply,
+                clock,
+                concurrency=options.concurrency,
+                waiting_room=options.max_in_flight,
+                idle_timeout=options.idle_timeout,
+            )
+        else:
+            self._strategy = SemaphoreDispatch(handler.run, self._reply, clock, concurrency=options.concurrency)
+
+    def submit(self, deliveries: Sequence[Delivery]) -> None:
+        """Run the handler for each, or let them wait; gives them back at once when the loop is closed."""
+        if not self._inbox.post(deliveries):
+            self._answers.post_all([Answer(delivery, NOT_STARTED) for delivery in deliveries])
+
+    def _admit(self, batches: list[Sequence[Delivery]]) -> None:
+        for batch in batches:
+            for delivery in batch:
+                self._strategy.submit(delivery)
+
+    def _reply(self, delivery: Delivery, outcome: Outcome) -> None:
+        outgoing = self._outgoing
+        if not outgoing:
+            # Handlers that end in one turn of the loop go home together, in the turn after.
+            self._loop.call_soon(self._send)
+        outgoing.append(Answer(delivery, outcome))
+
+    def _send(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
+        self._answers.post_all(outgoing)
+
+    def recall(self) -> None:
+        """Answer `NotStarted` for everything that waits."""
+        self._on_loop(self._strategy.recall)
+
+    def end(self, delivery: Delivery | None = None) -> bool:
+        """Cancel the handler of that delivery, or of all."""
+        return self._on_loop(self._strategy.end, delivery)
+
+    async def close(self) -> None:
+        """Let idle workers go."""
+        self._on_loop(self._strategy.dismiss)
+
+    def _on_loop(self, call: Callable[..., None], *arguments: object) -> bool:
+        try:
+            self._loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:  # the application's loop is closed: its handlers are gone with it
+            return False
+        return True
+
+    def statistics(self) -> LaneStatistics:
+        """What it is doing now."""
+        return self._strategy.statistics()
+
+    def __repr__(self) -> str:
+        now = self.statistics()
+        return f"<CoroutineLane {now.running} running, {now.waiting} waiting, {now.workers} workers>"

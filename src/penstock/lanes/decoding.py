@@ -1,0 +1,82 @@
+"""Decoding: how a message's body becomes what a handler's annotation says.
+
+Text, bytes, anything msgspec decodes from JSON (dict, list, dataclasses, TypedDicts, attrs classes, Structs, unions of
+them) and pydantic models. A decoder is made once for each handler; what it cannot decode is an `UndecodableBody`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_args
+
+import msgspec
+
+from penstock.errors import ConfigurationError, UndecodableBody
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from penstock.message import Received
+
+SHOWN = 80
+"""Characters of a body that an error quotes."""
+
+
+def decoder_of(body_type: Any, handler: str) -> Callable[[Received], Any]:
+    """The decoder for an annotation.
+
+    Raises:
+        ConfigurationError: nothing known decodes JSON to that type.
+    """
+    if body_type is str:
+        return _text
+    if body_type is bytes:
+        return _bytes
+    decode = _pydantic(body_type) if _has_pydantic(body_type) else _msgspec(body_type, handler)
+    return _checked(decode, _name(body_type))
+
+
+def _text(received: Received) -> str:
+    return received.body
+
+
+def _bytes(received: Received) -> bytes:
+    return received.body.encode()
+
+
+def _checked(decode: Callable[[str], Any], wanted: str) -> Callable[[Received], Any]:
+    def checked(received: Received) -> Any:
+        try:
+            return decode(received.body)
+        except Exception as error:
+            body = received.body
+            shown = body if len(body) <= SHOWN else f"{body[:SHOWN]}..."
+            raise UndecodableBody(
+                f"message {received.message_id}: its body {shown!r} ({len(body)} characters) is not {wanted}: {error}"
+            ) from error
+
+    return checked
+
+
+def _msgspec(body_type: Any, handler: str) -> Callable[[str], Any]:
+    try:
+        return msgspec.json.Decoder(body_type).decode
+    except TypeError as error:
+        raise ConfigurationError(
+            f"handler {handler}: a body cannot be decoded to {_name(body_type)} ({error}); annotate the parameter with "
+            "str, bytes, dict, a dataclass, a msgspec.Struct, a pydantic model, or Message[...] of one of these"
+        ) from error
+
+
+def _has_pydantic(body_type: Any) -> bool:
+    """Whether the type, or anything in its brackets, is pydantic's; told without importing pydantic."""
+    return hasattr(body_type, "__pydantic_validator__") or any(_has_pydantic(each) for each in get_args(body_type))
+
+
+def _pydantic(body_type: Any) -> Callable[[str], Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(body_type).validate_json
+
+
+def _name(body_type: Any) -> str:
+    return getattr(body_type, "__qualname__", None) or str(body_type)

@@ -1,0 +1,242 @@
+"""A user's handler, its signature read once: what it takes, how a body becomes that, and what its return means.
+
+Made when a consumer is constructed, so that a wrong signature is refused there. It turns a delivery into a call, and
+whatever the call does into an `Outcome`; nothing a handler raises gets past it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from penstock.errors import Closed, ConfigurationError, HandlerTimeout, UndecodableBody
+from penstock.lanes.api import Answer
+from penstock.lanes.decoding import decoder_of
+from penstock.message import Message
+from penstock.outcomes import DONE, WITHHELD, Failed, Outcome, Reject, Retry, Settlement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from penstock.core.delivery import Delivery
+    from penstock.options import Middleware
+
+
+class Handler:
+    """A function of one parameter, and all it takes to call it for a delivery.
+
+    Attributes:
+        name: the function's qualified name.
+        is_coroutine: whether it is an `async def`, to be awaited, or a `def`, to be run in a thread.
+        post: how what a handler says of its message while it runs reaches the engine; set before the first run.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        queue: str,
+        timeout: float | None = None,
+        middleware: Sequence[Middleware] = (),
+    ) -> None:
+        self.name: str = getattr(function, "__qualname__", repr(function))
+        self.is_coroutine = _is_coroutine(function, self.name)
+        self.post: Callable[[Answer], bool] | None = None
+        self._queue = queue
+        self._timeout = timeout
+        annotation = _parameter(function, self.name)
+        self._wants_message = annotation is Message or get_origin(annotation) is Message
+        body_type = (get_args(annotation) or (str,))[0] if self._wants_message else annotation
+        self._decode = decoder_of(body_type, self.name)
+        self._plain = not self._wants_message and not middleware
+        self._call = self._chain(function, middleware)
+
+    def _chain(self, function: Callable[..., Any], middleware: Sequence[Middleware]) -> Callable[..., Any]:
+        if not middleware:
+            return function
+        innermost = function if self._wants_message else functools.partial(_with_body, function)
+        for each in reversed(middleware):
+            if inspect.iscoroutinefunction(each) is not self.is_coroutine:
+                kinds = ("async def", "def") if self.is_coroutine else ("def", "async def")
+                raise ConfigurationError(
+                    f"middleware {getattr(each, '__qualname__', each)!r} is a `{kinds[1]}` around the `{kinds[0]}` "
+                    f"handler {self.name}: make it a `{kinds[0]}` too"
+                )
+            innermost = functools.partial(_around, each, innermost)
+        return innermost
+
+    async def run(self, delivery: Delivery) -> Outcome:
+        """Await the handler for a delivery. Only a cancellation gets through."""
+        try:
+            argument = self._argument(delivery)
+            if self._timeout is None:
+                result = await self._call(argument)
+            else:
+                result = await self._run_limited(argument, self._timeout)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            return _outcome_of_error(error)
+        if result is None and self._plain:
+            return DONE
+        return self._outcome_of(result, argument)
+
+    async def _run_limited(self, argument: Any, seconds: float) -> Any:
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                return await self._call(argument)
+        except TimeoutError as error:
+            if limit.expired():
+                raise HandlerTimeout(self.timed_out(seconds)) from error
+            raise
+
+    def run_blocking(self, delivery: Delivery) -> Outcome:
+        """Call the handler for a delivery, in this thread."""
+        try:
+            argument = self._argument(delivery)
+            result = self._call(argument)
+        except BaseException as error:
+            return _outcome_of_error(error)
+        if result is None and self._plain:
+            return DONE
+        return self._outcome_of(result, argument)
+
+    def timed_out(self, timeout: float) -> str:
+        """The sentence of a handler's time-out."""
+        return (
+            f"handler {self.name} ran longer than handler_timeout={timeout:g} s; its message is retried. Raise the "
+            "limit, or give the slow call inside a time-out of its own"
+        )
+
+    def _argument(self, delivery: Delivery) -> Any:
+        body = self._decode(delivery.received)
+        if self._plain:
+            return body
+        return Message(delivery.received, body, queue=self._queue, lease=Run(delivery, self.post))
+
+    def _outcome_of(self, result: Any, argument: Any) -> Outcome:
+        if isinstance(result, (Retry, Reject)):
+            return result
+        if result is Retry:
+            return Retry()
+        if isinstance(argument, Message):
+            run = argument._lease  # noqa: SLF001 - the lane made this message and its lease view itself
+            if isinstance(run, Run) and run.withheld:
+                return WITHHELD
+        return DONE
+
+    def __repr__(self) -> str:
+        return f"<Handler {self.name}, {'async def' if self.is_coroutine else 'def'}>"
+
+
+class Run:
+    """A handler's view of its lease (`penstock.message.LeaseView`): reads the delivery, posts what is said of it."""
+
+    __slots__ = ("_delivery", "_post", "withheld")
+
+    def __init__(self, delivery: Delivery, post: Callable[[Answer], bool] | None) -> None:
+        self._delivery = delivery
+        self._post = post
+        self.withheld = False
+
+    @property
+    def lease_lost(self) -> bool:
+        """Whether the lease ran out."""
+        return self._delivery.lost
+
+    @property
+    def lease_capped(self) -> bool:
+        """Whether the lease can be extended no more."""
+        return self._delivery.capped
+
+    @property
+    def lease_deadline(self) -> float:
+        """When the lease ends."""
+        return self._delivery.lease.deadline
+
+    def settle_early(self, *, retry_after: float | None) -> Settlement:
+        """Ack, or retry after that many seconds, now."""
+        delivery = self._delivery
+        outcome = DONE if retry_after is None else Retry(retry_after)
+        if delivery.settlement is not None or not delivery.open:
+            raise Closed(
+                f"message {delivery.received.message_id} is settled already: ack() and retry() can be called once, and "
+                "not after its handler has returned unless withhold() was called"
+            )
+        settlement = delivery.settlement = Settlement()
+        if self._post is None or not self._post(Answer(delivery, outcome, final=False)):
+            delivery.settlement = None
+            raise Closed(
+                f"message {delivery.received.message_id}: the consumer is closed; the message comes back when its "
+                "visibility timeout ends"
+            )
+        return settlement
+
+    def withhold(self) -> None:
+        """Keep the message when the handler returns."""
+        self.withheld = True
+
+
+def _outcome_of_error(error: BaseException) -> Outcome:
+    if isinstance(error, (Retry, Reject)):
+        return error
+    if isinstance(error, UndecodableBody):
+        rejected = Reject(str(error))
+        rejected.__cause__ = error
+        return rejected
+    return Failed(error)
+
+
+def _with_body(function: Callable[..., Any], message: Message[Any]) -> Any:
+    return function(message.body)
+
+
+def _around(middleware: Middleware, following: Callable[..., Any], message: Message[Any]) -> Any:
+    return middleware(message, following)
+
+
+def _is_coroutine(function: Callable[..., Any], name: str) -> bool:
+    if not callable(function):
+        raise ConfigurationError(f"handler {function!r} is not callable: give a function, `async def` or `def`")
+    bare = function
+    while isinstance(bare, functools.partial):
+        bare = bare.func
+    for each in (bare, getattr(bare, "__call__", None)):  # noqa: B004 - an object whose __call__ is a coroutine function
+        if inspect.isasyncgenfunction(each) or inspect.isgeneratorfunction(each):
+            raise ConfigurationError(f"handler {name} is a generator: it would never run; use return instead of yield")
+        if inspect.iscoroutinefunction(each):
+            return True
+    return False
+
+
+def _parameter(function: Callable[..., Any], name: str) -> Any:
+    """The annotation of the one parameter a handler takes; without one it receives a `Message[str]`."""
+    try:
+        signature = inspect.signature(function, eval_str=True)
+    except NameError as error:
+        raise ConfigurationError(
+            f"handler {name}: its annotation cannot be resolved ({error}); import the type where the handler is "
+            "defined, not only under TYPE_CHECKING"
+        ) from error
+    except ValueError as error:
+        raise ConfigurationError(f"handler {name}: its signature cannot be read ({error}); wrap it in a def") from error
+    parameters = list(signature.parameters.values())
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = [
+        each for each in parameters if each.default is each.empty and each.kind in (*positional, each.KEYWORD_ONLY)
+    ]
+    if (
+        not parameters
+        or parameters[0].kind not in positional
+        or needed[1:]
+        or (needed and needed[0] is not parameters[0])
+    ):
+        raise ConfigurationError(
+            f"handler {name}{signature}: must take exactly one argument, a Message[T] or the decoded body, "
+            f"e.g. `async def {name.rsplit('.', 1)[-1].strip('<>')}(message: Message[dict])`"
+        )
+    annotation = parameters[0].annotation
+    return Message[str] if annotation is inspect.Parameter.empty else annotation

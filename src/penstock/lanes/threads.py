@@ -1,0 +1,206 @@
+"""The thread lane: `def` handlers on processors, threads that steal work from each other.
+
+Owned by the worker of a consumer. Deliveries come in through one queue that all processors take from; each takes some for
+itself, and an idle processor takes over what waits behind a busy one. A thread cannot be ended: one that outlives its
+time-out keeps its place until it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+from penstock.errors import HandlerTimeout
+from penstock.lanes.api import Answer, LaneStatistics
+from penstock.outcomes import FREED, NOT_STARTED, Failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from penstock.core.delivery import Delivery
+    from penstock.lanes.handler import Handler
+    from penstock.lanes.mailbox import Mailbox
+    from penstock.options import Options
+
+
+class Processor:
+    """One thread: what waits behind it, and what it is at work on. Only `ThreadLane` makes and moves it."""
+
+    __slots__ = ("behind", "current", "given_up", "thread")
+
+    def __init__(self) -> None:
+        self.behind: deque[Delivery] = deque()
+        """Its own deliveries: it takes from the left, thieves from the right."""
+        self.current: Delivery | None = None
+        self.given_up: Delivery | None = None
+        """The delivery whose time ran out here, answered already."""
+        self.thread: threading.Thread | None = None
+
+
+class ThreadLane:
+    """Runs a plain function in up to `threads` threads, started as they are needed."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        options: Options,
+        *,
+        answers: Mailbox[Answer],
+        clock: Callable[[], float],
+        timer: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._handler = handler
+        self._answers = answers
+        self._clock = clock
+        self._maximum = options.thread_count
+        self._depth = options.thread_queue_depth
+        self._timeout = options.handler_timeout
+        self._timer = timer
+        self._queue: deque[Delivery] = deque()
+        self._processors: list[Processor] = []
+        # Guards hiring, parking and closing. Taking work needs no lock: a deque's ends are atomic.
+        self._parking = threading.Condition()
+        self._idle = 0
+        self._closing = False
+        self._watch: asyncio.TimerHandle | None = None
+
+    def submit(self, deliveries: Sequence[Delivery]) -> None:
+        """Let processors run the handler for each."""
+        self._queue.extend(deliveries)
+        self._summon()
+        if self._timeout is not None and self._watch is None:
+            self._look_after(self._timeout)
+
+    def _summon(self) -> None:
+        """Wake an idle processor, or start one; it wakes the next if there is more to do."""
+        with self._parking:
+            if self._idle:
+                self._parking.notify()
+            elif len(self._processors) < self._maximum and not self._closing:
+                processor = Processor()
+                self._processors.append(processor)
+                # A daemon: a handler that never returns must not keep the process from ending.
+                processor.thread = threading.Thread(
+                    target=self._process, args=(processor,), name=f"penstock-{self._handler.name}", daemon=True
+                )
+                processor.thread.start()
+
+    def _process(self, me: Processor) -> None:
+        while (delivery := self._next(me)) is not None:
+            if delivery.lost:
+                self._answers.post(Answer(delivery, NOT_STARTED))
+                continue
+            if (self._queue or me.behind) and (self._idle or len(self._processors) < self._maximum):
+                self._summon()
+            delivery.started = self._clock()  # before `current`: the watch reads it of whatever is current
+            me.current = delivery
+            outcome = self._handler.run_blocking(delivery)
+            with self._parking:  # the watch may be giving this very delivery up
+                me.current = None
+                given_up, me.given_up = me.given_up is delivery, None
+            self._answers.post(Answer(delivery, FREED if given_up else outcome))
+
+    def _next(self, me: Processor) -> Delivery | None:
+        while True:
+            delivery = self._take(me)
+            if delivery is not None:
+                return delivery
+            with self._parking:
+                # Looked at again under the lock: who adds work notifies under it, so nothing slips in between.
+                if not self._queue and not any(each.behind for each in self._processors):
+                    if self._closing:
+                        return None
+                    self._idle += 1
+                    self._parking.wait()
+                    self._idle -= 1
+
+    def _take(self, me: Processor) -> Delivery | None:
+        """The next delivery: mine, from the queue (with a share for myself), or from behind another."""
+        try:
+            return me.behind.popleft()
+        except IndexError:
+            pass
+        try:
+            first = self._queue.popleft()
+        except IndexError:
+            return self._steal(me)
+        share = min(self._depth, len(self._queue) // self._maximum)
+        try:
+            for _ in range(share):
+                me.behind.append(self._queue.popleft())
+        except IndexError:
+            pass
+        return first
+
+    def _steal(self, me: Processor) -> Delivery | None:
+        for victim in self._processors:
+            if victim is not me:
+                try:
+                    return victim.behind.pop()
+                except IndexError:
+                    continue
+        return None
+
+    def _look_after(self, timeout: float) -> None:
+        """Give up, from time to time, what has run for too long."""
+        loop = self._timer or asyncio.get_running_loop()
+        self._watch = None
+        now = self._clock()
+        with self._parking:
+            overdue = [
+                each
+                for each in self._processors
+                if each.current and each.given_up is None and now - each.current.started >= timeout
+            ]
+            for each in overdue:
+                each.given_up = each.current
+            busy = bool(self._queue) or any(each.current or each.behind for each in self._processors)
+        for each in overdue:
+            assert each.given_up is not None
+            error = HandlerTimeout(self._handler.timed_out(timeout))
+            self._answers.post(Answer(each.given_up, Failed(error, still_running=True)))
+        if busy and not self._closing:
+            self._watch = loop.call_later(min(max(timeout / 4, 0.01), 1.0), self._look_after, timeout)
+
+    def recall(self) -> None:
+        """Answer `NotStarted` for everything that waits."""
+        recalled: list[Answer] = []
+        for waiting in (self._queue, *(each.behind for each in self._processors)):
+            try:
+                while True:
+                    recalled.append(Answer(waiting.pop(), NOT_STARTED))
+            except IndexError:
+                pass
+        if recalled:
+            self._answers.post_all(recalled)
+
+    def end(self, delivery: Delivery | None = None) -> bool:
+        """False: a thread cannot be ended."""
+        return False
+
+    async def close(self) -> None:
+        """Let the threads end; one whose handler never returns is left behind, a daemon."""
+        with self._parking:
+            self._closing = True
+            self._parking.notify_all()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        for each in self._processors:
+            if each.thread is not None and each.current is None:
+                await asyncio.to_thread(each.thread.join, 1.0)
+
+    def statistics(self) -> LaneStatistics:
+        """What it is doing now."""
+        processors = list(self._processors)
+        return LaneStatistics(
+            running=sum(each.current is not None for each in processors),
+            waiting=len(self._queue) + sum(len(each.behind) for each in processors),
+            workers=len(processors),
+        )
+
+    def __repr__(self) -> str:
+        now = self.statistics()
+        return f"<ThreadLane {now.running} running, {now.waiting} waiting, {now.workers} of {self._maximum} threads>"
