@@ -135,8 +135,8 @@ class Account:
 
     def new_message_id(self) -> str:
         """A random UUID."""
-        digits = f"{self.random.getrandbits(128) & ~(0xF << 76) & ~(0x3 << 62) | (0x4 << 76) | (0x2 << 62):032x}"
-        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        digits = f"{self.random.getrandbits(128):032x}"
+        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
     def _bury(self, source: Queue, message: Stored, now: float) -> bool:
         """Copy a message to its queue's dead-letter queue, with its id, its attributes and its count of receives."""
@@ -148,12 +148,10 @@ class Account:
         if grave.settings.fifo:
             system["MessageDeduplicationId"] = message.id
 
-        def make(number: int) -> Stored:
-            buried = Stored(number, message.id, message.content, system, now if grave.settings.fifo else message.sent)
-            buried.receives = message.receives
-            buried.first_received = message.first_received
-            return buried
-
+        # A standard dead-letter queue counts retention from when the message was first sent, a FIFO one from now.
+        sent = now if grave.settings.fifo else message.sent
         grave.advance(now)
-        grave.add(make, 0, now)
+        buried = grave.add(lambda n: Stored(n, message.id, message.content, system, sent, message.group), 0, now)
+        buried.receives = message.receives
+        buried.first_received = message.first_received
         return True

@@ -9,8 +9,9 @@ import base64
 import binascii
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from penstock.local.model import fields, refusals
 
@@ -30,8 +31,7 @@ _TYPE = re.compile(r"(String|Number|Binary)(\..+)?", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
+class Content(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A body and its attributes.
 
     Attributes:
@@ -81,7 +81,9 @@ def read(request: Request) -> Content:
 def body_size(request: Request) -> int:
     """The bytes of an entry as far as they can be told before it is validated: what a batch's total is summed from."""
     body = request.get("MessageBody")
-    total = len(body.encode("utf-8", "replace")) if isinstance(body, str) else 0
+    total = 0
+    if isinstance(body, str):
+        total = len(body) if body.isascii() else len(body.encode("utf-8", "replace"))
     attributes = request.get("MessageAttributes")
     if isinstance(attributes, dict):
         for name, attribute in attributes.items():
@@ -117,9 +119,14 @@ def _encode(value: str, what: str) -> bytes:
         encoded = value.encode()
     except UnicodeEncodeError:
         encoded = b"\x00"
-    if len(encoded.translate(None, _CONTROLS)) != len(encoded) or any(bad in encoded for bad in _NONCHARACTERS):
+    ascii_only = len(encoded) == len(value)
+    if len(encoded.translate(None, _CONTROLS)) != len(encoded) or not (ascii_only or _clean(encoded)):
         raise refusals.bad_contents(f"{what} contains characters outside the allowed set.")
     return encoded
+
+
+def _clean(encoded: bytes) -> bool:
+    return not any(bad in encoded for bad in _NONCHARACTERS)
 
 
 def _check_attributes(attributes: dict[str, Any]) -> int:

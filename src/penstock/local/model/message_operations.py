@@ -192,7 +192,8 @@ def _keep(
     system = {"SenderId": SENDER, "SentTimestamp": queue.stamp(now), **system}
     if message.trace:
         system["AWSTraceHeader"] = message.trace
-    queue.add(lambda number: Stored(number, message_id, message, system, now), delay, now)
+    group = system.get("MessageGroupId")
+    queue.add(lambda number: Stored(number, message_id, message, system, now, group), delay, now)
     return _sent(message, message_id)
 
 

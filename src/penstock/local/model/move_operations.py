@@ -112,7 +112,7 @@ def _move(account: Account, source: Queue, target: Queue, message: Stored, now: 
     system.pop("DeadLetterQueueSourceArn", None)
     if target.settings.fifo:
         system["SequenceNumber"] = target.next_sequence_number()
-    target.add(lambda number: Stored(number, message_id, message.content, system, now), 0, now)
+    target.add(lambda number: Stored(number, message_id, message.content, system, now, message.group), 0, now)
 
 
 def _source(account: Account, request: Request) -> Queue:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from penstock.local.model import refusals
 from penstock.local.model.fifo import Attempts, Deduplication, Groups
 from penstock.local.model.standard import Tenants
-from penstock.local.model.stored import Place, Receipt, Stored, read_receipt
+from penstock.local.model.stored import Place, Stored, read_receipt
 from penstock.local.model.timers import Timers
 
 if TYPE_CHECKING:
@@ -151,14 +151,15 @@ class Queue:
             self._timers.arm(message, now + visibility)
         return messages
 
-    def find(self, handle: str) -> tuple[Receipt, Stored | None]:
-        """The receipt's meaning and its message, None when that is deleted; raises `Refusal` for what is no receipt."""
+    def find(self, handle: str) -> tuple[Stored | None, int]:
+        """A receipt's message, None when it is deleted, and which receive it is of; raises `Refusal` for other text."""
         receipt = read_receipt(handle)
         if receipt is None:
             raise refusals.receipt_unknown(handle)
-        if receipt.mark != self.mark:
+        mark, number, receive = receipt
+        if mark != self.mark:
             raise refusals.bad_receipt(f'The input receipt handle "{handle}" is not valid for this queue.')
-        return receipt, self._messages.get(receipt.number)
+        return self._messages.get(number), receive
 
     def delete(self, handle: str, now: float) -> None:
         """Delete the message of a receipt. Twice is once; raises `Refusal` for an expired or malformed receipt.
@@ -166,10 +167,10 @@ class Queue:
         A receipt older than the latest receive deletes nothing on a standard queue and says nothing about it: AWS
         leaves open what it does ("might not be deleted"), and this is what a consumer must be able to live with.
         """
-        receipt, message = self.find(handle)
+        message, receive = self.find(handle)
         if message is None:
             return
-        stale = receipt.receive != message.receives
+        stale = receive != message.receives
         lapsed = self.settings.fifo and (stale or message.place is not Place.IN_FLIGHT)
         if lapsed or now - message.received >= LIFETIME:
             raise refusals.receipt_expired(handle)
@@ -182,14 +183,14 @@ class Queue:
         As recorded from AWS, a standard queue lets an old receipt change a message that was received again, and hides
         a visible message again.
         """
-        receipt, message = self.find(handle)
+        message, receive = self.find(handle)
         if message is None or message.place is Place.DELAYED:
             raise refusals.bad_parameter(
                 f"Value {handle} for parameter ReceiptHandle is invalid. "
                 "Reason: Message does not exist or is not available for visibility timeout change."
             )
         if self.settings.fifo:
-            if receipt.receive != message.receives:
+            if receive != message.receives:
                 raise refusals.receipt_expired(handle)
             if message.place is not Place.IN_FLIGHT:
                 raise refusals.not_in_flight("The specified message isn't in flight.")

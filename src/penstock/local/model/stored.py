@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 from enum import Enum
 from math import inf
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from penstock.local.model import content as contents
+import msgspec
 
-if TYPE_CHECKING:
-    from penstock.local.model.content import Content
+from penstock.local.model.content import Content, md5_of_attributes
 
 _RECEIPT = re.compile(r"AQEB([0-9a-f]{12})-([0-9]{1,18})-([0-9]{1,18})")
 
@@ -28,21 +27,16 @@ class Place(Enum):
     GONE = "gone"
 
 
-class Receipt(NamedTuple):
-    """What a receipt handle says: the queue's mark, the message's number there, and which receive it was."""
-
-    mark: str
-    number: int
-    receive: int
-
-
-def read_receipt(handle: str) -> Receipt | None:
-    """The meaning of a handle, None for text that is none."""
+def read_receipt(handle: str) -> tuple[str, int, int] | None:
+    """What a handle says: the queue's mark, the message's number there, which receive it was; None for other text."""
     match = _RECEIPT.fullmatch(handle)
-    return Receipt(match[1], int(match[2]), int(match[3])) if match else None
+    if match is None:
+        return None
+    mark, number, receive = match.groups()
+    return mark, int(number), int(receive)
 
 
-class Stored:
+class Stored(msgspec.Struct, eq=False, gc=False):
     """One message in one queue.
 
     Attributes:
@@ -50,6 +44,7 @@ class Stored:
         content: body and attributes.
         system: the system attributes that no longer change, as text.
         sent: when it was sent, on the model's clock; retention counts from here.
+        group: the message group id, as in `system`.
         receives: how often it was received, in all queues.
         received: when it was received last; the 12 hours count from here.
         due: when it becomes visible by itself, while it is in flight or delayed.
@@ -58,38 +53,20 @@ class Stored:
         changes: counts visibility changes, so that a repeated receive can tell.
     """
 
-    __slots__ = (
-        "armed",
-        "changes",
-        "content",
-        "due",
-        "first_received",
-        "group",
-        "id",
-        "listed",
-        "number",
-        "place",
-        "received",
-        "receives",
-        "sent",
-        "system",
-    )
-
-    def __init__(self, number: int, message_id: str, content: Content, system: dict[str, str], sent: float) -> None:
-        self.number = number
-        self.id = message_id
-        self.content = content
-        self.system = system
-        self.group: str | None = system.get("MessageGroupId")
-        self.sent = sent
-        self.place = Place.VISIBLE
-        self.receives = 0
-        self.received = -inf
-        self.first_received = ""
-        self.due = inf
-        self.armed = inf
-        self.listed = False
-        self.changes = 0
+    number: int
+    id: str
+    content: Content
+    system: dict[str, str]
+    sent: float
+    group: str | None = None
+    place: Place = Place.VISIBLE
+    receives: int = 0
+    received: float = -inf
+    first_received: str = ""
+    due: float = inf
+    armed: float = inf
+    listed: bool = False
+    changes: int = 0
 
     def __repr__(self) -> str:
         return f"<Stored {self.id} {self.place.value}, received {self.receives} times>"
@@ -143,4 +120,4 @@ def _render_attributes(answer: dict[str, Any], content: Content, selection: Sele
         return
     answer["MessageAttributes"] = chosen
     whole = len(chosen) == len(content.attributes)
-    answer["MD5OfMessageAttributes"] = content.attributes_md5 if whole else contents.md5_of_attributes(chosen)
+    answer["MD5OfMessageAttributes"] = content.attributes_md5 if whole else md5_of_attributes(chosen)
