@@ -54,6 +54,8 @@ _BY_CODE: Mapping[str, Verdict] = {
     "RequestTimeTooSkewed": Verdict.DENIED,
     "SignatureDoesNotMatch": Verdict.DENIED,
     "UnauthorizedOperation": Verdict.DENIED,
+    "PurgeQueueInProgress": Verdict.REFUSED,
+    "QueueDeletedRecently": Verdict.REFUSED,
     "AuthFailure": Verdict.CREDENTIALS,
     "InvalidAccessKeyId": Verdict.CREDENTIALS,
     "InvalidClientTokenId": Verdict.CREDENTIALS,
@@ -63,6 +65,7 @@ _BY_CODE: Mapping[str, Verdict] = {
     "ReceiptHandleIsInvalid": Verdict.LEASE_LOST,
     "InvalidIdFormat": Verdict.LEASE_LOST,  # DeleteMessage's other word for a receipt it cannot read
 }
+_NOT_SQS = "no error of SQS: is the endpoint SQS, and is a proxy in between?"
 # Families whose exact spelling on the JSON endpoints nobody has recorded.
 _BY_PREFIX: tuple[tuple[str, Verdict], ...] = (
     ("AccessDenied", Verdict.DENIED),
@@ -135,9 +138,7 @@ def error_of(operation: str, status: int, body: bytes, *, query_error: str = "",
     name = shape.rpartition("#")[2]
     verdict = _known(code, message) or _known(name, message) or _by_status(status)
     if not code and not name:
-        message = (
-            f"{message or 'an answer without a body'} (no SQS error: is the endpoint SQS, and a proxy in between?)"
-        )
+        message = f"{message or 'an answer without a body'} ({_NOT_SQS})"
     return SqsError(
         verdict, code or name or f"HTTP{status}", message, operation=operation, status=status, request_id=request_id
     )

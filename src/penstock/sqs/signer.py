@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import time
+from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from penstock.sqs.credentials import Credentials
 
 CONTENT_TYPE = "application/x-amz-json-1.0"
+TOLERANCE = 240.0
+"""Seconds that our clock may differ from the server's."""
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -32,8 +35,8 @@ class Signer:
 
     def __init__(self, endpoint: str, region: str, *, clock: Callable[[], float] = time.time) -> None:
         self.region = region
-        self.skew = 0.0  # seconds that the server's clock is ahead of ours
         self._clock = clock
+        self._skew = 0.0  # seconds that the server's clock is ahead of ours
         self._head = f"POST\n{_canonical_path(endpoint)}\n\ncontent-type:{CONTENT_TYPE}\nhost:{host_of(endpoint)}\n"
         self._second = -1
         self._date = ""
@@ -43,7 +46,7 @@ class Signer:
 
     def sign(self, credentials: Credentials, operation: str, body: bytes) -> dict[str, str]:
         """The headers that change from call to call, for a POST of `body`; the rest are `fixed_headers`."""
-        if (second := int(self._clock() + self.skew)) != self._second:
+        if (second := int(self._clock() + self._skew)) != self._second:
             self._turn_to(second)
         day = self._date[:8]
         if (credentials.secret_key, day) != self._key_of:
@@ -69,6 +72,20 @@ class Signer:
         if token is not None:
             headers["X-Amz-Security-Token"] = token
         return headers
+
+    def heed(self, date: str | None) -> bool:
+        """Take over the server's clock from the Date header of a refusal; whether ours was more than 4 minutes off it.
+
+        SQS refuses signatures of more than about five minutes away, and a machine that slept may be hours away.
+        """
+        try:
+            theirs = parsedate_to_datetime(date or "").timestamp()
+        except ValueError:
+            return False
+        if abs(theirs - self._clock() - self._skew) < TOLERANCE:
+            return False
+        self._skew = theirs - self._clock()
+        return True
 
     def _turn_to(self, second: int) -> None:
         self._second = second

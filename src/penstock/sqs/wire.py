@@ -7,6 +7,7 @@ are refreshed before the next call, and that whatever goes wrong on the way is a
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,11 +18,12 @@ from penstock.sqs.errors import EXCERPT, error_of
 from penstock.sqs.signer import CONTENT_TYPE
 
 if TYPE_CHECKING:
-    from penstock.sqs.credentials import CredentialKeeper
-    from penstock.sqs.http import Transport
+    from penstock.sqs.credentials import CredentialKeeper, Credentials
+    from penstock.sqs.http import Response, Transport
     from penstock.sqs.signer import Signer
 
 T = TypeVar("T")
+log = logging.getLogger("penstock.sqs")
 
 FIXED_HEADERS = {"Content-Type": CONTENT_TYPE, "x-amzn-query-mode": "true"}
 """Headers of every call; the query mode asks for error codes in the older protocol's spelling too."""
@@ -93,24 +95,40 @@ class Wire:
         if self._closed:
             raise Closed(f"{operation} was asked of a client that is closed")
         credentials = self._credentials.current() or await self._credentials.renewed()
-        headers = self._signer.sign(credentials, operation, body)
-        try:
-            status, header, answer = await transport.post(body, headers, timeout)
-        except SqsError as error:
-            error.operation = operation
-            raise
-        if status == 200:
-            return answer
+        answer = await self._post(transport, credentials, operation, body, timeout)
+        if answer.status == 200:
+            return answer.body
+        if answer.status in {400, 403} and self._signer.heed(answer.header("date")):
+            log.warning(
+                "this machine's clock is off: calls are signed by the server's from now on; set the clock right"
+            )
+            answer = await self._post(transport, credentials, operation, body, timeout)
+            if answer.status == 200:
+                return answer.body
         refusal = error_of(
             operation,
-            status,
-            answer,
-            query_error=header("x-amzn-query-error") or "",
-            request_id=header("x-amzn-requestid") or "",
+            answer.status,
+            answer.body,
+            query_error=answer.header("x-amzn-query-error") or "",
+            request_id=answer.header("x-amzn-requestid") or "",
         )
         if refusal.verdict is Verdict.CREDENTIALS:
             self._credentials.reject(credentials)
         raise refusal
+
+    async def _post(
+        self,
+        transport: Transport,
+        credentials: Credentials,
+        operation: str,
+        body: bytes,
+        timeout: float,  # noqa: ASYNC109
+    ) -> Response:
+        try:
+            return await transport.post(body, self._signer.sign(credentials, operation, body), timeout)
+        except SqsError as error:
+            error.operation = operation
+            raise
 
 
 def read(decoder: msgspec.json.Decoder[T], operation: str, answer: bytes) -> T:
