@@ -7,7 +7,7 @@ left to be done (delete, release, copy, nothing) goes out. Messages received in 
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, OrderedDict
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
@@ -44,7 +44,7 @@ class Ledger:
         self._beats: list[tuple[float, int, Lease]] = []
         self._ends: list[tuple[float, int, Lease]] = []
         self._ticket = count()
-        self._finished: dict[str, None] = {}
+        self._finished: OrderedDict[str, None] = OrderedDict()
         self._counts = Counter[str]()
         self._smallest_margin = math.inf
 
@@ -339,7 +339,7 @@ class Ledger:
             finished = self._finished
             finished[row.received.message_id] = None
             if len(finished) > self._policy.remember:
-                del finished[next(iter(finished))]
+                finished.popitem(last=False)
 
     def _end(self, row: Delivery, settled: Settled, counted: str | None = None) -> None:
         if counted:

@@ -68,16 +68,18 @@ class Batcher(Generic[T]):
         self._arm()
 
     def _arm(self) -> None:
+        """See to it that the timer fires when something is due. One that fires too early looks again: cheaper than
+        setting it anew with each batch."""
         due = self._batch.due()
+        if due == math.inf or self._in_flight >= self._parallel:
+            return
         if self._timer is not None:
-            if due == self._armed:
+            if self._armed <= due:
                 return
             self._timer.cancel()
-            self._timer = None
         self._armed = due
-        if due < math.inf and self._in_flight < self._parallel:
-            delay = max(0.0, due - self._clock())
-            self._timer = asyncio.get_running_loop().call_later(delay, self._fire)
+        delay = max(0.0, due - self._clock())
+        self._timer = asyncio.get_running_loop().call_later(delay, self._fire)
 
     def _fire(self) -> None:
         self._timer = None
