@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import struct
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ class Script:
     steps: list[bytes | str]
     asked: list[Asked] = field(default_factory=list)
     connections: int = 0
+    open: set[Any] = field(default_factory=set)
+    came: asyncio.Event = field(default_factory=asyncio.Event)
     url: str = ""
 
     def operations(self) -> list[str]:
@@ -53,6 +56,10 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: Any = transport
+        self.script.open.add(transport)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self.script.open.discard(self.transport)
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -67,6 +74,7 @@ class _Connection(asyncio.Protocol):
         self.buffer = rest[length:]
         body = json.loads(rest[:length])
         self.script.asked.append(Asked(self.number, headers, body))
+        self.script.came.set()
         self.act(self.script.steps.pop(0) if self.script.steps else answer({}))
 
     def act(self, step: bytes | str) -> None:
@@ -107,14 +115,20 @@ def refusal(code: str, shape: str, message: str, status: int = 400) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def serve(*steps: bytes | str) -> AsyncIterator[Script]:
+async def serve(*steps: bytes | str, tls: Any = None) -> AsyncIterator[Script]:
     script = Script(list(steps))
-    server = await asyncio.get_running_loop().create_server(lambda: _Connection(script), "127.0.0.1", 0)
-    script.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.get_running_loop().create_server(
+        lambda: _Connection(script), "localhost", 0, ssl=tls, family=socket.AF_INET
+    )
+    scheme, host = ("https", "localhost") if tls else ("http", "127.0.0.1")
+    script.url = f"{scheme}://{host}:{server.sockets[0].getsockname()[1]}"
     try:
         yield script
     finally:
         server.close()
+        for transport in script.open:
+            transport.abort()
+        await asyncio.sleep(0)
 
 
 @dataclass(frozen=True)
@@ -158,7 +172,7 @@ def one_kit() -> Kit:
 @pytest.fixture
 def bare_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
     """An environment without any AWS configuration; the path of a config file to write."""
-    for name in list(__import__("os").environ):
+    for name in list(os.environ):
         if name.startswith("AWS_") or name.lower() in {"http_proxy", "https_proxy", "no_proxy", "all_proxy"}:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))

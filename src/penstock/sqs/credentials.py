@@ -77,7 +77,7 @@ class CredentialKeeper:
         self._held: Credentials | None = None
         self._refused = False
         self._due = -math.inf
-        self._asked = -math.inf  # when the last refresh ended
+        self._asked = -math.inf  # when the last refresh that a refusal asked for ended
         self._refresh: asyncio.Task[None] | None = None
         self.failure: Exception | None = None
 
@@ -149,7 +149,8 @@ class CredentialKeeper:
             return
         finally:
             self._refused = False
-            self._asked = self._clock()
+            if anew:
+                self._asked = self._clock()
         self.failure = None
         self._held = fetched
         self._due = self._next_look(fetched)

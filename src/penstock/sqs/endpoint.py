@@ -77,16 +77,11 @@ def _locate(settings: ClientSettings, session: Any) -> Endpoint:
         or session.get_config_variable("region")
         or os.environ.get("AWS_REGION")  # botocore passes it by; Lambda and ECS set it, and all other SDKs read it
     )
-    url = _ask(session, settings, region or LOCAL_REGION)
-    if settings.endpoint_url is None and queue is not None and queue.endpoint is not None:
-        # A queue of somebody else's server: unless an endpoint is configured, that server is meant.
-        own = _ask(session, settings, region or LOCAL_REGION, configured=False)
-        url = queue.endpoint if url == own else url
+    url, custom = _url(session, settings, region or LOCAL_REGION)
     host = urlsplit(url).hostname or ""
     loopback = _is_loopback(host)
-    if region is None:
-        custom = url != _ask(session, replace(settings, endpoint_url=None), LOCAL_REGION, configured=False)
-        region = (region_of(host) if custom else None) or (LOCAL_REGION if loopback else None)
+    if region is None and custom:
+        region = region_of(host) or (LOCAL_REGION if loopback else None)
     if region is None:
         raise ConfigurationError(
             "no AWS region is known: set AWS_DEFAULT_REGION (or AWS_REGION), `region` in the profile of ~/.aws/config, "
@@ -99,6 +94,29 @@ def _locate(settings: ClientSettings, session: Any) -> Endpoint:
         proxy=_proxy(settings, url),
         ca_bundle=settings.ca_bundle or session.get_config_variable("ca_bundle"),
     )
+
+
+def _url(session: Any, settings: ClientSettings, region: str) -> tuple[str, bool]:
+    """The URL to post to, and whether it is another than the region's own."""
+    flags = ("use_fips_endpoint", "use_dualstack_endpoint")
+    flagged = settings.use_fips or settings.use_dualstack or any(map(session.get_config_variable, flags))
+    if settings.endpoint_url is not None and not flagged:
+        return _with_path(settings.endpoint_url), True
+    url = _ask(session, settings, region)
+    own = _ask(session, replace(settings, endpoint_url=None), region, configured=False)
+    if url == own and settings.queue is not None and settings.queue.endpoint is not None:
+        # A queue of somebody else's server, and no endpoint is configured: that server is meant.
+        return _with_path(settings.queue.endpoint), True
+    return url, url != own
+
+
+def _with_path(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ConfigurationError(
+            f"endpoint_url={url!r} is not one: give scheme, host and port, e.g. http://localhost:4566"
+        )
+    return url if parts.path else f"{url}/"
 
 
 def _ask(session: Any, settings: ClientSettings, region: str, *, configured: bool = True) -> str:

@@ -89,16 +89,24 @@ def _client(connecting: Connecting) -> Client:
             .default_headers(connecting.headers)
         )
         if connecting.ca_bundle is not None:
-            builder = builder.add_root_certificate_pem(Path(connecting.ca_bundle).read_bytes())
+            builder = builder.add_root_certificate_pem(_certificates(connecting.ca_bundle))
         if connecting.proxy is not None:
             builder = builder.proxy(ProxyBuilder.all(connecting.proxy))
         return builder.build()
-    except OSError as error:
-        raise ConfigurationError(f"ca_bundle={connecting.ca_bundle!r} cannot be read: {error}") from error
     except (BuilderError, ValueError) as error:
         raise ConfigurationError(
             f"no connection can be set up with proxy={connecting.proxy!r}, ca_bundle={connecting.ca_bundle!r}: {error}"
         ) from error
+
+
+def _certificates(path: str) -> bytes:
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"ca_bundle={path!r} cannot be read: {error}") from error
+    if b"-----BEGIN CERTIFICATE-----" not in content:  # the library takes such a file for an empty bundle
+        raise ConfigurationError(f"ca_bundle={path!r} holds no certificate in PEM form")
+    return content
 
 
 def _translated(error: PyreqwestError, url: str) -> SqsError:

@@ -1,0 +1,428 @@
+"""The client against a server that answers by script: what it asks, how it reads answers, what it does with errors."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import logging
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from penstock.errors import Closed, SqsError, Verdict
+from penstock.message import MessageAttribute
+from penstock.sqs.api import EntryFailure, Outgoing, Sent
+from penstock.sqs.credentials import Credentials
+from penstock.sqs.http import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from penstock.sqs.client import SqsClient
+    from penstock.sqs.http import Connecting
+
+QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
+RESET = "reset"
+
+
+def message(body: str, **more: object) -> dict[str, object]:
+    digest = hashlib.md5(body.encode()).hexdigest()
+    return {"MessageId": f"id-{body}", "ReceiptHandle": f"r-{body}", "Body": body, "MD5OfBody": digest, **more}
+
+
+def test_a_receive_says_all_it_wants_and_reads_all_it_gets(kit: Any) -> None:
+    attributes = {
+        "traceparent": {"DataType": "String", "StringValue": "00-1"},
+        "raw": {"DataType": "Binary.png", "BinaryValue": base64.b64encode(b"\x00\xff").decode()},
+    }
+    told = message("hello", Attributes={"ApproximateReceiveCount": "2"}, MessageAttributes=attributes)
+
+    async def story(client: SqsClient, script: Any) -> None:
+        (got,) = await client.receive(QUEUE, maximum=7, wait=19.2, visibility=45)
+        assert (got.message_id, got.receipt, got.body) == ("id-hello", "r-hello", "hello")
+        assert got.system == {"ApproximateReceiveCount": "2"}
+        assert got.attributes["raw"].value == b"\x00\xff"
+        assert got.attributes["traceparent"].value == "00-1"
+        (asked,) = script.asked
+        assert asked.body == {
+            "QueueUrl": QUEUE,
+            "MaxNumberOfMessages": 7,
+            "WaitTimeSeconds": 20,
+            "VisibilityTimeout": 45,
+            "MessageSystemAttributeNames": ["All"],
+            "MessageAttributeNames": ["All"],
+        }
+        assert asked.headers["x-amz-target"] == "AmazonSQS.ReceiveMessage"
+        assert asked.headers["content-type"] == "application/x-amz-json-1.0"
+        assert asked.headers["x-amzn-query-mode"] == "true"
+        assert asked.headers["user-agent"].startswith("penstock/")
+        assert asked.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
+
+    kit.play(story, kit.answer({"Messages": [told], "Novelty": 1}))
+
+
+@pytest.mark.parametrize("empty", [{}, {"Messages": []}, {"Messages": None}, b""])
+def test_an_empty_receive_is_an_empty_list(one_kit: Any, empty: object) -> None:
+    async def story(client: SqsClient, _: Any) -> None:
+        assert await client.receive(QUEUE, maximum=10, wait=0, visibility=30) == []
+
+    one_kit.play(story, one_kit.answer(empty))
+
+
+def test_a_wait_of_nothing_is_sent_and_an_attempt_id_when_given(one_kit: Any) -> None:
+    async def story(client: SqsClient, script: Any) -> None:
+        await client.receive(QUEUE, maximum=1, wait=0, visibility=0, attribute_names=["a", 'b"'], attempt_id='try "1"')
+        assert script.asked[0].body == {
+            "QueueUrl": QUEUE,
+            "MaxNumberOfMessages": 1,
+            "WaitTimeSeconds": 0,
+            "VisibilityTimeout": 0,
+            "MessageSystemAttributeNames": ["All"],
+            "MessageAttributeNames": ["a", 'b"'],
+            "ReceiveRequestAttemptId": 'try "1"',
+        }
+
+    one_kit.play(story)
+
+
+class Remembering:
+    """A transport that answers `{}` and notes how long it was given."""
+
+    times: ClassVar[list[tuple[str, float]]] = []
+
+    def __init__(self, _: Connecting) -> None:
+        pass
+
+    async def post(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Response:  # noqa: ASYNC109
+        Remembering.times.append((headers["X-Amz-Target"], timeout))
+        return Response(200, lambda _: None, b"{}")
+
+    async def close(self) -> None:
+        pass
+
+
+def test_a_receive_is_given_up_five_seconds_after_its_wait(one_kit: Any) -> None:
+    """L17: a black-holed connection costs the wait and a few seconds."""
+    Remembering.times.clear()
+
+    async def story() -> None:
+        client = await one_kit.connect("http://localhost:1", http=Remembering, call_timeout=7)
+        await client.receive(QUEUE, maximum=1, wait=20, visibility=30)
+        await client.receive(QUEUE, maximum=1, wait=0, visibility=30)
+        await client.delete(QUEUE, "r")
+
+    asyncio.run(story())
+    assert Remembering.times == [
+        ("AmazonSQS.ReceiveMessage", 25.0),
+        ("AmazonSQS.ReceiveMessage", 5.0),
+        ("AmazonSQS.DeleteMessage", 7),
+    ]
+
+
+def test_a_message_that_is_not_what_its_md5_says_is_left_out_and_logged(
+    one_kit: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = message("bad", MD5OfBody="0" * 32)
+    worse = message("worse", MD5OfMessageAttributes="0" * 32, MessageAttributes={})
+    answer = one_kit.answer({"Messages": [message("one"), bad, worse, message("two")]})
+
+    async def story(client: SqsClient, _: Any) -> None:
+        got = await client.receive(QUEUE, maximum=10, wait=0, visibility=30)
+        assert [m.body for m in got] == ["one", "two"]
+
+    with caplog.at_level(logging.ERROR, "penstock.sqs"):
+        one_kit.play(story, answer)
+    assert [record.getMessage().split(" and ")[0] for record in caplog.records] == [
+        "message id-bad of orders is not what its MD5 says",
+        "message id-worse of orders is not what its MD5 says",
+    ]
+
+
+def test_md5s_can_be_left_unread(one_kit: Any) -> None:
+    async def story(client: SqsClient, _: Any) -> None:
+        assert len(await client.receive(QUEUE, maximum=10, wait=0, visibility=30)) == 1
+
+    one_kit.play(story, one_kit.answer({"Messages": [message("bad", MD5OfBody="0" * 32)]}), verify_md5=False)
+
+
+def test_deletes_go_by_position_and_failures_come_back_by_position(kit: Any) -> None:
+    """L11: two deliveries of one message in one batch both settle, for entries are named by position."""
+    gone = {"Id": "1", "Code": "ReceiptHandleIsInvalid", "SenderFault": True, "Message": "expired"}
+    later = {"Id": "3", "Code": "InternalError", "SenderFault": False}
+
+    async def story(client: SqsClient, script: Any) -> None:
+        outcome = await client.delete_batch(QUEUE, ["same", "a", "same", "b", 'odd"\\'])
+        assert outcome == [
+            None,
+            EntryFailure(Verdict.LEASE_LOST, "ReceiptHandleIsInvalid", "expired", True),
+            None,
+            EntryFailure(Verdict.UNAVAILABLE, "InternalError", "", False),
+            None,
+        ]
+        assert script.asked[0].body["Entries"] == [
+            {"Id": "0", "ReceiptHandle": "same"},
+            {"Id": "1", "ReceiptHandle": "a"},
+            {"Id": "2", "ReceiptHandle": "same"},
+            {"Id": "3", "ReceiptHandle": "b"},
+            {"Id": "4", "ReceiptHandle": 'odd"\\'},
+        ]
+
+    kit.play(story, kit.answer({"Successful": [{"Id": "0"}, {"Id": "2"}, {"Id": "4"}], "Failed": [gone, later]}))
+
+
+@pytest.mark.parametrize(
+    ("answer", "confirmed"),
+    [
+        ({}, []),
+        (b"", []),
+        ({"Successful": [{"Id": "1"}]}, [1]),
+        ({"Successful": [{"Id": "7"}, {"Id": "x"}], "Failed": [{"Id": "9"}]}, []),
+    ],
+)
+def test_what_an_answer_does_not_name_is_not_confirmed(one_kit: Any, answer: object, confirmed: list[int]) -> None:
+    """L12: silence is no confirmation; such an entry may be tried again."""
+
+    async def story(client: SqsClient, _: Any) -> None:
+        outcome = await client.delete_batch(QUEUE, ["a", "b"])
+        assert [position for position, failure in enumerate(outcome) if failure is None] == confirmed
+        failures = [failure for failure in outcome if failure is not None]
+        assert {(failure.verdict, failure.code) for failure in failures} == {(Verdict.UNAVAILABLE, "Unconfirmed")}
+
+    one_kit.play(story, one_kit.answer(answer))
+
+
+def test_visibility_is_changed_entry_by_entry(kit: Any) -> None:
+    async def story(client: SqsClient, script: Any) -> None:
+        assert await client.change_visibility_batch(QUEUE, [("a", 0), ("b", 43_200)]) == [None, None]
+        assert script.asked[0].body["Entries"] == [
+            {"Id": "0", "ReceiptHandle": "a", "VisibilityTimeout": 0},
+            {"Id": "1", "ReceiptHandle": "b", "VisibilityTimeout": 43_200},
+        ]
+
+    kit.play(story, kit.answer({"Successful": [{"Id": "0"}, {"Id": "1"}]}))
+
+
+def test_a_batch_of_sends_carries_everything_and_answers_by_position(kit: Any) -> None:
+    refused = {"Id": "1", "Code": "InvalidMessageContents", "SenderFault": True, "Message": "no"}
+    taken = {"Id": "0", "MessageId": "m-0", "SequenceNumber": "18850", "MD5OfMessageBody": "x"}
+
+    async def story(client: SqsClient, script: Any) -> None:
+        full = Outgoing(
+            body='{"a": 1}',
+            delay=0,
+            attributes={
+                "n": MessageAttribute(data_type="Number", string_value="1"),
+                "b": MessageAttribute(data_type="Binary", binary_value=b"\x00"),
+            },
+            system={"AWSTraceHeader": "Root=1"},
+            group_id="g",
+            deduplication_id="d",
+        )
+        outcome = await client.send_batch(QUEUE, [full, Outgoing(body="plain"), Outgoing(body="lost")])
+        assert outcome[0] == Sent("m-0", "18850")
+        assert outcome[1] == EntryFailure(Verdict.REFUSED, "InvalidMessageContents", "no", True)
+        assert isinstance(outcome[2], EntryFailure)
+        assert outcome[2].code == "Unconfirmed"
+        assert script.asked[0].body["Entries"] == [
+            {
+                "Id": "0",
+                "MessageBody": '{"a": 1}',
+                "DelaySeconds": 0,
+                "MessageAttributes": {
+                    "n": {"DataType": "Number", "StringValue": "1"},
+                    "b": {"DataType": "Binary", "BinaryValue": "AA=="},
+                },
+                "MessageSystemAttributes": {"AWSTraceHeader": {"DataType": "String", "StringValue": "Root=1"}},
+                "MessageGroupId": "g",
+                "MessageDeduplicationId": "d",
+            },
+            {"Id": "1", "MessageBody": "plain"},
+            {"Id": "2", "MessageBody": "lost"},
+        ]
+
+    kit.play(story, kit.answer({"Successful": [taken], "Failed": [refused]}))
+
+
+def test_single_calls_say_what_they_mean(kit: Any) -> None:
+    async def story(client: SqsClient, script: Any) -> None:
+        assert await client.send(QUEUE, Outgoing(body="x")) == Sent("m")
+        await client.change_visibility(QUEUE, "r", 5)
+        await client.delete(QUEUE, "r")
+        assert [(asked.headers["x-amz-target"], asked.body) for asked in script.asked] == [
+            ("AmazonSQS.SendMessage", {"QueueUrl": QUEUE, "MessageBody": "x"}),
+            (
+                "AmazonSQS.ChangeMessageVisibility",
+                {"QueueUrl": QUEUE, "ReceiptHandle": "r", "VisibilityTimeout": 5},
+            ),
+            ("AmazonSQS.DeleteMessage", {"QueueUrl": QUEUE, "ReceiptHandle": "r"}),
+        ]
+
+    kit.play(story, kit.answer({"MessageId": "m"}), kit.answer(b""), kit.answer(b""))
+
+
+def test_lists_are_read_page_by_page(one_kit: Any) -> None:
+    pages = [{"QueueUrls": ["a", "b"], "NextToken": "t"}, {"QueueUrls": ["c"]}]
+    sources = [{"queueUrls": ["a"], "NextToken": "t"}, {"queueUrls": ["b"]}, {}]
+
+    async def story(client: SqsClient, script: Any) -> None:
+        assert await client.list_queues("or") == ["a", "b", "c"]
+        assert await client.list_dead_letter_sources(QUEUE) == ["a", "b"]
+        assert await client.list_queues() == []
+        assert [asked.body for asked in script.asked] == [
+            {"MaxResults": 1000, "QueueNamePrefix": "or"},
+            {"MaxResults": 1000, "QueueNamePrefix": "or", "NextToken": "t"},
+            {"MaxResults": 1000, "QueueUrl": QUEUE},
+            {"MaxResults": 1000, "QueueUrl": QUEUE, "NextToken": "t"},
+            {"MaxResults": 1000},
+        ]
+
+    one_kit.play(story, *map(one_kit.answer, pages + sources))
+
+
+def test_a_refusal_names_operation_code_and_request(kit: Any) -> None:
+    no_queue = kit.refusal(
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "com.amazonaws.sqs#QueueDoesNotExist",
+        "The specified queue does not exist.",
+    )
+
+    async def story(client: SqsClient, _: Any) -> None:
+        with pytest.raises(SqsError) as failed:
+            await client.receive(QUEUE, maximum=1, wait=0, visibility=30)
+        error = failed.value
+        assert (error.verdict, error.operation, error.status) == (Verdict.MISSING, "ReceiveMessage", 400)
+        assert (error.code, error.request_id) == ("AWS.SimpleQueueService.NonExistentQueue", "r-1")
+
+    assert len(kit.play(story, no_queue).asked) == 1
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"Messages": [{}]}', b'{"Messages": [', b"\xff"])
+def test_an_answer_that_is_not_sqss_is_an_error_to_be_retried(one_kit: Any, body: bytes) -> None:
+    async def story(client: SqsClient, _: Any) -> None:
+        with pytest.raises(SqsError, match="is not what SQS answers") as failed:
+            await client.receive(QUEUE, maximum=1, wait=0, visibility=30)
+        assert (failed.value.verdict, failed.value.code) == (Verdict.UNAVAILABLE, "Garbage")
+
+    one_kit.play(story, one_kit.answer(body))
+
+
+class TestRetries:
+    """Who tries again, and how often."""
+
+    def test_a_delete_survives_one_reset_connection(self, kit: Any) -> None:
+        async def story(client: SqsClient, script: Any) -> None:
+            assert await client.delete_batch(QUEUE, ["a"]) == [None]
+            with pytest.raises(SqsError) as failed:
+                await client.delete_batch(QUEUE, ["a"])
+            assert failed.value.code == "ConnectionReset"
+            assert script.operations() == ["DeleteMessageBatch"] * 4
+
+        kit.play(story, RESET, kit.answer({"Successful": [{"Id": "0"}]}), RESET, RESET)
+
+    @pytest.mark.parametrize("step", [503, "truncate"])
+    def test_after_any_other_failure_a_delete_is_the_engines_to_repeat(self, one_kit: Any, step: Any) -> None:
+        async def story(client: SqsClient, _: Any) -> None:
+            with pytest.raises(SqsError) as failed:
+                await client.delete_batch(QUEUE, ["a"])
+            assert failed.value.verdict is Verdict.UNAVAILABLE
+
+        script = one_kit.play(story, one_kit.answer(b"", 503) if step == 503 else step)
+        assert len(script.asked) == 1
+
+    def test_receives_and_sends_are_made_once(self, kit: Any) -> None:
+        """What came of them is not known: messages may be out on a receive, sent on a send."""
+
+        async def story(client: SqsClient, _: Any) -> None:
+            for call in (
+                client.receive(QUEUE, maximum=1, wait=0, visibility=30),
+                client.send(QUEUE, Outgoing(body="x")),
+                client.send_batch(QUEUE, [Outgoing(body="x")]),
+            ):
+                with pytest.raises(SqsError):
+                    await call
+
+        assert kit.play(story, RESET, RESET, RESET).operations() == [
+            "ReceiveMessage",
+            "SendMessage",
+            "SendMessageBatch",
+        ]
+
+    def test_administration_is_patient_three_times(self, one_kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("penstock.sqs.wire.random.uniform", lambda low, high: low * high)
+        down, throttled = one_kit.answer(b"", 503), one_kit.refusal("RequestThrottled", "", "", 403)
+
+        async def story(client: SqsClient, script: Any) -> None:
+            assert await client.queue_url("orders", account="123456789012") == "u"
+            assert script.asked[2].body == {"QueueName": "orders", "QueueOwnerAWSAccountId": "123456789012"}
+            with pytest.raises(SqsError) as failed:
+                await client.queue_url("orders")
+            assert failed.value.status == 503
+            assert len(script.asked) == 6
+
+        one_kit.play(story, down, throttled, one_kit.answer({"QueueUrl": "u"}), down, down, down)
+
+    def test_administration_is_not_patient_with_refusals(self, one_kit: Any) -> None:
+        async def story(client: SqsClient, script: Any) -> None:
+            with pytest.raises(SqsError):
+                await client.queue_url("orders")
+            assert len(script.asked) == 1
+
+        one_kit.play(story, one_kit.refusal("AccessDenied", "", "no", 403))
+
+
+class TestCredentials:
+    """What refused credentials and a wrong clock lead to."""
+
+    def test_refused_credentials_are_renewed_before_the_next_call(self, one_kit: Any) -> None:
+        made: list[Credentials] = []
+
+        def provider() -> Credentials:
+            made.append(Credentials(access_key=f"AK{len(made)}", secret_key="s", token="t"))
+            return made[-1]
+
+        async def story(client: SqsClient, script: Any) -> None:
+            script.steps.append(one_kit.refusal("ExpiredToken", "", "expired", 403))
+            with pytest.raises(SqsError) as failed:
+                await client.delete(QUEUE, "r")
+            assert failed.value.verdict is Verdict.CREDENTIALS
+            await client.delete(QUEUE, "r")
+            used = [asked.headers["authorization"].split("Credential=")[1].split("/")[0] for asked in script.asked]
+            assert used == ["AK0", "AK1"]
+            assert script.asked[1].headers["x-amz-security-token"] == "t"
+
+        one_kit.play(story, credentials=provider)
+
+    def test_a_call_refused_for_the_time_of_day_is_signed_again_by_the_servers_clock(
+        self, one_kit: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        tomorrow = one_kit.answer(
+            {"__type": "InvalidSignatureException", "message": "Signature not yet current"},
+            403,
+            Date="Fri, 01 Jan 2100 00:00:00 GMT",
+        )
+
+        async def story(client: SqsClient, script: Any) -> None:
+            await client.delete(QUEUE, "r")
+            assert script.asked[1].headers["x-amz-date"].startswith("21000101T0000")
+
+        with caplog.at_level(logging.WARNING, "penstock.sqs"):
+            one_kit.play(story, tomorrow)
+        assert "this machine's clock is off" in caplog.text
+
+
+def test_a_closed_client_says_so(one_kit: Any) -> None:
+    async def story(client: SqsClient, _: Any) -> None:
+        await client.close()
+        await client.close()
+        with pytest.raises(Closed, match="DeleteMessage was asked of a client that is closed"):
+            await client.delete(QUEUE, "r")
+
+    one_kit.play(story)
+
+
+def test_its_repr_says_where_it_calls(one_kit: Any) -> None:
+    async def story(client: SqsClient, script: Any) -> None:
+        assert repr(client) == f"<SqsClient {script.url}/ eu-west-1>"
+
+    one_kit.play(story)

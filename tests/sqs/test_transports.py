@@ -1,0 +1,244 @@
+"""What each HTTP library does when the network or the server misbehaves: the same errors from both."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from penstock.errors import ConfigurationError, SqsError, Verdict
+from penstock.sqs.api import Outgoing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from penstock.sqs.client import SqsClient
+    from penstock.sqs.http import Connecting
+
+QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
+
+
+async def send(client: SqsClient) -> SqsError:
+    """A call that is made once only, and how it failed."""
+    with pytest.raises(SqsError) as failed:
+        await client.send(QUEUE, Outgoing(body="x"))
+    assert failed.value.verdict is Verdict.UNAVAILABLE
+    assert failed.value.operation == "SendMessage"
+    return failed.value
+
+
+@pytest.mark.parametrize(
+    ("step", "code"),
+    [
+        ("reset", "ConnectionReset"),
+        ("close", "ConnectionReset"),
+        ("garbage", "Garbage"),
+        ("truncate", "Truncated"),
+        ("hang", "ReadTimeout"),
+        ("drip", "ReadTimeout"),
+    ],
+)
+def test_a_server_that_misbehaves_is_named_and_the_next_call_goes_well(kit: Any, step: str, code: str) -> None:
+    async def story(client: SqsClient, script: Any) -> None:
+        error = await send(client)
+        assert error.code == code
+        assert error.message.startswith(f"{script.url}/ ")
+        assert await client.queue_attributes(QUEUE) == {"DelaySeconds": "0"}
+
+    script = kit.play(story, step, kit.answer({"Attributes": {"DelaySeconds": "0"}}), call_timeout=0.1)
+    assert script.operations() == ["SendMessage", "GetQueueAttributes"]
+
+
+def test_nobody_listening_is_a_connect_error(kit: Any) -> None:
+    async def story() -> None:
+        async with kit.serve() as script:
+            url = script.url
+        async with await kit.connect(url) as client:
+            error = await send(client)
+            assert error.code == "ConnectError"
+            assert error.message.startswith(f"{url}/ cannot be reached: check the endpoint URL, DNS, ")
+
+    asyncio.run(story())
+
+
+def test_a_name_that_does_not_resolve_is_a_connect_error(kit: Any) -> None:
+    async def story() -> None:
+        async with await kit.connect("http://nowhere.invalid:4566") as client:
+            assert (await send(client)).code == "ConnectError"
+
+    asyncio.run(story())
+
+
+def test_a_plain_server_behind_an_https_url_is_an_error_in_time(kit: Any) -> None:
+    async def story() -> None:
+        async with kit.serve() as script:
+            url = script.url.replace("http:", "https:")
+            async with await kit.connect(url, call_timeout=0.2, connect_timeout=0.1) as client:
+                assert (await send(client)).code in {"ConnectTimeout", "ConnectError"}
+
+    asyncio.run(story())
+
+
+def test_connections_are_kept_and_polls_share_none_with_other_calls(kit: Any) -> None:
+    async def story(client: SqsClient, _: Any) -> None:
+        for _ in range(3):
+            await client.receive(QUEUE, maximum=1, wait=0, visibility=30)
+            await client.delete(QUEUE, "r")
+
+    script = kit.play(story)
+    polls = {asked.connection for asked in script.asked if asked.headers["x-amz-target"].endswith("ReceiveMessage")}
+    others = {asked.connection for asked in script.asked if asked.headers["x-amz-target"].endswith("DeleteMessage")}
+    assert len(polls) == len(others) == 1
+    assert not polls & others
+
+
+def test_a_redirect_is_not_followed(kit: Any) -> None:
+    async def story(client: SqsClient, script: Any) -> None:
+        script.steps.append(kit.answer(b"", 302, Location=f"{script.url}/elsewhere"))
+        with pytest.raises(SqsError) as failed:
+            await client.delete(QUEUE, "r")
+        assert (failed.value.verdict, failed.value.code) == (Verdict.REFUSED, "HTTP302")
+
+    assert len(kit.play(story).asked) == 1
+
+
+def test_cookies_are_not_kept(kit: Any) -> None:
+    async def story(client: SqsClient, _: Any) -> None:
+        await client.delete(QUEUE, "r")
+        await client.delete(QUEUE, "r")
+
+    script = kit.play(story, kit.answer({}, Set_Cookie="a=b; Path=/"))
+    assert all("cookie" not in asked.headers for asked in script.asked)
+
+
+def test_proxies_of_the_environment_are_used_only_as_botocore_uses_them(
+    kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library itself must not look at HTTP_PROXY: here `proxies={}` says that there are none."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+
+    async def story(client: SqsClient, _: Any) -> None:
+        await client.delete(QUEUE, "r")
+
+    assert kit.play(story).operations() == ["DeleteMessage"]
+
+
+def test_a_proxy_is_asked_for_the_whole_url(kit: Any) -> None:
+    async def story() -> None:
+        async with (
+            kit.serve() as proxy,
+            await kit.connect("http://sqs.example.invalid", proxies={"http": proxy.url}) as client,
+        ):
+            await client.delete(QUEUE, "r")
+        assert proxy.asked[0].headers["host"] == "sqs.example.invalid"
+
+    asyncio.run(story())
+
+
+def test_a_call_can_be_called_off_and_the_next_goes_well(kit: Any) -> None:
+    async def story(client: SqsClient, script: Any) -> None:
+        call = asyncio.create_task(client.receive(QUEUE, maximum=1, wait=20, visibility=30))
+        await script.came.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert await client.receive(QUEUE, maximum=1, wait=20, visibility=30) == []
+
+    kit.play(story, "hang")
+
+
+def test_closing_ends_calls_in_flight(kit: Any) -> None:
+    async def story(client: SqsClient, script: Any) -> None:
+        call = asyncio.create_task(client.receive(QUEUE, maximum=1, wait=20, visibility=30))
+        await script.came.wait()
+        await client.close()
+        with pytest.raises(SqsError) as failed:
+            await call
+        assert failed.value.verdict is Verdict.UNAVAILABLE
+        await client.close()
+
+    kit.play(story, "hang")
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate for localhost that nobody's system trusts, with its key."""
+    trustme = pytest.importorskip("trustme", reason="makes certificates")
+    authority = trustme.CA()
+    paths = tmp_path / "ca.pem", tmp_path / "server.pem"
+    authority.cert_pem.write_to_path(str(paths[0]))
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(paths[1]))
+    return paths
+
+
+@pytest.mark.slow
+def test_a_certificate_is_checked_against_the_ca_bundle(kit: Any, certificate: tuple[Path, Path]) -> None:
+    async def story() -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate[1])
+        async with kit.serve(tls=context) as script:
+            async with await kit.connect(script.url) as stranger:
+                assert (await send(stranger)).code == "ConnectError"
+            async with await kit.connect(script.url, ca_bundle=str(certificate[0])) as friend:
+                await friend.delete(QUEUE, "r")
+            async with await kit.connect(script.url, verify_tls=False) as careless:
+                await careless.delete(QUEUE, "r")
+        assert script.operations() == ["DeleteMessage", "DeleteMessage"]
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("content", [None, "this is no certificate"])
+def test_a_ca_bundle_that_cannot_be_used_is_refused_at_once(kit: Any, tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigurationError, match=r"ca_bundle='.*ca\.pem'"):
+        asyncio.run(kit.connect("https://localhost:1", ca_bundle=str(path)))
+
+
+def test_without_aiohttp_installed_the_setting_says_what_to_install(
+    one_kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    monkeypatch.delitem(sys.modules, "penstock.sqs.http_aiohttp", raising=False)
+    with pytest.raises(ConfigurationError) as refused:
+        asyncio.run(one_kit.connect("http://localhost:1", http="aiohttp"))
+    assert str(refused.value) == (
+        "http='aiohttp' needs the library aiohttp: pip install 'penstock[aiohttp]', or leave `http` at 'pyreqwest'"
+    )
+
+
+def test_an_unknown_library_is_refused(one_kit: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"http='curl': give 'pyreqwest', 'aiohttp' or a function"):
+        asyncio.run(one_kit.connect("http://localhost:1", http="curl"))
+
+
+def test_a_transport_of_ones_own_is_told_how_to_connect(one_kit: Any) -> None:
+    made: list[Connecting] = []
+
+    class Nothing:
+        def __init__(self, connecting: Connecting) -> None:
+            made.append(connecting)
+
+        async def close(self) -> None:
+            pass
+
+    async def story() -> None:
+        async with await one_kit.connect("http://localhost:1/", http=Nothing, connect_timeout=2.5):
+            pass
+
+    asyncio.run(story())
+    assert len(made) == 2
+    assert made[0].url == "http://localhost:1/"
+    assert made[0].connect_timeout == 2.5
+    assert dict(made[0].headers) == {
+        "Content-Type": "application/x-amz-json-1.0",
+        "x-amzn-query-mode": "true",
+        "User-Agent": made[0].headers["User-Agent"],
+    }
+    assert made[0].headers["User-Agent"].startswith("penstock/")
