@@ -1,6 +1,6 @@
 """What a message costs: CPU of the client process, API calls, messages a second, against the built-in server.
 
-    python benchmarks/consume.py                # no-op handlers: Penstock's lanes and a bare boto3 loop, interleaved
+    python benchmarks/consume.py                # no-op handlers: the lanes and a bare boto3 loop, interleaved
     python benchmarks/consume.py --waiting      # 20 ms handlers at 10 ms a call, concurrency 100
 
 The server runs in a process of its own. Each client is a process of its own too; its CPU (user and system) is taken from
@@ -183,7 +183,9 @@ def main() -> None:
     for _ in range(options.rounds):
         for name in clients:
             rounds[name].append(measure(name, options, handler_seconds))
-    print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores, {Path(__file__).name}")
+    print(
+        f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores, {Path(__file__).name}"
+    )
     print(f"{options.messages} messages of {len(BODY)} bytes, {options.rounds} rounds; median (least - most)")
     print(f"{'client':<16}{'CPU us/message':>24}{'messages/s':>24}{'calls/message':>15}")
     for name, results in rounds.items():

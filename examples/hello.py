@@ -1,0 +1,28 @@
+"""The smallest service: a handler, a queue, and `run()` until SIGTERM or Ctrl-C.
+
+penstock local --queue orders &                       # SQS on your machine; or leave it out and use AWS
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324
+python examples/hello.py
+penstock send orders '{"id": 1, "items": ["tea"]}'
+"""
+
+import logging
+from dataclasses import dataclass
+
+from penstock import Consumer, Message
+
+
+@dataclass
+class Order:
+    id: int
+    items: list[str]
+
+
+async def ship(message: Message[Order]) -> None:
+    order = message.body
+    print(f"order {order.id}: {', '.join(order.items)} (receive {message.receive_count})", flush=True)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
+    print(Consumer("orders", ship, concurrency=50).run())

@@ -1,0 +1,36 @@
+"""Several consumers in one process: `penstock run shop:app` (in this folder).
+
+Coroutine handlers run on the application's event loop, plain functions in threads; neither can stop a heartbeat.
+"""
+
+import asyncio
+import hashlib
+
+import msgspec
+
+from penstock import Message, Penstock, Reject, Retry
+
+app = Penstock(visibility_timeout=30)
+
+
+class Order(msgspec.Struct):
+    id: int
+    customer: str
+    paid: bool = True
+
+
+@app.consumer("orders", concurrency=50)
+async def ship(order: Order) -> None:
+    """A parameter that is not a Message receives the decoded body."""
+    if order.customer == "nobody":
+        raise Reject("no such customer")  # to the dead-letter queue, and no more of it
+    if not order.paid:
+        raise Retry(after=60)  # again in a minute, without an error
+    await asyncio.sleep(0.01)
+    print(f"shipped {order.id}", flush=True)
+
+
+@app.consumer("thumbnails", concurrency=4, handler_timeout=30)
+def thumbnail(message: Message[bytes]) -> None:
+    """A plain function: runs in a thread; whatever it raises is retried with back-off."""
+    print(f"thumbnail {hashlib.sha256(message.body).hexdigest()[:12]}", flush=True)
