@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from penstock.core.fill import Fill
 from penstock.core.median import StreamingMedian
 
 LONGEST_LATENCY = 2.0
@@ -29,6 +30,9 @@ MEMORY = 1.0
 
 GLANCE = 0.02
 """Seconds between two looks at the handlers' median: it is asked for 50 times a second at most, not at each message."""
+
+WAITED = 5.0
+"""An answer that took this many times a call's latency has waited: the queue was empty when it was called."""
 
 SHORTEST_HANDLER = 1e-9
 """Seconds: handlers that take no time at all are taken to take this, which is no time and can be divided by."""
@@ -118,6 +122,7 @@ class Throttler:
 
     __slots__ = (
         "_backlog",
+        "_fill",
         "_handler",
         "_in_hand",
         "_latency",
@@ -142,6 +147,7 @@ class Throttler:
         self._rate = 0.0
         self._rate_at = 0.0
         self._backlog = False
+        self._fill = Fill(policy.batch)
         self._looked = -math.inf
         if policy.enabled:
             self.pollers = policy.pollers or 1
@@ -170,7 +176,7 @@ class Throttler:
 
         A full answer makes one poller more, which doubles them in each round trip, as each poller's answer counts; a
         short or empty one halves them, but not below what the present rate of arrivals needs. A full answer to a call
-        that asked for less than a batch says that room is short, not pollers.
+        that asked for less than a batch says that room is short, not pollers. What counts as full, `Fill` finds out.
 
         Args:
             now: seconds, monotonic.
@@ -180,9 +186,14 @@ class Throttler:
         """
         self._rate = self._rate_by(now) + got / MEMORY
         self._rate_at = now
-        self._backlog = got >= asked
+        fill = self._fill
+        if not got or (got < asked and latency > WAITED * self.latency > 0):
+            fill.forget(trying=not got)
+        elif asked >= self.policy.batch:
+            fill.answered(now, got)
+        full = self._backlog = got >= min(asked, fill.whole)
         at_once = latency <= LONGEST_LATENCY
-        if got >= self.policy.batch and at_once:
+        if got >= fill.whole and at_once:
             self._latency += (latency - self._latency) / (8 if self._latency else 1)
         elif got:
             # What it waited for messages only adds: the shortest is nearest to the call's own latency.
@@ -191,7 +202,7 @@ class Throttler:
         if not self._scales:
             return
         pollers = self.pollers
-        if got < asked:
+        if not full:
             pollers = max(pollers // 2, min(pollers, math.ceil(self._calls_at_once(self._rate))))
         elif asked >= self.policy.batch and at_once:
             pollers += 1
@@ -206,6 +217,7 @@ class Throttler:
         self._rate = self._rate_by(now)
         self._rate_at = now
         self._backlog = False
+        self._fill.forget(trying=True)
         if self._scales:
             self.pollers = max(1, self.pollers // 2)
 
@@ -219,12 +231,12 @@ class Throttler:
         ten receives three or less.
         """
         longest = self.policy.longest_pause
-        if self._backlog or not self.policy.enabled:
+        if self._backlog or self._fill.trying or not self.policy.enabled:
             return 0.0
         rate = self._rate_by(now) / self.pollers
         if rate * longest < 1:
             return 0.0
-        return min(longest, max(0.0, AIM * self.policy.batch / rate - self.latency))
+        return min(longest, max(0.0, AIM * self._fill.whole / rate - self.latency))
 
     def visibility(self, minimum: int, maximum: int) -> int:
         """A visibility timeout in whole seconds that most messages need not have extended: four medians in hand.
@@ -253,7 +265,7 @@ class Throttler:
 
     def _calls_at_once(self, rate: float) -> float:
         """How many receives of whole batches are under way at once, on average, to bring `rate` messages a second."""
-        return rate * self.latency / self.policy.batch
+        return rate * self.latency / self._fill.whole
 
     def _capacity(self) -> float:
         """How many messages a second the handlers can take; inf before one has ended.
