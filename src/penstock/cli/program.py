@@ -1,0 +1,87 @@
+"""The program: every command of `penstock`, and the way out of each.
+
+Owned by the console script. It promises the exit codes of `errors.py`, and to load what a command needs
+only when it runs.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from penstock.cli import local, run
+from penstock.cli.errors import Exit, Stopped, exit_of, say
+from penstock.errors import PenstockError
+
+program = typer.Typer(
+    name="penstock",
+    help="Consume Amazon SQS: you write the handler, Penstock keeps the lease.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(*, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"penstock {version('penstock')}")
+        raise typer.Exit
+
+
+@program.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=lambda wanted: _version(wanted=wanted), is_eager=True, help="The version."),
+    ] = False,
+) -> None:
+    """Consume Amazon SQS: you write the handler, Penstock keeps the lease."""
+
+
+program.command("run")(run.command())
+program.command("local")(local.local)
+
+
+@program.command()
+def demo(
+    *,
+    seconds: Annotated[float, typer.Option(help="How long orders flow.", min=1, metavar="SECONDS")] = 20.0,
+    messages: Annotated[
+        int | None, typer.Option(help="How many orders; unset, as many as flow.", min=1, metavar="NUMBER")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(help="Handlers at work at once.", min=1, metavar="NUMBER")] = 50,
+    handler_ms: Annotated[
+        float, typer.Option(help="What the handler waits, on average, in milliseconds.", min=0, metavar="NUMBER")
+    ] = 20.0,
+) -> None:
+    """Watch messages flow: a local SQS, a producer, and a consumer whose handler waits, fails and rejects as real ones do.
+
+    Needs no AWS. Ctrl-C drains and reports; without a terminal it prints plain lines.
+    """
+    from penstock.cli.demo.command import play
+    from penstock.cli.demo.scene import Plan
+
+    raise Stopped(play(Plan(seconds=seconds, messages=messages, concurrency=concurrency, handler_ms=handler_ms)))
+
+
+def execute() -> int:
+    """Run the command that this process was started with; returns the exit code."""
+    try:
+        program()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else Exit.FAILED
+    except Stopped as stopped:
+        return stopped.code
+    except PenstockError as error:
+        say(str(error))
+        return exit_of(error)
+    except KeyboardInterrupt:
+        say("interrupted")
+        return 130
+    return Exit.CLEAN
