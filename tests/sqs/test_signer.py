@@ -61,7 +61,7 @@ def test_every_signature_is_botocores(  # noqa: PLR0917 - as above
     assert as_sent(ours) == as_sent(by_botocore(url, region, at, credentials, operation, body))
 
 
-@given(TIMES, st.lists(st.tuples(st.integers(0, 200_000), CREDENTIALS, st.binary(max_size=50)), max_size=8))
+@given(TIMES, st.lists(st.tuples(st.integers(0, 200_000), CREDENTIALS, st.binary(max_size=50)), max_size=4))
 def test_what_a_signer_keeps_never_shows(at: datetime, calls: list[tuple[int, Credentials, bytes]]) -> None:
     """Seconds, days and credentials may change between any two calls; what was prepared for the last is not used."""
     now = [at.timestamp()]

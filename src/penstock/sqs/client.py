@@ -244,6 +244,11 @@ class SqsClient:
         asked = {"TaskHandle": task_handle}
         return (await self._ask("CancelMessageMoveTask", asked, codec.MovedAnswer)).approximate_number_of_messages_moved
 
+    @property
+    def credentials_failure(self) -> Exception | None:
+        """Why the credentials could not be refreshed when that was last tried, for health; None when all is well."""
+        return self._wire.credentials_failure
+
     def __repr__(self) -> str:
         return f"<SqsClient {self.endpoint.url} {self.endpoint.region}>"
 

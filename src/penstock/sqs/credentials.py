@@ -29,6 +29,8 @@ RECHECK = 60.0
 """Seconds between looks at a source that refreshes by itself and does not say when."""
 PATIENCE = 15.0
 """Seconds a call waits for a refresh once nothing that works is held."""
+LIMIT = 60.0
+"""Seconds after which a refresh is given up, so that a source that hangs is asked again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,9 @@ class CredentialKeeper:
     Args:
         source: where they come from.
         clock: epoch seconds.
+
+    Attributes:
+        failure: why the last refresh failed; None when it went well.
     """
 
     def __init__(self, source: Source, *, clock: Callable[[], float] = time.time) -> None:
@@ -141,7 +146,8 @@ class CredentialKeeper:
 
     async def _renew(self, *, anew: bool) -> None:
         try:
-            fetched = await self._source.fetch(anew=anew)
+            async with asyncio.timeout(LIMIT):
+                fetched = await self._source.fetch(anew=anew)
         except Exception as error:  # a user's provider may raise anything; what we hold may still work
             self.failure = error
             self._due = self._clock() + RETRY

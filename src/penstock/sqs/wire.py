@@ -54,6 +54,11 @@ class Wire:
         self._timeout = timeout
         self._closed = False
 
+    @property
+    def credentials_failure(self) -> Exception | None:
+        """Why the last refresh of credentials failed; None when it went well."""
+        return self._credentials.failure
+
     async def poll(self, operation: str, body: bytes, *, timeout: float) -> bytes:  # noqa: ASYNC109 - see `Transport`
         """Make a call that waits for messages, once."""
         return await self._once(self._polls, operation, body, timeout)
