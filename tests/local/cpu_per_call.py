@@ -4,6 +4,8 @@ Starts the server as a process of its own, fills a queue to a depth, then times 
 time of the server's process alone. The client is raw sockets, so that it does not limit the rate.
 """
 
+# ruff: noqa: T201 - what it prints is what it is for
+
 from __future__ import annotations
 
 import argparse

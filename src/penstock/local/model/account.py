@@ -97,8 +97,8 @@ class Account:
             raise refusals.no_such_queue()
         if type(url) is not str:
             fields.text(request, "QueueUrl")
-        _, _, account_and_name = url.rpartition(f"/{self.account_id}/")
-        queue = self.queues.get(account_and_name)
+        _, found, name = url.rpartition(f"/{self.account_id}/")
+        queue = self.queues.get(name) if found else None
         if queue is None:
             raise refusals.no_such_queue()
         queue.advance(now)

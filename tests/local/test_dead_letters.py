@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+
+def redrive_to(target: Any, most: int = 2) -> str:
+    return json.dumps({"deadLetterTargetArn": target.arn, "maxReceiveCount": most})
+
+
+@pytest.fixture
+def dead(desk: Any) -> Any:
+    return desk.queue("dead")
+
+
+@pytest.fixture
+def source(desk: Any, dead: Any) -> Any:
+    return desk.queue("source", RedrivePolicy=redrive_to(dead), VisibilityTimeout="1")
+
+
+def receive_until_dead(desk: Any, source: Any) -> None:
+    for _ in range(3):
+        source.receive()
+        desk.now += 1
+
+
+def test_the_receive_that_would_exceed_the_maximum_moves_the_message(desk: Any, source: Any, dead: Any) -> None:
+    source.send("a")
+    for _ in range(2):
+        assert source.bodies() == ["a"]
+        desk.now += 1
+    assert dead.counts() == (0, 0, 0)
+    assert source.counts() == (1, 0, 0)
+    assert source.bodies() == []
+    assert source.counts() == (0, 0, 0)
+    assert dead.counts() == (1, 0, 0)
+
+
+def test_a_dead_letter_keeps_its_id_its_attributes_and_its_count(desk: Any, source: Any, dead: Any) -> None:
+    trace = "Root=1-5759e988-bd862e3fe1be46a994272793"
+    sent = source.send(
+        "a",
+        MessageAttributes={"k": {"DataType": "String", "StringValue": "v"}},
+        MessageSystemAttributes={"AWSTraceHeader": {"DataType": "String", "StringValue": trace}},
+    )
+    receive_until_dead(desk, source)
+    (message,) = dead.receive()
+    assert message["MessageId"] == sent["MessageId"]
+    assert message["MessageAttributes"]["k"]["StringValue"] == "v"
+    attributes = message["Attributes"]
+    assert attributes["ApproximateReceiveCount"] == "3"
+    assert attributes["DeadLetterQueueSourceArn"] == source.arn
+    assert attributes["AWSTraceHeader"] == trace
+    assert attributes["SentTimestamp"] == "1700000000000"
+    assert attributes["ApproximateFirstReceiveTimestamp"] == "1700000000000"
+
+
+def test_a_receive_goes_past_dead_letters_to_those_alive(desk: Any, source: Any, dead: Any) -> None:
+    source.send("old")
+    for _ in range(2):
+        source.receive()
+        desk.now += 1
+    source.send("new")
+    assert source.bodies() == ["new"]
+    assert dead.bodies() == ["old"]
+
+
+def test_without_its_dead_letter_queue_a_message_goes_on_being_received(desk: Any, source: Any, dead: Any) -> None:
+    dead.ask("DeleteQueue")
+    source.send("a")
+    for _ in range(5):
+        assert source.bodies() == ["a"]
+        desk.now += 1
+
+
+def test_a_fifo_dead_letter_unlocks_its_group(desk: Any) -> None:
+    dead = desk.queue("dead.fifo")
+    source = desk.queue(
+        "source.fifo", ContentBasedDeduplication="true", RedrivePolicy=redrive_to(dead, 1), VisibilityTimeout="1"
+    )
+    sent = source.send("1", group="a")
+    source.send("2", group="a")
+    source.receive(1)
+    desk.now = 1
+    assert source.bodies() == ["2"]
+    (message,) = dead.receive()
+    assert message["Body"] == "1"
+    assert message["Attributes"]["MessageDeduplicationId"] == sent["MessageId"]
+
+
+def test_a_standard_dead_letter_queue_counts_retention_from_the_first_sending(desk: Any, source: Any) -> None:
+    dead = desk.queue("short", MessageRetentionPeriod="60")
+    source.ask("SetQueueAttributes", Attributes={"RedrivePolicy": redrive_to(dead)})
+    source.send("a")
+    desk.now = 50
+    receive_until_dead(desk, source)
+    assert dead.counts() == (1, 0, 0)
+    desk.now = 61
+    assert dead.receive() == []
+
+
+def test_its_sources_can_be_listed(desk: Any, source: Any, dead: Any) -> None:
+    other = desk.queue("other", RedrivePolicy=redrive_to(dead))
+    assert dead.ask("ListDeadLetterSourceQueues") == {"queueUrls": [other.url, source.url]}
+    assert source.ask("ListDeadLetterSourceQueues") == {}
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "no json",
+        "{}",
+        json.dumps({"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead"}),
+        json.dumps({"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead", "maxReceiveCount": 0}),
+        json.dumps({"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead", "maxReceiveCount": 1001}),
+        json.dumps({"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:none", "maxReceiveCount": 1}),
+        json.dumps({"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:q", "maxReceiveCount": 1}),
+        json.dumps({"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead.fifo", "maxReceiveCount": 1}),
+    ],
+)
+@pytest.mark.usefixtures("dead")
+def test_a_redrive_policy_that_cannot_work_is_refused(desk: Any, queue: Any, policy: str) -> None:
+    desk.queue("dead.fifo")
+    refusal = queue.refused("SetQueueAttributes", Attributes={"RedrivePolicy": policy})
+    assert refusal.code == "InvalidParameterValue"
+    assert "RedrivePolicy" in refusal.message
+
+
+def test_a_redrive_policy_is_shown_with_a_number_and_taken_away_by_nothing(source: Any, dead: Any) -> None:
+    source.ask("SetQueueAttributes", Attributes={"RedrivePolicy": redrive_to(dead).replace("2", '"7"')})
+    shown = source.ask("GetQueueAttributes", AttributeNames=["RedrivePolicy"])["Attributes"]["RedrivePolicy"]
+    assert json.loads(shown) == {"deadLetterTargetArn": dead.arn, "maxReceiveCount": 7}
+    source.ask("SetQueueAttributes", Attributes={"RedrivePolicy": ""})
+    assert source.ask("GetQueueAttributes", AttributeNames=["RedrivePolicy"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("allow", "fine"),
+    [
+        ({"redrivePermission": "denyAll"}, False),
+        ({"redrivePermission": "allowAll"}, True),
+        ({"redrivePermission": "byQueue", "sourceQueueArns": ["arn:aws:sqs:us-east-1:000000000000:q"]}, True),
+        ({"redrivePermission": "byQueue", "sourceQueueArns": ["arn:aws:sqs:us-east-1:000000000000:x"]}, False),
+    ],
+)
+def test_a_dead_letter_queue_says_whose_it_is(dead: Any, queue: Any, allow: dict[str, Any], *, fine: bool) -> None:
+    dead.ask("SetQueueAttributes", Attributes={"RedriveAllowPolicy": json.dumps(allow)})
+    request = {"Attributes": {"RedrivePolicy": redrive_to(dead)}}
+    if fine:
+        queue.ask("SetQueueAttributes", **request)
+    else:
+        assert queue.refused("SetQueueAttributes", **request).code == "InvalidParameterValue"
+
+
+# ---- message move tasks
+
+
+@pytest.fixture
+def full(desk: Any, source: Any, dead: Any) -> Any:
+    """The dead-letter queue with ten messages of `source`."""
+    for at in range(10):
+        source.send(str(at))
+    receive_until_dead(desk, source)
+    assert dead.counts() == (10, 0, 0)
+    return dead
+
+
+def test_a_move_takes_messages_back_where_they_came_from_as_new_ones(desk: Any, source: Any, full: Any) -> None:
+    old = {message["MessageId"] for message in full.receive(VisibilityTimeout=0)}
+    desk.ask("StartMessageMoveTask", SourceArn=full.arn)
+    desk.now += 1
+    (task,) = desk.ask("ListMessageMoveTasks", SourceArn=full.arn)["Results"]
+    assert task["Status"] == "COMPLETED"
+    assert task["ApproximateNumberOfMessagesMoved"] == task["ApproximateNumberOfMessagesToMove"] == 10
+    assert "TaskHandle" not in task
+    moved = source.receive()
+    assert sorted(message["Body"] for message in moved) == [str(at) for at in range(10)]
+    assert not old & {message["MessageId"] for message in moved}
+    assert {message["Attributes"]["ApproximateReceiveCount"] for message in moved} == {"1"}
+    assert not any("DeadLetterQueueSourceArn" in message["Attributes"] for message in moved)
+
+
+def test_a_move_keeps_to_its_rate_and_can_be_cancelled(desk: Any, full: Any) -> None:
+    elsewhere = desk.queue("elsewhere")
+    task = desk.ask(
+        "StartMessageMoveTask", SourceArn=full.arn, DestinationArn=elsewhere.arn, MaxNumberOfMessagesPerSecond=2
+    )
+    assert elsewhere.counts() == (1, 0, 0)
+    desk.now += 1
+    (shown,) = desk.ask("ListMessageMoveTasks", SourceArn=full.arn)["Results"]
+    assert shown["Status"] == "RUNNING"
+    assert shown["TaskHandle"] == task["TaskHandle"]
+    assert elsewhere.counts() == (3, 0, 0)
+    refusal = desk.refused("StartMessageMoveTask", SourceArn=full.arn)
+    assert "already a task running" in refusal.message
+    assert desk.ask("CancelMessageMoveTask", **task) == {"ApproximateNumberOfMessagesMoved": 3}
+    desk.now += 10
+    assert elsewhere.counts() == (3, 0, 0)
+    assert full.counts() == (7, 0, 0)
+    assert desk.refused("CancelMessageMoveTask", **task).code == "AWS.SimpleQueueService.UnsupportedOperation"
+
+
+def test_a_move_leaves_what_is_in_flight(desk: Any, source: Any, full: Any) -> None:
+    held = full.receive(4)
+    desk.ask("StartMessageMoveTask", SourceArn=full.arn)
+    desk.now += 1
+    desk.ask("ListMessageMoveTasks", SourceArn=full.arn)
+    assert full.counts() == (0, 4, 0)
+    assert source.counts() == (6, 0, 0)
+    full.delete(held[0])
+
+
+def test_a_move_without_a_way_back_fails(desk: Any, source: Any, dead: Any) -> None:
+    dead.send("sent here directly")
+    assert source.counts() == (0, 0, 0)
+    desk.ask("StartMessageMoveTask", SourceArn=dead.arn)
+    (task,) = desk.ask("ListMessageMoveTasks", SourceArn=dead.arn)["Results"]
+    assert (task["Status"], task["FailureReason"]) == ("FAILED", "CouldNotDetermineMessageSource")
+    assert dead.counts() == (1, 0, 0)
+
+
+def test_a_move_is_from_a_dead_letter_queue_only(desk: Any, queue: Any, full: Any) -> None:
+    assert desk.refused("StartMessageMoveTask", SourceArn=queue.arn).code == "InvalidParameterValue"
+    for wrong in (
+        {"SourceArn": desk.account.arn("none")},
+        {"SourceArn": full.arn, "DestinationArn": desk.account.arn("none")},
+    ):
+        refusal = desk.refused("StartMessageMoveTask", **wrong)
+        assert (refusal.status, refusal.code) == (404, "ResourceNotFoundException")
+    assert desk.refused("CancelMessageMoveTask", TaskHandle="none").code == "ResourceNotFoundException"
+    assert desk.refused("StartMessageMoveTask", SourceArn=full.arn, MaxNumberOfMessagesPerSecond=501).code == (
+        "InvalidParameterValue"
+    )

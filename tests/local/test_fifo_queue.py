@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+
+def test_a_groups_messages_come_in_order_all_in_one_receive(fifo: Any) -> None:
+    for body in ("1", "2", "3"):
+        fifo.send(body, group="a")
+    assert fifo.bodies() == ["1", "2", "3"]
+
+
+def test_as_many_of_one_group_as_there_are_then_of_the_next(fifo: Any) -> None:
+    for at in range(8):
+        fifo.send(f"{at}", group="ab"[at % 2])
+    assert fifo.bodies() == ["0", "2", "4", "6", "1", "3", "5", "7"]
+
+
+def test_a_group_is_locked_while_one_of_its_messages_is_in_flight(fifo: Any) -> None:
+    for body in ("1", "2", "3"):
+        fifo.send(body, group="a")
+    one, two = fifo.receive(2)
+    assert fifo.receive() == []
+    fifo.delete(one)
+    assert fifo.receive() == []
+    fifo.delete(two)
+    assert fifo.bodies() == ["3"]
+
+
+def test_a_locked_group_does_not_lock_another(fifo: Any) -> None:
+    fifo.send("a1", group="a")
+    fifo.receive()
+    fifo.send("a2", group="a")
+    fifo.send("b1", group="b")
+    assert fifo.bodies() == ["b1"]
+
+
+def test_a_message_released_comes_again_without_those_still_held(fifo: Any) -> None:
+    for body in ("1", "2", "3"):
+        fifo.send(body, group="a")
+    one, _ = fifo.receive(2)
+    fifo.hide(one, 0)
+    assert fifo.bodies() == ["1"]
+
+
+def test_those_behind_an_invisible_message_wait_those_before_it_do_not(fifo: Any) -> None:
+    for body in ("1", "2", "3"):
+        fifo.send(body, group="a")
+    one, two, three = fifo.receive()
+    fifo.hide(two, 60)
+    fifo.hide(three, 0)
+    fifo.hide(one, 0)
+    assert fifo.bodies() == ["1"]
+
+
+def test_released_from_the_tail_the_order_holds(fifo: Any) -> None:
+    """L24: FIFO messages released from the tail come again in their order."""
+    for body in ("1", "2", "3"):
+        fifo.send(body, group="a")
+    for message in reversed(fifo.receive()):
+        assert fifo.receive() == []
+        fifo.hide(message, 0)
+    assert fifo.bodies() == ["1", "2", "3"]
+
+
+def test_the_order_holds_when_visibility_runs_out(desk: Any, fifo: Any) -> None:
+    for body in ("1", "2"):
+        fifo.send(body, group="a")
+    fifo.receive(VisibilityTimeout=5)
+    fifo.send("3", group="a")
+    desk.now = 5
+    assert fifo.bodies() == ["1", "2", "3"]
+
+
+def test_deleting_after_the_visibility_timeout_fails(desk: Any, fifo: Any) -> None:
+    fifo.send("1", group="a")
+    (message,) = fifo.receive(VisibilityTimeout=1)
+    desk.now = 1
+    refusal = fifo.refused("DeleteMessage", ReceiptHandle=message["ReceiptHandle"])
+    assert (refusal.status, refusal.code) == (400, "InvalidParameterValue")
+    assert refusal.message.endswith("Reason: The receipt handle has expired.")
+    batch = fifo.ask("DeleteMessageBatch", Entries=[{"Id": "0", "ReceiptHandle": message["ReceiptHandle"]}])
+    assert batch == {
+        "Failed": [
+            {
+                "Id": "0",
+                "Code": "ReceiptHandleIsInvalid",
+                "Message": "The receipt handle has expired",
+                "SenderFault": True,
+            }
+        ]
+    }
+
+
+def test_deleting_with_an_older_receipt_fails(desk: Any, fifo: Any) -> None:
+    fifo.send("1", group="a")
+    (old,) = fifo.receive(VisibilityTimeout=1)
+    desk.now = 1
+    (new,) = fifo.receive()
+    assert "expired" in fifo.refused("DeleteMessage", ReceiptHandle=old["ReceiptHandle"]).message
+    fifo.delete(new)
+    fifo.delete(new)
+    assert fifo.counts() == (0, 0, 0)
+
+
+def test_extended_in_time_it_can_be_deleted(desk: Any, fifo: Any) -> None:
+    fifo.send("1", group="a")
+    (message,) = fifo.receive(VisibilityTimeout=5)
+    desk.now = 4
+    fifo.hide(message, 10)
+    desk.now = 13
+    fifo.delete(message)
+    assert fifo.counts() == (0, 0, 0)
+
+
+def test_changing_the_visibility_of_a_visible_message_is_refused(desk: Any, fifo: Any) -> None:
+    fifo.send("1", group="a")
+    (message,) = fifo.receive(VisibilityTimeout=1)
+    desk.now = 1
+    refusal = fifo.refused("ChangeMessageVisibility", ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=5)
+    assert refusal.code == "AWS.SimpleQueueService.MessageNotInflight"
+
+
+def test_a_duplicate_within_five_minutes_is_answered_and_not_kept(desk: Any, fifo: Any) -> None:
+    first = fifo.send("same", group="a")
+    desk.now = 299.9
+    second = fifo.send("same", group="b")
+    assert second == first
+    assert fifo.counts() == (1, 0, 0)
+    desk.now = 300
+    third = fifo.send("same", group="b")
+    assert third["MessageId"] != first["MessageId"]
+    assert fifo.counts() == (2, 0, 0)
+
+
+def test_a_duplicate_of_a_deleted_message_is_one_still(fifo: Any) -> None:
+    first = fifo.send("same", group="a")
+    fifo.delete(fifo.receive()[0])
+    assert fifo.send("same", group="a")["MessageId"] == first["MessageId"]
+    assert fifo.receive() == []
+
+
+def test_an_explicit_deduplication_id_goes_before_the_content(fifo: Any) -> None:
+    fifo.send("same", group="a", MessageDeduplicationId="1")
+    fifo.send("same", group="a", MessageDeduplicationId="2")
+    fifo.send("other", group="a", MessageDeduplicationId="2")
+    assert fifo.bodies() == ["same", "same"]
+
+
+def test_without_content_deduplication_an_id_is_needed(desk: Any) -> None:
+    fifo = desk.queue("strict.fifo")
+    refusal = fifo.refused("SendMessage", MessageBody="x", MessageGroupId="a")
+    assert refusal.code == "InvalidParameterValue"
+    assert "ContentBasedDeduplication" in refusal.message
+
+
+def test_with_high_throughput_duplicates_are_of_one_group(desk: Any) -> None:
+    fifo = desk.queue(
+        "ht.fifo",
+        ContentBasedDeduplication="true",
+        DeduplicationScope="messageGroup",
+        FifoThroughputLimit="perMessageGroupId",
+    )
+    fifo.send("same", group="a")
+    fifo.send("same", group="b")
+    fifo.send("same", group="b")
+    assert fifo.counts() == (2, 0, 0)
+
+
+def test_the_content_is_the_deduplication_id_where_none_is_given(fifo: Any) -> None:
+    sent = fifo.send("body", group="a")
+    (message,) = fifo.receive()
+    assert message["Attributes"]["MessageDeduplicationId"] == hashlib.sha256(b"body").hexdigest()
+    assert message["Attributes"]["SequenceNumber"] == sent["SequenceNumber"]
+    assert message["Attributes"]["MessageGroupId"] == "a"
+
+
+def test_sequence_numbers_have_twenty_digits_and_grow(fifo: Any) -> None:
+    numbers = [fifo.send(str(at), group=str(at))["SequenceNumber"] for at in range(5)]
+    assert all(len(number) == 20 for number in numbers)
+    assert numbers == sorted(set(numbers))
+
+
+def test_a_queues_delay_holds_each_message_back(desk: Any) -> None:
+    fifo = desk.queue("slow.fifo", ContentBasedDeduplication="true", DelaySeconds="10")
+    fifo.send("1", group="a")
+    desk.now = 5
+    fifo.send("2", group="a")
+    assert fifo.counts() == (0, 0, 2)
+    desk.now = 10
+    (one,) = fifo.receive()
+    desk.now = 15
+    assert fifo.counts() == (1, 1, 0)
+    assert fifo.receive() == []
+    fifo.delete(one)
+    assert fifo.bodies() == ["2"]
+
+
+def test_a_messages_own_delay_is_refused(fifo: Any) -> None:
+    assert fifo.refused("SendMessage", MessageBody="x", MessageGroupId="a", DelaySeconds=1).code == (
+        "InvalidParameterValue"
+    )
+
+
+def test_a_group_is_needed(fifo: Any) -> None:
+    refusal = fifo.refused("SendMessage", MessageBody="x")
+    assert (refusal.kind, refusal.code) == (
+        "com.amazon.coral.service#MissingRequiredParameterException",
+        "MissingParameter",
+    )
+
+
+# ---- ReceiveRequestAttemptId
+
+
+def test_an_attempt_repeated_brings_the_same_receipts_and_a_new_timeout(desk: Any, fifo: Any) -> None:
+    fifo.send("1", group="a")
+    fifo.send("2", group="b")
+    first = fifo.receive(ReceiveRequestAttemptId="try", VisibilityTimeout=10)
+    desk.now = 9
+    assert fifo.receive(ReceiveRequestAttemptId="try", VisibilityTimeout=10) == first
+    desk.now = 18.9
+    assert fifo.counts() == (0, 2, 0)
+    desk.now = 19
+    assert fifo.counts() == (2, 0, 0)
+
+
+def test_an_attempt_is_not_repeated_once_something_happened_to_its_messages(desk: Any, fifo: Any) -> None:
+    for body in "123":
+        fifo.send(body, group=body)
+    deleted, changed, lapsed = (
+        fifo.receive(1, ReceiveRequestAttemptId=f"try-{body}", VisibilityTimeout=10)[0] for body in "123"
+    )
+    fifo.delete(deleted)
+    fifo.hide(changed, 60)
+    desk.now = 10
+    assert fifo.receive(1, ReceiveRequestAttemptId="try-1")[0]["MessageId"] == lapsed["MessageId"]
+    assert fifo.receive(1, ReceiveRequestAttemptId="try-2") == []
+    assert fifo.receive(1, ReceiveRequestAttemptId="try-3") == []
+
+
+def test_an_attempt_is_forgotten_after_five_minutes(desk: Any, fifo: Any) -> None:
+    fifo.send("1", group="a")
+    fifo.receive(ReceiveRequestAttemptId="try", VisibilityTimeout=600)
+    desk.now = 299
+    assert fifo.bodies(ReceiveRequestAttemptId="try", VisibilityTimeout=600) == ["1"]
+    desk.now = 300
+    assert fifo.bodies(ReceiveRequestAttemptId="try") == []
+
+
+def test_an_attempt_id_is_for_fifo_queues(queue: Any) -> None:
+    assert queue.refused("ReceiveMessage", ReceiveRequestAttemptId="try").code == "InvalidParameterValue"
+
+
+def test_a_large_group_does_not_slow_its_receives(desk: Any, fifo: Any) -> None:
+    """Only as many messages are looked at as are taken, however many wait in the group."""
+    for at in range(2_000):
+        fifo.send(str(at), group="a")
+    seen: list[str] = []
+    while messages := fifo.receive():
+        seen += [message["Body"] for message in messages]
+        for message in messages:
+            fifo.delete(message)
+    assert seen == [str(at) for at in range(2_000)]
+    assert not desk.account.queues["q.fifo"]._order._lines

@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any
+
+import pytest
+
+STRING = {"DataType": "String", "StringValue": "v"}
+
+
+def test_body_and_digest_come_as_they_went(queue: Any) -> None:
+    body = "grüß dich, \t 世界 😀\r\n"
+    sent = queue.send(body)
+    assert sent["MD5OfMessageBody"] == hashlib.md5(body.encode()).hexdigest()
+    (message,) = queue.receive()
+    assert message["Body"] == body
+    assert message["MD5OfBody"] == sent["MD5OfMessageBody"]
+    assert message["MessageId"] == sent["MessageId"]
+
+
+def test_the_digest_of_attributes_is_awss(queue: Any) -> None:
+    """The digest was computed by hand from the developer guide's description."""
+    attributes = {
+        "b": {"DataType": "Binary.png", "BinaryValue": base64.b64encode(b"\x00\xff").decode()},
+        "a": {"DataType": "Number", "StringValue": "1.50"},
+    }
+    packed = (
+        b"\x00\x00\x00\x01a\x00\x00\x00\x06Number\x01\x00\x00\x00\x041.50"
+        b"\x00\x00\x00\x01b\x00\x00\x00\x0aBinary.png\x02\x00\x00\x00\x02\x00\xff"
+    )
+    sent = queue.send("x", MessageAttributes=attributes)
+    assert sent["MD5OfMessageAttributes"] == hashlib.md5(packed).hexdigest()
+    (message,) = queue.receive()
+    assert message["MD5OfMessageAttributes"] == sent["MD5OfMessageAttributes"]
+    assert message["MessageAttributes"] == attributes
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        ([], []),
+        (["All"], ["a.b", "a.c", "d"]),
+        ([".*"], ["a.b", "a.c", "d"]),
+        (["a.*"], ["a.b", "a.c"]),
+        (["d"], ["d"]),
+        (["d", "a.b"], ["a.b", "d"]),
+        (["none"], []),
+    ],
+)
+def test_only_the_attributes_asked_for_come_with_their_digest(queue: Any, wanted: list[str], names: list[str]) -> None:
+    queue.send("x", MessageAttributes=dict.fromkeys(("a.b", "a.c", "d"), STRING))
+    (message,) = queue.receive(MessageAttributeNames=wanted)
+    assert sorted(message.get("MessageAttributes", [])) == names
+    if names:
+        chosen = queue.send("y", MessageAttributes=dict.fromkeys(names, STRING))
+        assert message["MD5OfMessageAttributes"] == chosen["MD5OfMessageAttributes"]
+    else:
+        assert "MD5OfMessageAttributes" not in message
+
+
+@pytest.mark.parametrize("member", ["AttributeNames", "MessageSystemAttributeNames"])
+def test_only_the_system_attributes_asked_for_come(queue: Any, member: str) -> None:
+    queue.send("x")
+    asked = {"MessageSystemAttributeNames": [], member: ["ApproximateReceiveCount", "SequenceNumber"]}
+    (message,) = queue.receive(**asked)
+    assert message["Attributes"] == {"ApproximateReceiveCount": "1"}
+    assert "Attributes" not in queue.send("y")
+
+
+def test_none_asked_for_none_come(queue: Any) -> None:
+    queue.send("x", MessageAttributes={"a": STRING})
+    (message,) = queue.receive(MessageSystemAttributeNames=[], MessageAttributeNames=[])
+    assert sorted(message) == ["Body", "MD5OfBody", "MessageId", "ReceiptHandle"]
+
+
+def test_times_are_epoch_milliseconds_and_the_first_receive_stands(desk: Any, queue: Any) -> None:
+    desk.now = 1.5
+    queue.send("x")
+    desk.now = 2
+    queue.receive(VisibilityTimeout=1)
+    desk.now = 3
+    (message,) = queue.receive()
+    assert message["Attributes"]["SentTimestamp"] == "1700000001500"
+    assert message["Attributes"]["ApproximateFirstReceiveTimestamp"] == "1700000002000"
+
+
+@pytest.mark.parametrize("bad", ["\x00", "\x0b", "\x1f", "\ufffe", "\uffff", "\ud800"])
+def test_characters_outside_the_set_are_refused(queue: Any, bad: str) -> None:
+    assert queue.refused("SendMessage", MessageBody=f"ok {bad}").code == "InvalidMessageContents"
+    refusal = queue.refused(
+        "SendMessage", MessageBody="ok", MessageAttributes={"a": {"DataType": "String", "StringValue": bad}}
+    )
+    assert refusal.code == "InvalidMessageContents"
+
+
+@pytest.mark.parametrize("good", ["\t\n\r", "\x7f\x80\x9f", "\ud7ff\ue000\ufffd", "\U00010000\U0010ffff"])
+def test_the_edges_of_the_set_are_taken(queue: Any, good: str) -> None:
+    queue.send(good)
+    assert queue.bodies() == [good]
+
+
+def test_a_message_has_a_body(queue: Any) -> None:
+    assert queue.refused("SendMessage").code == "MissingParameter"
+    assert queue.refused("SendMessage", MessageBody="").code == "MissingParameter"
+
+
+def test_a_mebibyte_is_taken_and_a_byte_more_is_not(queue: Any) -> None:
+    queue.send("x" * 1_048_576)
+    refusal = queue.refused("SendMessage", MessageBody="x" * 1_048_577)
+    assert refusal.code == "InvalidParameterValue"
+    assert "Message must be shorter than 1048576 bytes" in refusal.message
+
+
+def test_attributes_count_by_name_type_and_value_and_bytes_by_utf8(desk: Any) -> None:
+    queue = desk.queue(MaximumMessageSize="1024")
+    attributes = {"ab": {"DataType": "String", "StringValue": "vv"}}
+    queue.send("é" * 507, MessageAttributes=attributes)
+    assert queue.refused("SendMessage", MessageBody="é" * 507 + "x", MessageAttributes=attributes).code == (
+        "InvalidParameterValue"
+    )
+
+
+def test_the_trace_header_is_kept_and_does_not_count(desk: Any) -> None:
+    queue = desk.queue(MaximumMessageSize="1024")
+    trace = {"AWSTraceHeader": {"DataType": "String", "StringValue": "Root=1-2-3"}}
+    assert queue.send("x" * 1024, MessageSystemAttributes=trace)["MD5OfMessageSystemAttributes"]
+    assert queue.receive()[0]["Attributes"]["AWSTraceHeader"] == "Root=1-2-3"
+    assert queue.refused("SendMessage", MessageBody="x", MessageSystemAttributes={"Other": STRING}).code == (
+        "InvalidParameterValue"
+    )
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {str(at): STRING for at in range(11)},
+        {"": STRING},
+        {"a b": STRING},
+        {".a": STRING},
+        {"a.": STRING},
+        {"a..b": STRING},
+        {"AWS.a": STRING},
+        {"amazon.a": STRING},
+        {"a" * 257: STRING},
+        {"a": {"StringValue": "v"}},
+        {"a": {"DataType": "Text", "StringValue": "v"}},
+        {"a": {"DataType": "String"}},
+        {"a": {"DataType": "String", "StringValue": ""}},
+        {"a": {"DataType": "Binary", "StringValue": "v"}},
+        {"a": {"DataType": "Number", "StringValue": "one"}},
+    ],
+)
+def test_attributes_that_cannot_be_are_refused(queue: Any, attributes: dict[str, Any]) -> None:
+    assert queue.refused("SendMessage", MessageBody="x", MessageAttributes=attributes).code == "InvalidParameterValue"
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_"),
+    [
+        ("ReceiveMessage", {"MaxNumberOfMessages": 0}),
+        ("ReceiveMessage", {"MaxNumberOfMessages": 11}),
+        ("ReceiveMessage", {"WaitTimeSeconds": 21}),
+        ("ReceiveMessage", {"WaitTimeSeconds": -1}),
+        ("ReceiveMessage", {"VisibilityTimeout": 43_201}),
+        ("ChangeMessageVisibility", {"ReceiptHandle": "x", "VisibilityTimeout": 43_201}),
+        ("SendMessage", {"MessageBody": "x", "DelaySeconds": 901}),
+        ("SendMessage", {"MessageBody": "x", "MessageDeduplicationId": "d"}),
+        ("SendMessage", {"MessageBody": "x", "MessageGroupId": ""}),
+        ("SendMessage", {"MessageBody": "x", "MessageGroupId": "a" * 129}),
+    ],
+)
+def test_values_beyond_their_bounds_are_refused(queue: Any, operation: str, request_: dict[str, Any]) -> None:
+    refusal = queue.refused(operation, **request_)
+    assert (refusal.status, refusal.kind, refusal.code) == (
+        400,
+        "com.amazon.coral.service#InvalidParameterValueException",
+        "InvalidParameterValue",
+    )
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_"),
+    [
+        ("ReceiveMessage", {"MaxNumberOfMessages": "1"}),
+        ("ReceiveMessage", {"MaxNumberOfMessages": True}),
+        ("ReceiveMessage", {"AttributeNames": "All"}),
+        ("ReceiveMessage", {"AttributeNames": [1]}),
+        ("SendMessage", {"MessageBody": 1}),
+        ("SendMessage", {"MessageBody": "x", "MessageAttributes": []}),
+        ("SendMessage", {"MessageBody": "x", "MessageAttributes": {"a": 1}}),
+        ("SendMessage", {"MessageBody": "x", "MessageAttributes": {"a": {"DataType": "Binary", "BinaryValue": "?"}}}),
+        ("DeleteMessageBatch", {"Entries": {}}),
+        ("DeleteMessageBatch", {"Entries": [1]}),
+        ("TagQueue", {"Tags": {"a": 1}}),
+        ("GetQueueAttributes", {"QueueUrl": 5}),
+    ],
+)
+def test_values_of_a_wrong_type_are_refused(desk: Any, queue: Any, operation: str, request_: dict[str, Any]) -> None:
+    refusal = desk.refused(operation, **{"QueueUrl": queue.url, **request_})
+    assert (refusal.status, refusal.code) == (400, "MalformedInput")
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_"),
+    [
+        ("DeleteMessage", {}),
+        ("ChangeMessageVisibility", {"VisibilityTimeout": 1}),
+        ("ChangeMessageVisibility", {"ReceiptHandle": "RECEIPT"}),
+        ("SendMessageBatch", {}),
+        ("SetQueueAttributes", {}),
+    ],
+)
+def test_what_is_missing_is_named(queue: Any, operation: str, request_: dict[str, Any]) -> None:
+    refusal = queue.refused(operation, **request_)
+    assert (refusal.kind, refusal.code) == (
+        "com.amazon.coral.service#MissingRequiredParameterException",
+        "MissingParameter",
+    )
+
+
+@pytest.mark.parametrize("receipt", ["", "garbage", "AQEB", "AQEB00-1-1", "AQEB" + "0" * 12 + "-1-1"])
+def test_what_is_no_receipt_is_refused(queue: Any, receipt: str) -> None:
+    for operation, extra in (("DeleteMessage", {}), ("ChangeMessageVisibility", {"VisibilityTimeout": 1})):
+        refusal = queue.refused(operation, ReceiptHandle=receipt, **extra)
+        assert (refusal.status, refusal.code) == (404, "ReceiptHandleIsInvalid")
+
+
+# ---- batches
+
+
+def test_a_batch_answers_entry_by_entry(queue: Any) -> None:
+    answer = queue.ask(
+        "SendMessageBatch",
+        Entries=[{"Id": "good", "MessageBody": "a"}, {"Id": "bad", "MessageBody": "\x00"}, {"Id": "late"}],
+    )
+    assert [entry["Id"] for entry in answer["Successful"]] == ["good"]
+    assert [(entry["Id"], entry["Code"], entry["SenderFault"]) for entry in answer["Failed"]] == [
+        ("bad", "InvalidMessageContents", True),
+        ("late", "MissingParameter", True),
+    ]
+    assert queue.bodies() == ["a"]
+
+
+def test_two_entries_with_one_receipt_both_succeed(queue: Any) -> None:
+    """L11: SQS itself tells entries apart by their id only."""
+    queue.send("a")
+    (message,) = queue.receive()
+    entries = [{"Id": str(at), "ReceiptHandle": message["ReceiptHandle"]} for at in range(2)]
+    assert queue.ask("DeleteMessageBatch", Entries=entries) == {"Successful": [{"Id": "0"}, {"Id": "1"}]}
+
+
+def test_a_visibility_batch_fails_by_entry(queue: Any) -> None:
+    queue.send("a")
+    (message,) = queue.receive()
+    answer = queue.ask(
+        "ChangeMessageVisibilityBatch",
+        Entries=[
+            {"Id": "0", "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0},
+            {"Id": "1", "ReceiptHandle": "garbage", "VisibilityTimeout": 0},
+            {"Id": "2", "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 43_201},
+        ],
+    )
+    assert answer["Successful"] == [{"Id": "0"}]
+    assert [(entry["Id"], entry["Code"]) for entry in answer["Failed"]] == [
+        ("1", "ReceiptHandleIsInvalid"),
+        ("2", "InvalidParameterValue"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ids", "kind"),
+    [
+        ([], "EmptyBatchRequest"),
+        ([str(at) for at in range(11)], "TooManyEntriesInBatchRequest"),
+        (["a", "a"], "BatchEntryIdsNotDistinct"),
+        ([""], "InvalidBatchEntryId"),
+        (["a b"], "InvalidBatchEntryId"),
+        (["a" * 81], "InvalidBatchEntryId"),
+    ],
+)
+@pytest.mark.parametrize("operation", ["SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"])
+def test_a_batch_that_is_none_is_refused_as_a_whole(queue: Any, operation: str, ids: list[str], kind: str) -> None:
+    entries = [{"Id": entry_id, "MessageBody": "x", "ReceiptHandle": "x", "VisibilityTimeout": 1} for entry_id in ids]
+    refusal = queue.refused(operation, Entries=entries)
+    assert (refusal.status, refusal.kind, refusal.code) == (
+        400,
+        f"com.amazonaws.sqs#{kind}",
+        f"AWS.SimpleQueueService.{kind}",
+    )
+
+
+def test_a_batch_is_a_mebibyte_at_most_in_all(queue: Any) -> None:
+    half = "x" * 524_288
+    queue.ask("SendMessageBatch", Entries=[{"Id": str(at), "MessageBody": half} for at in range(2)])
+    refusal = queue.refused(
+        "SendMessageBatch", Entries=[{"Id": str(at), "MessageBody": half + "x" * at} for at in range(2)]
+    )
+    assert refusal.code == "AWS.SimpleQueueService.BatchRequestTooLong"
+    assert queue.counts() == (2, 0, 0)

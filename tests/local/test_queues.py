@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def test_a_new_queue_has_awss_defaults(desk: Any, queue: Any) -> None:
+    desk.now = 5
+    assert queue.ask("GetQueueAttributes", AttributeNames=["All"])["Attributes"] == {
+        "QueueArn": "arn:aws:sqs:us-east-1:000000000000:q",
+        "ApproximateNumberOfMessages": "0",
+        "ApproximateNumberOfMessagesNotVisible": "0",
+        "ApproximateNumberOfMessagesDelayed": "0",
+        "CreatedTimestamp": "1700000000",
+        "LastModifiedTimestamp": "1700000000",
+        "DelaySeconds": "0",
+        "MaximumMessageSize": "1048576",
+        "MessageRetentionPeriod": "345600",
+        "ReceiveMessageWaitTimeSeconds": "0",
+        "VisibilityTimeout": "30",
+        "SqsManagedSseEnabled": "true",
+    }
+
+
+def test_a_fifo_queue_has_four_more(fifo: Any) -> None:
+    names = ["FifoQueue", "ContentBasedDeduplication", "DeduplicationScope", "FifoThroughputLimit"]
+    assert fifo.ask("GetQueueAttributes", AttributeNames=names)["Attributes"] == {
+        "FifoQueue": "true",
+        "ContentBasedDeduplication": "true",
+        "DeduplicationScope": "queue",
+        "FifoThroughputLimit": "perQueue",
+    }
+
+
+def test_none_asked_for_none_are_shown(queue: Any) -> None:
+    assert queue.ask("GetQueueAttributes") == {}
+
+
+def test_the_url_ends_with_account_and_name_and_only_they_count(desk: Any, queue: Any) -> None:
+    assert queue.url == "http://127.0.0.1/000000000000/q"
+    assert desk.ask("GetQueueUrl", QueueName="q") == {"QueueUrl": queue.url}
+    for url in ("https://sqs.eu-west-1.amazonaws.com/000000000000/q", "http://localhost:9324/000000000000/q"):
+        desk.ask("GetQueueAttributes", QueueUrl=url)
+    for other in ("http://127.0.0.1/111111111111/q", "http://127.0.0.1/000000000000/r", "q", "", None):
+        refusal = desk.refused("GetQueueAttributes", QueueUrl=other)
+        assert (refusal.status, refusal.kind, refusal.code) == (
+            400,
+            "com.amazonaws.sqs#QueueDoesNotExist",
+            "AWS.SimpleQueueService.NonExistentQueue",
+        )
+
+
+def test_another_accounts_queue_is_not_found(desk: Any, queue: Any) -> None:
+    assert desk.ask("GetQueueUrl", QueueName="q", QueueOwnerAWSAccountId="000000000000")["QueueUrl"] == queue.url
+    refusal = desk.refused("GetQueueUrl", QueueName="q", QueueOwnerAWSAccountId="111111111111")
+    assert refusal.code == "AWS.SimpleQueueService.NonExistentQueue"
+
+
+def test_creating_it_again_alike_is_no_error_otherwise_it_is(desk: Any, queue: Any) -> None:
+    assert desk.ask("CreateQueue", QueueName="q", Attributes={"VisibilityTimeout": "30"})["QueueUrl"] == queue.url
+    refusal = desk.refused("CreateQueue", QueueName="q", Attributes={"VisibilityTimeout": "31"})
+    assert (refusal.kind, refusal.code) == ("com.amazonaws.sqs#QueueNameExists", "QueueAlreadyExists")
+
+
+@pytest.mark.parametrize("name", ["", "a" * 81, "a b", "a.b", "ä", "a.fifo", ".fifo"])
+def test_bad_names_are_refused(desk: Any, name: str) -> None:
+    assert desk.refused("CreateQueue", QueueName=name).code == "InvalidParameterValue"
+
+
+def test_a_standard_queue_has_no_fifo_attributes(desk: Any, queue: Any) -> None:
+    assert desk.refused("CreateQueue", QueueName="a", Attributes={"FifoQueue": "false"}).code == "InvalidAttributeName"
+    assert desk.refused("CreateQueue", QueueName="a", Attributes={"FifoQueue": "true"}).code == "InvalidParameterValue"
+    refusal = queue.refused("SetQueueAttributes", Attributes={"ContentBasedDeduplication": "true"})
+    assert refusal.code == "InvalidAttributeName"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("Nonsense", "1", "InvalidAttributeName"),
+        ("All", "1", "InvalidAttributeName"),
+        ("QueueArn", "1", "InvalidAttributeName"),
+        ("VisibilityTimeout", "43201", "InvalidAttributeValue"),
+        ("VisibilityTimeout", "-1", "InvalidAttributeValue"),
+        ("VisibilityTimeout", "x", "InvalidAttributeValue"),
+        ("VisibilityTimeout", "", "InvalidAttributeValue"),
+        ("DelaySeconds", "901", "InvalidAttributeValue"),
+        ("ReceiveMessageWaitTimeSeconds", "21", "InvalidAttributeValue"),
+        ("MaximumMessageSize", "1023", "InvalidAttributeValue"),
+        ("MaximumMessageSize", "1048577", "InvalidAttributeValue"),
+        ("MessageRetentionPeriod", "59", "InvalidAttributeValue"),
+        ("MessageRetentionPeriod", "1209601", "InvalidAttributeValue"),
+        ("SqsManagedSseEnabled", "maybe", "InvalidAttributeValue"),
+        ("Policy", "not json", "InvalidAttributeValue"),
+        ("RedriveAllowPolicy", "not json", "InvalidAttributeValue"),
+        ("RedriveAllowPolicy", "{}", "InvalidParameterValue"),
+    ],
+)
+def test_an_attribute_that_cannot_be_is_refused_and_nothing_changes(
+    queue: Any, name: str, value: str, code: str
+) -> None:
+    before = queue.ask("GetQueueAttributes", AttributeNames=["All"])
+    refusal = queue.refused("SetQueueAttributes", Attributes={"DelaySeconds": "5", name: value})
+    assert (refusal.status, refusal.code) == (400, code)
+    assert queue.ask("GetQueueAttributes", AttributeNames=["All"]) == before
+
+
+def test_attributes_take_effect(desk: Any, queue: Any) -> None:
+    desk.now = 9
+    queue.ask("SetQueueAttributes", Attributes={"VisibilityTimeout": "3", "DelaySeconds": "2"})
+    queue.send("a")
+    assert queue.counts() == (0, 0, 1)
+    desk.now = 11
+    assert queue.bodies() == ["a"]
+    desk.now = 14
+    assert queue.bodies() == ["a"]
+    shown = queue.ask("GetQueueAttributes", AttributeNames=["LastModifiedTimestamp"])["Attributes"]
+    assert shown == {"LastModifiedTimestamp": "1700000009"}
+
+
+def test_unknown_attributes_cannot_be_asked_for(queue: Any) -> None:
+    assert queue.refused("GetQueueAttributes", AttributeNames=["Nonsense"]).code == "InvalidAttributeName"
+
+
+def test_throughput_by_group_needs_deduplication_by_group(fifo: Any) -> None:
+    refusal = fifo.refused("SetQueueAttributes", Attributes={"FifoThroughputLimit": "perMessageGroupId"})
+    assert refusal.code == "InvalidAttributeValue"
+
+
+def test_a_key_and_managed_encryption_exclude_each_other(queue: Any) -> None:
+    queue.ask("SetQueueAttributes", Attributes={"KmsMasterKeyId": "alias/k"})
+    shown = queue.ask("GetQueueAttributes", AttributeNames=["SqsManagedSseEnabled"])["Attributes"]
+    assert shown == {"SqsManagedSseEnabled": "false"}
+    assert queue.refused("SetQueueAttributes", Attributes={"SqsManagedSseEnabled": "true"}).code == (
+        "InvalidAttributeValue"
+    )
+
+
+def test_queues_are_listed_by_prefix_and_page(desk: Any) -> None:
+    for name in ("b2", "a", "b1", "b3"):
+        desk.queue(name)
+
+    def names(answer: dict[str, Any]) -> list[str]:
+        return [url.rpartition("/")[2] for url in answer.get("QueueUrls", [])]
+
+    assert names(desk.ask("ListQueues")) == ["a", "b1", "b2", "b3"]
+    assert desk.ask("ListQueues", QueueNamePrefix="z") == {}
+    first = desk.ask("ListQueues", QueueNamePrefix="b", MaxResults=2)
+    assert names(first) == ["b1", "b2"]
+    rest = desk.ask("ListQueues", QueueNamePrefix="b", MaxResults=2, NextToken=first["NextToken"])
+    assert names(rest) == ["b3"]
+    assert "NextToken" not in rest
+    assert desk.refused("ListQueues", NextToken="?").code == "InvalidParameterValue"
+    assert desk.refused("ListQueues", MaxResults=1001).code == "InvalidParameterValue"
+
+
+def test_a_deleted_queue_is_gone_with_what_was_in_it(desk: Any, queue: Any) -> None:
+    queue.send("a")
+    (message,) = queue.receive()
+    assert queue.ask("DeleteQueue") == {}
+    assert queue.refused("SendMessage", MessageBody="x").code == "AWS.SimpleQueueService.NonExistentQueue"
+    again = desk.queue()
+    assert again.counts() == (0, 0, 0)
+    assert again.refused("DeleteMessage", ReceiptHandle=message["ReceiptHandle"]).code == "ReceiptHandleIsInvalid"
+
+
+def test_a_deleted_queues_name_can_be_held_back_as_in_aws(new_desk: Callable[..., Any]) -> None:
+    desk = new_desk(name_cooldown=60)
+    desk.queue().ask("DeleteQueue")
+    desk.now = 59
+    assert desk.refused("CreateQueue", QueueName="q").code == "AWS.SimpleQueueService.QueueDeletedRecently"
+    desk.now = 60
+    desk.queue()
+
+
+def test_tags(desk: Any) -> None:
+    desk.ask("CreateQueue", QueueName="q", tags={"a": "1"})
+    queue = desk.queue()
+    queue.ask("TagQueue", Tags={"b": "2", "a": "3"})
+    assert queue.ask("ListQueueTags") == {"Tags": {"a": "3", "b": "2"}}
+    queue.ask("UntagQueue", TagKeys=["a", "none"])
+    assert queue.ask("ListQueueTags") == {"Tags": {"b": "2"}}
+    queue.ask("UntagQueue", TagKeys=["b"])
+    assert queue.ask("ListQueueTags") == {}
+    assert queue.refused("TagQueue", Tags={str(at): "" for at in range(51)}).code == "InvalidParameterValue"
+    assert queue.refused("TagQueue").code == "MissingParameter"
+    assert queue.refused("UntagQueue").code == "MissingParameter"
+
+
+def test_permissions_are_written_into_the_policy(queue: Any) -> None:
+    queue.ask("AddPermission", Label="l", AWSAccountIds=["123456789012"], Actions=["SendMessage"])
+    policy = queue.ask("GetQueueAttributes", AttributeNames=["Policy"])["Attributes"]["Policy"]
+    assert '"SQS:SendMessage"' in policy
+    assert queue.refused("AddPermission", Label="l", AWSAccountIds=["1"], Actions=["*"]).code == "InvalidParameterValue"
+    queue.ask("RemovePermission", Label="l")
+    assert queue.ask("GetQueueAttributes", AttributeNames=["Policy"]) == {}
+    assert queue.refused("RemovePermission", Label="l").code == "InvalidParameterValue"
+
+
+def test_unknown_operations_are_refused(desk: Any) -> None:
+    refusal = desk.refused("MakeCoffee")
+    assert (refusal.kind, refusal.code) == ("com.amazon.coral.service#UnknownOperationException", "InvalidAction")
