@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import time
+
+BEGAN = time.monotonic()
+"""When this command began, as near as can be told: the interpreter's own start comes before it."""
 
 
 def main() -> int:

@@ -97,16 +97,16 @@ def local(
         list[str] | None,
         typer.Option(
             metavar="NAME[:KEY=VALUE,...]",
-            help="Create a queue; again for more. Keys: dlq (name of its dead-letter queue, created too), max (receives "
-            "before a message goes there), visibility, delay, wait, retention (seconds), or an attribute of SQS.",
+            help="Create a queue; again for more. Keys: dlq (name of its dead-letter queue, created too), max "
+            "(receives before a message goes there), visibility, delay, wait, retention (seconds), or any of SQS's.",
         ),
     ] = None,
     fault: Annotated[
         list[str] | None,
         typer.Option(
             metavar="[OPERATION:]NAME=NUMBER,...",
-            help="Let things go wrong: latency (seconds, or LOW-HIGH) and, as probabilities, throttle, unavailable, deny, "
-            "reset, garbage, hang, lose, lose_by_reset, fail_entries, duplicate, shorten, empty.",
+            help="Let things go wrong: latency (seconds, or LOW-HIGH) and, as probabilities, throttle, unavailable, "
+            "deny, reset, garbage, hang, lose, lose_by_reset, fail_entries, duplicate, shorten, empty.",
         ),
     ] = None,
     dead_polls: Annotated[

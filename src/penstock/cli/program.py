@@ -60,7 +60,7 @@ def demo(
         float, typer.Option(help="What the handler waits, on average, in milliseconds.", min=0, metavar="NUMBER")
     ] = 20.0,
 ) -> None:
-    """Watch messages flow: a local SQS, a producer, and a consumer whose handler waits, fails and rejects as real ones do.
+    """Watch messages flow: a local SQS, a producer, and a consumer whose handler waits, fails and rejects as real ones.
 
     Needs no AWS. Ctrl-C drains and reports; without a terminal it prints plain lines.
     """

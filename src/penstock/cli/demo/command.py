@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.live import Live
 
+from penstock.cli import BEGAN
 from penstock.cli.demo import summary, view
 from penstock.cli.demo.scene import Ending, Plan, Scene
 from penstock.cli.demo.shop import Shop
@@ -91,13 +92,13 @@ class Play:
         self._plan = plan
         self._sqs = sqs
         self._show = show
-        self._began = time.monotonic()
+        self._began = self._consuming = time.monotonic()
         self._stage = "flowing"
         self._rates: list[float] = []
         self._calls: Counter[str] = Counter()
         self._asked = asyncio.Event()
         self.last: tuple[Scene, Ending] | None = None
-        self.shop = Shop(seconds=plan.handler_ms / 1000, concurrency=plan.concurrency, began=self._began)
+        self.shop = Shop(seconds=plan.handler_ms / 1000, concurrency=plan.concurrency)
         self.consumer = Consumer(
             QUEUE,
             self.shop.ship,
@@ -118,10 +119,11 @@ class Play:
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
             producing = asyncio.ensure_future(self._producer.run())
+            self._consuming = time.monotonic()
             await self.consumer.start()
             looking = asyncio.ensure_future(self._look())
-            await self._until_over(producing)
-            ending = await self._stop(producing)
+            why = await self._until_over(producing)
+            ending = await self._stop(producing, why)
             looking.cancel()
             with suppress(asyncio.CancelledError):
                 await looking
@@ -139,20 +141,23 @@ class Play:
         self.consumer.request_stop(force=self._asked.is_set())
         self._asked.set()
 
-    async def _until_over(self, producing: asyncio.Future[None]) -> None:
-        """Wait for the end of the time, for Ctrl-C, or until every order asked for is dealt with."""
+    async def _until_over(self, producing: asyncio.Future[None]) -> str:
+        """Wait for the end of the time, for Ctrl-C, or until every order asked for is settled."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._plan.seconds):
-                while not (self._asked.is_set() or (producing.done() and self._all_done())):
+                while not (self._asked.is_set() or (producing.done() and await self._all_done())):
                     with suppress(TimeoutError):
                         async with asyncio.timeout(TICK):
                             await self._asked.wait()
+            return "you asked for it" if self._asked.is_set() else "every order was settled"
+        return "the time was over"
 
-    def _all_done(self) -> bool:
-        statistics = _own(self.consumer)
-        return len(self.shop.finished) + statistics.dead_lettered >= self._producer.sent and not statistics.in_hand
+    async def _all_done(self) -> bool:
+        statistics = await self._statistics()
+        settled = len(self.shop.finished) + statistics.dead_lettered >= self._producer.sent
+        return settled and not view.held(self._scene(statistics))
 
-    async def _stop(self, producing: asyncio.Future[None]) -> Ending:
+    async def _stop(self, producing: asyncio.Future[None], why: str) -> Ending:
         producing.cancel()
         await asyncio.gather(producing, return_exceptions=True)
         self._stage = "draining"
@@ -161,12 +166,13 @@ class Play:
         await self.consumer.stop()
         after = _own(self.consumer)
         visible, hidden, dead = await self._producer.counts()
-        left = visible + hidden
+        left, first = visible + hidden, self.shop.first
         return Ending(
-            asked=self._asked.is_set(),
+            why=why,
             flowed=began - self._began,
             drained=time.monotonic() - began,
-            first=self.shop.first,
+            first=first - BEGAN if first is not None else None,
+            first_consumed=(first or began) - self._consuming,
             running=before.running,
             finished_in_drain=after.done - before.done,
             released_at_stop=after.not_started - before.not_started,
@@ -182,7 +188,7 @@ class Play:
         finished, at = 0, time.monotonic()
         while True:
             await asyncio.sleep(TICK)
-            await self._count_calls()
+            await asyncio.gather(self._count_calls(), self._producer.counts())
             now = time.monotonic()
             self._rates.append((len(self.shop.finished) - finished) / (now - at))
             finished, at = len(self.shop.finished), now

@@ -83,10 +83,11 @@ class Ending:
     """How the demo ended.
 
     Attributes:
-        asked: whether Ctrl-C (or TERM) asked for it.
+        why: what ended it.
         flowed: seconds that orders flowed.
         drained: seconds the stop took.
-        first: seconds to the first finished order; None: there was none.
+        first: seconds from the command to the first finished order; None: there was none.
+        first_consumed: the same from the consumer's start.
         running: handlers at work when the stop began.
         finished_in_drain: of those, how many were finished.
         released_at_stop: messages given back unstarted.
@@ -97,10 +98,11 @@ class Ending:
         lost: orders that are nowhere.
     """
 
-    asked: bool
+    why: str
     flowed: float
     drained: float
     first: float | None
+    first_consumed: float
     running: int
     finished_in_drain: int
     released_at_stop: int

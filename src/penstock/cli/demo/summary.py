@@ -22,9 +22,8 @@ SHORT = {
 
 def drained(ending: Ending) -> str:
     """What the stop did, in one sentence."""
-    why = "Ctrl-C" if ending.asked else "the time was over"
     return (
-        f"Stopped ({why}) and drained in {ending.drained:.1f} s: of {ending.running} running handlers "
+        f"Stopped ({ending.why}) and drained in {ending.drained:.1f} s: {ending.running} handlers were running, "
         f"{ending.finished_in_drain} finished, {ending.released_at_stop} unstarted messages were given back, "
         f"{ending.acked_in_drain} deletes were confirmed."
     )
@@ -37,7 +36,11 @@ def rows(scene: Scene, ending: Ending) -> list[tuple[str, str, str]]:
     settled = each.acked + each.late
     shares = ", ".join(f"{SHORT[name]} {count / settled:.3f}" for name, count in scene.calls.items() if settled)
     return [
-        ("first message handled", f"{ending.first:.2f} s" if ending.first is not None else "never", "after the start"),
+        (
+            "first message handled",
+            f"{ending.first:.2f} s" if ending.first is not None else "never",
+            f"after the command; {ending.first_consumed:.2f} s after the consumer's start",
+        ),
         ("orders finished", f"{scene.finished:,}", f"of {scene.sent:,} sent, in {ending.flowed:.1f} s"),
         (
             "rate",
