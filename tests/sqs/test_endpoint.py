@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from typing import TYPE_CHECKING, Any
 
@@ -169,6 +170,23 @@ def test_the_ca_bundle_is_the_options_then_the_environments(monkeypatch: pytest.
     monkeypatch.setenv("AWS_CA_BUNDLE", "/etc/corporate.pem")
     assert locate(ClientSettings(region="eu-west-1")).ca_bundle == "/etc/corporate.pem"
     assert locate(ClientSettings(region="eu-west-1", ca_bundle="mine.pem")).ca_bundle == "mine.pem"
+
+
+def test_a_system_without_certificates_is_given_those_that_botocore_brings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, one_kit: Any
+) -> None:
+    """A minimal container has none, and a transport that trusts nobody cannot even be made."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/dev/null")
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
+    found = locate(ClientSettings(region="eu-west-1"))
+    assert found.ca_bundle is not None
+    assert found.ca_bundle.endswith("cacert.pem")
+
+    async def story() -> None:
+        async with await one_kit.connect("https://localhost:1"):
+            pass
+
+    asyncio.run(story())
 
 
 @pytest.mark.parametrize(

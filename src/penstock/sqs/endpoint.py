@@ -9,7 +9,9 @@ import functools
 import io
 import ipaddress
 import os
+import ssl
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -18,6 +20,7 @@ from botocore import UNSIGNED
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
+from botocore.httpsession import get_cert_path
 from botocore.loaders import create_loader
 from botocore.utils import get_environ_proxies
 from urllib3 import HTTPResponse
@@ -102,7 +105,7 @@ def _locate(settings: ClientSettings, session: Any) -> Endpoint:
         region=region,
         loopback=loopback,
         proxy=_proxy(settings, url),
-        ca_bundle=settings.ca_bundle or session.get_config_variable("ca_bundle"),
+        ca_bundle=settings.ca_bundle or session.get_config_variable("ca_bundle") or _roots_where_there_are_none(),
     )
 
 
@@ -161,6 +164,14 @@ def _proxy(settings: ClientSettings, url: str) -> str | None:
     proxies = get_environ_proxies(url) if settings.proxies is None else settings.proxies
     proxy: str | None = proxies.get(urlsplit(url).scheme)
     return f"http://{proxy}" if proxy and "://" not in proxy else proxy or None
+
+
+def _roots_where_there_are_none() -> str | None:
+    """The certificates that botocore brings, where the system has none, such as in a minimal container; else None."""
+    system = ssl.get_default_verify_paths()
+    some = system.cafile and Path(system.cafile).stat().st_size
+    some = some or (system.capath and any(Path(system.capath).iterdir()))
+    return None if some else get_cert_path(True)
 
 
 def _is_loopback(host: str) -> bool:
