@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from penstock.errors import ConfigurationError
+from penstock.local.faults import Fate, Faults, Switches
+
+
+def test_nothing_goes_wrong_unless_told() -> None:
+    faults = Faults()
+    assert not faults.active
+    assert faults.draw("SendMessage").fate is Fate.SPARED
+
+
+def test_an_operations_own_switches_go_before_everyones() -> None:
+    faults = Faults()
+    faults.set("*", throttle=1.0)
+    faults.set("DeleteMessage", reset=1.0)
+    assert faults.draw("SendMessage").fate is Fate.THROTTLE
+    assert faults.draw("DeleteMessage").fate is Fate.RESET
+    faults.set("DeleteMessage")
+    assert faults.draw("DeleteMessage").fate is Fate.THROTTLE
+    faults.clear()
+    assert not faults.active
+
+
+def test_the_next_calls_go_before_all_in_their_order() -> None:
+    faults = Faults()
+    faults.set("SendMessage", throttle=1.0)
+    faults.next("SendMessage", times=2, hang=1.0)
+    faults.next("SendMessage", deny=1.0)
+    fates = [faults.draw("SendMessage").fate for _ in range(4)]
+    assert fates == [Fate.HANG, Fate.HANG, Fate.DENY, Fate.THROTTLE]
+
+
+def test_latency_is_fixed_or_drawn_between_two() -> None:
+    faults = Faults(seed=5)
+    faults.set("SendMessage", latency=0.5)
+    assert faults.draw("SendMessage").latency == 0.5
+    faults.set("SendMessage", latency=(1.0, 2.0))
+    drawn = {faults.draw("SendMessage").latency for _ in range(50)}
+    assert len(drawn) > 40
+    assert all(1.0 <= latency <= 2.0 for latency in drawn)
+
+
+def test_probabilities_are_kept_to() -> None:
+    faults = Faults(seed=5)
+    faults.set("SendMessage", throttle=0.25)
+    throttled = sum(faults.draw("SendMessage").fate is Fate.THROTTLE for _ in range(4_000))
+    assert 900 < throttled < 1_100
+
+
+def test_a_switch_at_zero_draws_nothing() -> None:
+    one, other = Faults(seed=7), Faults(seed=7)
+    one.set("SendMessage", throttle=0.5)
+    other.set("SendMessage", throttle=0.5, reset=0.0, hang=0.0)
+    assert [one.draw("SendMessage")[:2] for _ in range(50)] == [other.draw("SendMessage")[:2] for _ in range(50)]
+
+
+@pytest.mark.parametrize(
+    ("operation", "switches", "said"),
+    [
+        ("MakeCoffee", {"throttle": 1.0}, "no operation 'MakeCoffee'"),
+        ("SendMessage", {"explode": 1.0}, "no switch 'explode'"),
+        ("SendMessage", {"throttle": 1.5}, "throttle=1.5"),
+        ("SendMessage", {"throttle": "often"}, "switches of SendMessage"),
+        ("SendMessage", {"latency": -1}, "latency=-1"),
+        ("SendMessage", {"latency": (2, 1)}, "latency=(2.0, 1.0)"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_name(operation: str, switches: dict[str, Any], said: str) -> None:
+    faults = Faults()
+    for change in (faults.set, faults.next, faults.check):
+        with pytest.raises(ConfigurationError) as caught:
+            change(operation, **switches)
+        assert said in str(caught.value)
+    assert not faults.active
+
+
+def test_the_switches_that_stand_can_be_seen() -> None:
+    faults = Faults()
+    faults.set("SendMessage", throttle=0.5)
+    faults.next("SendMessage", hang=1.0)
+    assert faults.standing() == {"SendMessage": Switches(throttle=0.5)}
+    assert repr(faults) == "<Faults SendMessage>"

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.local.http import MOST_BODY, HttpRequest, Malformed, RequestReader
+import itertools
+
+PLAIN = (
+    b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nauthorization: AWS4\r\n"
+    b"Content-Length: 2\r\n\r\n{}"
+)
+CHUNKED = (
+    b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nX-AMZ-TARGET: AmazonSQS.SendMessage\r\n\r\n"
+    b"4;name=value\r\nWiki\r\nA\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n"
+)
+BARE = b"GET /_penstock/health HTTP/1.0\r\n\r\n"
+
+
+def read_all(data: bytes, cuts: list[int]) -> list[HttpRequest]:
+    reader = RequestReader()
+    requests = []
+    edges = [0, *sorted(cuts), len(data)]
+    for start, end in itertools.pairwise(edges):
+        reader.feed(data[start:end])
+        while (request := reader.next()) is not None:
+            requests.append(request)
+    assert reader.buffered == 0
+    return requests
+
+
+@given(st.lists(st.integers(0, len(PLAIN + CHUNKED + BARE)), max_size=8))
+def test_requests_are_read_however_their_bytes_come(cuts: list[int]) -> None:
+    assert read_all(PLAIN + CHUNKED + BARE, cuts) == [
+        HttpRequest(b"POST", b"/", b"AmazonSQS.ListQueues", b"{}", close=False, signed=True),
+        HttpRequest(b"POST", b"/", b"AmazonSQS.SendMessage", b"Wiki0123456789", close=False, signed=False),
+        HttpRequest(b"GET", b"/_penstock/health", b"", b"", close=True, signed=False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "close"),
+    [
+        (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", True),
+        (b"GET / HTTP/1.1\r\n\r\n", False),
+        (b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", False),
+    ],
+)
+def test_a_connection_closes_when_the_client_says_so(line: bytes, *, close: bool) -> None:
+    (request,) = read_all(line, [])
+    assert request.close is close
+
+
+def test_who_waits_to_be_told_to_go_on_is_noticed_once() -> None:
+    reader = RequestReader()
+    reader.feed(b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+    assert reader.next() is None
+    assert reader.wants_continue
+    reader.wants_continue = False
+    assert reader.next() is None
+    assert not reader.wants_continue
+    reader.feed(b"{}")
+    request = reader.next()
+    assert request is not None
+    assert request.body == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"POST / HTTP/2\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (MOST_BODY + 1), 413),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\n", 413),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1" * 2_000, 400),
+        (b"POST / HTTP/1.1\r\n" + b"x" * 70_000, 431),
+    ],
+)
+def test_what_is_no_request_is_malformed(data: bytes, status: int) -> None:
+    reader = RequestReader()
+    reader.feed(data)
+    with pytest.raises(Malformed) as caught:
+        reader.next()
+    assert caught.value.status == status
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_at_all_do_worse_than_malformed(data: bytes) -> None:
+    reader = RequestReader()
+    reader.feed(data + b"\r\n\r\n")
+    try:
+        while reader.next() is not None:
+            pass
+    except Malformed:
+        pass
