@@ -290,7 +290,7 @@ class Throttler:
         if not policy.enabled:
             return
         per_second = policy.concurrency / self._handler
-        self.limit = int(min(max(2 * policy.concurrency, per_second * policy.visibility), policy.max_in_flight))
+        self.limit = round(min(max(2 * policy.concurrency, per_second * policy.visibility), policy.max_in_flight))
         calls = min(self._calls_at_once(self._capacity()), policy.pollers or policy.max_pollers)
         fed = policy.batch * (1 + math.ceil(2 * calls))
         in_time = per_second * min(LONGEST_WAIT, policy.visibility / 2)

@@ -251,6 +251,6 @@ class Flow:
 
     def __repr__(self) -> str:
         return (
-            f"<Flow at {self.now:g} s: {len(self._queue)} queued, {len(self._waiting)} waiting, {self._working} working, "
-            f"{self.finished} finished in {self.calls} receives>"
+            f"<Flow at {self.now:g} s: {len(self._queue)} queued, {len(self._waiting)} waiting, "
+            f"{self._working} working, {self.finished} finished in {self.calls} receives>"
         )
