@@ -60,7 +60,7 @@ class Consumer:
                 f"options= together with {', '.join(sorted(values))}: give either an Options object or single options"
             )
         self.options = options or make_options(values)
-        self.address = QueueAddress.parse(queue)
+        self.address = _address(queue, self.options)
         self.handler = Handler(
             handler,
             queue=self.address.name,
@@ -243,3 +243,13 @@ class Consumer:
         return (
             repr(self._runner).replace("Runner", "Consumer") if self._runner else f"<Consumer {self.address.name} NEW>"
         )
+
+
+def _address(queue: str, options: Options) -> QueueAddress:
+    address = QueueAddress.parse(queue)
+    if options.region and address.region and options.region != address.region:
+        raise ConfigurationError(
+            f"region={options.region!r} with queue {queue!r}: the queue is in {address.region}; leave region out, or give "
+            "the queue of that region"
+        )
+    return address

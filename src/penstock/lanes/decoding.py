@@ -79,4 +79,4 @@ def _pydantic(body_type: Any) -> Callable[[str], Any]:
 
 
 def _name(body_type: Any) -> str:
-    return getattr(body_type, "__qualname__", None) or str(body_type)
+    return str(body_type) if get_args(body_type) else getattr(body_type, "__qualname__", str(body_type))
