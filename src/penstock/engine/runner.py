@@ -188,6 +188,7 @@ class Runner:
             for task in receiving:
                 task.cancel()
         self._polling = None
+        self._worker.polls_ended()
 
     async def _until_quiet(self) -> None:
         if not self._options.exit_on_unusable:

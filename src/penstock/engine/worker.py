@@ -58,6 +58,8 @@ class Worker:
         self._idle.set()
         self._closed = False
         self._stopped = False
+        self._held: list[Delivery] | None = []
+        """What was not started and waits for the last poll to end; None once that has happened."""
 
     @property
     def busy(self) -> int:
@@ -132,7 +134,7 @@ class Worker:
     # Work
 
     def take(self, fresh: Sequence[Delivery]) -> None:
-        """Hand deliveries, whose places are reserved, to the lane; after a stop, give them back (L23)."""
+        """Hand deliveries, whose places are reserved, to the lane; after a stop, back they go (L23)."""
         assert self.lane is not None
         if self._stopped and self._seat.options.on_unstarted == "release":
             self.answered([Answer(row, NOT_STARTED) for row in fresh])
@@ -140,11 +142,17 @@ class Worker:
             self.lane.submit(fresh)
 
     def stop(self) -> None:
-        """Start nothing any more, unless what is here is to be run: what waits is given back."""
+        """Start nothing any more, unless what is here is to be run: what waits is given back, once no poll is out."""
         self._stopped = True
         self.close()
         if self._seat.options.on_unstarted == "release" and self.lane is not None:
             self.lane.recall()
+
+    def polls_ended(self) -> None:
+        """No poll is out any more: what was held back can be given back, and does not come straight to us again."""
+        held, self._held = self._held, None
+        for row in held or ():
+            self._unfinished(row, NOT_STARTED)
 
     def answered(self, answers: Sequence[Answer]) -> None:
         """Settle what the lane, or handlers through their messages, have said."""
@@ -200,6 +208,9 @@ class Worker:
                 exc_info=outcome.error,
             )
         elif isinstance(outcome, NotStarted):
+            if self._stopped and self._held is not None:
+                self._held.append(row)
+                return
             tally.not_started += 1
         elif isinstance(outcome, Ended):
             tally.ended += 1
