@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.local.http import MOST_BODY, HttpRequest, Malformed, RequestReader
-import itertools
 
 PLAIN = (
     b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nauthorization: AWS4\r\n"

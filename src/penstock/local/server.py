@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +22,8 @@ from penstock.local.model import Refusal, refusals
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+
+log = logging.getLogger("penstock.local")
 
 _PREFIX = b"AmazonSQS."
 _MOST_AHEAD = MOST_BODY + 1_048_576
@@ -171,11 +174,11 @@ class _Connection(asyncio.Protocol):
         try:
             operation, members = self._read_call(request)
             answer = self._server.broker.start(operation, members)
-        except Refusal as refusal:
-            self._send(refusal.status, refusal)
-            return
-        if isinstance(answer, dict):
-            self._send_answer(operation, answer)
+            if isinstance(answer, dict):
+                self._send_answer(operation, answer)
+                return
+        except Exception as error:
+            self._send_error(error)
         else:
             self._busy = asyncio.get_running_loop().create_task(self._answer_later(operation, answer))
 
@@ -193,19 +196,25 @@ class _Connection(asyncio.Protocol):
     async def _answer_later(self, operation: str, answer: Awaitable[Answer]) -> None:
         try:
             self._send_answer(operation, await answer)
-        except Refusal as refusal:
-            self._send(refusal.status, refusal)
-        except Severed as severed:
-            if severed.garbage:
-                self._write(200, b'{"Messages": [{"Mess\x00\xff', "application/x-amz-json-1.0")
-            else:
-                self.cut()
+        except Exception as error:
+            self._send_error(error)
         # Not in a `finally`: a task that was cancelled belongs to a connection that is no more.
         self._busy = None
         self._proceed()
 
     def _send_answer(self, operation: str, answer: Answer) -> None:
         self._write(200, b"" if operation in _VOID else _encode(answer), "application/x-amz-json-1.0")
+
+    def _send_error(self, error: Exception) -> None:
+        if isinstance(error, Refusal):
+            self._send(error.status, error)
+        elif not isinstance(error, Severed):
+            log.error("a call could not be answered, which is a defect of this server", exc_info=error)
+            self._send(500, refusals.unavailable(500))
+        elif error.garbage:
+            self._write(200, b'{"Messages": [{"Mess\x00\xff', "application/x-amz-json-1.0")
+        else:
+            self.cut()
 
     def _send(self, status: int, refusal: Refusal) -> None:
         body = _encode({"__type": refusal.kind, "message": refusal.message})

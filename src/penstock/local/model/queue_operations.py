@@ -161,7 +161,7 @@ def add_permission(account: Account, request: Request, now: float) -> dict[str, 
     queue = account.queue(request, now)
     label = fields.text(request, "Label")
     policy = _policy(queue)
-    if any(statement["Sid"] == label for statement in policy["Statement"]):
+    if any(statement.get("Sid") == label for statement in policy["Statement"]):
         raise refusals.bad_parameter(f"Value {label} for parameter Label is invalid. Reason: Already exists.")
     accounts = [f"arn:aws:iam::{number}:root" for number in fields.names(request, "AWSAccountIds")]
     actions = [f"SQS:{action}" for action in fields.names(request, "Actions")]

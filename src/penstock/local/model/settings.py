@@ -149,7 +149,9 @@ def _checked_value(name: str, value: str) -> str:
     if name == "RedriveAllowPolicy":
         return _allow_policy(value)
     if name == "Policy":
-        _json_object(name, value)
+        statements = _json_object(name, value).get("Statement", [])
+        if not isinstance(statements, list) or not all(isinstance(statement, dict) for statement in statements):
+            raise invalid
     return value
 
 

@@ -1,0 +1,390 @@
+"""The server over real sockets, asked by boto3 and by hand."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+
+from penstock.errors import ConfigurationError
+from penstock.local import Broker, LocalServer, LocalSqs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LocalSqs]:
+    with LocalSqs() as running:
+        yield running
+
+
+@pytest.fixture
+def sqs(server: LocalSqs) -> Iterator[LocalSqs]:
+    server.calls.clear()
+    yield server
+    server.faults.clear()
+
+
+@pytest.fixture
+def client(sqs: LocalSqs) -> Iterator[Any]:
+    made = new_client(sqs.endpoint_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def url(client: Any, request: pytest.FixtureRequest) -> str:
+    made: str = client.create_queue(QueueName=f"q{abs(hash(request.node.name))}")["QueueUrl"]
+    return made
+
+
+def new_client(endpoint_url: str, **options: Any) -> Any:
+    return boto3.client(
+        "sqs",
+        endpoint_url=endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(retries={"total_max_attempts": 1}, **options),
+    )
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Wire:
+    """A connection, used by hand."""
+
+    def __init__(self, endpoint_url: str) -> None:
+        host, _, port = endpoint_url.removeprefix("http://").partition(":")
+        self.socket = socket.create_connection((host, int(port)), timeout=5)
+        self.file = self.socket.makefile("rb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+        self.socket.close()
+
+    def call(self, operation: str, body: bytes = b"{}", *headers: str) -> Answer:
+        self.send(operation, body, *headers)
+        return self.answer()
+
+    def send(self, operation: str, body: bytes = b"{}", *headers: str) -> None:
+        lines = ["POST / HTTP/1.1", f"X-Amz-Target: AmazonSQS.{operation}", f"Content-Length: {len(body)}", *headers]
+        self.socket.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+
+    def answer(self) -> Answer:
+        status = int(self.file.readline().split()[1])
+        headers = {}
+        while (line := self.file.readline().strip().decode()) != "":
+            name, _, value = line.partition(": ")
+            headers[name.lower()] = value
+        return Answer(status, headers, self.file.read(int(headers.get("content-length", 0))))
+
+
+@pytest.fixture
+def wire(sqs: LocalSqs) -> Iterator[Wire]:
+    with Wire(sqs.endpoint_url) as connected:
+        yield connected
+
+
+def test_a_message_through_boto3_and_back(client: Any, url: str) -> None:
+    attributes = {"b": {"DataType": "Binary", "BinaryValue": b"\x00\xff"}}
+    sent = client.send_message(QueueUrl=url, MessageBody="grüß dich", MessageAttributes=attributes)
+    (message,) = client.receive_message(QueueUrl=url, MessageAttributeNames=["All"])["Messages"]
+    assert message["Body"] == "grüß dich"
+    assert message["MessageAttributes"] == attributes
+    assert message["MD5OfMessageAttributes"] == sent["MD5OfMessageAttributes"]
+    client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    assert "Messages" not in client.receive_message(QueueUrl=url)
+
+
+def test_an_error_is_the_exception_boto3_has_for_it(client: Any) -> None:
+    with pytest.raises(client.exceptions.QueueDoesNotExist) as caught:
+        client.get_queue_url(QueueName="none")
+    assert caught.value.response["Error"]["Code"] == "AWS.SimpleQueueService.NonExistentQueue"
+    assert caught.value.response["Error"]["Type"] == "Sender"
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+
+def test_void_operations_answer_with_an_empty_body(wire: Wire, url: str) -> None:
+    answer = wire.call("PurgeQueue", json.dumps({"QueueUrl": url}).encode())
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.headers["content-type"] == "application/x-amz-json-1.0"
+    assert answer.headers["x-amzn-requestid"]
+
+
+def test_an_empty_receive_answers_with_an_empty_object(wire: Wire, url: str) -> None:
+    assert wire.call("ReceiveMessage", json.dumps({"QueueUrl": url}).encode()).body == b"{}"
+
+
+def test_an_error_has_its_type_its_sentence_and_its_older_code(wire: Wire) -> None:
+    answer = wire.call("DeleteQueue", b'{"QueueUrl": "http://x/000000000000/none"}')
+    assert answer.status == 400
+    assert answer.headers["x-amzn-query-error"] == "AWS.SimpleQueueService.NonExistentQueue;Sender"
+    assert json.loads(answer.body) == {
+        "__type": "com.amazonaws.sqs#QueueDoesNotExist",
+        "message": "The specified queue does not exist.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "status", "code"),
+    [
+        ("MakeCoffee", b"{}", 400, "InvalidAction"),
+        ("ListQueues", b"no json", 400, "MalformedInput"),
+        ("ListQueues", b"[]", 400, "MalformedInput"),
+        ("ListQueues", b'"\xff"', 400, "MalformedInput"),
+        ("ListQueues", b'{"a": "\\ud800"}', 400, "MalformedInput"),
+        ("SendMessage", b"", 400, "AWS.SimpleQueueService.NonExistentQueue"),
+        ("CreateQueue", b"", 400, "MissingParameter"),
+    ],
+)
+def test_wrong_requests_are_answered_and_the_connection_lives(
+    wire: Wire, operation: str, body: bytes, status: int, code: str
+) -> None:
+    answer = wire.call(operation, body)
+    assert (answer.status, answer.headers["x-amzn-query-error"]) == (status, f"{code};Sender")
+    assert wire.call("ListQueues").status == 200
+
+
+@pytest.mark.parametrize(
+    "nonsense", [b"\x16\x03\x01\x02\x00\r\n\r\n", b"GET\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n"]
+)
+def test_what_is_no_http_is_answered_with_400_and_the_server_lives(sqs: LocalSqs, nonsense: bytes) -> None:
+    with Wire(sqs.endpoint_url) as wire:
+        wire.socket.sendall(nonsense)
+        assert wire.answer().status == 400
+        assert wire.file.read() == b""
+    with Wire(sqs.endpoint_url) as wire:
+        assert wire.call("ListQueues").status == 200
+
+
+def test_requests_sent_ahead_are_answered_in_their_order(wire: Wire, url: str) -> None:
+    poll = json.dumps({"QueueUrl": url, "WaitTimeSeconds": 1}).encode()
+    wire.send("ReceiveMessage", poll)
+    wire.send("ListQueues")
+    started = time.monotonic()
+    assert wire.answer().body == b"{}"
+    assert time.monotonic() - started > 0.9
+    assert b"QueueUrls" in wire.answer().body
+
+
+def test_a_body_in_chunks(wire: Wire) -> None:
+    head = b"POST / HTTP/1.1\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nTransfer-Encoding: chunked\r\n\r\n"
+    wire.socket.sendall(head + b"1\r\n{\r\n1\r\n}\r\n0\r\n\r\n")
+    assert wire.answer().status == 200
+
+
+def test_a_client_that_waits_is_told_to_go_on(wire: Wire) -> None:
+    head = "POST / HTTP/1.1\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    wire.socket.sendall(head.encode())
+    assert wire.file.readline() == b"HTTP/1.1 100 Continue\r\n"
+    wire.file.readline()
+    wire.socket.sendall(b"{}")
+    assert wire.answer().status == 200
+
+
+def test_the_connection_closes_when_asked(wire: Wire) -> None:
+    answer = wire.call("ListQueues", b"{}", "Connection: close")
+    assert answer.headers["connection"] == "close"
+    assert wire.file.read() == b""
+
+
+def test_a_mebibyte_goes_through(client: Any, url: str) -> None:
+    client.send_message(QueueUrl=url, MessageBody="é" * 524_288)
+    assert len(client.receive_message(QueueUrl=url)["Messages"][0]["Body"]) == 524_288
+
+
+def test_a_send_ends_a_long_poll_within_milliseconds(client: Any, sqs: LocalSqs, url: str) -> None:
+    with Wire(sqs.endpoint_url) as poller:
+        poller.send("ReceiveMessage", json.dumps({"QueueUrl": url, "WaitTimeSeconds": 20}).encode())
+        time.sleep(0.05)  # the poll must be there before the send; if it is not, the test still holds
+        client.send_message(QueueUrl=url, MessageBody="now")
+        started = time.monotonic()
+        assert b"now" in poller.answer().body
+        assert time.monotonic() - started < 1
+
+
+def test_a_client_gone_during_a_long_poll_loses_nothing(client: Any, sqs: LocalSqs, url: str) -> None:
+    with Wire(sqs.endpoint_url) as poller:
+        poller.send("ReceiveMessage", json.dumps({"QueueUrl": url, "WaitTimeSeconds": 20}).encode())
+        until(lambda: sqs.calls["ReceiveMessage"] == 1)
+    until(lambda: "0 long polls" in repr(sqs.broker))
+    client.send_message(QueueUrl=url, MessageBody="kept")
+    assert client.receive_message(QueueUrl=url)["Messages"][0]["Body"] == "kept"
+
+
+def until(condition: Any) -> None:
+    """Give another thread its turns, for two seconds at most."""
+    deadline = time.monotonic() + 2
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true within two seconds"
+        time.sleep(0.001)
+
+
+def test_faults_reach_clients_as_http(client: Any, sqs: LocalSqs, url: str) -> None:
+    sqs.faults.next("SendMessage", throttle=1.0)
+    with pytest.raises(ClientError) as caught:
+        client.send_message(QueueUrl=url, MessageBody="x")
+    assert caught.value.response["Error"]["Code"] == "RequestThrottled"
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+    sqs.faults.next("SendMessage", unavailable=1.0)
+    with pytest.raises(ClientError) as caught:
+        client.send_message(QueueUrl=url, MessageBody="x")
+    assert caught.value.response["Error"]["Type"] == "Receiver"
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+    for switch in ("reset", "lose_by_reset"):
+        sqs.faults.next("SendMessage", **{switch: 1.0})  # type: ignore[arg-type] # the switch is not `times`
+        with pytest.raises(ConnectionClosedError):
+            client.send_message(QueueUrl=url, MessageBody=switch)
+    (message,) = client.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    assert message["Body"] == "lose_by_reset"
+
+
+def test_garbage_and_silence(sqs: LocalSqs, wire: Wire, url: str) -> None:
+    body = json.dumps({"QueueUrl": url}).encode()
+    sqs.faults.next("ReceiveMessage", garbage=1.0)
+    garbage = wire.call("ReceiveMessage", body)
+    assert garbage.status == 200
+    with pytest.raises(ValueError):
+        json.loads(garbage.body)
+    sqs.faults.next("ReceiveMessage", hang=1.0)
+    impatient = new_client(sqs.endpoint_url, read_timeout=0.1)
+    with pytest.raises(ReadTimeoutError):
+        impatient.receive_message(QueueUrl=url)
+    impatient.close()
+    assert wire.call("ReceiveMessage", body).body == b"{}"
+
+
+def test_an_error_of_ours_is_an_answer_and_in_the_log(
+    sqs: LocalSqs, wire: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> Any:
+        raise ZeroDivisionError("not thought of")
+
+    monkeypatch.setattr(sqs.broker.account, "call", broken)
+    for _ in range(2):  # answered at once, then by a task
+        answer = wire.call("ListQueues")
+        assert (answer.status, answer.headers["x-amzn-query-error"]) == (500, "InternalFailure;Receiver")
+        sqs.faults.set("ListQueues", latency=0.001)
+    assert [record.exc_info is not None for record in caplog.records] == [True, True]
+
+
+def page(sqs: LocalSqs, method: str, name: str, body: Any = None) -> tuple[int, Any]:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{sqs.endpoint_url}/_penstock/{name}", data, method=method)
+    with contextlib.closing(_open(request)) as answer:
+        return answer.status, json.load(answer)
+
+
+def _open(request: urllib.request.Request) -> Any:
+    try:
+        return urllib.request.urlopen(request, timeout=5)
+    except urllib.error.HTTPError as error:
+        return error
+
+
+def test_health_calls_and_faults_have_pages(sqs: LocalSqs, client: Any, url: str) -> None:
+    assert page(sqs, "GET", "health")[1]["status"] == "running"
+    sqs.calls.clear()
+    client.receive_message(QueueUrl=url)
+    assert page(sqs, "GET", "calls") == (200, {"ReceiveMessage": 1})
+    assert page(sqs, "DELETE", "calls") == (200, {})
+    wanted = {"dead_polls": True, "SendMessage": {"throttle": 0.5, "latency": [0.1, 0.2]}}
+    assert page(sqs, "PUT", "faults", wanted) == (200, wanted)
+    assert sqs.faults.dead_polls
+    assert page(sqs, "GET", "faults") == (200, wanted)
+    assert page(sqs, "DELETE", "faults") == (200, {"dead_polls": False})
+    assert not sqs.faults.active
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"MakeCoffee": {}}, "no operation 'MakeCoffee'"),
+        ({"*": {"explode": 1}}, "no switch 'explode'"),
+        ({"*": 1}, "give an object of switches"),
+        ({"*": {"times": 3}}, "no switch 'times'"),
+        ([], "Expected `object`"),
+    ],
+)
+def test_faults_that_cannot_be_are_refused_and_change_nothing(sqs: LocalSqs, body: Any, said: str) -> None:
+    sqs.faults.set("SendMessage", throttle=1.0)
+    status, answer = page(sqs, "PUT", "faults", body)
+    assert status == 400
+    assert said in answer["error"]
+    assert list(sqs.faults.standing()) == ["SendMessage"]
+    assert page(sqs, "GET", "nothing")[0] == 404
+
+
+def test_credentials_can_be_required() -> None:
+    with LocalSqs(require_credentials=True) as sqs, Wire(sqs.endpoint_url) as wire:
+        refused = wire.call("ListQueues")
+        assert (refused.status, refused.headers["x-amzn-query-error"]) == (403, "AccessDenied;Sender")
+        assert wire.call("ListQueues", b"{}", "Authorization: AWS4-HMAC-SHA256 anything").status == 200
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", ""])
+def test_only_loopback_unless_it_is_meant(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="can be reached from other machines"):
+        LocalSqs(host=host)
+    LocalServer(Broker(), host=host, anywhere=True)
+
+
+def test_it_starts_and_stops_many_times_and_stopping_twice_is_fine() -> None:
+    before = threading.active_count()
+    for _ in range(10):
+        sqs = LocalSqs()
+        sqs.stop()
+        sqs.start()
+        with Wire(sqs.endpoint_url) as wire:
+            assert wire.call("ListQueues").status == 200
+            sqs.stop()
+            sqs.stop()
+    assert threading.active_count() == before
+
+
+def test_a_port_that_is_taken_is_an_error_at_start(sqs: LocalSqs) -> None:
+    port = int(sqs.endpoint_url.rpartition(":")[2])
+    with pytest.raises(OSError):
+        LocalSqs(port=port).start()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_as_a_process_it_says_where_it_is_and_ends_cleanly(number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "penstock.local", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        endpoint_url = process.stdout.readline().rpartition(" ")[2].strip()
+        with Wire(endpoint_url) as wire:
+            url = json.loads(wire.call("CreateQueue", b'{"QueueName": "q"}').body)["QueueUrl"]
+            assert url == f"{endpoint_url}/000000000000/q"
+            wire.send("ReceiveMessage", json.dumps({"QueueUrl": url, "WaitTimeSeconds": 20}).encode())
+            process.send_signal(number)
+            _, said = process.communicate(timeout=5)
+        assert (process.returncode, said) == (0, "")
