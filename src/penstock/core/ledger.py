@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,8 @@ LIFETIME = 43_200.0
 """Seconds from a receive to the end of what extensions can reach (AWS SQS quotas)."""
 MARGIN = 1.0
 """Seconds by which a lease counted from an answer's arrival is shortened: the answer was on its way for some of it."""
+SHORTEST_PAUSE = 0.2
+"""Seconds at least between two tries to extend a lease."""
 
 
 class Ledger:
@@ -87,7 +89,7 @@ class Ledger:
         self._counts["received"] += len(batch)
         self._counts["recognised"] += len(finished)
         if members:
-            heappush(self._beats, (lease.due, next(self._ticket), lease))
+            self._push(self._beats, lease.due, lease)
         return fresh, finished
 
     def _take_up(self, row: Delivery, received: Received, lease: Lease, asked: float) -> bool:
@@ -135,7 +137,8 @@ class Ledger:
 
     def reject(self, row: Delivery) -> Step:
         """The message can never be processed: it is to be copied to the dead-letter queue, then deleted."""
-        self._catch_up(row)
+        if row.state is State.WAITING:  # whoever rejects it has started it, be it at second 0.0 of a virtual clock
+            row.state = next_state(row.state, Event.START)
         if row.state not in (State.RUNNING, State.LAPSED):
             return Step.NOTHING
         row.state = next_state(row.state, Event.REJECT)
@@ -170,18 +173,22 @@ class Ledger:
             return Step.DELETE  # a newer receipt came meanwhile, and the older one may not have deleted
         row.state = next_state(row.state, Event.CONFIRM)
         margin = row.lease.deadline - now
-        if margin < 0:
+        if margin < 0 or (row.lost and row not in row.lease.members):
             self._end(row, Settled.LATE, "late")
         else:
             self._smallest_margin = min(self._smallest_margin, margin)
             self._end(row, Settled.ACKED, "acked")
         return Step.NOTHING
 
-    def delete_refused(self, row: Delivery) -> None:
-        """The delete will not be confirmed any more; its redelivery will be recognised."""
-        if row.state is State.ACKING:
-            row.state = next_state(row.state, Event.REFUSE)
-            self._end(row, Settled.LOST, "unsettled")
+    def delete_refused(self, row: Delivery, receipt: str | None = None) -> Step:
+        """The delete with `receipt` (None: the newest) will not be confirmed; its redelivery will be recognised."""
+        if row.state is not State.ACKING:
+            return Step.NOTHING
+        if receipt is not None and row.receipt != receipt:
+            return Step.DELETE  # what was refused is the older receipt; the newer can delete (L29)
+        row.state = next_state(row.state, Event.REFUSE)
+        self._end(row, Settled.LOST, "unsettled")
+        return Step.NOTHING
 
     def released(self, row: Delivery, *, refused: bool = False) -> None:
         """SQS confirmed the visibility change of a release, or refused it for good."""
@@ -227,7 +234,7 @@ class Ledger:
             if at > now and len(due) % batch == 0:
                 break
             heappop(self._beats)
-            heappush(self._ends, (lease.deadline, next(self._ticket), lease))
+            self._push(self._ends, lease.deadline, lease)
             lease.beaten = True
         return due
 
@@ -254,22 +261,25 @@ class Ledger:
                 if lease is None:
                     share = self._policy.beat_after * (seconds / self._policy.visibility)
                     lease = leases[seconds] = Lease(due=sent + share, deadline=sent + seconds)
-                    heappush(self._beats, (lease.due, next(self._ticket), lease))
                 self._move(row, lease)
             else:
                 self._beat_again(row, sent)
+        for lease in leases.values():
+            self._push(self._beats, lease.due, lease)
         return waiting
 
-    def extension_failed(self, row: Delivery, verdict: Verdict | None, now: float) -> Step:
-        """An extension was not made: refused with that verdict, or (None) not sent at all.
+    def extension_failed(self, row: Delivery, verdict: Verdict | None, now: float, receipt: str | None = None) -> Step:
+        """An extension with `receipt` (None: the newest) was refused with that verdict, or (None) not sent at all.
 
-        A passing error is tried again until the lease ends (L7).
+        A passing error is tried again until the lease ends (L7), and so is whatever is said of an older receipt (L29).
         """
         row.beating = False
         if row.state is State.RELEASING:
             return Step.RELEASE
         if row.state is State.ACKING or row.state not in _EXTENDED:
             self._beat_again(row, now)  # a delete is on its way, or was confirmed: what it says counts
+        elif receipt is not None and row.receipt != receipt:
+            self._beat_again(row, now)
         elif verdict is Verdict.LEASE_LOST:
             self._catch_up(row)
             self._lose(row)
@@ -283,7 +293,7 @@ class Ledger:
         self._catch_up(row)
         if row.beating or row.capped or row.state not in _EXTENDED:
             return False
-        if self._lifetime_left(row, now) <= row.lease.deadline - now:
+        if self._lifetime_left(row, now) < row.lease.deadline - now + 1.0:  # SQS counts whole seconds
             row.capped = True
             return False
         return True
@@ -292,9 +302,21 @@ class Ledger:
         """See to it that a delivery whose lease has had its beat gets another, well before the lease ends."""
         lease = row.lease
         if row.state in _EXTENDED and lease.beaten and lease.deadline > now:
-            again = Lease(due=now + min((lease.deadline - now) / 4, 5.0), deadline=lease.deadline)
+            # A quarter of what is left, again and again, would never get to the deadline: hence the least pause.
+            pause = min(max((lease.deadline - now) / 4, SHORTEST_PAUSE), 5.0)
+            again = Lease(due=min(now + pause, lease.deadline), deadline=lease.deadline)
             self._move(row, again)
-            heappush(self._beats, (again.due, next(self._ticket), again))
+            self._push(self._beats, again.due, again)
+
+    def _push(self, heap: list[tuple[float, int, Lease]], at: float, lease: Lease) -> None:
+        """Note a lease; sweep out those whose members have gone once they are most of the heap.
+
+        One old message at the top keeps all that is behind it from being taken off in passing.
+        """
+        heappush(heap, (at, next(self._ticket), lease))
+        if len(heap) > 2 * len(self._rows) + 64:
+            heap[:] = [each for each in heap if each[2].members]
+            heapify(heap)
 
     @staticmethod
     def _move(row: Delivery, lease: Lease) -> None:
@@ -345,16 +367,18 @@ class Ledger:
         if counted:
             self._counts[counted] += 1
         row.lease.members.pop(row, None)
-        if self._rows.get(row.received.message_id) is row:
-            del self._rows[row.received.message_id]
+        del self._rows[row.received.message_id]
         if row.settlement is not None:
             row.settlement.resolve(settled)
 
+    def _held(self) -> Counter[State]:
+        """How many rows are in which state. It moves none, and copies first: other threads may ask."""
+        rows = list(self._rows.values())
+        return Counter(State.RUNNING if row.state is State.WAITING and row.started else row.state for row in rows)
+
     def statistics(self) -> LedgerStatistics:
-        """Counts, and what is held now."""
-        for row in self._rows.values():
-            self._catch_up(row)
-        held = Counter(row.state for row in self._rows.values())
+        """Counts, and what is held now; may be asked from any thread."""
+        held = self._held()
         counts = self._counts
         return LedgerStatistics(
             held={state: held[state] for state in State if state in TRANSITIONS},
@@ -371,5 +395,4 @@ class Ledger:
         )
 
     def __repr__(self) -> str:
-        held = Counter(row.state.name.lower() for row in self._rows.values())
-        return f"<Ledger {', '.join(f'{n} {name}' for name, n in held.items()) or 'empty'}>"
+        return f"<Ledger {', '.join(f'{n} {state.name.lower()}' for state, n in self._held().items()) or 'empty'}>"

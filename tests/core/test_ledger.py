@@ -1,0 +1,275 @@
+"""The ledger: how leases are counted, one writer a receipt (L5), and every way out (L6)."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from penstock.core.delivery import Delivery, LeasePolicy, Step
+from penstock.core.ledger import Ledger
+from penstock.core.states import State
+from penstock.errors import Verdict
+from penstock.message import Received
+
+POLICY = LeasePolicy(visibility=30.0, beat_after=15.0)
+
+
+def message(name: str, receipt: str = "") -> Received:
+    return Received(message_id=name, receipt=receipt or f"{name}-1", body="{}")
+
+
+def hold(ledger: Ledger, *names: str, now: float = 100.0, asked: float | None = None) -> list[Delivery]:
+    """Receive messages that are new."""
+    fresh, finished = ledger.receive([message(name) for name in names], asked=now if asked is None else asked, now=now)
+    assert not finished
+    return fresh
+
+
+def run(ledger: Ledger, *names: str, now: float = 100.0, asked: float | None = None) -> list[Delivery]:
+    """Receive messages that are new, and start their handlers."""
+    rows = hold(ledger, *names, now=now, asked=asked)
+    for row in rows:
+        row.started = now
+    return rows
+
+
+def beat(ledger: Ledger, now: float) -> list[tuple[Delivery, str, int]]:
+    """What the extender would send at this time."""
+    return [(row, row.receipt, ledger.extension(row, now)) for row in ledger.tick(now)]
+
+
+# The lease
+
+
+def test_a_lease_is_counted_from_the_answers_arrival_less_a_margin() -> None:
+    """L3: some of the answer's way is already gone."""
+    [row] = hold(Ledger(POLICY), "a", now=100.0, asked=98.0)
+    assert (row.lease.due, row.lease.deadline) == (115.0, 129.0)
+
+
+def test_the_margin_of_a_short_lease_is_a_fifth() -> None:
+    ledger = Ledger(LeasePolicy(visibility=1, beat_after=0.5))
+    [row] = hold(ledger, "a", now=100.0)
+    assert (row.lease.due, row.lease.deadline) == (100.5, 100.8)
+
+
+def test_a_receive_may_have_a_visibility_of_its_own() -> None:
+    ledger = Ledger(POLICY)
+    [row], _ = ledger.receive([message("a")], asked=100.0, now=100.0, visibility=60)
+    assert (row.lease.due, row.lease.deadline) == (130.0, 159.0)
+
+
+def test_messages_of_one_receive_share_a_lease() -> None:
+    """The cost stays per receive: ten messages are one entry to look after."""
+    ledger = Ledger(POLICY)
+    rows = hold(ledger, *"abcdefghij")
+    assert len({id(row.lease) for row in rows}) == 1
+    assert len(ledger._beats) == 1
+    ledger.extended(beat(ledger, 115.0), 115.0)
+    assert len({id(row.lease) for row in rows}) == 1
+
+
+def test_an_extension_counts_from_when_it_was_sent() -> None:
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    ledger.extended(beat(ledger, 115.0), 115.0)  # answered whenever
+    assert (row.lease.due, row.lease.deadline) == (130.0, 145.0)
+    assert ledger.next_due() == 130.0
+
+
+def test_an_extension_of_fewer_seconds_is_due_earlier() -> None:
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    ledger.tick(115.0)
+    ledger.extended([(row, row.receipt, 10)], 115.0)
+    assert (row.lease.due, row.lease.deadline) == (120.0, 125.0)
+
+
+def test_nothing_is_due_of_an_empty_ledger() -> None:
+    ledger = Ledger(POLICY)
+    assert ledger.receive([], asked=100.0, now=100.0) == ([], [])
+    assert ledger.next_due() == math.inf
+    assert ledger.tick(1e9) == []
+    assert repr(ledger) == "<Ledger empty>"
+
+
+def test_a_repr_reads() -> None:
+    ledger = Ledger(POLICY)
+    first, *_ = hold(ledger, "a", "b", "c")
+    first.started = 100.0
+    assert repr(ledger) == "<Ledger 1 running, 2 waiting>"
+    assert repr(first) == "<Delivery a WAITING>"
+
+
+@pytest.mark.parametrize("state", ["waiting", "running", "rejecting", "acking"])
+def test_a_lease_is_kept_until_the_delete_is_confirmed(state: str) -> None:
+    """L3: in the buffer, in the handler, while the copy is made, while the ack waits."""
+    ledger = Ledger(POLICY)
+    [row] = hold(ledger, "a") if state == "waiting" else run(ledger, "a")
+    if state == "rejecting":
+        ledger.reject(row)
+    elif state == "acking":
+        ledger.done(row)
+    for now in (115.0, 130.0, 145.0):
+        due = beat(ledger, now)
+        assert due == [(row, "a-1", 30)]
+        ledger.extended(due, now)
+    assert row.lease.deadline == 175.0
+
+
+# L5: one writer a receipt
+
+
+def test_a_release_waits_for_the_extension_in_flight() -> None:
+    """L5: a back-off of 60 s stays 60 s however slow the heartbeat's answer."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    sent = beat(ledger, 115.0)
+    assert ledger.release(row, 60.0, 116.0) is Step.NOTHING
+    assert ledger.extended(sent, 115.0) == [row]
+    assert (row.state, row.release_after, row.beating) == (State.RELEASING, 60.0, False)
+
+
+@pytest.mark.parametrize("verdict", [None, Verdict.UNAVAILABLE, Verdict.LEASE_LOST, Verdict.LEASE_CAPPED])
+def test_a_release_follows_an_extension_that_failed(verdict: Verdict | None) -> None:
+    """L5: over is over, however it ended."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    ledger.tick(115.0)
+    assert ledger.release(row, 60.0, 116.0) is Step.NOTHING
+    assert ledger.extension_failed(row, verdict, 117.0, row.receipt) is Step.RELEASE
+
+
+def test_a_refused_copy_waits_for_the_extension_in_flight_too() -> None:
+    """L5, L30."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    ledger.reject(row)
+    sent = beat(ledger, 115.0)
+    assert ledger.copy_refused(row, 900.0, 116.0) is Step.NOTHING
+    assert ledger.extended(sent, 115.0) == [row]
+
+
+def test_a_release_with_nothing_in_flight_goes_at_once() -> None:
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    ledger.extended(beat(ledger, 115.0), 115.0)
+    assert ledger.release(row, 60.0, 116.0) is Step.RELEASE
+
+
+def test_a_heartbeat_that_fails_after_the_delete_is_no_error() -> None:
+    """L5: SQS says that the message is not in flight, because it is deleted."""
+    told: list[Delivery] = []
+    ledger = Ledger(POLICY, tell=told.append)
+    [row] = run(ledger, "a")
+    ledger.tick(115.0)
+    ledger.done(row)
+    ledger.deleted(row, "a-1", 116.0)
+    assert ledger.extension_failed(row, Verdict.LEASE_LOST, 117.0, "a-1") is Step.NOTHING
+    assert (row.state, row.lost, told, ledger.statistics().lost) == (State.ACKED, False, [], 0)
+
+
+def test_a_heartbeat_that_fails_before_the_delete_is_answered_leaves_the_word_to_the_delete() -> None:
+    """L5: the delete may have been first."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    ledger.tick(115.0)
+    ledger.done(row)
+    ledger.extension_failed(row, Verdict.LEASE_LOST, 117.0, "a-1")
+    assert (row.state, row.lost) == (State.ACKING, False)
+    ledger.deleted(row, "a-1", 118.0)
+    assert ledger.statistics().acked == 1
+
+
+# L6: every way out untracks
+
+
+def _ways_out(way: str, ledger: Ledger, row: Delivery) -> None:
+    if way == "acked":
+        ledger.done(row)
+        ledger.deleted(row, row.receipt, 101.0)
+    elif way == "delete refused":
+        ledger.done(row)
+        ledger.delete_refused(row, row.receipt)
+    elif way in ("released", "release refused"):
+        ledger.release(row, 0.0, 101.0)
+        ledger.released(row, refused=way == "release refused")
+    elif way == "dead-lettered":
+        ledger.reject(row)
+        ledger.copied(row)
+        ledger.deleted(row, row.receipt, 101.0)
+    elif way == "not dead-lettered":
+        ledger.reject(row)
+        ledger.copy_refused(row, 900.0, 101.0)
+        ledger.released(row)
+    elif way == "expired":
+        ledger.tick(200.0)
+        ledger.release(row, 0.0, 201.0)
+    elif way == "lost":
+        ledger.tick(115.0)
+        ledger.extension_failed(row, Verdict.LEASE_LOST, 116.0, row.receipt)
+        ledger.reject(row)
+
+
+WAYS = [
+    "acked",
+    "delete refused",
+    "released",
+    "release refused",
+    "dead-lettered",
+    "not dead-lettered",
+    "expired",
+    "lost",
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_after_every_way_out_no_extension_names_the_row(way: str) -> None:
+    """L6."""
+    ledger = Ledger(POLICY)
+    row, other = run(ledger, "a", "b")
+    _ways_out(way, ledger, row)
+    assert set(ledger) == {other}
+    assert row not in row.lease.members
+    assert row not in ledger.tick(215.0)
+    assert ledger.extension(row, 215.0) == 0
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_after_every_way_out_what_is_said_is_not_heard(way: str) -> None:
+    """L6: late answers and a handler's second word change nothing and ask for nothing."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    _ways_out(way, ledger, row)
+    state, counts = row.state, ledger.statistics()
+    assert ledger.release(row, 0.0, 300.0) is Step.NOTHING
+    assert ledger.reject(row) is Step.NOTHING
+    assert ledger.copy_refused(row, 0.0, 300.0) is Step.NOTHING
+    assert ledger.deleted(row, row.receipt, 300.0) is Step.NOTHING
+    assert ledger.delete_refused(row, row.receipt) is Step.NOTHING
+    ledger.released(row)
+    assert ledger.extended([(row, row.receipt, 30)], 300.0) == []
+    assert ledger.extension_failed(row, Verdict.UNAVAILABLE, 300.0) is Step.NOTHING
+    assert (row.state, ledger.statistics(), ledger.next_due()) == (state, counts, math.inf)
+
+
+@pytest.mark.parametrize("way", ["acking", "releasing", "rejecting"])
+def test_what_is_on_its_way_out_is_said_once(way: str) -> None:
+    """L6: a settlement is asked for once, whatever lanes say after it."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    {"acking": ledger.done, "rejecting": ledger.reject}.get(way, lambda each: ledger.release(each, 5.0, 101.0))(row)
+    state = row.state
+    assert [ledger.done(row), ledger.release(row, 0.0, 101.0), ledger.reject(row)] == [Step.NOTHING] * 3
+    assert (row.state, row.state.name.lower()) == (state, way)
+    assert not row.open
+
+
+def test_a_releasing_row_is_not_extended() -> None:
+    """L6: a back-off is not overwritten by a heartbeat."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    ledger.release(row, 900.0, 101.0)
+    assert ledger.tick(115.0) == []
+    assert ledger.extension(row, 115.0) == 0

@@ -1,0 +1,371 @@
+"""The ledger when leases cannot be kept: errors that pass (L7), leases lost (L8), twelve hours (L10)."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+
+from penstock.core.delivery import Delivery, LeasePolicy, Step
+from penstock.core.ledger import LIFETIME, Ledger
+from penstock.core.states import State
+from penstock.errors import Verdict
+from penstock.message import Received
+from penstock.outcomes import Settled, Settlement
+
+POLICY = LeasePolicy(visibility=30.0, beat_after=15.0)
+
+
+def message(name: str, receipt: str = "") -> Received:
+    return Received(message_id=name, receipt=receipt or f"{name}-1", body="{}")
+
+
+def hold(ledger: Ledger, *names: str, now: float = 100.0, asked: float | None = None) -> list[Delivery]:
+    """Receive messages that are new."""
+    fresh, finished = ledger.receive([message(name) for name in names], asked=now if asked is None else asked, now=now)
+    assert not finished
+    return fresh
+
+
+def run(ledger: Ledger, *names: str, now: float = 100.0, asked: float | None = None) -> list[Delivery]:
+    """Receive messages that are new, and start their handlers."""
+    rows = hold(ledger, *names, now=now, asked=asked)
+    for row in rows:
+        row.started = now
+    return rows
+
+
+def beat(ledger: Ledger, now: float) -> list[tuple[Delivery, str, int]]:
+    """What the extender would send at this time."""
+    return [(row, row.receipt, ledger.extension(row, now)) for row in ledger.tick(now)]
+
+
+# L7: passing errors
+
+
+def keep_failing(ledger: Ledger, row: Delivery, verdict: Verdict) -> list[float]:
+    """Let every extension fail at once, until nothing is due any more; the times of the tries."""
+    tries = []
+    while (now := ledger.next_due()) < math.inf:
+        for each in ledger.tick(now):
+            assert each is row
+            tries.append(now)
+            ledger.extension_failed(each, verdict, now, each.receipt)
+    return tries
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [each for each in Verdict if each not in (Verdict.LEASE_LOST, Verdict.LEASE_CAPPED)],
+)
+def test_a_passing_error_is_tried_again_until_the_deadline(verdict: Verdict) -> None:
+    """L7: and no longer; the handler is told when the lease is over, not before."""
+    told: list[float] = []
+    ledger = Ledger(POLICY, tell=lambda row: told.append(row.lease.deadline))
+    [row] = run(ledger, "a")
+    tries = keep_failing(ledger, row, verdict)
+    assert tries[0] == 115.0
+    assert 128.0 < tries[-1] < 129.0
+    assert told == [129.0]
+    assert row.state is State.LAPSED
+
+
+def test_tries_do_not_come_faster_and_faster_as_the_deadline_nears() -> None:
+    """L7: with a pause of at least 0.2 s, and at most 5."""
+    ledger = Ledger(LeasePolicy(visibility=43_000, beat_after=20.0))
+    [row] = run(ledger, "a")
+    tries = keep_failing(ledger, row, Verdict.UNAVAILABLE)
+    pauses = [after - before for before, after in pairwise(tries)]
+    assert min(pauses) >= 0.2 - 1e-9
+    assert max(pauses) <= 5.0 + 1e-9
+
+
+def test_one_failure_leaves_the_others_of_the_batch_alone() -> None:
+    """L7, L12: those entries only."""
+    ledger = Ledger(POLICY)
+    rows = run(ledger, "a", "b", "c")
+    sent = beat(ledger, 115.0)
+    ledger.extended(sent[:2], 115.0)
+    ledger.extension_failed(rows[2], Verdict.THROTTLED, 115.5, "c-1")
+    assert ledger.next_due() == 115.5 + (129.0 - 115.5) / 4
+    due = ledger.tick(ledger.next_due())
+    assert due[0] is rows[2]
+    assert rows[0].lease.deadline == 145.0
+
+
+def test_a_beat_that_was_missed_while_one_was_in_flight_is_made_up_for() -> None:
+    """L7, L29: the newer receipt's lease came due while the older's extension was out; its beat is not forgotten."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    old = beat(ledger, 115.0)
+    ledger.receive([message("a", "a-2")], asked=116.0, now=116.0)
+    assert ledger.tick(131.0) == []  # due, but beating
+    ledger.extended(old, 115.0)
+    assert ledger.next_due() < 145.0
+    assert ledger.tick(ledger.next_due()) == [row]
+
+
+# L8: leases lost
+
+
+def test_a_lost_lease_is_told_to_the_handler_at_work() -> None:
+    """L8: told, counted, and given back to nobody."""
+    told: list[Delivery] = []
+    ledger = Ledger(POLICY, tell=told.append)
+    row, waiting = hold(ledger, "a", "b")
+    row.started = 101.0
+    assert ledger.next_due() == 115.0
+    ledger.tick(129.0)
+    assert told == [row], "the one in the buffer has no handler to be told"
+    assert (row.lost, row.state, row.open) == (True, State.LAPSED, True)
+    assert (waiting.lost, waiting.state, waiting.open) == (True, State.LOST, False)
+    assert ledger.statistics().lost == 2
+    assert ledger.release(row, 0.0, 130.0) is Step.NOTHING
+    assert ledger.statistics().lost == 2
+
+
+def test_a_ledger_with_nobody_to_tell_loses_in_silence() -> None:
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    ledger.tick(129.0)
+    assert row.state is State.LAPSED
+
+
+def test_work_finished_after_its_lease_is_still_deleted_and_called_late() -> None:
+    """L8: not acked as if all were well."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    row.settlement = Settlement()
+    ledger.tick(129.0)
+    assert ledger.done(row) is Step.DELETE
+    ledger.deleted(row, "a-1", 130.0)
+    assert row.settlement.result(0) is Settled.LATE
+    counts = ledger.statistics()
+    assert (counts.acked, counts.late, counts.smallest_margin) == (0, 1, math.inf)
+
+
+def test_work_finished_after_sqs_said_that_the_lease_is_lost_is_called_late() -> None:
+    """L8: though our own deadline has not come yet."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    row.settlement = Settlement()
+    ledger.tick(115.0)
+    ledger.extension_failed(row, Verdict.LEASE_LOST, 116.0, "a-1")
+    assert row.state is State.LAPSED
+    assert ledger.done(row) is Step.DELETE
+    ledger.deleted(row, "a-1", 117.0)
+    assert row.settlement.result(0) is Settled.LATE
+
+
+def test_an_ack_whose_lease_ends_is_tried_on_and_called_late() -> None:
+    """L8."""
+    told: list[Delivery] = []
+    ledger = Ledger(POLICY, tell=told.append)
+    [row] = run(ledger, "a")
+    ledger.done(row)
+    ledger.tick(129.0)
+    assert (row.state, told, ledger.statistics().lost) == (State.ACKING, [], 0)
+    ledger.deleted(row, "a-1", 130.0)
+    assert ledger.statistics().late == 1
+
+
+def test_an_ack_extended_in_time_is_in_time_though_the_answer_came_late() -> None:
+    """L8: the extension was sent before the lease ended, and SQS took it."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    sent = beat(ledger, 115.0)
+    ledger.done(row)
+    ledger.tick(129.0)
+    ledger.extended(sent, 115.0)
+    ledger.deleted(row, "a-1", 131.0)
+    assert ledger.statistics().acked == 1
+
+
+def test_an_extension_answered_after_the_lapse_does_not_bring_the_lease_back() -> None:
+    """L8: the handler has been told; extending never proves ownership."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    sent = beat(ledger, 115.0)
+    ledger.tick(129.0)
+    assert ledger.extended(sent, 115.0) == []
+    assert row.state is State.LAPSED
+    assert ledger.next_due() == math.inf
+
+
+def test_finished_but_undeleted_work_is_recognised_when_it_comes_again() -> None:
+    """L8: deleted, not run."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    ledger.done(row)
+    ledger.delete_refused(row, "a-1")
+    fresh, finished = ledger.receive([message("a", "a-2"), message("b")], asked=140.0, now=140.0)
+    assert ([each.received.message_id for each in fresh], [each.receipt for each in finished]) == (["b"], ["a-2"])
+    assert finished[0].state is State.ACKING
+    ledger.deleted(finished[0], "a-2", 141.0)
+    counts = ledger.statistics()
+    assert (counts.recognised, counts.unsettled, counts.acked) == (1, 1, 1)
+
+
+def test_work_finished_although_its_lease_ended_in_the_buffer_is_remembered() -> None:
+    """L8: a thread started it in the very moment its lease ended."""
+    ledger = Ledger(POLICY)
+    [row] = hold(ledger, "a")
+    ledger.tick(129.0)
+    assert row.state is State.LOST
+    assert ledger.done(row) is Step.NOTHING
+    assert ledger.receive([message("a", "a-2")], asked=140.0, now=140.0)[1]
+
+
+def test_a_copy_made_although_the_lease_ended_is_remembered() -> None:
+    """L8, L30: it is not copied twice."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    ledger.reject(row)
+    ledger.tick(129.0)
+    assert row.state is State.LOST
+    assert ledger.copied(row) is Step.NOTHING
+    assert ledger.receive([message("a", "a-2")], asked=140.0, now=140.0)[1]
+
+
+def test_remembering_can_be_turned_off() -> None:
+    """L8."""
+    ledger = Ledger(LeasePolicy(visibility=30, beat_after=15, remember=0))
+    [row] = run(ledger, "a")
+    ledger.done(row)
+    ledger.delete_refused(row, "a-1")
+    fresh, finished = ledger.receive([message("a", "a-2")], asked=140.0, now=140.0)
+    assert (len(fresh), finished, ledger.statistics().remembered) == (1, [], 0)
+
+
+def test_no_more_ids_are_remembered_than_asked_for() -> None:
+    """L8: the oldest are forgotten."""
+    ledger = Ledger(LeasePolicy(visibility=30, beat_after=15, remember=3))
+    for row in run(ledger, *"abcde"):
+        ledger.done(row)
+        ledger.delete_refused(row, row.receipt)
+    assert ledger.statistics().remembered == 3
+    fresh, finished = ledger.receive([message(name) for name in "abcde"], asked=140.0, now=140.0)
+    assert [each.received.message_id for each in fresh] == ["a", "b"]
+    assert [each.received.message_id for each in finished] == ["c", "d", "e"]
+
+
+def test_a_release_whose_lease_ended_meanwhile_is_released() -> None:
+    """It is visible again, which is what was wanted."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    row.settlement = Settlement()
+    ledger.release(row, 0.0, 101.0)
+    ledger.tick(129.0)
+    assert row.settlement.result(0) is Settled.RELEASED
+    assert ledger.statistics().released == 1
+    assert ledger.statistics().lost == 0
+
+
+def test_a_release_asked_for_after_an_unnoticed_deadline_is_a_loss() -> None:
+    """L8: the heartbeat was late; nothing is sent with that receipt."""
+    told: list[Delivery] = []
+    ledger = Ledger(POLICY, tell=told.append)
+    row, waiting = hold(ledger, "a", "b")
+    row.started = 101.0
+    for each in (row, waiting):
+        assert ledger.release(each, 5.0, 129.0) is Step.NOTHING
+        assert each.state is State.LOST
+    assert told == [row]
+    assert (ledger.statistics().lost, len(ledger)) == (2, 0)
+
+
+def test_who_is_told_of_a_loss_may_give_the_message_up_at_once() -> None:
+    """L8: as the worker does with a message that was withheld."""
+    ledger = Ledger(POLICY, tell=lambda row: steps.append(ledger.release(row, 0.0, 129.0)))
+    steps: list[Step] = []
+    first, second = run(ledger, "a", "b")
+    ledger.release(first, 0.0, 129.0)
+    ledger.tick(129.0)
+    assert (first.state, second.state) == (State.LOST, State.LOST)
+    assert set(steps) == {Step.NOTHING}
+    assert (ledger.statistics().lost, len(ledger)) == (2, 0)
+
+
+# L10: the twelve hours
+
+
+def test_extensions_stop_at_twelve_hours_since_the_receive_was_asked_for() -> None:
+    """L10: less a margin; the handler is told by `capped`."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a", now=101.0, asked=100.0)
+    while (now := ledger.next_due()) < math.inf:
+        assert now < 100.0 + LIFETIME
+        sent = beat(ledger, now)
+        assert all(now + seconds <= 100.0 + LIFETIME - 1.0 for _, _, seconds in sent)
+        ledger.extended(sent, now)
+    assert row.capped
+    assert row.lease.deadline == pytest.approx(100.0 + LIFETIME - 1.0, abs=1.0)
+    assert row.state is State.LAPSED
+
+
+def test_the_handler_is_told_of_the_cap_while_there_is_time() -> None:
+    """L10: as soon as an extension would gain less than the second that SQS counts in."""
+    ledger = Ledger(POLICY)
+    left = 20.9
+    [row] = run(ledger, "a", now=100.0, asked=100.0 - LIFETIME + 1.0 + 15.0 + left)
+    ledger.extended(beat(ledger, 115.0), 115.0)
+    assert row.lease.deadline == 135.0
+    assert not row.capped
+    assert ledger.tick(ledger.next_due()) == []
+    assert row.capped
+    assert row.lease.deadline - row.lease.due == 10.0
+
+
+def test_sqs_may_say_first_that_the_lease_is_capped() -> None:
+    """L10: the deadline stands, and it is noticed."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    ledger.tick(115.0)
+    ledger.extension_failed(row, Verdict.LEASE_CAPPED, 116.0, "a-1")
+    assert row.capped
+    assert ledger.next_due() == 129.0
+    assert ledger.tick(128.0) == []
+    ledger.tick(129.0)
+    assert row.state is State.LAPSED
+
+
+def test_an_extension_that_came_too_late_to_be_sent_caps() -> None:
+    """L10: it waited for a batch while the last second went by."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a", now=100.0, asked=100.0 - LIFETIME + 1.0 + 17.0)
+    ledger.tick(115.0)
+    assert ledger.extension(row, 116.5) == 0
+    ledger.extension_failed(row, None, 116.5)
+    assert row.capped
+
+
+def test_an_extension_that_was_merely_not_sent_is_due_again() -> None:
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    ledger.tick(115.0)
+    ledger.extension_failed(row, None, 116.0)
+    assert not row.capped
+    assert ledger.next_due() < 129.0
+
+
+@pytest.mark.parametrize(("after", "noted"), [(50_000.0, LIFETIME - 11.0), (60.0, 60.0), (-5.0, 0.0)])
+def test_a_back_off_is_clamped_to_twelve_hours(after: float, noted: float) -> None:
+    """L10."""
+    ledger = Ledger(POLICY)
+    row, rejected = run(ledger, "a", "b", now=100.0, asked=95.0)
+    ledger.release(row, after, 105.0)
+    ledger.reject(rejected)
+    ledger.copy_refused(rejected, after, 105.0)
+    assert (row.release_after, rejected.release_after) == (noted, noted)
+
+
+def test_a_newer_receipt_begins_twelve_new_hours() -> None:
+    """L10, L29."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a", now=100.0, asked=100.0 - LIFETIME + 20.0)
+    ledger.tick(115.0)
+    assert row.capped
+    ledger.receive([message("a", "a-2")], asked=116.0, now=116.0)
+    assert not row.capped
+    assert ledger.extension(row, 131.0) == 30

@@ -1,0 +1,194 @@
+"""The ledger and messages that come again: twice in a batch (L11), or while they are at work here (L29)."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock.core.delivery import Delivery, LeasePolicy, Step
+from penstock.core.ledger import Ledger
+from penstock.core.states import State
+from penstock.errors import Verdict
+from penstock.message import Received
+from penstock.outcomes import Settled, Settlement
+
+POLICY = LeasePolicy(visibility=30.0, beat_after=15.0)
+
+
+def message(name: str, receipt: str = "") -> Received:
+    return Received(message_id=name, receipt=receipt or f"{name}-1", body="{}")
+
+
+def hold(ledger: Ledger, *names: str, now: float = 100.0, asked: float | None = None) -> list[Delivery]:
+    """Receive messages that are new."""
+    fresh, finished = ledger.receive([message(name) for name in names], asked=now if asked is None else asked, now=now)
+    assert not finished
+    return fresh
+
+
+def run(ledger: Ledger, *names: str, now: float = 100.0, asked: float | None = None) -> list[Delivery]:
+    """Receive messages that are new, and start their handlers."""
+    rows = hold(ledger, *names, now=now, asked=asked)
+    for row in rows:
+        row.started = now
+    return rows
+
+
+def beat(ledger: Ledger, now: float) -> list[tuple[Delivery, str, int]]:
+    """What the extender would send at this time."""
+    return [(row, row.receipt, ledger.extension(row, now)) for row in ledger.tick(now)]
+
+
+# L11, L12
+
+
+def test_two_deliveries_of_one_id_in_one_batch_are_one_row_with_the_later_receipt() -> None:
+    """L11: run once; the later receipt deletes."""
+    ledger = Ledger(POLICY)
+    fresh, _ = ledger.receive([message("a", "a-1"), message("a", "a-2")], asked=100.0, now=100.0)
+    [row] = fresh
+    assert (row.receipt, len(ledger), ledger.statistics().duplicates) == ("a-2", 1, 1)
+    ledger.done(row)
+    ledger.deleted(row, "a-2", 101.0)
+    assert (row.state, len(ledger)) == (State.ACKED, 0)
+
+
+def test_two_deliveries_of_finished_work_in_one_batch_are_one_delete() -> None:
+    """L8, L11."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    ledger.done(row)
+    ledger.delete_refused(row)
+    fresh, finished = ledger.receive([message("a", "a-2"), message("a", "a-3")], asked=140.0, now=140.0)
+    assert (fresh, [each.receipt for each in finished]) == ([], ["a-3"])
+
+
+def test_a_settlement_may_be_tried_again_while_the_lease_lasts() -> None:
+    """L12."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    assert ledger.may_try_again(row, 128.9)
+    assert not ledger.may_try_again(row, 129.0)
+
+
+# Redeliveries
+
+
+def test_a_redelivery_while_waiting_takes_up_the_receipt() -> None:
+    """L29: it is run once, and the new lease is kept."""
+    ledger = Ledger(POLICY)
+    [row] = hold(ledger, "a")
+    assert ledger.receive([message("a", "a-2")], asked=120.0, now=120.0) == ([], [])
+    assert (row.receipt, row.state, row.lease.deadline, len(ledger)) == ("a-2", State.WAITING, 149.0, 1)
+    assert ledger.next_due() == 135.0
+
+
+def test_a_redelivery_while_running_is_not_run_and_keeps_being_extended() -> None:
+    """L29."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    assert ledger.receive([message("a", "a-2")], asked=120.0, now=120.0) == ([], [])
+    assert row.state is State.RUNNING
+    assert beat(ledger, 135.0) == [(row, "a-2", 30)]
+
+
+def test_a_redelivery_of_a_lapsed_one_brings_a_lease_back() -> None:
+    """L29: never left invisible with nobody at work on it, and acked in time after all."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    ledger.tick(129.0)
+    ledger.receive([message("a", "a-2")], asked=131.0, now=131.0)
+    assert (row.state, row.lost, row.receipt) == (State.RUNNING, True, "a-2")
+    assert beat(ledger, 146.0) == [(row, "a-2", 30)]
+    ledger.done(row)
+    ledger.deleted(row, "a-2", 147.0)
+    assert ledger.statistics().acked == 1
+
+
+def test_a_delete_sent_with_an_older_receipt_is_repeated() -> None:
+    """L29: the older cannot delete, whatever SQS answers to it."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    ledger.done(row)
+    assert ledger.receive([message("a", "a-2")], asked=101.0, now=101.0) == ([], [])
+    assert ledger.deleted(row, "a-1", 102.0) is Step.DELETE
+    assert len(ledger) == 1
+    assert ledger.deleted(row, "a-2", 103.0) is Step.NOTHING
+    assert row.state is State.ACKED
+
+
+def test_a_delete_refused_with_an_older_receipt_is_repeated() -> None:
+    """L29: the newer receipt may still delete."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    ledger.done(row)
+    ledger.receive([message("a", "a-2")], asked=101.0, now=101.0)
+    assert ledger.delete_refused(row, "a-1") is Step.DELETE
+    assert row.state is State.ACKING
+    assert ledger.delete_refused(row, "a-2") is Step.NOTHING
+    assert (row.state, ledger.statistics().unsettled) == (State.LOST, 1)
+
+
+@pytest.mark.parametrize("verdict", [Verdict.LEASE_LOST, Verdict.LEASE_CAPPED])
+def test_what_sqs_says_of_an_older_receipt_is_no_word_on_the_newer(verdict: Verdict) -> None:
+    """L29: the extension crossed the redelivery; the new lease is as good as any."""
+    told: list[Delivery] = []
+    ledger = Ledger(POLICY, tell=told.append)
+    [row] = run(ledger, "a")
+    ledger.tick(115.0)
+    ledger.receive([message("a", "a-2")], asked=116.0, now=116.0)
+    assert ledger.extension_failed(row, verdict, 117.0, "a-1") is Step.NOTHING
+    assert (row.state, row.lost, row.capped, told) == (State.RUNNING, False, False, [])
+    assert ledger.next_due() == 131.0
+    assert ledger.tick(131.0) == [row]
+
+
+def test_an_extension_made_with_an_older_receipt_does_not_lengthen_the_newer_lease() -> None:
+    """L29."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    sent = beat(ledger, 115.0)
+    ledger.receive([message("a", "a-2")], asked=116.0, now=116.0)
+    ledger.extended(sent, 115.0)
+    assert (row.beating, row.lease.due, row.lease.deadline) == (False, 131.0, 145.0)
+
+
+def test_a_redelivery_before_the_release_is_confirmed_is_a_new_delivery() -> None:
+    """L29: the release did take effect."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    row.settlement = Settlement()
+    ledger.release(row, 0.0, 101.0)
+    [again], _ = ledger.receive([message("a", "a-2")], asked=102.0, now=102.0)
+    assert again is not row
+    assert row.settlement.result(0) is Settled.RELEASED
+    ledger.released(row)  # the answer, late
+    assert (set(ledger), ledger.statistics().released, ledger.statistics().duplicates) == ({again}, 1, 0)
+
+
+def test_a_redelivery_while_it_is_being_rejected_is_deleted_with_the_newer_receipt() -> None:
+    """L29, L30."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    ledger.reject(row)
+    assert ledger.receive([message("a", "a-2")], asked=101.0, now=101.0) == ([], [])
+    assert ledger.copied(row) is Step.DELETE
+    ledger.deleted(row, "a-2", 102.0)
+    assert row.state is State.ACKED
+
+
+def test_an_end_of_an_old_delivery_leaves_a_new_one_of_the_same_id_alone() -> None:
+    """L6: rows are told apart by themselves, not by their ids."""
+    ledger = Ledger(POLICY)
+    [old] = hold(ledger, "a")
+    ledger.tick(129.0)
+    [new] = hold(ledger, "a", now=130.0)
+    assert ledger.done(old) is Step.NOTHING
+    ledger.released(old)
+    assert set(ledger) == {new}
+
+
+def test_who_rejects_has_started_though_the_clock_stood_at_zero() -> None:
+    """L6: a virtual clock begins at 0.0, which must not read as 'not started' and leave the row held for ever."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a", now=0.0)
+    assert ledger.reject(row) is Step.COPY
