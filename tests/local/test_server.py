@@ -155,6 +155,7 @@ def test_an_error_has_its_type_its_sentence_and_its_older_code(wire: Wire) -> No
         ("ListQueues", b"no json", 400, "MalformedInput"),
         ("ListQueues", b"[]", 400, "MalformedInput"),
         ("ListQueues", b'"\xff"', 400, "MalformedInput"),
+        ("ListQueues", b'{"a":' * 100_000, 400, "MalformedInput"),
         ("ListQueues", b'{"a": "\\ud800"}', 400, "MalformedInput"),
         ("SendMessage", b"", 400, "AWS.SimpleQueueService.NonExistentQueue"),
         ("CreateQueue", b"", 400, "MissingParameter"),

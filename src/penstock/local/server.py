@@ -190,7 +190,7 @@ class _Connection(asyncio.Protocol):
         operation = request.target[len(_PREFIX) :].decode("latin-1")
         try:
             return operation, _decode(request.body) if request.body else {}
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise refusals.malformed(str(error)) from error
 
     async def _answer_later(self, operation: str, answer: Awaitable[Answer]) -> None:

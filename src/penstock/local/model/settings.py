@@ -6,12 +6,15 @@ Owned by the queue. It promises that what passes here can be acted upon, and is 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from penstock.local.model import refusals
 
 DAY = 86_400
+
+_WHOLE = re.compile(r"[0-9]{1,10}")
 
 _BOUNDS = {
     "DelaySeconds": (0, 900),
@@ -136,7 +139,7 @@ def _checked_value(name: str, value: str) -> str:
     invalid = refusals.bad_attribute_value(f"Invalid value for the parameter {name}.")
     if name in _BOUNDS:
         low, high = _BOUNDS[name]
-        if not (value.isascii() and value.isdigit() and low <= int(value) <= high):
+        if not (_WHOLE.fullmatch(value) and low <= int(value) <= high):
             raise invalid
         return str(int(value))
     if name in _CHOICES:
@@ -156,28 +159,30 @@ def _checked_value(name: str, value: str) -> str:
 
 
 def _json_object(name: str, value: str) -> dict[str, Any]:
-    try:
-        decoded = json.loads(value)
-    except ValueError:
-        decoded = None
-    if not isinstance(decoded, dict):
+    decoded = _object(value)
+    if decoded is None:
         raise refusals.bad_attribute_value(f"Invalid value for the parameter {name}. Reason: not a JSON object.")
     return decoded
+
+
+def _object(value: str) -> dict[str, Any] | None:
+    try:
+        decoded = json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+    return decoded if isinstance(decoded, dict) else None
 
 
 def _redrive_policy(value: str) -> str:
     refuse = refusals.bad_parameter
     text = f"Value {value} for parameter RedrivePolicy is invalid. Reason: "
-    try:
-        policy = json.loads(value)
-    except ValueError:
-        policy = None
-    if not isinstance(policy, dict) or not {"deadLetterTargetArn", "maxReceiveCount"} <= policy.keys():
+    policy = _object(value)
+    if policy is None or not {"deadLetterTargetArn", "maxReceiveCount"} <= policy.keys():
         raise refuse(
             text + "Redrive policy does not contain mandatory attributes: deadLetterTargetArn, maxReceiveCount."
         )
     most = str(policy["maxReceiveCount"])
-    if not (most.isascii() and most.isdigit() and 1 <= int(most) <= 1_000):
+    if not (_WHOLE.fullmatch(most) and 1 <= int(most) <= 1_000):
         raise refuse(text + "Invalid value for maxReceiveCount: must be between 1 and 1000.")
     shown = {"deadLetterTargetArn": str(policy["deadLetterTargetArn"]), "maxReceiveCount": int(most)}
     return json.dumps(shown, separators=(",", ":"))
