@@ -295,6 +295,10 @@ def _source(settings: ClientSettings, endpoint: Endpoint) -> Source:
 
 
 def _transport_factory(settings: ClientSettings) -> TransportFactory:
+    if settings.http == "native":
+        from penstock.sqs.http_native import NativeTransport
+
+        return NativeTransport
     if settings.http == "pyreqwest":
         from penstock.sqs.http_pyreqwest import PyreqwestTransport
 
@@ -306,5 +310,5 @@ def _transport_factory(settings: ClientSettings) -> TransportFactory:
     if callable(settings.http):
         return settings.http
     raise ConfigurationError(
-        f"http={settings.http!r}: give 'pyreqwest', 'aiohttp' or a function that makes a Transport"
+        f"http={settings.http!r}: give 'native', 'pyreqwest', 'aiohttp' or a function that makes a Transport"
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.errors import ConfigurationError, SqsError
 from penstock.sqs.http import IDLE_EXPIRY, KEEPALIVE, Response, failure
+from penstock.sqs.tls import client_context
 
 try:
     import aiohttp
@@ -79,16 +80,7 @@ class AiohttpTransport:
 def _tls(connecting: Connecting) -> ssl.SSLContext | bool:
     if connecting.ca_bundle is None and connecting.url.startswith("http:"):
         return True  # a context takes a tenth of a second to make, and this one would be for nothing
-    context = ssl.create_default_context()
-    if not connecting.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if connecting.ca_bundle is not None:
-        try:
-            context.load_verify_locations(connecting.ca_bundle)
-        except OSError as error:  # ssl.SSLError is one as well
-            raise ConfigurationError(f"ca_bundle={connecting.ca_bundle!r} cannot be used: {error}") from error
-    return context
+    return client_context(connecting)
 
 
 def _socket(address: Any) -> socket.socket:

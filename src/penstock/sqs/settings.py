@@ -48,7 +48,7 @@ class ClientSettings:
     profile: str | None = None
     credentials: Credentials | Provider | None = field(default=None, repr=False)
     queue: QueueAddress | None = None
-    http: Literal["pyreqwest", "aiohttp"] | TransportFactory = "pyreqwest"
+    http: Literal["native", "pyreqwest", "aiohttp"] | TransportFactory = "pyreqwest"
     proxies: Mapping[str, str] | None = None
     ca_bundle: str | None = None
     verify_tls: bool = True

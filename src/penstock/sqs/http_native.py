@@ -1,0 +1,341 @@
+"""The transport of our own: HTTP/1.1 on asyncio, on the loop that calls it, with nothing in between.
+
+Owned by the wire, one for polls and one for everything else. It promises what `http.Transport` promises, and that a call
+that is given up closes its connection at once: a long poll that nobody waits for must not be handed messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+import socket
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote, urlsplit
+
+from penstock.errors import ConfigurationError, SqsError
+from penstock.sqs.http import IDLE_EXPIRY, KEEPALIVE, Response, failure
+from penstock.sqs.tls import client_context
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+    from penstock.sqs.http import Connecting
+
+MAX_HEAD = 65_536
+"""Bytes that the head of an answer may have; what is longer is not SQS's."""
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*\r\n", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
+_CLOSE = re.compile(rb"\r\nconnection:[ \t]*close[ \t]*\r\n", re.IGNORECASE)
+_BODILESS = frozenset({204, 304})
+
+
+class NativeTransport:
+    """A connection pool to one endpoint.
+
+    Args:
+        connecting: how the endpoint is reached.
+
+    Raises:
+        ConfigurationError: the CA bundle or the proxy cannot be used.
+    """
+
+    def __init__(self, connecting: Connecting) -> None:
+        self._url = connecting.url
+        self._connect_timeout = connecting.connect_timeout
+        parts = urlsplit(connecting.url)
+        self._secure = parts.scheme == "https"
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if self._secure else 80)
+        self._tls = client_context(connecting) if self._secure else None
+        self._proxy = _Proxy(connecting.proxy) if connecting.proxy else None
+        path = parts.path or "/"
+        target = connecting.url if self._proxy and not self._secure else path
+        fixed = {"Host": parts.netloc, **connecting.headers}
+        if self._proxy and not self._secure:
+            fixed.update(self._proxy.authorization)
+        self._head = f"POST {target} HTTP/1.1\r\n{_lines(fixed)}"
+        self._idle: list[_Connection] = []
+        self._open: set[_Connection] = set()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    async def post(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Response:  # noqa: ASYNC109 - see `Transport`
+        """As `Transport.post`."""
+        if self._closed:
+            raise failure("Closed", self._url, "close() was called")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        connection = self._idle.pop() if self._idle else await self._connect(timeout)
+        head = f"{self._head}{_lines(headers)}Content-Length: {len(body)}\r\n\r\n"
+        answer = connection.send(head.encode("latin-1") + body)
+        timer = loop.call_at(deadline, connection.fail, "ReadTimeout", f"after {timeout:g} s")
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            connection.fail("Closed", "the call was given up")
+            raise
+        finally:
+            timer.cancel()
+
+    async def _connect(self, timeout: float) -> _Connection:  # noqa: ASYNC109 - as above
+        limit = min(timeout, self._connect_timeout)
+        try:
+            async with asyncio.timeout(limit):
+                connection = await self._dial()
+        except TimeoutError as error:
+            raise failure("ConnectTimeout", self._url, f"after {limit:g} s") from error
+        except (OSError, EOFError) as error:  # refused, no route, no such host, a certificate that does not hold
+            raise failure("ConnectError", self._url, error) from error
+        if self._closed:
+            connection.fail("Closed", "close() was called")
+            raise failure("Closed", self._url, "close() was called")
+        self._open.add(connection)
+        return connection
+
+    async def _dial(self) -> _Connection:
+        loop = asyncio.get_running_loop()
+        make = partial(_Connection, self)
+        if self._proxy is None:
+            _, made = await loop.create_connection(make, self._host, self._port, ssl=self._tls)
+            return made
+        transport, connection = await loop.create_connection(make, self._proxy.host, self._proxy.port)
+        if self._tls is not None:
+            answer = await connection.send(self._proxy.tunnel(f"{self._host}:{self._port}"), tunnel=True)
+            if answer.status != 200:
+                connection.fail("ConnectError", "the proxy refused")
+                raise OSError(f"the proxy {self._proxy.host}:{self._proxy.port} answered HTTP {answer.status}")
+            await connection.secure(transport, self._tls, self._host)
+        return connection
+
+    def give_back(self, connection: _Connection) -> None:
+        """A connection is free again; kept for a while, the latest used first."""
+        if self._closed:
+            connection.fail("Closed", "close() was called")
+            return
+        self._idle.append(connection)
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(IDLE_EXPIRY / 2, self._expire)
+
+    def _expire(self) -> None:
+        """Close what has been idle for long, before SQS does."""
+        loop = asyncio.get_running_loop()
+        oldest = loop.time() - IDLE_EXPIRY
+        for connection in [each for each in self._idle if each.idle_since <= oldest]:
+            connection.fail("Closed", "idle for long")
+        self._sweep = loop.call_later(IDLE_EXPIRY / 2, self._expire) if self._idle else None
+
+    def forget(self, connection: _Connection) -> None:
+        """A connection is closed."""
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    async def close(self) -> None:
+        """As `Transport.close`."""
+        self._closed = True
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for connection in list(self._open):
+            connection.fail("Closed", "close() was called")
+        await asyncio.sleep(0)  # the loop closes sockets in its next turn
+
+    def failure(self, code: str, detail: object) -> SqsError:
+        """The error of a call to this endpoint."""
+        return failure(code, self._url, detail)
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, one call at a time: sends a request, reads its answer, gives itself back."""
+
+    def __init__(self, pool: NativeTransport) -> None:
+        self._pool = pool
+        self._transport: asyncio.Transport | None = None
+        self._answer: asyncio.Future[Response] | None = None
+        self._tunnel = False
+        self._buffer = b""
+        self._head: bytes | None = None
+        self._needed: int | None = None
+        self._parts: list[bytes] = []
+        self._have = 0
+        self.idle_since = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        _keep_alive(transport.get_extra_info("socket"))
+
+    def send(self, request: bytes, *, tunnel: bool = False) -> asyncio.Future[Response]:
+        """Send a request; the future of its answer. A `tunnel` is not given back to the pool."""
+        assert self._transport is not None
+        self._answer = asyncio.get_running_loop().create_future()
+        self._tunnel = tunnel
+        if self._transport.is_closing():  # it was closed between the last answer and now
+            self.fail("ConnectionReset", "the idle connection was closed")
+        else:
+            self._transport.write(request)
+        return self._answer
+
+    async def secure(self, transport: asyncio.Transport, context: ssl.SSLContext, host: str) -> None:
+        """Speak TLS through the tunnel."""
+        self._transport = cast(
+            "asyncio.Transport",
+            await asyncio.get_running_loop().start_tls(transport, self, context, server_hostname=host),
+        )
+
+    # Reading
+
+    def data_received(self, data: bytes) -> None:
+        if self._answer is None:
+            self.fail("Garbage", "bytes that nobody asked for")
+            return
+        if self._head is None:
+            self._read_head(data)
+        else:
+            self._read_body(data)
+
+    def _read_head(self, data: bytes) -> None:
+        data = self._buffer + data if self._buffer else data
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            self._buffer = data
+            if len(data) > MAX_HEAD or not b"HTTP/1.".startswith(data[:7]):
+                self.fail("Garbage", repr(data[:40]))
+            return
+        head, rest = data[: end + 2], data[end + 4 :]
+        status = head[9:12]
+        if not (head.startswith(b"HTTP/1.") and status.isdigit()):
+            self.fail("Garbage", repr(head[:40]))
+            return
+        self._buffer = b""
+        if status.startswith(b"1"):  # an interim answer; the real one follows
+            if rest:
+                self._read_head(rest)
+            return
+        self._head = head
+        found = _LENGTH.search(head)
+        if found:
+            self._needed = int(found[1])
+        elif self._tunnel or int(status) in _BODILESS:
+            self._needed = 0
+        else:
+            self._needed = None  # chunked, or until the connection closes
+        self._read_body(rest)
+
+    def _read_body(self, data: bytes) -> None:
+        assert self._head is not None
+        self._parts.append(data)
+        self._have += len(data)
+        if self._needed is not None:
+            if self._have == self._needed:
+                self._finish(data if len(self._parts) == 1 else b"".join(self._parts))
+            elif self._have > self._needed:
+                self.fail("Garbage", f"{self._have - self._needed} bytes more than announced")
+        elif _CHUNKED.search(self._head) and data.endswith(b"\r\n"):
+            # Looked at only when it may be the end, which for answers of SQS's size is once.
+            try:
+                body = _joined_chunks(b"".join(self._parts))
+            except ValueError as error:
+                self.fail("Garbage", error)
+                return
+            if body is not None:
+                self._finish(body)
+
+    def _finish(self, body: bytes, *, closed: bool = False) -> None:
+        head, answer = self._head, self._answer
+        assert head is not None
+        assert answer is not None
+        self._head, self._answer, self._needed, self._parts, self._have = None, None, None, [], 0
+        if not answer.done():
+            answer.set_result(Response(int(head[9:12]), partial(_header, head), body))
+        if closed or self._tunnel:
+            return
+        if head.startswith(b"HTTP/1.0") or _CLOSE.search(head):
+            self.fail("Closed", "by the server's wish")
+        else:
+            self.idle_since = asyncio.get_running_loop().time()
+            self._pool.give_back(self)
+
+    # Ending
+
+    def fail(self, code: str, detail: object) -> None:
+        """Close the connection at once; the call on it, if there is one, fails with that code."""
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            answer.set_exception(self._pool.failure(code, detail))
+        self._pool.forget(self)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._answer is not None and self._head is not None and self._ends_with_connection():
+            self._finish(b"".join(self._parts), closed=True)
+        begun = self._head is not None or bool(self._buffer)
+        self.fail("Truncated" if begun else "ConnectionReset", exc or "connection closed")
+
+    def _ends_with_connection(self) -> bool:
+        assert self._head is not None
+        return self._needed is None and not _CHUNKED.search(self._head)
+
+
+class _Proxy:
+    """An HTTP proxy: plain to the proxy, and through a tunnel where the endpoint wants TLS."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme != "http" or not parts.hostname:
+            raise ConfigurationError(
+                f"proxy={url!r}: the native HTTP client speaks to http:// proxies only; give one, or set http='aiohttp'"
+            )
+        self.host = parts.hostname
+        self.port = parts.port or 80
+        self.authorization: dict[str, str] = {}
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            self.authorization["Proxy-Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+    def tunnel(self, target: str) -> bytes:
+        """The request for a tunnel."""
+        return f"CONNECT {target} HTTP/1.1\r\n{_lines({'Host': target, **self.authorization})}\r\n".encode("latin-1")
+
+
+def _lines(headers: Mapping[str, str]) -> str:
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+
+
+def _header(head: bytes, name: str) -> str | None:
+    wanted = name.lower().encode("latin-1")
+    for line in head.split(b"\r\n")[1:]:
+        found, _, value = line.partition(b":")
+        if found.lower() == wanted:
+            return value.strip().decode("latin-1")
+    return None
+
+
+def _joined_chunks(data: bytes) -> bytes | None:
+    """The body that chunks make up; None while some are missing. Raises `ValueError` for what are no chunks."""
+    chunks: list[bytes] = []
+    at = 0
+    while True:
+        end = data.find(b"\r\n", at)
+        if end < 0:
+            return None
+        size = int(data[at:end].partition(b";")[0], 16)
+        if size == 0:  # trailers may follow, up to an empty line
+            return b"".join(chunks) if data.find(b"\r\n\r\n", end) >= 0 or data.endswith(b"\r\n\r\n") else None
+        at = end + 2 + size + 2
+        if len(data) < at:
+            return None
+        chunks.append(data[end + 2 : at - 2])
+
+
+def _keep_alive(connected: Any) -> None:
+    """Have TCP probe a silent connection, so that a dead peer is noticed before a call's time-out."""
+    if connected is None or connected.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):  # macOS spells it otherwise, and does well without
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, int(KEEPALIVE))
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, int(KEEPALIVE / 3))
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
