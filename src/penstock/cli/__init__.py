@@ -6,16 +6,31 @@ extra, one sentence about what to install.
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
+import os
 import sys
 import time
+from contextlib import suppress
+from typing import NoReturn
 
 BEGAN = time.monotonic()
 """When this command began, as near as can be told: the interpreter's own start comes before it."""
 
 
-def main() -> int:
-    """Run the command line of this process; returns the exit code."""
+def main() -> NoReturn:
+    """Run the command line of this process, and end it with the exit code."""
+    code = _run()
+    # Not by way of the interpreter's own end: threads of the HTTP library may still let go of Python objects, which
+    # aborts a process that is being taken down, and threads of the user may never end.
+    atexit._run_exitfuncs()  # noqa: SLF001 - what users registered (telemetry, coverage) still runs
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # a pipe whose reader is gone
+            stream.flush()
+    os._exit(code)
+
+
+def _run() -> int:
     missing = [name for name in ("typer", "rich") if importlib.util.find_spec(name) is None]
     if missing:
         print(f"penstock: {' and '.join(missing)} not installed: pip install 'penstock[cli]'", file=sys.stderr)

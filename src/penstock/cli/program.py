@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli import local, run
+from penstock.cli import doctor, local, peek, redrive, run, send
 from penstock.cli.errors import Exit, Stopped, exit_of, say
 from penstock.errors import PenstockError
 
@@ -46,6 +46,8 @@ def _options(
 
 program.command("run")(run.command())
 program.command("local")(local.local)
+for each in (send.send, peek.peek, redrive.redrive, doctor.doctor):
+    program.command()(each)
 
 
 @program.command()

@@ -73,6 +73,8 @@ def end_in_bounded_time(services: Services, consumers: Sequence[Consumer], over:
         services.stop_asked.wait()
         if over.is_set():
             return
+        longest = max(each.options.drain_timeout for each in consumers)
+        log.info("stopping: handlers have %g s to finish; another signal cuts that short", longest)
         reports = [each.stop().result() for each in consumers]
         if not over.wait(LINGER):
             tell(reports)

@@ -1,0 +1,172 @@
+"""The real command line as a subprocess, a local SQS on a port of its own, and boto3 as the other side."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from penstock.local import LocalSqs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PENSTOCK = Path(sys.executable).with_name("penstock")
+DEADLINE = 30.0
+"""Seconds after which a condition is given up: far more than any takes, for slow machines."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+
+
+def wait_until(condition: Callable[[], object], what: str, deadline: float = DEADLINE) -> None:
+    """Ask until it holds."""
+    pause, end = threading.Event(), time.monotonic() + deadline
+    while not condition():
+        assert time.monotonic() < end, f"in {deadline:g} s it did not come to this: {what}"
+        pause.wait(0.02)
+
+
+class Command:
+    """A running `penstock`: what it says, its signals, its end."""
+
+    def __init__(self, arguments: tuple[str, ...], directory: Path, environment: dict[str, str]) -> None:
+        self._out = directory / f"out-{time.monotonic_ns()}"
+        self._err = self._out.with_name(self._out.name.replace("out", "err"))
+        with self._out.open("w") as out, self._err.open("w") as err:
+            self.process = subprocess.Popen(
+                [PENSTOCK, *arguments], cwd=directory, env=environment, stdout=out, stderr=err, stdin=subprocess.DEVNULL
+            )
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text()
+
+    def until_it_says(self, words: str) -> None:
+        """Wait until it has said this; its end before that is a failure."""
+        wait_until(lambda: words in self.err + self.out or self.process.poll() is not None, f"{words!r} is said")
+        assert words in self.err + self.out, f"ended with {self.process.returncode} without {words!r}:\n{self.err}"
+
+    def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+
+    def end(self, within: float = DEADLINE) -> int:
+        """Wait for its end; the exit code."""
+        return self.process.wait(within)
+
+
+class Bench:
+    """A directory with a user's module, and an SQS."""
+
+    def __init__(self, directory: Path, sqs: LocalSqs) -> None:
+        self.directory = directory
+        self.sqs = sqs
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "AWS_ENDPOINT_URL_SQS": sqs.endpoint_url,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "COLUMNS": "200",
+        }
+        self.boto: Any = boto3.client(
+            "sqs",
+            endpoint_url=sqs.endpoint_url,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(retries={"max_attempts": 0}),
+        )
+        self._running: list[Command] = []
+
+    def module(self, name: str, code: str) -> None:
+        (self.directory / f"{name}.py").write_text(textwrap.dedent(code))
+
+    def penstock(self, *arguments: str, **environment: str) -> Command:
+        command = Command(arguments, self.directory, self.environment | environment)
+        self._running.append(command)
+        return command
+
+    def queue(self, name: str, **attributes: str) -> str:
+        url: str = self.boto.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+        return url
+
+    def fill(self, url: str, count: int) -> set[str]:
+        """Send that many messages with bodies of their own, by boto3; the bodies."""
+        bodies = [f"m{number}" for number in range(count)]
+        for start in range(0, count, 10):
+            entries = [{"Id": body, "MessageBody": body} for body in bodies[start : start + 10]]
+            assert len(self.boto.send_message_batch(QueueUrl=url, Entries=entries)["Successful"]) == len(entries)
+        return set(bodies)
+
+    def counts(self, url: str) -> tuple[int, int]:
+        """Messages visible in a queue, and hidden or delayed there."""
+        found = self.boto.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        names = ("NotVisible", "Delayed")
+        hidden = sum(int(found[f"ApproximateNumberOfMessages{name}"]) for name in names)
+        return int(found["ApproximateNumberOfMessages"]), hidden
+
+    def bodies(self, url: str) -> list[str]:
+        """The bodies visible in a queue now."""
+        found: list[str] = []
+        while more := self.boto.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            found += [each["Body"] for each in more]
+        return found
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        wait_until(condition, what)
+
+    def lines(self, name: str) -> list[str]:
+        """What handlers wrote to a file of theirs, whole lines only."""
+        path = self.directory / name
+        return path.read_text().split("\n")[:-1] if path.exists() else []
+
+    def close(self) -> None:
+        for each in self._running:
+            if each.process.poll() is None:
+                each.process.kill()
+                each.process.wait()
+        self.boto.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with LocalSqs() as sqs:
+        bench = Bench(tmp_path, sqs)
+        yield bench
+        bench.close()
+
+
+NOTE = '''
+import os
+
+def note(name, words):
+    """One line, whole or not at all, whoever dies when."""
+    with open(name, "a") as file:
+        file.write(f"{words}\\n")
+'''
+
+
+@pytest.fixture
+def shop(bench: Bench) -> Bench:
+    """A bench with `note` in `notes.py`."""
+    bench.module("notes", NOTE)
+    return bench

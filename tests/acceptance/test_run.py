@@ -1,0 +1,263 @@
+"""`penstock run`, as a process, on messages that boto3 sent."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from typing import Any
+
+import pytest
+
+Bench = Any  # of conftest.py, which tests cannot import
+COROUTINE = """
+    import asyncio
+    from notes import note
+    from penstock import Penstock
+
+    app = Penstock()
+
+    @app.consumer("orders", concurrency=4)
+    async def ship(body: str) -> None:
+        note("started", body)
+        await asyncio.sleep({seconds})
+        note("finished", body)
+"""
+THREADS = COROUTINE.replace("async def", "def").replace("await asyncio.sleep", "__import__('time').sleep")
+BLOCKING = COROUTINE.replace("await asyncio.sleep", "__import__('time').sleep")
+
+
+@pytest.mark.parametrize("code", [COROUTINE, THREADS], ids=["coroutines", "threads"])
+def test_everything_is_handled_once_deleted_and_reported(shop: Bench, code: str) -> None:
+    url = shop.queue("orders")
+    sent = shop.fill(url, 200)
+    shop.module("shop", code.format(seconds=0.001))
+
+    command = shop.penstock("run", "shop:app")
+    shop.until(lambda: shop.counts(url) == (0, 0), "the queue is empty")
+    command.signal()
+
+    assert command.end() == 0
+    assert sorted(shop.lines("finished")) == sorted(sent)
+    assert "queue orders: 200 received, 200 handled, 200 deletes confirmed" in command.err
+
+
+@pytest.mark.parametrize("code", [COROUTINE, THREADS], ids=["coroutines", "threads"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_middle_loses_nothing_and_leaves_nothing_hidden(
+    shop: Bench, code: str, number: signal.Signals
+) -> None:
+    """L1, L22, L24: what was finished is deleted, what was not started is visible at once, nothing is in between."""
+    url = shop.queue("orders")
+    sent = shop.fill(url, 60)
+    shop.module("shop", code.format(seconds=0.3))
+    command = shop.penstock("run", "shop:app")
+    shop.until(lambda: len(shop.lines("started")) >= 9, "handlers are at work")
+
+    began = time.monotonic()
+    command.signal(number)
+    assert command.end() == 0
+
+    assert time.monotonic() - began < 10  # a 0.3 s handler, 1 s of grace for polls, and a slow machine
+    finished, started = shop.lines("finished"), shop.lines("started")
+    assert sorted(started) == sorted(finished)  # what ran was let finish
+    assert len(set(finished)) == len(finished)
+    visible, hidden = shop.counts(url)
+    assert (visible, hidden) == (len(sent) - len(finished), 0)
+    assert set(shop.bodies(url)) == sent - set(finished)
+
+
+def test_a_second_signal_cuts_the_drain_short_and_gives_back_what_ran(shop: Bench) -> None:
+    """L22: a second signal forces."""
+    url = shop.queue("orders")
+    shop.fill(url, 10)
+    shop.module("shop", COROUTINE.format(seconds=3600))
+    command = shop.penstock("run", "shop:app", "--drain-timeout", "1000")
+    shop.until(lambda: len(shop.lines("started")) == 4, "handlers are at work")
+    command.signal()
+    command.until_it_says("stopping: handlers have 1000 s to finish")
+
+    command.signal()
+
+    assert command.end() == 0  # all settled: given back
+    assert shop.lines("finished") == []
+    assert shop.counts(url) == (10, 0)
+
+
+def test_the_drain_timeout_ends_handlers_that_do_not_finish(shop: Bench) -> None:
+    """L22: at the deadline cancel and release."""
+    url = shop.queue("orders")
+    shop.fill(url, 4)
+    shop.module("shop", COROUTINE.format(seconds=3600))
+    command = shop.penstock("run", "shop:app", PENSTOCK_DRAIN_TIMEOUT="0.2")
+    shop.until(lambda: len(shop.lines("started")) == 4, "handlers are at work")
+
+    command.signal()
+
+    assert command.end() == 0
+    assert shop.counts(url) == (4, 0)
+
+
+def test_a_thread_that_never_ends_does_not_keep_the_process_and_its_message_is_not_given_back(shop: Bench) -> None:
+    """L22: threads cannot be ended, so their messages are not released."""
+    url = shop.queue("orders")
+    shop.fill(url, 1)
+    shop.module("shop", THREADS.format(seconds=3600))
+    command = shop.penstock("run", "shop:app", "--drain-timeout", "0.2")
+    shop.until(lambda: len(shop.lines("started")) == 1, "the handler is at work")
+
+    command.signal()
+
+    assert command.end() == 1
+    assert "1 unsettled" in command.err
+    assert shop.counts(url) == (0, 1)
+
+
+def test_after_kill_the_messages_come_back_and_another_process_handles_them(shop: Bench) -> None:
+    url = shop.queue("orders")
+    sent = shop.fill(url, 12)
+    shop.module("shop", COROUTINE.format(seconds=3600))
+    first = shop.penstock("run", "shop:app", "--visibility-timeout", "2")
+    shop.until(lambda: len(shop.lines("started")) == 4, "handlers are at work")
+    first.signal(signal.SIGKILL)
+    assert first.end() == -signal.SIGKILL
+    assert shop.lines("finished") == []
+
+    shop.module("shop", COROUTINE.format(seconds=0.001))
+    second = shop.penstock("run", "shop:app")
+    shop.until(lambda: shop.counts(url) == (0, 0), "the queue is empty")
+    second.signal()
+
+    assert second.end() == 0
+    assert sorted(shop.lines("finished")) == sorted(sent)
+
+
+def test_a_handler_that_blocks_its_loop_finishes_and_is_acked_though_the_signal_came_in_the_middle(shop: Bench) -> None:
+    """L9: a handler that blocks its loop for longer than the visibility timeout stops no heartbeat."""
+    url = shop.queue("orders")
+    shop.fill(url, 1)
+    shop.module("shop", BLOCKING.format(seconds=3))
+    command = shop.penstock("run", "shop:app", "--visibility-timeout", "1")
+    shop.until(lambda: len(shop.lines("started")) == 1, "the handler is at work")
+
+    command.signal()
+
+    assert command.end() == 0
+    assert shop.lines("started") == shop.lines("finished") == ["m0"]
+    assert shop.counts(url) == (0, 0)
+
+
+def test_a_handler_that_blocks_its_loop_for_ever_does_not_keep_the_process(shop: Bench) -> None:
+    url = shop.queue("orders")
+    shop.fill(url, 1)
+    shop.module("shop", BLOCKING.format(seconds=3600))
+    command = shop.penstock("run", "shop:app", "--drain-timeout", "0.2")
+    shop.until(lambda: len(shop.lines("started")) == 1, "the handler is at work")
+
+    command.signal()
+
+    assert command.end() == 1
+    assert "a handler still blocks the event loop; the process ends without it" in command.err
+    assert "queue orders: 1 received" in command.err
+
+
+def test_several_targets_run_in_one_process_and_stop_together(shop: Bench) -> None:
+    urls = [shop.queue("orders"), shop.queue("bills")]
+    for url in urls:
+        shop.fill(url, 30)
+    shop.module("shop", COROUTINE.format(seconds=0.001))
+    shop.module(
+        "billing",
+        """
+        from notes import note
+        from penstock import Consumer
+
+        def bill(body: str) -> None:
+            note("billed", body)
+
+        consumer = Consumer("bills", bill)
+        """,
+    )
+
+    command = shop.penstock("run", "shop:app", "billing:consumer")
+    shop.until(lambda: all(shop.counts(url) == (0, 0) for url in urls), "both queues are empty")
+    command.signal()
+
+    assert command.end() == 0
+    assert (len(shop.lines("finished")), len(shop.lines("billed"))) == (30, 30)
+    assert "queue orders: 30 received" in command.err
+    assert "queue bills: 30 received" in command.err
+
+
+def test_logs_in_json_are_an_object_a_line_and_the_report_is_among_them(shop: Bench) -> None:
+    url = shop.queue("orders")
+    shop.fill(url, 3)
+    shop.module("shop", COROUTINE.format(seconds=0.001))
+    command = shop.penstock("run", "shop:app", "--log-format", "json")
+    shop.until(lambda: shop.counts(url) == (0, 0), "the queue is empty")
+    command.signal()
+    assert command.end() == 0
+
+    said = [json.loads(line) for line in command.err.splitlines()]
+
+    assert {"time", "level", "logger", "message"} <= said[0].keys()
+    (report,) = [each["report"] for each in said if "report" in each]
+    assert (report["queue"], report["handled"], report["unsettled"]) == ("orders", 3, 0)
+
+
+def test_a_queue_that_goes_away_ends_the_process_when_that_is_asked_for(shop: Bench) -> None:
+    url = shop.queue("orders")
+    shop.module("shop", COROUTINE.format(seconds=0.001))
+    command = shop.penstock("run", "shop:app", "--exit-on-unusable", "--wait-time", "1")
+    command.until_it_says("ready")
+
+    shop.boto.delete_queue(QueueUrl=url)
+
+    assert command.end() == 3
+    assert "queue orders is unusable, stopping" in command.err
+
+
+def test_a_queue_that_does_not_exist_is_said_in_one_line(shop: Bench) -> None:
+    shop.module("shop", COROUTINE.format(seconds=1))
+
+    command = shop.penstock("run", "shop:app", "--log-level", "error")
+
+    assert command.end() == 3
+    assert command.err.startswith("penstock: queue orders cannot be used: ")
+    assert command.err.count("\n") == 1
+
+
+def test_an_endpoint_that_cannot_be_reached_is_said_in_one_line(shop: Bench) -> None:
+    shop.module("shop", COROUTINE.format(seconds=1))
+
+    command = shop.penstock("run", "shop:app", "--log-level", "error", "--endpoint-url", "http://127.0.0.1:1")
+
+    assert command.end() == 3
+    assert "http://127.0.0.1:1/ cannot be reached" in command.err
+    assert command.err.count("\n") == 1
+
+
+def test_when_one_consumer_cannot_start_none_goes_on(shop: Bench) -> None:
+    shop.queue("orders")
+    shop.module("shop", COROUTINE.format(seconds=1))
+    shop.module("lost", "from penstock import Consumer\nconsumer = Consumer('nowhere', lambda body: None)\n")
+
+    command = shop.penstock("run", "shop:app", "lost:consumer")
+
+    assert command.end() == 3
+    assert "queue nowhere cannot be used" in command.err
+
+
+def test_a_module_that_fails_shows_its_own_traceback_and_nothing_of_ours(shop: Bench) -> None:
+    shop.module("shop", "def price():\n    return 1 / 0\n\nprice()\n")
+
+    command = shop.penstock("run", "shop:app")
+
+    assert command.end() == 2
+    assert "ZeroDivisionError" in command.err
+    assert 'shop.py", line 2, in price' in command.err
+    assert "targets.py" not in command.err
+    assert "importlib" not in command.err
+    assert command.err.rstrip().endswith(
+        "penstock: 'shop:app' cannot be run: importing shop failed with ZeroDivisionError: division by zero"
+    )

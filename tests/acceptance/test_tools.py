@@ -1,0 +1,170 @@
+"""`local`, `send`, `peek`, `redrive`, `doctor` and `demo`, as processes."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from typing import Any
+
+import boto3
+import pytest
+
+Bench = Any  # of conftest.py, which tests cannot import
+
+
+def policy(bench: Bench, dead_url: str, most: int) -> str:
+    arn = bench.boto.get_queue_attributes(QueueUrl=dead_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    return json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": most})
+
+
+def test_send_then_peek_shows_the_message_and_leaves_it_there(bench: Bench) -> None:
+    url = bench.queue("orders")
+
+    sending = bench.penstock("send", "orders", '{"number": 1}', "-a", "tenant=acme", "-a", "rank:Number=3")
+    assert sending.end() == 0
+    assert re.match(r"sent [0-9a-f-]{36} to orders", sending.out)
+    peeking = bench.penstock("peek", "orders", "--json")
+    assert peeking.end() == 0
+
+    seen = json.loads(peeking.out)
+    assert seen["body"] == '{"number": 1}'
+    assert seen["attributes"] == {
+        "tenant": {"type": "String", "value": "acme"},
+        "rank": {"type": "Number", "value": "3"},
+    }
+    assert "1 messages seen and 1 given back; looking counts as a receive" in peeking.err
+    assert bench.counts(url) == (1, 0)
+
+
+def test_send_takes_each_line_of_a_file_as_a_body(bench: Bench) -> None:
+    url = bench.queue("orders")
+    (bench.directory / "bodies.jsonl").write_text("".join(f'{{"n": {n}}}\n' for n in range(123)))
+
+    sending = bench.penstock("send", "orders", "-f", "bodies.jsonl")
+
+    assert sending.end() == 0
+    assert sending.out == "sent 123 messages to orders\n"
+    assert sorted(json.loads(each)["n"] for each in bench.bodies(url)) == list(range(123))
+
+
+def test_peek_shows_json_bodies_indented(bench: Bench) -> None:
+    bench.boto.send_message(QueueUrl=bench.queue("orders"), MessageBody='{"number":1,"lines":["a"]}')
+
+    peeking = bench.penstock("peek", "orders")
+
+    assert peeking.end() == 0
+    assert '{\n  "number": 1,\n  "lines": [\n    "a"\n  ]\n}' in peeking.out
+
+
+@pytest.mark.parametrize("command", ["send", "peek", "redrive"])
+def test_a_queue_that_does_not_exist_is_said_in_one_line(bench: Bench, command: str) -> None:
+    asked = bench.penstock(command, "nowhere", *(["body"] if command == "send" else []))
+
+    assert asked.end() == 3
+    assert asked.err.startswith("penstock: queue nowhere: GetQueueUrl: ")
+    assert asked.err.count("\n") == 1
+
+
+def test_redrive_moves_dead_letters_back_to_where_they_came_from(bench: Bench) -> None:
+    dead = bench.queue("orders-dead")
+    url = bench.queue("orders", RedrivePolicy=policy(bench, dead, 1), VisibilityTimeout="0")
+    bench.fill(url, 5)
+    assert len(bench.bodies(url)) == 5  # the second receive moves them
+    bench.until(lambda: bench.bodies(url) == [] and bench.counts(dead) == (5, 0), "they are dead letters")
+
+    command = bench.penstock("redrive", "orders")  # the queue stands for its dead-letter queue
+
+    assert command.end() == 0
+    assert command.out == "moving about 5 messages of orders-dead to orders\ncompleted, moved 5 of about 5\n"
+    assert bench.counts(dead) == (0, 0)
+    assert bench.counts(url) == (5, 0)
+
+
+def test_redrive_tells_of_tasks_and_stops_a_running_one(bench: Bench) -> None:
+    dead, url = bench.queue("orders-dead"), bench.queue("elsewhere")
+    bench.queue("orders", RedrivePolicy=policy(bench, dead, 1))
+    bench.fill(dead, 50)
+
+    starting = bench.penstock("redrive", "orders-dead", "--to", "elsewhere", "--rate", "1", "--no-wait")
+    assert starting.end() == 0
+    assert "moving about 50 messages of orders-dead to elsewhere" in starting.out
+    asking = bench.penstock("redrive", "orders-dead", "--status")
+    assert asking.end() == 0
+    assert "running to elsewhere, moved" in asking.out
+    stopping = bench.penstock("redrive", "orders-dead", "--cancel")
+    assert stopping.end() == 0
+    assert "the others stay in orders-dead" in stopping.out
+    assert sum(bench.counts(url)) + sum(bench.counts(dead)) == 50
+
+
+def test_doctor_finds_what_is_dangerous_and_says_how_to_change_it(bench: Bench) -> None:
+    """The commands it gives are carried out with boto3; then the doctor is content."""
+    dead = bench.queue("orders-dead", MessageRetentionPeriod="86400")
+    url = bench.queue("orders", RedrivePolicy=policy(bench, dead, 1))
+
+    command = bench.penstock("doctor", "orders", "--handler-seconds", "60")
+    assert command.end() == 1
+    fails = [line for line in command.out.splitlines() if line.startswith("fail")]
+    assert [line.split("  ")[1].strip() for line in fails] == ["redrive policy", "dead letters"]
+    given = re.findall(rf"--queue-url (\S+) --attributes '?(\S+?)'?$", command.out, re.MULTILINE)
+    for target, change in given:
+        name, _, value = change.partition("=")
+        attributes = json.loads(change) if change.startswith("{") else {name: value}
+        bench.boto.set_queue_attributes(QueueUrl=target, Attributes=attributes)
+
+    again = bench.penstock("doctor", "orders", "--handler-seconds", "60")
+    assert again.end() == 0
+    assert "0 to repair, 0 to consider" in again.out
+    assert bench.counts(url) == (0, 0)
+
+
+def test_local_creates_queues_and_boto3_can_use_them(bench: Bench) -> None:
+    command = bench.penstock("local", "--port", "0", "--queue", "orders:dlq=orders-dead,max=3,visibility=7")
+    command.until_it_says("penstock send orders hello")
+    match = re.search(r"AWS_ENDPOINT_URL_SQS=(\S+)", command.out)
+    assert match is not None
+    client = boto3.client(
+        "sqs",
+        endpoint_url=match[1],
+        region_name="us-east-1",
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
+
+    url = client.get_queue_url(QueueName="orders")["QueueUrl"]
+    found = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    client.close()
+    assert found["VisibilityTimeout"] == "7"
+    assert json.loads(found["RedrivePolicy"])["maxReceiveCount"] in {3, "3"}
+
+    command.signal(signal.SIGINT)
+    assert command.end() == 0
+    assert "stopped after" in command.out
+
+
+def test_local_says_when_its_port_is_taken(bench: Bench) -> None:
+    command = bench.penstock("local", "--port", bench.sqs.endpoint_url.rpartition(":")[2])
+
+    assert command.end() == 1
+    assert "cannot listen on 127.0.0.1:" in command.err
+
+
+def test_the_demo_without_a_terminal_runs_to_its_report(bench: Bench) -> None:
+    command = bench.penstock("demo", "--messages", "500", "--handler-ms", "5")
+
+    assert command.end() == 0
+    assert "Stopped (every order was settled)" in command.out
+    assert re.search(r"duplicates +0 ", command.out)
+    assert re.search(r"lost +0 ", command.out)
+
+
+def test_ctrl_c_in_the_demo_drains_and_says_what_it_did(bench: Bench) -> None:
+    command = bench.penstock("demo", "--seconds", "600")
+    bench.until(lambda: re.search(r"deleted [1-9]", command.out), "messages flow")
+
+    command.signal(signal.SIGINT)
+
+    assert command.end() == 0
+    assert "Stopped (you asked for it)" in command.out
+    assert re.search(r"lost +0 ", command.out)
