@@ -5,6 +5,7 @@ A call that failed as a whole is an answer too, the same for each entry; nothing
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from penstock.core.backoff import Backoff
@@ -23,6 +24,8 @@ within a lease."""
 
 RETRY = Backoff(base=0.2, maximum=5.0)
 """Pauses between tries of a settlement: short, because a lease is."""
+SHORTEST = 0.05
+"""The shortest of them, in seconds, however little is left of the lease."""
 
 
 class Pauses:
@@ -37,7 +40,18 @@ class Pauses:
     def note(self, *, failed: bool) -> float:
         """Note how a call went; the pause in seconds for what it left."""
         self._failures = self._failures + 1 if failed else 0
-        return RETRY.delay(self._failures, self._draw()) + 0.05 if failed else 0.0
+        return RETRY.delay(self._failures, self._draw()) + SHORTEST if failed else 0.0
+
+
+def within(pause: float, left: float) -> float:
+    """The pause, cut to half of what is left of a lease: there shall be another try before it ends (L12)."""
+    return max(SHORTEST, min(pause, left / 2))
+
+
+async def limited(call: Awaitable[T], seconds: float) -> T:
+    """The call's answer; raises `TimeoutError` when it takes longer than that, whatever the client's own limit."""
+    async with asyncio.timeout(seconds):
+        return await call
 
 
 async def by_entry(
@@ -45,9 +59,15 @@ async def by_entry(
 ) -> list[T | EntryFailure]:
     """The call's answer, or for each of `count` entries the failure of the whole call."""
     try:
-        return await call
+        answers = await call
+        if len(answers) == count:
+            return answers
+        logger.error("an SQS client gave %d answers to %d entries; they are tried again", len(answers), count)
+        failure = EntryFailure(Verdict.UNAVAILABLE, "WrongAnswer", f"{len(answers)} answers", sender_fault=False)
     except SqsError as error:
         failure = EntryFailure(error.verdict, error.code, error.message, sender_fault=False)
+    except TimeoutError:
+        failure = EntryFailure(Verdict.UNAVAILABLE, "NoAnswer", "no answer in time for another try", sender_fault=False)
     except Exception as error:
         logger.exception("an SQS client raised what it should not; the entries are tried again")
         failure = EntryFailure(Verdict.UNAVAILABLE, type(error).__name__, str(error), sender_fault=False)

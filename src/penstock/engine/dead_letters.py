@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from penstock.core.delivery import Step
 from penstock.core.states import State
 from penstock.engine.batcher import Batcher
-from penstock.engine.calls import PASSING, Pauses, by_entry
+from penstock.engine.calls import PASSING, Pauses, by_entry, within
 from penstock.sqs.api import EntryFailure, Outgoing
 
 if TYPE_CHECKING:
@@ -58,12 +58,13 @@ class DeadLetters:
         seat, now = self._seat, self._seat.clock()
         pause = self._pauses.note(failed=any(failures))
         for row, failure in zip(rows, failures, strict=True):
+            again = now + within(pause, row.lease.deadline - now)
             if failure is None:
                 seat.tally.dead_lettered += 1
                 if seat.ledger.copied(row) is Step.DELETE:
                     self._harvester.add(row)
-            elif failure.verdict in PASSING and seat.ledger.may_try_again(row, now + pause):
-                self.batcher.put_back(row, ready=now + pause, latest=row.lease.deadline)
+            elif failure.verdict in PASSING and seat.ledger.may_try_again(row, again):
+                self.batcher.put_back(row, ready=again)
             else:
                 seat.tally.failed_entry(failure.code)
                 seat.logger.error(

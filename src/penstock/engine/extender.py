@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from penstock.core.delivery import Step
 from penstock.core.states import State
 from penstock.engine.batcher import Batcher
-from penstock.engine.calls import PASSING, Pauses, by_entry
+from penstock.engine.calls import PASSING, SHORTEST, Pauses, by_entry, limited, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,8 +22,20 @@ if TYPE_CHECKING:
     from penstock.sqs.api import EntryFailure
 
 
+RESERVE = 0.35
+"""Seconds of a lease, at least, that an extension without an answer leaves for another try."""
+
+
 def _nothing() -> None:
     """Nobody listens yet."""
+
+
+def _patience(left: float) -> float:
+    """How long to wait for an extension's answer: a client would wait longer than a short lease lasts (L7).
+
+    Not for releases: one given up may still take effect, and the next would set the same back-off anew (L5).
+    """
+    return max(left - max(left / 4, RESERVE), SHORTEST)
 
 
 class Change(NamedTuple):
@@ -59,9 +71,12 @@ class Extender:
             (change, change.row.receipt, seconds) for change in changes if (seconds := self._seconds(change, sent)) >= 0
         ]
         if not calls:
+            self.answered()
             return
         entries = [(receipt, seconds) for _, receipt, seconds in calls]
-        answers = await by_entry(seat.client.change_visibility_batch(seat.queue_url, entries), len(calls), seat.logger)
+        call = seat.client.change_visibility_batch(seat.queue_url, entries)
+        ends = [change.row.lease.deadline for change, _, _ in calls if change.extends]
+        answers = await by_entry(limited(call, _patience(min(ends) - sent)) if ends else call, len(calls), seat.logger)
         now = seat.clock()
         extensions = [index for index, (change, _, _) in enumerate(calls) if change.extends]
         if extensions:
@@ -70,10 +85,10 @@ class Extender:
         for row in seat.ledger.extended(extended, sent):
             self.release(row)
         pause = self._pauses.note(failed=any(answers))
-        for (change, _, _), failure in zip(calls, answers, strict=True):
+        for (change, receipt, _), failure in zip(calls, answers, strict=True):
             if change.extends:
                 if failure is not None:
-                    self._extension_failed(change.row, failure, now)
+                    self._extension_failed(change.row, failure, now, receipt)
             elif failure is None:
                 seat.ledger.released(change.row)
             else:
@@ -92,17 +107,18 @@ class Extender:
             self.release(change.row)
         return -1
 
-    def _extension_failed(self, row: Delivery, failure: EntryFailure, now: float) -> None:
+    def _extension_failed(self, row: Delivery, failure: EntryFailure, now: float, receipt: str) -> None:
         self._seat.tally.heartbeat_failures += 1
         self._seat.tally.failed_entry(failure.code)
-        if self._seat.ledger.extension_failed(row, failure.verdict, now) is Step.RELEASE:
+        if self._seat.ledger.extension_failed(row, failure.verdict, now, receipt) is Step.RELEASE:
             self.release(row)
 
     def _release_failed(self, change: Change, failure: EntryFailure, now: float, pause: float) -> None:
         seat, row = self._seat, change.row
         seat.tally.failed_entry(failure.code)
-        if failure.verdict in PASSING and seat.ledger.may_try_again(row, now + pause):
-            self.batcher.put_back(change, ready=now + pause, latest=row.lease.deadline)
+        again = now + within(pause, row.lease.deadline - now)
+        if failure.verdict in PASSING and seat.ledger.may_try_again(row, again):
+            self.batcher.put_back(change, ready=again)
             return
         seat.ledger.released(row, refused=True)
         seat.logger.warning(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from penstock.core.delivery import Step
 from penstock.core.states import State
 from penstock.engine.batcher import Batcher
-from penstock.engine.calls import PASSING, Pauses, by_entry
+from penstock.engine.calls import PASSING, Pauses, by_entry, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,12 +20,18 @@ if TYPE_CHECKING:
     from penstock.engine.seat import Seat
 
 
+def _nothing() -> None:
+    """Nobody listens yet."""
+
+
 class Harvester:
     """Deletes what is finished."""
 
     def __init__(self, seat: Seat, *, size: int, linger: float) -> None:
         self._seat = seat
         self._pauses = Pauses(seat.draw)
+        self.answered: Callable[[], None] = _nothing
+        """Called after each answer: messages may have left the ledger."""
         self.batcher: Batcher[Delivery] = Batcher(
             "acks", self._send, size=size, linger=linger if size > 1 else 0.0, clock=seat.clock
         )
@@ -51,10 +57,12 @@ class Harvester:
                     self.add(row)
                 continue
             seat.tally.failed_entry(failure.code)
-            if failure.verdict in PASSING and ledger.may_try_again(row, now + pause):
-                self.batcher.put_back(row, ready=now + pause, latest=row.lease.deadline)
+            again = now + within(pause, row.lease.deadline - now)
+            if failure.verdict in PASSING and ledger.may_try_again(row, again):
+                self.batcher.put_back(row, ready=again)
+            elif ledger.delete_refused(row, receipt) is Step.DELETE:
+                self.add(row)
             else:
-                ledger.delete_refused(row)
                 seat.logger.warning(
                     "message %s is finished, but its delete was not confirmed (%s: %s); a redelivery will be %s",
                     row.received.message_id,
@@ -62,6 +70,7 @@ class Harvester:
                     failure.message,
                     "deleted unrun" if seat.options.remember_finished else "run again",
                 )
+        self.answered()
 
     async def run(self) -> None:
         """Delete until closed and empty."""

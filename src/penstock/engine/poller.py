@@ -89,6 +89,7 @@ class Poller:
         if options.adaptive_visibility:
             visibility = self._throttler.visibility(visibility, 43_200)
         asked = seat.clock()
+        self._health.asked(asked)
         self.receiving = True
         try:
             batch = await seat.client.receive(
@@ -102,7 +103,7 @@ class Poller:
             self.receiving = False
         now = seat.clock()
         self._errors.succeeded()
-        self._health.received(now)
+        self._health.received()
         self._throttler.received(now, asked=places, got=len(batch), latency=now - asked)
         return self._take_in(batch, asked, now, visibility)
 
@@ -142,19 +143,32 @@ class Poller:
         return f"<Poller {self.index} {'receiving' if self.receiving else 'between receives'}>"
 
 
-class Health:
-    """Whether receives succeed: by the age of the last good one, and by errors that will not pass."""
+GRACE = 5.0
+"""Seconds beyond its wait that an answer may take (L17)."""
 
-    def __init__(self, unhealthy_after: float, now: float) -> None:
-        self._unhealthy_after = unhealthy_after
-        self._last_good = now
+
+class Health:
+    """Whether receives succeed: by how long they have been asked for in vain, and by errors that will not pass.
+
+    Nothing asked, nothing amiss: while every place is taken by a handler at work, no receive is made. And an empty
+    answer takes as long as it was asked to wait, which is no sign of anything.
+    """
+
+    def __init__(self, unhealthy_after: float, wait_time: float) -> None:
+        self._patience = max(unhealthy_after, wait_time + GRACE)
+        self._asking_since: float | None = None
         self.problem: SqsError | None = None
         """The error that will not pass, until a receive succeeds."""
         self.unusable = asyncio.Event()
 
-    def received(self, now: float) -> None:
+    def asked(self, now: float) -> None:
+        """A receive is about to be made."""
+        if self._asking_since is None:
+            self._asking_since = now
+
+    def received(self) -> None:
         """A receive was answered."""
-        self._last_good = now
+        self._asking_since = None
         self.problem = None
 
     def failed(self, error: SqsError) -> None:
@@ -165,4 +179,5 @@ class Health:
 
     def healthy(self, now: float) -> bool:
         """Whether messages can be received, as far as is known."""
-        return self.problem is None and now - self._last_good <= self._unhealthy_after
+        since = self._asking_since
+        return self.problem is None and (since is None or now - since <= self._patience)

@@ -115,7 +115,6 @@ class Runner:
         )
         self._extender = Extender(seat, linger=options.extend_interval)
         self._heartbeat = Heartbeat(seat, self._extender)
-        self._extender.answered = self._heartbeat.heed
         self._harvester = Harvester(seat, size=options.ack_batch_size, linger=options.ack_interval)
         self._dead_letters = DeadLetters(
             seat, target.dead_letter_url, harvester=self._harvester, extender=self._extender
@@ -127,15 +126,18 @@ class Runner:
             extender=self._extender,
             dead_letters=self._dead_letters,
         )
-        answers: Mailbox[Answer] = Mailbox(loop, self._worker.answered)
-        handler.post = answers.post
+        self._harvester.answered = self._worker.settled
+        self._extender.answered = self._extended
+        self._answers: Mailbox[Answer] = Mailbox(loop, self._worker.answered)
+        answers = self._answers
+        handler.post = self._post
         self._lane: Lane = (
             CoroutineLane(handler, options, loop=application, answers=answers, clock=clock)
             if handler.is_coroutine
             else ThreadLane(handler, options, answers=answers, clock=clock, timer=loop)
         )
         self._worker.lane = self._lane
-        self._health = Health(options.unhealthy_after, clock())
+        self._health = Health(options.unhealthy_after, options.wait_time)
         self._pollers: dict[int, asyncio.Task[None]] = {}
         self._polling: asyncio.TaskGroup | None = None
         self._quiet = asyncio.Event()
@@ -169,8 +171,18 @@ class Runner:
             )
         finally:
             self.phase = Phase.CLOSED
+            self._worker.end()
             await self._lane.close()
         return self.report()
+
+    def _post(self, answer: Answer) -> bool:
+        """Pass on what a handler says of its message while it runs, from any thread; False when it is too late."""
+        return self.phase is not Phase.CLOSED and self._answers.post(answer)
+
+    def _extended(self) -> None:
+        """Leases have moved, and messages may have been released."""
+        self._heartbeat.heed()
+        self._worker.settled()
 
     async def _poll(self, ready: Callable[[], None]) -> None:
         """Receive until it is quiet, then give polls in flight their grace."""

@@ -18,7 +18,7 @@ from penstock.lanes.api import Answer
 from penstock.outcomes import NOT_STARTED, Done, Ended, Failed, Freed, NotStarted, Reject, Retry, Settled, Withheld
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from penstock.core.throttler import Throttler
     from penstock.engine.dead_letters import DeadLetters
@@ -53,11 +53,14 @@ class Worker:
         self.lane: Lane | None = None
         self._taken = 0
         self._asking: deque[asyncio.Future[None]] = deque()
-        self._withheld: set[Delivery] = set()
+        self._crowded = False
+        """Whether somebody who asks for room is kept waiting by `max_in_flight`, not by places."""
+        self._withheld: dict[Delivery, None] = {}
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
         self._stopped = False
+        self._ended = False
         self._held: list[Delivery] | None = []
         """What was not started and waits for the last poll to end; None once that has happened."""
 
@@ -71,7 +74,11 @@ class Worker:
     def _room(self) -> int:
         options, throttler = self._seat.options, self._throttler
         places = min(throttler.limit, options.concurrency + throttler.prefetch)
-        return min(places - self._taken, options.max_in_flight - len(self._seat.ledger))
+        return min(places - self._taken, self._spare())
+
+    def _spare(self) -> int:
+        """How many messages more may be in flight, acks not yet confirmed included."""
+        return self._seat.options.max_in_flight - len(self._seat.ledger)
 
     async def reserve(self, most: int) -> int:
         """Take places for up to `most` messages, waiting until there is room; 0 once nothing is to be received any more.
@@ -87,6 +94,7 @@ class Worker:
                     self._idle.clear()
                     return granted
             elif not self._closed:
+                self._crowded |= self._spare() < most
                 await self._turn()
         return 0
 
@@ -121,6 +129,12 @@ class Worker:
             future = self._asking.popleft()
             if not future.done():
                 future.set_result(None)
+
+    def settled(self) -> None:
+        """Messages may have left the ledger, which makes room as well as places that are given back do."""
+        if self._crowded:
+            self._crowded = False
+            self.give_back(0)
 
     def close(self) -> None:
         """Reserve nothing any more."""
@@ -157,6 +171,9 @@ class Worker:
     def answered(self, answers: Sequence[Answer]) -> None:
         """Settle what the lane, or handlers through their messages, have said."""
         freed = 0
+        if self._ended:
+            self._disappoint(answer.delivery for answer in answers)
+            return
         for delivery, outcome, final in answers:
             try:
                 freed += self._conclude(delivery, outcome, final=final)
@@ -168,13 +185,14 @@ class Worker:
     def _conclude(self, row: Delivery, outcome: Outcome, *, final: bool) -> int:
         """Settle one; the places that come free."""
         if type(outcome) is Done:  # the way nearly all go
-            self._seat.tally.done += 1
+            self._seat.tally.done += final  # an early ack is followed by the end of its handler
             if self._seat.ledger.done(row) is Step.DELETE:
                 self._harvester.add(row)
         elif isinstance(outcome, Withheld):
-            if row.open and not row.lost:
-                self._withheld.add(row)
+            if row.state <= State.RUNNING:
+                self._withheld[row] = None
                 return 0
+            self._seat.ledger.release(row, 0.0, self._seat.clock())  # its lease is over: nobody keeps it (L6)
         elif not isinstance(outcome, Freed):
             self._unfinished(row, outcome)
         if not final:
@@ -182,7 +200,7 @@ class Worker:
                 self._resolve_ended(row)
             if row not in self._withheld:
                 return 0
-            self._withheld.discard(row)
+            del self._withheld[row]
             return 1
         self._measure(row)
         return 0 if isinstance(outcome, Failed) and outcome.still_running else 1
@@ -200,6 +218,13 @@ class Worker:
             tally.failed += 1
             tally.timed_out += isinstance(outcome.error, HandlerTimeout)
             after = self._delay(row)
+            if not row.open:
+                self._seat.logger.warning(
+                    "message %s was settled already when its handler failed",
+                    row.received.message_id,
+                    exc_info=outcome.error,
+                )
+                return
             self._seat.logger.warning(
                 "message %s failed at receive %s and is retried in %.1f s",
                 row.received.message_id,
@@ -267,16 +292,27 @@ class Worker:
             row.received.message_id,
         )
         if row in self._withheld:  # nobody is at work on it: it is only being kept
-            self._withheld.discard(row)
+            del self._withheld[row]
             self._seat.ledger.release(row, 0.0, self._seat.clock())
             self.give_back(1)
         elif self._seat.options.on_lease_lost == "cancel" and self.lane is not None:
             self.lane.end(row)
 
+    def end(self) -> None:
+        """Settle nothing any more: whoever waits for a settlement hears that it was not made (L14)."""
+        self._ended = True
+        self._disappoint(self._seat.ledger)
+
+    @staticmethod
+    def _disappoint(rows: Iterable[Delivery]) -> None:
+        for row in rows:
+            if row.settlement is not None:
+                row.settlement.resolve(Settled.LOST)
+
     def release_withheld(self) -> None:
         """Give back what is being kept: the stop's deadline has come."""
         for row in list(self._withheld):
-            self._withheld.discard(row)
+            del self._withheld[row]
             self._unfinished(row, Ended())
             self.give_back(1)
 
