@@ -68,10 +68,12 @@ class Batcher(Generic[T]):
         self._arm()
 
     def _arm(self) -> None:
-        """See to it that the timer fires when something is due. One that fires too early looks again: cheaper than
-        setting it anew with each batch."""
+        """See to it that the timer fires when something is due.
+
+        One that fires too early looks again, which is cheaper than setting it anew with each batch.
+        """
         due = self._batch.due()
-        if due == math.inf or self._in_flight >= self._parallel:
+        if self._tasks is None or due == math.inf or self._in_flight >= self._parallel:
             return
         if self._timer is not None:
             if self._armed <= due:
@@ -102,16 +104,20 @@ class Batcher(Generic[T]):
             await self._send(items)
         finally:
             self._in_flight -= 1
-            self._pump()
-            self._end_if_finished()
+        # Not when this call is cancelled: then the whole batcher is, and can start no other.
+        self._pump()
+        self._end_if_finished()
 
     async def run(self) -> None:
         """Send until closed and empty."""
-        async with asyncio.TaskGroup() as self._tasks:
-            self._pump()
-            await self._finished.wait()
-        if self._timer is not None:
-            self._timer.cancel()
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                self._pump()
+                await self._finished.wait()
+        finally:
+            self._tasks = None  # what comes now comes too late, and stays
+            if self._timer is not None:
+                self._timer.cancel()
 
     def close(self) -> None:
         """Send everything that waits; `run` returns when all of it has been answered."""
