@@ -1,0 +1,259 @@
+"""One suite for what SQS does, run against our local server and against servers that others wrote.
+
+Where a server differs from AWS, the test says so: `@pytest.mark.differs("moto", because="...")`. It then must fail on
+that server, so that the mark goes when the server learns; the check itself is the same for all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STARTS_WITHIN = 60.0
+DIFFERENCES = (AssertionError, ClientError, BotoCoreError, KeyError, pytest.fail.Exception)
+"""What a difference may raise. A server that does not start raises none of them, and so fails its every case."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server to be tested: how it is started on a port, and what it is told by its environment."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+SERVERS = {
+    server.name: server
+    for server in (
+        Server("penstock", ("-m", "penstock.local", "--port", "{port}")),
+        Server("moto", ("-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}")),
+        # It listens on all addresses unless it is told not to.
+        Server(
+            "ministack",
+            ("-m", "ministack"),
+            {"BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1", "GATEWAY_PORT": "{port}", "LOG_LEVEL": "ERROR"},
+        ),
+    )
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "differs(*servers, because): these servers are known not to do as AWS does")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "endpoint_url" not in metafunc.fixturenames:
+        return
+    metafunc.parametrize("endpoint_url", list(SERVERS), indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and "endpoint_url" in item.fixturenames:
+            item.add_marker(pytest.mark.slow)
+            for mark in list(item.iter_markers("differs")):
+                _expect_failure(item, mark, item.callspec.params["endpoint_url"])
+
+
+def _expect_failure(item: pytest.Item, mark: pytest.Mark, server: object) -> None:
+    assert set(mark.args) <= SERVERS.keys() - {"penstock"}, f"{item.nodeid}: ours may not differ, others must be known"
+    if server in mark.args:
+        item.add_marker(pytest.mark.xfail(reason=mark.kwargs["because"], strict=True, raises=DIFFERENCES))
+
+
+@pytest.fixture(scope="session")
+def endpoint_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with running(SERVERS[request.param]) as url:
+        yield url
+
+
+@contextmanager
+def running(server: Server) -> Iterator[str]:
+    """The server as a process on a free port of the loopback address; its process ends with the block."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {name: value.format(port=port) for name, value in server.environment.items()}
+    process = subprocess.Popen(
+        [sys.executable, *(word.format(port=port) for word in server.command)],
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        _wait_until_it_listens(server, process, port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        try:
+            process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+def _wait_until_it_listens(server: Server, process: subprocess.Popen[str], port: int) -> None:
+    deadline = time.monotonic() + STARTS_WITHIN
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            _, said = process.communicate()
+            raise RuntimeError(f"{server.name} did not start; is it installed (the dev extra)? It said: {said[-2000:]}")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"{server.name} does not listen on port {port} after {STARTS_WITHIN:g} s")
+
+
+class Refused(NamedTuple):
+    """An error as boto3 shows it."""
+
+    code: str
+    status: int
+    message: str
+
+
+class Raw(NamedTuple):
+    """An answer as it is on the wire."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Sqs:
+    """A server's API through boto3, and raw where boto3 hides what is on the wire."""
+
+    endpoint_url: str
+    client: Any
+
+    def queue(self, *, fifo: bool = False, **attributes: str) -> Queue:
+        name = f"q-{uuid.uuid4().hex}" + (".fifo" if fifo else "")
+        if fifo:
+            attributes = {"FifoQueue": "true", "ContentBasedDeduplication": "true", **attributes}
+        return Queue(self, name, self.client.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
+
+    def refused(self, operation: str, **request: Any) -> Refused:
+        with pytest.raises(ClientError) as caught:
+            getattr(self.client, operation)(**request)
+        error = caught.value.response["Error"]
+        status = caught.value.response["ResponseMetadata"]["HTTPStatusCode"]
+        return Refused(str(error["Code"]), status, error["Message"])
+
+    def raw(self, operation: str, body: Any) -> Raw:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {
+            "Content-Type": "application/x-amz-json-1.0",
+            "X-Amz-Target": f"AmazonSQS.{operation}",
+            "X-Amzn-Query-Mode": "true",
+            "Authorization": "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sqs/aws4_request, "
+            "SignedHeaders=host, Signature=0",
+        }
+        request = urllib.request.Request(f"{self.endpoint_url}/", data, headers, method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return Raw(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Raw(error.code, {k.lower(): v for k, v in error.headers.items()}, error.read())
+
+
+@dataclass
+class Queue:
+    """One queue of its own for each test that asks."""
+
+    sqs: Sqs
+    name: str
+    url: str
+
+    def ask(self, operation: str, **request: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = getattr(self.sqs.client, operation)(QueueUrl=self.url, **request)
+        return answer
+
+    def refused(self, operation: str, **request: Any) -> Refused:
+        return self.sqs.refused(operation, QueueUrl=self.url, **request)
+
+    def send(self, body: str, group: str | None = None, **request: Any) -> dict[str, Any]:
+        if group is not None:
+            request["MessageGroupId"] = group
+        return self.ask("send_message", MessageBody=body, **request)
+
+    def receive(self, most: int = 10, wait: int = 0, **request: Any) -> list[dict[str, Any]]:
+        request = {"MessageSystemAttributeNames": ["All"], "MessageAttributeNames": ["All"], **request}
+        answer = self.ask("receive_message", MaxNumberOfMessages=most, WaitTimeSeconds=wait, **request)
+        messages: list[dict[str, Any]] = answer.get("Messages", [])
+        return messages
+
+    def one(self, **request: Any) -> dict[str, Any]:
+        """The one message that must be there, or come within three seconds."""
+        messages = self.receive(1, wait=3, **request)
+        assert len(messages) == 1, "no message came"
+        return messages[0]
+
+    def bodies(self, most: int = 10, wait: int = 0, **request: Any) -> list[str]:
+        return [message["Body"] for message in self.receive(most, wait, **request)]
+
+    def delete(self, message: dict[str, Any]) -> None:
+        self.ask("delete_message", ReceiptHandle=message["ReceiptHandle"])
+
+    def hide(self, message: dict[str, Any], seconds: int) -> None:
+        self.ask("change_message_visibility", ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=seconds)
+
+    @property
+    def arn(self) -> str:
+        return str(self.attributes()["QueueArn"])
+
+    def attributes(self) -> dict[str, str]:
+        shown: dict[str, str] = self.ask("get_queue_attributes", AttributeNames=["All"])["Attributes"]
+        return shown
+
+    def counts(self) -> tuple[int, int, int]:
+        shown = self.attributes()
+        names = ("", "NotVisible", "Delayed")
+        visible, in_flight, delayed = (int(shown[f"ApproximateNumberOfMessages{name}"]) for name in names)
+        return visible, in_flight, delayed
+
+
+@pytest.fixture
+def sqs(endpoint_url: str) -> Iterator[Sqs]:
+    client = boto3.client(
+        "sqs",
+        endpoint_url=endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(retries={"total_max_attempts": 1}, read_timeout=30),
+    )
+    yield Sqs(endpoint_url, client)
+    client.close()
+
+
+@pytest.fixture
+def queue(sqs: Sqs) -> Queue:
+    return sqs.queue()
+
+
+@pytest.fixture
+def fifo(sqs: Sqs) -> Queue:
+    return sqs.queue(fifo=True)

@@ -1,0 +1,312 @@
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+
+def test_a_message_comes_back_whole(queue: Any) -> None:
+    attributes = {
+        "text": {"DataType": "String.kind", "StringValue": "v"},
+        "number": {"DataType": "Number", "StringValue": "1.50"},
+        "bytes": {"DataType": "Binary", "BinaryValue": b"\x00\xff"},
+    }
+    sent = queue.send("grüß dich, 世界 😀", MessageAttributes=attributes)
+    message = queue.one()
+    assert message["MessageId"] == sent["MessageId"]
+    assert message["Body"] == "grüß dich, 世界 😀"
+    assert message["MD5OfBody"] == sent["MD5OfMessageBody"]
+    assert message["MessageAttributes"] == attributes
+    assert message["MD5OfMessageAttributes"] == sent["MD5OfMessageAttributes"]
+
+
+def test_system_attributes_are_text_and_times_epoch_milliseconds(queue: Any) -> None:
+    trace = {"AWSTraceHeader": {"DataType": "String", "StringValue": "Root=1-5759e988-bd862e3fe1be46a994272793"}}
+    before = time.time() * 1000 - 1000
+    queue.send("a", MessageSystemAttributes=trace)
+    attributes = queue.one()["Attributes"]
+    assert attributes["ApproximateReceiveCount"] == "1"
+    assert attributes["AWSTraceHeader"] == trace["AWSTraceHeader"]["StringValue"]
+    assert before <= int(attributes["SentTimestamp"]) <= int(attributes["ApproximateFirstReceiveTimestamp"])
+    assert attributes["SenderId"]
+
+
+def test_nothing_asked_for_nothing_comes(queue: Any) -> None:
+    queue.send("a", MessageAttributes={"k": {"DataType": "String", "StringValue": "v"}})
+    message = queue.one(MessageSystemAttributeNames=[], MessageAttributeNames=[])
+    assert "Attributes" not in message
+    assert "MessageAttributes" not in message
+    assert "MD5OfMessageAttributes" not in message
+
+
+def test_attributes_are_chosen_by_name_and_prefix(queue: Any) -> None:
+    value = {"DataType": "String", "StringValue": "v"}
+    queue.send("a", MessageAttributes=dict.fromkeys(("a.b", "a.c", "d", "e"), value))
+    message = queue.one(MessageAttributeNames=["a.*", "d"])
+    assert sorted(message["MessageAttributes"]) == ["a.b", "a.c", "d"]
+
+
+def test_an_empty_receive_names_no_messages(queue: Any) -> None:
+    assert "Messages" not in queue.ask("receive_message")
+
+
+def test_one_message_comes_unless_more_are_asked_for(queue: Any) -> None:
+    for body in "abc":
+        queue.send(body)
+    assert len(queue.ask("receive_message")["Messages"]) == 1
+
+
+def test_a_message_comes_again_after_its_timeout_with_another_receipt(queue: Any) -> None:
+    queue.send("a")
+    first = queue.one(VisibilityTimeout=1)
+    assert queue.bodies() == []
+    second = queue.one()
+    assert second["MessageId"] == first["MessageId"]
+    assert second["ReceiptHandle"] != first["ReceiptHandle"]
+    assert second["Attributes"]["ApproximateReceiveCount"] == "2"
+
+
+def test_the_queues_timeout_counts_where_the_receive_gives_none(sqs: Any) -> None:
+    queue = sqs.queue(VisibilityTimeout="1")
+    queue.send("a")
+    queue.receive()
+    assert queue.bodies() == []
+    assert queue.one()["Body"] == "a"
+
+
+def test_a_deleted_message_does_not_come_again(queue: Any) -> None:
+    queue.send("a")
+    queue.delete(queue.one(VisibilityTimeout=1))
+    assert queue.bodies(wait=2) == []
+
+
+@pytest.mark.differs("ministack", because="the receipt of a deleted message is refused")
+def test_deleting_twice_is_no_error(queue: Any) -> None:
+    queue.send("a")
+    message = queue.one()
+    queue.delete(message)
+    queue.delete(message)
+
+
+def test_the_latest_receipt_deletes_after_its_timeout(queue: Any) -> None:
+    queue.send("a")
+    message = queue.one(VisibilityTimeout=0)
+    queue.delete(message)
+    assert queue.bodies(wait=1) == []
+
+
+def test_text_that_is_no_receipt_is_refused(queue: Any) -> None:
+    for operation, extra in (("delete_message", {}), ("change_message_visibility", {"VisibilityTimeout": 1})):
+        assert queue.refused(operation, ReceiptHandle="garbage", **extra).code == "ReceiptHandleIsInvalid"
+
+
+def test_visibility_counts_from_the_call_that_changes_it(queue: Any) -> None:
+    queue.send("a")
+    message = queue.one(VisibilityTimeout=1)
+    queue.hide(message, 60)
+    assert queue.bodies(wait=2) == []
+    queue.hide(message, 1)
+    assert queue.one()["Body"] == "a"
+
+
+def test_no_timeout_releases_at_once(queue: Any) -> None:
+    queue.send("a")
+    queue.hide(queue.one(), 0)
+    assert queue.bodies() == ["a"]
+
+
+@pytest.mark.differs("moto", "ministack", because="the error is ReceiptHandleIsInvalid")
+def test_the_visibility_of_a_deleted_message_cannot_change(queue: Any) -> None:
+    queue.send("a")
+    message = queue.one()
+    queue.delete(message)
+    refused = queue.refused("change_message_visibility", ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=1)
+    assert (refused.code, refused.status) == ("InvalidParameterValue", 400)
+
+
+@pytest.mark.differs("ministack", because="an old receipt is refused")
+def test_an_old_receipt_still_releases_what_was_received_again(queue: Any) -> None:
+    queue.send("a")
+    first = queue.one(VisibilityTimeout=0)
+    queue.one(VisibilityTimeout=60)
+    queue.hide(first, 0)
+    assert queue.bodies() == ["a"]
+
+
+def test_an_expired_receipt_that_is_the_latest_still_changes_visibility(queue: Any) -> None:
+    queue.send("a")
+    message = queue.one(VisibilityTimeout=0)
+    queue.hide(message, 30)
+
+
+@pytest.mark.differs("ministack", because="twelve hours are no limit")
+def test_no_change_reaches_beyond_twelve_hours_since_the_receive(queue: Any) -> None:
+    queue.send("a")
+    message = queue.one()
+    refused = queue.refused(
+        "change_message_visibility", ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=43_200
+    )
+    assert refused.code == "InvalidParameterValue"
+    assert "beyond the limit [43200 seconds]" in refused.message
+    queue.hide(message, 43_190)
+
+
+def test_a_delayed_message_comes_after_its_delay(sqs: Any) -> None:
+    queue = sqs.queue(DelaySeconds="30")
+    queue.send("queue's")
+    queue.send("own", DelaySeconds=1)
+    assert queue.counts() == (0, 0, 2)
+    assert queue.bodies() == []
+    assert queue.one()["Body"] == "own"
+
+
+def test_a_long_poll_takes_its_time_when_nothing_comes(queue: Any) -> None:
+    started = time.monotonic()
+    assert queue.bodies(wait=1) == []
+    assert 0.9 < time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("cause", ["send", "release"])
+def test_a_long_poll_ends_when_a_message_comes(queue: Any, cause: str) -> None:
+    message = None
+    if cause == "release":
+        queue.send("a")
+        message = queue.one()
+    act = threading.Timer(0.5, lambda: queue.hide(message, 0) if message else queue.send("a"))
+    act.start()
+    started = time.monotonic()
+    assert queue.bodies(wait=10) == ["a"]
+    assert time.monotonic() - started < 4
+    act.join()
+
+
+def test_the_queues_wait_counts_where_the_receive_gives_none(sqs: Any) -> None:
+    queue = sqs.queue(ReceiveMessageWaitTimeSeconds="1")
+    started = time.monotonic()
+    assert "Messages" not in queue.ask("receive_message")
+    assert time.monotonic() - started > 0.9
+
+
+def test_a_group_id_on_a_standard_queue_is_returned_and_locks_nothing(queue: Any) -> None:
+    for body in "abc":
+        queue.send(body, group="tenant")
+    messages = queue.receive()
+    assert len(messages) == 3
+    assert messages[0]["Attributes"]["MessageGroupId"] == "tenant"
+
+
+def test_counts_say_where_messages_are(queue: Any) -> None:
+    for body in "abc":
+        queue.send(body)
+    queue.send("d", DelaySeconds=60)
+    queue.receive(1)
+    assert queue.counts() == (2, 1, 1)
+
+
+def test_a_purge_empties_the_queue(queue: Any) -> None:
+    queue.send("in flight")
+    queue.one(VisibilityTimeout=1)
+    queue.send("visible")
+    queue.ask("purge_queue")
+    assert queue.bodies(wait=2) == []
+    assert queue.counts() == (0, 0, 0)
+
+
+@pytest.mark.differs("ministack", because="a queue may be purged at any time")
+def test_a_second_purge_within_a_minute_is_refused(queue: Any) -> None:
+    queue.ask("purge_queue")
+    refused = queue.refused("purge_queue")
+    assert (refused.code, refused.status) == ("AWS.SimpleQueueService.PurgeQueueInProgress", 403)
+
+
+# ---- batches
+
+
+def test_a_batch_of_sends_and_one_of_deletes(queue: Any) -> None:
+    entries = [{"Id": f"e{at}", "MessageBody": str(at)} for at in range(10)]
+    sent = queue.ask("send_message_batch", Entries=entries)
+    assert [entry["Id"] for entry in sent["Successful"]] == [entry["Id"] for entry in entries]
+    assert not sent.get("Failed")
+    messages = queue.receive()
+    assert sorted(message["Body"] for message in messages) == [str(at) for at in range(10)]
+    entries = [{"Id": str(at), "ReceiptHandle": message["ReceiptHandle"]} for at, message in enumerate(messages)]
+    assert len(queue.ask("delete_message_batch", Entries=entries)["Successful"]) == 10
+    assert queue.counts() == (0, 0, 0)
+
+
+@pytest.mark.differs("ministack", because="an old receipt is refused")
+def test_two_deliveries_of_one_message_are_deleted_in_one_batch(queue: Any) -> None:
+    """L11: an entry's id is all that tells it from another."""
+    queue.send("a")
+    receipts = [queue.one(VisibilityTimeout=0)["ReceiptHandle"] for _ in range(2)]
+    entries = [{"Id": str(at), "ReceiptHandle": receipt} for at, receipt in enumerate(receipts)]
+    answer = queue.ask("delete_message_batch", Entries=entries)
+    assert {entry["Id"] for entry in answer["Successful"]} == {"0", "1"}
+    assert queue.bodies(wait=1) == []
+
+
+def test_a_bad_entry_fails_alone(queue: Any) -> None:
+    queue.send("a")
+    receipt = queue.one()["ReceiptHandle"]
+    deleted = queue.ask(
+        "delete_message_batch",
+        Entries=[{"Id": "good", "ReceiptHandle": receipt}, {"Id": "bad", "ReceiptHandle": "garbage"}],
+    )
+    assert [entry["Id"] for entry in deleted["Successful"]] == ["good"]
+    (failed,) = deleted["Failed"]
+    assert (failed["Id"], failed["Code"], failed["SenderFault"]) == ("bad", "ReceiptHandleIsInvalid", True)
+
+
+def test_a_bad_visibility_entry_fails_alone(queue: Any) -> None:
+    queue.send("a")
+    receipt = queue.one()["ReceiptHandle"]
+    changed = queue.ask(
+        "change_message_visibility_batch",
+        Entries=[
+            {"Id": "good", "ReceiptHandle": receipt, "VisibilityTimeout": 0},
+            {"Id": "bad", "ReceiptHandle": "garbage", "VisibilityTimeout": 0},
+        ],
+    )
+    assert [entry["Id"] for entry in changed["Successful"]] == ["good"]
+    assert [(entry["Id"], entry["SenderFault"]) for entry in changed["Failed"]] == [("bad", True)]
+    assert queue.bodies() == ["a"]
+
+
+@pytest.mark.differs("moto", because="any character will do")
+def test_a_body_that_cannot_be_fails_its_entry_only(queue: Any) -> None:
+    entries = [{"Id": "good", "MessageBody": "a"}, {"Id": "bad", "MessageBody": "\x00"}]
+    sent = queue.ask("send_message_batch", Entries=entries)
+    assert [entry["Id"] for entry in sent["Successful"]] == ["good"]
+    assert [(entry["Id"], entry["Code"]) for entry in sent["Failed"]] == [("bad", "InvalidMessageContents")]
+
+
+@pytest.mark.differs("ministack", because="the rules of batches are not checked")
+@pytest.mark.parametrize(
+    ("ids", "code"),
+    [
+        ([], "EmptyBatchRequest"),
+        pytest.param(
+            [str(at) for at in range(11)],
+            "TooManyEntriesInBatchRequest",
+            marks=pytest.mark.differs("moto", because="entries are not counted"),
+        ),
+        pytest.param(
+            ["a", "a"],
+            "BatchEntryIdsNotDistinct",
+            marks=pytest.mark.differs("moto", because="receipts must be distinct, ids need not"),
+        ),
+        pytest.param(["a b"], "InvalidBatchEntryId", marks=pytest.mark.differs("moto", because="any entry id will do")),
+    ],
+)
+def test_a_batch_that_is_none_is_refused_as_a_whole(queue: Any, ids: list[str], code: str) -> None:
+    entries = [{"Id": entry_id, "ReceiptHandle": f"r{at}"} for at, entry_id in enumerate(ids)]
+    refused = queue.refused("delete_message_batch", Entries=entries)
+    assert (refused.code, refused.status) == (f"AWS.SimpleQueueService.{code}", 400)
+
+
+def test_a_batch_is_a_mebibyte_at_most_in_all(queue: Any) -> None:
+    half = "x" * 524_288
+    entries = [{"Id": str(at), "MessageBody": half + "x" * at} for at in range(2)]
+    assert queue.refused("send_message_batch", Entries=entries).code == ("AWS.SimpleQueueService.BatchRequestTooLong")
