@@ -132,6 +132,18 @@ def test_after_kill_the_messages_come_back_and_another_process_handles_them(shop
     assert sorted(shop.lines("finished")) == sorted(sent)
 
 
+def test_a_signal_while_it_starts_is_a_clean_stop(shop: Bench) -> None:
+    shop.queue("orders")
+    shop.module("shop", COROUTINE.format(seconds=1))
+    shop.sqs.faults.set("GetQueueUrl", latency=2.0)
+    command = shop.penstock("run", "shop:app")
+    shop.until(lambda: shop.sqs.calls["GetQueueUrl"] == 1, "it asks for the queue")
+
+    command.signal()
+
+    assert command.end() == 0
+
+
 def test_a_handler_that_blocks_its_loop_finishes_and_is_acked_though_the_signal_came_in_the_middle(shop: Bench) -> None:
     """L9: a handler that blocks its loop for longer than the visibility timeout stops no heartbeat."""
     url = shop.queue("orders")

@@ -33,7 +33,7 @@ def test_send_then_peek_shows_the_message_and_leaves_it_there(bench: Bench) -> N
         "tenant": {"type": "String", "value": "acme"},
         "rank": {"type": "Number", "value": "3"},
     }
-    assert "1 messages seen and 1 given back; looking counts as a receive" in peeking.err
+    assert "1 message seen and 1 given back; looking counts as a receive" in peeking.err
     assert bench.counts(url) == (1, 0)
 
 
@@ -107,7 +107,7 @@ def test_doctor_finds_what_is_dangerous_and_says_how_to_change_it(bench: Bench) 
     assert command.end() == 1
     fails = [line for line in command.out.splitlines() if line.startswith("fail")]
     assert [line.split("  ")[1].strip() for line in fails] == ["redrive policy", "dead letters"]
-    given = re.findall(rf"--queue-url (\S+) --attributes '?(\S+?)'?$", command.out, re.MULTILINE)
+    given = re.findall(r"--queue-url (\S+) --attributes '?(\S+?)'?$", command.out, re.MULTILINE)
     for target, change in given:
         name, _, value = change.partition("=")
         attributes = json.loads(change) if change.startswith("{") else {name: value}

@@ -29,7 +29,9 @@ EndpointOption = Annotated[
         "--endpoint-url", metavar="URL", help="Endpoint of SQS, e.g. of `penstock local`.", rich_help_panel=PANEL
     ),
 ]
-RegionOption = Annotated[str | None, typer.Option("--region", metavar="REGION", rich_help_panel=PANEL)]
+RegionOption = Annotated[
+    str | None, typer.Option("--region", metavar="REGION", help="AWS region.", rich_help_panel=PANEL)
+]
 ProfileOption = Annotated[
     str | None,
     typer.Option("--profile", metavar="NAME", help="Profile of the AWS configuration.", rich_help_panel=PANEL),

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
     from penstock.message import Received
 
-HIDDEN = 10
-"""Seconds the messages stay hidden should they not be given back: longer than looking takes, no longer than needed."""
+HIDDEN = 20
+"""Seconds the messages stay hidden should they not be given back."""
+LOOKING = 10.0
+"""Seconds after which no more are asked for: what was received first must be given back before it comes again."""
 WAIT = 1
 """Seconds a receive waits: a long poll asks all of SQS's servers, a short one only some."""
 
@@ -70,7 +72,8 @@ async def _peek(connection: Connection, count: int, *, as_json: bool) -> Exit:
         say(f"no message of {queue.name} is visible now")
         return Exit.CLEAN
     limit = f" of {policy['maxReceiveCount']}, after which SQS moves it to the dead-letter queue" if policy else ""
-    say(f"{len(seen)} messages seen and {given_back} given back; looking counts as a receive{limit}")
+    some = "1 message" if len(seen) == 1 else f"{len(seen)} messages"
+    say(f"{some} seen and {given_back} given back; looking counts as a receive{limit}")
     if given_back < len(seen):
         say(f"the others are visible again in {HIDDEN} s")
     return Exit.CLEAN
@@ -78,7 +81,8 @@ async def _peek(connection: Connection, count: int, *, as_json: bool) -> Exit:
 
 async def _look(queue: OpenQueue, count: int, seen: list[Received]) -> None:
     """Receive until there are enough, or no more come."""
-    while len(seen) < count:
+    until = time.monotonic() + LOOKING
+    while len(seen) < count and time.monotonic() < until:
         more = await queue.client.receive(
             queue.url, maximum=min(BATCH, count - len(seen)), wait=WAIT, visibility=HIDDEN
         )

@@ -11,7 +11,7 @@ import binascii
 import sys
 import uuid
 from pathlib import Path  # noqa: TC003 - typer reads the annotations when the program starts
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -115,33 +115,37 @@ def parse_attribute(said: str) -> tuple[str, MessageAttribute]:
 
 
 def bodies(body: str | None, file: Path | None) -> Iterator[str]:
-    """The bodies to send, in order; empty lines are none."""
+    """The bodies to send, in order; empty lines are none.
+
+    Raises:
+        ConfigurationError: at once when there is nothing to send, or two things; while they are taken, when the file is
+            no text.
+    """
     if body is not None and file is not None:
         raise ConfigurationError("both a BODY and --file are given: give one of them")
     if body is not None:
         if not body:
             raise ConfigurationError("the BODY is empty: SQS takes no empty messages")
-        yield body
-        return
+        return iter((body,))
     if file is None and sys.stdin.isatty():
         raise ConfigurationError("nothing to send: give a BODY, --file, or pipe lines into standard input")
     if file is None or str(file) == "-":
-        yield from _lines(sys.stdin)
-        return
+        return _lines(sys.stdin, "standard input")
     try:
-        with file.open(encoding="utf-8") as lines:
-            yield from _lines(lines)
+        return _lines(file.open(encoding="utf-8"), f"--file {file}")
     except OSError as error:
         raise ConfigurationError(f"--file {file} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"--file {file} is not UTF-8 text: {error}") from error
 
 
-def _lines(lines: Iterable[str]) -> Iterator[str]:
-    for line in lines:
-        body = line.rstrip("\r\n")
-        if body:
-            yield body
+def _lines(lines: TextIO, source: str) -> Iterator[str]:
+    with lines:
+        try:
+            for line in lines:
+                body = line.rstrip("\r\n")
+                if body:
+                    yield body
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(f"{source} is not UTF-8 text: {error}") from error
 
 
 def size_of(message: Outgoing) -> int:

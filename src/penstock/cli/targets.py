@@ -96,7 +96,7 @@ def _where(error: BaseException) -> str:
     """File and line of the user's statement that led to the error."""
     ours = str(Path(__file__).parents[1])
     frames = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith(ours)]
-    frames = [each for each in frames if "importlib" not in each.filename]
+    frames = [each for each in frames if "importlib" not in each.filename and not each.filename.startswith("<")]
     return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "your module"
 
 
@@ -113,7 +113,7 @@ def _attribute(reference: str, owner: Any, name: str) -> Any:
 
 def _named(found: Any) -> str:
     name = getattr(found, "__name__", None)
-    return f"the {type(found).__name__} {name!r}" if name else f"a {type(found).__name__}"
+    return f"the {type(found).__name__} {name!r}" if name else f"of type {type(found).__name__}"
 
 
 def _hint(found: Any) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from penstock.cli.demo.view import margin
 
 if TYPE_CHECKING:
-    from penstock.cli.demo.scene import Ending, Scene
+    from penstock.cli.demo.scene import Ending, Plan, Scene
 
 SHORT = {
     "ReceiveMessage": "receive",
@@ -29,6 +29,12 @@ def drained(ending: Ending) -> str:
     )
 
 
+def allowed(plan: Plan) -> str:
+    """The rate that concurrency and handler time allow."""
+    handlers = f"{plan.concurrency} handlers of about {plan.handler_ms:g} ms"
+    return f"{handlers} allow {plan.most:,.0f}/s" if plan.handler_ms else handlers
+
+
 def rows(scene: Scene, ending: Ending) -> list[tuple[str, str, str]]:
     """What, how much, and a remark."""
     each, plan = scene.statistics, scene.plan
@@ -45,7 +51,7 @@ def rows(scene: Scene, ending: Ending) -> list[tuple[str, str, str]]:
         (
             "rate",
             f"{rate:,.0f}/s",
-            f"{plan.concurrency} handlers of about {plan.handler_ms:g} ms allow {plan.most:,.0f}/s",
+            allowed(plan),
         ),
         ("API calls a message", f"{scene.calls_a_message:.3f}", shares),
         ("failed and retried", f"{each.failed + each.retried:,}", "with back-off"),

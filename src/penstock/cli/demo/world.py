@@ -10,13 +10,15 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections import Counter
-from typing import TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Self
 
 import msgspec
 
 from penstock.cli.demo.shop import Order
+from penstock.cli.errors import say
 from penstock.errors import PenstockError
 from penstock.sqs.api import BATCH, EntryFailure, Outgoing
 from penstock.sqs.client import SqsClient
@@ -50,11 +52,16 @@ class OwnSqs:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._complaints: IO[str] | None = None
         self.endpoint_url = ""
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "penstock.local", "--port", "0"]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)  # noqa: S603 - our own module
+        # Its complaints go to a file: on the screen they would stand in the middle of the view.
+        self._complaints = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            command, stdout=subprocess.PIPE, stderr=self._complaints, text=True, start_new_session=True
+        )
         assert self._process.stdout is not None
         said = self._process.stdout.readline()
         self.endpoint_url = said.rpartition(" ")[2].strip()
@@ -69,6 +76,11 @@ class OwnSqs:
         if self._process is not None:
             self._process.terminate()
             self._process.communicate()
+        if self._complaints is not None:
+            self._complaints.seek(0)
+            for line in self._complaints.read().splitlines()[-3:]:
+                say(f"the local SQS said: {line}")
+            self._complaints.close()
 
     async def calls(self) -> Counter[str]:
         """How often each operation was called so far."""

@@ -1,0 +1,174 @@
+"""What the commands read and show: bodies, attributes, queues and faults to be made, the demo's view."""
+
+from __future__ import annotations
+
+import io
+import json
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+
+from penstock.cli.demo import summary, view
+from penstock.cli.demo.scene import Ending, Plan, Scene
+from penstock.cli.local import QueueWish, parse_fault
+from penstock.cli.peek import as_object
+from penstock.cli.redrive import said
+from penstock.cli.send import batches, bodies, parse_attribute, size_of
+from penstock.errors import ConfigurationError
+from penstock.message import MessageAttribute, Received
+from penstock.observe.statistics import RunnerStatistics
+from penstock.sqs.api import MAX_BYTES, Outgoing
+from penstock.sqs.codec import MoveTask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("words", "attribute"),
+    [
+        ("tenant=acme", ("tenant", MessageAttribute(data_type="String", string_value="acme"))),
+        ("sum=a=b", ("sum", MessageAttribute(data_type="String", string_value="a=b"))),
+        ("rank:Number=3", ("rank", MessageAttribute(data_type="Number", string_value="3"))),
+        ("id:Number.int=3", ("id", MessageAttribute(data_type="Number.int", string_value="3"))),
+        ("blob:Binary=aGk=", ("blob", MessageAttribute(data_type="Binary", binary_value=b"hi"))),
+    ],
+)
+def test_an_attribute_is_read(words: str, attribute: tuple[str, MessageAttribute]) -> None:
+    assert parse_attribute(words) == attribute
+
+
+@pytest.mark.parametrize("words", ["tenant", "=x", "tenant=", "n:Float=1", "b:Binary=!!"])
+def test_an_attribute_that_is_none_is_refused(words: str) -> None:
+    with pytest.raises(ConfigurationError, match="--attribute"):
+        parse_attribute(words)
+
+
+def test_each_line_of_a_file_is_a_body_and_empty_lines_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    path.write_text("one\n\n  two \r\nthree")
+    assert list(bodies(None, path)) == ["one", "  two ", "three"]
+
+
+def test_batches_hold_ten_messages_and_a_megabyte() -> None:
+    small = [Outgoing(body=str(n)) for n in range(25)]
+    assert [len(each) for each in batches(small)] == [10, 10, 5]
+    half = Outgoing(body="x" * (MAX_BYTES // 2))
+    assert [len(each) for each in batches([half, half, half])] == [2, 1]
+
+
+def test_a_message_that_is_too_large_is_refused_with_its_position() -> None:
+    with pytest.raises(ConfigurationError, match="message 2 has 1,048,577 bytes"):
+        list(batches([Outgoing(body="x"), Outgoing(body="x" * (MAX_BYTES + 1))]))
+
+
+def test_the_size_of_a_message_counts_attributes_and_bytes_not_characters() -> None:
+    attributes = {"né": MessageAttribute(data_type="String", string_value="é")}
+    assert size_of(Outgoing(body="é", attributes=attributes)) == 2 + 3 + 6 + 2
+
+
+def test_a_queue_to_be_made_is_read() -> None:
+    wish = QueueWish.parse("orders:dlq=orders-dead,max=3,visibility=60,MaximumMessageSize=1024")
+    assert wish == QueueWish(
+        name="orders",
+        attributes={"VisibilityTimeout": "60", "MaximumMessageSize": "1024"},
+        dead_letters="orders-dead",
+        max_receives=3,
+    )
+    assert QueueWish.parse("a.fifo").attributes == {"FifoQueue": "true"}
+
+
+def test_a_fault_is_read() -> None:
+    assert parse_fault("throttle=0.1,latency=0.01-0.05") == ("*", {"throttle": 0.1, "latency": (0.01, 0.05)})
+    assert parse_fault("ReceiveMessage:lose-by-reset=1") == ("ReceiveMessage", {"lose_by_reset": 1.0})
+
+
+def test_peeks_json_is_json_for_every_kind_of_attribute() -> None:
+    message = Received(
+        message_id="1",
+        receipt="r",
+        body="b",
+        attributes={"blob": MessageAttribute(data_type="Binary", binary_value=b"\xff")},
+    )
+    assert json.loads(json.dumps(as_object(message)))["attributes"] == {"blob": {"type": "Binary", "value": "/w=="}}
+
+
+def test_a_move_task_is_told_in_a_few_words() -> None:
+    task = MoveTask(
+        status="FAILED",
+        destination_arn="arn:aws:sqs:eu-west-1:123456789012:orders",
+        approximate_number_of_messages_moved=3,
+        approximate_number_of_messages_to_move=9,
+        failure_reason="AccessDenied",
+    )
+    assert said(task) == "failed to orders, moved 3 of about 9: AccessDenied"
+
+
+@pytest.mark.parametrize(
+    ("values", "width", "bars"),
+    [([], 5, ""), ([0, 0], 5, "  "), ([1, 2, 4, 8], 5, "▁▂▄█"), ([8, 1, 8], 2, "▁█")],
+)
+def test_a_sparkline_scales_to_its_highest_value(values: list[float], width: int, bars: str) -> None:
+    assert view.sparkline(values, width) == bars
+
+
+def scene(**changed: Any) -> Scene:
+    kinds = {"int": 0, "float": 0.0, "bool": True}
+    numbers: dict[str, Any] = {
+        name: kinds[kind] for name, kind in RunnerStatistics.__annotations__.items() if kind in kinds
+    }
+    statistics = RunnerStatistics(**numbers, queue="orders", phase="running", errors={})
+    made: dict[str, Any] = {
+        "stage": "flowing",
+        "elapsed": 12.34,
+        "plan": Plan(seconds=20, messages=None, concurrency=50, handler_ms=20),
+        "statistics": statistics,
+        "sent": 1_234_567,
+        "waiting": 123_456,
+        "finished": 1_111_111,
+        "rates": [float(n) for n in range(500)],
+        "calls": {"ReceiveMessage": 10, "DeleteMessageBatch": 10},
+        "lately": ["order 1: " + "x" * 300] * 4,
+    }
+    return Scene(**{**made, **changed})
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+@pytest.mark.parametrize("stage", ["flowing", "draining", "done"])
+def test_the_view_fits_its_width_and_a_small_terminal(width: int, stage: str) -> None:
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
+    with console.capture() as capture:
+        console.print(view.live(scene(stage=stage), width))
+    lines = capture.get().splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= width
+    assert "1,234,567" in capture.get()
+
+
+def test_without_a_settled_message_there_are_no_calls_a_message() -> None:
+    assert scene().calls_a_message == 0.0
+    assert view.margin(inf) == "-"
+
+
+def test_the_report_adds_up() -> None:
+    ending = Ending(
+        why="the time was over",
+        flowed=10.0,
+        drained=0.5,
+        first=0.7,
+        first_consumed=0.1,
+        running=5,
+        finished_in_drain=5,
+        released_at_stop=2,
+        acked_in_drain=7,
+        duplicates=0,
+        left=3,
+        dead=1,
+        lost=0,
+    )
+    shown = summary.plain(scene(finished=1000), ending)
+    assert shown.startswith("Stopped (the time was over) and drained in 0.5 s: 5 handlers were running, 5 finished")
+    assert "first message handled      0.70 s  after the command; 0.10 s after the consumer's start" in shown
+    assert "rate                        100/s  50 handlers of about 20 ms allow 2,500/s" in shown

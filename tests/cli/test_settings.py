@@ -1,0 +1,166 @@
+"""Options from flags, environment and TOML: one schema, one precedence, errors that name their source."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import pytest
+
+from penstock.cli import settings
+from penstock.cli.settings import Setting, Settings
+from penstock.errors import ConfigurationError
+from penstock.options import Options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONFIGURABLE = [each.name for each in dataclasses.fields(Options) if each.metadata["configurable"]]
+
+
+def test_every_configurable_option_is_in_the_schema_and_no_other() -> None:
+    assert [each.name for each in settings.schema()] == CONFIGURABLE
+
+
+def test_every_section_begins_with_an_option_that_exists() -> None:
+    assert set(settings.SECTIONS) <= set(CONFIGURABLE)
+
+
+def test_the_words_of_an_option_give_default_and_bounds() -> None:
+    words = {each.name: each for each in settings.schema()}
+    assert words["wait_time"].flag == "--wait-time"
+    assert words["wait_time"].variable == "PENSTOCK_WAIT_TIME"
+    assert words["wait_time"].metavar == "SECONDS"
+    assert words["wait_time"].help == "Long-poll wait of a receive. [default: 20; 0 to 20]"
+    assert words["dispatch"].metavar == "semaphore|pool"
+    assert words["prefetch"].help.endswith("[0 to 120000]")
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "value"),
+    [
+        ("concurrency", "50", 50),
+        ("wait_time", "1.5", 1.5),
+        ("throttle", "off", False),
+        ("throttle", "TRUE", True),
+        ("prefetch", "none", None),
+        ("prefetch", "0", 0),
+        ("message_attributes", "tenant, trace.*", ("tenant", "trace.*")),
+        ("dispatch", "pool", "pool"),
+        ("endpoint_url", "http://127.0.0.1:9324", "http://127.0.0.1:9324"),
+    ],
+)
+def test_what_a_variable_says_becomes_a_value_that_options_take(name: str, said: str, value: object) -> None:
+    variable = f"PENSTOCK_{name.upper()}"
+    layer = settings.from_environment({variable: said})
+    assert layer == {name: Setting(value, variable)}
+    assert getattr(Options(**settings.values(layer)), name) == value
+
+
+def test_an_empty_variable_says_nothing() -> None:
+    assert settings.from_environment({"PENSTOCK_CONCURRENCY": ""}) == {}
+
+
+def test_flags_that_were_not_given_say_nothing() -> None:
+    assert settings.from_flags({"concurrency": "7", "wait_time": None, "throttle": None, "message_attributes": []}) == {
+        "concurrency": Setting(7, "--concurrency")
+    }
+    assert settings.from_flags({"throttle": False}) == {"throttle": Setting(False, "--throttle")}
+
+
+@pytest.mark.parametrize(
+    ("variable", "said", "sentence"),
+    [
+        (
+            "PENSTOCK_CONCURRENCY",
+            "many",
+            "PENSTOCK_CONCURRENCY: concurrency='many': must be a whole number, 1 to 120000",
+        ),
+        ("PENSTOCK_WAIT_TIME", "long", "PENSTOCK_WAIT_TIME: wait_time='long': must be a number, 0 to 20"),
+        ("PENSTOCK_THROTTLE", "perhaps", "PENSTOCK_THROTTLE: throttle='perhaps': must be true or false"),
+    ],
+)
+def test_a_value_that_cannot_be_read_names_source_option_and_value(variable: str, said: str, sentence: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        settings.from_environment({variable: said})
+    assert str(caught.value) == sentence
+
+
+def test_a_flag_wins_over_a_variable_over_the_queues_table_over_the_table() -> None:
+    said = Settings(
+        file={name: Setting(1, "file") for name in ("a", "b", "c", "d")},
+        queues={"orders": {name: Setting(2, "queue") for name in ("b", "c", "d")}},
+        environment={name: Setting(3, "environment") for name in ("c", "d")},
+        flags={"d": Setting(4, "flag")},
+    )
+    assert settings.values(said.of("orders")) == {"a": 1, "b": 2, "c": 3, "d": 4}
+    assert settings.values(said.of("https://sqs.eu-west-1.amazonaws.com/123456789012/orders")) == {
+        "a": 1,
+        "b": 2,
+        "c": 3,
+        "d": 4,
+    }
+    assert settings.values(said.of("bills")) == {"a": 1, "b": 1, "c": 3, "d": 4}
+
+
+def test_pyproject_is_read_when_it_is_there(tmp_path: Path) -> None:
+    assert settings.from_file(None, tmp_path) == ({}, {})
+    (tmp_path / "pyproject.toml").write_text("[tool.ruff]\nline-length = 100\n")
+    assert settings.from_file(None, tmp_path) == ({}, {})
+    (tmp_path / "pyproject.toml").write_text(
+        "[tool.penstock]\nconcurrency = 9\nwait-time = 2.5\nmessage_attributes = ['a']\nprefetch = 'none'\n"
+        "[tool.penstock.queues.orders]\nthrottle = false\n"
+    )
+    general, queues = settings.from_file(None, tmp_path)
+    source = "pyproject.toml [tool.penstock]"
+    assert general == {
+        "concurrency": Setting(9, source),
+        "wait_time": Setting(2.5, source),
+        "message_attributes": Setting(("a",), source),
+        "prefetch": Setting(None, source),
+    }
+    assert queues == {"orders": {"throttle": Setting(False, "pyproject.toml [tool.penstock.queues.orders]")}}
+
+
+def test_a_file_of_its_own_has_a_shorter_table(tmp_path: Path) -> None:
+    path = tmp_path / "prod.toml"
+    path.write_text("[penstock]\nconcurrency = 9\n")
+    general, _ = settings.from_file(path, tmp_path)
+    assert general == {"concurrency": Setting(9, "prod.toml [penstock]")}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("concurrency = ", "is not TOML"),
+        ("[other]\n", "there is no [penstock] table in it"),
+        ("[penstock]\nconcurency = 1\n", "x.toml [penstock]: 'concurency' is no option; did you mean 'concurrency'?"),
+        ("[penstock]\nlogger = 'x'\n", "x.toml [penstock]: 'logger' can be given in code only"),
+        ("[penstock]\nregion = 5\n", "x.toml [penstock]: region=5: must be text, in quotes"),
+        ("[penstock]\nqueues = 5\n", "[penstock.queues]: give a table for each queue"),
+        ("[penstock.queues.orders]\nfoo = 1\n", "x.toml [penstock.queues.orders]: 'foo' is no option"),
+    ],
+)
+def test_a_file_that_cannot_be_says_what_is_wrong_with_it(tmp_path: Path, content: str, sentence: str) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(content)
+    with pytest.raises(ConfigurationError) as caught:
+        settings.from_file(path, tmp_path)
+    assert sentence in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_an_error_only_when_it_was_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"none\.toml cannot be read: No such file"):
+        settings.from_file(tmp_path / "none.toml", tmp_path)
+
+
+def test_an_error_of_options_is_told_with_the_sources_of_the_options_it_names() -> None:
+    layer = {"pollers": Setting(100, "--pollers"), "wait_time": Setting(1, "PENSTOCK_WAIT_TIME")}
+    blamed = settings.blamed(ConfigurationError("pollers=100 with concurrency=20: too many"), layer)
+    assert str(blamed) == "pollers=100 with concurrency=20: too many (pollers is set by --pollers)"
+
+
+def test_variables_that_look_like_an_option_are_noticed_and_others_left_alone() -> None:
+    """Kubernetes gives a service named penstock variables of this prefix."""
+    environment = {"PENSTOCK_CONCURENCY": "5", "PENSTOCK_PORT_80_TCP": "tcp://10.0.0.1:80", "PENSTOCK_CONFIG": "x"}
+    assert settings.misspelt(environment) == {"PENSTOCK_CONCURENCY": "PENSTOCK_CONCURRENCY"}

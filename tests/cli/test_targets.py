@@ -1,0 +1,147 @@
+"""`module:app`: what it leads to, and what is said when it leads to nothing."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from penstock import Consumer, Penstock
+from penstock.cli.errors import Exit, Stopped
+from penstock.cli.settings import Setting, Settings
+from penstock.cli.targets import configure, consumers_of, load
+from penstock.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SHOP = """
+from penstock import Consumer, Penstock
+
+app = Penstock()
+
+@app.consumer("orders", concurrency=5)
+async def ship(order: dict) -> None: ...
+
+consumer = Consumer("bills", ship)
+number = 5
+
+class apps:
+    main = app
+"""
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory with a shop in it; its modules are forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    known = set(sys.modules)
+    (tmp_path / "shop_module.py").write_text(SHOP)
+    yield tmp_path
+    for name in set(sys.modules) - known:
+        del sys.modules[name]
+
+
+def test_a_reference_leads_to_an_app_a_consumer_or_what_is_inside_something() -> None:
+    assert isinstance(load("shop_module:app"), Penstock)
+    assert isinstance(load("shop_module:consumer"), Consumer)
+    assert load("shop_module:apps.main") is load("shop_module:app")
+
+
+@pytest.mark.parametrize(
+    ("reference", "sentence"),
+    [
+        ("shop", "'shop' is not module:name, e.g. shop:app or shop.orders:consumer"),
+        ("shop:", "'shop:' is not module:name"),
+        (":app", "':app' is not module:name"),
+        ("my shop:app", "'my shop:app' is not module:name"),
+        ("a:b:c", "'a:b:c' is not module:name"),
+        ("shop.py:app", "'shop.py:app' names a file: give the module, e.g. shop:app"),
+        ("src/shop.py", "'src/shop.py' names a file: give the module, e.g. src.shop:app"),
+        ("nowhere_at_all:app", "there is no module 'nowhere_at_all' in "),
+        ("shop_module.inner:app", "there is no module 'shop_module.inner' in "),
+        (
+            "shop_module:ap",
+            "'shop_module:ap': shop_module has no 'ap'; it has shop_module:app, shop_module:consumer",
+        ),
+        ("shop_module:number", "'shop_module:number' is of type int, and not a Penstock app or a Consumer"),
+        ("shop_module:ship", "is the function 'ship', and not a Penstock app or a Consumer: decorate it"),
+        ("shop_module:Penstock", "is the type 'Penstock', and not a Penstock app or a Consumer: make one"),
+    ],
+)
+def test_a_reference_that_leads_to_nothing_is_told_in_one_sentence(reference: str, sentence: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(reference)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import nothing_of_that_name", "ModuleNotFoundError: No module named 'nothing_of_that_name'"),
+        ("def f(:\n", "SyntaxError"),
+        ("raise SystemExit('usage: shop')", "SystemExit: usage: shop"),
+        ("assert False, 'no settings'", "AssertionError: no settings"),
+    ],
+)
+def test_a_module_that_fails_shows_the_users_traceback(
+    directory: Path, capsys: pytest.CaptureFixture[str], code: str, said: str
+) -> None:
+    (directory / "broken_module.py").write_text(code)
+    with pytest.raises(Stopped) as caught:
+        load("broken_module:app")
+    assert caught.value.code is Exit.USAGE
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert "broken_module.py" in shown
+    assert "importlib" not in shown
+
+
+def test_a_mistake_in_an_option_is_told_with_its_line_and_no_traceback(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (directory / "wrong_module.py").write_text(
+        "from penstock import Consumer\n\nconsumer = Consumer('orders', lambda body: None, concurrency=0)\n"
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        load("wrong_module:consumer")
+    assert str(caught.value) == "wrong_module.py, line 3: concurrency=0: must be from 1 to 120000"
+    assert capsys.readouterr().err == ""
+
+
+def test_settings_stand_above_the_code_of_an_app() -> None:
+    app = load("shop_module:app")
+    configure(app, Settings(flags={"concurrency": Setting(7, "--concurrency")}))
+    (consumer,) = consumers_of(app)
+    assert consumer.options.concurrency == 7
+
+
+def test_settings_stand_above_the_code_of_a_consumer() -> None:
+    consumer = load("shop_module:consumer")
+    configure(consumer, Settings(queues={"bills": {"handler_timeout": Setting(3.0, "file")}}))
+    assert isinstance(consumer, Consumer)
+    assert consumer.options.handler_timeout == 3.0
+    assert consumer.handler.timed_out(3.0).startswith("handler ship ran longer")
+    assert consumer.handler._timeout == 3.0
+
+
+def test_settings_for_another_queue_change_nothing() -> None:
+    app = load("shop_module:app")
+    configure(app, Settings(queues={"bills": {"concurrency": Setting(9, "file")}}))
+    (consumer,) = consumers_of(app)
+    assert consumer.options.concurrency == 5
+
+
+@pytest.mark.parametrize("reference", ["shop_module:app", "shop_module:consumer"])
+def test_a_setting_that_cannot_be_is_told_with_its_source(reference: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        configure(load(reference), Settings(environment={"concurrency": Setting(0, "PENSTOCK_CONCURRENCY")}))
+    assert str(caught.value) == ("concurrency=0: must be from 1 to 120000 (concurrency is set by PENSTOCK_CONCURRENCY)")
+
+
+def test_an_app_without_consumers_says_how_to_give_it_one() -> None:
+    with pytest.raises(ConfigurationError, match="this app has no consumers: decorate a function"):
+        consumers_of(Penstock())
