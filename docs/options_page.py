@@ -11,10 +11,10 @@ from penstock.options import CHOICES, Options
 PAGE = Path(__file__).with_name("options.md")
 HEAD = """# Options
 
-Arguments of `Consumer(queue, handler, ...)`, of `Penstock(...)` for all its consumers and of `@app.consumer(queue, ...)`; or
-one `Options` object. On the command line `concurrency` is `--concurrency`, in the environment `PENSTOCK_CONCURRENCY`, in TOML
-`concurrency` under `[tool.penstock]`; a flag goes before the environment, that before a file, that before code. Those marked
-*code only* cannot be written as text.
+Arguments of `Consumer(queue, handler, ...)`, of `Penstock(...)` for all its consumers and of
+`@app.consumer(queue, ...)`; or one `Options` object. On the command line `concurrency` is `--concurrency`, in the
+environment `PENSTOCK_CONCURRENCY`, in TOML `concurrency` under `[tool.penstock]`; a flag goes before the environment,
+that before a file, that before code. Those marked *code only* cannot be written as text.
 
 This page is written by `docs/options_page.py` from the schema in `penstock/options.py`.
 

@@ -1,0 +1,182 @@
+"""Every example runs as its text says: as a process of its own, against the built-in SQS, fed by boto3."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+
+from penstock.local import LocalSqs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+FAKE = {"AWS_ACCESS_KEY_ID": "fake", "AWS_SECRET_ACCESS_KEY": "fake", "AWS_DEFAULT_REGION": "eu-west-1"}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def sqs(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalSqs]:
+    for name, value in FAKE.items():
+        monkeypatch.setenv(name, value)
+    with LocalSqs() as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", server.endpoint_url)
+        yield server
+
+
+class Queue:
+    def __init__(self, name: str, **attributes: str) -> None:
+        self.client: Any = boto3.client("sqs")
+        self.url: str = self.client.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+
+    def put(self, *bodies: str) -> None:
+        for body in bodies:
+            self.client.send_message(QueueUrl=self.url, MessageBody=body)
+
+    @property
+    def arn(self) -> str:
+        found = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])
+        return str(found["Attributes"]["QueueArn"])
+
+    def left(self) -> tuple[int, int]:
+        """Messages visible, and in flight."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        found = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
+        return int(found[names[0]]), int(found[names[1]])
+
+
+def lines_until(command: list[str], expected: set[str], *, cwd: Path = EXAMPLES) -> str:
+    """Run until every expected line was printed, then TERM; everything printed. Fails after a minute."""
+    process = subprocess.Popen(
+        command, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ
+    )
+    watchdog = threading.Timer(60, process.kill)
+    watchdog.start()
+    assert process.stdout is not None
+    printed: list[str] = []
+    missing = set(expected)
+    try:
+        for line in process.stdout:
+            printed.append(line)
+            missing.discard(line.strip())
+            if not missing:
+                break
+        process.send_signal(signal.SIGTERM)
+        printed.append(process.stdout.read())
+        assert process.wait() == 0, "".join(printed)
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert not missing, "".join(printed)
+    return "".join(printed)
+
+
+def test_hello(sqs: LocalSqs) -> None:
+    queue = Queue("orders")
+    queue.put('{"id": 1, "items": ["tea", "honey"]}')
+    printed = lines_until([sys.executable, "hello.py"], {"order 1: tea, honey (receive 1)"})
+    assert "1 received, 1 handled, 1 deletes confirmed" in printed
+    assert queue.left() == (0, 0)
+
+
+def test_shop(sqs: LocalSqs) -> None:
+    dead = Queue("dead")
+    orders = Queue("orders", RedrivePolicy=f'{{"deadLetterTargetArn": "{dead.arn}", "maxReceiveCount": 5}}')
+    orders.put(
+        '{"id": 1, "customer": "ann"}', '{"id": 2, "customer": "nobody"}', '{"id": 3, "customer": "x", "paid": false}'
+    )
+    thumbnails = Queue("thumbnails")
+    thumbnails.put("a picture")
+    command = [str(Path(sys.executable).with_name("penstock")), "run", "shop:app"]
+    lines_until(command, {"shipped 1", f"thumbnail {hashlib.sha256(b'a picture').hexdigest()[:12]}"})
+    assert orders.left() == (0, 1)  # the unpaid one, hidden for a minute
+    assert dead.left() == (1, 0)  # the one of nobody
+    assert thumbnails.left() == (0, 0)
+
+
+def test_early(sqs: LocalSqs) -> None:
+    queue = Queue("events")
+    queue.put("a", "b", "c", "urgent")
+    lines_until([sys.executable, "early.py"], {"wrote 3", "urgent: acked"})
+    assert queue.left() == (0, 0)
+
+
+def test_around(sqs: LocalSqs) -> None:
+    queue = Queue("notes")
+    queue.put("spam: buy", "milk")
+    expected = {"spam: buy: dropped", "spam: buy: quick", "milk: handled", "milk: quick"}
+    lines_until([sys.executable, "around.py"], expected)
+    assert queue.left() == (0, 0)
+
+
+def test_in_process() -> None:
+    done = subprocess.run(
+        [sys.executable, "in_process.py"],
+        cwd=EXAMPLES,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, **FAKE},
+    )
+    assert done.stdout.startswith("100 squares, the largest 9801")
+
+
+def test_web(sqs: LocalSqs) -> None:
+    """The lifespan starts the consumer and drains it; handlers run on the web app's loop."""
+    queue = Queue("orders")
+    queue.put('{"id": 1}')
+    example = runpy.run_path(str(EXAMPLES / "web.py"))
+
+    async def serve() -> tuple[int, bytes]:
+        app = example["app"]
+        async with app.router.lifespan_context(app):
+            while not example["seen"]:
+                await asyncio.sleep(0)
+            return await _get(app, "/health")
+
+    status, body = asyncio.run(serve())
+    assert (status, body) == (200, b'{"ready":true,"seen":1}')
+    assert queue.left() == (0, 0)
+
+
+async def _get(app: Any, path: str) -> tuple[int, bytes]:
+    """One ASGI request, without a server."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(event: dict[str, Any]) -> None:
+        sent.append(event)
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [],
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("test", 80),
+        "client": ("test", 1),
+        "root_path": "",
+        "app": app,
+    }
+    await app(scope, receive, send)
+    return sent[0]["status"], b"".join(event.get("body", b"") for event in sent[1:])
