@@ -145,15 +145,15 @@ class Play:
         """Wait for the end of the time, for Ctrl-C, or until every order asked for is settled."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._plan.seconds):
-                while not (self._asked.is_set() or (producing.done() and await self._all_done())):
+                while not (self._asked.is_set() or (producing.done() and self._all_done())):
                     with suppress(TimeoutError):
                         async with asyncio.timeout(TICK):
                             await self._asked.wait()
             return "you asked for it" if self._asked.is_set() else "every order was settled"
         return "the time was over"
 
-    async def _all_done(self) -> bool:
-        statistics = await self._statistics()
+    def _all_done(self) -> bool:
+        statistics = _own(self.consumer)
         settled = len(self.shop.finished) + statistics.dead_lettered >= self._producer.sent
         return settled and not view.held(self._scene(statistics))
 
@@ -162,7 +162,7 @@ class Play:
         await asyncio.gather(producing, return_exceptions=True)
         self._stage = "draining"
         began = time.monotonic()
-        before = await self._statistics()
+        before = _own(self.consumer)
         await self.consumer.stop()
         after = _own(self.consumer)
         visible, hidden, dead = await self._producer.counts()
@@ -192,24 +192,12 @@ class Play:
             now = time.monotonic()
             self._rates.append((len(self.shop.finished) - finished) / (now - at))
             finished, at = len(self.shop.finished), now
-            self._show(self._scene(await self._statistics()))
+            self._show(self._scene(_own(self.consumer)))
 
     async def _count_calls(self) -> None:
         calls = await self._sqs.calls()
         self._calls = Counter({name: calls[name] for name in CONSUMERS_CALLS})
         self._calls["SendMessageBatch"] = max(0, calls["SendMessageBatch"] - self._producer.calls)
-
-    async def _statistics(self) -> RunnerStatistics:
-        """The consumer's statistics, taken on its engine's loop: they walk over what the engine changes."""
-
-        async def look() -> RunnerStatistics:
-            return _own(self.consumer)
-
-        if self.consumer.ready or self._stage == "draining":
-            host = self.consumer._host  # noqa: SLF001 - there is no other way onto its loop
-            if host._loop is not None:  # noqa: SLF001 - asking for `loop` would start a thread anew
-                return await asyncio.wrap_future(host.submit(look()))
-        return _own(self.consumer)
 
     def _scene(self, statistics: RunnerStatistics) -> Scene:
         return Scene(
