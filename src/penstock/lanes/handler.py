@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import threading
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from penstock.errors import Closed, ConfigurationError, HandlerTimeout, UndecodableBody
@@ -42,7 +43,7 @@ class Handler:
         middleware: Sequence[Middleware] = (),
     ) -> None:
         self.name: str = getattr(function, "__qualname__", repr(function))
-        self.is_coroutine = _is_coroutine(function, self.name)
+        self.is_coroutine = _is_coroutine(function, f"handler {self.name}")
         self.post: Callable[[Answer], bool] | None = None
         self._queue = queue
         self._timeout = timeout
@@ -58,24 +59,25 @@ class Handler:
             return function
         innermost = function if self._wants_message else functools.partial(_with_body, function)
         for each in reversed(middleware):
-            if inspect.iscoroutinefunction(each) is not self.is_coroutine:
+            name = f"middleware {getattr(each, '__qualname__', each)}"
+            if _is_coroutine(each, name) is not self.is_coroutine:
                 kinds = ("async def", "def") if self.is_coroutine else ("def", "async def")
                 raise ConfigurationError(
-                    f"middleware {getattr(each, '__qualname__', each)!r} is a `{kinds[1]}` around the `{kinds[0]}` "
-                    f"handler {self.name}: make it a `{kinds[0]}` too"
+                    f"{name} is a `{kinds[1]}` around the `{kinds[0]}` handler {self.name}: make it a `{kinds[0]}` too"
                 )
+            _check_takes_two(each, name)
             innermost = functools.partial(_around, each, innermost)
         return innermost
 
     async def run(self, delivery: Delivery) -> Outcome:
-        """Await the handler for a delivery. Only a cancellation gets through."""
+        """Await the handler for a delivery. Only a cancellation gets through, and the end of the loop itself."""
         try:
             argument = self._argument(delivery)
             if self._timeout is None:
                 result = await self._call(argument)
             else:
                 result = await self._run_limited(argument, self._timeout)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as error:
             return _outcome_of_error(error)
@@ -118,18 +120,35 @@ class Handler:
         return Message(delivery.received, body, queue=self._queue, lease=Run(delivery, self.post))
 
     def _outcome_of(self, result: Any, argument: Any) -> Outcome:
-        if isinstance(result, (Retry, Reject)):
-            return result
-        if result is Retry:
-            return Retry()
+        if result is not None:
+            if isinstance(result, (Retry, Reject)):
+                return result
+            if result is Retry or result is Reject:
+                return Retry() if result is Retry else Reject()
+            if inspect.iscoroutine(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+                return Failed(self._not_run(result))
         if isinstance(argument, Message):
             run = argument._lease  # noqa: SLF001 - the lane made this message and its lease view itself
             if isinstance(run, Run) and run.withheld:
                 return WITHHELD
         return DONE
 
+    def _not_run(self, result: Any) -> TypeError:
+        """What a result means of which nobody has run a line: acked, the message would be lost."""
+        kind = type(result).__name__.replace("_", " ")
+        if inspect.iscoroutine(result):
+            result.close()  # it is known here that it was never awaited
+        return TypeError(
+            f"handler {self.name} returned a {kind}, which nobody runs, so its work was not done; make the handler an "
+            "`async def` that awaits what it calls"
+        )
+
     def __repr__(self) -> str:
         return f"<Handler {self.name}, {'async def' if self.is_coroutine else 'def'}>"
+
+
+_SETTLING = threading.Lock()
+"""Held while a message is settled early: two threads may want to, and the second is to be told."""
 
 
 class Run:
@@ -161,12 +180,13 @@ class Run:
         """Ack, or retry after that many seconds, now."""
         delivery = self._delivery
         outcome = DONE if retry_after is None else Retry(retry_after)
-        if delivery.settlement is not None or not delivery.open:
-            raise Closed(
-                f"message {delivery.received.message_id} is settled already: ack() and retry() can be called once, and "
-                "not after its handler has returned unless withhold() was called"
-            )
-        settlement = delivery.settlement = Settlement()
+        with _SETTLING:
+            if delivery.settlement is not None or not delivery.open:
+                raise Closed(
+                    f"message {delivery.received.message_id} is settled already: ack() and retry() can be called once, "
+                    "and not after its handler has returned unless withhold() was called"
+                )
+            settlement = delivery.settlement = Settlement()
         if self._post is None or not self._post(Answer(delivery, outcome, final=False)):
             delivery.settlement = None
             raise Closed(
@@ -200,28 +220,43 @@ def _around(middleware: Middleware, following: Callable[..., Any], message: Mess
 
 def _is_coroutine(function: Callable[..., Any], name: str) -> bool:
     if not callable(function):
-        raise ConfigurationError(f"handler {function!r} is not callable: give a function, `async def` or `def`")
+        raise ConfigurationError(f"{name} is not callable: give a function, `async def` or `def`")
     bare = function
     while isinstance(bare, functools.partial):
         bare = bare.func
+    if inspect.isclass(bare):
+        raise ConfigurationError(f"{name} is a class: give a function, a method, or an instance that can be called")
     for each in (bare, getattr(bare, "__call__", None)):  # noqa: B004 - an object whose __call__ is a coroutine function
         if inspect.isasyncgenfunction(each) or inspect.isgeneratorfunction(each):
-            raise ConfigurationError(f"handler {name} is a generator: it would never run; use return instead of yield")
+            raise ConfigurationError(f"{name} is a generator: it would never run; use return instead of yield")
         if inspect.iscoroutinefunction(each):
             return True
     return False
+
+
+def _check_takes_two(middleware: Middleware, name: str) -> None:
+    try:
+        signature = inspect.signature(middleware)
+    except (TypeError, ValueError):  # some built-ins have none to be read
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError as error:
+        raise ConfigurationError(
+            f"{name}{signature}: must take two arguments, the message and `call_next` ({error})"
+        ) from error
 
 
 def _parameter(function: Callable[..., Any], name: str) -> Any:
     """The annotation of the one parameter a handler takes; without one it receives a `Message[str]`."""
     try:
         signature = inspect.signature(function, eval_str=True)
-    except NameError as error:
+    except (NameError, AttributeError) as error:
         raise ConfigurationError(
             f"handler {name}: its annotation cannot be resolved ({error}); import the type where the handler is "
             "defined, not only under TYPE_CHECKING"
         ) from error
-    except ValueError as error:
+    except (ValueError, TypeError, SyntaxError) as error:
         raise ConfigurationError(f"handler {name}: its signature cannot be read ({error}); wrap it in a def") from error
     parameters = list(signature.parameters.values())
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
