@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
+import msgspec.inspect
 
 from penstock.errors import ConfigurationError, UndecodableBody
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 SHOWN = 80
 """Characters of a body that an error quotes."""
+_JSON = (dict, list, str, int, float, bool, type(None))
+"""What JSON's values become by themselves."""
 
 
 def decoder_of(body_type: Any, handler: str) -> Callable[[Received], Any]:
@@ -31,7 +34,13 @@ def decoder_of(body_type: Any, handler: str) -> Callable[[Received], Any]:
         return _text
     if body_type is bytes:
         return _bytes
-    decode = _pydantic(body_type) if _has_pydantic(body_type) else _msgspec(body_type, handler)
+    try:
+        decode = _pydantic(body_type) if _has_pydantic(body_type) else _msgspec(body_type)
+    except Exception as error:  # either library raises kinds of its own
+        raise ConfigurationError(
+            f"handler {handler}: a body cannot be decoded to {_name(body_type)} ({error}); annotate the parameter with "
+            "str, bytes, dict, a dataclass, a msgspec.Struct, a pydantic model, or Message[...] of one of these"
+        ) from error
     return _checked(decode, _name(body_type))
 
 
@@ -57,14 +66,26 @@ def _checked(decode: Callable[[str], Any], wanted: str) -> Callable[[Received], 
     return checked
 
 
-def _msgspec(body_type: Any, handler: str) -> Callable[[str], Any]:
-    try:
+def _msgspec(body_type: Any) -> Callable[[str], Any]:
+    foreign = _foreign(msgspec.inspect.type_info(body_type), set())
+    if foreign is None:
         return msgspec.json.Decoder(body_type).decode
-    except TypeError as error:
-        raise ConfigurationError(
-            f"handler {handler}: a body cannot be decoded to {_name(body_type)} ({error}); annotate the parameter with "
-            "str, bytes, dict, a dataclass, a msgspec.Struct, a pydantic model, or Message[...] of one of these"
-        ) from error
+    if _has_pydantic(foreign):  # a model inside of a dataclass, say
+        return _pydantic(body_type)
+    raise TypeError(f"nothing in JSON becomes a {_name(foreign)}")
+
+
+def _foreign(info: Any, seen: set[int]) -> type | None:
+    """A class that a body must have a value of and JSON has none of: msgspec takes it, and then refuses every body."""
+    if id(info) in seen:  # types may contain themselves
+        return None
+    seen.add(id(info))
+    if isinstance(info, msgspec.inspect.CustomType):
+        return None if any(issubclass(each, info.cls) for each in _JSON) else info.cls
+    inside = [getattr(info, name, None) for name in ("item_type", "key_type", "value_type", "type")]
+    inside += [*getattr(info, "item_types", ()), *getattr(info, "types", ())]
+    inside += [each.type for each in getattr(info, "fields", ()) if each.required]
+    return next((found for each in inside if each is not None and (found := _foreign(each, seen))), None)
 
 
 def _has_pydantic(body_type: Any) -> bool:
