@@ -161,6 +161,7 @@ def test_the_report_adds_up() -> None:
         first_consumed=0.1,
         running=5,
         finished_in_drain=5,
+        ended_in_drain=0,
         released_at_stop=2,
         acked_in_drain=7,
         duplicates=0,

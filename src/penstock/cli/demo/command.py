@@ -175,6 +175,7 @@ class Play:
             first_consumed=(first or began) - self._consuming,
             running=before.running,
             finished_in_drain=after.done - before.done,
+            ended_in_drain=after.ended - before.ended,
             released_at_stop=after.not_started - before.not_started,
             acked_in_drain=after.acked - before.acked,
             duplicates=self.shop.duplicates,

@@ -90,6 +90,7 @@ class Ending:
         first_consumed: the same from the consumer's start.
         running: handlers at work when the stop began.
         finished_in_drain: of those, how many were finished.
+        ended_in_drain: of those, how many were ended and given back, because a second signal cut the drain short.
         released_at_stop: messages given back unstarted.
         acked_in_drain: deletes confirmed during the stop.
         duplicates: orders finished twice.
@@ -105,6 +106,7 @@ class Ending:
     first_consumed: float
     running: int
     finished_in_drain: int
+    ended_in_drain: int
     released_at_stop: int
     acked_in_drain: int
     duplicates: int

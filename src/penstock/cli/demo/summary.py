@@ -22,9 +22,10 @@ SHORT = {
 
 def drained(ending: Ending) -> str:
     """What the stop did, in one sentence."""
+    ended = f", {ended} were ended and their messages given back" if (ended := ending.ended_in_drain) else ""
     return (
         f"Stopped ({ending.why}) and drained in {ending.drained:.1f} s: {ending.running} handlers were running, "
-        f"{ending.finished_in_drain} finished, {ending.released_at_stop} unstarted messages were given back, "
+        f"{ending.finished_in_drain} finished{ended}; {ending.released_at_stop} unstarted messages were given back, "
         f"{ending.acked_in_drain} deletes were confirmed."
     )
 
@@ -59,7 +60,7 @@ def rows(scene: Scene, ending: Ending) -> list[tuple[str, str, str]]:
         (
             "smallest lease margin",
             margin(each.smallest_margin),
-            f"of {plan.visibility} s; {each.heartbeat_calls} heartbeats",
+            f"of {plan.visibility} s; heartbeats sent: {each.heartbeat_calls}",
         ),
         ("duplicates", f"{ending.duplicates:,}", "orders finished twice"),
         ("released at stop", f"{ending.released_at_stop:,}", "received, not started, given back at once"),
