@@ -327,6 +327,7 @@ def test_health_calls_and_faults_have_pages(sqs: LocalSqs, client: Any, url: str
         ({"*": {"explode": 1}}, "no switch 'explode'"),
         ({"*": 1}, "give an object of switches"),
         ({"*": {"times": 3}}, "no switch 'times'"),
+        ({"*": {"operation": 1, "self": 1}}, "no switch 'operation'"),
         ([], "Expected `object`"),
     ],
 )

@@ -112,7 +112,7 @@ class Faults:
         """Whether any call may be disturbed."""
         return bool(self._standing or self._next)
 
-    def set(self, operation: str = ANY, **switches: Any) -> None:
+    def set(self, operation: str = ANY, /, **switches: Any) -> None:
         """Set an operation's switches, replacing those it had; no switches takes them away.
 
         Raises:
@@ -124,12 +124,12 @@ class Faults:
         else:
             self._standing.pop(operation, None)
 
-    def next(self, operation: str, *, times: int = 1, **switches: Any) -> None:
+    def next(self, operation: str, /, *, times: int = 1, **switches: Any) -> None:
         """Set the switches of an operation's next calls only; those of several such calls queue up."""
         checked = _checked(operation, switches)
         self._next.setdefault(operation, deque()).extend([checked] * times)
 
-    def check(self, operation: str, **switches: Any) -> None:
+    def check(self, operation: str, /, **switches: Any) -> None:
         """Raise what `set` would raise, and set nothing."""
         _checked(operation, switches)
 

@@ -167,11 +167,11 @@ class _Connection(asyncio.Protocol):
             self._answer(request)
 
     def _answer(self, request: HttpRequest) -> None:
-        if request.path.startswith(admin.ROOT):
-            status, body = admin.answer(self._server.broker, request.method, request.path, request.body)
-            self._write(status, body, "application/json")
-            return
         try:
+            if request.path.startswith(admin.ROOT):
+                status, body = admin.answer(self._server.broker, request.method, request.path, request.body)
+                self._write(status, body, "application/json")
+                return
             operation, members = self._read_call(request)
             answer = self._server.broker.start(operation, members)
             if isinstance(answer, dict):
