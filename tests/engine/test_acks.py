@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
 
 from penstock.errors import Closed
-from penstock.message import Message
+from penstock.message import Message  # noqa: TC001 - a handler's annotation is read at run time
 from penstock.outcomes import Settled, Settlement
 from penstock.testing.world import World, virtual
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
 
 
 async def _nothing(body: str) -> None:
@@ -123,7 +127,7 @@ async def test_a_flush_is_due_by_the_age_of_its_oldest_entry() -> None:
     """L13: a message finished every 0.1 s does not put the delete of the first one off."""
     async with World() as world:
         await world.send_many(9)
-        consumer = await world.start(lambda_of(0.1), concurrency=1, ack_interval=0.5, throttle=False, prefetch=8)
+        consumer = await world.start(lasting(0.1), concurrency=1, ack_interval=0.5, throttle=False, prefetch=8)
         await world.until(lambda: consumer.runner.statistics().done == 1)
         finished = world.now
         await world.until(lambda: len(world.bodies()) < 9)
@@ -135,7 +139,7 @@ async def test_a_flush_is_due_before_the_lease_of_its_oldest_entry_ends() -> Non
     """L13: an ack interval of 4.5 s under a lease of 5 s, finished late in it, is cut short."""
     async with World() as world:
         await world.send("a")
-        consumer = await world.start(lambda_of(2.0), visibility_timeout=5, ack_interval=4.5)
+        consumer = await world.start(lasting(2.0), visibility_timeout=5, ack_interval=4.5)
         await world.until(lambda: not world.bodies(), within=20)
         report = await consumer.stop()
         assert (report.received, report.acked, report.lost) == (1, 1, 0)
@@ -300,7 +304,7 @@ async def test_batches_of_one_are_deleted_at_once() -> None:
         await consumer.stop()
 
 
-def lambda_of(seconds: float):
+def lasting(seconds: float) -> Callable[[str], Coroutine[None, None, None]]:
     """A handler that takes that long."""
 
     async def handle(body: str) -> None:

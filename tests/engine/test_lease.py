@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from penstock.errors import Closed
-from penstock.message import Message
+from penstock.message import Message  # noqa: TC001 - a handler's annotation is read at run time
 from penstock.outcomes import Retry, Settled
 from penstock.testing.world import World, virtual
 
@@ -173,7 +173,7 @@ async def test_a_passing_heartbeat_error_is_tried_again_until_the_lease_ends(fau
             await asyncio.sleep(100)
             assert not message.lease_lost
 
-        world.faults.next("ChangeMessageVisibilityBatch", times=2, **{fault: 1.0})
+        world.faults.next("ChangeMessageVisibilityBatch", times=2, **{fault: 1})
         consumer = await world.start(handle, visibility_timeout=10)
         await world.until(lambda: not world.bodies())
         report = await consumer.stop()
@@ -193,7 +193,8 @@ async def test_a_heartbeat_that_is_never_answered_is_tried_again_until_the_lease
         async def handle(body: str) -> None:
             await asyncio.sleep(4 * visibility)
 
-        world.faults.next("ChangeMessageVisibilityBatch", **{fault: 1.0})
+        switches: dict[str, Any] = {fault: 1.0}
+        world.faults.next("ChangeMessageVisibilityBatch", **switches)
         consumer = await world.start(handle, visibility_timeout=visibility)
         await world.until(lambda: not world.bodies())
         report = await consumer.stop()
@@ -280,7 +281,7 @@ async def test_a_handler_whose_lease_is_lost_is_cancelled_if_that_is_wanted(disp
                 ended.append(world.now)
 
         world.faults.set("ChangeMessageVisibilityBatch", unavailable=1.0)
-        consumer = await world.start(
+        await world.start(
             handle, visibility_timeout=10, on_lease_lost="cancel", dispatch=dispatch, concurrency=1, prefetch=0
         )
         await world.until(lambda: ended)
@@ -357,7 +358,16 @@ async def test_a_message_redelivered_after_its_lease_was_lost_and_withheld_is_ke
         await world.send("a")
         kept: list[Message[str]] = []
 
+        others = at_once = 0
+
         async def handle(message: Message[str]) -> None:
+            nonlocal others, at_once
+            if message.body == "other":
+                others += 1
+                at_once = max(at_once, others)
+                await asyncio.sleep(5)
+                others -= 1
+                return
             await world.until(lambda: message.lease_lost)
             world.faults.clear()
             await asyncio.sleep(30)  # meanwhile it is received again
@@ -365,12 +375,14 @@ async def test_a_message_redelivered_after_its_lease_was_lost_and_withheld_is_ke
             kept.append(message)
 
         world.faults.set("ChangeMessageVisibilityBatch", unavailable=1.0)
-        consumer = await world.start(handle, visibility_timeout=10, concurrency=2)
+        consumer = await world.start(handle, visibility_timeout=10, concurrency=2, prefetch=0)
         await world.until(lambda: kept)
-        await asyncio.sleep(1)
+        await world.send(*["other"] * 6)
+        await asyncio.sleep(20)
+        assert at_once == 1  # the other place is the kept one's
         assert consumer.runner.statistics().duplicates == 1
         assert await kept[0].ack() is Settled.ACKED
-        assert not world.bodies()
+        assert "a" not in world.bodies()
 
 
 @virtual
@@ -386,7 +398,6 @@ async def test_a_message_withheld_after_its_lease_was_lost_is_let_go() -> None:
             kept.append(message)
 
         world.faults.set("ChangeMessageVisibilityBatch", unavailable=1.0)
-        world.faults.set("ReceiveMessage", shorten=0.0)
         consumer = await world.start(handle, visibility_timeout=10, concurrency=1, prefetch=0)
         await world.until(lambda: kept)
         await asyncio.sleep(0.1)

@@ -1,7 +1,7 @@
 """A world: SQS, its faults and consumers of it on one virtual clock, all from one seed.
 
-Owned by a test, as `async with World(seed) as world` inside `virtual`. It promises that the same seed and the same calls
-are the same story, to the microsecond, and that nothing it started goes on after the block.
+Owned by a test, as `async with World(seed) as world` inside `virtual`. It promises that the same seed and the same
+calls are the same story, to the microsecond, and that nothing it started goes on after the block.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class World:
 
     Args:
         seed: of message ids, faults and jitter.
-        max_receives: the queue's `maxReceiveCount`, which also gives it a dead-letter queue, `orders-dead`; None: neither.
+        max_receives: the queue's `maxReceiveCount`, and with it a dead-letter queue, `orders-dead`; None: neither.
 
     Attributes:
         broker: SQS itself; `broker.calls` counts API calls by name.
