@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,3 +87,9 @@ def test_the_switches_that_stand_can_be_seen() -> None:
     faults.next("SendMessage", hang=1.0)
     assert faults.standing() == {"SendMessage": Switches(throttle=0.5)}
     assert repr(faults) == "<Faults SendMessage>"
+
+
+def test_every_switch_is_in_the_manual_and_no_other() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "local.md").read_text()
+    table = manual.partition("| switch |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(Switches.__struct_fields__)
