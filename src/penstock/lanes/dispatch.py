@@ -7,7 +7,9 @@ and answer every delivery exactly once.
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections import deque
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Protocol
 
 from penstock.core.pool import Pool
@@ -17,6 +19,7 @@ from penstock.outcomes import ENDED, NOT_STARTED, Failed, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from contextvars import Context
 
     from penstock.core.delivery import Delivery
 
@@ -56,6 +59,7 @@ class SemaphoreDispatch:
         self._run = run
         self._reply = reply
         self._clock = clock
+        self._context = copy_context()
         self._semaphore = WeightedSemaphore(concurrency)
         self._waiting: deque[Delivery] = deque()
         self._tasks: dict[Delivery, asyncio.Task[None]] = {}
@@ -69,29 +73,44 @@ class SemaphoreDispatch:
             self._waiting.append(delivery)
 
     def _start(self, delivery: Delivery) -> None:
-        task = asyncio.create_task(self._work(delivery))
-        self._tasks[delivery] = task
+        self._tasks[delivery] = _new_task(self._work(delivery), self._context)
 
     async def _work(self, delivery: Delivery) -> None:
+        outcome: Outcome = NOT_STARTED
         try:
-            delivery.started = self._clock()
-            outcome = await self._run(delivery)
-        except asyncio.CancelledError as error:
+            if not delivery.lost:
+                delivery.started = self._clock()
+                outcome = await self._run(delivery)
+        except asyncio.CancelledError as error:  # a handler may raise it by itself, too
             outcome = ENDED if delivery in self._ending else Failed(error)
-        self._ending.discard(delivery)
-        del self._tasks[delivery]
+        task = self._tasks.pop(delivery)
         self._reply(delivery, outcome)
+        if delivery in self._ending:
+            self._ending.discard(delivery)
+        elif task.cancelling():
+            self._go_down()
         self._follow()
 
     def _follow(self) -> None:
         """Hand the permit that came free to whoever waits longest."""
-        while self._waiting:
-            delivery = self._waiting.popleft()
-            if not delivery.lost:
-                self._start(delivery)
-                return
-            self._reply(delivery, NOT_STARTED)
-        self._semaphore.release()
+        if self._waiting:
+            self._start(self._waiting.popleft())
+        else:
+            self._semaphore.release()
+
+    def _go_down(self) -> None:
+        """Somebody else cancelled a task, as a loop that is going down does: start nothing any more."""
+        self.recall()
+        for delivery, task in list(self._tasks.items()):
+            if _unstarted(task):
+                self._call_off(delivery, task)
+
+    def _call_off(self, delivery: Delivery, task: asyncio.Task[None]) -> None:
+        """Answer for a task that has not begun: cancelled, it would end without having run one line."""
+        del self._tasks[delivery]
+        task.cancel()
+        self._reply(delivery, NOT_STARTED)
+        self._follow()
 
     def recall(self) -> None:
         """Answer `NotStarted` for everything that waits."""
@@ -102,7 +121,9 @@ class SemaphoreDispatch:
         """Cancel the handler of that delivery, or of all."""
         for each in [delivery] if delivery is not None else list(self._tasks):
             task = self._tasks.get(each)
-            if task is not None:
+            if task is not None and _unstarted(task):
+                self._call_off(each, task)
+            elif task is not None:
                 self._ending.add(each)
                 task.cancel()
 
@@ -127,6 +148,7 @@ class PoolDispatch:
         self._run = run
         self._reply = reply
         self._clock = clock
+        self._context = copy_context()
         self._pool: Pool[Delivery] = Pool(maximum=concurrency, waiting_room=waiting_room, idle_timeout=idle_timeout)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._idle: dict[int, asyncio.Future[Delivery | None]] = {}
@@ -137,47 +159,82 @@ class PoolDispatch:
     def submit(self, delivery: Delivery) -> None:
         """Give it to an idle worker, to a new one, or to the waiting room."""
         assignment = self._pool.submit(delivery, self._clock())
-        if assignment is None:
-            return
-        if assignment.hired:
-            self._tasks[assignment.worker] = asyncio.create_task(self._work(assignment.worker, delivery))
-        else:
-            self._idle.pop(assignment.worker).set_result(delivery)
+        if assignment is not None:
+            self._give(assignment.worker, delivery)
 
-    async def _work(self, worker: int, first: Delivery) -> None:
-        delivery: Delivery | None = first
+    def _give(self, worker: int, delivery: Delivery) -> None:
+        self._at_work[delivery] = worker
+        idle = self._idle.pop(worker, None)
+        if idle is None:  # newly hired, or its task has been cancelled by somebody else
+            self._tasks[worker] = _new_task(self._work(worker, delivery), self._context)
+        elif not idle.cancelled():
+            idle.set_result(delivery)
+        else:  # it is being cancelled in this very turn
+            del self._at_work[delivery]
+            self._reply(delivery, NOT_STARTED)
+            self._pool.finished(worker, self._clock())
+
+    async def _work(self, worker: int, delivery: Delivery | None) -> None:
+        task = self._tasks[worker]
         try:
             while delivery is not None:
-                await self._serve(worker, delivery)
+                self._reply(delivery, await self._serve(task, delivery))
+                del self._at_work[delivery]
+                if delivery in self._ending:
+                    self._ending.discard(delivery)
+                    while task.uncancel():
+                        pass
+                elif task.cancelling():
+                    self._go_down(worker)
+                    return
                 delivery = self._pool.finished(worker, self._clock())
                 if delivery is None:
                     delivery = await self._wait(worker)
+                else:
+                    self._at_work[delivery] = worker
         finally:
             del self._tasks[worker]
 
-    async def _serve(self, worker: int, delivery: Delivery) -> None:
-        if delivery.lost:
-            self._reply(delivery, NOT_STARTED)
-            return
-        self._at_work[delivery] = worker
+    async def _serve(self, task: asyncio.Task[None], delivery: Delivery) -> Outcome:
+        if delivery.lost or task.cancelling():
+            return NOT_STARTED
         try:
             delivery.started = self._clock()
-            outcome = await self._run(delivery)
-        except asyncio.CancelledError as error:
-            if delivery not in self._ending:  # the loop itself is going down: so does this worker
-                self._reply(delivery, Failed(error))
-                raise
-            self._ending.discard(delivery)
-            self._tasks[worker].uncancel()
-            outcome = ENDED
-        finally:
-            del self._at_work[delivery]
-        self._reply(delivery, outcome)
+            return await self._run(delivery)
+        except asyncio.CancelledError as error:  # a handler may raise it by itself, too
+            return ENDED if delivery in self._ending else Failed(error)
+
+    def _go_down(self, worker: int) -> None:
+        """Somebody else cancelled a worker, as a loop that is going down does: it ends, and nothing follows.
+
+        To the pool it is idle; should there be work for it after all, it is started anew.
+        """
+        self.recall()
+        self._pool.finished(worker, self._clock())
+        for delivery, other in list(self._at_work.items()):
+            if _unstarted(self._tasks[other]):
+                self._call_off(delivery, other)
+
+    def _call_off(self, delivery: Delivery, worker: int) -> None:
+        """Answer for a worker that has not begun: cancelled, it would end without having run one line."""
+        self._tasks.pop(worker).cancel()
+        del self._at_work[delivery]
+        self._reply(delivery, NOT_STARTED)
+        following = self._pool.finished(worker, self._clock())
+        if following is not None:
+            self._give(worker, following)
 
     async def _wait(self, worker: int) -> Delivery | None:
-        future = self._idle[worker] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Delivery | None] = asyncio.get_running_loop().create_future()
+        self._idle[worker] = future
         self._schedule()
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._idle.pop(worker, None)
+            if future.cancelled():
+                raise
+            return future.result()  # given something and cancelled in one turn: it is answered for first
 
     def _schedule(self) -> None:
         if self._timer is None and self._idle:
@@ -187,7 +244,7 @@ class PoolDispatch:
     def _let_go(self) -> None:
         self._timer = None
         worker = self._pool.let_go(self._clock())
-        if worker is not None:
+        if worker is not None and worker in self._idle:
             self._idle.pop(worker).set_result(None)
         self._schedule()
 
@@ -200,7 +257,9 @@ class PoolDispatch:
         """Cancel the handler of that delivery, or of all; the worker stays."""
         for each in [delivery] if delivery is not None else list(self._at_work):
             worker = self._at_work.get(each)
-            if worker is not None:
+            if worker is not None and _unstarted(self._tasks[worker]):
+                self._call_off(each, worker)
+            elif worker is not None:
                 self._ending.add(each)
                 self._tasks[worker].cancel()
 
@@ -217,3 +276,17 @@ class PoolDispatch:
     def statistics(self) -> LaneStatistics:
         """What is going on."""
         return LaneStatistics(running=len(self._at_work), waiting=self._pool.waiting, workers=len(self._tasks))
+
+
+def _new_task(work: Coroutine[None, None, None], context: Context) -> asyncio.Task[None]:
+    """A task in a fresh copy of `context`, not in that of the handler whose end lets this one begin.
+
+    Never an eager task: with such a factory on the application's loop it would run before it is noted down.
+    """
+    return asyncio.Task(work, loop=asyncio.get_running_loop(), context=context.copy())
+
+
+def _unstarted(task: asyncio.Task[None]) -> bool:
+    """Whether it has been made in this very turn of the loop."""
+    work = task.get_coro()
+    return inspect.iscoroutine(work) and inspect.getcoroutinestate(work) == inspect.CORO_CREATED
