@@ -6,7 +6,6 @@ way, so a loop that a handler blocks delays handlers and nothing else (L9).
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from penstock.lanes.api import Answer
@@ -15,6 +14,7 @@ from penstock.lanes.mailbox import Mailbox
 from penstock.outcomes import NOT_STARTED
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Sequence
 
     from penstock.core.delivery import Delivery
@@ -56,8 +56,10 @@ class CoroutineLane:
 
     def submit(self, deliveries: Sequence[Delivery]) -> None:
         """Run the handler for each, or let them wait; gives them back at once when the loop is closed."""
-        if not self._inbox.post(deliveries):
-            self._answers.post_all([Answer(delivery, NOT_STARTED) for delivery in deliveries])
+        if not self._inbox.post(deliveries):  # nor will what was posted before it closed be received any more
+            self._answers.post_all(
+                [Answer(delivery, NOT_STARTED) for batch in self._inbox.take_back() for delivery in batch]
+            )
 
     def _admit(self, batches: list[Sequence[Delivery]]) -> None:
         for batch in batches:

@@ -1,7 +1,7 @@
 """The mailbox: items for one event loop, from any thread, many to a wake-up.
 
-Owned by the receiving side. Promises order for each sender, no loss while open, and one wake-up of the loop however many
-items are posted before it comes round.
+Owned by the receiving side. Promises order for each sender, no loss while open, and one wake-up of the loop however
+many items are posted before it comes round.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Mailbox(Generic[T]):
     def post(self, item: T) -> bool:
         """Post one item, from any thread; False when the loop is closed."""
         self._items.append(item)
-        return self._awake or self._wake()
+        return (self._awake and not self._loop.is_closed()) or self._wake()
 
     def post_all(self, items: Iterable[T]) -> bool:
         """Post several items, from any thread; False when the loop is closed."""
         self._items.extend(items)
-        return self._awake or self._wake()
+        return (self._awake and not self._loop.is_closed()) or self._wake()
 
     def _wake(self) -> bool:
         # Between the append and here another thread may have woken the loop too: one call too many, never one too
@@ -49,12 +49,16 @@ class Mailbox(Generic[T]):
 
     def _drain(self) -> None:
         self._awake = False
+        items = self.take_back()
+        if items:
+            self._receive(items)
+
+    def take_back(self) -> list[T]:
+        """Take out what has not been received: for whoever posts, once the loop is closed."""
         items: list[T] = []
         take = self._items.popleft
         try:
             while True:
                 items.append(take())
         except IndexError:
-            pass
-        if items:
-            self._receive(items)
+            return items
