@@ -386,6 +386,30 @@ async def test_a_message_redelivered_after_its_lease_was_lost_and_withheld_is_ke
 
 
 @virtual
+async def test_a_retry_said_early_after_the_lease_was_lost_is_not_taken_for_finished_work() -> None:
+    """L8: the handler asked for the message again and returned; its redelivery is run, not deleted."""
+    async with World() as world:
+        await world.send("a")
+        runs = 0
+
+        async def handle(message: Message[str]) -> None:
+            nonlocal runs
+            runs += 1
+            if runs == 1:
+                await world.until(lambda: message.lease_lost)
+                world.faults.clear()
+                message.retry()
+
+        world.faults.set("ChangeMessageVisibilityBatch", unavailable=1.0)
+        world.faults.set("ReceiveMessage", latency=0.01)
+        consumer = await world.start(handle, visibility_timeout=10, concurrency=1, prefetch=0)
+        await world.until(lambda: not world.bodies(), within=60)
+        report = await consumer.stop()
+        assert runs == 2
+        assert report.recognised == 0
+
+
+@virtual
 async def test_a_message_withheld_after_its_lease_was_lost_is_let_go() -> None:
     """L6: nobody is at work on it and its lease is over, so it is not held any longer."""
     async with World() as world:

@@ -186,7 +186,8 @@ class Worker:
         """Settle one; the places that come free."""
         if type(outcome) is Done:  # the way nearly all go
             self._seat.tally.done += final  # an early ack is followed by the end of its handler
-            if self._seat.ledger.done(row) is Step.DELETE:
+            # What was said early stands: a handler that asked for a retry and then returned has not finished its work.
+            if (row.settlement is None or not final) and self._seat.ledger.done(row) is Step.DELETE:
                 self._harvester.add(row)
         elif isinstance(outcome, Withheld):
             if row.state <= State.RUNNING:
