@@ -32,7 +32,16 @@ STUB = Path(__file__).with_name("stub.py")
 KEYS = Credentials(access_key="AKIDEXAMPLE", secret_key="secret")
 CASES = [
     f"{client}:{loop}"
-    for client in ("pyreqwest", "pyqwest", "aiohttp", "bare-pyreqwest", "bare-pyqwest", "bare-aiohttp")
+    for client in (
+        "native",
+        "pyreqwest",
+        "pyqwest",
+        "aiohttp",
+        "bare-native",
+        "bare-pyreqwest",
+        "bare-pyqwest",
+        "bare-aiohttp",
+    )
     for loop in ("uvloop", "asyncio")
 ] + ["boto3:threads"]
 
@@ -155,6 +164,10 @@ def _transport(http: str) -> Any:
         from penstock.sqs.http_aiohttp import AiohttpTransport
 
         return AiohttpTransport
+    if http == "native":
+        from penstock.sqs.http_native import NativeTransport
+
+        return NativeTransport
     from penstock.sqs.http_pyreqwest import PyreqwestTransport
 
     return PyreqwestTransport
@@ -180,14 +193,17 @@ def main() -> None:
         print(one(asked.one[0], int(asked.one[1]), asked.calls))
         return
     spent: dict[str, list[float]] = {case: [] for case in asked.only}
-    with subprocess.Popen([sys.executable, str(STUB)], stdout=subprocess.PIPE, text=True) as stub:
+    stub = subprocess.Popen([sys.executable, str(STUB)], stdout=subprocess.PIPE, text=True)
+    try:
         assert stub.stdout is not None
         port = stub.stdout.readline().strip()
         for _ in range(asked.rounds):
             for case, figures in spent.items():
                 command = [sys.executable, __file__, "--calls", str(asked.calls), "--one", case, port]
-                figures.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+                figures.append(float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
+    finally:
         stub.kill()
+        stub.wait()
     print(f"{'client':<24}{'median us a call':>18}{'least':>8}{'most':>8}{'us a message at 0.2 calls':>28}")
     for case, figures in spent.items():
         median = statistics.median(figures)

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 from penstock.errors import SqsError
 from penstock.sqs.http import Connecting
 from penstock.sqs.http_aiohttp import AiohttpTransport
+from penstock.sqs.http_native import NativeTransport
 from penstock.sqs.http_pyreqwest import PyreqwestTransport
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 LIBRARIES: dict[str, Any] = {
+    "native": NativeTransport,
     "pyreqwest": PyreqwestTransport,
     "pyqwest": importlib.import_module("measure").PyqwestTransport,  # the script beside this one
     "aiohttp": AiohttpTransport,
