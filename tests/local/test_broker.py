@@ -262,6 +262,11 @@ def test_a_full_queue_lets_a_long_poll_wait_for_room() -> None:
         _, held = await bench.receive(0, most=5)
         assert len(held) == 5
         assert await bench.receive(2) == (2.0, [])
+        poll = bench.poll()
+        await asyncio.sleep(3)
+        await bench.ask("DeleteMessage", ReceiptHandle=held[0]["ReceiptHandle"])
+        when, messages = await poll
+        assert (when, bodies(messages)) == (5.0, ["f"])
 
     on_bench(story)
 

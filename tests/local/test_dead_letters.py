@@ -202,6 +202,15 @@ def test_a_move_keeps_to_its_rate_and_can_be_cancelled(desk: Any, full: Any) -> 
     assert desk.refused("CancelMessageMoveTask", **task).code == "AWS.SimpleQueueService.UnsupportedOperation"
 
 
+def test_the_last_ten_moves_are_remembered(desk: Any, full: Any) -> None:
+    for at in range(12):
+        desk.now = 100 + at
+        desk.ask("StartMessageMoveTask", SourceArn=full.arn)
+    tasks = desk.ask("ListMessageMoveTasks", SourceArn=full.arn, MaxResults=10)["Results"]
+    assert [task["StartedTimestamp"] for task in tasks] == [1_700_000_111_000 - 1000 * at for at in range(10)]
+    assert len(desk.account.moves) == 10
+
+
 def test_a_move_leaves_what_is_in_flight(desk: Any, source: Any, full: Any) -> None:
     held = full.receive(4)
     desk.ask("StartMessageMoveTask", SourceArn=full.arn)

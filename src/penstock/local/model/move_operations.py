@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from penstock.local.model.fields import Request
     from penstock.local.model.queue import Queue
 
+MOST_LISTED = 10
+
 
 def start_message_move_task(account: Account, request: Request, now: float) -> dict[str, Any]:
     """StartMessageMoveTask: from a dead-letter queue to a queue, or back to where each message came from."""
@@ -49,6 +51,7 @@ def start_message_move_task(account: Account, request: Request, now: float) -> d
         left=deque(source.contents()),
         to_move=source.visible,
     )
+    _forget_old(account, source.arn)
     account.moves.append(task)
     step(account, now)
     return {"TaskHandle": task.handle}
@@ -69,7 +72,7 @@ def cancel_message_move_task(account: Account, request: Request, _now: float) ->
 def list_message_move_tasks(account: Account, request: Request, _now: float) -> dict[str, Any]:
     """ListMessageMoveTasks: those of a source queue, the latest first."""
     source = _source(account, request)
-    most = fields.integer(request, "MaxResults", 1, 10) or 1
+    most = fields.integer(request, "MaxResults", 1, MOST_LISTED) or 1
     tasks = [task for task in reversed(account.moves) if task.source == source.arn]
     return {"Results": [_shown(account, task) for task in tasks[:most]]}
 
@@ -113,6 +116,13 @@ def _move(account: Account, source: Queue, target: Queue, message: Stored, now: 
     if target.settings.fifo:
         system["SequenceNumber"] = target.next_sequence_number()
     target.add(lambda number: Stored(number, message_id, message.content, system, now, message.group), 0, now)
+
+
+def _forget_old(account: Account, source: str) -> None:
+    """Keep no more tasks of a queue than can be listed, the one to come included."""
+    own = [task for task in account.moves if task.source == source]
+    for task in own[: max(0, len(own) - MOST_LISTED + 1)]:
+        account.moves.remove(task)
 
 
 def _source(account: Account, request: Request) -> Queue:

@@ -292,6 +292,8 @@ class Queue:
 
     def _leave(self, message: Stored) -> None:
         if message.place is Place.IN_FLIGHT:
+            if self.in_flight == self.in_flight_limit:
+                self.fresh.add(self)  # there is room again for those who wait
             self.in_flight -= 1
             self._order.returned(message)
         elif message.place is Place.VISIBLE:

@@ -58,7 +58,8 @@ def delete_queue(account: Account, request: Request, now: float) -> dict[str, An
     """DeleteQueue: the queue and what is in it."""
     queue = account.queue(request, now)
     del account.queues[queue.name]
-    account.deleted[queue.name] = now
+    if account.name_cooldown:
+        account.deleted[queue.name] = now
     account.fresh.add(queue)  # those who wait on it must hear that it is gone
     return {}
 
