@@ -1,8 +1,8 @@
 """The thread lane: `def` handlers on processors, threads that steal work from each other.
 
-Owned by the worker of a consumer. Deliveries come in through one queue that all processors take from; each takes some for
-itself, and an idle processor takes over what waits behind a busy one. A thread cannot be ended: one that outlives its
-time-out keeps its place until it ends.
+Owned by the worker of a consumer. Deliveries come in through one queue that all processors take from; each takes some
+for itself, and an idle processor takes over what waits behind a busy one. A thread cannot be ended: one that outlives
+its time-out keeps its place until it ends.
 """
 
 from __future__ import annotations
@@ -25,10 +25,14 @@ if TYPE_CHECKING:
     from penstock.options import Options
 
 
+LOOK_BEHIND = 4
+"""Every so many visits to the queue a processor first looks for what stands behind the others."""
+
+
 class Processor:
     """One thread: what waits behind it, and what it is at work on. Only `ThreadLane` makes and moves it."""
 
-    __slots__ = ("behind", "current", "given_up", "thread")
+    __slots__ = ("behind", "current", "given_up", "thread", "visits")
 
     def __init__(self) -> None:
         self.behind: deque[Delivery] = deque()
@@ -37,6 +41,8 @@ class Processor:
         self.given_up: Delivery | None = None
         """The delivery whose time ran out here, answered already."""
         self.thread: threading.Thread | None = None
+        self.visits = 0
+        """How often it has come for more work than stood behind it."""
 
 
 class ThreadLane:
@@ -79,13 +85,21 @@ class ThreadLane:
             if self._idle:
                 self._parking.notify()
             elif len(self._processors) < self._maximum and not self._closing:
-                processor = Processor()
-                self._processors.append(processor)
-                # A daemon: a handler that never returns must not keep the process from ending.
-                processor.thread = threading.Thread(
-                    target=self._process, args=(processor,), name=f"penstock-{self._handler.name}", daemon=True
-                )
-                processor.thread.start()
+                self._hire()
+
+    def _hire(self) -> None:
+        processor = Processor()
+        # A daemon: a handler that never returns must not keep the process from ending.
+        processor.thread = threading.Thread(
+            target=self._process, args=(processor,), name=f"penstock-{self._handler.name}", daemon=True
+        )
+        self._processors.append(processor)
+        try:
+            processor.thread.start()
+        except RuntimeError:  # the system has no more threads: those there are do the work
+            self._processors.remove(processor)
+            if not self._processors:
+                raise
 
     def _process(self, me: Processor) -> None:
         while (delivery := self._next(me)) is not None:
@@ -122,6 +136,10 @@ class ThreadLane:
             return me.behind.popleft()
         except IndexError:
             pass
+        me.visits += 1
+        # While the queue never runs dry nobody is idle, and still nothing may stand behind a slow handler for long.
+        if me.visits % LOOK_BEHIND == 0 and (stolen := self._steal(me)) is not None:
+            return stolen
         try:
             first = self._queue.popleft()
         except IndexError:
@@ -149,18 +167,15 @@ class ThreadLane:
         self._watch = None
         now = self._clock()
         with self._parking:
-            overdue = [
-                each
-                for each in self._processors
-                if each.current and each.given_up is None and now - each.current.started >= timeout
-            ]
-            for each in overdue:
-                each.given_up = each.current
-            busy = bool(self._queue) or any(each.current or each.behind for each in self._processors)
-        for each in overdue:
-            assert each.given_up is not None
-            error = HandlerTimeout(self._handler.timed_out(timeout))
-            self._answers.post(Answer(each.given_up, Failed(error, still_running=True)))
+            for each in self._processors:
+                late = each.current
+                if late is not None and each.given_up is None and now - late.started >= timeout:
+                    each.given_up = late
+                    # Said under the lock: the thread may end at any moment, and what it says then comes after this.
+                    error = HandlerTimeout(self._handler.timed_out(timeout))
+                    self._answers.post(Answer(late, Failed(error, still_running=True)))
+            # Whoever is not parked may be about to start something, even if nothing is to be seen of it yet.
+            busy = bool(self._queue) or self._idle < len(self._processors)
         if busy and not self._closing:
             self._watch = loop.call_later(min(max(timeout / 4, 0.01), 1.0), self._look_after, timeout)
 
@@ -176,7 +191,7 @@ class ThreadLane:
         if recalled:
             self._answers.post_all(recalled)
 
-    def end(self, delivery: Delivery | None = None) -> bool:
+    def end(self, delivery: Delivery | None = None) -> bool:  # noqa: ARG002 - the seam's
         """False: a thread cannot be ended."""
         return False
 
