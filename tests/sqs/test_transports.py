@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -213,8 +215,30 @@ def test_without_aiohttp_installed_the_setting_says_what_to_install(
     )
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_after_a_fork_the_child_is_told_what_to_do() -> None:
+    """The library's threads stay behind in the parent; an error is better than a call that never ends."""
+    program = """
+import asyncio, os
+from penstock.errors import ConfigurationError
+from penstock.sqs.http import Connecting
+from penstock.sqs.http_pyreqwest import PyreqwestTransport
+PyreqwestTransport(Connecting(url="http://127.0.0.1:1/"))
+if os.fork() == 0:
+    try:
+        PyreqwestTransport(Connecting(url="http://127.0.0.1:1/"))
+    except ConfigurationError as error:
+        print(error, flush=True)
+    os._exit(0)
+os.wait()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout.startswith("http='pyreqwest' was used before this process was forked")
+
+
 def test_an_unknown_library_is_refused(one_kit: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"http='curl': give 'pyreqwest', 'aiohttp' or a function"):
+    with pytest.raises(ConfigurationError, match=r"http='curl': give 'native', 'pyreqwest', 'aiohttp' or a function"):
         asyncio.run(one_kit.connect("http://localhost:1", http="curl"))
 
 
