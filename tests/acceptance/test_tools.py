@@ -107,7 +107,7 @@ def test_doctor_finds_what_is_dangerous_and_says_how_to_change_it(bench: Bench) 
     assert command.end() == 1
     fails = [line for line in command.out.splitlines() if line.startswith("fail")]
     assert [line.split("  ")[1].strip() for line in fails] == ["redrive policy", "dead letters"]
-    given = re.findall(r"--queue-url (\S+) --attributes '?(\S+?)'?$", command.out, re.MULTILINE)
+    given = re.findall(r"--queue-url (\S+) --attributes '?(\S+?)'? --endpoint-url", command.out, re.MULTILINE)
     for target, change in given:
         name, _, value = change.partition("=")
         attributes = json.loads(change) if change.startswith("{") else {name: value}

@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -101,6 +102,11 @@ def test_wrong_usage_is_told_in_one_line_and_ends_with_2(
 )
 def test_each_error_has_its_exit_code(error: PenstockError, code: int) -> None:
     assert exit_of(error) == code
+
+
+def test_the_page_of_the_command_line_has_a_section_for_every_command() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    assert all(f"\n## {command}\n" in page for command in COMMANDS)
 
 
 @pytest.mark.slow

@@ -97,10 +97,15 @@ async def _findings(connection: Connection, handler_seconds: float | None) -> As
             url,
             attributes,
             handler_seconds=handler_seconds,
-            endpoint_url=connection.endpoint_url,
+            endpoint_url=connection.endpoint_url or _elsewhere(client.endpoint.url),
         )
     for finding in examine(facts):
         yield finding
+
+
+def _elsewhere(url: str) -> str | None:
+    """The URL when it is no endpoint of AWS's own, which the AWS CLI finds by itself."""
+    return None if ".amazonaws.com" in url or ".api.aws" in url else url.rstrip("/")
 
 
 def refused(what: str, error: SqsError) -> Finding:

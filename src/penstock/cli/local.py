@@ -190,12 +190,14 @@ def _greet(server: LocalServer, wishes: Sequence[QueueWish], faults: Sequence[tu
     for operation, switches in faults:
         said = ", ".join(f"{name}={value}" for name, value in switches.items())
         lines.append(f"  fault {'all calls' if operation == '*' else operation}: {said}")
+    # The AWS CLI, version 1, has an endpoint of its own for SQS in some regions and passes the variable by.
+    name = wishes[0].name if wishes else "orders"
     lines += [
         "",
         "Point anything at it:",
         f"  export AWS_ENDPOINT_URL_SQS={server.endpoint_url} AWS_DEFAULT_REGION=us-east-1",
         "  export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local",
-        f"  aws sqs create-queue --queue-name {wishes[0].name if wishes else 'orders'}",
-        f"  penstock send {wishes[0].name if wishes else 'orders'} hello",
+        f"  aws sqs create-queue --queue-name {name} --endpoint-url {server.endpoint_url}",
+        f"  penstock send {name} hello",
     ]
     print("\n".join(lines), flush=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("penstock.run")
 
-LINGER = 1.0
+LINGER = 5.0
 """Seconds the main thread gets to end by itself after its consumers have ended."""
 
 
