@@ -1,0 +1,125 @@
+"""The consumer against servers that others wrote, with messages that boto3 put there: what comes in is handled and gone."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from penstock import Consumer, Message, Reject, Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COUNT = 60
+PATIENCE = 60.0
+
+
+@dataclass
+class Order:
+    id: int
+    items: list[str]
+
+
+class Seen:
+    """What handlers saw; `reached` once there were so many."""
+
+    def __init__(self, count: int) -> None:
+        self.bodies: list[Any] = []
+        self.reached = threading.Event()
+        self._count = count
+
+    def note(self, body: Any) -> None:
+        self.bodies.append(body)
+        if len(self.bodies) >= self._count:
+            self.reached.set()
+
+
+def put(queue: Any, count: int) -> None:
+    for start in range(0, count, 10):
+        entries = [
+            {
+                "Id": str(number),
+                "MessageBody": json.dumps({"id": number, "items": ["tea"]}),
+                "MessageAttributes": {"tenant": {"DataType": "String", "StringValue": f"t{number % 3}"}},
+            }
+            for number in range(start, start + 10)
+        ]
+        queue.ask("send_message_batch", Entries=entries)
+
+
+def left(queue: Any) -> tuple[int, int]:
+    """Messages visible, and in flight."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    found = queue.ask("get_queue_attributes", AttributeNames=names)["Attributes"]
+    return int(found[names[0]]), int(found[names[1]])
+
+
+def consume(queue: Any, handler: Callable[..., Any], seen: Seen, **options: Any) -> Any:
+    """Run a consumer until enough was seen, then stop it; its report."""
+    consumer = Consumer(queue.url, handler, concurrency=10, poll_grace=0.1, ack_interval=0.1, **options)
+    consumer.start()
+    try:
+        assert seen.reached.wait(PATIENCE), f"{len(seen.bodies)} seen: {consumer}"
+    finally:
+        report = consumer.stop().result()
+    return report
+
+
+@pytest.mark.parametrize("kind", ["async def", "def", "pool"])
+def test_everything_is_handled_once_and_deleted(queue: Any, kind: str) -> None:
+    seen = Seen(COUNT)
+    put(queue, COUNT)
+
+    async def coroutine(message: Message[Order]) -> None:
+        assert message.attributes["tenant"].value == f"t{message.body.id % 3}"
+        assert message.receive_count == 1
+        seen.note(message.body)
+
+    def blocking(order: Order) -> None:
+        seen.note(order)
+
+    options = {"dispatch": "pool"} if kind == "pool" else {}
+    report = consume(queue, blocking if kind == "def" else coroutine, seen, **options)
+    assert Counter(each.id for each in seen.bodies) == Counter(range(COUNT))
+    assert (report.handled, report.acked, report.lost, report.unsettled) == (COUNT, COUNT, 0, 0)
+    assert left(queue) == (0, 0)
+
+
+def test_a_retried_message_comes_again_and_a_rejected_one_does_not(queue: Any) -> None:
+    seen = Seen(3)
+    put(queue, 10)
+
+    async def handle(message: Message[Order]) -> None:
+        if message.body.id == 1:
+            raise Reject("never")
+        if message.body.id == 2 and message.receive_count < 3:
+            seen.note(message.receive_count)
+            raise Retry(after=0)
+        if message.body.id == 2:
+            seen.note(message.receive_count)
+
+    report = consume(queue, handle, seen)
+    assert seen.bodies == [1, 2, 3]
+    assert (report.retried, report.rejected, report.acked) == (2, 1, 9)
+    assert left(queue) == (0, 1)  # the rejected one: there is no dead-letter queue, so it stays, hidden
+
+
+def test_a_lease_is_kept_for_three_times_its_length(queue: Any) -> None:
+    """L3: with a visibility of a second and a handler of three, nobody receives the message again."""
+    seen = Seen(1)
+    end = threading.Event()
+    put(queue, 10)
+
+    def slow(order: Order) -> None:
+        if order.id == 0:
+            end.wait(3)
+            seen.note(order.id)
+
+    report = consume(queue, slow, seen, visibility_timeout=1)
+    assert (report.received, report.handled, report.acked, report.lost) == (10, 10, 10, 0)
+    assert left(queue) == (0, 0)
