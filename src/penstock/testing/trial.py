@@ -97,13 +97,13 @@ def draw(seed: int, *, faulty: bool) -> Conditions:
         seed=seed,
         faulty=faulty,
         duplicates=duplicates,
-        messages=random.choice((10, 40, 120)),
+        messages=random.choice((10, 40, 200)),
         consumers=random.choice((1, 1, 1, 2)),
         max_receives=random.choice((None, None, 3)),
         work=(0.0, random.choice((0.01, 0.2, 1.0))),
         slow=random.choice((0.0, 0.05, 0.3)),
         failing=random.choice((0.0, 0.1, 0.5)),
-        stop_at=random.uniform(0, random.choice((1, 10, 60))),
+        stop_at=random.uniform(0, random.choice((2, 30, 300))),
         force=random.random() < 0.2,
         options=options,
         faults=_faults(random, faulty=faulty, duplicates=duplicates),
@@ -122,6 +122,7 @@ def _faults(random: Random, *, faulty: bool, duplicates: bool) -> dict[str, dict
                 switches[kind] = random.choice((0.02, 0.1, 0.3))
             if operation != RECEIVE:
                 switches["fail_entries"] = random.choice((0.0, 0.2))
+                switches["deny"] = random.choice((0.0, 0.0, 0.1))
         if operation == RECEIVE:
             switches["shorten"] = random.choice((0.0, 0.3))
             switches["empty"] = random.choice((0.0, 0.1))

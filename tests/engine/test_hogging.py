@@ -1,0 +1,103 @@
+"""Handlers that hog: with real threads and real time, no handler stops a heartbeat (L9)."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from penstock.consumer import Consumer
+from penstock.local import Broker, LocalClient
+
+if TYPE_CHECKING:
+    from penstock.observe.statistics import Report
+
+VISIBILITY = 1
+HOGGING = 3.0 * VISIBILITY
+
+pytestmark = pytest.mark.slow
+
+
+class Shop:
+    """A broker with one message, a consumer whose handler hogs, and a second that gets what lapses."""
+
+    def __init__(self) -> None:
+        self.broker = Broker()
+        url = self.broker.account.call("CreateQueue", {"QueueName": "orders"}, 0.0)["QueueUrl"]
+        self.broker.account.call("SendMessage", {"QueueUrl": url, "MessageBody": "a"}, 0.0)
+        self.runs = Counter[str]()
+        self.handled = threading.Event()
+
+    @property
+    def left(self) -> int:
+        return len(self.broker.account.queues["orders"])
+
+    def client(self) -> LocalClient:
+        return LocalClient(self.broker)
+
+
+def _burn(seconds: float) -> None:
+    """Use the processor, holding the interpreter's lock as Python code does."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        sum(range(1_000))
+
+
+def _kept(shop: Shop, report: Report) -> None:
+    assert shop.runs == {"a": 1}
+    assert (report.received, report.acked, report.lost) == (1, 1, 0)
+    assert shop.left == 0
+
+
+@pytest.mark.parametrize("hog", [time.sleep, _burn], ids=["blocked", "busy"])
+def test_a_coroutine_that_hogs_its_loop_stops_no_heartbeat(hog: object) -> None:
+    """L9: for three times the visibility, by blocking or by computing: no redelivery."""
+    shop = Shop()
+
+    async def handle(body: str) -> None:
+        shop.runs[body] += 1
+        hog(HOGGING)  # type: ignore[operator]  # a function of seconds
+        shop.handled.set()
+
+    consumer = Consumer("orders", handle, client=shop.client(), visibility_timeout=VISIBILITY, poll_grace=0)
+    consumer.start()
+    assert shop.handled.wait(30)
+    _kept(shop, consumer.stop().result())
+
+
+@pytest.mark.parametrize("hog", [time.sleep, _burn], ids=["blocked", "busy"])
+def test_a_function_that_hogs_its_thread_stops_no_heartbeat(hog: object) -> None:
+    """L9: the same for plain functions, which run in threads."""
+    shop = Shop()
+
+    def handle(body: str) -> None:
+        shop.runs[body] += 1
+        hog(HOGGING)  # type: ignore[operator]  # a function of seconds
+        shop.handled.set()
+
+    consumer = Consumer("orders", handle, client=shop.client(), visibility_timeout=VISIBILITY, poll_grace=0)
+    consumer.start()
+    assert shop.handled.wait(30)
+    _kept(shop, consumer.stop().result())
+
+
+def test_a_handler_that_blocks_the_applications_own_loop_stops_no_heartbeat() -> None:
+    """L9: also when the consumer was started inside somebody's loop, and the stop waits in it too."""
+    shop = Shop()
+
+    async def handle(body: str) -> None:
+        shop.runs[body] += 1
+        time.sleep(HOGGING)  # noqa: ASYNC251 - what is tested
+        shop.handled.set()
+
+    async def main() -> Report:
+        consumer = Consumer("orders", handle, client=shop.client(), visibility_timeout=VISIBILITY, poll_grace=0)
+        async with consumer:
+            await asyncio.to_thread(shop.handled.wait, 30)
+            return await consumer.stop()
+
+    _kept(shop, asyncio.run(main()))
