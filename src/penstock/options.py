@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
@@ -284,10 +284,15 @@ def _check(option: dataclasses.Field[Any], value: Any) -> None:
         raise ConfigurationError(
             f"{option.name}={value!r}: must be one of {', '.join(map(repr, CHOICES[option.name]))}"
         )
+    elif kind == "str | None" and not isinstance(value, str):
+        raise ConfigurationError(f"{option.name}={value!r}: must be text")
     elif option.name == "message_attributes" and (
-        isinstance(value, str) or not all(isinstance(each, str) for each in value)
+        isinstance(value, str) or not isinstance(value, Iterable) or not all(isinstance(each, str) for each in value)
     ):
         raise ConfigurationError(f"message_attributes={value!r}: must be a sequence of names, e.g. ('All',)")
+    elif option.name == "middleware" and not isinstance(value, Sequence):
+        name = getattr(value, "__name__", "timed")
+        raise ConfigurationError(f"middleware={value!r}: must be a sequence of functions, e.g. [{name}]")
 
 
 def _bounds(low: float | None, high: float | None, option: dataclasses.Field[Any]) -> str:
@@ -299,10 +304,11 @@ def _bounds(low: float | None, high: float | None, option: dataclasses.Field[Any
 
 def _check_together(options: Options) -> None:
     """Refuse what cannot work in combination."""
-    if options.beat_after >= options.visibility_timeout:
+    # A lease is counted up to a fifth shorter than it is, and the extension has to get there.
+    if options.beat_after > options.visibility_timeout * 0.75:
         raise ConfigurationError(
-            f"heartbeat_interval={options.heartbeat_interval!r} with visibility_timeout={options.visibility_timeout}: the "
-            "lease would end before its first extension; make the interval at most half of the timeout"
+            f"heartbeat_interval={options.heartbeat_interval!r} with visibility_timeout={options.visibility_timeout}: "
+            "the lease would end before its first extension; make the interval at most half of the timeout"
         )
     if options.pollers is not None and options.pollers > options.concurrency + (
         options.prefetch or options.concurrency

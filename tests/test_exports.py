@@ -1,0 +1,65 @@
+"""The public names of Penstock: adding one is a decision, losing one breaks somebody."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+import penstock
+
+NAMES = [
+    "Closed",
+    "Completion",
+    "ConfigurationError",
+    "Consumer",
+    "CredentialsMissing",
+    "HandlerTimeout",
+    "LeaseLost",
+    "Message",
+    "MessageAttribute",
+    "Options",
+    "Penstock",
+    "PenstockError",
+    "QueueUnusable",
+    "Reject",
+    "Report",
+    "Retry",
+    "RunnerStatistics",
+    "Settled",
+    "Settlement",
+    "SqsError",
+    "UndecodableBody",
+    "Verdict",
+]
+
+
+def test_the_public_names_are_these() -> None:
+    assert penstock.__all__ == NAMES
+
+
+def test_every_public_name_is_there_and_says_what_it_is() -> None:
+    for name in NAMES:
+        assert getattr(penstock, name).__doc__, name
+
+
+def test_the_version_is_one() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", penstock.__version__)
+
+
+def test_every_error_of_ours_has_one_root() -> None:
+    """Whoever calls us can catch all of it, and nothing else, with one name."""
+    errors = [
+        each for name in NAMES if isinstance(each := getattr(penstock, name), type) and issubclass(each, Exception)
+    ]
+    said_by_handlers = {penstock.Retry, penstock.Reject}
+    assert {each for each in errors if not issubclass(each, penstock.PenstockError)} == said_by_handlers
+
+
+@pytest.mark.slow
+def test_importing_penstock_imports_nothing_optional() -> None:
+    """Extras keep the base install small."""
+    code = "import sys, penstock; print(*({'aiohttp', 'pydantic', 'typer', 'rich', 'boto3'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"

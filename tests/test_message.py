@@ -1,0 +1,95 @@
+"""The message as a handler sees it: what SQS said of it, and what is passed on to its lease."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock import Message, MessageAttribute, Settlement
+from penstock.message import Received
+
+
+class Lease:
+    """A lease view that notes what is asked of it."""
+
+    lease_lost = False
+    lease_capped = True
+    lease_deadline = 129.0
+
+    def __init__(self) -> None:
+        self.settled: list[float | None] = []
+        self.withheld = False
+        self.settlement = Settlement()
+
+    def settle_early(self, *, retry_after: float | None) -> Settlement:
+        self.settled.append(retry_after)
+        return self.settlement
+
+    def withhold(self) -> None:
+        self.withheld = True
+
+
+def message(lease: Lease | None = None, **system: str) -> Message[dict[str, int]]:
+    received = Received(
+        message_id="m1",
+        receipt="r1",
+        body='{"id": 7}',
+        system=system,
+        attributes={"tenant": MessageAttribute(data_type="String", string_value="acme")},
+    )
+    return Message(received, {"id": 7}, queue="orders", lease=lease or Lease())
+
+
+def test_a_message_has_its_body_decoded_and_raw() -> None:
+    one = message()
+    assert (one.id, one.body, one.raw_body, one.queue) == ("m1", {"id": 7}, '{"id": 7}', "orders")
+
+
+def test_a_message_has_what_sqs_says_of_it() -> None:
+    one = message(ApproximateReceiveCount="3", SentTimestamp="1700000000123", MessageGroupId="acme")
+    assert (one.receive_count, one.sent_at, one.group_id) == (3, 1_700_000_000.123, "acme")
+    assert one.system["MessageGroupId"] == "acme"
+    assert one.attributes["tenant"].value == "acme"
+    assert repr(one) == "<Message m1 of orders, receive 3>"
+
+
+def test_what_sqs_does_not_say_has_a_plain_default() -> None:
+    one = message()
+    assert (one.receive_count, one.sent_at, one.group_id) == (1, 0.0, None)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        (MessageAttribute(data_type="String", string_value="x"), "x"),
+        (MessageAttribute(data_type="Number", string_value="1.0"), "1.0"),
+        (MessageAttribute(data_type="String", string_value=""), ""),
+        (MessageAttribute(data_type="Binary", binary_value=b"\0"), b"\0"),
+        (MessageAttribute(data_type="Binary", binary_value=b""), b""),
+        (MessageAttribute(data_type="String"), ""),
+    ],
+)
+def test_an_attribute_has_one_value(attribute: MessageAttribute, value: str | bytes) -> None:
+    assert attribute.value == value
+
+
+def test_a_message_shows_its_lease() -> None:
+    """L8, L10."""
+    one = message()
+    assert (one.lease_lost, one.lease_capped, one.lease_deadline) == (False, True, 129.0)
+
+
+def test_ack_retry_and_withhold_are_the_leases_business() -> None:
+    """L14."""
+    lease = Lease()
+    one = message(lease)
+    assert one.ack() is lease.settlement
+    assert one.retry() is lease.settlement
+    one.retry(after=30)
+    one.withhold()
+    assert (lease.settled, lease.withheld) == ([None, 0.0, 30], True)
+
+
+def test_a_message_takes_no_attributes_of_others() -> None:
+    """A slot less is memory saved at 120,000 in flight, and a misspelling found."""
+    with pytest.raises(AttributeError):
+        message().boddy = 1  # type: ignore[attr-defined]  # the misspelling

@@ -1,0 +1,282 @@
+"""Options: one schema, every bound kept, every combination that cannot work refused with what to do about it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from penstock import ConfigurationError, Options
+from penstock.options import CHOICES, OptionValues, make_options
+
+FIELDS = {each.name: each for each in dataclasses.fields(Options)}
+NUMBERS = [name for name, each in FIELDS.items() if str(each.type).startswith(("int", "float"))]
+LOW = [name for name in NUMBERS if FIELDS[name].metadata["low"] is not None]
+HIGH = [name for name in NUMBERS if FIELDS[name].metadata["high"] is not None]
+
+
+def refusal(**values: Any) -> str:
+    with pytest.raises(ConfigurationError) as error:
+        make_options(values)
+    return str(error.value)
+
+
+def test_the_defaults_work_together() -> None:
+    options = Options()
+    assert (options.concurrency, options.visibility_timeout, options.wait_time) == (20, 30, 20.0)
+    assert (options.beat_after, options.thread_count) == (15.0, 20)
+
+
+def test_what_follows_from_options() -> None:
+    assert Options(heartbeat_interval=5).beat_after == 5
+    assert Options(visibility_timeout=1).beat_after == 0.5
+    assert Options(concurrency=500).thread_count == 32
+    assert Options(concurrency=500, threads=50).thread_count == 50
+
+
+def test_keyword_values_are_the_options() -> None:
+    """What an editor completes is what is accepted: same names, same order, same types."""
+    assert list(get_type_hints(OptionValues).items()) == [
+        (name, kind) for name, kind in get_type_hints(Options).items() if name in FIELDS
+    ]
+
+
+def test_choices_are_those_of_the_types() -> None:
+    hints = get_type_hints(Options)
+    literals = {name: get_args(kind) for name, kind in hints.items() if name in CHOICES}
+    assert literals == CHOICES
+
+
+def test_every_option_has_its_words() -> None:
+    for name, each in FIELDS.items():
+        assert each.metadata["doc"].endswith("."), name
+        assert each.metadata["unit"] in ("", "s"), name
+
+
+def test_every_number_has_a_lower_bound() -> None:
+    assert LOW == NUMBERS
+
+
+def test_options_do_not_change() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Options().concurrency = 5  # type: ignore[misc]  # the attempt
+
+
+# Single values
+
+
+@pytest.mark.parametrize("name", LOW)
+def test_a_number_below_its_bound_is_refused(name: str) -> None:
+    low = FIELDS[name].metadata["low"]
+    assert refusal(**{name: low - 1}).startswith(f"{name}={low - 1!r}: must be ")
+    assert f" {low:g}" in refusal(**{name: low - 1})
+
+
+@pytest.mark.parametrize("name", HIGH)
+def test_a_number_above_its_bound_is_refused(name: str) -> None:
+    low, high = FIELDS[name].metadata["low"], FIELDS[name].metadata["high"]
+    unit = " seconds" if FIELDS[name].metadata["unit"] else ""
+    assert refusal(**{name: high + 1}) == f"{name}={high + 1!r}: must be from {low:g} to {high:g}{unit}"
+
+
+MATES: dict[str, dict[str, Any]] = {
+    "concurrency": {"max_in_flight": 120_000},
+    "threads": {"concurrency": 1},
+    "thread_queue_depth": {"concurrency": 1, "threads": 1},
+    "max_in_flight": {"concurrency": 1},
+    "visibility_timeout": {"ack_interval": 0},
+    "ack_interval": {"visibility_timeout": 100},
+    "retry_base": {"retry_maximum": 43_200},
+    "retry_maximum": {"retry_base": 0},
+}
+"""What an option at its bound needs beside it."""
+
+
+@pytest.mark.parametrize("bound", ["low", "high"])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_at_its_bound_is_taken(name: str, bound: str) -> None:
+    value = FIELDS[name].metadata[bound]
+    if value is not None:
+        assert getattr(make_options({name: value, **MATES.get(name, {})}), name) == value
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", ["5", True, float("nan"), [1]], ids=repr)
+def test_what_is_no_number_is_refused(name: str, value: Any) -> None:
+    word = "a whole number" if str(FIELDS[name].type).startswith("int") else "a number"
+    assert refusal(**{name: value}).startswith(f"{name}={value!r}: must be {word}")
+
+
+@pytest.mark.parametrize("name", [each for each in NUMBERS if str(FIELDS[each].type).startswith("int")])
+def test_a_fraction_is_no_whole_number(name: str) -> None:
+    assert refusal(**{name: 2.5}).startswith(f"{name}=2.5: must be a whole number")
+
+
+@pytest.mark.parametrize("name", [each for each, field in FIELDS.items() if "None" in str(field.type)])
+def test_what_may_be_unset_may_be_none(name: str) -> None:
+    assert getattr(make_options({name: None}), name) is None
+
+
+@pytest.mark.parametrize("name", [each for each in NUMBERS if "None" not in str(FIELDS[each].type)])
+def test_what_must_be_set_may_not_be_none(name: str) -> None:
+    assert refusal(**{name: None}).startswith(f"{name}=None: must be ")
+
+
+@pytest.mark.parametrize("name", [each for each, field in FIELDS.items() if field.type == "bool"])
+def test_a_switch_is_true_or_false(name: str) -> None:
+    assert refusal(**{name: 1}) == f"{name}=1: must be True or False"
+    assert getattr(make_options({name: True}), name) is True
+
+
+@pytest.mark.parametrize(("name", "choices"), CHOICES.items())
+def test_a_choice_is_one_of_those_there_are(name: str, choices: tuple[str, ...]) -> None:
+    assert refusal(**{name: "other"}) == f"{name}='other': must be one of {', '.join(map(repr, choices))}"
+    for each in choices:
+        assert getattr(make_options({name: each}), name) == each
+
+
+@pytest.mark.parametrize("name", ["region", "endpoint_url", "profile", "dead_letter_queue"])
+def test_a_name_is_text(name: str) -> None:
+    assert refusal(**{name: 5}) == f"{name}=5: must be text"
+    assert getattr(make_options({name: "x"}), name) == "x"
+
+
+@pytest.mark.parametrize("value", ["All", 5, [5], None, ("All", 5)], ids=repr)
+def test_message_attributes_are_names(value: Any) -> None:
+    assert refusal(message_attributes=value) == (
+        f"message_attributes={value!r}: must be a sequence of names, e.g. ('All',)"
+    )
+    assert make_options({"message_attributes": ["bar.*"]}).message_attributes == ["bar.*"]
+
+
+def test_middleware_is_a_sequence() -> None:
+    """A single function given bare is the mistake that is made."""
+
+    def timed(message: Any, call_next: Any) -> Any:
+        return call_next(message)
+
+    assert refusal(middleware=timed) == f"middleware={timed!r}: must be a sequence of functions, e.g. [timed]"
+    assert refusal(middleware=5) == "middleware=5: must be a sequence of functions, e.g. [timed]"
+    assert make_options({"middleware": [timed]}).middleware == [timed]
+
+
+def test_a_logger_of_ones_own() -> None:
+    logger = logging.getLogger("shop")
+    assert Options(logger=logger).logger is logger
+    assert Options().logger.name == "penstock"
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("concurency", "concurrency"), ("visibilityTimeout", "visibility_timeout"), ("thread", "threads")],
+)
+def test_an_unknown_option_is_refused_with_the_nearest(name: str, near: str) -> None:
+    assert refusal(**{name: 5}) == f"unknown option {name!r}; did you mean {near!r}?"
+
+
+def test_an_option_like_no_other_is_refused_with_all_there_are() -> None:
+    assert refusal(zzz=5) == f"unknown option 'zzz'; known are {', '.join(sorted(FIELDS))}"
+
+
+# Combinations
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            {"heartbeat_interval": 23.0, "visibility_timeout": 30},
+            (
+                "heartbeat_interval=23.0 with visibility_timeout=30: the lease would end before its first "
+                "extension; make the interval at most half of the timeout"
+            ),
+        ),
+        (
+            {"pollers": 41, "concurrency": 20},
+            (
+                "pollers=41 with concurrency=20: each poll needs room for a message; raise concurrency or "
+                "prefetch, or lower pollers"
+            ),
+        ),
+        (
+            {"pollers": 26, "concurrency": 20, "prefetch": 5},
+            (
+                "pollers=26 with concurrency=20: each poll needs room for a message; raise concurrency or "
+                "prefetch, or lower pollers"
+            ),
+        ),
+        (
+            {"threads": 4, "concurrency": 45},
+            (
+                "concurrency=45 with threads=4 and thread_queue_depth=10: 4 threads hold at most 44 messages; "
+                "raise threads or lower concurrency"
+            ),
+        ),
+        (
+            {"retry_base": 10, "retry_maximum": 9},
+            "retry_base=10 with retry_maximum=9: the first back-off would be longer than the longest",
+        ),
+        (
+            {"ack_interval": 30.0, "visibility_timeout": 30},
+            (
+                "ack_interval=30.0 with visibility_timeout=30: finished messages would wait for their delete "
+                "until their lease ends; use a second or less"
+            ),
+        ),
+        (
+            {"max_in_flight": 19, "concurrency": 20},
+            (
+                "max_in_flight=19 with concurrency=20: handlers could never all be at work; raise max_in_flight "
+                "or lower concurrency"
+            ),
+        ),
+        (
+            {"dead_letter_queue": "dead", "on_reject": "redrive"},
+            (
+                "dead_letter_queue='dead' with on_reject='redrive': rejected messages would never be copied "
+                "there; leave one of them out"
+            ),
+        ),
+    ],
+)
+def test_a_combination_that_cannot_work_is_refused(values: dict[str, Any], sentence: str) -> None:
+    assert refusal(**values) == sentence
+    with pytest.raises(ConfigurationError):
+        Options(**values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"heartbeat_interval": 22.5, "visibility_timeout": 30},
+        {"heartbeat_interval": 0.75, "visibility_timeout": 1},
+        {"pollers": 40, "concurrency": 20},
+        {"pollers": 25, "concurrency": 20, "prefetch": 5},
+        {"threads": 4, "concurrency": 44},
+        {"threads": 4, "concurrency": 4, "thread_queue_depth": 0},
+        {"retry_base": 9, "retry_maximum": 9},
+        {"ack_interval": 29.9, "visibility_timeout": 30},
+        {"max_in_flight": 20, "concurrency": 20},
+        {"dead_letter_queue": "dead", "on_reject": "dead-letter"},
+    ],
+)
+def test_a_combination_that_just_works_is_taken(values: dict[str, Any]) -> None:
+    assert make_options(values) == Options(**values)
+
+
+def test_an_interval_that_is_taken_beats_before_the_lease_is_over() -> None:
+    """L3: whatever the timeout, the first extension is due before the lease as the ledger counts it ends."""
+    from penstock.core.delivery import LeasePolicy
+    from penstock.core.ledger import Ledger
+    from penstock.message import Received
+
+    for visibility in (1, 2, 5, 30, 43_200):
+        options = Options(visibility_timeout=visibility, heartbeat_interval=visibility * 0.75, ack_interval=0)
+        ledger = Ledger(LeasePolicy(visibility=options.visibility_timeout, beat_after=options.beat_after))
+        [row], _ = ledger.receive([Received(message_id="a", receipt="r")], asked=0.0, now=0.0)
+        assert row.lease.due < row.lease.deadline
