@@ -31,6 +31,13 @@ class Order:
     parts: list[Order] = field(default_factory=list)
 
 
+@dataclass
+class Tree:
+    """A type that contains itself, and must."""
+
+    branches: list[Tree]
+
+
 class Line(TypedDict):
     sku: str
 
@@ -84,6 +91,7 @@ class MayHold:
         (int | None, "null", None),
         (Order, '{"id": 7, "total": "1.20", "parts": [{"id": 8}]}', Order(7, Decimal("1.20"), [Order(8)])),
         (list[Order], '[{"id": 7}]', [Order(7)]),
+        (Tree, '{"branches": [{"branches": []}]}', Tree([Tree([])])),
         (Line, '{"sku": "x"}', {"sku": "x"}),
         (Event, '{"type": "Event", "at": 1.5}', Event(1.5)),
         (Event | Ping, '{"type": "Ping"}', Ping()),

@@ -505,6 +505,20 @@ def test_idle_workers_can_be_dismissed_at_once(deliver: Callable[..., Delivery])
     run_virtual(main())
 
 
+def test_a_worker_that_is_being_cancelled_can_be_dismissed_too(deliver: Callable[..., Delivery]) -> None:
+    async def main() -> None:
+        scene = Scene("pool", second, concurrency=2)
+        scene.submit(deliver, *"ab")
+        await asyncio.sleep(2)
+        worker, _ = asyncio.all_tasks() - {asyncio.current_task()}
+        worker.cancel()
+        scene.strategy.dismiss()
+        await asyncio.sleep(0)
+        assert scene.numbers == (0, 0, 0)
+
+    run_virtual(main())
+
+
 def test_tasks_of_the_semaphore_end_with_their_message(deliver: Callable[..., Delivery]) -> None:
     async def main() -> None:
         scene = Scene("semaphore", second)

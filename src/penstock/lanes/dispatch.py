@@ -182,8 +182,8 @@ class PoolDispatch:
                 del self._at_work[delivery]
                 if delivery in self._ending:
                     self._ending.discard(delivery)
-                    while task.uncancel():
-                        pass
+                    for _ in range(task.cancelling()):
+                        task.uncancel()
                 elif task.cancelling():
                     self._go_down(worker)
                     return
