@@ -1,7 +1,7 @@
 """The consumer: a queue, a handler and options; `start()`, `stop()`, `run()`.
 
-Owned by the user. It works from synchronous code, from inside anybody's event loop and as `async with`; its engine has a
-thread and a loop of its own.
+Owned by the user. It works from synchronous code, from inside anybody's event loop and as `async with`; its engine
+has a thread and a loop of its own.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Consumer:
     """Consumes a queue with a handler.
 
     Args:
-        queue: the queue's name, URL or ARN.
-        handler: a function of one argument, `async def` (run on the application's event loop) or `def` (run in threads).
+        queue: the queue's name, URL or ARN. handler: a function of one argument, `async def` (run on the
+        application's event loop) or `def` (run in threads).
             Annotated with `Message` or `Message[T]` it receives the message, annotated with a type the decoded body;
             without an annotation a `Message[str]`. Returning acks; raising retries with back-off; `Retry` and `Reject`
             say otherwise.
@@ -122,7 +122,7 @@ class Consumer:
         self._force_asked |= force
         ended = self._ended
         if ended is not None and not ended.done():
-            self._host.loop.call_soon_threadsafe(self._pass_on_stop)
+            self._host.call_soon(self._pass_on_stop)
 
     def _pass_on_stop(self) -> None:
         if self._runner is not None:
@@ -133,7 +133,7 @@ class Consumer:
     def quiet(self) -> None:
         """Receive nothing more; what is here is run. `stop()` still has to follow."""
         if self._runner is not None:
-            self._host.loop.call_soon_threadsafe(self._runner.quiet)
+            self._host.call_soon(self._runner.quiet)
 
     async def wait(self) -> Report:
         """Wait until it has ended by itself (`exit_on_unusable`) or was stopped."""
@@ -249,7 +249,7 @@ def _address(queue: str, options: Options) -> QueueAddress:
     address = QueueAddress.parse(queue)
     if options.region and address.region and options.region != address.region:
         raise ConfigurationError(
-            f"region={options.region!r} with queue {queue!r}: the queue is in {address.region}; leave region out, or give "
-            "the queue of that region"
+            f"region={options.region!r} with queue {queue!r}: the queue is in {address.region}; leave region out, or "
+            "give the queue of that region"
         )
     return address

@@ -38,7 +38,7 @@ def test_without_faults_nothing_is_handled_twice_lost_or_left_unsettled(first: i
 
 @SEEDS
 def test_with_faults_nothing_is_lost_and_what_is_handled_twice_is_explained(first: int) -> None:
-    """L1, L7, L8, L12, L15, L20, L22, L29: throttles, 5xx, resets, lost answers, black holes, duplicates, dead polls."""
+    """L1, L7, L8, L12, L15, L20, L22, L29: throttles, 5xx, resets, lost answers, black holes, duplicates."""
     for seed in range(first, first + IN_A_TEST):
         _live(seed, faulty=True)
 

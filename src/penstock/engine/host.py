@@ -1,7 +1,7 @@
 """The host: a thread with an event loop of its own, where nothing but Penstock runs.
 
-Owned by a consumer, or by an app for all its consumers. User code never runs here, so a handler that blocks its own loop
-for minutes stops no heartbeat (L9).
+Owned by a consumer, or by an app for all its consumers. User code never runs here, so a handler that blocks its own
+loop for minutes stops no heartbeat (L9).
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 T = TypeVar("T")
 
@@ -56,6 +57,13 @@ class LoopThread:
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the loop, from any thread."""
         return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Call on the loop soon, from any thread or signal handler: takes no lock. Nothing, if no loop is running."""
+        loop = self._loop
+        if loop is not None:
+            with suppress(RuntimeError):  # it was closed this very moment
+                loop.call_soon_threadsafe(callback)
 
     def end(self) -> None:
         """End the loop when what it is doing is done; does not wait, may be called twice and from any thread."""
