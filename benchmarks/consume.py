@@ -3,8 +3,8 @@
     python benchmarks/consume.py                # no-op handlers: the lanes and a bare boto3 loop, interleaved
     python benchmarks/consume.py --waiting      # 20 ms handlers at 10 ms a call, concurrency 100
 
-The server runs in a process of its own. Each client is a process of its own too; its CPU (user and system) is taken from
-after its start to after its stop, so that finding credentials is not counted and the last deletes are.
+The server runs in a process of its own. Each client is a process of its own too; its CPU (user and system) is taken
+from after its start to after its stop, so that finding credentials is not counted and the last deletes are.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ def penstock(kind: str, endpoint: str, count: int, handler_seconds: float, concu
         if not left[0]:
             finished.set()
 
-    async def waiting(body: str) -> None:
+    async def waiting(_: str) -> None:
         if handler_seconds:
             await asyncio.sleep(handler_seconds)
         note()
 
     lock = threading.Lock()
 
-    def blocking(body: str) -> None:
+    def blocking(_: str) -> None:
         if handler_seconds:
             time.sleep(handler_seconds)
         with lock:

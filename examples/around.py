@@ -1,4 +1,4 @@
-"""Middleware: functions around the handler, outermost first. They see the message, and what the handler does with it."""
+"""Middleware: functions around the handler, outermost first. They see the message, and what is done with it."""
 
 import logging
 import time

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast
 from penstock.consumer import Consumer
 from penstock.engine.host import LoopThread
 from penstock.errors import Closed, ConfigurationError
-from penstock.options import OptionValues
 from penstock.running import Completion, in_event_loop, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from penstock.observe.statistics import Report, RunnerStatistics
+    from penstock.options import OptionValues
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -62,7 +62,7 @@ class Penstock:
         if not self._consumers:
             if not self._declared:
                 raise ConfigurationError(
-                    "this app has no consumers: decorate a function with @app.consumer('queue') where the app is defined"
+                    "this app has no consumers: decorate a function with @app.consumer('queue') where it is defined"
                 )
             self._consumers = [
                 Consumer(queue, handler, host=self._host, **values) for queue, handler, values in self._declared

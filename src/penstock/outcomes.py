@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 
-class Retry(Exception):  # noqa: N818 - it is said by handlers, and reads as what it asks for
+class Retry(Exception):
     """Ask for the message again: `raise Retry(after=30)`, or return it.
 
     Args:
@@ -30,7 +30,7 @@ class Retry(Exception):  # noqa: N818 - it is said by handlers, and reads as wha
         self.after = after
 
 
-class Reject(Exception):  # noqa: N818 - as above
+class Reject(Exception):
     """Say that the message can never be processed: `raise Reject("no such customer")`, or return it.
 
     It follows the consumer's reject policy: a copy to the dead-letter queue and a delete, or SQS's redrive policy.

@@ -1,4 +1,4 @@
-"""The consumer against servers that others wrote, with messages that boto3 put there: what comes in is handled and gone."""
+"""The consumer against servers that others wrote, with messages that boto3 put there: all are handled and gone."""
 
 from __future__ import annotations
 

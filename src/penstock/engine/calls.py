@@ -1,4 +1,4 @@
-"""What harvester, extender and dead letters share: a batch call that always answers by entry, and the pause after errors.
+"""What harvester, extender and dead letters share: a batch call that answers by entry, and pauses after errors.
 
 A call that failed as a whole is an answer too, the same for each entry; nothing an SQS client raises gets past here.
 """
@@ -29,7 +29,7 @@ SHORTEST = 0.05
 
 
 class Pauses:
-    """How long to wait before entries that failed go again: longer with each failing call, short again after a good one."""
+    """How long entries that failed wait: longer with each failing call, short again after a good one."""
 
     __slots__ = ("_draw", "_failures")
 

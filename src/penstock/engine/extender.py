@@ -1,7 +1,7 @@
 """The visibility extender: buffers receipts, flushes at ten or on a timer, and sets their visibility in bulk.
 
-Owned by the runner. The heartbeat gives it leases to extend, the worker messages to give back. One writer a receipt: the
-ledger holds a release back until the extension of the same receipt has been answered (L5).
+Owned by the runner. The heartbeat gives it leases to extend, the worker messages to give back. One writer a receipt:
+the ledger holds a release back until the extension of the same receipt has been answered (L5).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The harvester: gathers finished messages and deletes them in bulk, or, with batches of one, each at once.
 
-Owned by the runner. It promises that every finished message is tried until its delete is confirmed, refused for good, or
-its lease is over, and that closing it loses none (L1).
+Owned by the runner. It promises that every finished message is tried until its delete is confirmed, refused for good,
+or its lease is over, and that closing it loses none (L1).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The heartbeat: keeps messages invisible while we hold them.
 
-Owned by the runner. It sleeps until the ledger's next due lease and hands what is due to the extender; it goes on while a
-shutdown drains and flushes (L4), and nothing it meets ends it.
+Owned by the runner. It sleeps until the ledger's next due lease and hands what is due to the extender; it goes on
+while a shutdown drains and flushes (L4), and nothing it meets ends it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Opening a queue: find its URL, look at its attributes, and refuse at the start what could not work (L18).
 
-Used once by a consumer before its runner is made. It promises that a queue that is missing, denied or of a kind we cannot
-consume is said at the start, with what to do about it.
+Used once by a consumer before its runner is made. It promises that a queue that is missing, denied or of a kind we
+cannot consume is said at the start, with what to do about it.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ class Poller:
             self._health.failed(error)
         else:
             seat.tally.failed_entry(type(error).__name__)
-            seat.logger.exception("receive from queue %s failed, next try in %.1f s", seat.queue, pause)
+            seat.logger.error("receive from queue %s failed, next try in %.1f s", seat.queue, pause, exc_info=error)
         return pause
 
     def __repr__(self) -> str:

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from penstock.core.ledger import Ledger
 from penstock.core.delivery import LeasePolicy
+from penstock.core.ledger import Ledger
 from penstock.core.throttler import ThrottlePolicy, Throttler
 from penstock.engine.dead_letters import DeadLetters
 from penstock.engine.extender import Extender
 from penstock.engine.harvester import Harvester
 from penstock.engine.heartbeat import Heartbeat
 from penstock.engine.poller import Health, Poller
-from penstock.engine.scopes import serve, wait_for
+from penstock.engine.scopes import serve
 from penstock.engine.seat import Seat
 from penstock.engine.worker import Worker
 from penstock.lanes.coroutines import CoroutineLane
@@ -31,6 +31,7 @@ from penstock.observe.tally import Tally
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from penstock.core.delivery import Delivery
     from penstock.lanes.api import Answer, Lane
     from penstock.lanes.handler import Handler
     from penstock.options import Options
@@ -101,7 +102,7 @@ class Runner:
                 enabled=options.throttle,
             )
         )
-        self._ledger = Ledger(lease, tell=lambda row: self._worker.lost(row))
+        self._ledger = Ledger(lease, tell=self._lost)
         self._seat = seat = Seat(
             queue=target.name,
             queue_url=target.url,
@@ -163,7 +164,7 @@ class Runner:
                 self.phase = Phase.FLUSHING
                 limit.reschedule(asyncio.get_running_loop().time() + self._options.flush_timeout)
         except TimeoutError:
-            self._seat.logger.error(
+            self._seat.logger.error(  # noqa: TRY400 - the time-out is ours, its traceback says nothing
                 "queue %s: %d settlements were not confirmed within flush_timeout=%g s; those messages come again",
                 self.target.name,
                 len(self._ledger),
@@ -223,6 +224,9 @@ class Runner:
         finally:
             force.cancel()
 
+    def _lost(self, row: Delivery) -> None:
+        self._worker.lost(row)
+
     def _scale(self) -> None:
         """Start the pollers that are wanted and missing; those too many end by themselves."""
         if self._polling is None or self._quiet.is_set():
@@ -259,8 +263,8 @@ class Runner:
         if ended and await self._idle_within(END_GRACE, None):
             return
         self._seat.logger.warning(
-            "queue %s: %d handlers still run after drain_timeout=%g s and cannot be ended; their messages are not given "
-            "back, so that no second copy runs knowingly, and come again when their visibility timeout ends",
+            "queue %s: %d handlers still run after drain_timeout=%g s and cannot be ended; their messages are not "
+            "given back, so that no second copy runs knowingly, and come again when their visibility timeout ends",
             self.target.name,
             self._worker.busy,
             self._options.drain_timeout,

@@ -1,6 +1,7 @@
 """Scopes: who is opened first closes last, which is all there is to the order of a shutdown.
 
-Used by the runner. An owner runs as long as its block; on leaving it is asked to close (flush what it has) and waited for.
+Used by the runner. An owner runs as long as its block; on leaving it is asked to close (flush what it has) and waited
+for.
 """
 
 from __future__ import annotations

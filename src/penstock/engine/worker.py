@@ -1,4 +1,4 @@
-"""The worker: takes messages, keeps the concurrency and the back-pressure, and turns what lanes answer into settlements.
+"""The worker: takes messages, keeps concurrency and back-pressure, and turns what lanes answer into settlements.
 
 Owned by the runner. It promises that room is reserved before a receive asks for messages, and that every way a message
 can go gives its place back (L20).
@@ -81,7 +81,7 @@ class Worker:
         return self._seat.options.max_in_flight - len(self._seat.ledger)
 
     async def reserve(self, most: int) -> int:
-        """Take places for up to `most` messages, waiting until there is room; 0 once nothing is to be received any more.
+        """Take places for up to `most` messages, waiting for room; 0 once nothing is to be received any more.
 
         Fewer than `most` are taken only when handlers stand idle, and after a moment in which more may come free.
         """

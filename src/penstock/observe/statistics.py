@@ -57,9 +57,8 @@ class Report:
 
     def __str__(self) -> str:
         said = [f"{self.handled} handled", f"{self.acked} deletes confirmed"]
-        for name in ("failed", "retried", "rejected", "released", "recognised", "lost", "unsettled"):
-            if count := getattr(self, name):
-                said.append(f"{count} {name}")
+        rest = ("failed", "retried", "rejected", "released", "recognised", "lost", "unsettled")
+        said += [f"{count} {name}" for name in rest if (count := getattr(self, name))]
         return f"queue {self.queue}: {self.received} received, {', '.join(said)} in {self.seconds:.1f} s"
 
 

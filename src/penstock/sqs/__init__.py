@@ -1,0 +1,1 @@
+"""The wire: SQS over HTTP, in our types."""

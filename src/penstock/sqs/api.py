@@ -1,7 +1,7 @@
 """The part of SQS that the engine uses, in our types: the seam between Penstock and any SQS.
 
-Two implementations stand behind it: `penstock.sqs.client.SqsClient` over HTTP and `penstock.local.client.LocalClient` in
-process. Every method raises `SqsError`; batch methods answer by position and never raise for single entries.
+Two implementations stand behind it: `penstock.sqs.client.SqsClient` over HTTP and `penstock.local.client.LocalClient`
+in process. Every method raises `SqsError`; batch methods answer by position and never raise for single entries.
 """
 
 from __future__ import annotations
