@@ -21,8 +21,8 @@ BEGAN = time.monotonic()
 def main() -> NoReturn:
     """Run the command line of this process, and end it with the exit code."""
     code = _run()
-    # Not by way of the interpreter's own end: threads of the HTTP library may still let go of Python objects, which
-    # aborts a process that is being taken down, and threads of the user may never end.
+    # Not by way of the interpreter's own end, which waits for threads that may never end: a call that hangs in an
+    # executor, say.
     atexit._run_exitfuncs()  # noqa: SLF001 - what users registered (telemetry, coverage) still runs
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # a pipe whose reader is gone

@@ -78,7 +78,7 @@ def end_in_bounded_time(services: Services, consumers: Sequence[Consumer], over:
         reports = [each.stop().result() for each in consumers]
         if not over.wait(LINGER):
             tell(reports)
-            log.error("a handler still blocks the event loop; the process ends without it")
+            log.error("what a handler began still blocks the event loop or a thread; the process ends without it")
             logging.shutdown()
             os._exit(Exit.FAILED)
 

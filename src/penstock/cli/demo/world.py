@@ -56,11 +56,16 @@ class OwnSqs:
         self.endpoint_url = ""
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "penstock.local", "--port", "0"]
+        command = [sys.executable, "-m", "penstock.cli.demo.server"]
         # Its complaints go to a file: on the screen they would stand in the middle of the view.
         self._complaints = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(  # noqa: S603 - our own module
-            command, stdout=subprocess.PIPE, stderr=self._complaints, text=True, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._complaints,
+            text=True,
+            start_new_session=True,
         )
         assert self._process.stdout is not None
         said = self._process.stdout.readline()
