@@ -25,9 +25,10 @@ KEYS = Credentials(access_key="AKIDEXAMPLE", secret_key="secret")
 
 @dataclass(frozen=True)
 class Asked:
-    """One request as it came: which connection brought it, its headers in lower case, its body."""
+    """One request as it came: which connection brought it, what it asks for, its headers in lower case, its body."""
 
     connection: int
+    target: str
     headers: dict[str, str]
     body: Any
 
@@ -73,7 +74,7 @@ class _Connection(asyncio.Protocol):
             return
         self.buffer = rest[length:]
         body = json.loads(rest[:length])
-        self.script.asked.append(Asked(self.number, headers, body))
+        self.script.asked.append(Asked(self.number, head.split()[1].decode(), headers, body))
         self.script.came.set()
         self.act(self.script.steps.pop(0) if self.script.steps else answer({}))
 
@@ -166,7 +167,7 @@ def kit(request: pytest.FixtureRequest) -> Kit:
 @pytest.fixture
 def one_kit() -> Kit:
     """For facts that the HTTP library has no part in."""
-    return Kit("pyreqwest")
+    return Kit("native")
 
 
 @pytest.fixture

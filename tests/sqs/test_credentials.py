@@ -279,5 +279,15 @@ class TestChain:
             asyncio.run(one_kit.connect("http://sqs.example.invalid:9324", credentials=None))
 
 
+@pytest.mark.parametrize("value", ["", "a b", "a\n", "a\r\nX-Evil: 1", "\u00e4"])
+@pytest.mark.parametrize("name", ["access_key", "secret_key", "token"])
+def test_keys_that_cannot_be_right_are_refused_and_not_shown(name: str, value: str) -> None:
+    """They become headers, and a line break in one would end it."""
+    keys: dict[str, Any] = {"access_key": "AK", "secret_key": "s", "token": "t", name: value}
+    with pytest.raises(CredentialsMissing, match=f"the AWS {name} is empty, or has a blank, a line break") as refused:
+        Credentials(**keys)
+    assert "X-Evil" not in str(refused.value)
+
+
 def test_fixed_credentials_show_only_their_id() -> None:
     assert repr(Fixed(key("AK"))) == "<fixed credentials AK>"

@@ -97,6 +97,24 @@ def test_connections_are_kept_and_polls_share_none_with_other_calls(kit: Any) ->
     assert not polls & others
 
 
+def test_the_host_is_sent_as_it_was_signed_and_the_path_as_a_path(kit: Any) -> None:
+    async def story() -> None:
+        async with kit.serve() as proxy:
+            for endpoint in ("http://sqs.example.invalid:80/a b/", "http://sqs.example.invalid:8080"):
+                async with await kit.connect(endpoint, proxies={"http": proxy.url}) as client:
+                    await client.delete(QUEUE, "r")
+        assert [asked.headers["host"] for asked in proxy.asked] == [
+            "sqs.example.invalid",
+            "sqs.example.invalid:8080",
+        ]
+        assert [asked.target for asked in proxy.asked] == [
+            "http://sqs.example.invalid/a%20b/",
+            "http://sqs.example.invalid:8080/",
+        ]
+
+    asyncio.run(story())
+
+
 def test_a_redirect_is_not_followed(kit: Any) -> None:
     async def story(client: SqsClient, script: Any) -> None:
         script.steps.append(kit.answer(b"", 302, Location=f"{script.url}/elsewhere"))
@@ -211,7 +229,7 @@ def test_without_aiohttp_installed_the_setting_says_what_to_install(
     with pytest.raises(ConfigurationError) as refused:
         asyncio.run(one_kit.connect("http://localhost:1", http="aiohttp"))
     assert str(refused.value) == (
-        "http='aiohttp' needs the library aiohttp: pip install 'penstock[aiohttp]', or leave `http` at 'pyreqwest'"
+        "http='aiohttp' needs the library aiohttp: pip install 'penstock[aiohttp]', or leave `http` at 'native'"
     )
 
 

@@ -40,7 +40,7 @@ class Credentials:
     Attributes:
         access_key: the access key id.
         secret_key: the secret; never shown in a `repr`.
-        token: the session token of temporary credentials.
+        token: the session token of temporary credentials; None for lasting ones.
         expiry: when they cease to work, epoch seconds; None when they do not, or it is not known.
     """
 
@@ -48,6 +48,16 @@ class Credentials:
     secret_key: str = field(repr=False)
     token: str | None = field(default=None, repr=False)
     expiry: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("access_key", "secret_key", "token"):
+            value = getattr(self, name)
+            if value is not None and (not value or not value.isascii() or not value.isprintable() or " " in value):
+                # They become headers: a line break would end one, and such a key cannot be right anyway.
+                raise CredentialsMissing(
+                    f"the AWS {name} is empty, or has a blank, a line break or a letter beyond ASCII in it: "
+                    "check where it is set for a stray end of line"
+                )
 
 
 class Source(Protocol):
@@ -243,7 +253,7 @@ class FromBotocore:
         if self._found is None:
             raise CredentialsMissing(_NOT_FOUND)
         frozen = self._found.get_frozen_credentials()
-        return Credentials(access_key=frozen.access_key, secret_key=frozen.secret_key, token=frozen.token)
+        return Credentials(access_key=frozen.access_key, secret_key=frozen.secret_key, token=frozen.token or None)
 
     def __repr__(self) -> str:
         return "<botocore's credential chain>"

@@ -1,7 +1,7 @@
 """The two-method seam between the wire and an HTTP library.
 
-Two implementations stand behind it: `http_pyreqwest` (the default) and `http_aiohttp`. Both promise: one POST a call,
-no redirects, no cookies, HTTP/1.1, idle connections given up before SQS gives them up, and every failure an `SqsError`.
+Three stand behind it: `http_native` (the default), `http_pyreqwest` and `http_aiohttp`. All promise: one POST a call, no
+redirects, no cookies, HTTP/1.1, idle connections given up before SQS gives them up, and every failure an `SqsError`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The second transport: aiohttp, for those who must avoid the first; `pip install penstock[aiohttp]`.
+"""A transport over aiohttp, for those who have it anyway or need its proxies; `pip install penstock[aiohttp]`.
 
 Owned by the wire, one for polls and one for everything else. It promises what `http.Transport` promises.
 """
@@ -19,7 +19,7 @@ try:
     from yarl import URL
 except ImportError as missing:
     raise ConfigurationError(
-        "http='aiohttp' needs the library aiohttp: pip install 'penstock[aiohttp]', or leave `http` at 'pyreqwest'"
+        "http='aiohttp' needs the library aiohttp: pip install 'penstock[aiohttp]', or leave `http` at 'native'"
     ) from missing
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The transport of our own: HTTP/1.1 on asyncio, on the loop that calls it, with nothing in between.
 
-Owned by the wire, one for polls and one for everything else. It promises what `http.Transport` promises, and that a call
-that is given up closes its connection at once: a long poll that nobody waits for must not be handed messages.
+Owned by the wire, one for polls and one for everything else. It promises what `http.Transport` promises, and that a
+call that is given up closes its connection at once: a long poll that nobody waits for must not be handed messages.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import re
 import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from penstock.errors import ConfigurationError, SqsError
 from penstock.sqs.http import IDLE_EXPIRY, KEEPALIVE, Response, failure
+from penstock.sqs.signer import host_of
 from penstock.sqs.tls import client_context
 
 if TYPE_CHECKING:
@@ -51,9 +52,10 @@ class NativeTransport:
         self._port = parts.port or (443 if self._secure else 80)
         self._tls = client_context(connecting) if self._secure else None
         self._proxy = _Proxy(connecting.proxy) if connecting.proxy else None
-        path = parts.path or "/"
-        target = connecting.url if self._proxy and not self._secure else path
-        fixed = {"Host": parts.netloc, **connecting.headers}
+        host = host_of(connecting.url)  # as it is signed
+        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
+        target = f"http://{host}{path}" if self._proxy and not self._secure else path
+        fixed = {"Host": host, **connecting.headers}
         if self._proxy and not self._secure:
             fixed.update(self._proxy.authorization)
         self._head = f"POST {target} HTTP/1.1\r\n{_lines(fixed)}"

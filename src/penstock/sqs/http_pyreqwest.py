@@ -1,4 +1,4 @@
-"""The default transport: pyreqwest, which is hyper and rustls (Rust) on a thread of its own.
+"""A transport over pyreqwest, which is hyper and rustls (Rust) on a thread of its own.
 
 Owned by the wire, one for polls and one for everything else. It promises what `http.Transport` promises.
 """

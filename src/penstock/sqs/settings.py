@@ -26,13 +26,13 @@ class ClientSettings:
     """How to reach SQS.
 
     Attributes:
-        region: e.g. `eu-west-1`; None takes the queue's, then `AWS_REGION`, `AWS_DEFAULT_REGION`, then the profile's.
+        region: e.g. `eu-west-1`; None takes the queue's, then `AWS_DEFAULT_REGION`, the profile's, then `AWS_REGION`.
         endpoint_url: where to send calls; None takes `AWS_ENDPOINT_URL_SQS`, `AWS_ENDPOINT_URL`, the profile's
             `services` section, then the region's own endpoint.
         profile: of ~/.aws/config; None takes `AWS_PROFILE`.
         credentials: fixed ones, or a function (plain or async) that answers with some; None asks botocore's chain.
         queue: the queue to be used; its URL or ARN gives the region, and the endpoint when it is no queue of AWS.
-        http: the HTTP library: `pyreqwest`, `aiohttp` (an extra), or a function that makes a `Transport`.
+        http: who speaks HTTP: `native` (ours), `pyreqwest`, `aiohttp`, or a function that makes a `Transport`.
         proxies: scheme to proxy URL; None takes `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, an empty one uses none.
         ca_bundle: PEM file of certificates to trust as well; None takes `AWS_CA_BUNDLE`, then the profile's.
         verify_tls: whether the server's certificate is checked.
@@ -48,7 +48,7 @@ class ClientSettings:
     profile: str | None = None
     credentials: Credentials | Provider | None = field(default=None, repr=False)
     queue: QueueAddress | None = None
-    http: Literal["native", "pyreqwest", "aiohttp"] | TransportFactory = "pyreqwest"
+    http: Literal["native", "pyreqwest", "aiohttp"] | TransportFactory = "native"
     proxies: Mapping[str, str] | None = None
     ca_bundle: str | None = None
     verify_tls: bool = True
