@@ -1,7 +1,7 @@
 """How programs end that used an HTTP library a moment ago: a program that did all well must exit with 0.
 
 Run as `python benchmarks/wire/exits.py [--times 60]`; it counts exit codes. For pyreqwest as it was measured before its
-transport waited at exit, set PARTING in `penstock.sqs.http_pyreqwest` to 0.
+transport waited at exit, set PARTING in `http_pyreqwest.py` to 0.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ def _transport(http: str) -> Any:
         from penstock.sqs.http_native import NativeTransport
 
         return NativeTransport
-    from penstock.sqs.http_pyreqwest import PyreqwestTransport
+    from http_pyreqwest import PyreqwestTransport
 
     return PyreqwestTransport
 

@@ -16,11 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from http_pyreqwest import PyreqwestTransport
+
 from penstock.errors import SqsError
 from penstock.sqs.http import Connecting
 from penstock.sqs.http_aiohttp import AiohttpTransport
 from penstock.sqs.http_native import NativeTransport
-from penstock.sqs.http_pyreqwest import PyreqwestTransport
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -177,7 +177,7 @@ class Options:
         "A credentials provider: a callable, sync or async, that returns access key, secret key, token and expiry.",
         configurable=False,
     )
-    http: Any = _option("pyreqwest", "HTTP client: 'pyreqwest', 'aiohttp', or a factory of transports.")
+    http: Any = _option("native", "HTTP client: 'native', 'aiohttp' (an extra), or a factory of transports.")
     verify_md5: bool = _option(True, "Verify the MD5 of bodies and attributes.")
     client: Any = _option(None, "An SQS client of your own (`penstock.sqs.api.Queue`).", configurable=False)
     logger: logging.Logger = _option(logging.getLogger("penstock"), "The logger.", configurable=False)

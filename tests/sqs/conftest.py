@@ -158,7 +158,7 @@ class Kit:
         return await SqsClient.connect(ClientSettings(endpoint_url=url, **chosen))
 
 
-@pytest.fixture(params=["native", "pyreqwest", "aiohttp"])
+@pytest.fixture(params=["native", "aiohttp"])
 def kit(request: pytest.FixtureRequest) -> Kit:
     """Once for each HTTP library."""
     return Kit(request.param)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 
 from penstock.errors import ConfigurationError, SqsError, Verdict
 from penstock.sqs.api import Outgoing
@@ -171,6 +170,22 @@ def test_a_call_can_be_called_off_and_the_next_goes_well(kit: Any) -> None:
     kit.play(story, "hang")
 
 
+def test_a_poll_that_is_given_up_closes_its_connection(kit: Any) -> None:
+    """A server must not hand messages to a poll that nobody waits for, though the call is still referenced."""
+
+    async def story(client: SqsClient, script: Any) -> None:
+        call = asyncio.create_task(client.receive(QUEUE, maximum=1, wait=20, visibility=30))
+        await script.came.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        async with asyncio.timeout(5):
+            while script.open:  # noqa: ASYNC110 - the server has no event for it
+                await asyncio.sleep(0)
+
+    kit.play(story, "hang")
+
+
 def test_closing_ends_calls_in_flight(kit: Any) -> None:
     async def story(client: SqsClient, script: Any) -> None:
         call = asyncio.create_task(client.receive(QUEUE, maximum=1, wait=20, visibility=30))
@@ -187,7 +202,6 @@ def test_closing_ends_calls_in_flight(kit: Any) -> None:
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
     """A certificate for localhost that nobody's system trusts, with its key."""
-    trustme = pytest.importorskip("trustme", reason="makes certificates")
     authority = trustme.CA()
     paths = tmp_path / "ca.pem", tmp_path / "server.pem"
     authority.cert_pem.write_to_path(str(paths[0]))
@@ -233,30 +247,8 @@ def test_without_aiohttp_installed_the_setting_says_what_to_install(
     )
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_after_a_fork_the_child_is_told_what_to_do() -> None:
-    """The library's threads stay behind in the parent; an error is better than a call that never ends."""
-    program = """
-import asyncio, os
-from penstock.errors import ConfigurationError
-from penstock.sqs.http import Connecting
-from penstock.sqs.http_pyreqwest import PyreqwestTransport
-PyreqwestTransport(Connecting(url="http://127.0.0.1:1/"))
-if os.fork() == 0:
-    try:
-        PyreqwestTransport(Connecting(url="http://127.0.0.1:1/"))
-    except ConfigurationError as error:
-        print(error, flush=True)
-    os._exit(0)
-os.wait()
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
-    assert done.stdout.startswith("http='pyreqwest' was used before this process was forked")
-
-
 def test_an_unknown_library_is_refused(one_kit: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"http='curl': give 'native', 'pyreqwest', 'aiohttp' or a function"):
+    with pytest.raises(ConfigurationError, match=r"http='curl': give 'native', 'aiohttp' or a function"):
         asyncio.run(one_kit.connect("http://localhost:1", http="curl"))
 
 

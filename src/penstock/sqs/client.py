@@ -299,16 +299,10 @@ def _transport_factory(settings: ClientSettings) -> TransportFactory:
         from penstock.sqs.http_native import NativeTransport
 
         return NativeTransport
-    if settings.http == "pyreqwest":
-        from penstock.sqs.http_pyreqwest import PyreqwestTransport
-
-        return PyreqwestTransport
     if settings.http == "aiohttp":
         from penstock.sqs.http_aiohttp import AiohttpTransport
 
         return AiohttpTransport
     if callable(settings.http):
         return settings.http
-    raise ConfigurationError(
-        f"http={settings.http!r}: give 'native', 'pyreqwest', 'aiohttp' or a function that makes a Transport"
-    )
+    raise ConfigurationError(f"http={settings.http!r}: give 'native', 'aiohttp' or a function that makes a Transport")

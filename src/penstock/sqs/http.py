@@ -1,6 +1,6 @@
 """The two-method seam between the wire and an HTTP library.
 
-Three stand behind it: `http_native` (the default), `http_pyreqwest`, `http_aiohttp`. All promise: one POST a call, no
+Two stand behind it: `http_native` (the default) and `http_aiohttp`. Both promise: one POST a call, no
 redirects, no cookies, HTTP/1.1, idle connections given up before SQS gives them up, and every failure an `SqsError`.
 """
 

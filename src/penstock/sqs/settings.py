@@ -32,7 +32,7 @@ class ClientSettings:
         profile: of ~/.aws/config; None takes `AWS_PROFILE`.
         credentials: fixed ones, or a function (plain or async) that answers with some; None asks botocore's chain.
         queue: the queue to be used; its URL or ARN gives the region, and the endpoint when it is no queue of AWS.
-        http: who speaks HTTP: `native` (ours), `pyreqwest`, `aiohttp`, or a function that makes a `Transport`.
+        http: who speaks HTTP: `native` (ours), `aiohttp` (an extra), or a function that makes a `Transport`.
         proxies: scheme to proxy URL; None takes `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, an empty one uses none.
         ca_bundle: PEM file of certificates to trust as well; None takes `AWS_CA_BUNDLE`, then the profile's.
         verify_tls: whether the server's certificate is checked.
@@ -48,7 +48,7 @@ class ClientSettings:
     profile: str | None = None
     credentials: Credentials | Provider | None = field(default=None, repr=False)
     queue: QueueAddress | None = None
-    http: Literal["native", "pyreqwest", "aiohttp"] | TransportFactory = "native"
+    http: Literal["native", "aiohttp"] | TransportFactory = "native"
     proxies: Mapping[str, str] | None = None
     ca_bundle: str | None = None
     verify_tls: bool = True
