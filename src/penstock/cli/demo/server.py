@@ -16,7 +16,9 @@ from penstock.local.__main__ import main
 
 def end_with_the_parent() -> None:
     """Ask for a stop when standard input ends: the parent closed it, or is no more."""
-    sys.stdin.buffer.read()
+    # Not through sys.stdin: its buffer has a lock, and a daemon thread that holds it aborts the interpreter's end.
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
