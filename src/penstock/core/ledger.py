@@ -242,7 +242,7 @@ class Ledger:
         """Seconds by which an extension sent now may set the visibility; 0: not any more (L10)."""
         if row.state not in _EXTENDED:
             return 0
-        return math.floor(min(self._policy.visibility, self._lifetime_left(row, now)))
+        return max(0, math.floor(min(self._policy.visibility, self._lifetime_left(row, now))))
 
     def extended(self, rows: Sequence[tuple[Delivery, str, int]], sent: float) -> list[Delivery]:
         """SQS took the extensions (delivery, receipt used, seconds) of one call sent at `sent`.
