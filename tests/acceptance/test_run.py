@@ -84,6 +84,24 @@ def test_a_second_signal_cuts_the_drain_short_and_gives_back_what_ran(shop: Benc
     assert shop.counts(url) == (10, 0)
 
 
+def test_two_signals_at_once_are_a_forced_stop_and_no_deadlock(shop: Bench) -> None:
+    """Process managers signal a process and its group, so that one handler interrupts the other."""
+    url = shop.queue("orders")
+    shop.fill(url, 4)
+    shop.module("shop", COROUTINE.format(seconds=3600))
+    command = shop.penstock("run", "shop:app", "--drain-timeout", "1000")
+    shop.until(lambda: len(shop.lines("started")) == 4, "handlers are at work")
+
+    def ended() -> bool:
+        command.signal()  # two that come as one count as one
+        command.signal()
+        return command.process.poll() is not None
+
+    shop.until(ended, "the process ends")
+    assert command.end() == 0
+    assert shop.counts(url) == (4, 0)
+
+
 def test_the_drain_timeout_ends_handlers_that_do_not_finish(shop: Bench) -> None:
     """L22: at the deadline cancel and release."""
     url = shop.queue("orders")
@@ -169,8 +187,25 @@ def test_a_handler_that_blocks_its_loop_for_ever_does_not_keep_the_process(shop:
     command.signal()
 
     assert command.end() == 1
-    assert "a handler still blocks the event loop; the process ends without it" in command.err
+    assert "still blocks the event loop or a thread; the process ends without it" in command.err
     assert "queue orders: 1 received" in command.err
+
+
+def test_a_call_that_hangs_in_an_executor_does_not_keep_the_process(shop: Bench) -> None:
+    """Its handler is cancelled and its message given back; the thread beneath it goes with the process."""
+    url = shop.queue("orders")
+    shop.fill(url, 1)
+    shop.module(
+        "shop", COROUTINE.replace("asyncio.sleep(", "asyncio.to_thread(__import__('time').sleep, ").format(seconds=3600)
+    )
+    command = shop.penstock("run", "shop:app", "--drain-timeout", "0.2")
+    shop.until(lambda: len(shop.lines("started")) == 1, "the handler is at work")
+
+    command.signal()
+
+    assert command.end() == 1
+    assert "still blocks the event loop or a thread; the process ends without it" in command.err
+    assert shop.counts(url) == (1, 0)
 
 
 def test_several_targets_run_in_one_process_and_stop_together(shop: Bench) -> None:

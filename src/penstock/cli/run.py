@@ -90,17 +90,18 @@ def _serve(references: Sequence[str], said: settings.Settings) -> Exit:
     end_in_bounded_time(services, consumers, over)
     try:
         reports = run_in_foreground(services)
-        by_signal = services.stop_asked.is_set()
     except Closed:
-        if not services.stop_asked.is_set():
+        if not services.signalled:
             raise
         log.info("stopped while it was starting")
         return Exit.CLEAN
     finally:
         over.set()
-        services.stop_asked.set()
+        services.release()
     tell(reports)
-    return _verdict(reports, len(consumers), unusable=not by_signal and any(each.problem for each in consumers))
+    return _verdict(
+        reports, len(consumers), unusable=not services.signalled and any(each.problem for each in consumers)
+    )
 
 
 def _verdict(reports: Sequence[Report], expected: int, *, unusable: bool) -> Exit:

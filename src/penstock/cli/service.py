@@ -10,9 +10,11 @@ import asyncio
 import logging
 import os
 import threading
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from penstock.cli.errors import Exit
+from penstock.engine.runner import END_GRACE
 from penstock.observe.statistics import Report
 
 if TYPE_CHECKING:
@@ -32,8 +34,11 @@ class Services:
 
     def __init__(self, targets: Sequence[Target]) -> None:
         self._targets = targets
-        self.stop_asked = threading.Event()
-        """Set by the first signal, also while the main thread is in a handler that blocks."""
+        self.signalled = False
+        """Whether a signal asked for the stop."""
+        # A queue, and not an event: a second signal may come while the first one's handler is in here, and an event's
+        # lock would then wait for itself.
+        self._words: SimpleQueue[bool] = SimpleQueue()
 
     async def start(self) -> None:
         """Start all; if one cannot start, those that have are stopped."""
@@ -60,22 +65,35 @@ class Services:
         return tuple(reports)
 
     def request_stop(self, *, force: bool = False) -> None:
-        """Ask for a stop from a signal handler."""
+        """Ask for a stop from a signal handler, also while the main thread is in a handler that blocks."""
+        self.signalled = True
         for each in self._targets:
             each.request_stop(force=force)
-        self.stop_asked.set()
+        self._words.put(True)
+
+    def release(self) -> None:
+        """Let go of who waits for a signal: none will come any more."""
+        self._words.put(False)
+
+    def await_signal(self) -> bool:
+        """Wait, in a thread, until a signal asks for a stop; false when there was none."""
+        return self._words.get()
 
 
 def end_in_bounded_time(services: Services, consumers: Sequence[Consumer], over: threading.Event) -> None:
     """See to it that the process ends after a stop, though the main thread may be stuck in a handler that blocks."""
 
     def watch() -> None:
-        services.stop_asked.wait()
-        if over.is_set():
+        if not services.await_signal():
             return
         longest = max(each.options.drain_timeout for each in consumers)
         log.info("stopping: handlers have %g s to finish; another signal cuts that short", longest)
-        reports = [each.stop().result() for each in consumers]
+        reports: list[Report] = []
+        settling = threading.Thread(
+            target=lambda: reports.extend(each.stop().result() for each in consumers), name="penstock-stop", daemon=True
+        )
+        settling.start()
+        settling.join(max(map(longest_stop, consumers)))
         if not over.wait(LINGER):
             tell(reports)
             log.error("what a handler began still blocks the event loop or a thread; the process ends without it")
@@ -83,6 +101,12 @@ def end_in_bounded_time(services: Services, consumers: Sequence[Consumer], over:
             os._exit(Exit.FAILED)
 
     threading.Thread(target=watch, name="penstock-end", daemon=True).start()
+
+
+def longest_stop(consumer: Consumer) -> float:
+    """Seconds a consumer's stop may take, all its time-outs together."""
+    options = consumer.options
+    return options.poll_grace + options.drain_timeout + END_GRACE + options.flush_timeout + LINGER
 
 
 def tell(reports: Sequence[Report]) -> None:

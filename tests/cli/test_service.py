@@ -1,0 +1,43 @@
+"""All targets of a run as one service: what its signal handler may do."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, cast
+
+from penstock.cli.service import Services
+
+if TYPE_CHECKING:
+    from penstock.cli.targets import Target
+
+
+class Interrupted:
+    """A target whose stop is interrupted by another signal's handler, in the same thread."""
+
+    def __init__(self) -> None:
+        self.services = Services([cast("Target", self)])
+        self.said: list[bool] = []
+
+    def request_stop(self, *, force: bool = False) -> None:
+        self.said.append(force)
+        if not force:
+            self.services.request_stop(force=True)
+
+
+def test_a_signal_inside_the_handler_of_another_deadlocks_nothing() -> None:
+    target = Interrupted()
+    target.services.request_stop()
+    assert target.said == [False, True]
+    assert target.services.signalled
+    assert target.services.await_signal()
+
+
+def test_whoever_waits_for_a_signal_is_let_go_when_none_will_come() -> None:
+    services = Services([])
+    answers: list[bool] = []
+    waiting = threading.Thread(target=lambda: answers.append(services.await_signal()))
+    waiting.start()
+    services.release()
+    waiting.join(10)
+    assert answers == [False]
+    assert not services.signalled
