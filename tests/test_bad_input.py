@@ -348,3 +348,21 @@ def test_two_stops_at_once_are_one(desk: Desk) -> None:
         each.join(10)
     assert len(reports) == 2
     assert reports[0] == reports[1]
+
+
+@pytest.mark.slow
+def test_a_closed_application_loop_stops_the_consumer(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing can be run any more: to go on receiving would burn the messages' receive counts."""
+    consumer = desk.consumer(ship)
+
+    async def begin() -> None:
+        await consumer.start()
+
+    asyncio.run(begin())  # and its loop is closed
+    with caplog.at_level(logging.ERROR):
+        desk.put("tea")
+        until(lambda: "CLOSED" in repr(consumer))
+    (said,) = [each.getMessage() for each in caplog.records if "closed" in each.getMessage()]
+    assert documented(said)
+    assert consumer.stop().result().released == 1
+    assert desk.count() == (1, 0)

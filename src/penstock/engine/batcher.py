@@ -112,7 +112,8 @@ class Batcher(Generic[T]):
         """Send until closed and empty."""
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                self._pump()
+                self._pump(flush=self._closing)
+                self._end_if_finished()
                 await self._finished.wait()
         finally:
             self._tasks = None  # what comes now comes too late, and stays

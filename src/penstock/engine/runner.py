@@ -138,6 +138,7 @@ class Runner:
             else ThreadLane(handler, options, answers=answers, clock=clock, timer=loop)
         )
         self._worker.lane = self._lane
+        self._worker.broken = self._lane_broken
         self._health = Health(options.unhealthy_after, options.wait_time)
         self._pollers: dict[int, asyncio.Task[None]] = {}
         self._polling: asyncio.TaskGroup | None = None
@@ -223,6 +224,16 @@ class Runner:
             await asyncio.wait((force, polls), timeout=self._options.poll_grace, return_when=asyncio.FIRST_COMPLETED)
         finally:
             force.cancel()
+
+    def _lane_broken(self) -> None:
+        """Handlers can be run no more: whoever goes on receiving would only burn the messages' receive counts."""
+        if not self._stopping.is_set():
+            self._seat.logger.error(
+                "queue %s: the event loop that its handlers run on is closed, stopping; stop the consumer before its "
+                "loop ends, or run it as `async with`",
+                self.target.name,
+            )
+            self.stop()
 
     def _lost(self, row: Delivery) -> None:
         self._worker.lost(row)

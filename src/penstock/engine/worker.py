@@ -18,7 +18,7 @@ from penstock.lanes.api import Answer
 from penstock.outcomes import NOT_STARTED, Done, Ended, Failed, Freed, NotStarted, Reject, Retry, Settled, Withheld
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from penstock.core.throttler import Throttler
     from penstock.engine.dead_letters import DeadLetters
@@ -51,6 +51,8 @@ class Worker:
         self._dead_letters = dead_letters
         self._backoff = Backoff(base=seat.options.retry_base, maximum=seat.options.retry_maximum)
         self.lane: Lane | None = None
+        self.broken: Callable[[], None] = self.close
+        """Called when the lane can run nothing any more."""
         self._taken = 0
         self._asking: deque[asyncio.Future[None]] = deque()
         self._crowded = False
@@ -152,8 +154,8 @@ class Worker:
         assert self.lane is not None
         if self._stopped and self._seat.options.on_unstarted == "release":
             self.answered([Answer(row, NOT_STARTED) for row in fresh])
-        else:
-            self.lane.submit(fresh)
+        elif not self.lane.submit(fresh):
+            self.broken()
 
     def stop(self) -> None:
         """Start nothing any more, unless what is here is to be run: what waits is given back, once no poll is out."""
@@ -203,7 +205,8 @@ class Worker:
                 return 0
             del self._withheld[row]
             return 1
-        self._measure(row)
+        if not isinstance(outcome, Freed):  # which was measured when it was given up
+            self._measure(row)
         return 0 if isinstance(outcome, Failed) and outcome.still_running else 1
 
     def _unfinished(self, row: Delivery, outcome: Outcome) -> None:

@@ -39,8 +39,8 @@ class LaneStatistics:
 class Lane(Protocol):
     """Where handlers run. All methods are called on the engine's loop."""
 
-    def submit(self, deliveries: Sequence[Delivery]) -> None:
-        """Run the handler for each, or let them wait until it can be run."""
+    def submit(self, deliveries: Sequence[Delivery]) -> bool:
+        """Run the handler for each, or let them wait until it can be run. False: nothing can be run here any more."""
         ...
 
     def recall(self) -> None:

@@ -54,12 +54,15 @@ class CoroutineLane:
         else:
             self._strategy = SemaphoreDispatch(handler.run, self._reply, clock, concurrency=options.concurrency)
 
-    def submit(self, deliveries: Sequence[Delivery]) -> None:
-        """Run the handler for each, or let them wait; gives them back at once when the loop is closed."""
-        if not self._inbox.post(deliveries):  # nor will what was posted before it closed be received any more
-            self._answers.post_all(
-                [Answer(delivery, NOT_STARTED) for batch in self._inbox.take_back() for delivery in batch]
-            )
+    def submit(self, deliveries: Sequence[Delivery]) -> bool:
+        """Run the handler for each, or let them wait; False, and gives them back at once, when the loop is closed."""
+        if self._inbox.post(deliveries):
+            return True
+        # Nor will what was posted before it closed be received any more.
+        self._answers.post_all(
+            [Answer(delivery, NOT_STARTED) for batch in self._inbox.take_back() for delivery in batch]
+        )
+        return False
 
     def _admit(self, batches: list[Sequence[Delivery]]) -> None:
         for batch in batches:

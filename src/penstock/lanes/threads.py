@@ -72,12 +72,13 @@ class ThreadLane:
         self._closing = False
         self._watch: asyncio.TimerHandle | None = None
 
-    def submit(self, deliveries: Sequence[Delivery]) -> None:
+    def submit(self, deliveries: Sequence[Delivery]) -> bool:
         """Let processors run the handler for each."""
         self._queue.extend(deliveries)
         self._summon()
         if self._timeout is not None and self._watch is None:
             self._look_after(self._timeout)
+        return True
 
     def _summon(self) -> None:
         """Wake an idle processor, or start one; it wakes the next if there is more to do."""
