@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import signal
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -77,6 +78,7 @@ def run(
 def _serve(references: Sequence[str], said: settings.Settings) -> Exit:
     from penstock.cli.service import Services, end_in_bounded_time, tell
     from penstock.cli.targets import configure, consumers_of, load
+    from penstock.running import SIGNALS
     from penstock.running import run as run_in_foreground
 
     targets = list({id(each): each for each in map(load, references)}.values())
@@ -87,6 +89,10 @@ def _serve(references: Sequence[str], said: settings.Settings) -> Exit:
         layer = said.of(consumer.address.name)
         log.info("queue %s: %s", consumer.address.name, settings.described(layer) or "options as in the code")
     services, over = Services(targets), threading.Event()
+    for number in SIGNALS:
+        # The run has handlers of its own. These stand shortly before and after it: a signal that comes too early is
+        # not lost, and one too many does not kill a process that has drained but not yet said so.
+        signal.signal(number, lambda *_: services.request_stop())
     end_in_bounded_time(services, consumers, over)
     try:
         reports = run_in_foreground(services)
