@@ -1,0 +1,143 @@
+"""The pytest plugin and the calling of handlers without a queue."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from penstock import Consumer, HandlerTimeout, Message, Reject, Retry, UndecodableBody
+from penstock.testing.handling import Handled, await_handler, run_handler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from penstock.local import LocalSqs
+
+pytest_plugins = ["penstock.testing.plugin"]
+
+
+@dataclass
+class Order:
+    id: int
+
+
+async def ship(order: Order) -> None:
+    if order.id < 0:
+        raise Reject("no such order")
+    if order.id == 0:
+        raise Retry(after=5)
+    if order.id > 100:
+        raise ValueError(order.id)
+
+
+def test_a_handler_is_called_and_says_what_it_made_of_it(handle: Callable[..., Handled]) -> None:
+    assert handle(ship, {"id": 7}).acked
+    assert handle(ship, Order(7)).acked
+    assert handle(ship, '{"id": 7}').acked
+    assert handle(ship, {"id": -1}).rejected
+    assert handle(ship, {"id": 0}).retried
+    assert handle(ship, {"id": 0}).outcome.after == 5  # type: ignore[union-attr]  # a Retry
+    failed = handle(ship, {"id": 101})
+    assert failed.retried
+    assert isinstance(failed.error, ValueError)
+    assert not failed.acked
+
+
+def test_a_body_that_cannot_be_decoded_is_rejected() -> None:
+    handled = run_handler(ship, "no json")
+    assert handled.rejected
+    assert isinstance(handled.error, Reject)
+    assert isinstance(handled.error.__cause__, UndecodableBody)
+
+
+def test_a_plain_function_sees_attributes_and_counts() -> None:
+    seen: list[Any] = []
+
+    def take(message: Message[str]) -> None:
+        seen.extend([message.attributes["tenant"].value, message.attributes["raw"].value, message.receive_count])
+        seen.append(message.group_id)
+
+    handled = run_handler(
+        take, "x", attributes={"tenant": "a", "raw": b"b"}, receive_count=3, system={"MessageGroupId": "g"}
+    )
+    assert handled.acked
+    assert seen == ["a", b"b", 3, "g"]
+
+
+def test_what_is_said_early_stands() -> None:
+    async def early(message: Message[str]) -> None:
+        await message.ack()
+        raise RuntimeError("after")
+
+    handled = run_handler(early, "x")
+    assert handled.acked
+    assert not handled.retried
+    assert isinstance(handled.error, RuntimeError)
+
+
+def test_withholding_is_seen() -> None:
+    def keep(message: Message[str]) -> None:
+        message.withhold()
+
+    assert run_handler(keep, "x").withheld
+
+
+def test_the_time_out_strikes() -> None:
+    async def slow(body: str) -> None:
+        await asyncio.Event().wait()
+
+    handled = run_handler(slow, "x", timeout=0.01)
+    assert isinstance(handled.error, HandlerTimeout)
+
+
+def test_middleware_is_around_it() -> None:
+    async def shout(message: Message[Any], call_next: Callable[[Message[Any]], Any]) -> Any:
+        assert message.raw_body == "x"
+        return await call_next(message)
+
+    async def quiet(body: str) -> Retry:
+        return Retry()
+
+    assert run_handler(quiet, "x", middleware=[shout]).retried
+
+
+def test_inside_a_loop_it_is_awaited() -> None:
+    async def main() -> Handled:
+        return await await_handler(ship, {"id": 7}, receive_count=2)
+
+    assert asyncio.run(main()).acked
+
+
+@pytest.mark.slow
+def test_a_consumer_finds_the_local_sqs_through_the_environment(local_sqs: LocalSqs) -> None:
+    import threading
+
+    import boto3
+
+    client = boto3.client("sqs")
+    url = client.create_queue(QueueName="orders")["QueueUrl"]
+    client.send_message(QueueUrl=url, MessageBody='{"id": 7}')
+    shipped = threading.Event()
+
+    async def handler(order: Order) -> None:
+        shipped.set()
+
+    consumer = Consumer("orders", handler, wait_time=1, poll_grace=0)
+    consumer.start()
+    assert shipped.wait(10)
+    assert consumer.stop().result().acked == 1
+    assert len(local_sqs.broker.account.queues["orders"]) == 0
+
+
+@pytest.mark.slow
+def test_the_plugin_itself_imports_neither_engine_nor_client() -> None:
+    """What it costs a test run that asks for no fixture is what `import penstock` costs, and no more."""
+    code = "import sys, penstock; before = set(sys.modules); import pytest, penstock.testing.plugin; "
+    code += "print([each for each in set(sys.modules) - before if each.startswith('penstock.')])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert sorted(eval(shown)) == ["penstock.testing", "penstock.testing.plugin"]
