@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from penstock.consumer import Consumer
 from penstock.engine.host import LoopThread
@@ -15,7 +15,7 @@ from penstock.errors import Closed, ConfigurationError
 from penstock.running import Completion, in_event_loop, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from penstock.observe.statistics import Report, RunnerStatistics
     from penstock.options import OptionValues
@@ -32,7 +32,6 @@ class Penstock:
 
     def __init__(self, **defaults: Unpack[OptionValues]) -> None:
         self._defaults = defaults
-        self._declared: list[tuple[str, Callable[..., Any], OptionValues]] = []
         self._host = LoopThread("penstock")
         self._consumers: list[Consumer] = []
 
@@ -45,28 +44,22 @@ class Penstock:
 
         def declare(handler: F) -> F:
             merged: OptionValues = {**self._defaults, **values}
-            Consumer(queue, handler, **merged)  # refused here, where the handler stands, if it cannot work
-            self._declared.append((queue, handler, merged))
+            self._consumers.append(Consumer(queue, handler, host=self._host, **merged))
             return handler
 
         return declare
 
-    def configure(self, values: Mapping[str, Any]) -> None:
-        """Options that stand above those in the code: from flags, environment and files."""
-        for _, _, declared in self._declared:
-            declared.update(cast("OptionValues", values))  # checked by Options when the consumers are made
-
     @property
     def consumers(self) -> tuple[Consumer, ...]:
-        """The consumers; made when they are first needed."""
+        """The consumers, in the order in which they were declared; there is one at least.
+
+        Raises:
+            ConfigurationError: none was declared.
+        """
         if not self._consumers:
-            if not self._declared:
-                raise ConfigurationError(
-                    "this app has no consumers: decorate a function with @app.consumer('queue') where it is defined"
-                )
-            self._consumers = [
-                Consumer(queue, handler, host=self._host, **values) for queue, handler, values in self._declared
-            ]
+            raise ConfigurationError(
+                "this app has no consumers: decorate a function with @app.consumer('queue') where it is defined"
+            )
         return tuple(self._consumers)
 
     def start(self) -> Completion[None]:

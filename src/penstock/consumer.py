@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from concurrent.futures import Future
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from penstock.engine.host import LoopThread
@@ -26,7 +27,7 @@ from penstock.sqs.client import SqsClient
 from penstock.sqs.settings import ClientSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from penstock.sqs.api import Queue
 
@@ -59,14 +60,9 @@ class Consumer:
             raise ConfigurationError(
                 f"options= together with {', '.join(sorted(values))}: give either an Options object or single options"
             )
-        self.options = options or make_options(values)
-        self.address = _address(queue, self.options)
-        self.handler = Handler(
-            handler,
-            queue=self.address.name,
-            timeout=self.options.handler_timeout,
-            middleware=self.options.middleware,
-        )
+        self._queue = queue
+        self._function = handler
+        self._configure(options or make_options(values))
         self._own_host = host is None
         self._host = host or LoopThread(f"penstock-{self.address.name}")
         self._handlers: LoopThread | None = None
@@ -78,7 +74,29 @@ class Consumer:
         self._stop_asked = False
         self._force_asked = False
 
+    def _configure(self, options: Options) -> None:
+        self.options = options
+        self.address = _address(self._queue, options)
+        self.handler = Handler(
+            self._function,
+            queue=self.address.name,
+            timeout=options.handler_timeout,
+            middleware=options.middleware,
+        )
+
     # Verbs
+
+    def configure(self, values: Mapping[str, Any]) -> None:
+        """Set options above those in the code, before the start: what flags, environment and files say.
+
+        Raises:
+            ConfigurationError: an unknown option, or one that cannot work with the others.
+            Closed: the consumer was started already.
+        """
+        if self._ended is not None:
+            raise Closed(f"consumer of {self.address.name} was started: configure it before")
+        before = {each.name: getattr(self.options, each.name) for each in fields(Options)}
+        self._configure(make_options({**before, **values}))
 
     def start(self) -> Completion[None]:
         """Start consuming; coroutine handlers run on the loop this is called in, or on one of our own.

@@ -6,13 +6,13 @@ traceback, without our frames, when it is the user's module that fails.
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import importlib
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from penstock.app import Penstock
 from penstock.cli import settings
@@ -23,8 +23,6 @@ from penstock.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType, TracebackType
-
-    from penstock.options import OptionValues
 
 Target = Penstock | Consumer
 
@@ -130,28 +128,9 @@ def configure(target: Target, said: settings.Settings) -> None:
     Raises:
         ConfigurationError: a value that cannot be, or options that cannot work together.
     """
-    if isinstance(target, Consumer):
-        _configure_consumer(target, said.of(target.address.name))
-        return
-    for queue, _, declared in target._declared:  # noqa: SLF001 - Penstock.configure() knows no single queues
-        layer = said.of(queue)
-        _try({**declared, **settings.values(layer)}, layer)
-        declared.update(cast("OptionValues", settings.values(layer)))  # checked the line before
-
-
-def _configure_consumer(consumer: Consumer, layer: settings.Layer) -> None:
-    _blaming(layer, lambda: _replace(consumer, settings.values(layer)))
-
-
-def _replace(consumer: Consumer, values: dict[str, Any]) -> None:
-    consumer.options = dataclasses.replace(consumer.options, **values)
-    consumer.handler._timeout = consumer.options.handler_timeout  # noqa: SLF001 - made before these options were known
-
-
-def _try(values: dict[str, Any], layer: settings.Layer) -> None:
-    from penstock.options import make_options
-
-    _blaming(layer, lambda: make_options(values))
+    for consumer in consumers_of(target):
+        layer = said.of(consumer.address.name)
+        _blaming(layer, partial(consumer.configure, settings.values(layer)))
 
 
 def _blaming(layer: settings.Layer, make: Callable[[], object]) -> None:

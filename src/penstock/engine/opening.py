@@ -48,7 +48,7 @@ async def open_queue(client: Queue, address: QueueAddress, options: Options) -> 
     except SqsError as error:
         advice = ADVICE.get(error.verdict)
         raise QueueUnusable(
-            f"queue {address.name} cannot be used: {error}" + (f"; {advice}" if advice else "")
+            f"queue {address.name} cannot be used: {str(error).rstrip('.')}" + (f"; {advice}" if advice else "")
         ) from error
 
 

@@ -60,7 +60,7 @@ class Broker:
         self._epoch = epoch
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: dict[Queue, deque[asyncio.Future[bool]]] = {}
-        self._alarms: dict[Queue, asyncio.TimerHandle] = {}
+        self._alarms: dict[Queue, tuple[float, asyncio.Handle]] = {}
         self._moving: asyncio.TimerHandle | None = None
         self._dead_polls: set[asyncio.Task[Answer]] = set()
 
@@ -90,7 +90,7 @@ class Broker:
 
     async def close(self) -> None:
         """End what goes on by itself: timers, and polls whose clients are gone. Other polls are their callers'."""
-        for alarm in self._alarms.values():
+        for _, alarm in self._alarms.values():
             alarm.cancel()
         self._alarms.clear()
         if self._moving is not None:
@@ -186,7 +186,7 @@ class Broker:
             del self._waiting[queue]
             alarm = self._alarms.pop(queue, None)
             if alarm is not None:
-                alarm.cancel()
+                alarm[1].cancel()
 
     def _wake(self, queue: Queue) -> None:
         line = self._waiting.get(queue)
@@ -201,12 +201,13 @@ class Broker:
         if queue not in self._waiting:
             return
         due = queue.next_due()
-        alarm = self._alarms.get(queue)
-        if due == inf or (alarm is not None and alarm.when() <= due):
+        earlier = self._alarms.get(queue)
+        if due == inf or (earlier is not None and earlier[0] <= due):
             return
-        if alarm is not None:
-            alarm.cancel()
-        self._alarms[queue] = asyncio.get_running_loop().call_at(due, self._ring, queue)
+        if earlier is not None:
+            earlier[1].cancel()
+        # The time is kept beside the handle: uvloop's, for a time that has passed, does not know it.
+        self._alarms[queue] = due, asyncio.get_running_loop().call_at(due, self._ring, queue)
 
     def _ring(self, queue: Queue) -> None:
         self._alarms.pop(queue, None)
