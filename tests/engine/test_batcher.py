@@ -149,3 +149,20 @@ async def test_waiting_for_an_event_ends_with_it_or_with_the_time() -> None:
     assert await wait_for(event, 5.0) is True
     assert loop.time() - began == 3.0
     assert await wait_for(event, 5.0) is True
+
+
+@virtual
+async def test_a_send_that_raises_costs_its_items_and_nothing_else() -> None:
+    """L15: settling survives a bug of ours; the batcher goes on, and its close still ends."""
+    sent: list[list[int]] = []
+
+    async def send(items: list[int]) -> None:
+        if 13 in items:
+            raise AssertionError("a bug")
+        sent.append(items)
+
+    batcher = Batcher("test", send, size=2, linger=1.0, clock=asyncio.get_running_loop().time)
+    async with serve(batcher):
+        for item in (1, 13, 2, 3):
+            batcher.add(item)
+    assert sent == [[2, 3]]

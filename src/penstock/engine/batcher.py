@@ -7,6 +7,7 @@ whichever is first, that no more than `parallel` calls are out at once, and that
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -40,10 +41,12 @@ class Batcher(Generic[T]):
         linger: float,
         clock: Callable[[], float],
         parallel: int = 32,
+        logger: logging.Logger | None = None,
     ) -> None:
         self.name = name
         self._send = send
         self._clock = clock
+        self._logger = logger or logging.getLogger("penstock")
         self._batch: Batch[T] = Batch(size=size, linger=linger)
         self._parallel = parallel
         self._in_flight = 0
@@ -102,10 +105,13 @@ class Batcher(Generic[T]):
     async def _call(self, items: list[T]) -> None:
         try:
             await self._send(items)
+        except Exception:  # a bug of ours must cost these items, not everything else in hand (L15)
+            self._logger.exception("batch of %d %s: sending failed", len(items), self.name)
         finally:
             self._in_flight -= 1
-        # Not when this call is cancelled: then the whole batcher is, and can start no other.
-        self._pump()
+        # Not when this call is cancelled: then the whole batcher is, and can start no other. While closing, what was
+        # never sent waits for nothing; what failed keeps its pause.
+        self._pump(flush=self._closing and not self._batch.statistics().put_back)
         self._end_if_finished()
 
     async def run(self) -> None:

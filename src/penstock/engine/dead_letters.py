@@ -31,7 +31,13 @@ class DeadLetters:
         self._extender = extender
         self._pauses = Pauses(seat.draw)
         self.batcher: Batcher[Delivery] = Batcher(
-            "dead letters", self._send, size=10, linger=seat.options.ack_interval, clock=seat.clock, parallel=4
+            "dead letters",
+            self._send,
+            size=10,
+            linger=seat.options.ack_interval,
+            clock=seat.clock,
+            logger=seat.logger,
+            parallel=4,
         )
 
     @property

@@ -53,7 +53,9 @@ class Extender:
         self.answered: Callable[[], None] = _nothing
         """Called after each answer: leases have moved."""
         self._pauses = Pauses(seat.draw)
-        self.batcher: Batcher[Change] = Batcher("visibility", self._send, size=10, linger=linger, clock=seat.clock)
+        self.batcher: Batcher[Change] = Batcher(
+            "visibility", self._send, size=10, linger=linger, clock=seat.clock, logger=seat.logger
+        )
 
     def extend(self, rows: Sequence[Delivery]) -> None:
         """Extend the leases of these deliveries, which the ledger has marked as beating."""

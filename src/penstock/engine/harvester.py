@@ -33,7 +33,7 @@ class Harvester:
         self.answered: Callable[[], None] = _nothing
         """Called after each answer: messages may have left the ledger."""
         self.batcher: Batcher[Delivery] = Batcher(
-            "acks", self._send, size=size, linger=linger if size > 1 else 0.0, clock=seat.clock
+            "acks", self._send, size=size, linger=linger if size > 1 else 0.0, clock=seat.clock, logger=seat.logger
         )
 
     def add(self, row: Delivery) -> None:

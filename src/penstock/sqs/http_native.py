@@ -77,6 +77,8 @@ class NativeTransport:
         try:
             return await answer
         except asyncio.CancelledError:
+            if answer.done() and not answer.cancelled() and answer.exception() is None:
+                return answer.result()  # it came in the very moment, and may hold messages: too late to give it up
             connection.fail("Closed", "the call was given up")
             raise
         finally:
