@@ -17,7 +17,6 @@ from penstock.errors import ConfigurationError
 from penstock.sqs import codec
 from penstock.sqs.credentials import CredentialKeeper, Credentials, Fixed, FromBotocore, FromProvider, in_thread
 from penstock.sqs.digests import intact
-from penstock.sqs.endpoint import locate, new_session
 from penstock.sqs.http import Connecting
 from penstock.sqs.settings import ClientSettings
 from penstock.sqs.signer import Signer
@@ -65,7 +64,7 @@ class SqsClient:
         """
         settings = settings or ClientSettings()
         transport = _transport_factory(settings)
-        endpoint = await in_thread(lambda: locate(settings))
+        endpoint = await in_thread(lambda: _locate(settings))
         keeper = CredentialKeeper(_source(settings, endpoint))
         await keeper.start()
         connecting = Connecting(
@@ -285,11 +284,20 @@ class SqsClient:
         return good
 
 
+def _locate(settings: ClientSettings) -> Endpoint:
+    """The endpoint; botocore, a third of what there is to import, is imported here, off the loop."""
+    from penstock.sqs.endpoint import locate
+
+    return locate(settings)
+
+
 def _source(settings: ClientSettings, endpoint: Endpoint) -> Source:
     if isinstance(settings.credentials, Credentials):
         return Fixed(settings.credentials)
     if settings.credentials is not None:
         return FromProvider(settings.credentials)
+    from penstock.sqs.endpoint import new_session
+
     fallback = _LOCAL if endpoint.loopback else None
     return FromBotocore(lambda: new_session(settings), metadata=not endpoint.loopback, fallback=fallback)
 
