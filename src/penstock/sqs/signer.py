@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from hashlib import _Hash
 
     from penstock.sqs.credentials import Credentials
 
@@ -41,7 +42,7 @@ class Signer:
         self._second = -1
         self._date = ""
         self._scope = ""
-        self._key = b""
+        self._inner, self._outer = _padded(b"")
         self._key_of = ("", "")
 
     def sign(self, credentials: Credentials, operation: str, body: bytes) -> dict[str, str]:
@@ -50,7 +51,7 @@ class Signer:
             self._turn_to(second)
         day = self._date[:8]
         if (credentials.secret_key, day) != self._key_of:
-            self._key = signing_key(credentials.secret_key, day, self.region)
+            self._inner, self._outer = _padded(signing_key(credentials.secret_key, day, self.region))
             self._key_of = (credentials.secret_key, day)
         target = f"AmazonSQS.{operation}"
         if (token := credentials.token) is None:
@@ -63,7 +64,12 @@ class Signer:
             f"{named}\n{sha256(body).hexdigest()}"
         )
         to_sign = f"AWS4-HMAC-SHA256\n{self._date}\n{self._scope}\n{sha256(canonical.encode()).hexdigest()}"
-        signature = hmac.digest(self._key, to_sign.encode(), "sha256").hex()
+        # HMAC by its definition, the padded key hashed beforehand: a third of the time of `hmac.digest`, which also lets
+        # go of the GIL, and then waits for whichever handler has taken it.
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(to_sign.encode())
+        outer.update(inner.digest())
+        signature = outer.hexdigest()
         authorization = (
             f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{self._scope}, "
             f"SignedHeaders={named}, Signature={signature}"
@@ -99,6 +105,12 @@ def signing_key(secret_key: str, day: str, region: str) -> bytes:
     for part in (day, region, "sqs", "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
     return key
+
+
+def _padded(key: bytes) -> tuple[_Hash, _Hash]:
+    """What an HMAC with this key (at most 64 bytes) begins with: RFC 2104's inner and outer hash, the pads taken in."""
+    block = key.ljust(64, b"\0")
+    return sha256(bytes(each ^ 0x36 for each in block)), sha256(bytes(each ^ 0x5C for each in block))
 
 
 def host_of(endpoint: str) -> str:
