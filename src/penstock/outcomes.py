@@ -23,6 +23,8 @@ class Retry(Exception):
         after: seconds until it may be received again, 0 to 43,200; None takes the consumer's back-off.
     """
 
+    after: float | None = None  # of subclasses, too, whose own `__init__` does not call this one
+
     def __init__(self, after: float | None = None) -> None:
         super().__init__(after)
         if after is not None and not 0 <= after <= 43_200:
@@ -35,6 +37,8 @@ class Reject(Exception):
 
     It follows the consumer's reject policy: a copy to the dead-letter queue and a delete, or SQS's redrive policy.
     """
+
+    reason: str = ""  # as `Retry.after`
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)

@@ -344,6 +344,50 @@ async def test_10_000_mixed_failures_later_full_concurrency_is_there(dispatch: D
         await consumer.stop(force=True)
 
 
+class _Later(Retry):
+    """A user's own, with times in words."""
+
+    def __init__(self, after: str) -> None:
+        self.after = after  # type: ignore[assignment]  # which is the point
+
+
+class _NoSuchCustomer(Reject):
+    """A user's own, which does not call `Reject.__init__`."""
+
+    def __init__(self, customer: int) -> None:
+        self.customer = customer
+
+
+@virtual
+async def test_an_outcome_that_cannot_be_settled_gives_its_permit_and_its_message_back() -> None:
+    """L20: places are free again, and the message comes again instead of staying invisible."""
+    async with World() as world:
+        await world.send_many(5)
+
+        async def handle(message: Message[str]) -> None:
+            if message.receive_count == 1:
+                raise _Later("soon")
+
+        consumer = await world.start(handle, concurrency=5, prefetch=0)
+        await world.until(lambda: not world.bodies(), within=60)
+        await consumer.stop()
+
+
+@virtual
+async def test_a_reject_of_the_users_own_that_calls_no_super_is_a_reject() -> None:
+    """L30, L20: it is copied and deleted, and its place is free."""
+    async with World(max_receives=5) as world:
+        await world.send_many(5)
+
+        async def handle(body: int) -> None:
+            raise _NoSuchCustomer(body)
+
+        consumer = await world.start(handle, concurrency=5, prefetch=0)
+        await world.until(lambda: not world.bodies(), within=60)
+        assert len(world.bodies(DEAD_LETTERS)) == 5
+        assert (await consumer.stop()).rejected == 5
+
+
 @virtual
 async def test_acks_under_way_count_against_max_in_flight_and_their_end_makes_room() -> None:
     """L20: with as many in flight as allowed, polling goes on as soon as deletes are confirmed."""

@@ -181,6 +181,7 @@ class Worker:
                 freed += self._conclude(delivery, outcome, final=final)
             except Exception:
                 self._seat.logger.exception("message %s: settling failed", delivery.received.message_id)
+                freed += self._salvage(delivery, outcome, final=final)
         if freed:
             self.give_back(freed)
 
@@ -208,6 +209,13 @@ class Worker:
         if not isinstance(outcome, Freed):  # which was measured when it was given up
             self._measure(row)
         return 0 if isinstance(outcome, Failed) and outcome.still_running else 1
+
+    def _salvage(self, row: Delivery, outcome: Outcome, *, final: bool) -> int:
+        """Give back what could not be settled: kept, it would be invisible for twelve hours, and its place taken."""
+        after = self._backoff.ceiling(1)
+        if final and self._seat.ledger.release(row, after, self._seat.clock()) is Step.RELEASE:
+            self._extender.release(row)
+        return int(final and not (isinstance(outcome, Failed) and outcome.still_running))
 
     def _unfinished(self, row: Delivery, outcome: Outcome) -> None:
         tally, now = self._seat.tally, self._seat.clock()
