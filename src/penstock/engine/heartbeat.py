@@ -11,6 +11,8 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from penstock.engine.extender import Extender
     from penstock.engine.seat import Seat
 
@@ -24,6 +26,8 @@ class Heartbeat:
         self._timer: asyncio.TimerHandle | None = None
         self._armed = math.inf
         self._closed = asyncio.Event()
+        self.beaten: Callable[[], None] = self.heed
+        """Called after each beat: leases that were over may have left the ledger."""
 
     def heed(self) -> None:
         """Look at the ledger again: it may hold a lease due earlier than the timer."""
@@ -41,7 +45,7 @@ class Heartbeat:
             self._extender.extend(self._seat.ledger.tick(self._seat.clock()))
         except Exception:
             self._seat.logger.exception("a heartbeat of queue %s failed; the next one follows", self._seat.queue)
-        self.heed()
+        self.beaten()
 
     async def run(self) -> None:
         """Beat until closed."""

@@ -128,7 +128,7 @@ class Runner:
             dead_letters=self._dead_letters,
         )
         self._harvester.answered = self._worker.settled
-        self._extender.answered = self._extended
+        self._extender.answered = self._heartbeat.beaten = self._extended
         self._answers: Mailbox[Answer] = Mailbox(loop, self._worker.answered)
         answers = self._answers
         handler.post = self._post
