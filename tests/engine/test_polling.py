@@ -60,6 +60,34 @@ async def test_nothing_a_client_raises_ends_the_polling() -> None:
         assert consumer.runner.statistics().errors["ZeroDivisionError"] > 3
 
 
+@virtual
+async def test_calls_that_a_client_cancels_by_itself_end_neither_polling_nor_settling() -> None:
+    """L15, L12: so does one over an executor that was shut down; ours to cancel are our own tasks only."""
+    async with World() as world:
+        broken = True
+
+        def breaking(call: Callable[..., Coroutine[Any, Any, Any]]) -> Any:
+            async def perhaps(*args: Any, **kwargs: Any) -> Any:
+                if broken:
+                    raise asyncio.CancelledError
+                return await call(*args, **kwargs)
+
+            return perhaps
+
+        client: Any = world.client
+        client.delete_batch = breaking(client.delete_batch)
+        await world.send("a")
+        consumer = await world.start(_nothing)
+        await asyncio.sleep(5)
+        client.receive = breaking(client.receive)
+        await asyncio.sleep(100)
+        broken = False
+        await world.send("b")
+        await world.until(lambda: not world.bodies(), within=60)
+        assert consumer.runner.statistics().errors["CancelledError"] > 3
+        assert (await consumer.stop()).acked == 2
+
+
 @STRATEGIES
 @pytest.mark.parametrize("way", ["raise", "base", "cancelled", "garbage", "system exit"])
 @virtual
@@ -429,6 +457,26 @@ async def test_leases_lost_make_room_under_max_in_flight() -> None:
         world.faults.clear()
         await world.until(lambda: not world.bodies(), within=60)
         assert world.broker.calls["ReceiveMessage"] > before
+        await consumer.stop()
+
+
+@virtual
+async def test_leases_of_rejects_that_end_unheard_make_room_under_max_in_flight() -> None:
+    """L20, L15: when an outage takes copies and leases alike, polling goes on after it."""
+    async with World(max_receives=50) as world:
+        await world.send_many(10)
+
+        async def handle(body: str) -> None:
+            raise Reject("never")
+
+        world.faults.set("SendMessageBatch", hang=1.0)
+        world.faults.set("ChangeMessageVisibilityBatch", hang=1.0)
+        consumer = await world.start(
+            handle, concurrency=10, max_in_flight=10, prefetch=0, pollers=1, visibility_timeout=3
+        )
+        await asyncio.sleep(60)
+        world.faults.clear()
+        await world.until(lambda: len(world.bodies(DEAD_LETTERS)) >= 10, within=60)
         await consumer.stop()
 
 

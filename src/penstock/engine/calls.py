@@ -9,6 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from penstock.core.backoff import Backoff
+from penstock.engine.scopes import ends_us
 from penstock.errors import SqsError, Verdict
 from penstock.sqs.api import EntryFailure
 
@@ -68,7 +69,9 @@ async def by_entry(
         failure = EntryFailure(error.verdict, error.code, error.message, sender_fault=False)
     except TimeoutError:
         failure = EntryFailure(Verdict.UNAVAILABLE, "NoAnswer", "no answer in time for another try", sender_fault=False)
-    except Exception as error:
+    except (Exception, asyncio.CancelledError) as error:
+        if ends_us(error):
+            raise
         logger.exception("an SQS client raised what it should not; the entries are tried again")
         failure = EntryFailure(Verdict.UNAVAILABLE, type(error).__name__, str(error), sender_fault=False)
     return [failure] * count

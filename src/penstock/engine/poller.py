@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from penstock.core.backoff import ErrorPause
-from penstock.engine.scopes import wait_for
+from penstock.engine.scopes import ends_us, wait_for
 from penstock.errors import SqsError, Verdict
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ class Poller:
         while not stopping.is_set() and self.index < self._throttler.pollers:
             try:
                 pause = await self._poll(stopping)
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                if ends_us(error):
+                    raise
                 pause = self._failed(error)
             if pause > 0:
                 await wait_for(stopping, pause)
@@ -122,7 +124,7 @@ class Poller:
         self._heartbeat.heed()
         return len(fresh)
 
-    def _failed(self, error: Exception) -> float:
+    def _failed(self, error: BaseException) -> float:
         """Note a poll that failed; the seconds to pause (L16)."""
         seat = self._seat
         seat.tally.receive_errors += 1

@@ -37,6 +37,12 @@ async def serve(owner: Owner) -> AsyncIterator[None]:
             owner.close()
 
 
+def ends_us(error: BaseException) -> bool:
+    """Whether it is the cancellation of this very task: what one awaits may raise one of its own."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
 async def wait_for(event: asyncio.Event, seconds: float) -> bool:
     """Wait for the event at most that long; whether it came."""
     if event.is_set() or seconds <= 0:
