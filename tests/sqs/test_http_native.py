@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from penstock.errors import ConfigurationError, SqsError
+from penstock.sqs.chunks import Chunks
 from penstock.sqs.http import Connecting
 from penstock.sqs.http_native import NativeTransport
 
@@ -84,6 +85,44 @@ def test_chunks_are_put_together() -> None:
     assert got[2].code == "Garbage"
 
 
+def test_chunks_may_be_cut_anywhere() -> None:
+    """A body whose very last line end comes in two pieces is whole, too."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    whole = head + b"5;a=b\r\nhello\r\n2\r\n\r\n\r\n0\r\nTrailer: x\r\n\r\n"
+    got, _ = posted(*([whole[:at], whole[at:]] for at in range(len(head), len(whole))))
+    assert bodies(got) == [b"hello\r\n"] * (len(whole) - len(head))
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        b"-6\r\n\r\n",  # which was read again and again without end
+        b"+2\r\n{}\r\n0\r\n\r\n",
+        b"2\r\n{}XX0\r\n\r\n",
+        b"2\r\n{}\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        b"\r\n",
+        b"2;" + b"x" * 9_000,
+    ],
+)
+def test_what_are_no_chunks_is_garbage(chunks: bytes) -> None:
+    (got,), _ = posted([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks])
+    assert got.code == "Garbage"
+
+
+def test_each_byte_of_chunks_is_looked_at_once() -> None:
+    """10 MiB in pieces of a line each: copied at each of them it would take minutes."""
+    chunks = Chunks()
+    piece = b"400\r\n" + b"x" * 1024 + b"\r\n"
+    assert not any(chunks.feed(piece) for _ in range(10 * 1024))
+    assert chunks.feed(b"0\r\n\r\n") == b"x" * 10 * 1024 * 1024
+
+
+def test_any_number_of_interim_answers_is_passed_over() -> None:
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+    got, _ = posted([interim * 2_000 + b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"])
+    assert bodies(got) == [b"ok"]
+
+
 def test_an_interim_answer_is_passed_over() -> None:
     got, _ = posted([b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"])
     assert bodies(got) == [b"ok"]
@@ -155,3 +194,39 @@ def test_an_http_endpoint_behind_a_proxy_is_asked_by_its_whole_url() -> None:
     asked = asyncio.run(story())
     assert asked.startswith(b"POST http://sqs.test:9000/ HTTP/1.1\r\nHost: sqs.test:9000\r\n")
     assert b"Proxy-Authorization: Basic YW5uOnNAY3JldA==\r\n" in asked
+
+
+def test_a_proxy_that_does_not_answer_leaves_no_connection_open() -> None:
+    """Otherwise each try would cost a descriptor."""
+
+    async def story() -> None:
+        gone = asyncio.Event()
+
+        class Silent(asyncio.Protocol):
+            def connection_lost(self, _: Exception | None) -> None:
+                gone.set()
+
+        server = await asyncio.get_running_loop().create_server(Silent, "127.0.0.1", 0)
+        proxy = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        url = "https://sqs.eu-west-1.amazonaws.com/"
+        transport = NativeTransport(Connecting(url=url, proxy=proxy, connect_timeout=0.01))
+        with pytest.raises(SqsError) as failed:
+            await transport.post(b"{}", {}, 5.0)
+        assert failed.value.code == "ConnectTimeout"
+        async with asyncio.timeout(5):
+            await gone.wait()
+        await transport.close()
+        server.close()
+
+    asyncio.run(story())
+
+
+def test_a_host_name_that_cannot_be_is_a_connect_error() -> None:
+    async def story() -> None:
+        transport = NativeTransport(Connecting(url="http://sqs..example:1/"))
+        with pytest.raises(SqsError) as failed:
+            await transport.post(b"{}", {}, 5.0)
+        assert failed.value.code == "ConnectError"
+        await transport.close()
+
+    asyncio.run(story())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, unquote, urlsplit
 
 from penstock.errors import ConfigurationError, SqsError
+from penstock.sqs.chunks import Chunks
 from penstock.sqs.http import IDLE_EXPIRY, KEEPALIVE, Response, failure
 from penstock.sqs.signer import host_of
 from penstock.sqs.tls import client_context
@@ -91,7 +92,11 @@ class NativeTransport:
                 connection = await self._dial()
         except TimeoutError as error:
             raise failure("ConnectTimeout", self._url, f"after {limit:g} s") from error
-        except (OSError, EOFError) as error:  # refused, no route, no such host, a certificate that does not hold
+        except (
+            OSError,
+            EOFError,
+            UnicodeError,
+        ) as error:  # refused, no route, no or an impossible name, a bad certificate
             raise failure("ConnectError", self._url, error) from error
         if self._closed:
             connection.fail("Closed", "close() was called")
@@ -106,13 +111,22 @@ class NativeTransport:
             _, made = await loop.create_connection(make, self._host, self._port, ssl=self._tls)
             return made
         transport, connection = await loop.create_connection(make, self._proxy.host, self._proxy.port)
-        if self._tls is not None:
-            answer = await connection.send(self._proxy.tunnel(f"{self._host}:{self._port}"), tunnel=True)
-            if answer.status != 200:
-                connection.fail("ConnectError", "the proxy refused")
-                raise OSError(f"the proxy {self._proxy.host}:{self._proxy.port} answered HTTP {answer.status}")
-            await connection.secure(transport, self._tls, self._host)
+        if self._tls is None:
+            return connection
+        try:
+            await self._tunnel(self._proxy, transport, connection, self._tls)
+        except BaseException:  # a time-out most of all: nobody else knows of this connection yet
+            connection.fail("ConnectError", "there is no tunnel")
+            raise
         return connection
+
+    async def _tunnel(
+        self, proxy: _Proxy, transport: asyncio.Transport, connection: _Connection, tls: ssl.SSLContext
+    ) -> None:
+        answer = await connection.send(proxy.tunnel(f"{self._host}:{self._port}"), tunnel=True)
+        if answer.status != 200:
+            raise OSError(f"the proxy {proxy.host}:{proxy.port} answered HTTP {answer.status}")
+        await connection.secure(transport, tls, self._host)
 
     def give_back(self, connection: _Connection) -> None:
         """A connection is free again; kept for a while, the latest used first."""
@@ -162,6 +176,7 @@ class _Connection(asyncio.Protocol):
         self._buffer = b""
         self._head: bytes | None = None
         self._needed: int | None = None
+        self._chunks: Chunks | None = None
         self._parts: list[bytes] = []
         self._have = 0
         self.idle_since = 0.0
@@ -201,22 +216,21 @@ class _Connection(asyncio.Protocol):
 
     def _read_head(self, data: bytes) -> None:
         data = self._buffer + data if self._buffer else data
-        end = data.find(b"\r\n\r\n")
-        if end < 0:
-            self._buffer = data
-            if len(data) > MAX_HEAD or not b"HTTP/1.".startswith(data[:7]):
-                self.fail("Garbage", repr(data[:40]))
-            return
-        head, rest = data[: end + 2], data[end + 4 :]
-        status = head[9:12]
-        if not (head.startswith(b"HTTP/1.") and status.isdigit()):
-            self.fail("Garbage", repr(head[:40]))
-            return
+        while True:
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                self._buffer = data
+                if len(data) > MAX_HEAD or not b"HTTP/1.".startswith(data[:7]):
+                    self.fail("Garbage", repr(data[:40]))
+                return
+            head, data = data[: end + 2], data[end + 4 :]
+            status = head[9:12]
+            if not (head.startswith(b"HTTP/1.") and status.isdigit()):
+                self.fail("Garbage", repr(head[:40]))
+                return
+            if not status.startswith(b"1"):  # that would be an interim answer; the real one follows
+                break
         self._buffer = b""
-        if status.startswith(b"1"):  # an interim answer; the real one follows
-            if rest:
-                self._read_head(rest)
-            return
         self._head = head
         found = _LENGTH.search(head)
         if found:
@@ -224,33 +238,34 @@ class _Connection(asyncio.Protocol):
         elif self._tunnel or int(status) in _BODILESS:
             self._needed = 0
         else:
-            self._needed = None  # chunked, or until the connection closes
-        self._read_body(rest)
+            self._needed = None  # in chunks, or until the connection closes
+            self._chunks = Chunks() if _CHUNKED.search(head) else None
+        self._read_body(data)
 
     def _read_body(self, data: bytes) -> None:
-        assert self._head is not None
-        self._parts.append(data)
-        self._have += len(data)
-        if self._needed is not None:
-            if self._have == self._needed:
-                self._finish(data if len(self._parts) == 1 else b"".join(self._parts))
-            elif self._have > self._needed:
-                self.fail("Garbage", f"{self._have - self._needed} bytes more than announced")
-        elif _CHUNKED.search(self._head) and data.endswith(b"\r\n"):
-            # Looked at only when it may be the end, which for answers of SQS's size is once.
+        if self._chunks is not None:
             try:
-                body = _joined_chunks(b"".join(self._parts))
+                body = self._chunks.feed(data)
             except ValueError as error:
                 self.fail("Garbage", error)
                 return
             if body is not None:
                 self._finish(body)
+            return
+        self._parts.append(data)
+        self._have += len(data)
+        if self._needed is None:
+            return
+        if self._have == self._needed:
+            self._finish(data if len(self._parts) == 1 else b"".join(self._parts))
+        elif self._have > self._needed:
+            self.fail("Garbage", f"{self._have - self._needed} bytes more than announced")
 
     def _finish(self, body: bytes, *, closed: bool = False) -> None:
         head, answer = self._head, self._answer
         assert head is not None
         assert answer is not None
-        self._head, self._answer, self._needed, self._parts, self._have = None, None, None, [], 0
+        self._head, self._answer, self._needed, self._chunks, self._parts, self._have = None, None, None, None, [], 0
         if not answer.done():
             answer.set_result(Response(int(head[9:12]), partial(_header, head), body))
         if closed or self._tunnel:
@@ -273,14 +288,10 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._answer is not None and self._head is not None and self._ends_with_connection():
-            self._finish(b"".join(self._parts), closed=True)
+        if self._answer is not None and self._head is not None and self._needed is None and self._chunks is None:
+            self._finish(b"".join(self._parts), closed=True)  # only the connection's end says that it is whole
         begun = self._head is not None or bool(self._buffer)
         self.fail("Truncated" if begun else "ConnectionReset", exc or "connection closed")
-
-    def _ends_with_connection(self) -> bool:
-        assert self._head is not None
-        return self._needed is None and not _CHUNKED.search(self._head)
 
 
 class _Proxy:
@@ -315,23 +326,6 @@ def _header(head: bytes, name: str) -> str | None:
         if found.lower() == wanted:
             return value.strip().decode("latin-1")
     return None
-
-
-def _joined_chunks(data: bytes) -> bytes | None:
-    """The body that chunks make up; None while some are missing. Raises `ValueError` for what are no chunks."""
-    chunks: list[bytes] = []
-    at = 0
-    while True:
-        end = data.find(b"\r\n", at)
-        if end < 0:
-            return None
-        size = int(data[at:end].partition(b";")[0], 16)
-        if size == 0:  # trailers may follow, up to an empty line
-            return b"".join(chunks) if data.find(b"\r\n\r\n", end) >= 0 or data.endswith(b"\r\n\r\n") else None
-        at = end + 2 + size + 2
-        if len(data) < at:
-            return None
-        chunks.append(data[end + 2 : at - 2])
 
 
 def _keep_alive(connected: Any) -> None:
