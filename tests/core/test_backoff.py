@@ -58,9 +58,9 @@ def test_attempts_without_end_do_not_overflow() -> None:
 @pytest.mark.parametrize(
     ("base", "maximum", "factor", "sentence"),
     [
-        (0.0, 1.0, 2.0, "a back-off from 0.0 s to at most 1.0 s cannot work: 0 < base <= maximum"),
-        (2.0, 1.0, 2.0, "a back-off from 2.0 s to at most 1.0 s cannot work: 0 < base <= maximum"),
-        (float("nan"), 1.0, 2.0, "a back-off from nan s to at most 1.0 s cannot work: 0 < base <= maximum"),
+        (-0.1, 1.0, 2.0, "a back-off from -0.1 s to at most 1.0 s cannot work: 0 <= base <= maximum"),
+        (2.0, 1.0, 2.0, "a back-off from 2.0 s to at most 1.0 s cannot work: 0 <= base <= maximum"),
+        (float("nan"), 1.0, 2.0, "a back-off from nan s to at most 1.0 s cannot work: 0 <= base <= maximum"),
         (1.0, 1.0, 0.5, "a back-off that grows by 0.5 would shrink: give a factor of at least 1"),
     ],
 )

@@ -14,7 +14,7 @@ class Backoff:
     """An exponential back-off: its ceiling is `base` at the first attempt, `factor` times that at each further one.
 
     Attributes:
-        base: the first ceiling in seconds, above 0.
+        base: the first ceiling in seconds, 0 or more; 0 waits never.
         maximum: the highest ceiling in seconds, not below `base`.
         factor: how much the ceiling grows with each attempt, not below 1.
     """
@@ -24,9 +24,9 @@ class Backoff:
     factor: float = 2.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.base <= self.maximum:
+        if not 0 <= self.base <= self.maximum:
             raise ValueError(
-                f"a back-off from {self.base!r} s to at most {self.maximum!r} s cannot work: 0 < base <= maximum"
+                f"a back-off from {self.base!r} s to at most {self.maximum!r} s cannot work: 0 <= base <= maximum"
             )
         if not self.factor >= 1:
             raise ValueError(f"a back-off that grows by {self.factor!r} would shrink: give a factor of at least 1")
