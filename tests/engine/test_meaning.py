@@ -158,6 +158,25 @@ async def test_large_copies_are_spread_over_calls() -> None:
 
 
 @virtual
+async def test_copies_with_large_attributes_are_spread_over_calls() -> None:
+    """L30: attributes count like bodies, to the byte."""
+    async with World(max_receives=5) as world:
+        for _ in range(4):
+            # with 8 bytes of body and 11 of name and type, two of these fill a batch
+            large = {"large": {"DataType": "String", "StringValue": "x" * (524_288 - 8 - 5 - 6)}}
+            await world.send("x" * 8, MessageAttributes=large)
+
+        async def handle(body: str) -> None:
+            raise Reject("never")
+
+        consumer = await world.start(handle)
+        await world.until(lambda: not world.bodies(), within=30)
+        assert len(world.bodies(DEAD_LETTERS)) == 4
+        assert world.broker.calls["SendMessageBatch"] == 2
+        await consumer.stop()
+
+
+@virtual
 async def test_rejects_go_to_the_queue_that_is_named() -> None:
     """L30: `dead_letter_queue` comes before the redrive policy."""
     async with World(max_receives=5) as world:
@@ -216,6 +235,25 @@ async def test_failures_back_off_longer_each_time_until_the_redrive_policy_takes
         assert 1 <= gaps[0] <= 3.2
         assert 2 <= gaps[1] <= 5.2
         assert 4 <= gaps[2] <= 9.2
+
+
+@virtual
+async def test_a_back_off_of_nothing_retries_at_once() -> None:
+    """`retry_base=0` is an option that is taken, so a consumer with it starts."""
+    async with World() as world:
+        await world.send("a")
+        runs: list[float] = []
+
+        async def handle(body: str) -> None:
+            runs.append(world.now)
+            if len(runs) < 4:
+                raise RuntimeError("no")
+
+        consumer = await world.start(handle, retry_base=0)
+        await world.until(lambda: not world.bodies(), within=10)
+        assert len(runs) == 4
+        assert runs[-1] - runs[0] < 1
+        await consumer.stop()
 
 
 @virtual

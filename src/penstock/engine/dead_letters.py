@@ -12,13 +12,14 @@ from penstock.core.delivery import Step
 from penstock.core.states import State
 from penstock.engine.batcher import Batcher
 from penstock.engine.calls import PASSING, Pauses, by_entry, within
-from penstock.sqs.api import EntryFailure, Outgoing
+from penstock.sqs.api import MAX_BYTES, EntryFailure, Outgoing
 
 if TYPE_CHECKING:
     from penstock.core.delivery import Delivery
     from penstock.engine.extender import Extender
     from penstock.engine.harvester import Harvester
     from penstock.engine.seat import Seat
+    from penstock.message import Received
 
 
 class DeadLetters:
@@ -93,21 +94,27 @@ class DeadLetters:
         self.batcher.close()
 
 
-ROOM = 1_000_000
-"""Bytes of bodies that go in one call, a little under SQS's 1 MiB for a whole batch: attributes need some."""
-
-
 def _within_size(rows: list[Delivery]) -> list[list[Delivery]]:
     groups: list[list[Delivery]] = []
     filled = 0
     for row in rows:
-        size = len(row.received.body.encode()) + 64 * 1024 * bool(row.received.attributes)
-        if not groups or filled + size > ROOM:
+        size = _size(row.received)
+        if not groups or filled + size > MAX_BYTES:
             groups.append([])
             filled = 0
         groups[-1].append(row)
         filled += size
     return groups
+
+
+def _size(received: Received) -> int:
+    """Bytes, as SQS counts them: the body, and of each attribute name, type and value."""
+    size = len(received.body.encode())
+    for name, attribute in received.attributes.items():
+        value = attribute.value
+        size += len(name.encode()) + len(attribute.data_type.encode())
+        size += len(value.encode() if isinstance(value, str) else value)
+    return size
 
 
 def _copy(row: Delivery) -> Outgoing:
