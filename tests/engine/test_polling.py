@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -414,6 +415,36 @@ async def test_a_reject_of_the_users_own_that_calls_no_super_is_a_reject() -> No
         await world.until(lambda: not world.bodies(), within=60)
         assert len(world.bodies(DEAD_LETTERS)) == 5
         assert (await consumer.stop()).rejected == 5
+
+
+@virtual
+async def test_messages_that_no_thread_can_be_started_for_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """L20, L15: no more are taken in than there are places, none is kept, and all are handled in the end."""
+    start, exhausted = threading.Thread.start, True
+
+    def fail(thread: threading.Thread) -> None:
+        if exhausted and thread.name.startswith("penstock-"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    async with World() as world:
+        await world.send_many(50)
+        done: list[str] = []
+
+        def handle(body: str) -> None:
+            done.append(body)
+
+        consumer = await world.start(handle, concurrency=10, prefetch=0, pollers=1)
+        for _ in range(200):
+            await asyncio.sleep(0.1)
+            held = consumer.runner.statistics()
+            assert held.in_hand + held.releasing <= 20
+        assert consumer.runner.statistics().receive_errors > 3
+        exhausted = False
+        await world.until(lambda: not world.bodies(), within=36_000)  # threads take real time, of which this is little
+        assert sorted(done) == sorted(map(str, range(50)))
+        await consumer.stop()
 
 
 @virtual

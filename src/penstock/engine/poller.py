@@ -16,6 +16,7 @@ from penstock.errors import SqsError, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from penstock.core.delivery import Delivery
     from penstock.core.throttler import Throttler
     from penstock.engine.harvester import Harvester
     from penstock.engine.heartbeat import Heartbeat
@@ -74,18 +75,20 @@ class Poller:
         places = await self._worker.reserve(self._seat.options.receive_batch)
         if not places:
             return 0.0
-        used = 0
+        fresh: list[Delivery] = []
         try:
             if stopping.is_set():
                 return 0.0
-            used = await self._receive(places)
+            fresh = await self._receive(places)
         finally:
-            self._worker.give_back(places - used)
+            self._worker.give_back(places - len(fresh))
+        if fresh:
+            self._worker.take(fresh)  # from here on their places are theirs, whatever this raises
         self._scale()
         return 0.0
 
-    async def _receive(self, places: int) -> int:
-        """Receive up to `places` messages and take them in; the places they fill."""
+    async def _receive(self, places: int) -> list[Delivery]:
+        """Receive up to `places` messages and take them in; those to be run, which fill a place each."""
         seat, options = self._seat, self._seat.options
         visibility = options.visibility_timeout
         if options.adaptive_visibility:
@@ -109,20 +112,18 @@ class Poller:
         self._throttler.received(now, asked=places, got=len(batch), latency=now - asked)
         return self._take_in(batch, asked, now, visibility)
 
-    def _take_in(self, batch: list[Received], asked: float, now: float, visibility: int) -> int:
+    def _take_in(self, batch: list[Received], asked: float, now: float, visibility: int) -> list[Delivery]:
         tally = self._seat.tally
         tally.receives += 1
         if not batch:
             tally.empty_receives += 1
-            return 0
+            return []
         tally.received += len(batch)
         fresh, finished = self._seat.ledger.receive(batch, asked=asked, now=now, visibility=visibility)
         for row in finished:
             self._harvester.add(row)
-        if fresh:
-            self._worker.take(fresh)
         self._heartbeat.heed()
-        return len(fresh)
+        return fresh
 
     def _failed(self, error: BaseException) -> float:
         """Note a poll that failed; the seconds to pause (L16)."""

@@ -73,9 +73,17 @@ class ThreadLane:
         self._watch: asyncio.TimerHandle | None = None
 
     def submit(self, deliveries: Sequence[Delivery]) -> bool:
-        """Let processors run the handler for each."""
+        """Let processors run the handler for each.
+
+        Raises:
+            RuntimeError: not one thread can be started; what waits is answered `NotStarted`.
+        """
         self._queue.extend(deliveries)
-        self._summon()
+        try:
+            self._summon()
+        except RuntimeError:
+            self.recall()  # kept, they would be invisible with nobody to work on them
+            raise
         if self._timeout is not None and self._watch is None:
             self._look_after(self._timeout)
         return True
