@@ -49,8 +49,14 @@ class LoopThread:
             return self._loop
 
     def _run(self, opened: Future[asyncio.AbstractEventLoop]) -> None:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.get_loop().call_soon(opened.set_result, runner.get_loop())
+        runner = asyncio.Runner(loop_factory=new_event_loop)
+        try:
+            loop = runner.get_loop()
+        except Exception as error:  # no descriptors left, as a rule: whoever waits for the loop is to hear of it
+            opened.set_exception(error)
+            return
+        with runner:
+            loop.call_soon(opened.set_result, loop)
             self._ended = asyncio.Event()
             runner.run(self._ended.wait())
 
