@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from statistics import median
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.core.median import StreamingMedian
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 
 @settings(max_examples=60)
@@ -64,3 +69,24 @@ def test_what_has_no_place_in_an_order_is_refused() -> None:
 def test_a_window_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="the median of the last 0 values cannot be: give a window of 1 or more"):
         StreamingMedian(0)
+
+
+def test_a_push_by_another_thread_while_it_is_read_leaves_a_number() -> None:
+    """Statistics are read by any thread: a push may come between any two lines of the reader."""
+    stream = StreamingMedian()
+    stream.push(1.0)
+
+    def push_at_each_line(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code.co_name != "value":
+            return None
+        if event == "line":
+            stream.push(1.0)
+        return push_at_each_line
+
+    before = sys.gettrace()
+    sys.settrace(push_at_each_line)
+    try:
+        value = stream.value
+    finally:
+        sys.settrace(before)
+    assert value == 1.0

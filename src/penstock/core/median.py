@@ -43,11 +43,12 @@ class StreamingMedian:
     @property
     def value(self) -> float:
         """The median, between the two middle values where there are two; 0.0 when nothing was pushed yet."""
-        if self._median is None:
+        median = self._median
+        if median is None:
             ordered = sorted(self._recent)
             low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
-            self._median = low if low == high else low / 2 + high / 2
-        return self._median
+            median = self._median = low if low == high else low / 2 + high / 2
+        return median  # not the field: statistics are read by other threads, and a push may have emptied it by now
 
     def __len__(self) -> int:
         return len(self._recent)
