@@ -335,6 +335,22 @@ async def test_withheld_messages_are_waited_for_and_then_given_back() -> None:
 
 
 @virtual
+async def test_withheld_messages_of_threads_are_not_called_handlers_that_run(caplog: pytest.LogCaptureFixture) -> None:
+    """L22: given back at the deadline, they leave nothing that could not be ended."""
+    async with World() as world:
+        await world.send("a")
+
+        def handle(message: Message[str]) -> None:
+            message.withhold()
+
+        consumer = await world.start(handle, drain_timeout=1, concurrency=1)
+        worker = consumer.runner._worker
+        await world.until(lambda: "1 withheld" in repr(worker), within=36_000)
+        assert (await consumer.stop()).released == 1
+        assert "still run" not in caplog.text
+
+
+@virtual
 async def test_a_flush_against_a_wall_is_bounded_and_says_what_it_left(caplog: pytest.LogCaptureFixture) -> None:
     """L22: deletes that are never answered hold the stop up for `flush_timeout`, however many there are."""
     async with World() as world:

@@ -271,7 +271,7 @@ class Runner:
         self._lane.recall()
         self._worker.release_withheld()
         ended = self._lane.end()
-        if ended and await self._idle_within(END_GRACE, None):
+        if not self._worker.busy or (ended and await self._idle_within(END_GRACE, None)):
             return
         self._seat.logger.warning(
             "queue %s: %d handlers still run after drain_timeout=%g s and cannot be ended; their messages are not "
