@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import threading
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -214,6 +215,31 @@ async def test_a_handlers_time_out_ends_it_and_its_message_is_retried(dispatch: 
         assert consumer.runner.statistics().timed_out == 4
         report = await consumer.stop()
         assert (report.failed, report.acked, report.received) == (4, 4, 8)
+
+
+@virtual
+async def test_a_message_given_up_in_a_thread_is_not_run_again_while_that_goes_on() -> None:
+    """L29: its redeliveries wait for the thread's end, though there are idle ones; then it is run again."""
+    async with World() as world:
+        await world.send("a")
+        at_work: list[str] = []
+        most: list[int] = []
+        go_on = threading.Event()
+
+        def handle(body: str) -> None:
+            at_work.append(body)
+            most.append(len(at_work))
+            go_on.wait(10)
+            at_work.remove(body)
+
+        consumer = await world.start(handle, concurrency=4, handler_timeout=1, retry_base=1)
+        await world.until(lambda: consumer.runner.statistics().retried > 2, within=36_000)
+        assert most == [1]
+        assert consumer.runner.statistics().timed_out == 1
+        go_on.set()
+        await world.until(lambda: not world.bodies(), within=360_000)
+        assert set(most) == {1}  # perhaps more than once: threads take real time, and time-outs virtual
+        await consumer.stop()
 
 
 @virtual

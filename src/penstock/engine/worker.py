@@ -58,6 +58,8 @@ class Worker:
         self._crowded = False
         """Whether somebody who asks for room is kept waiting by `max_in_flight`, not by places."""
         self._withheld: dict[Delivery, None] = {}
+        self._given_up: set[str] = set()
+        """Ids of messages whose time ran out in threads that go on with them: at most one a thread."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
@@ -152,6 +154,9 @@ class Worker:
     def take(self, fresh: Sequence[Delivery]) -> None:
         """Hand deliveries, whose places are reserved, to the lane; after a stop, back they go (L23)."""
         assert self.lane is not None
+        if self._given_up and (again := [row for row in fresh if row.received.message_id in self._given_up]):
+            self.answered([Answer(row, Retry()) for row in again])  # not twice at once, not in one process (L29)
+            fresh = [row for row in fresh if row not in again]
         if self._stopped and self._seat.options.on_unstarted == "release":
             self.answered([Answer(row, NOT_STARTED) for row in fresh])
         elif not self.lane.submit(fresh):
@@ -206,9 +211,14 @@ class Worker:
                 return 0
             del self._withheld[row]
             return 1
-        if not isinstance(outcome, Freed):  # which was measured when it was given up
-            self._measure(row)
-        return 0 if isinstance(outcome, Failed) and outcome.still_running else 1
+        if isinstance(outcome, Freed):
+            self._given_up.discard(row.received.message_id)
+            return 1
+        self._measure(row)
+        if isinstance(outcome, Failed) and outcome.still_running:
+            self._given_up.add(row.received.message_id)
+            return 0
+        return 1
 
     def _salvage(self, row: Delivery, outcome: Outcome, *, final: bool) -> int:
         """Give back what could not be settled: kept, it would be invisible for twelve hours, and its place taken."""
