@@ -199,7 +199,7 @@ def dead_letters_waiting(facts: Facts) -> Finding | None:
     if not count:
         return None
     name, more = facts.dead_letter_name, f" --endpoint-url {facts.endpoint_url}" if facts.endpoint_url else ""
-    commands = (f"penstock peek {name}{more}", f"penstock redrive {name}{more}")
+    commands = (f"penstock peek {name}{more}", f"penstock redrive {name} --to {facts.address.name}{more}")
     return Finding(
         Level.WARN, "dead letters", f"{name} holds about {count:,} messages: look, repair, move back", commands
     )

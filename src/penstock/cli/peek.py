@@ -71,7 +71,7 @@ async def _peek(connection: Connection, count: int, *, as_json: bool) -> Exit:
     if not seen:
         say(f"no message of {queue.name} is visible now")
         return Exit.CLEAN
-    limit = f" of {policy['maxReceiveCount']}, after which SQS moves it to the dead-letter queue" if policy else ""
+    limit = f", and after {policy['maxReceiveCount']} SQS moves a message to the dead-letter queue" if policy else ""
     some = "1 message" if len(seen) == 1 else f"{len(seen)} messages"
     say(f"{some} seen and {given_back} given back; looking counts as a receive{limit}")
     if given_back < len(seen):
@@ -137,7 +137,7 @@ def _show(message: Received) -> None:
     console = Console(highlight=False)
     system = message.system
     sent = int(system.get("SentTimestamp", "0")) / 1000
-    said = [f"received {system.get('ApproximateReceiveCount', '?')} times", f"sent {_ago(time.time() - sent)} ago"]
+    said = [f"receive {system.get('ApproximateReceiveCount', '?')}", f"sent {_ago(time.time() - sent)} ago"]
     said += [f"group {system['MessageGroupId']}"] if "MessageGroupId" in system else []
     console.print(Text.assemble((message.message_id, "bold cyan"), (f"  {', '.join(said)}", "bright_black")))
     for name, each in message.attributes.items():

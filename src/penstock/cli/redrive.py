@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 LOOK_EVERY = 0.5
 RUNNING = ("RUNNING", "CANCELLING")
+NO_SOURCE = "CouldNotDetermineMessageSource"
+"""Why SQS gives up on messages that it did not move to the dead-letter queue itself."""
 
 
 def redrive(
@@ -167,4 +169,9 @@ async def _watch(dead: OpenQueue, arn: str, waiting: int) -> Exit:
         say(f"SQS moves on without us; stop it with: penstock redrive {dead.name} --cancel")
         raise
     print(said(task))
+    if task.failure_reason == NO_SOURCE:
+        say(
+            f"SQS knows where a message came from only if it moved it to {dead.name} itself, not of copies of rejected "
+            "messages: say where to, with --to QUEUE"
+        )
     return Exit.CLEAN if task.status == "COMPLETED" else Exit.FAILED
