@@ -94,13 +94,13 @@ class Penstock:
             task = asyncio.ensure_future(self._stop_all())
             task.add_done_callback(lambda done: _copy(done, reports))
         else:
-            reports.set_result(tuple(each.stop().result() for each in self.consumers))
+            reports.set_result(tuple(each.stop().result() for each in self._consumers))
             self._host.end()
             self._host.join()
         return Completion(reports)
 
     async def _stop_all(self) -> tuple[Report, ...]:
-        ends = await asyncio.gather(*(each.stop() for each in self.consumers), return_exceptions=True)
+        ends = await asyncio.gather(*(each.stop() for each in self._consumers), return_exceptions=True)
         self._host.end()
         await asyncio.to_thread(self._host.join)
         return tuple(each for each in ends if not isinstance(each, BaseException))

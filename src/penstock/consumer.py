@@ -73,6 +73,7 @@ class Consumer:
         self._runner: Runner | None = None
         self._stop_asked = False
         self._force_asked = False
+        self._quiet_asked = False
 
     def _configure(self, options: Options) -> None:
         self.options = options
@@ -150,8 +151,12 @@ class Consumer:
 
     def quiet(self) -> None:
         """Receive nothing more; what is here is run. `stop()` still has to follow."""
+        self._quiet_asked = True
+        self._host.call_soon(self._pass_on_quiet)
+
+    def _pass_on_quiet(self) -> None:
         if self._runner is not None:
-            self._host.call_soon(self._runner.quiet)
+            self._runner.quiet()
 
     async def wait(self) -> Report:
         """Wait until it has ended by itself (`exit_on_unusable`) or was stopped."""
@@ -198,6 +203,8 @@ class Consumer:
                 clock=time.monotonic,
                 draw=random.random,
             )
+            if self._quiet_asked:
+                runner.quiet()
             if self._stop_asked:
                 runner.stop(force=self._force_asked)
             return await runner.run(lambda: self._ready.set_result(None))

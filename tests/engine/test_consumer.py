@@ -200,6 +200,29 @@ def test_quiet_after_a_stop_starts_nothing(orders: Orders) -> None:
     assert _no_thread_left()
 
 
+def test_quiet_while_it_starts_is_heeded(orders: Orders) -> None:
+    orders.send(1)
+
+    async def main() -> Report:
+        consumer = Consumer(orders.name, orders.expecting(1)[0], **orders.options)
+        starting = consumer.start()
+        consumer.quiet()
+        await starting
+        return await consumer.stop()
+
+    assert (asyncio.run(main()).received, orders.left) == (0, 1)
+
+
+def test_an_app_without_consumers_may_be_stopped() -> None:
+    """As any other that was not started."""
+    assert Penstock().stop().result() == ()
+
+    async def main() -> tuple[Report, ...]:
+        return await Penstock().stop()
+
+    assert asyncio.run(main()) == ()
+
+
 def test_fifty_starts_and_stops_lose_nothing(orders: Orders) -> None:
     """L1, L22: each right after the other, some at once, some after a message."""
     orders.send(200)
