@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -166,3 +167,21 @@ async def test_a_send_that_raises_costs_its_items_and_nothing_else() -> None:
         for item in (1, 13, 2, 3):
             batcher.add(item)
     assert sent == [[2, 3]]
+
+
+@virtual
+async def test_a_call_answered_in_the_moment_of_a_cancellation_starts_no_other() -> None:
+    """L22: the flush's end is a cancellation, and comes out as one."""
+    sent: list[list[int]] = []
+
+    async def send(items: list[int]) -> None:
+        sent.append(items)
+        with suppress(asyncio.CancelledError):  # as a client does that has the answer in hand already
+            await asyncio.sleep(100)
+
+    batcher = Batcher("test", send, size=1, linger=0.0, clock=asyncio.get_running_loop().time, parallel=1)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1), serve(batcher):
+            batcher.add(1)
+            batcher.add(2)
+    assert sent == [[1]]

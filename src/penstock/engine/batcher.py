@@ -117,12 +117,17 @@ class Batcher(Generic[T]):
     async def run(self) -> None:
         """Send until closed and empty."""
         try:
-            async with asyncio.TaskGroup() as self._tasks:
-                self._pump(flush=self._closing)
-                self._end_if_finished()
-                await self._finished.wait()
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                try:
+                    self._pump(flush=self._closing)
+                    self._end_if_finished()
+                    await self._finished.wait()
+                finally:
+                    # What comes now comes too late, and stays: a group that is being cancelled starts nothing, and a
+                    # call that was answered in this very moment would want to start the next.
+                    self._tasks = None
         finally:
-            self._tasks = None  # what comes now comes too late, and stays
             if self._timer is not None:
                 self._timer.cancel()
 
