@@ -65,7 +65,7 @@ def test_messages_of_one_receive_share_a_lease() -> None:
     ledger = Ledger(POLICY)
     rows = hold(ledger, *"abcdefghij")
     assert len({id(row.lease) for row in rows}) == 1
-    assert len(ledger._beats) == 1
+    assert len(ledger._leases._beats) == 1
     ledger.extended(beat(ledger, 115.0), 115.0)
     assert len({id(row.lease) for row in rows}) == 1
 

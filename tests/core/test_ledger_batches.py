@@ -122,7 +122,7 @@ def test_leases_without_members_do_not_pile_up_behind_an_old_message() -> None:
         ledger.done(row)
         ledger.deleted(row, row.receipt, 101.0)
         ledger.next_due()
-    assert len(ledger._beats) < 100
+    assert len(ledger._leases._beats) < 100
     assert ledger.next_due() == 21_700.0
 
 

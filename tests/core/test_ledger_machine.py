@@ -453,7 +453,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_row_is_in_one_place(self) -> None:
-        leases = {id(lease): lease for heap in (self.ledger._beats, self.ledger._ends) for _, _, lease in heap}
+        leases = {
+            id(lease): lease for heap in (self.ledger._leases._beats, self.ledger._leases._ends) for _, _, lease in heap
+        }
         members = [row for lease in leases.values() for row in lease.members]
         assert len(members) == len(set(members))
         assert set(members) == {row.delivery for row in self.held.values() if row.leased}
@@ -463,7 +465,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def memory_is_bounded(self) -> None:
         assert list(self.ledger._finished) == self.finished
         assert len(self.finished) <= REMEMBER
-        for heap in (self.ledger._beats, self.ledger._ends):
+        for heap in (self.ledger._leases._beats, self.ledger._leases._ends):
             assert len(heap) <= 2 * len(self.ledger) + 200
 
     @invariant()

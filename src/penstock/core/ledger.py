@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict
-from heapq import heapify, heappop, heappush
-from itertools import count
 from typing import TYPE_CHECKING
 
 from penstock.core.delivery import Delivery, Lease, LeasePolicy, LedgerStatistics, Step
+from penstock.core.leases import Leases
 from penstock.core.states import TRANSITIONS, Event, State, next_state
 from penstock.errors import Verdict
 from penstock.outcomes import Settled
@@ -43,9 +42,7 @@ class Ledger:
         self._policy = policy
         self._tell = tell
         self._rows: dict[str, Delivery] = {}
-        self._beats: list[tuple[float, int, Lease]] = []
-        self._ends: list[tuple[float, int, Lease]] = []
-        self._ticket = count()
+        self._leases = Leases()
         self._finished: OrderedDict[str, None] = OrderedDict()
         self._counts = Counter[str]()
         self._smallest_margin = math.inf
@@ -89,7 +86,7 @@ class Ledger:
         self._counts["received"] += len(batch)
         self._counts["recognised"] += len(finished)
         if members:
-            self._push(self._beats, lease.due, lease)
+            self._leases.add(lease, len(rows))
         return fresh, finished
 
     def _take_up(self, row: Delivery, received: Received, lease: Lease, asked: float) -> bool:
@@ -204,12 +201,7 @@ class Ledger:
 
     def next_due(self) -> float:
         """When `tick` is to be called next; inf when no lease is held."""
-        for heap in (self._beats, self._ends):
-            while heap and not heap[0][2].members:
-                heappop(heap)
-        beat = self._beats[0][0] if self._beats else math.inf
-        end = self._ends[0][0] if self._ends else math.inf
-        return min(beat, end)
+        return self._leases.next_due()
 
     def tick(self, now: float, *, batch: int = 10) -> list[Delivery]:
         """End the leases that are over, and say which deliveries are to be extended now.
@@ -217,25 +209,23 @@ class Ledger:
         A batch that is not full is filled up with those due soonest after: an extension costs a tenth of a call.
         Each delivery named is `beating` until `extended` or `extension_failed` is told.
         """
-        while self._ends and self._ends[0][0] <= now:
-            self._expire(heappop(self._ends)[2], now)
+        leases = self._leases
+        for lease in leases.ended(now):
+            self._expire(lease, now)
         due: list[Delivery] = []
         horizon = now + self._policy.beat_after / 2
-        while self._beats and (self._beats[0][0] <= now or (len(due) % batch and self._beats[0][0] <= horizon)):
-            at, _, lease = self._beats[0]
-            if lease.deadline <= now:
-                self._expire(heappop(self._beats)[2], now)
+        while (first := leases.first()) and (first.due <= now or (len(due) % batch and first.due <= horizon)):
+            if first.deadline <= now:
+                self._expire(leases.take_first(), now)
                 continue
-            room = len(lease.members) if at <= now else batch - len(due) % batch
-            chosen = [row for row in lease.members if self._wants_extension(row, now)][:room]
+            room = len(first.members) if first.due <= now else batch - len(due) % batch
+            chosen = [row for row in first.members if self._wants_extension(row, now)][:room]
             for row in chosen:
                 row.beating = True
             due += chosen
-            if at > now and len(due) % batch == 0:
+            if first.due > now and len(due) % batch == 0:
                 break
-            heappop(self._beats)
-            self._push(self._ends, lease.deadline, lease)
-            lease.beaten = True
+            leases.first_beaten(len(self._rows))
         return due
 
     def extension(self, row: Delivery, now: float) -> int:
@@ -265,7 +255,7 @@ class Ledger:
             else:
                 self._beat_again(row, sent)
         for lease in leases.values():
-            self._push(self._beats, lease.due, lease)
+            self._leases.add(lease, len(self._rows))
         return waiting
 
     def extension_failed(self, row: Delivery, verdict: Verdict | None, now: float, receipt: str | None = None) -> Step:
@@ -306,17 +296,7 @@ class Ledger:
             pause = min(max((lease.deadline - now) / 4, SHORTEST_PAUSE), 5.0)
             again = Lease(due=min(now + pause, lease.deadline), deadline=lease.deadline)
             self._move(row, again)
-            self._push(self._beats, again.due, again)
-
-    def _push(self, heap: list[tuple[float, int, Lease]], at: float, lease: Lease) -> None:
-        """Note a lease; sweep out those whose members have gone once they are most of the heap.
-
-        One old message at the top keeps all that is behind it from being taken off in passing.
-        """
-        heappush(heap, (at, next(self._ticket), lease))
-        if len(heap) > 2 * len(self._rows) + 64:
-            heap[:] = [each for each in heap if each[2].members]
-            heapify(heap)
+            self._leases.add(again, len(self._rows))
 
     @staticmethod
     def _move(row: Delivery, lease: Lease) -> None:
