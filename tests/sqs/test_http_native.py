@@ -174,6 +174,32 @@ def test_an_answer_that_comes_in_the_moment_of_the_cancellation_is_kept() -> Non
     assert asyncio.run(story()) == b"ok"
 
 
+def test_a_call_given_up_takes_no_other_call_along() -> None:
+    """Its answer comes between the cancellation and its end, as on uvloop: the connection is free for others then."""
+
+    async def story() -> bytes:
+        peer = Peer([])
+        server = await asyncio.get_running_loop().create_server(lambda: peer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        transport = NativeTransport(Connecting(url=f"http://127.0.0.1:{port}/"))
+        whole = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+        peer.answers = [[], [whole]]
+        given_up = asyncio.create_task(transport.post(b"{}", {}, 5.0))
+        await peer.answered.wait()
+        (connection,) = transport._open
+        other = asyncio.create_task(transport.post(b"{}", {}, 5.0))
+        given_up.cancel()
+        connection.data_received(whole)
+        answer = await other
+        assert given_up.cancelled()
+        assert transport._open == {connection}
+        await transport.close()
+        server.close()
+        return answer.body
+
+    assert asyncio.run(story()) == b"ok"
+
+
 def test_a_proxy_that_is_no_http_proxy_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="speaks to http:// proxies only"):
         NativeTransport(Connecting(url="https://sqs.eu-west-1.amazonaws.com/", proxy="https://proxy:3128"))

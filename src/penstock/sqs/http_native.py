@@ -80,7 +80,8 @@ class NativeTransport:
         except asyncio.CancelledError:
             if answer.done() and not answer.cancelled() and answer.exception() is None:
                 return answer.result()  # it came in the very moment, and may hold messages: too late to give it up
-            connection.fail("Closed", "the call was given up")
+            if connection.is_at(answer):
+                connection.fail("Closed", "the call was given up")
             raise
         finally:
             timer.cancel()
@@ -195,6 +196,10 @@ class _Connection(asyncio.Protocol):
         else:
             self._transport.write(request)
         return self._answer
+
+    def is_at(self, answer: asyncio.Future[Response]) -> bool:
+        """Whether it still waits for that answer. When it has come meanwhile, another call may be on its way here."""
+        return self._answer is answer
 
     async def secure(self, transport: asyncio.Transport, context: ssl.SSLContext, host: str) -> None:
         """Speak TLS through the tunnel."""
