@@ -141,11 +141,11 @@ def _show(message: Received) -> None:
     said += [f"group {system['MessageGroupId']}"] if "MessageGroupId" in system else []
     console.print(Text.assemble((message.message_id, "bold cyan"), (f"  {', '.join(said)}", "bright_black")))
     for name, each in message.attributes.items():
-        console.print(Text(f"  {name} = {each.value!r} ({each.data_type})", style="magenta"))
+        console.print(Text(f"  {name} = {each.value!r} ({each.data_type})", style="magenta"), soft_wrap=True)
     try:
         parsed = json.loads(message.body)
     except ValueError:
-        console.print(Text(message.body))
+        console.print(Text(message.body), soft_wrap=True)
     else:
         console.print_json(data=parsed, ensure_ascii=False) if isinstance(parsed, dict | list) else print(message.body)
     print()
