@@ -121,6 +121,8 @@ class Consumer:
     def stop(self, *, force: bool = False) -> Completion[Report]:
         """Stop: drain, settle, close. `force` cuts the drain short. Legal at any time, and more than once.
 
+        Not from a signal handler, nor from inside a `def` handler, which it would wait for: there, `request_stop()`.
+
         Returns:
             The report of what it did: to be awaited in an event loop, and its `.result()` in synchronous code.
         """

@@ -119,4 +119,5 @@ class _signals(Generic[T]):  # noqa: N801 - a context manager, used like a funct
 
     def __exit__(self, *_: object) -> None:
         for each, before in self._before.items():
-            signal.signal(each, before)
+            if before is not None:  # None: it was not set by Python, and cannot be set again by it
+                signal.signal(each, before)

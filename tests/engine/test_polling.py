@@ -561,3 +561,15 @@ def lasting(seconds: float) -> Callable[[str], Coroutine[None, None, None]]:
         await asyncio.sleep(seconds)
 
     return handle
+
+
+@virtual
+async def test_empty_answers_that_do_not_wait_make_no_hot_loop() -> None:
+    """L21: short polls, or a server that takes no notice of the wait, cost a call every 1.6 s and poller."""
+    async with World() as world:
+        await world.start(_nothing, wait_time=0)
+        began = world.now
+        await world.until(lambda: world.now > began + 100, within=200)
+        assert 50 < world.broker.calls["ReceiveMessage"] <= 100 / 1.6 + 5
+        await world.send("a")
+        await world.until(lambda: not world.bodies(), within=3)

@@ -130,7 +130,7 @@ def test_a_body_that_is_something_else_is_said_to_be(
     """L30: which message, which body, what was wanted and what was there."""
     with pytest.raises(UndecodableBody) as error:
         decoder_of(body_type, "ship")(deliver(body).received)
-    assert str(error.value) == f"message m1: its body {sentence}"
+    assert str(error.value) == f"its body {sentence}"
 
 
 @pytest.mark.parametrize("body", ['{"name": "much too long"}', "{", "[]"])
@@ -147,7 +147,7 @@ def test_an_undecodable_body_is_rejected_and_the_handler_not_called(deliver: Cal
 
     outcome = Handler(handle, queue="q").run_blocking(deliver("not json"))
     assert isinstance(outcome, Reject)
-    assert outcome.reason.startswith("message m1: its body 'not json' (8 characters) is not Order: ")
+    assert outcome.reason.startswith("its body 'not json' (8 characters) is not Order: ")
     assert isinstance(outcome.__cause__, UndecodableBody)
 
 

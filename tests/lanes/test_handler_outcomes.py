@@ -86,7 +86,14 @@ def test_the_bare_class_means_the_same(word: type[Retry | Reject], deliver: Call
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError("x"), SystemExit(3), KeyboardInterrupt(), NoExceptionAtAll(), ExceptionGroup("g", [ValueError("y")])],
+    [
+        ValueError("x"),
+        SystemExit(3),
+        KeyboardInterrupt(),
+        GeneratorExit(),
+        NoExceptionAtAll(),
+        ExceptionGroup("g", [ValueError("y")]),
+    ],
     ids=repr,
 )
 def test_nothing_that_a_handler_raises_gets_past(error: BaseException, deliver: Callable[..., Delivery]) -> None:

@@ -390,3 +390,20 @@ def test_as_a_process_it_says_where_it_is_and_ends_cleanly(number: signal.Signal
             process.send_signal(number)
             _, said = process.communicate(timeout=5)
         assert (process.returncode, said) == (0, "")
+
+
+def test_a_server_that_starts_anew_gives_no_old_ids_again() -> None:
+    """A consumer that still runs would take a new message for one that it has finished."""
+    ids = []
+    for _ in range(2):
+        with LocalSqs() as sqs:
+            client = boto3.client(
+                "sqs",
+                endpoint_url=sqs.endpoint_url,
+                region_name="eu-west-1",
+                aws_access_key_id="fake",
+                aws_secret_access_key="fake",
+            )
+            url = client.create_queue(QueueName="orders")["QueueUrl"]
+            ids.append(client.send_message(QueueUrl=url, MessageBody="x")["MessageId"])
+    assert ids[0] != ids[1]

@@ -112,7 +112,7 @@ def local(
     dead_polls: Annotated[
         bool, typer.Option("--dead-polls", help="Long polls whose client went away take messages that nobody sees.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of message ids and faults.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Of message ids and faults; new at each start by default.")] = None,
     anywhere: Annotated[
         bool, typer.Option("--anywhere", help="Allow a host that other machines can reach; nobody is kept out.")
     ] = False,

@@ -150,7 +150,10 @@ def _lines(lines: TextIO, source: str) -> Iterator[str]:
 
 def size_of(message: Outgoing) -> int:
     """Bytes that SQS counts: the body, and names, types and values of the attributes."""
-    size = len(message.body.encode())
+    try:
+        size = len(message.body.encode())
+    except UnicodeEncodeError as error:  # bytes that the shell or the pipe gave, and that are no UTF-8
+        raise ConfigurationError(f"the body {message.body[:40]!r} is not UTF-8 text: {error}") from error
     for name, each in message.attributes.items():
         value = each.value if isinstance(each.value, bytes) else each.value.encode()
         size += len(name.encode()) + len(each.data_type) + len(value)

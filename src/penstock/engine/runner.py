@@ -190,6 +190,7 @@ class Runner:
         """Receive until it is quiet, then give polls in flight their grace."""
         async with asyncio.TaskGroup() as self._polling:
             self._scale()
+            self._seat.logger.info("queue %s: consuming, up to %d at once", self.target.name, self._options.concurrency)
             ready()
             await self._until_quiet()
             self.phase = Phase.QUIET
@@ -274,11 +275,11 @@ class Runner:
         if not self._worker.busy or (ended and await self._idle_within(END_GRACE, None)):
             return
         self._seat.logger.warning(
-            "queue %s: %d handlers still run after drain_timeout=%g s and cannot be ended; their messages are not "
+            "queue %s: %d handlers still run after %s and cannot be ended; their messages are not "
             "given back, so that no second copy runs knowingly, and come again when their visibility timeout ends",
             self.target.name,
             self._worker.busy,
-            self._options.drain_timeout,
+            "a forced stop" if self._forced.is_set() else f"drain_timeout={self._options.drain_timeout:g} s",
         )
 
     async def _idle_within(self, seconds: float, force: asyncio.Event | None) -> bool:

@@ -269,9 +269,10 @@ class Worker:
         tally, seat = self._seat.tally, self._seat
         tally.rejected += 1
         tally.undecodable += isinstance(outcome.__cause__, UndecodableBody)
+        reason = " ".join(str(outcome.reason or "no reason given").split())
         if seat.options.on_reject == "dead-letter" and self._dead_letters.available:
             seat.logger.warning(
-                "message %s is rejected and goes to the dead-letter queue: %s", row.received.message_id, outcome.reason
+                "message %s is rejected and goes to the dead-letter queue: %s", row.received.message_id, reason
             )
             if seat.ledger.reject(row) is Step.COPY:
                 self._dead_letters.add(row)
@@ -281,7 +282,7 @@ class Worker:
             "message %s is rejected and left to the queue's redrive policy, hidden for %.0f s: %s",
             row.received.message_id,
             after,
-            outcome.reason,
+            reason,
         )
         if seat.ledger.release(row, after, seat.clock()) is Step.RELEASE:
             self._extender.release(row)

@@ -59,9 +59,7 @@ def _checked(decode: Callable[[str], Any], wanted: str) -> Callable[[Received], 
         except Exception as error:
             body = received.body
             shown = body if len(body) <= SHOWN else f"{body[:SHOWN]}..."
-            raise UndecodableBody(
-                f"message {received.message_id}: its body {shown!r} ({len(body)} characters) is not {wanted}: {error}"
-            ) from error
+            raise UndecodableBody(f"its body {shown!r} ({len(body)} characters) is not {wanted}: {error}") from error
 
     return checked
 

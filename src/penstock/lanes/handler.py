@@ -77,8 +77,12 @@ class Handler:
                 result = await self._call(argument)
             else:
                 result = await self._run_limited(argument, self._timeout)
-        except (asyncio.CancelledError, GeneratorExit):
+        except asyncio.CancelledError:
             raise
+        except GeneratorExit as error:
+            if _loop_is_gone():  # not the handler raised it: this coroutine is being closed, as its loop was
+                raise
+            return _outcome_of_error(error)
         except BaseException as error:
             return _outcome_of_error(error)
         if result is None and self._plain:
@@ -275,3 +279,11 @@ def _parameter(function: Callable[..., Any], name: str) -> Any:
         )
     annotation = parameters[0].annotation
     return Message[str] if annotation is inspect.Parameter.empty else annotation
+
+
+def _loop_is_gone() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return True
+    return False

@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m penstock.local", description="SQS on this machine.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=9324, help="port; 0 takes a free one (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of message ids and faults (default: %(default)s)")
+    parser.add_argument("--seed", type=int, help="of message ids and faults; new at each start by default")
     parser.add_argument("--anywhere", action="store_true", help="allow a host that other machines can reach")
     parser.add_argument("--require-credentials", action="store_true", help="refuse requests without credentials")
     options = parser.parse_args(arguments)

@@ -49,11 +49,13 @@ class Broker:
 
     Args:
         account: the queues; by default a new account whose ids are drawn from `seed`.
-        seed: of ids and of faults.
+        seed: of ids and of faults; None: others each time. A server that starts anew must not give old ids again: a
+            consumer that still runs knows them as finished.
         epoch: what the wall clock shows at the first call, seconds since 1970; by default what it does show.
     """
 
-    def __init__(self, account: Account | None = None, *, seed: int = 0, epoch: float | None = None) -> None:
+    def __init__(self, account: Account | None = None, *, seed: int | None = 0, epoch: float | None = None) -> None:
+        seed = Random().getrandbits(64) if seed is None else seed  # noqa: S311 - no secret
         self.account = account or Account(Random(seed))  # noqa: S311 - ids that repeat from a seed are what is wanted
         self.faults = Faults(seed)
         self.calls: Counter[str] = Counter()

@@ -28,7 +28,7 @@ class LocalSqs:
     Args:
         host: where to listen; loopback only, unless `anywhere`.
         port: 0 takes a free one.
-        seed: of message ids and faults.
+        seed: of message ids and faults, to have the same again; None: new ones at each start, as ids have to be.
         anywhere: listen on an address that other machines can reach.
         require_credentials: refuse requests without an Authorization header.
     """
@@ -38,7 +38,7 @@ class LocalSqs:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        seed: int = 0,
+        seed: int | None = None,
         anywhere: bool = False,
         require_credentials: bool = False,
     ) -> None:

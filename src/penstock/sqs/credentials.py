@@ -161,7 +161,8 @@ class CredentialKeeper:
         except Exception as error:  # a user's provider may raise anything; what we hold may still work
             self.failure = error
             self._due = self._clock() + RETRY
-            log.warning("AWS credentials could not be refreshed from %r: %s", self._source, error)
+            if self._held is not None:  # otherwise `start` raises it
+                log.warning("AWS credentials could not be refreshed from %r: %s", self._source, error)
             return
         finally:
             self._refused = False

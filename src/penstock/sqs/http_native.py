@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 MAX_HEAD = 65_536
 """Bytes that the head of an answer may have; what is longer is not SQS's."""
+MAX_BODY = 256 * 1024 * 1024
+"""Bytes that a body may have: ten messages of 1 MiB, each byte escaped in JSON, are a quarter of it."""
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
 _CLOSE = re.compile(rb"\r\nconnection:[ \t]*close[ \t]*\r\n", re.IGNORECASE)
@@ -240,6 +242,9 @@ class _Connection(asyncio.Protocol):
         found = _LENGTH.search(head)
         if found:
             self._needed = int(found[1])
+            if self._needed > MAX_BODY:
+                self.fail("Garbage", f"an answer of {self._needed:,} bytes was announced")
+                return
         elif self._tunnel or int(status) in _BODILESS:
             self._needed = 0
         else:

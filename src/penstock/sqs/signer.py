@@ -64,8 +64,8 @@ class Signer:
             f"{named}\n{sha256(body).hexdigest()}"
         )
         to_sign = f"AWS4-HMAC-SHA256\n{self._date}\n{self._scope}\n{sha256(canonical.encode()).hexdigest()}"
-        # HMAC by its definition, the padded key hashed beforehand: a third of the time of `hmac.digest`, which also lets
-        # go of the GIL, and then waits for whichever handler has taken it.
+        # HMAC by its definition, the padded key hashed beforehand: a third of the time of `hmac.digest`, which also
+        # lets go of the GIL, and then waits for whichever handler has taken it.
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(to_sign.encode())
         outer.update(inner.digest())
