@@ -311,3 +311,17 @@ def lasting(seconds: float) -> Callable[[str], Coroutine[None, None, None]]:
         await asyncio.sleep(seconds)
 
     return handle
+
+
+@virtual
+async def test_a_silent_delete_leaves_time_for_another_try_within_a_short_lease() -> None:
+    """L12: the client would wait ten seconds for its answer; a lease of three has ended by then."""
+    async with World() as world:
+        await world.send("a")
+        world.faults.set("DeleteMessageBatch", hang=1.0)
+        consumer = await world.start(_nothing, ack_batch_size=1, visibility_timeout=3)
+        await world.until(lambda: world.broker.calls["DeleteMessageBatch"] >= 1)
+        world.faults.clear()
+        await world.until(lambda: not world.bodies(), within=3)
+        report = await consumer.stop()
+        assert (report.received, report.handled, report.acked, report.unsettled) == (1, 1, 1, 0)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from penstock.core.delivery import LeasePolicy
 from penstock.core.ledger import Ledger
-from penstock.core.throttler import ThrottlePolicy, Throttler
+from penstock.core.throttler import Throttler
 from penstock.engine.dead_letters import DeadLetters
 from penstock.engine.extender import Extender
 from penstock.engine.harvester import Harvester
 from penstock.engine.heartbeat import Heartbeat
+from penstock.engine.policies import lease_policy, throttle_policy
 from penstock.engine.poller import Health, Poller
 from penstock.engine.scopes import serve
 from penstock.engine.seat import Seat
@@ -81,28 +81,13 @@ class Runner:
         clock: Callable[[], float],
         draw: Callable[[], float],
     ) -> None:
-        loop = asyncio.get_running_loop()
         self.target = target
         self.phase = Phase.NEW
         self._options = options
         self._clock = clock
         self._began = clock()
-        lease = LeasePolicy(
-            visibility=options.visibility_timeout, beat_after=options.beat_after, remember=options.remember_finished
-        )
-        self._throttler = Throttler(
-            ThrottlePolicy(
-                concurrency=options.concurrency,
-                visibility=options.visibility_timeout,
-                max_in_flight=options.max_in_flight,
-                pollers=options.pollers,
-                max_pollers=options.max_pollers,
-                batch=options.receive_batch,
-                prefetch=options.prefetch,
-                enabled=options.throttle,
-            )
-        )
-        self._ledger = Ledger(lease, tell=self._lost)
+        self._throttler = Throttler(throttle_policy(options))
+        self._ledger = Ledger(lease_policy(options), tell=self._lost)
         self._seat = seat = Seat(
             queue=target.name,
             queue_url=target.url,
@@ -129,15 +114,9 @@ class Runner:
         )
         self._harvester.answered = self._worker.settled
         self._extender.answered = self._heartbeat.beaten = self._extended
-        self._answers: Mailbox[Answer] = Mailbox(loop, self._worker.answered)
-        answers = self._answers
+        self._answers: Mailbox[Answer] = Mailbox(asyncio.get_running_loop(), self._worker.answered)
         handler.post = self._post
-        self._lane: Lane = (
-            CoroutineLane(handler, options, loop=application, answers=answers, clock=clock)
-            if handler.is_coroutine
-            else ThreadLane(handler, options, answers=answers, clock=clock, timer=loop)
-        )
-        self._worker.lane = self._lane
+        self._worker.lane = self._lane = self._open_lane(handler, application)
         self._worker.broken = self._lane_broken
         self._health = Health(options.unhealthy_after, options.wait_time)
         self._pollers: dict[int, asyncio.Task[None]] = {}
@@ -145,6 +124,12 @@ class Runner:
         self._quiet = asyncio.Event()
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
+
+    def _open_lane(self, handler: Handler, application: asyncio.AbstractEventLoop) -> Lane:
+        options, answers, clock = self._options, self._answers, self._clock
+        if handler.is_coroutine:
+            return CoroutineLane(handler, options, loop=application, answers=answers, clock=clock)
+        return ThreadLane(handler, options, answers=answers, clock=clock, timer=asyncio.get_running_loop())
 
     # The tree
 

@@ -1,0 +1,35 @@
+"""Options as the core takes them: what one queue's consumer is set to, split by who decides on it.
+
+Used by the runner when it is made; pure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from penstock.core.delivery import LeasePolicy
+from penstock.core.throttler import ThrottlePolicy
+
+if TYPE_CHECKING:
+    from penstock.options import Options
+
+
+def lease_policy(options: Options) -> LeasePolicy:
+    """How the ledger counts leases."""
+    return LeasePolicy(
+        visibility=options.visibility_timeout, beat_after=options.beat_after, remember=options.remember_finished
+    )
+
+
+def throttle_policy(options: Options) -> ThrottlePolicy:
+    """What the throttler may decide."""
+    return ThrottlePolicy(
+        concurrency=options.concurrency,
+        visibility=options.visibility_timeout,
+        max_in_flight=options.max_in_flight,
+        pollers=options.pollers,
+        max_pollers=options.max_pollers,
+        batch=options.receive_batch,
+        prefetch=options.prefetch,
+        enabled=options.throttle,
+    )
