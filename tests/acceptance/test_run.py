@@ -308,3 +308,16 @@ def test_a_module_that_fails_shows_its_own_traceback_and_nothing_of_ours(shop: B
     assert command.err.rstrip().endswith(
         "penstock: 'shop:app' cannot be run: importing shop failed with ZeroDivisionError: division by zero"
     )
+
+
+def test_options_for_a_queue_that_nobody_consumes_are_said_to_be_so(shop: Bench) -> None:
+    shop.queue("orders")
+    shop.module("shop", COROUTINE.format(seconds=0))
+    (shop.directory / "penstock.toml").write_text("[penstock.queues.oders]\nconcurrency = 5\n")
+    command = shop.penstock("run", "shop:app", "--config", "penstock.toml")
+    shop.until(lambda: "ready" in command.err, "it is ready")
+
+    command.signal()
+
+    assert command.end() == 0
+    assert "the options for queue oders in the file are for no consumer here: those are of orders" in command.err

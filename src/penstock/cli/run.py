@@ -85,6 +85,11 @@ def _serve(references: Sequence[str], said: settings.Settings) -> Exit:
     for each in targets:
         configure(each, said)
     consumers = [consumer for each in targets for consumer in consumers_of(each)]
+    names = {consumer.address.name for consumer in consumers}
+    for queue in sorted(set(said.queues) - names):
+        log.warning(
+            "the options for queue %s in the file are for no consumer here: those are of %s", queue, ", ".join(names)
+        )
     for consumer in consumers:
         layer = said.of(consumer.address.name)
         log.info("queue %s: %s", consumer.address.name, settings.described(layer) or "options as in the code")
