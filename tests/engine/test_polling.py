@@ -573,3 +573,14 @@ async def test_empty_answers_that_do_not_wait_make_no_hot_loop() -> None:
         assert 50 < world.broker.calls["ReceiveMessage"] <= 100 / 1.6 + 5
         await world.send("a")
         await world.until(lambda: not world.bodies(), within=3)
+
+
+@virtual
+async def test_the_lag_of_first_receives_is_measured() -> None:
+    async with World() as world:
+        await world.send("a")
+        await asyncio.sleep(7)
+        consumer = await world.start(_nothing)
+        await world.until(lambda: not world.bodies())
+        now = consumer.runner.statistics()
+        assert 7 <= now.first_lag < 8

@@ -127,6 +127,9 @@ class Poller:
             tally.empty_receives += 1
             return []
         tally.received += len(batch)
+        if (sent := batch[0].system.get("SentTimestamp")) and batch[0].system.get("ApproximateReceiveCount") == "1":
+            # One of each receive is enough for a median.
+            tally.first_lag.push(max(0.0, self._seat.wall() - int(sent) / 1000))
         fresh, finished = self._seat.ledger.receive(batch, asked=asked, now=now, visibility=visibility)
         for row in finished:
             self._harvester.add(row)

@@ -7,6 +7,7 @@ Owned by a consumer, run on the engine's loop. It promises that what it received
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -80,6 +81,7 @@ class Runner:
         application: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
         draw: Callable[[], float],
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.target = target
         self.phase = Phase.NEW
@@ -96,6 +98,7 @@ class Runner:
             options=options,
             tally=Tally(),
             clock=clock,
+            wall=wall,
             draw=draw,
             logger=options.logger,
         )

@@ -22,6 +22,7 @@ class Seat:
     Attributes:
         queue: the queue's name.
         clock: seconds, monotonic; the same for engine and lanes.
+        wall: epoch seconds, for comparing with what SQS says of times.
         draw: random numbers from 0 to 1, for jitter.
     """
 
@@ -32,5 +33,6 @@ class Seat:
     options: Options
     tally: Tally
     clock: Callable[[], float]
+    wall: Callable[[], float]
     draw: Callable[[], float]
     logger: logging.Logger

@@ -145,6 +145,7 @@ class World:
             application=loop,
             clock=loop.time,
             draw=self.random.random,
+            wall=lambda: self.broker.account.epoch + loop.time(),
         )
 
     async def until(self, condition: Callable[[], object], *, within: float = 3_600.0, step: float = 0.01) -> float:
