@@ -110,8 +110,9 @@ class Extender:
         return -1
 
     def _extension_failed(self, row: Delivery, failure: EntryFailure, now: float, receipt: str) -> None:
-        self._seat.tally.heartbeat_failures += 1
-        self._seat.tally.failed_entry(failure.code)
+        if row.state is not State.ACKED:  # a delete that was quicker leaves nothing to extend: no error (L5)
+            self._seat.tally.heartbeat_failures += 1
+            self._seat.tally.failed_entry(failure.code)
         if self._seat.ledger.extension_failed(row, failure.verdict, now, receipt) is Step.RELEASE:
             self.release(row)
 
