@@ -273,3 +273,17 @@ def test_a_releasing_row_is_not_extended() -> None:
     ledger.release(row, 900.0, 101.0)
     assert ledger.tick(115.0) == []
     assert ledger.extension(row, 115.0) == 0
+
+
+def test_an_extension_asks_for_what_the_receive_was_given() -> None:
+    """An adaptive visibility is not shortened by its first extension; extensions of extensions keep it too."""
+    ledger = Ledger(LeasePolicy(visibility=30, beat_after=15))
+    (row,), _ = ledger.receive([message("a")], asked=100, now=100, visibility=120)
+    row.started = 100.0
+    assert ledger.tick(159.0) == []
+    assert ledger.tick(160.0) == [row]
+    assert ledger.extension(row, 160.0) == 120
+    ledger.extended([(row, row.receipt, 120)], 160.0)
+    assert ledger.tick(219.0) == []
+    assert ledger.tick(220.0) == [row]
+    assert ledger.extension(row, 220.0) == 120

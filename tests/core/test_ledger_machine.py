@@ -46,6 +46,8 @@ class Row:
     """No later than this it is to be beaten, unless it is beating or cannot be."""
     state: State = State.WAITING
     beating: bool = False
+    given: float = VISIBILITY
+    """Seconds that its lease was given, which an extension asks for again."""
     leased: bool = True
     """Whether it is in a lease: LAPSED rows and acks whose lease has ended are not."""
     on_wire: bool = False
@@ -162,11 +164,12 @@ class LedgerMachine(RuleBasedStateMachine):
                     self.counts["duplicates"] += 1
                     row.state = State.RUNNING if row.state is State.LAPSED else row.state
                     row.receipt, row.asked, row.deadline, row.beat_by = received.receipt, asked, deadline, beat_by
-                    row.leased = True
+                    row.leased, row.given = True, seconds
                     continue
                 self.end(row, State.RELEASED, "released")
             delivery = brought.pop(received.receipt)
             row = Row(delivery, received.message_id, received.receipt, asked, deadline, beat_by)
+            row.given = seconds
             delivery.settlement = Settlement()
             self.held[row.id] = self.rows[delivery] = row
             if row.id in self.finished:
@@ -351,7 +354,8 @@ class LedgerMachine(RuleBasedStateMachine):
         row = data.draw(st.sampled_from(rows))
         seconds = self.ledger.extension(row.delivery, self.now)
         self.started(row)
-        assert 0 <= seconds <= VISIBILITY
+        assert 0 <= seconds <= row.given, "an extension asks for what the lease was given, and does not shorten it"
+        assert seconds == row.given or row.left - self.now < row.given or row.state not in EXTENDED
         if row.state not in EXTENDED:
             assert not seconds, "L6: nothing that is on its way out is extended"
         if seconds:
@@ -373,7 +377,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         assert not waiting
         if row.state in EXTENDED and row.receipt == call.receipt:
-            row.deadline, row.leased = call.sent + call.seconds, True
+            row.deadline, row.leased, row.given = call.sent + call.seconds, True, call.seconds
             row.beat_by = call.sent + BEAT_AFTER * (call.seconds / VISIBILITY)
         else:
             self.beats_again(row)

@@ -29,9 +29,11 @@ class Step(Enum):
 class Lease:
     """The time that one receive, or one extension, gave to the deliveries that share it."""
 
-    __slots__ = ("beaten", "deadline", "due", "members")
+    __slots__ = ("beaten", "deadline", "due", "members", "seconds")
 
-    def __init__(self, due: float, deadline: float) -> None:
+    def __init__(self, seconds: float, due: float, deadline: float) -> None:
+        self.seconds = seconds
+        """What it was given, and what an extension asks for again."""
         self.due = due
         """When it is to be extended."""
         self.deadline = deadline
@@ -99,7 +101,7 @@ class LeasePolicy:
     """How leases are counted.
 
     Attributes:
-        visibility: seconds of a lease.
+        visibility: seconds of a lease, unless a receive asked for more.
         beat_after: seconds after which a lease is extended.
         remember: how many ids of finished work are remembered; 0: none.
     """

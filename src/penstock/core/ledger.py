@@ -66,6 +66,7 @@ class Ledger:
         """
         seconds = visibility or self._policy.visibility
         lease = Lease(
+            seconds,
             due=now + self._policy.beat_after * (seconds / self._policy.visibility),
             deadline=now + seconds - min(MARGIN, seconds / 5),
         )
@@ -232,7 +233,7 @@ class Ledger:
         """Seconds by which an extension sent now may set the visibility; 0: not any more (L10)."""
         if row.state not in _EXTENDED:
             return 0
-        return max(0, math.floor(min(self._policy.visibility, self._lifetime_left(row, now))))
+        return max(0, math.floor(min(row.lease.seconds, self._lifetime_left(row, now))))
 
     def extended(self, rows: Sequence[tuple[Delivery, str, int]], sent: float) -> list[Delivery]:
         """SQS took the extensions (delivery, receipt used, seconds) of one call sent at `sent`.
@@ -250,7 +251,7 @@ class Ledger:
                 lease = leases.get(seconds)
                 if lease is None:
                     share = self._policy.beat_after * (seconds / self._policy.visibility)
-                    lease = leases[seconds] = Lease(due=sent + share, deadline=sent + seconds)
+                    lease = leases[seconds] = Lease(seconds, due=sent + share, deadline=sent + seconds)
                 self._move(row, lease)
             else:
                 self._beat_again(row, sent)
@@ -294,7 +295,7 @@ class Ledger:
         if row.state in _EXTENDED and lease.beaten and lease.deadline > now:
             # A quarter of what is left, again and again, would never get to the deadline: hence the least pause.
             pause = min(max((lease.deadline - now) / 4, SHORTEST_PAUSE), 5.0)
-            again = Lease(due=min(now + pause, lease.deadline), deadline=lease.deadline)
+            again = Lease(lease.seconds, due=min(now + pause, lease.deadline), deadline=lease.deadline)
             self._move(row, again)
             self._leases.add(again, len(self._rows))
 

@@ -150,7 +150,7 @@ def _prepare(
             **(system or {}),
         },
     )
-    delivery = Delivery(received, Lease(due=now + LEASE / 2, deadline=now + LEASE), now, now)
+    delivery = Delivery(received, Lease(LEASE, due=now + LEASE / 2, deadline=now + LEASE), now, now)
     delivery.started = now
     return called, delivery, listener
 
