@@ -17,7 +17,6 @@ NAMES = [
     "Consumer",
     "CredentialsMissing",
     "HandlerTimeout",
-    "LeaseLost",
     "Message",
     "MessageAttribute",
     "Options",

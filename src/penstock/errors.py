@@ -32,10 +32,6 @@ class HandlerTimeout(PenstockError):
     """A handler ran longer than `handler_timeout` seconds; the message is retried with back-off."""
 
 
-class LeaseLost(PenstockError):
-    """The message's visibility timeout ran out while we held it: someone else may have it by now."""
-
-
 class Closed(PenstockError):
     """Something was asked of a consumer, a client or a message that is already closed or settled."""
 

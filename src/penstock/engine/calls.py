@@ -29,6 +29,10 @@ SHORTEST = 0.05
 """The shortest of them, in seconds, however little is left of the lease."""
 
 
+def nobody_listens() -> None:
+    """What is called after an answer until the runner says otherwise."""
+
+
 class Pauses:
     """How long entries that failed wait: longer with each failing call, short again after a good one."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from penstock.core.delivery import Step
 from penstock.core.states import State
 from penstock.engine.batcher import Batcher
-from penstock.engine.calls import PASSING, SHORTEST, Pauses, by_entry, limited, within
+from penstock.engine.calls import PASSING, SHORTEST, Pauses, by_entry, limited, nobody_listens, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
 RESERVE = 0.35
 """Seconds of a lease, at least, that an extension without an answer leaves for another try."""
-
-
-def _nothing() -> None:
-    """Nobody listens yet."""
 
 
 def _patience(left: float) -> float:
@@ -50,7 +46,7 @@ class Extender:
 
     def __init__(self, seat: Seat, *, linger: float) -> None:
         self._seat = seat
-        self.answered: Callable[[], None] = _nothing
+        self.answered: Callable[[], None] = nobody_listens
         """Called after each answer: leases have moved."""
         self._pauses = Pauses(seat.draw)
         self.batcher: Batcher[Change] = Batcher(

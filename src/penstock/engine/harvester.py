@@ -11,17 +11,13 @@ from typing import TYPE_CHECKING
 from penstock.core.delivery import Step
 from penstock.core.states import State
 from penstock.engine.batcher import Batcher
-from penstock.engine.calls import PASSING, Pauses, by_entry, limited, within
+from penstock.engine.calls import PASSING, Pauses, by_entry, limited, nobody_listens, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from penstock.core.delivery import Delivery
     from penstock.engine.seat import Seat
-
-
-def _nothing() -> None:
-    """Nobody listens yet."""
 
 
 PATIENCE = 10.0
@@ -34,7 +30,7 @@ class Harvester:
     def __init__(self, seat: Seat, *, size: int, linger: float) -> None:
         self._seat = seat
         self._pauses = Pauses(seat.draw)
-        self.answered: Callable[[], None] = _nothing
+        self.answered: Callable[[], None] = nobody_listens
         """Called after each answer: messages may have left the ledger."""
         self.batcher: Batcher[Delivery] = Batcher(
             "acks", self._send, size=size, linger=linger if size > 1 else 0.0, clock=seat.clock, logger=seat.logger

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from penstock.core.backoff import Backoff, ErrorPause
 from penstock.engine.scopes import ends_us, wait_for
 from penstock.errors import SqsError, Verdict
+from penstock.sqs.api import RECEIVE_GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,10 +158,6 @@ class Poller:
         return f"<Poller {self.index} {'receiving' if self.receiving else 'between receives'}>"
 
 
-GRACE = 5.0
-"""Seconds beyond its wait that an answer may take (L17)."""
-
-
 class Health:
     """Whether receives succeed: by how long they have been asked for in vain, and by errors that will not pass.
 
@@ -169,7 +166,7 @@ class Health:
     """
 
     def __init__(self, unhealthy_after: float, wait_time: float) -> None:
-        self._patience = max(unhealthy_after, wait_time + GRACE)
+        self._patience = max(unhealthy_after, wait_time + RECEIVE_GRACE)
         self._asking_since: float | None = None
         self.problem: SqsError | None = None
         """The error that will not pass, until a receive succeeds."""

@@ -10,7 +10,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from penstock.core.ledger import Ledger
 from penstock.core.throttler import Throttler
@@ -271,9 +271,9 @@ class Runner:
         )
 
     async def _idle_within(self, seconds: float, force: asyncio.Event | None) -> bool:
-        waits = [asyncio.ensure_future(self._worker.idle())]
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._worker.idle())]
         if force is not None:
-            waits.append(asyncio.ensure_future(_is_set(force)))
+            waits.append(asyncio.ensure_future(force.wait()))
         try:
             await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -347,7 +347,3 @@ class Runner:
             f"<Runner {self.target.name} {self.phase.name} {len(self._pollers)} pollers, "
             f"{lane.running}/{self._options.concurrency} running, {lane.waiting} waiting, {acking} acking>"
         )
-
-
-async def _is_set(event: asyncio.Event) -> None:
-    await event.wait()

@@ -17,7 +17,7 @@ from penstock.errors import Closed, SqsError, Verdict
 from penstock.local.broker import Severed
 from penstock.local.model import Refusal
 from penstock.message import Received
-from penstock.sqs.api import EntryFailure, Sent
+from penstock.sqs.api import RECEIVE_GRACE, EntryFailure, Sent
 from penstock.sqs.errors import verdict_of
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from penstock.local.broker import Answer, Broker
     from penstock.sqs.api import Outgoing
 
-GRACE = 5.0
-"""Seconds beyond its wait after which a receive is given up."""
 TIMEOUT = 10.0
 """Seconds after which any other call is given up."""
 
@@ -87,7 +85,7 @@ class LocalClient:
         }
         if attempt_id is not None:
             asked["ReceiveRequestAttemptId"] = attempt_id
-        answer = await self._call("ReceiveMessage", asked, seconds + GRACE)
+        answer = await self._call("ReceiveMessage", asked, seconds + RECEIVE_GRACE)
         return msgspec.convert(answer.get("Messages", []), list[Received])
 
     async def delete_batch(self, queue_url: str, receipts: Sequence[str]) -> list[EntryFailure | None]:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 BATCH = 10
 """Entries in a batch call and messages in a receive, at most (AWS SQS quotas)."""
-LIFETIME = 43_200.0
-"""Seconds a message may stay in flight after its receive, however often it is extended (AWS SQS quotas)."""
+RECEIVE_GRACE = 5.0
+"""Seconds beyond its wait after which a receive is given up: a black-holed connection costs no more (L17)."""
 MAX_BYTES = 1_048_576
 """Bytes of a message with its attributes, and of a whole batch of sends (AWS SQS quotas)."""
 

@@ -15,6 +15,7 @@ import msgspec
 
 from penstock.errors import ConfigurationError
 from penstock.sqs import codec
+from penstock.sqs.api import RECEIVE_GRACE
 from penstock.sqs.credentials import CredentialKeeper, Credentials, Fixed, FromBotocore, FromProvider, in_thread
 from penstock.sqs.digests import intact
 from penstock.sqs.http import Connecting
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger("penstock.sqs")
 
-GRACE = 5.0
-"""Seconds beyond its wait after which a receive is given up."""
 _LOCAL = Credentials(access_key="local", secret_key="local")  # noqa: S106 - what a server on this machine is shown
 
 
@@ -123,7 +122,7 @@ class SqsClient:
         body = codec.receive_body(queue_url, maximum, seconds, visibility, names)
         if attempt_id is not None:
             body = codec.with_attempt(body, attempt_id)
-        answer = await self._wire.poll("ReceiveMessage", body, timeout=seconds + GRACE)
+        answer = await self._wire.poll("ReceiveMessage", body, timeout=seconds + RECEIVE_GRACE)
         messages = read(_receive, "ReceiveMessage", answer).messages or []
         return self._verified(messages, queue_url, attributes="All" in names) if self._verify else messages
 
