@@ -120,7 +120,8 @@ class Options:
     )
     remember_finished: int = _option(
         10_000,
-        "Message ids of finished work to remember, so that a redelivery is deleted without running; 0: off.",
+        "Message ids of finished work to remember (at times twice as many), so that a redelivery is deleted without "
+        "running; 0: off.",
         low=0,
         high=10_000_000,
     )

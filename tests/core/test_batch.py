@@ -51,13 +51,13 @@ class BatchMachine(RuleBasedStateMachine):
         )
         return (ready + self.fresh())[:SIZE]
 
-    @rule(ahead=st.none() | times)
-    def add(self, ahead: float | None) -> None:
-        self.number += 1
+    @rule(count=st.integers(0, 2 * SIZE + 1), ahead=st.none() | times)
+    def add(self, count: int, ahead: float | None) -> None:
         latest = math.inf if ahead is None else self.now + ahead
-        entry = Entry(min(self.now + LINGER, latest), self.number)
-        self.naive.append(entry)
-        assert self.batch.add(entry, self.now, latest=latest) is (len(self.fresh()) >= SIZE)
+        entries = [Entry(min(self.now + LINGER, latest), self.number + each) for each in range(1, count + 1)]
+        self.number += count
+        self.naive += entries
+        assert self.batch.add(entries, self.now, latest=latest) is (len(self.fresh()) >= SIZE)
 
     @precondition(lambda self: self.gone)
     @rule(ready=times, ahead=st.none() | times)
@@ -108,7 +108,7 @@ TestBatch.settings = settings(max_examples=18, stateful_step_count=18)
 
 def test_it_goes_when_it_is_full() -> None:
     batch: Batch[int] = Batch(linger=1.0)
-    assert [batch.add(item, 0.0) for item in range(10)] == [False] * 9 + [True]
+    assert [batch.add([item], 0.0) for item in range(10)] == [False] * 9 + [True]
     assert batch.due() == -math.inf
     assert batch.take(0.0) == (list(range(10)), Why.SIZE)
     assert batch.due() == math.inf
@@ -119,7 +119,7 @@ def test_adding_does_not_put_it_off() -> None:
     """L13: a steady trickle goes by the age of its oldest item."""
     batch: Batch[int] = Batch(linger=1.0)
     for item in range(5):
-        batch.add(item, item * 0.2)
+        batch.add([item], item * 0.2)
         assert batch.due() == 1.0
     assert batch.take(0.99) is None
     assert batch.take(1.0) == ([0, 1, 2, 3, 4], Why.TIME)
@@ -129,18 +129,18 @@ def test_what_is_left_over_is_due_by_its_own_oldest_item() -> None:
     """L13: also when a full batch was taken from before it."""
     batch: Batch[int] = Batch(size=2, linger=1.0)
     for item, now in enumerate((0.0, 0.1, 0.2)):
-        batch.add(item, now)
+        batch.add([item], now)
     assert batch.take(0.3) == ([0, 1], Why.SIZE)
     assert batch.due() == pytest.approx(1.2)
-    batch.add(3, 0.9, latest=5.0)
+    batch.add([3], 0.9, latest=5.0)
     assert batch.take(0.9) == ([2, 3], Why.SIZE)
 
 
 def test_it_goes_before_the_lease_of_any_item_ends() -> None:
     """L13: one entry whose lease ends soon takes the others with it."""
     batch: Batch[str] = Batch(linger=10.0)
-    batch.add("patient", 0.0, latest=100.0)
-    batch.add("urgent", 1.0, latest=2.0)
+    batch.add(["patient"], 0.0, latest=100.0)
+    batch.add(["urgent"], 1.0, latest=2.0)
     assert batch.due() == 2.0
     assert batch.take(2.0) == (["patient", "urgent"], Why.TIME)
 
@@ -149,7 +149,7 @@ def test_an_item_put_back_goes_when_it_is_ready_and_first() -> None:
     """L12: it waits out its pause, then makes the batch due and takes along what is there."""
     batch: Batch[str] = Batch(linger=10.0)
     batch.put_back("failed", ready=3.0)
-    batch.add("fresh", 2.0)
+    batch.add(["fresh"], 2.0)
     assert batch.due() == 3.0
     assert batch.take(2.9) is None
     assert batch.take(3.0) == (["failed", "fresh"], Why.TIME)
@@ -159,8 +159,8 @@ def test_an_item_put_back_that_is_not_ready_stays_behind() -> None:
     """L12: those entries only; the pause of one does not hold up the rest."""
     batch: Batch[str] = Batch(size=2, linger=10.0)
     batch.put_back("failed", ready=60.0)
-    batch.add("a", 0.0)
-    assert batch.add("b", 0.0)
+    batch.add(["a"], 0.0)
+    assert batch.add(["b"], 0.0)
     assert batch.take(0.0) == (["a", "b"], Why.SIZE)
     assert batch.take(0.0) is None
     assert repr(batch) == "<Batch 0/2, 1 put back>"
@@ -179,7 +179,7 @@ def test_a_flush_takes_everything_batch_by_batch() -> None:
     batch: Batch[int] = Batch(linger=10.0)
     batch.put_back(99, ready=60.0)
     for item in range(13):
-        batch.add(item, 0.0)
+        batch.add([item], 0.0)
     assert batch.take(0.0, flush=True) == ([99, *range(9)], Why.SIZE)
     assert batch.take(0.0, flush=True) == ([9, 10, 11, 12], Why.FLUSH)
     assert batch.take(0.0, flush=True) is None

@@ -110,7 +110,7 @@ def test_a_lease_is_kept_until_the_delete_is_confirmed(state: str) -> None:
     if state == "rejecting":
         ledger.reject(row)
     elif state == "acking":
-        ledger.done(row)
+        ledger.done([row])
     for now in (115.0, 130.0, 145.0):
         due = beat(ledger, now)
         assert due == [(row, "a-1", 30)]
@@ -164,8 +164,8 @@ def test_a_heartbeat_that_fails_after_the_delete_is_no_error() -> None:
     ledger = Ledger(POLICY, tell=told.append)
     [row] = run(ledger, "a")
     ledger.tick(115.0)
-    ledger.done(row)
-    ledger.deleted(row, "a-1", 116.0)
+    ledger.done([row])
+    ledger.deleted([(row, "a-1")], 116.0)
     assert ledger.extension_failed(row, Verdict.LEASE_LOST, 117.0, "a-1") is Step.NOTHING
     assert (row.state, row.lost, told, ledger.statistics().lost) == (State.ACKED, False, [], 0)
 
@@ -175,10 +175,10 @@ def test_a_heartbeat_that_fails_before_the_delete_is_answered_leaves_the_word_to
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     ledger.tick(115.0)
-    ledger.done(row)
+    ledger.done([row])
     ledger.extension_failed(row, Verdict.LEASE_LOST, 117.0, "a-1")
     assert (row.state, row.lost) == (State.ACKING, False)
-    ledger.deleted(row, "a-1", 118.0)
+    ledger.deleted([(row, "a-1")], 118.0)
     assert ledger.statistics().acked == 1
 
 
@@ -187,10 +187,10 @@ def test_a_heartbeat_that_fails_before_the_delete_is_answered_leaves_the_word_to
 
 def _ways_out(way: str, ledger: Ledger, row: Delivery) -> None:
     if way == "acked":
-        ledger.done(row)
-        ledger.deleted(row, row.receipt, 101.0)
+        ledger.done([row])
+        ledger.deleted([(row, row.receipt)], 101.0)
     elif way == "delete refused":
-        ledger.done(row)
+        ledger.done([row])
         ledger.delete_refused(row, row.receipt)
     elif way in ("released", "release refused"):
         ledger.release(row, 0.0, 101.0)
@@ -198,7 +198,7 @@ def _ways_out(way: str, ledger: Ledger, row: Delivery) -> None:
     elif way == "dead-lettered":
         ledger.reject(row)
         ledger.copied(row)
-        ledger.deleted(row, row.receipt, 101.0)
+        ledger.deleted([(row, row.receipt)], 101.0)
     elif way == "not dead-lettered":
         ledger.reject(row)
         ledger.copy_refused(row, 900.0, 101.0)
@@ -246,7 +246,7 @@ def test_after_every_way_out_what_is_said_is_not_heard(way: str) -> None:
     assert ledger.release(row, 0.0, 300.0) is Step.NOTHING
     assert ledger.reject(row) is Step.NOTHING
     assert ledger.copy_refused(row, 0.0, 300.0) is Step.NOTHING
-    assert ledger.deleted(row, row.receipt, 300.0) is Step.NOTHING
+    assert ledger.deleted([(row, row.receipt)], 300.0) == []
     assert ledger.delete_refused(row, row.receipt) is Step.NOTHING
     ledger.released(row)
     assert ledger.extended([(row, row.receipt, 30)], 300.0) == []
@@ -259,9 +259,15 @@ def test_what_is_on_its_way_out_is_said_once(way: str) -> None:
     """L6: a settlement is asked for once, whatever lanes say after it."""
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
-    {"acking": ledger.done, "rejecting": ledger.reject}.get(way, lambda each: ledger.release(each, 5.0, 101.0))(row)
+    match way:
+        case "acking":
+            ledger.done([row])
+        case "rejecting":
+            ledger.reject(row)
+        case _:
+            ledger.release(row, 5.0, 101.0)
     state = row.state
-    assert [ledger.done(row), ledger.release(row, 0.0, 101.0), ledger.reject(row)] == [Step.NOTHING] * 3
+    assert [ledger.done([row]), ledger.release(row, 0.0, 101.0), ledger.reject(row)] == [[], Step.NOTHING, Step.NOTHING]
     assert (row.state, row.state.name.lower()) == (state, way)
     assert not row.open
 

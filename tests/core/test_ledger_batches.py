@@ -108,8 +108,8 @@ def test_a_lease_whose_members_have_all_left_is_not_waited_for() -> None:
     ledger = Ledger(POLICY)
     first, _ = receives(ledger, [2, 2])
     for row in first:
-        ledger.done(row)
-        ledger.deleted(row, row.receipt, 102.0)
+        ledger.done([row])
+        ledger.deleted([(row, row.receipt)], 102.0)
     assert ledger.next_due() == 116.0
 
 
@@ -119,8 +119,8 @@ def test_leases_without_members_do_not_pile_up_behind_an_old_message() -> None:
     run(ledger, "old")
     for index in range(2000):
         [row] = run(ledger, f"m{index}", now=101.0)
-        ledger.done(row)
-        ledger.deleted(row, row.receipt, 101.0)
+        ledger.done([row])
+        ledger.deleted([(row, row.receipt)], 101.0)
         ledger.next_due()
     assert len(ledger._leases._beats) < 100
     assert ledger.next_due() == 21_700.0

@@ -138,8 +138,8 @@ def test_work_finished_after_its_lease_is_still_deleted_and_called_late() -> Non
     [row] = run(ledger, "a")
     row.settlement = Settlement()
     ledger.tick(129.0)
-    assert ledger.done(row) is Step.DELETE
-    ledger.deleted(row, "a-1", 130.0)
+    assert ledger.done([row]) == [row]
+    ledger.deleted([(row, "a-1")], 130.0)
     assert row.settlement.result(0) is Settled.LATE
     counts = ledger.statistics()
     assert (counts.acked, counts.late, counts.smallest_margin) == (0, 1, math.inf)
@@ -153,8 +153,8 @@ def test_work_finished_after_sqs_said_that_the_lease_is_lost_is_called_late() ->
     ledger.tick(115.0)
     ledger.extension_failed(row, Verdict.LEASE_LOST, 116.0, "a-1")
     assert row.state is State.LAPSED
-    assert ledger.done(row) is Step.DELETE
-    ledger.deleted(row, "a-1", 117.0)
+    assert ledger.done([row]) == [row]
+    ledger.deleted([(row, "a-1")], 117.0)
     assert row.settlement.result(0) is Settled.LATE
 
 
@@ -163,10 +163,10 @@ def test_an_ack_whose_lease_ends_is_tried_on_and_called_late() -> None:
     told: list[Delivery] = []
     ledger = Ledger(POLICY, tell=told.append)
     [row] = run(ledger, "a")
-    ledger.done(row)
+    ledger.done([row])
     ledger.tick(129.0)
     assert (row.state, told, ledger.statistics().lost) == (State.ACKING, [], 0)
-    ledger.deleted(row, "a-1", 130.0)
+    ledger.deleted([(row, "a-1")], 130.0)
     assert ledger.statistics().late == 1
 
 
@@ -175,10 +175,10 @@ def test_an_ack_extended_in_time_is_in_time_though_the_answer_came_late() -> Non
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     sent = beat(ledger, 115.0)
-    ledger.done(row)
+    ledger.done([row])
     ledger.tick(129.0)
     ledger.extended(sent, 115.0)
-    ledger.deleted(row, "a-1", 131.0)
+    ledger.deleted([(row, "a-1")], 131.0)
     assert ledger.statistics().acked == 1
 
 
@@ -197,12 +197,12 @@ def test_finished_but_undeleted_work_is_recognised_when_it_comes_again() -> None
     """L8: deleted, not run."""
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
-    ledger.done(row)
+    ledger.done([row])
     ledger.delete_refused(row, "a-1")
     fresh, finished = ledger.receive([message("a", "a-2"), message("b")], asked=140.0, now=140.0)
     assert ([each.received.message_id for each in fresh], [each.receipt for each in finished]) == (["b"], ["a-2"])
     assert finished[0].state is State.ACKING
-    ledger.deleted(finished[0], "a-2", 141.0)
+    ledger.deleted([(finished[0], "a-2")], 141.0)
     counts = ledger.statistics()
     assert (counts.recognised, counts.unsettled, counts.acked) == (1, 1, 1)
 
@@ -213,7 +213,7 @@ def test_work_finished_although_its_lease_ended_in_the_buffer_is_remembered() ->
     [row] = hold(ledger, "a")
     ledger.tick(129.0)
     assert row.state is State.LOST
-    assert ledger.done(row) is Step.NOTHING
+    assert ledger.done([row]) == []
     assert ledger.receive([message("a", "a-2")], asked=140.0, now=140.0)[1]
 
 
@@ -232,22 +232,24 @@ def test_remembering_can_be_turned_off() -> None:
     """L8."""
     ledger = Ledger(LeasePolicy(visibility=30, beat_after=15, remember=0))
     [row] = run(ledger, "a")
-    ledger.done(row)
+    ledger.done([row])
     ledger.delete_refused(row, "a-1")
     fresh, finished = ledger.receive([message("a", "a-2")], asked=140.0, now=140.0)
     assert (len(fresh), finished, ledger.statistics().remembered) == (1, [], 0)
 
 
-def test_no_more_ids_are_remembered_than_asked_for() -> None:
-    """L8: the oldest are forgotten."""
+def test_so_many_ids_are_remembered_at_least_and_no_more_than_twice_as_many() -> None:
+    """L8: bounded; the oldest are forgotten."""
     ledger = Ledger(LeasePolicy(visibility=30, beat_after=15, remember=3))
-    for row in run(ledger, *"abcde"):
-        ledger.done(row)
+    remembered = []
+    for row in run(ledger, *"abcdefg"):
+        ledger.done([row])
         ledger.delete_refused(row, row.receipt)
-    assert ledger.statistics().remembered == 3
-    fresh, finished = ledger.receive([message(name) for name in "abcde"], asked=140.0, now=140.0)
-    assert [each.received.message_id for each in fresh] == ["a", "b"]
-    assert [each.received.message_id for each in finished] == ["c", "d", "e"]
+        remembered.append(ledger.statistics().remembered)
+    assert remembered == [1, 2, 3, 4, 5, 3, 4]
+    fresh, finished = ledger.receive([message(name) for name in "abcdefg"], asked=140.0, now=140.0)
+    assert [each.received.message_id for each in fresh] == ["a", "b", "c"]
+    assert [each.received.message_id for each in finished] == ["d", "e", "f", "g"]
 
 
 def test_a_release_whose_lease_ended_meanwhile_is_released() -> None:

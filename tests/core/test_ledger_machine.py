@@ -119,9 +119,9 @@ class LedgerMachine(RuleBasedStateMachine):
         elif row.state in (State.WAITING, State.REJECTING):
             self.end(row, State.LOST, "lost")
 
-    def remember(self, row: Row) -> None:
-        if row.id not in self.finished:
-            self.finished.append(row.id)
+    def remember(self, rows: list[Row]) -> None:
+        self.finished = list(dict.fromkeys([*self.finished, *(row.id for row in rows)]))
+        if len(self.finished) >= 2 * REMEMBER:
             del self.finished[:-REMEMBER]
 
     def started(self, row: Row) -> None:
@@ -201,19 +201,15 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def done(self, data: st.DataObject) -> None:
-        row = self.some(data)
-        if row is None:
+        every = [*self.held.values(), *self.ended]
+        if not every:
             return
-        self.started(row)
-        step = self.ledger.done(row.delivery)
-        if row.state in AT_WORK:
-            self.remember(row)
+        rows = data.draw(st.lists(st.sampled_from(every), max_size=4, unique_by=id))
+        working = [row for row in rows if row.state in AT_WORK]
+        assert self.ledger.done([row.delivery for row in rows]) == [row.delivery for row in working]
+        self.remember([row for row in rows if row in working or row.state in (State.ACKING, State.LOST)])
+        for row in working:
             row.state, row.owed = State.ACKING, {Step.DELETE}
-            assert step is Step.DELETE
-        else:
-            if row.state is State.LOST:
-                self.remember(row)
-            assert step is Step.NOTHING
 
     @rule(data=st.data(), after=st.sampled_from([0.0, 60.0, 50_000.0]))
     def release(self, data: st.DataObject, after: float) -> None:
@@ -263,7 +259,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if not rows:
             return
         row = data.draw(st.sampled_from(rows))
-        self.remember(row)
+        self.remember([row])
         assert self.ledger.copied(row.delivery) is Step.DELETE
         row.state, row.owed = State.ACKING, {Step.DELETE}
 
@@ -286,11 +282,11 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(delete=consumes(deletes))
     def deleted(self, delete: tuple[Row, str]) -> None:
         row, receipt = delete
-        step = self.ledger.deleted(row.delivery, receipt, self.now)
+        again = self.ledger.deleted([(row.delivery, receipt)], self.now)
         if row.state is not State.ACKING:
-            assert step is Step.NOTHING
+            assert again == []
         elif row.receipt != receipt:
-            assert step is Step.DELETE, "L29: the older receipt cannot delete"
+            assert again == [row.delivery], "L29: the older receipt cannot delete"
             row.owed = {Step.DELETE}
         elif self.now > row.deadline or not row.leased:
             self.end(row, State.ACKED, "late", Settled.LATE)
@@ -468,7 +464,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def memory_is_bounded(self) -> None:
         assert list(self.ledger._finished) == self.finished
-        assert len(self.finished) <= REMEMBER
+        assert len(self.finished) < 2 * REMEMBER
         for heap in (self.ledger._leases._beats, self.ledger._leases._ends):
             assert len(heap) <= 2 * len(self.ledger) + 200
 

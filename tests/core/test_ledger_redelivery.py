@@ -47,8 +47,8 @@ def test_two_deliveries_of_one_id_in_one_batch_are_one_row_with_the_later_receip
     fresh, _ = ledger.receive([message("a", "a-1"), message("a", "a-2")], asked=100.0, now=100.0)
     [row] = fresh
     assert (row.receipt, len(ledger), ledger.statistics().duplicates) == ("a-2", 1, 1)
-    ledger.done(row)
-    ledger.deleted(row, "a-2", 101.0)
+    ledger.done([row])
+    ledger.deleted([(row, "a-2")], 101.0)
     assert (row.state, len(ledger)) == (State.ACKED, 0)
 
 
@@ -56,7 +56,7 @@ def test_two_deliveries_of_finished_work_in_one_batch_are_one_delete() -> None:
     """L8, L11."""
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
-    ledger.done(row)
+    ledger.done([row])
     ledger.delete_refused(row)
     fresh, finished = ledger.receive([message("a", "a-2"), message("a", "a-3")], asked=140.0, now=140.0)
     assert (fresh, [each.receipt for each in finished]) == ([], ["a-3"])
@@ -99,8 +99,8 @@ def test_a_redelivery_of_a_lapsed_one_brings_a_lease_back() -> None:
     ledger.receive([message("a", "a-2")], asked=131.0, now=131.0)
     assert (row.state, row.lost, row.receipt) == (State.RUNNING, True, "a-2")
     assert beat(ledger, 146.0) == [(row, "a-2", 30)]
-    ledger.done(row)
-    ledger.deleted(row, "a-2", 147.0)
+    ledger.done([row])
+    ledger.deleted([(row, "a-2")], 147.0)
     assert ledger.statistics().acked == 1
 
 
@@ -108,11 +108,11 @@ def test_a_delete_sent_with_an_older_receipt_is_repeated() -> None:
     """L29: the older cannot delete, whatever SQS answers to it."""
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
-    ledger.done(row)
+    ledger.done([row])
     assert ledger.receive([message("a", "a-2")], asked=101.0, now=101.0) == ([], [])
-    assert ledger.deleted(row, "a-1", 102.0) is Step.DELETE
+    assert ledger.deleted([(row, "a-1")], 102.0) == [row]
     assert len(ledger) == 1
-    assert ledger.deleted(row, "a-2", 103.0) is Step.NOTHING
+    assert ledger.deleted([(row, "a-2")], 103.0) == []
     assert row.state is State.ACKED
 
 
@@ -120,7 +120,7 @@ def test_a_delete_refused_with_an_older_receipt_is_repeated() -> None:
     """L29: the newer receipt may still delete."""
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
-    ledger.done(row)
+    ledger.done([row])
     ledger.receive([message("a", "a-2")], asked=101.0, now=101.0)
     assert ledger.delete_refused(row, "a-1") is Step.DELETE
     assert row.state is State.ACKING
@@ -172,7 +172,7 @@ def test_a_redelivery_while_it_is_being_rejected_is_deleted_with_the_newer_recei
     ledger.reject(row)
     assert ledger.receive([message("a", "a-2")], asked=101.0, now=101.0) == ([], [])
     assert ledger.copied(row) is Step.DELETE
-    ledger.deleted(row, "a-2", 102.0)
+    ledger.deleted([(row, "a-2")], 102.0)
     assert row.state is State.ACKED
 
 
@@ -182,7 +182,7 @@ def test_an_end_of_an_old_delivery_leaves_a_new_one_of_the_same_id_alone() -> No
     [old] = hold(ledger, "a")
     ledger.tick(129.0)
     [new] = hold(ledger, "a", now=130.0)
-    assert ledger.done(old) is Step.NOTHING
+    assert ledger.done([old]) == []
     ledger.released(old)
     assert set(ledger) == {new}
 

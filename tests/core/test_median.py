@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 @settings(max_examples=60)
-@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=40), st.integers(1, 12), st.integers(1, 5))
-def test_it_is_the_median_of_the_last_values(values: list[float], window: int, every: int) -> None:
-    """However seldom it is read in between."""
+@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=40), st.integers(1, 12), st.integers(1, 15))
+def test_it_is_the_median_of_the_last_values(values: list[float], window: int, together: int) -> None:
+    """However many are added at once."""
     stream = StreamingMedian(window)
-    for count, value in enumerate(values, start=1):
-        stream.push(value)
-        if count % every == 0 or count == len(values):
-            recent = values[max(0, count - window) : count]
-            assert stream.value == pytest.approx(median(recent))
-            assert len(stream) == len(recent)
+    for start in range(0, len(values), together):
+        count = min(start + together, len(values))
+        stream.extend(values[start:count])
+        recent = values[max(0, count - window) : count]
+        assert stream.value == pytest.approx(median(recent))
+        assert len(stream) == len(recent)
 
 
 def test_it_is_zero_before_anything_came() -> None:
@@ -61,8 +61,9 @@ def test_extremes_do_not_overflow() -> None:
 def test_what_has_no_place_in_an_order_is_refused() -> None:
     stream = StreamingMedian()
     stream.push(1.0)
-    with pytest.raises(ValueError, match="a median of NaN cannot be: push a number"):
-        stream.push(float("nan"))
+    for values in ([float("nan")], [2.0, float("nan"), 3.0]):
+        with pytest.raises(ValueError, match="a median of NaN cannot be: push numbers"):
+            stream.extend(values)
     assert (stream.value, len(stream)) == (1.0, 1)
 
 

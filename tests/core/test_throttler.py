@@ -20,7 +20,7 @@ def throttler(**options: Any) -> Throttler:
 def settle(subject: Throttler, worked: float, *, now: float = 1.0, count: int = 63) -> Throttler:
     """Let `count` handlers of the same duration end."""
     for index in range(count):
-        subject.settled(now + index, worked + 0.01, worked)
+        subject.settled(now + index, in_hand=[worked + 0.01], worked=[worked])
     return subject
 
 
@@ -149,7 +149,7 @@ def test_one_message_of_five_minutes_changes_nothing() -> None:
     """L19: a median does not see it."""
     subject = settle(receive(throttler(), 10), 0.02)
     before = subject.statistics()
-    subject.settled(1_000.0, 300.0, 300.0)
+    subject.settled(1_000.0, in_hand=[300.0], worked=[300.0])
     assert dataclasses.replace(subject.statistics(), handler=0.02) == dataclasses.replace(before, handler=0.02)
 
 
@@ -287,7 +287,7 @@ def test_whatever_it_sees_its_decisions_stay_within_bounds(
             asked = min(int(value), policy.batch)
             subject.received(now, asked=asked, got=min(got, asked), latency=min(after, 20.0))
         elif what == "settled":
-            subject.settled(now, value * 1.5, value)
+            subject.settled(now, in_hand=[value * 1.5], worked=[value])
         else:
             subject.failed(now)
         assert 1 <= subject.pollers <= max(policy.max_pollers, policy.pollers or 1)

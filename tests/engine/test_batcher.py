@@ -44,9 +44,9 @@ async def test_ten_go_at_once_and_the_rest_when_the_oldest_is_due() -> None:
     batcher = post.batcher()
     async with serve(batcher):
         for number in range(13):
-            batcher.add(number)
+            batcher.add([number])
         await asyncio.sleep(0.9)
-        batcher.add(13)
+        batcher.add([13])
         await asyncio.sleep(1)
         assert post.sent == [(0.0, list(range(10))), (1.0, [10, 11, 12, 13])]
 
@@ -57,8 +57,8 @@ async def test_an_item_that_must_go_sooner_takes_the_others_along() -> None:
     post = Post()
     batcher = post.batcher()
     async with serve(batcher):
-        batcher.add(1)
-        batcher.add(2, latest=asyncio.get_running_loop().time() + 0.25)
+        batcher.add([1])
+        batcher.add([2], latest=asyncio.get_running_loop().time() + 0.25)
         await asyncio.sleep(0.5)
         assert post.sent == [(0.25, [1, 2])]
 
@@ -81,7 +81,7 @@ async def test_no_more_calls_are_out_than_may_be_and_all_items_go() -> None:
     async with serve(batcher):
         await asyncio.sleep(0.01)
         for number in range(100):
-            batcher.add(number)
+            batcher.add([number])
         assert batcher.statistics().in_flight == 3
     assert post.most_out == 3
     assert sorted(number for _, items in post.sent for number in items) == list(range(100))
@@ -95,7 +95,7 @@ async def test_closing_sends_what_waits_and_waits_for_the_answers() -> None:
     post = Post(takes=2.0)
     batcher = post.batcher(linger=60)
     async with serve(batcher):
-        batcher.add(1)
+        batcher.add([1])
         batcher.put_back(2, ready=asyncio.get_running_loop().time() + 30)
     assert post.sent == [(0.0, [2, 1])]
     assert post.out == 0
@@ -107,8 +107,8 @@ async def test_what_is_added_while_it_closes_goes_too() -> None:
     post = Post(takes=1.0)
     batcher = post.batcher(linger=0.5)
     async with serve(batcher):
-        batcher.add(1)
-        asyncio.get_running_loop().call_later(0.4, batcher.add, 2)
+        batcher.add([1])
+        asyncio.get_running_loop().call_later(0.4, batcher.add, [2])
     assert [items for _, items in post.sent] == [[1], [2]]
 
 
@@ -119,7 +119,7 @@ async def test_what_is_added_after_its_end_stays_and_sets_no_timer() -> None:
     async with serve(batcher):
         pass
     for number in range(11):
-        batcher.add(number)
+        batcher.add([number])
     await asyncio.sleep(100)
     assert post.sent == []
     assert repr(batcher) == "<Batcher test 11 waiting, 0 calls out>"
@@ -133,7 +133,7 @@ async def test_a_cancelled_batcher_ends_though_batches_wait() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1), serve(batcher):
             for number in range(100):
-                batcher.add(number)
+                batcher.add([number])
             await asyncio.sleep(5)
     assert len(post.sent) == 2
     assert post.most_out == 2
@@ -165,7 +165,7 @@ async def test_a_send_that_raises_costs_its_items_and_nothing_else() -> None:
     batcher = Batcher("test", send, size=2, linger=1.0, clock=asyncio.get_running_loop().time)
     async with serve(batcher):
         for item in (1, 13, 2, 3):
-            batcher.add(item)
+            batcher.add([item])
     assert sent == [[2, 3]]
 
 
@@ -182,6 +182,6 @@ async def test_a_call_answered_in_the_moment_of_a_cancellation_starts_no_other()
     batcher = Batcher("test", send, size=1, linger=0.0, clock=asyncio.get_running_loop().time, parallel=1)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1), serve(batcher):
-            batcher.add(1)
-            batcher.add(2)
+            batcher.add([1])
+            batcher.add([2])
     assert sent == [[1]]

@@ -60,8 +60,7 @@ class Scene:
 
     def submit(self, deliver: Callable[..., Delivery], *bodies: str) -> list[Delivery]:
         rows = [deliver(each) for each in bodies]
-        for row in rows:
-            self.strategy.submit(row)
+        self.strategy.submit(rows)
         return rows
 
     @property
@@ -177,8 +176,7 @@ def test_lost_deliveries_are_not_started(kind: str, deliver: Callable[..., Deliv
         scene = Scene(kind, second, concurrency=1)
         rows = [deliver(each) for each in "abcde"]
         rows[0].lost = rows[2].lost = True
-        for row in rows:
-            scene.strategy.submit(row)
+        scene.strategy.submit(rows)
         rows[3].lost = True
         await asyncio.sleep(5)
         assert scene.started == ["b", "e"]

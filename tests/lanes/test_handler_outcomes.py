@@ -242,10 +242,11 @@ class Engine:
         return not self.closed
 
     def settle(self) -> None:
-        for delivery, outcome, _ in self.answers:
+        for answer in self.answers:
+            delivery, outcome = answer.delivery, answer.outcome
             if outcome is DONE:
-                assert self.ledger.done(delivery) is Step.DELETE
-                self.ledger.deleted(delivery, delivery.receipt, 101.0)
+                assert self.ledger.done([delivery]) == [delivery]
+                self.ledger.deleted([(delivery, delivery.receipt)], 101.0)
             elif isinstance(outcome, Retry):
                 assert self.ledger.release(delivery, outcome.after or 0.0, 101.0) is Step.RELEASE
                 self.ledger.released(delivery)
@@ -273,9 +274,9 @@ def test_an_early_ack_is_posted_and_can_be_awaited(ledger: Ledger, deliver: Call
 def test_an_early_retry_is_posted_with_its_delay(ledger: Ledger, deliver: Callable[..., Delivery]) -> None:
     engine, delivery = Engine(ledger), deliver()
     settlement = Run(delivery, engine.post).settle_early(retry_after=30.0)
-    [(_, outcome, final)] = engine.answers
-    assert isinstance(outcome, Retry)
-    assert (outcome.after, final) == (30.0, False)
+    [answer] = engine.answers
+    assert isinstance(answer.outcome, Retry)
+    assert (answer.outcome.after, answer.final) == (30.0, False)
     engine.settle()
     assert settlement.result(0) is Settled.RELEASED
 
@@ -311,7 +312,7 @@ def test_a_message_is_settled_once(ledger: Ledger, deliver: Callable[..., Delive
 def test_a_message_that_has_ended_is_not_settled(ledger: Ledger, deliver: Callable[..., Delivery]) -> None:
     """L14: acked by its handler's return, say."""
     engine, delivery = Engine(ledger), deliver()
-    ledger.done(delivery)
+    ledger.done([delivery])
     with pytest.raises(Closed) as refusal:
         Run(delivery, engine.post).settle_early(retry_after=None)
     assert str(refusal.value) == ONCE

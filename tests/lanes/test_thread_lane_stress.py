@@ -43,7 +43,8 @@ class Tally:
         self._came = asyncio.Event()
 
     def receive(self, answers: list[Answer]) -> None:
-        for delivery, outcome, final in answers:
+        for answer in answers:
+            delivery, outcome, final = answer.delivery, answer.outcome, answer.final
             assert final
             self.answers[delivery] += 1
             self.outcomes[type(outcome).__name__] += 1
@@ -133,7 +134,8 @@ def test_time_outs_race_with_ends_and_every_place_comes_free_once(deliver: Calla
 
         def receive(answers: list[Answer]) -> None:
             nonlocal freed
-            for delivery, outcome, _ in answers:
+            for answer in answers:
+                delivery, outcome = answer.delivery, answer.outcome
                 given_up = isinstance(outcome, Failed) and outcome.still_running
                 outcomes.setdefault(delivery, []).append("given up" if given_up else type(outcome).__name__)
                 freed += not given_up

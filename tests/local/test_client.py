@@ -64,7 +64,7 @@ def test_what_is_sent_is_received_whole() -> None:
         assert message.system["AWSTraceHeader"] == "Root=1-2-3"
         assert message.system["MessageGroupId"] == "tenant"
         assert message.system["ApproximateReceiveCount"] == "1"
-        assert intact(message, attributes=True)
+        assert intact([message], attributes=True)
 
     on_bench(story)
 

@@ -50,23 +50,23 @@ AWS_ATTRIBUTES = "7c815262be77a62f56671125069ca888"
 
 
 def test_a_message_with_awss_digests_is_intact() -> None:
-    assert intact(received(of_body=AWS_BODY, of_attributes=AWS_ATTRIBUTES), attributes=True)
+    assert intact([received(of_body=AWS_BODY, of_attributes=AWS_ATTRIBUTES)], attributes=True)
 
 
 def test_a_changed_body_is_found_out() -> None:
-    assert not intact(received("This is a test massage", of_body=AWS_BODY), attributes=True)
+    assert not intact([received("This is a test massage", of_body=AWS_BODY)], attributes=True)
 
 
 def test_changed_attributes_are_found_out_only_when_all_were_asked_for() -> None:
     """The digest covers all attributes that a message has, so with some of them it proves nothing."""
     message = received(of_body=AWS_BODY, of_attributes="0" * 32)
-    assert not intact(message, attributes=True)
-    assert intact(message, attributes=False)
+    assert not intact([message], attributes=True)
+    assert intact([message], attributes=False)
 
 
 def test_a_server_that_sends_no_digests_is_believed() -> None:
-    assert intact(received(), attributes=True)
+    assert intact([received()], attributes=True)
 
 
 def test_bodies_beyond_ascii_are_digested_as_utf_8() -> None:
-    assert intact(received("\u00fcber \U0001f30a", of_body="c5b120132bd148b23c70c3ece7f218fe"), attributes=True)
+    assert intact([received("\u00fcber \U0001f30a", of_body="c5b120132bd148b23c70c3ece7f218fe")], attributes=True)

@@ -11,7 +11,10 @@ import math
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 T = TypeVar("T")
 
@@ -61,30 +64,28 @@ class Batch(Generic[T]):
         self.size = size
         self.linger = linger
         self._items: deque[T] = deque()
-        self._dues: deque[float] = deque()
+        self._dues: deque[tuple[float, int]] = deque()  # of `_items`: when due, and for how many in a row
         self._due = math.inf  # of `_items`: -inf with a full batch, else the least of `_dues`
         self._again: list[tuple[float, int, T]] = []  # a heap; the number keeps items from being compared
         self._put_backs = 0
 
-    def add(self, item: T, now: float, *, latest: float = math.inf) -> bool:
-        """Add an item; returns whether a full batch is there.
+    def add(self, items: Sequence[T], now: float, *, latest: float = math.inf) -> bool:
+        """Add items; returns whether a full batch is there.
 
         Args:
-            item: what is to go.
+            items: what is to go, in that order.
             now: seconds, monotonic.
-            latest: when it must go at the latest, e.g. because its lease ends soon after; only ever makes it earlier.
+            latest: when they must go at the latest, e.g. because a lease ends soon after; only ever makes it earlier.
         """
-        due = now + self.linger
-        if latest < due:  # noqa: PLR1730 - calling min costs as much as all the rest of this function
-            due = latest
-        self._items.append(item)
-        self._dues.append(due)
-        if len(self._items) >= self.size:
-            self._due = -math.inf
-            return True
-        if due < self._due:  # noqa: PLR1730 - as above
-            self._due = due
-        return False
+        due = min(now + self.linger, latest)
+        if items:
+            self._items.extend(items)
+            self._dues.append((due, len(items)))
+            self._due = min(self._due, due)
+        if len(self._items) < self.size:
+            return False
+        self._due = -math.inf
+        return True
 
     def put_back(self, item: T, *, ready: float, latest: float = math.inf) -> None:
         """Take back an item that has gone and failed (L12).
@@ -137,10 +138,14 @@ class Batch(Generic[T]):
             dues.clear()
             self._due = math.inf
             return
-        for _ in range(room):
-            batch.append(items.popleft())
-            dues.popleft()
-        self._due = -math.inf if len(items) >= self.size else min(dues)
+        batch.extend([items.popleft() for _ in range(room)])
+        while room:
+            due, count = dues.popleft()
+            if count > room:
+                dues.appendleft((due, count - room))
+                break
+            room -= count
+        self._due = -math.inf if len(items) >= self.size else min(dues)[0]
 
     def __len__(self) -> int:
         return len(self._items) + len(self._again)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from penstock.core.states import State
 
 if TYPE_CHECKING:
@@ -44,48 +46,33 @@ class Lease:
         """Who holds it, in the order of receiving (a dict: the order makes simulations repeatable)."""
 
 
-class Delivery:
-    """One message in our hands: a row of the ledger.
+class Delivery(msgspec.Struct, eq=False):
+    """One message in our hands: a row of the ledger. Compared and hashed as the object it is.
 
-    `started` belongs to the lane, which writes it once; everything else is the ledger's.
+    `started` belongs to the lane, which writes it once; everything else is the ledger's. A struct, because that is made
+    in a third of the time of a class with slots.
     """
 
-    __slots__ = (
-        "asked",
-        "beating",
-        "capped",
-        "lease",
-        "lost",
-        "receipt",
-        "received",
-        "received_at",
-        "release_after",
-        "settlement",
-        "started",
-        "state",
-    )
-
-    def __init__(self, received: Received, lease: Lease, asked: float, now: float) -> None:
-        self.received = received
-        self.receipt = received.receipt
-        """The newest receipt: the only one that can delete."""
-        self.state = State.WAITING
-        self.lease = lease
-        self.asked = asked
-        """When the receive was asked for: the twelve hours count from here."""
-        self.received_at = now
-        self.beating = False
-        """Whether an extension is on its way: nobody else may write to this receipt meanwhile (L5)."""
-        self.lost = False
-        """Whether the lease has run out at any time while the handler was at work."""
-        self.capped = False
-        """Whether the lease cannot be extended any more: 12 hours since the receive (L10)."""
-        self.release_after = 0.0
-        """Seconds until it is to be visible again, once it is RELEASING."""
-        self.settlement: Settlement | None = None
-        """Who waits to know how it ends."""
-        self.started = 0.0
-        """When the lane called the handler."""
+    received: Received
+    lease: Lease
+    asked: float
+    """When the receive was asked for: the twelve hours count from here."""
+    received_at: float
+    receipt: str
+    """The newest receipt: the only one that can delete."""
+    state: State = State.WAITING
+    beating: bool = False
+    """Whether an extension is on its way: nobody else may write to this receipt meanwhile (L5)."""
+    lost: bool = False
+    """Whether the lease has run out at any time while the handler was at work."""
+    capped: bool = False
+    """Whether the lease cannot be extended any more: 12 hours since the receive (L10)."""
+    release_after: float = 0.0
+    """Seconds until it is to be visible again, once it is RELEASING."""
+    settlement: Settlement | None = None
+    """Who waits to know how it ends."""
+    started: float = 0.0
+    """When the lane called the handler."""
 
     @property
     def open(self) -> bool:
@@ -103,7 +90,7 @@ class LeasePolicy:
     Attributes:
         visibility: seconds of a lease, unless a receive asked for more.
         beat_after: seconds after which a lease is extended.
-        remember: how many ids of finished work are remembered; 0: none.
+        remember: how many ids of finished work are remembered, up to twice as many at times; 0: none.
     """
 
     visibility: float

@@ -7,7 +7,7 @@ left to be done (delete, release, copy, nothing) goes out. Messages received in 
 from __future__ import annotations
 
 import math
-from collections import Counter, OrderedDict
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from penstock.core.delivery import Delivery, Lease, LeasePolicy, LedgerStatistics, Step
@@ -17,11 +17,16 @@ from penstock.errors import Verdict
 from penstock.outcomes import Settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from penstock.message import Received
 
 _AT_WORK = (State.WAITING, State.RUNNING, State.LAPSED)
+_FINISHED = next_state(State.RUNNING, Event.DONE)
+"""Where DONE leads from each of `_AT_WORK`: looked up once, for it is asked at each message, like what follows it."""
+_DELETED = next_state(_FINISHED, Event.CONFIRM)
+_WORKED = (_FINISHED, State.LOST)
+"""The states of what a handler has finished work on."""
 _EXTENDED = (State.WAITING, State.RUNNING, State.REJECTING, State.ACKING)
 """The states in which a lease is kept: from the receive until the delete is confirmed (L3)."""
 LIFETIME = 43_200.0
@@ -43,7 +48,7 @@ class Ledger:
         self._tell = tell
         self._rows: dict[str, Delivery] = {}
         self._leases = Leases()
-        self._finished: OrderedDict[str, None] = OrderedDict()
+        self._finished: dict[str, None] = {}
         self._counts = Counter[str]()
         self._smallest_margin = math.inf
 
@@ -77,10 +82,10 @@ class Ledger:
             row = rows.get(received.message_id)
             if row is not None and self._take_up(row, received, lease, asked):
                 continue
-            row = rows[received.message_id] = Delivery(received, lease, asked, now)
+            row = rows[received.message_id] = Delivery(received, lease, asked, now, received.receipt)
             members[row] = None
             if received.message_id in self._finished:
-                row.state = next_state(row.state, Event.DONE)
+                row.state = _FINISHED
                 finished.append(row)
             else:
                 fresh.append(row)
@@ -95,7 +100,7 @@ class Ledger:
         self._catch_up(row)
         row.state = next_state(row.state, Event.RENEW)
         if row.state is State.RELEASED:
-            self._end(row, Settled.RELEASED, "released")
+            self._end([row], Settled.RELEASED, "released")
             return False
         row.lease.members.pop(row, None)
         row.receipt, row.lease, row.asked, row.capped = received.receipt, lease, asked, False
@@ -105,16 +110,16 @@ class Ledger:
 
     # What lanes and handlers say
 
-    def done(self, row: Delivery) -> Step:
-        """The work is finished: its message is to be deleted, and its id is remembered (L8)."""
-        self._catch_up(row)
-        if row.state in _AT_WORK:
-            self._remember(row)
-            row.state = next_state(row.state, Event.DONE)
-            return Step.DELETE
-        if row.state is State.LOST:
-            self._remember(row)  # it was started in the very moment its lease ended
-        return Step.NOTHING
+    def done(self, rows: Sequence[Delivery]) -> list[Delivery]:
+        """The work on these is finished: their ids are remembered (L8); those whose message is now to be deleted."""
+        deletes: list[Delivery] = []
+        for row in rows:
+            if row.state in _AT_WORK:
+                row.state = _FINISHED
+                deletes.append(row)
+        # What was started in the very moment its lease ended is to be remembered, too.
+        self._remember(deletes if len(deletes) == len(rows) else [row for row in rows if row.state in _WORKED])
+        return deletes
 
     def release(self, row: Delivery, after: float, now: float) -> Step:
         """The message is to be visible again `after` seconds from now, as far as its 12 hours allow."""
@@ -128,7 +133,7 @@ class Ledger:
             return Step.NOTHING
         row.state = next_state(row.state, Event.RELEASE)
         if row.state is State.LOST:
-            self._end(row, Settled.LOST)
+            self._end([row], Settled.LOST)
             return Step.NOTHING
         # One writer a receipt: an extension on its way must be over first (L5); `extended` says when.
         return Step.NOTHING if row.beating else Step.RELEASE
@@ -141,7 +146,7 @@ class Ledger:
             return Step.NOTHING
         row.state = next_state(row.state, Event.REJECT)
         if row.state is State.LOST:
-            self._end(row, Settled.LOST)
+            self._end([row], Settled.LOST)
             return Step.NOTHING
         return Step.COPY
 
@@ -149,7 +154,7 @@ class Ledger:
 
     def copied(self, row: Delivery) -> Step:
         """The dead-letter queue has the copy: the message is to be deleted."""
-        self._remember(row)
+        self._remember([row])
         if row.state is not State.REJECTING:
             return Step.NOTHING
         row.state = next_state(row.state, Event.CONFIRM)
@@ -163,20 +168,29 @@ class Ledger:
         row.release_after = max(0.0, min(after, self._lifetime_left(row, now)))
         return Step.NOTHING if row.beating else Step.RELEASE
 
-    def deleted(self, row: Delivery, receipt: str, now: float) -> Step:
-        """SQS confirmed the delete that was sent with `receipt`."""
-        if row.state is not State.ACKING:
-            return Step.NOTHING
-        if row.receipt != receipt:
-            return Step.DELETE  # a newer receipt came meanwhile, and the older one may not have deleted
-        row.state = next_state(row.state, Event.CONFIRM)
-        margin = row.lease.deadline - now
-        if margin < 0 or (row.lost and row not in row.lease.members):
-            self._end(row, Settled.LATE, "late")
-        else:
-            self._smallest_margin = min(self._smallest_margin, margin)
-            self._end(row, Settled.ACKED, "acked")
-        return Step.NOTHING
+    def deleted(self, confirmed: Iterable[tuple[Delivery, str]], now: float) -> list[Delivery]:
+        """SQS confirmed the deletes that were sent for these with these receipts.
+
+        Returns:
+            Those to be deleted once more: a newer receipt came meanwhile, and the older one may not have deleted.
+        """
+        again: list[Delivery] = []
+        acked: list[Delivery] = []
+        late: list[Delivery] = []
+        for row, receipt in confirmed:
+            if row.state is not _FINISHED:
+                continue
+            if row.receipt != receipt:
+                again.append(row)
+                continue
+            row.state = _DELETED
+            in_time = row.lease.deadline >= now and not (row.lost and row not in row.lease.members)
+            (acked if in_time else late).append(row)
+        if acked:
+            self._smallest_margin = min(self._smallest_margin, min([row.lease.deadline for row in acked]) - now)
+        self._end(acked, Settled.ACKED, "acked")
+        self._end(late, Settled.LATE, "late")
+        return again
 
     def delete_refused(self, row: Delivery, receipt: str | None = None) -> Step:
         """The delete with `receipt` (None: the newest) will not be confirmed; its redelivery will be recognised."""
@@ -185,14 +199,14 @@ class Ledger:
         if receipt is not None and row.receipt != receipt:
             return Step.DELETE  # what was refused is the older receipt; the newer can delete (L29)
         row.state = next_state(row.state, Event.REFUSE)
-        self._end(row, Settled.LOST, "unsettled")
+        self._end([row], Settled.LOST, "unsettled")
         return Step.NOTHING
 
     def released(self, row: Delivery, *, refused: bool = False) -> None:
         """SQS confirmed the visibility change of a release, or refused it for good."""
         if row.state is State.RELEASING:
             row.state = next_state(row.state, Event.REFUSE if refused else Event.CONFIRM)
-            self._end(row, Settled.LOST if refused else Settled.RELEASED, "lost" if refused else "released")
+            self._end([row], Settled.LOST if refused else Settled.RELEASED, "lost" if refused else "released")
 
     def may_try_again(self, row: Delivery, at: float) -> bool:
         """Whether a settlement tried again at that time would still fall within the lease (L12)."""
@@ -317,11 +331,11 @@ class Ledger:
         row.lease.members.pop(row, None)
         before, row.state = row.state, next_state(row.state, Event.EXPIRE)
         if row.state is State.RELEASED:
-            self._end(row, Settled.RELEASED, "released")
+            self._end([row], Settled.RELEASED, "released")
         elif row.state is not State.ACKING:  # an ack of finished work is still tried, once, and recognised later
             self._counts["lost"] += 1
             if row.state is State.LOST:
-                self._end(row, Settled.LOST)
+                self._end([row], Settled.LOST)
         if before is State.RUNNING and self._tell is not None:
             self._tell(row)
 
@@ -337,20 +351,26 @@ class Ledger:
     def _lifetime_left(row: Delivery, now: float) -> float:
         return row.asked + LIFETIME - MARGIN - now
 
-    def _remember(self, row: Delivery) -> None:
-        if self._policy.remember:
-            finished = self._finished
+    def _remember(self, rows: Iterable[Delivery]) -> None:
+        finished, most = self._finished, self._policy.remember
+        if not most:
+            return
+        for row in rows:
             finished[row.received.message_id] = None
-            if len(finished) > self._policy.remember:
-                finished.popitem(last=False)
+        if len(finished) >= 2 * most:
+            # Half of them at once: to take out of a dict what came first steps over all that was taken out before it.
+            self._finished = dict.fromkeys(list(finished)[-most:])
 
-    def _end(self, row: Delivery, settled: Settled, counted: str | None = None) -> None:
+    def _end(self, rows: Sequence[Delivery], settled: Settled, counted: str | None = None) -> None:
+        """These are not in our hands any more."""
         if counted:
-            self._counts[counted] += 1
-        row.lease.members.pop(row, None)
-        del self._rows[row.received.message_id]
-        if row.settlement is not None:
-            row.settlement.resolve(settled)
+            self._counts[counted] += len(rows)
+        held = self._rows
+        for row in rows:
+            row.lease.members.pop(row, None)
+            del held[row.received.message_id]
+            if row.settlement is not None:
+                row.settlement.resolve(settled)
 
     def _held(self) -> Counter[State]:
         """How many rows are in which state. It moves none, and copies first: other threads may ask."""

@@ -15,18 +15,21 @@ class WeightedSemaphore:
 
     Attributes:
         permits: how many there are.
-        taken: how many are out.
         available: how many may still be taken; below 0 after `resize` to fewer than are out.
     """
 
-    __slots__ = ("available", "permits", "taken")
+    __slots__ = ("available", "permits")
 
     def __init__(self, permits: int) -> None:
         if permits < 0:
             raise ValueError(f"a semaphore of {permits} permits cannot be: give 0 or more")
         self.permits = permits
-        self.taken = 0
         self.available = permits
+
+    @property
+    def taken(self) -> int:
+        """How many are out."""
+        return self.permits - self.available
 
     def try_acquire(self, weight: int = 1) -> bool:
         """Take `weight` permits, all or none; returns whether they were there.
@@ -40,7 +43,6 @@ class WeightedSemaphore:
             raise ValueError(f"{weight} permits cannot be taken: give 0 or more")
         if weight > self.available:
             return False
-        self.taken += weight
         self.available -= weight
         return True
 
@@ -53,7 +55,6 @@ class WeightedSemaphore:
         if weight < 0:
             raise ValueError(f"{weight} permits cannot be taken: give 0 or more")
         got = min(weight, max(self.available, 0))
-        self.taken += got
         self.available -= got
         return got
 
@@ -63,10 +64,10 @@ class WeightedSemaphore:
         Raises:
             ValueError: the weight is below 0, or more than is out; nothing has changed then.
         """
-        if not 0 <= weight <= self.taken:
+        available = self.available + weight
+        if weight < 0 or available > self.permits:
             raise ValueError(f"{weight} permits cannot be given back: {self.taken} are out")
-        self.taken -= weight
-        self.available += weight
+        self.available = available
 
     def resize(self, permits: int) -> None:
         """Change how many permits there are. With fewer than are out, `available` stays below 1 until enough come back.
@@ -76,8 +77,8 @@ class WeightedSemaphore:
         """
         if permits < 0:
             raise ValueError(f"a semaphore of {permits} permits cannot be: give 0 or more")
+        self.available += permits - self.permits
         self.permits = permits
-        self.available = permits - self.taken
 
     def __repr__(self) -> str:
         return f"<WeightedSemaphore {self.taken}/{self.permits} taken>"

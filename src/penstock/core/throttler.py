@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from penstock.core.fill import Fill
 from penstock.core.median import StreamingMedian
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 LONGEST_LATENCY = 2.0
 """Seconds: an answer that took longer has waited for messages, so it says nothing about the latency of a call."""
@@ -158,16 +162,16 @@ class Throttler:
             self.prefetch = policy.prefetch or 0
             self.limit = min(policy.concurrency + self.prefetch, policy.max_in_flight)
 
-    def settled(self, now: float, in_hand: float, worked: float) -> None:
-        """Count a message whose handler has ended.
+    def settled(self, now: float, *, in_hand: Collection[float], worked: Collection[float]) -> None:
+        """Count messages whose handlers have ended.
 
         Args:
             now: seconds, monotonic.
-            in_hand: seconds since it was received.
-            worked: seconds its handler took.
+            in_hand: seconds since each was received.
+            worked: seconds that each one's handler took.
         """
-        self._in_hand.push(in_hand)
-        self._worked.push(worked)
+        self._in_hand.extend(in_hand)
+        self._worked.extend(worked)
         if now - self._looked >= GLANCE:
             self._look(now)
 
@@ -248,6 +252,11 @@ class Throttler:
         return max(minimum, min(maximum, math.ceil(VISIBILITY_OF_MEDIAN * self._in_hand.value)))
 
     @property
+    def handler_seconds(self) -> float:
+        """Median seconds of the last 63 handler runs; 0.0 before the first."""
+        return self._worked.value
+
+    @property
     def latency(self) -> float:
         """Average seconds of a receive that did not wait for messages; 0.0 before the first.
 
@@ -305,7 +314,7 @@ class Throttler:
             limit=self.limit,
             pollers=self.pollers,
             prefetch=self.prefetch,
-            handler=self._worked.value,
+            handler=self.handler_seconds,
             in_hand=self._in_hand.value,
             latency=self.latency,
             rate=self._rate,
@@ -314,5 +323,5 @@ class Throttler:
     def __repr__(self) -> str:
         return (
             f"<Throttler {self.pollers} pollers, {self.limit} in flight, {self.prefetch} ahead; "
-            f"handler {self._worked.value * 1e3:.3g} ms, receive {self.latency * 1e3:.3g} ms, {self._rate:.0f}/s>"
+            f"handler {self.handler_seconds * 1e3:.3g} ms, receive {self.latency * 1e3:.3g} ms, {self._rate:.0f}/s>"
         )

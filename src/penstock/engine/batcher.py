@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from penstock.core.batch import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
 T = TypeVar("T")
 
@@ -57,10 +57,9 @@ class Batcher(Generic[T]):
         self._closing = False
         self._finished = asyncio.Event()
 
-    def add(self, item: T, *, latest: float = math.inf) -> None:
-        """Add one item; `latest` is the time by which it must be sent."""
-        now = self._clock()
-        if self._batch.add(item, now, latest=latest) or self._closing:
+    def add(self, items: Sequence[T], *, latest: float = math.inf) -> None:
+        """Add items; `latest` is the time by which they must be sent."""
+        if self._batch.add(items, self._clock(), latest=latest) or self._closing:
             self._pump()
         elif self._timer is None or latest < self._armed:
             self._arm()

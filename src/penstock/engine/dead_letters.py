@@ -49,7 +49,7 @@ class DeadLetters:
     def add(self, row: Delivery) -> None:
         """Copy this message, then delete it."""
         # A copy may be a megabyte, and so may be all ten together: large ones go alone.
-        self.batcher.add(row, latest=row.lease.deadline - 1.0)
+        self.batcher.add([row], latest=row.lease.deadline - 1.0)
 
     async def _send(self, rows: list[Delivery]) -> None:
         assert self._queue_url is not None
@@ -69,7 +69,7 @@ class DeadLetters:
             if failure is None:
                 seat.tally.dead_lettered += 1
                 if seat.ledger.copied(row) is Step.DELETE:
-                    self._harvester.add(row)
+                    self._harvester.add([row])
             elif failure.verdict in PASSING and seat.ledger.may_try_again(row, again):
                 self.batcher.put_back(row, ready=again)
             else:

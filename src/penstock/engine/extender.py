@@ -55,12 +55,13 @@ class Extender:
 
     def extend(self, rows: Sequence[Delivery]) -> None:
         """Extend the leases of these deliveries, which the ledger has marked as beating."""
-        for row in rows:
-            self.batcher.add(Change(row, extends=True), latest=row.lease.deadline - 1.0)
+        if rows:
+            changes = [Change(row, extends=True) for row in rows]
+            self.batcher.add(changes, latest=min([row.lease.deadline for row in rows]) - 1.0)
 
     def release(self, row: Delivery) -> None:
         """Give this message back: visible again after the seconds the ledger noted."""
-        self.batcher.add(Change(row, extends=False), latest=row.lease.deadline - 1.0)
+        self.batcher.add([Change(row, extends=False)], latest=row.lease.deadline - 1.0)
 
     async def _send(self, changes: list[Change]) -> None:
         seat = self._seat

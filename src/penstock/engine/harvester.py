@@ -14,10 +14,11 @@ from penstock.engine.batcher import Batcher
 from penstock.engine.calls import PASSING, Pauses, by_entry, limited, nobody_listens, within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from penstock.core.delivery import Delivery
     from penstock.engine.seat import Seat
+    from penstock.sqs.api import EntryFailure
 
 
 PATIENCE = 10.0
@@ -36,9 +37,10 @@ class Harvester:
             "acks", self._send, size=size, linger=linger if size > 1 else 0.0, clock=seat.clock, logger=seat.logger
         )
 
-    def add(self, row: Delivery) -> None:
-        """Delete this finished message with the next batch, before its lease ends (L13)."""
-        self.batcher.add(row, latest=row.lease.deadline - 1.0)
+    def add(self, rows: Sequence[Delivery]) -> None:
+        """Delete these finished messages with the next batches, before any of their leases ends (L13)."""
+        if rows:
+            self.batcher.add(rows, latest=min([row.lease.deadline for row in rows]) - 1.0)
 
     async def _send(self, rows: list[Delivery]) -> None:
         seat, ledger = self._seat, self._seat.ledger
@@ -48,33 +50,40 @@ class Harvester:
         receipts = [row.receipt for row in rows]
         sent = seat.clock()
         call = seat.client.delete_batch(seat.queue_url, receipts)
-        left = min(row.lease.deadline for row in rows) - sent
+        left = min([row.lease.deadline for row in rows]) - sent
         if 0 < left < 2 * PATIENCE:  # a delete may be made twice: a silent one leaves time for another try (L12)
             call = limited(call, max(left / 2, 0.5))
         answers = await by_entry(call, len(rows), seat.logger)
         now = seat.clock()
         seat.tally.delete_seconds.push(now - sent)
-        pause = self._pauses.note(failed=any(answers))
-        for row, receipt, failure in zip(rows, receipts, answers, strict=True):
-            if failure is None:
-                if ledger.deleted(row, receipt, now) is Step.DELETE:
-                    self.add(row)
-                continue
-            seat.tally.failed_entry(failure.code)
-            again = now + within(pause, row.lease.deadline - now)
-            if failure.verdict in PASSING and ledger.may_try_again(row, again):
-                self.batcher.put_back(row, ready=again)
-            elif ledger.delete_refused(row, receipt) is Step.DELETE:
-                self.add(row)
-            else:
-                seat.logger.warning(
-                    "message %s is finished, but its delete was not confirmed (%s: %s); a redelivery will be %s",
-                    row.received.message_id,
-                    failure.code,
-                    failure.message,
-                    "deleted unrun" if seat.options.remember_finished else "run again",
-                )
+        asked = list(zip(rows, receipts, strict=True))
+        failed = any(answers)
+        pause = self._pauses.note(failed=failed)
+        confirmed = [each for each, failure in zip(asked, answers, strict=True) if failure is None] if failed else asked
+        self.add(ledger.deleted(confirmed, now))
+        if failed:
+            for (row, receipt), failure in zip(asked, answers, strict=True):
+                if failure is not None:
+                    self._refused(row, receipt, failure, now, pause)
         self.answered()
+
+    def _refused(self, row: Delivery, receipt: str, failure: EntryFailure, now: float, pause: float) -> None:
+        """One entry failed: try it again while its lease lasts, or give it up."""
+        seat, ledger = self._seat, self._seat.ledger
+        seat.tally.failed_entry(failure.code)
+        again = now + within(pause, row.lease.deadline - now)
+        if failure.verdict in PASSING and ledger.may_try_again(row, again):
+            self.batcher.put_back(row, ready=again)
+        elif ledger.delete_refused(row, receipt) is Step.DELETE:
+            self.add([row])
+        else:
+            seat.logger.warning(
+                "message %s is finished, but its delete was not confirmed (%s: %s); a redelivery will be %s",
+                row.received.message_id,
+                failure.code,
+                failure.message,
+                "deleted unrun" if seat.options.remember_finished else "run again",
+            )
 
     async def run(self) -> None:
         """Delete until closed and empty."""

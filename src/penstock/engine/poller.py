@@ -132,8 +132,7 @@ class Poller:
             # One of each receive is enough for a median.
             tally.first_lag.push(max(0.0, self._seat.wall() - int(sent) / 1000))
         fresh, finished = self._seat.ledger.receive(batch, asked=asked, now=now, visibility=visibility)
-        for row in finished:
-            self._harvester.add(row)
+        self._harvester.add(finished)
         self._heartbeat.heed()
         return fresh
 

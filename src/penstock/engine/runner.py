@@ -123,6 +123,8 @@ class Runner:
         self._worker.broken = self._lane_broken
         self._health = Health(options.unhealthy_after, options.wait_time)
         self._pollers: dict[int, asyncio.Task[None]] = {}
+        self._wanted = 0
+        """How many pollers were wanted when they were last seen to."""
         self._polling: asyncio.TaskGroup | None = None
         self._quiet = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -167,7 +169,7 @@ class Runner:
 
     def _post(self, answer: Answer) -> bool:
         """Pass on what a handler says of its message while it runs, from any thread; False when it is too late."""
-        return self.phase is not Phase.CLOSED and self._answers.post(answer)
+        return self.phase is not Phase.CLOSED and self._answers.post((answer,))
 
     def _extended(self) -> None:
         """Leases have moved, and messages may have been released."""
@@ -229,9 +231,11 @@ class Runner:
 
     def _scale(self) -> None:
         """Start the pollers that are wanted and missing; those too many end by themselves."""
-        if self._polling is None or self._quiet.is_set():
+        wanted = self._throttler.pollers
+        if wanted == self._wanted or self._polling is None or self._quiet.is_set():
             return
-        for index in range(self._throttler.pollers):
+        self._wanted = wanted
+        for index in range(wanted):
             if index not in self._pollers:
                 poller = Poller(
                     index,
@@ -338,6 +342,7 @@ class Runner:
             delete_calls=self._harvester.batcher.statistics().calls,
             concurrency=self._options.concurrency,
             in_hand=self._worker.busy,
+            handler_seconds=self._throttler.handler_seconds,
         )
 
     def __repr__(self) -> str:

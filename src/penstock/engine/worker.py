@@ -15,7 +15,19 @@ from penstock.core.delivery import Delivery, Step
 from penstock.core.states import State
 from penstock.errors import HandlerTimeout, UndecodableBody
 from penstock.lanes.api import Answer
-from penstock.outcomes import NOT_STARTED, Done, Ended, Failed, Freed, NotStarted, Reject, Retry, Settled, Withheld
+from penstock.outcomes import (
+    DONE,
+    NOT_STARTED,
+    Done,
+    Ended,
+    Failed,
+    Freed,
+    NotStarted,
+    Reject,
+    Retry,
+    Settled,
+    Withheld,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,6 +42,8 @@ if TYPE_CHECKING:
 
 GATHER = 0.05
 """The longest a poller waits for more room when it could have some at once, in seconds."""
+MEASURED = 64
+"""How many of the messages that ended together are measured."""
 
 
 class Worker:
@@ -104,7 +118,7 @@ class Worker:
 
     async def _gather(self, most: int) -> bool:
         """Wait a moment for a whole batch of places; true when what there is should be taken now."""
-        moment = min(GATHER, self._seat.tally.handler_seconds.value / 20)
+        moment = min(GATHER, self._throttler.handler_seconds / 20)
         if moment > 0.001:
             try:
                 async with asyncio.timeout(moment):
@@ -177,26 +191,48 @@ class Worker:
 
     def answered(self, answers: Sequence[Answer]) -> None:
         """Settle what the lane, or handlers through their messages, have said."""
-        freed = 0
         if self._ended:
             self._disappoint(answer.delivery for answer in answers)
             return
-        for delivery, outcome, final in answers:
-            try:
-                freed += self._conclude(delivery, outcome, final=final)
-            except Exception:
-                self._seat.logger.exception("message %s: settling failed", delivery.received.message_id)
-                freed += self._salvage(delivery, outcome, final=final)
+        done: list[Delivery] = []
+        freed = 0
+        for answer in answers:
+            # The way nearly all go: a handler returned, and nothing was said of its message before. These go together.
+            if answer.outcome is DONE and answer.final and answer.delivery.settlement is None:
+                done.append(answer.delivery)
+            else:
+                freed += self._settle(answer)
+        if done:
+            freed += self._finish(done)
         if freed:
             self.give_back(freed)
 
+    def _finish(self, rows: list[Delivery]) -> int:
+        """Have the messages of handlers that returned deleted; the places that come free."""
+        try:
+            self._seat.tally.done += len(rows)
+            self._harvester.add(self._seat.ledger.done(rows))
+            self._measure(rows)
+        except Exception:
+            self._seat.logger.exception("%d finished messages: settling failed", len(rows))
+            for row in rows:
+                self._salvage(Answer(row, DONE))
+        return len(rows)
+
+    def _settle(self, answer: Answer) -> int:
+        try:
+            return self._conclude(answer.delivery, answer.outcome, final=answer.final)
+        except Exception:
+            self._seat.logger.exception("message %s: settling failed", answer.delivery.received.message_id)
+            return self._salvage(answer)
+
     def _conclude(self, row: Delivery, outcome: Outcome, *, final: bool) -> int:
         """Settle one; the places that come free."""
-        if type(outcome) is Done:  # the way nearly all go
+        if isinstance(outcome, Done):
             self._seat.tally.done += final  # an early ack is followed by the end of its handler
             # What was said early stands: a handler that asked for a retry and then returned has not finished its work.
-            if (row.settlement is None or not final) and self._seat.ledger.done(row) is Step.DELETE:
-                self._harvester.add(row)
+            if row.settlement is None or not final:
+                self._harvester.add(self._seat.ledger.done([row]))
         elif isinstance(outcome, Withheld):
             if row.state <= State.RUNNING:
                 self._withheld[row] = None
@@ -214,14 +250,15 @@ class Worker:
         if isinstance(outcome, Freed):
             self._given_up.discard(row.received.message_id)
             return 1
-        self._measure(row)
+        self._measure([row])
         if isinstance(outcome, Failed) and outcome.still_running:
             self._given_up.add(row.received.message_id)
             return 0
         return 1
 
-    def _salvage(self, row: Delivery, outcome: Outcome, *, final: bool) -> int:
+    def _salvage(self, answer: Answer) -> int:
         """Give back what could not be settled: kept, it would be invisible for twelve hours, and its place taken."""
+        row, outcome, final = answer.delivery, answer.outcome, answer.final
         after = self._backoff.ceiling(1)
         if final and self._seat.ledger.release(row, after, self._seat.clock()) is Step.RELEASE:
             self._extender.release(row)
@@ -291,13 +328,15 @@ class Worker:
         count = row.received.system.get("ApproximateReceiveCount", "1")
         return self._backoff.equal_jitter(int(count), self._seat.draw())
 
-    def _measure(self, row: Delivery) -> None:
-        if row.started:
-            now, tally = self._seat.clock(), self._seat.tally
-            worked = now - row.started
-            tally.handler_seconds.push(worked)
-            tally.buffer_seconds.push(row.started - row.received_at)
-            self._throttler.settled(now, now - row.received_at, worked)
+    def _measure(self, rows: list[Delivery]) -> None:
+        """Note how long these took; of very many the last few will do, for a median looks at no more."""
+        now = self._seat.clock()
+        recent = [row for row in rows[-MEASURED:] if row.started]
+        if recent:
+            self._seat.tally.buffer_seconds.extend([row.started - row.received_at for row in recent])
+            self._throttler.settled(
+                now, in_hand=[now - row.received_at for row in recent], worked=[now - row.started for row in recent]
+            )
 
     @staticmethod
     def _resolve_ended(row: Delivery) -> None:

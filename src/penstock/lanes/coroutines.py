@@ -40,7 +40,6 @@ class CoroutineLane:
         self._loop = loop
         self._answers = answers
         self._outgoing: list[Answer] = []
-        self._inbox: Mailbox[Sequence[Delivery]] = Mailbox(loop, self._admit)
         self._strategy: Strategy
         if options.dispatch == "pool":
             self._strategy = PoolDispatch(
@@ -53,21 +52,16 @@ class CoroutineLane:
             )
         else:
             self._strategy = SemaphoreDispatch(handler.run, self._reply, clock, concurrency=options.concurrency)
+        self._inbox: Mailbox[Delivery] = Mailbox(loop, self._strategy.submit)
 
     def submit(self, deliveries: Sequence[Delivery]) -> bool:
         """Run the handler for each, or let them wait; False, and gives them back at once, when the loop is closed."""
         if self._inbox.post(deliveries):
             return True
         # Nor will what was posted before it closed be received any more.
-        self._answers.post_all(
-            [Answer(delivery, NOT_STARTED) for batch in self._inbox.take_back() for delivery in batch]
-        )
+        self._answers.post([Answer(delivery, NOT_STARTED) for delivery in self._inbox.take_back()])
         return False
-
-    def _admit(self, batches: list[Sequence[Delivery]]) -> None:
-        for batch in batches:
-            for delivery in batch:
-                self._strategy.submit(delivery)
+        return False
 
     def _reply(self, delivery: Delivery, outcome: Outcome) -> None:
         outgoing = self._outgoing
@@ -78,7 +72,7 @@ class CoroutineLane:
 
     def _send(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
-        self._answers.post_all(outgoing)
+        self._answers.post(outgoing)
 
     def recall(self) -> None:
         """Answer `NotStarted` for everything that waits."""

@@ -6,6 +6,7 @@ them) and pydantic models. A decoder is made once for each handler; what it cann
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
@@ -31,7 +32,7 @@ def decoder_of(body_type: Any, handler: str) -> Callable[[Received], Any]:
         ConfigurationError: nothing known decodes JSON to that type.
     """
     if body_type is str:
-        return _text
+        return attrgetter("body")
     if body_type is bytes:
         return _bytes
     try:
@@ -42,10 +43,6 @@ def decoder_of(body_type: Any, handler: str) -> Callable[[Received], Any]:
             "str, bytes, dict, a dataclass, a msgspec.Struct, a pydantic model, or Message[...] of one of these"
         ) from error
     return _checked(decode, _name(body_type))
-
-
-def _text(received: Received) -> str:
-    return received.body
 
 
 def _bytes(received: Received) -> bytes:

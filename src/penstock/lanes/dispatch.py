@@ -18,7 +18,7 @@ from penstock.lanes.api import LaneStatistics
 from penstock.outcomes import ENDED, NOT_STARTED, Failed, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
     from contextvars import Context
 
     from penstock.core.delivery import Delivery
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 class Strategy(Protocol):
     """Who runs a delivery, and when."""
 
-    def submit(self, delivery: Delivery) -> None:
-        """Run it now, or let it wait."""
+    def submit(self, deliveries: Sequence[Delivery]) -> None:
+        """Run each now, or let it wait."""
         ...
 
     def recall(self) -> None:
@@ -65,12 +65,12 @@ class SemaphoreDispatch:
         self._tasks: dict[Delivery, asyncio.Task[None]] = {}
         self._ending: set[Delivery] = set()
 
-    def submit(self, delivery: Delivery) -> None:
-        """Run it now if a permit is left."""
-        if self._semaphore.try_acquire():
+    def submit(self, deliveries: Sequence[Delivery]) -> None:
+        """Run as many now as there are permits left."""
+        permits = self._semaphore.acquire_up_to(len(deliveries))
+        self._waiting.extend(deliveries[permits:])
+        for delivery in deliveries[:permits]:
             self._start(delivery)
-        else:
-            self._waiting.append(delivery)
 
     def _start(self, delivery: Delivery) -> None:
         self._tasks[delivery] = _new_task(self._work(delivery), self._context)
@@ -156,11 +156,13 @@ class PoolDispatch:
         self._ending: set[Delivery] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def submit(self, delivery: Delivery) -> None:
-        """Give it to an idle worker, to a new one, or to the waiting room."""
-        assignment = self._pool.submit(delivery, self._clock())
-        if assignment is not None:
-            self._give(assignment.worker, delivery)
+    def submit(self, deliveries: Sequence[Delivery]) -> None:
+        """Give each to an idle worker, to a new one, or to the waiting room."""
+        now = self._clock()
+        for delivery in deliveries:
+            assignment = self._pool.submit(delivery, now)
+            if assignment is not None:
+                self._give(assignment.worker, delivery)
 
     def _give(self, worker: int, delivery: Delivery) -> None:
         self._at_work[delivery] = worker

@@ -72,7 +72,7 @@ class Handler:
     async def run(self, delivery: Delivery) -> Outcome:
         """Await the handler for a delivery. Only a cancellation gets through, and the end of the loop itself."""
         try:
-            argument = self._argument(delivery)
+            argument = self._decode(delivery.received) if self._plain else self._message(delivery)
             if self._timeout is None:
                 result = await self._call(argument)
             else:
@@ -102,7 +102,7 @@ class Handler:
     def run_blocking(self, delivery: Delivery) -> Outcome:
         """Call the handler for a delivery, in this thread."""
         try:
-            argument = self._argument(delivery)
+            argument = self._decode(delivery.received) if self._plain else self._message(delivery)
             result = self._call(argument)
         except BaseException as error:
             return _outcome_of_error(error)
@@ -117,11 +117,9 @@ class Handler:
             "limit, or give the slow call inside a time-out of its own"
         )
 
-    def _argument(self, delivery: Delivery) -> Any:
-        body = self._decode(delivery.received)
-        if self._plain:
-            return body
-        return Message(delivery.received, body, queue=self._queue, lease=Run(delivery, self.post))
+    def _message(self, delivery: Delivery) -> Message[Any]:
+        received = delivery.received
+        return Message(received, self._decode(received), queue=self._queue, lease=Run(delivery, self.post))
 
     def _outcome_of(self, result: Any, argument: Any) -> Outcome:
         if result is not None:

@@ -11,30 +11,25 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
 
 
 class Mailbox(Generic[T]):
-    """Items on their way to `loop`, where `receive` takes them as a list."""
+    """Items on their way to `loop`, several to a post, where `receive` takes all that came as one list."""
 
-    __slots__ = ("_awake", "_items", "_loop", "_receive")
+    __slots__ = ("_awake", "_loop", "_posts", "_receive")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, receive: Callable[[list[T]], None]) -> None:
         self._loop = loop
         self._receive = receive
-        self._items: deque[T] = deque()
+        self._posts: deque[Sequence[T]] = deque()
         self._awake = False
 
-    def post(self, item: T) -> bool:
-        """Post one item, from any thread; False when the loop is closed."""
-        self._items.append(item)
-        return (self._awake and not self._loop.is_closed()) or self._wake()
-
-    def post_all(self, items: Iterable[T]) -> bool:
-        """Post several items, from any thread; False when the loop is closed."""
-        self._items.extend(items)
+    def post(self, items: Sequence[T]) -> bool:
+        """Post items, from any thread; False when the loop is closed."""
+        self._posts.append(items)
         return (self._awake and not self._loop.is_closed()) or self._wake()
 
     def _wake(self) -> bool:
@@ -56,9 +51,9 @@ class Mailbox(Generic[T]):
     def take_back(self) -> list[T]:
         """Take out what has not been received: for whoever posts, once the loop is closed."""
         items: list[T] = []
-        take = self._items.popleft
+        take = self._posts.popleft  # one at a time: a thread may append to a deque meanwhile, and nothing is missed
         try:
             while True:
-                items.append(take())
+                items.extend(take())
         except IndexError:
             return items

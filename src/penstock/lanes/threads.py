@@ -113,7 +113,7 @@ class ThreadLane:
     def _process(self, me: Processor) -> None:
         while (delivery := self._next(me)) is not None:
             if delivery.lost:
-                self._answers.post(Answer(delivery, NOT_STARTED))
+                self._answers.post((Answer(delivery, NOT_STARTED),))
                 continue
             if (self._queue or me.behind) and (self._idle or len(self._processors) < self._maximum):
                 self._summon()
@@ -123,7 +123,7 @@ class ThreadLane:
             with self._parking:  # the watch may be giving this very delivery up
                 me.current = None
                 given_up, me.given_up = me.given_up is delivery, None
-            self._answers.post(Answer(delivery, FREED if given_up else outcome))
+            self._answers.post((Answer(delivery, FREED if given_up else outcome),))
 
     def _next(self, me: Processor) -> Delivery | None:
         while True:
@@ -182,7 +182,7 @@ class ThreadLane:
                     each.given_up = late
                     # Said under the lock: the thread may end at any moment, and what it says then comes after this.
                     error = HandlerTimeout(self._handler.timed_out(timeout))
-                    self._answers.post(Answer(late, Failed(error, still_running=True)))
+                    self._answers.post((Answer(late, Failed(error, still_running=True)),))
             # Whoever is not parked may be about to start something, even if nothing is to be seen of it yet.
             busy = bool(self._queue) or self._idle < len(self._processors)
         if busy and not self._closing:
@@ -198,7 +198,7 @@ class ThreadLane:
             except IndexError:
                 pass
         if recalled:
-            self._answers.post_all(recalled)
+            self._answers.post(recalled)
 
     def end(self, delivery: Delivery | None = None) -> bool:  # noqa: ARG002 - the seam's
         """False: a thread cannot be ended."""

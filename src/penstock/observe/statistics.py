@@ -119,7 +119,7 @@ class RunnerStatistics:
         counted = ("received", "receives", "empty_receives", "receive_errors", "done", "failed", "retried", "rejected")
         outcomes = ("undecodable", "dead_lettered", "timed_out", "not_started", "ended")
         beats = ("heartbeat_calls", "heartbeat_failures")
-        medians = ("first_lag", "buffer_seconds", "handler_seconds", "delete_seconds")
+        medians = ("first_lag", "buffer_seconds", "delete_seconds")
         settled = ("acked", "late", "released", "lost", "unsettled", "duplicates", "recognised", "smallest_margin")
         return cls(
             **{name: getattr(tally, name) for name in (*counted, *outcomes, *beats)},

@@ -36,8 +36,6 @@ class Tally:
     """Seconds from sent to received, of messages received for the first time; two clocks, so take it as approximate."""
     buffer_seconds: StreamingMedian = field(default_factory=StreamingMedian)
     """Seconds from received to started."""
-    handler_seconds: StreamingMedian = field(default_factory=StreamingMedian)
-    """Seconds from started to ended."""
     delete_seconds: StreamingMedian = field(default_factory=StreamingMedian)
     """Seconds of a delete call."""
 

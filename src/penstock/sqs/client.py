@@ -270,7 +270,7 @@ class SqsClient:
             asked = {**asked, "NextToken": page.next_token}
 
     def _verified(self, messages: list[Received], queue_url: str, *, attributes: bool) -> list[Received]:
-        good = [message for message in messages if intact(message, attributes=attributes)]
+        good = intact(messages, attributes=attributes)
         if len(good) < len(messages):
             for message in messages:
                 if message not in good:

@@ -9,23 +9,27 @@ from hashlib import md5
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from penstock.message import MessageAttribute, Received
 
 
-def intact(message: Received, *, attributes: bool) -> bool:
-    """Whether the message is what its digests say; a digest that SQS did not send proves nothing.
+def intact(messages: Iterable[Received], *, attributes: bool) -> list[Received]:
+    """Those messages that are what their digests say; a digest that SQS did not send proves nothing.
 
     Args:
-        message: as received.
-        attributes: whether all its attributes were asked for; the digest covers all that the message has.
+        messages: as received.
+        attributes: whether all their attributes were asked for; the digest covers all that a message has.
     """
-    if message.md5_of_body and md5(message.body.encode(), usedforsecurity=False).hexdigest() != message.md5_of_body:
-        return False
-    if not (attributes and message.md5_of_attributes):
-        return True
-    return md5_of_attributes(message.attributes) == message.md5_of_attributes
+    good: list[Received] = []
+    for message in messages:
+        of_body, of_attributes = message.md5_of_body, message.md5_of_attributes
+        if of_body and md5(message.body.encode(), usedforsecurity=False).hexdigest() != of_body:
+            continue
+        if attributes and of_attributes and md5_of_attributes(message.attributes) != of_attributes:
+            continue
+        good.append(message)
+    return good
 
 
 def md5_of_attributes(attributes: Mapping[str, MessageAttribute]) -> str:

@@ -7,16 +7,16 @@ call that is given up closes its connection at once: a long poll that nobody wai
 from __future__ import annotations
 
 import asyncio
-import base64
+import math
 import re
 import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
-from penstock.errors import ConfigurationError, SqsError
 from penstock.sqs.chunks import Chunks
 from penstock.sqs.http import IDLE_EXPIRY, KEEPALIVE, Response, failure
+from penstock.sqs.proxy import Proxy
 from penstock.sqs.signer import host_of
 from penstock.sqs.tls import client_context
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
+    from penstock.errors import SqsError
     from penstock.sqs.http import Connecting
 
 MAX_HEAD = 65_536
@@ -54,7 +55,7 @@ class NativeTransport:
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if self._secure else 80)
         self._tls = client_context(connecting) if self._secure else None
-        self._proxy = _Proxy(connecting.proxy) if connecting.proxy else None
+        self._proxy = Proxy(connecting.proxy) if connecting.proxy else None
         host = host_of(connecting.url)  # as it is signed
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
         target = f"http://{host}{path}" if self._proxy and not self._secure else path
@@ -65,18 +66,22 @@ class NativeTransport:
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
+        self._watchman: asyncio.TimerHandle | None = None
+        self._watched = math.inf
+        """When the next call is looked for that has taken too long."""
         self._closed = False
 
     async def post(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Response:  # noqa: ASYNC109 - see `Transport`
         """As `Transport.post`."""
         if self._closed:
             raise failure("Closed", self._url, "close() was called")
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
+        deadline = asyncio.get_running_loop().time() + timeout
         connection = self._idle.pop() if self._idle else await self._connect(timeout)
         head = f"{self._head}{_lines(headers)}Content-Length: {len(body)}\r\n\r\n"
         answer = connection.send(head.encode("latin-1") + body)
-        timer = loop.call_at(deadline, connection.fail, "ReadTimeout", f"after {timeout:g} s")
+        connection.deadline, connection.timeout = deadline, timeout
+        if deadline < self._watched:
+            self._watch(deadline)
         try:
             return await answer
         except asyncio.CancelledError:
@@ -85,8 +90,22 @@ class NativeTransport:
             if connection.is_at(answer):
                 connection.fail("Closed", "the call was given up")
             raise
-        finally:
-            timer.cancel()
+
+    def _watch(self, at: float) -> None:
+        """Look for calls that are overdue at that time: one timer for all of them, for a timer a call costs 2 us."""
+        if self._watchman is not None:
+            self._watchman.cancel()
+        self._watched = at
+        self._watchman = asyncio.get_running_loop().call_at(at, self._end_overdue)
+
+    def _end_overdue(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._watchman, self._watched = None, math.inf
+        for connection in [each for each in self._open if each.busy and each.deadline <= now]:
+            connection.fail("ReadTimeout", f"after {connection.timeout:g} s")
+        following = min((each.deadline for each in self._open if each.busy), default=math.inf)
+        if following < math.inf:
+            self._watch(following)
 
     async def _connect(self, timeout: float) -> _Connection:  # noqa: ASYNC109 - as above
         limit = min(timeout, self._connect_timeout)
@@ -124,7 +143,7 @@ class NativeTransport:
         return connection
 
     async def _tunnel(
-        self, proxy: _Proxy, transport: asyncio.Transport, connection: _Connection, tls: ssl.SSLContext
+        self, proxy: Proxy, transport: asyncio.Transport, connection: _Connection, tls: ssl.SSLContext
     ) -> None:
         answer = await connection.send(proxy.tunnel(f"{self._host}:{self._port}"), tunnel=True)
         if answer.status != 200:
@@ -157,8 +176,9 @@ class NativeTransport:
     async def close(self) -> None:
         """As `Transport.close`."""
         self._closed = True
-        if self._sweep is not None:
-            self._sweep.cancel()
+        for timer in (self._sweep, self._watchman):
+            if timer is not None:
+                timer.cancel()
         for connection in list(self._open):
             connection.fail("Closed", "close() was called")
         await asyncio.sleep(0)  # the loop closes sockets in its next turn
@@ -183,6 +203,10 @@ class _Connection(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._have = 0
         self.idle_since = 0.0
+        self.deadline = math.inf
+        """When the answer to the call it is at must be there."""
+        self.timeout = math.inf
+        """How many seconds the call has been given, for its error to say."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -198,6 +222,11 @@ class _Connection(asyncio.Protocol):
         else:
             self._transport.write(request)
         return self._answer
+
+    @property
+    def busy(self) -> bool:
+        """Whether it waits for an answer."""
+        return self._answer is not None
 
     def is_at(self, answer: asyncio.Future[Response]) -> bool:
         """Whether it still waits for that answer. When it has come meanwhile, another call may be on its way here."""
@@ -302,27 +331,6 @@ class _Connection(asyncio.Protocol):
             self._finish(b"".join(self._parts), closed=True)  # only the connection's end says that it is whole
         begun = self._head is not None or bool(self._buffer)
         self.fail("Truncated" if begun else "ConnectionReset", exc or "connection closed")
-
-
-class _Proxy:
-    """An HTTP proxy: plain to the proxy, and through a tunnel where the endpoint wants TLS."""
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme != "http" or not parts.hostname:
-            raise ConfigurationError(
-                f"proxy={url!r}: the native HTTP client speaks to http:// proxies only; give one, or set http='aiohttp'"
-            )
-        self.host = parts.hostname
-        self.port = parts.port or 80
-        self.authorization: dict[str, str] = {}
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            self.authorization["Proxy-Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-
-    def tunnel(self, target: str) -> bytes:
-        """The request for a tunnel."""
-        return f"CONNECT {target} HTTP/1.1\r\n{_lines({'Host': target, **self.authorization})}\r\n".encode("latin-1")
 
 
 def _lines(headers: Mapping[str, str]) -> str:

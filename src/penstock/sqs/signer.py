@@ -10,7 +10,7 @@ import hmac
 import time
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlsplit
 
 if TYPE_CHECKING:
@@ -39,45 +39,62 @@ class Signer:
         self._clock = clock
         self._skew = 0.0  # seconds that the server's clock is ahead of ours
         self._head = f"POST\n{_canonical_path(endpoint)}\n\ncontent-type:{CONTENT_TYPE}\nhost:{host_of(endpoint)}\n"
+        # What was prepared, and what it was prepared for: compared at every call, so that nothing stale can be used.
         self._second = -1
+        self._credentials: Credentials | None = None
         self._date = ""
         self._scope = ""
+        self._key = b""
         self._inner, self._outer = _padded(b"")
         self._key_of = ("", "")
+        self._prepared: dict[str, _Prepared] = {}
 
     def sign(self, credentials: Credentials, operation: str, body: bytes) -> dict[str, str]:
-        """The headers that change from call to call, for a POST of `body`; the rest are `fixed_headers`."""
-        if (second := int(self._clock() + self._skew)) != self._second:
-            self._turn_to(second)
-        day = self._date[:8]
-        if (credentials.secret_key, day) != self._key_of:
-            self._inner, self._outer = _padded(signing_key(credentials.secret_key, day, self.region))
-            self._key_of = (credentials.secret_key, day)
-        target = f"AmazonSQS.{operation}"
-        if (token := credentials.token) is None:
-            of_token, named = "", "content-type;host;x-amz-date;x-amz-target;x-amzn-query-mode"
-        else:
-            of_token = f"x-amz-security-token:{token}\n"
-            named = "content-type;host;x-amz-date;x-amz-security-token;x-amz-target;x-amzn-query-mode"
-        canonical = (
-            f"{self._head}x-amz-date:{self._date}\n{of_token}x-amz-target:{target}\nx-amzn-query-mode:true\n\n"
-            f"{named}\n{sha256(body).hexdigest()}"
-        )
-        to_sign = f"AWS4-HMAC-SHA256\n{self._date}\n{self._scope}\n{sha256(canonical.encode()).hexdigest()}"
+        """The headers that change from call to call, for a POST of `body`; the rest are `wire.FIXED_HEADERS`."""
+        second = int(self._clock() + self._skew)
+        if second != self._second or credentials is not self._credentials:
+            self._turn_to(second, credentials)
+        prepared = self._prepared.get(operation) or self._prepare(credentials, operation)
+        canonical = prepared.canonical.copy()
+        canonical.update(sha256(body).hexdigest().encode())
         # HMAC by its definition, the padded key hashed beforehand: a third of the time of `hmac.digest`, which also
         # lets go of the GIL, and then waits for whichever handler has taken it.
         inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(to_sign.encode())
+        inner.update(canonical.hexdigest().encode())
         outer.update(inner.digest())
-        signature = outer.hexdigest()
-        authorization = (
-            f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{self._scope}, "
-            f"SignedHeaders={named}, Signature={signature}"
-        )
-        headers = {"X-Amz-Target": target, "X-Amz-Date": self._date, "Authorization": authorization}
-        if token is not None:
+        return {**prepared.headers, "Authorization": f"{prepared.authorization}{outer.hexdigest()}"}
+
+    def _turn_to(self, second: int, credentials: Credentials) -> None:
+        """Prepare for the calls of a second: what is the same in all of them."""
+        self._date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+        day = self._date[:8]
+        self._scope = f"{day}/{self.region}/sqs/aws4_request"
+        if (credentials.secret_key, day) != self._key_of:
+            self._key = signing_key(credentials.secret_key, day, self.region)
+            self._key_of = (credentials.secret_key, day)
+        self._inner, self._outer = _padded(self._key)
+        self._inner.update(f"AWS4-HMAC-SHA256\n{self._date}\n{self._scope}\n".encode())
+        self._second, self._credentials = second, credentials
+        self._prepared.clear()
+
+    def _prepare(self, credentials: Credentials, operation: str) -> _Prepared:
+        """Prepare for the calls of one operation within this second."""
+        headers = {"X-Amz-Target": f"AmazonSQS.{operation}", "X-Amz-Date": self._date}
+        if (token := credentials.token) is None:
+            of_token, named = "", "content-type;host;x-amz-date;x-amz-target;x-amzn-query-mode"
+        else:
             headers["X-Amz-Security-Token"] = token
-        return headers
+            of_token = f"x-amz-security-token:{token}\n"
+            named = "content-type;host;x-amz-date;x-amz-security-token;x-amz-target;x-amzn-query-mode"
+        canonical = (
+            f"{self._head}x-amz-date:{self._date}\n{of_token}x-amz-target:AmazonSQS.{operation}\n"
+            f"x-amzn-query-mode:true\n\n{named}\n"
+        )
+        authorization = (
+            f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{self._scope}, SignedHeaders={named}, Signature="
+        )
+        prepared = self._prepared[operation] = _Prepared(sha256(canonical.encode()), headers, authorization)
+        return prepared
 
     def heed(self, date: str | None) -> bool:
         """Take over the server's clock from the Date header of a refusal; whether ours was more than 4 minutes off it.
@@ -93,10 +110,15 @@ class Signer:
         self._skew = theirs - self._clock()
         return True
 
-    def _turn_to(self, second: int) -> None:
-        self._second = second
-        self._date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
-        self._scope = f"{self._date[:8]}/{self.region}/sqs/aws4_request"
+
+class _Prepared(NamedTuple):
+    """What all calls of an operation within one second have in common: all but what follows from the body."""
+
+    canonical: _Hash
+    """The canonical request hashed up to the hash of the body, which ends it."""
+    headers: dict[str, str]
+    authorization: str
+    """The header up to the signature, which ends it."""
 
 
 def signing_key(secret_key: str, day: str, region: str) -> bytes:

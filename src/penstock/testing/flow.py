@@ -245,7 +245,7 @@ class Flow:
     def _ended(self, received: float, started: float) -> None:
         self._working -= 1
         self.finished += 1
-        self.throttler.settled(self.now, self.now - received, self.now - started)
+        self.throttler.settled(self.now, in_hand=[self.now - received], worked=[self.now - started])
         self._start()
         self._give_back(1)
 

@@ -150,8 +150,8 @@ def _prepare(
             **(system or {}),
         },
     )
-    delivery = Delivery(received, Lease(LEASE, due=now + LEASE / 2, deadline=now + LEASE), now, now)
-    delivery.started = now
+    lease = Lease(LEASE, due=now + LEASE / 2, deadline=now + LEASE)
+    delivery = Delivery(received, lease, asked=now, received_at=now, receipt=received.receipt, started=now)
     return called, delivery, listener
 
 
