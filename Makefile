@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types layers coverage clean
+.PHONY: help demo test check format lint types layers coverage bench clean
 
 help: ## show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,8 +33,11 @@ coverage: .venv/.dev ## coverage of the decisions and their shells
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage report --include='src/penstock/core/*,src/penstock/engine/*'
 
+bench: .venv/.dev ## Penstock and the rest of the field, side by side: docs/benchmarks.md (takes an hour, needs npm)
+	$(BIN)/python benchmarks/field/run.py
+
 clean: ## remove what was installed and cached
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv benchmarks/.environments .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -1,0 +1,59 @@
+"""The harness's side of the lean SQS: starts it, fills it, asks what it counted."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PATIENCE = 30.0
+"""Seconds by which an answer may be later than what it was asked to wait for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A lean SQS that runs: where it is, and what can be asked of it. The words are `steering.py`'s."""
+
+    port: int
+
+    @property
+    def endpoint(self) -> str:
+        """The URL to give to clients."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def ask(self, word: str, patience: float = PATIENCE, **request: Any) -> dict[str, Any]:
+        """Ask, and wait for the answer; patience: seconds."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=patience)
+        try:
+            connection.request("POST", f"/control/{word}", json.dumps(request))
+            answer: dict[str, Any] = json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+        if "error" in answer:
+            raise RuntimeError(f"the server could not {word} {request}: {answer['error']}")
+        return answer
+
+    def wait(self, queue: str, until: str, count: int, seconds: float) -> bool:
+        """Wait until a queue is "polled" or `count` messages are "deleted", so many seconds at most."""
+        answer = self.ask("wait", seconds + PATIENCE, queue=queue, until=until, count=count, seconds=seconds)
+        return bool(answer["reached"])
+
+
+@contextmanager
+def serving() -> Iterator[Control]:
+    """A lean SQS of one's own, until the block is left."""
+    command = [sys.executable, str(Path(__file__).with_name("server.py"))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield Control(int(process.stdout.readline()))
+        finally:
+            process.terminate()

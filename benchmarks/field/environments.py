@@ -1,0 +1,302 @@
+"""The field: which consumers are measured, under which settings, each in an environment of its own.
+
+Environments are made below `benchmarks/.environments` when first needed, and again when their packages change. Run as
+`python benchmarks/field/environments.py` it makes them all and prints what is in them. It promises nothing about the
+machine but `npm` and a Python with `venv`; the project's own clients run in the project's environment.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ENVIRONMENTS = Path(__file__).resolve().parents[1] / ".environments"
+PEERS = Path(__file__).resolve().parent / "peers"
+PROJECT = "project"
+"""The environment this runs in; it is used, never made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """One consumer of the field.
+
+    Attributes:
+        name: of the client, unique.
+        kind: what runs its handlers: coroutines, threads, Node, or nothing (a client of SQS alone).
+        environment: name of the environment it runs in; clients may share one.
+        file: its script, relative to the peers.
+        packages: what is installed in its environment, pinned; the project's: whose versions are of interest.
+        settings: what its script is told besides what the harness asks; names begin with PEER_.
+        produces: whether only its own library can write what it reads, so that its script has to fill the queue.
+        most: messages of a no-op run of sensible length, a few seconds.
+        concurrency: what serves it best when handlers do not wait; None: whatever is asked.
+        loop: whether it is a bare loop over a client of SQS, there for scale.
+    """
+
+    name: str
+    kind: Literal["async", "threads", "node", "wire"]
+    environment: str
+    file: str
+    packages: tuple[str, ...]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    produces: bool = False
+    most: int
+    concurrency: int | None = None
+    loop: bool = False
+
+
+BOTO3 = ("boto3==1.44.8", "botocore==1.44.8")
+UVLOOP = "uvloop==0.23.0"
+AIOBOTOCORE = ("aiobotocore==3.10.0", "botocore==1.43.117", UVLOOP)
+SQS_CONSUMER = ("sqs-consumer==15.0.3", "@aws-sdk/client-sqs==3.1175.0", "node==26.10.0")
+OURS = ("penstock", "botocore", "msgspec", "uvloop")
+
+_FIELD = (
+    Client(
+        name="penstock-async",
+        kind="async",
+        environment=PROJECT,
+        file="penstock_consumer.py",
+        packages=OURS,
+        settings={"PEER_KIND": "async"},
+        most=40_000,
+    ),
+    Client(
+        name="penstock-pool",
+        kind="async",
+        environment=PROJECT,
+        file="penstock_consumer.py",
+        packages=OURS,
+        settings={"PEER_KIND": "pool"},
+        most=40_000,
+    ),
+    Client(
+        name="penstock-def",
+        kind="threads",
+        environment=PROJECT,
+        file="penstock_consumer.py",
+        packages=OURS,
+        settings={"PEER_KIND": "def"},
+        most=40_000,
+    ),
+    Client(
+        name="penstock-wire",
+        kind="wire",
+        environment=PROJECT,
+        file="penstock_wire.py",
+        packages=OURS,
+        most=40_000,
+        loop=True,
+    ),
+    Client(
+        name="boto3-1",
+        kind="threads",
+        environment="boto3",
+        file="boto3_loop.py",
+        packages=BOTO3,
+        settings={"PEER_THREADS": "1"},
+        most=20_000,
+        concurrency=1,
+        loop=True,
+    ),
+    Client(
+        name="boto3-32",
+        kind="threads",
+        environment="boto3",
+        file="boto3_loop.py",
+        packages=BOTO3,
+        settings={"PEER_THREADS": "32"},
+        most=20_000,
+        concurrency=32,
+        loop=True,
+    ),
+    Client(
+        name="aiobotocore",
+        kind="async",
+        environment="aiobotocore",
+        file="aiobotocore_loop.py",
+        packages=AIOBOTOCORE,
+        most=20_000,
+        loop=True,
+    ),
+    Client(
+        name="aiobotocore-uvloop",
+        kind="async",
+        environment="aiobotocore",
+        file="aiobotocore_loop.py",
+        packages=AIOBOTOCORE,
+        settings={"PEER_LOOP": "uvloop"},
+        most=25_000,
+        loop=True,
+    ),
+    Client(
+        name="sqs-workers",
+        kind="threads",
+        environment="sqs-workers",
+        file="sqs_workers_queue.py",
+        packages=("sqs-workers==0.7.3", "typing-extensions==4.16.0", *BOTO3),  # it imports the second, undeclared
+        most=20_000,
+        concurrency=1,
+    ),
+    Client(
+        name="olist-loafer",
+        kind="async",
+        environment="olist-loafer",
+        file="loafer_route.py",
+        packages=("olist-loafer==7.0.0", "aiobotocore==2.26.0", "botocore==1.41.5", UVLOOP),
+        most=7_000,
+    ),
+    Client(
+        name="taskiq-aio-sqs",
+        kind="async",
+        environment="taskiq-aio-sqs",
+        file="taskiq_broker.py",
+        packages=("taskiq-aio-sqs==2.1.1", "taskiq==0.13.0", *AIOBOTOCORE),
+        produces=True,
+        most=4_000,
+    ),
+    Client(
+        name="repid",
+        kind="async",
+        environment="repid",
+        file="repid_actor.py",
+        packages=("repid[sqs]==2.1.4", *AIOBOTOCORE),
+        produces=True,
+        most=5_000,
+    ),
+    Client(
+        name="dramatiq-sqs",
+        kind="threads",
+        environment="dramatiq-sqs",
+        file="dramatiq_actor.py",
+        packages=("dramatiq-sqs==0.4.4", "dramatiq==2.2.1", *BOTO3),
+        produces=True,
+        most=3_500,
+        concurrency=8,
+    ),
+    Client(
+        name="celery",
+        kind="threads",
+        environment="celery",
+        file="celery_task.py",
+        packages=("celery[sqs]==5.7.0", "kombu==5.7.0", "pycurl==7.49.0", *BOTO3),
+        produces=True,
+        most=2_000,
+        concurrency=10,
+    ),
+    Client(
+        name="sqs-consumer",
+        kind="node",
+        environment="sqs-consumer",
+        file="sqs_consumer.mjs",
+        packages=SQS_CONSUMER,
+        settings={"PEER_HANDLER": "single"},
+        most=15_000,
+        concurrency=50,
+    ),
+    Client(
+        name="sqs-consumer-batch",
+        kind="node",
+        environment="sqs-consumer",
+        file="sqs_consumer.mjs",
+        packages=SQS_CONSUMER,
+        settings={"PEER_HANDLER": "batch"},
+        most=30_000,
+        concurrency=50,
+    ),
+)
+CLIENTS: dict[str, Client] = {each.name: each for each in _FIELD}
+
+
+def command(client: Client) -> list[str]:
+    """The interpreter and the file to start a client with; its environment is made if it is not there."""
+    _make(client)
+    return [str(_interpreter(client)), str(PEERS / client.file)]
+
+
+def versions(client: Client) -> dict[str, str]:
+    """Installed versions by name: of the client's named packages, and of the interpreter as `python` or `node`."""
+    _make(client)
+    names = [_name(package) for package in client.packages]
+    if client.kind == "node":
+        return _node_versions(client, names)
+    script = (
+        "import json, platform, sys; from importlib.metadata import version; "
+        "print(json.dumps({'python': platform.python_version(), **{name: version(name) for name in sys.argv[1:]}}))"
+    )
+    found: dict[str, str] = json.loads(_output([str(_interpreter(client)), "-c", script, *names]))
+    return found
+
+
+def _node_versions(client: Client, names: list[str]) -> dict[str, str]:
+    modules = _directory(client) / "node_modules"
+    return {name: json.loads((modules / name / "package.json").read_text())["version"] for name in names}
+
+
+def _name(package: str) -> str:
+    """`celery[sqs]==5.7.0` is `celery`."""
+    return re.split(r"\[|==", package)[0]
+
+
+def _directory(client: Client) -> Path:
+    return ENVIRONMENTS / client.environment
+
+
+def _interpreter(client: Client) -> Path:
+    if client.environment == PROJECT:
+        return Path(sys.executable)
+    inside = "node_modules/.bin/node" if client.kind == "node" else "bin/python"
+    return _directory(client) / inside
+
+
+def _make(client: Client) -> None:
+    """Make the client's environment unless a complete one with just its packages is there."""
+    if client.environment == PROJECT:
+        return
+    directory = _directory(client)
+    stamp, wanted = directory / "complete", "\n".join(client.packages)
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    (_install_node if client.kind == "node" else _install_python)(directory, client.packages)
+    stamp.write_text(wanted)
+
+
+def _install_python(directory: Path, packages: tuple[str, ...]) -> None:
+    _output([sys.executable, "-m", "venv", str(directory)])
+    pip = [str(directory / "bin/python"), "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    _output([*pip, "install", *packages])
+
+
+def _install_node(directory: Path, packages: tuple[str, ...]) -> None:
+    (directory / "package.json").write_text('{"private": true}')
+    npm = ["npm", "--prefix", str(directory), "--no-audit", "--no-fund", "--save-exact"]
+    _output([*npm, "install", *(package.replace("==", "@") for package in packages)])
+
+
+def _output(command: list[str]) -> str:
+    """What a command prints; if it fails, the end of what it complained about."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def main() -> None:
+    for client in CLIENTS.values():
+        listed = ", ".join(f"{name} {version}" for name, version in versions(client).items())
+        print(f"{client.name:<20}{listed}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,263 @@
+"""The operations of SQS that clients call: a request's JSON in, its answer to the exchange.
+
+Owned by `server.py`. A malformed request is refused as AWS refuses it, as far as a measured client comes to see it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from queues import Attribute, Item, index_of, md5, md5_of_attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from queues import Queue
+    from server import Exchange, Server
+
+    Operation = Callable[[Server, Exchange, bytes], None]
+
+T = TypeVar("T")
+
+
+class Refusal(Exception):
+    """A request that SQS does not do: its code, and a sentence."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.body = msgspec.json.encode({"__type": f"com.amazonaws.sqs#{code}", "message": sentence})
+
+
+class Receive(msgspec.Struct, rename="pascal"):
+    queue_url: str
+    max_number_of_messages: int = 1
+    visibility_timeout: int | None = None
+    wait_time_seconds: int = 0
+
+
+class Entry(msgspec.Struct, rename="pascal"):
+    """A receipt, and what to do with it; alone in its request, or one of a batch."""
+
+    receipt_handle: str
+    id: str = ""
+    visibility_timeout: int = 0
+    queue_url: str = ""
+
+
+class Batch(msgspec.Struct, rename="pascal"):
+    queue_url: str
+    entries: list[Entry]
+
+
+class Outgoing(msgspec.Struct, rename="pascal"):
+    """A message to send; alone in its request, or one of a batch."""
+
+    message_body: str
+    id: str = ""
+    message_attributes: dict[str, Attribute] = {}
+    queue_url: str = ""
+
+
+class OutgoingBatch(msgspec.Struct, rename="pascal"):
+    queue_url: str
+    entries: list[Outgoing]
+
+
+class About(msgspec.Struct, rename="pascal"):
+    """A question about a queue, or a wish for its attributes (a list of names, or values by name)."""
+
+    queue_url: str = ""
+    queue_name: str = ""
+    attributes: dict[str, str] = {}
+
+
+def _decoder(kind: type[T]) -> Callable[[bytes], T]:
+    decode = msgspec.json.Decoder(kind).decode
+
+    def decoded(body: bytes) -> T:
+        try:
+            return decode(body)
+        except msgspec.MsgspecError as error:
+            raise Refusal("InvalidParameterValue", str(error)) from error
+
+    return decoded
+
+
+_receive, _entry, _batch = _decoder(Receive), _decoder(Entry), _decoder(Batch)
+_outgoing, _outgoing_batch, _about = _decoder(Outgoing), _decoder(OutgoingBatch), _decoder(About)
+
+
+def receive_message(server: Server, exchange: Exchange, body: bytes) -> None:
+    """Up to ten messages at once, or the first that come while the poll lasts."""
+    request = _receive(body)
+    queue = _called(server, request.queue_url, "ReceiveMessage")
+    limit = request.max_number_of_messages
+    visibility = queue.visibility if request.visibility_timeout is None else request.visibility_timeout
+    answer = queue.receive(limit, visibility, time.monotonic(), int(time.time() * 1000))
+    if answer is not None:
+        exchange.answer(answer, queue.latency)
+    elif request.wait_time_seconds:
+        server.park(exchange, queue, limit, visibility, request.wait_time_seconds)
+    else:
+        queue.counts.empty_receives += 1
+        exchange.answer(b"{}", queue.latency)
+
+
+def delete_message(server: Server, exchange: Exchange, body: bytes) -> None:
+    """Delete a message, when the receipt is its newest; say so in any case."""
+    entry = _entry(body)
+    queue = _called(server, entry.queue_url, "DeleteMessage")
+    queue.delete((entry.receipt_handle,), time.monotonic())
+    exchange.answer(b"{}", queue.latency)
+
+
+def delete_message_batch(server: Server, exchange: Exchange, body: bytes) -> None:
+    """Delete up to ten messages."""
+    batch = _batch(body)
+    queue = _called(server, batch.queue_url, "DeleteMessageBatch")
+    queue.delete([entry.receipt_handle for entry in batch.entries], time.monotonic())
+    exchange.answer(_successful([entry.id for entry in batch.entries]), queue.latency)
+
+
+def change_message_visibility(server: Server, exchange: Exchange, body: bytes) -> None:
+    """Let a lease end later, or now."""
+    entry = _entry(body)
+    queue = _called(server, entry.queue_url, "ChangeMessageVisibility")
+    changed = queue.change([(entry.receipt_handle, entry.visibility_timeout)], time.monotonic())
+    if not changed[0]:
+        raise Refusal("MessageNotInflight", "the message is not in flight")
+    exchange.answer(b"{}", queue.latency)
+    server.serve(queue)
+
+
+def change_message_visibility_batch(server: Server, exchange: Exchange, body: bytes) -> None:
+    """Let up to ten leases end later, or now."""
+    batch = _batch(body)
+    queue = _called(server, batch.queue_url, "ChangeMessageVisibilityBatch")
+    changed = queue.change([(each.receipt_handle, each.visibility_timeout) for each in batch.entries], time.monotonic())
+    if all(changed):
+        answer = _successful([entry.id for entry in batch.entries])
+    else:
+        outcome: dict[str, list[dict[str, Any]]] = {"Successful": [], "Failed": []}
+        for entry, done in zip(batch.entries, changed, strict=True):
+            why = {} if done else {"Code": "MessageNotInflight", "SenderFault": True, "Message": "not in flight"}
+            outcome["Successful" if done else "Failed"].append({"Id": entry.id, **why})
+        answer = msgspec.json.encode(outcome)
+    exchange.answer(answer, queue.latency)
+    server.serve(queue)
+
+
+def send_message(server: Server, exchange: Exchange, body: bytes) -> None:
+    """Take a message."""
+    message = _outgoing(body)
+    queue = _called(server, message.queue_url, "SendMessage")
+    exchange.answer(msgspec.json.encode(_taken(server, queue, message)), queue.latency)
+    server.serve(queue)
+
+
+def send_message_batch(server: Server, exchange: Exchange, body: bytes) -> None:
+    """Take up to ten messages."""
+    batch = _outgoing_batch(body)
+    queue = _called(server, batch.queue_url, "SendMessageBatch")
+    results = [{"Id": message.id, **_taken(server, queue, message)} for message in batch.entries]
+    exchange.answer(msgspec.json.encode({"Successful": results}), queue.latency)
+    server.serve(queue)
+
+
+def queue_url(server: Server, exchange: Exchange, body: bytes) -> None:
+    """Say where a queue is, which makes it exist."""
+    queue = _called(server, _about(body).queue_name, "GetQueueUrl")
+    exchange.answer(msgspec.json.encode({"QueueUrl": _url(server, queue)}), queue.latency)
+
+
+def list_queues(server: Server, exchange: Exchange, body: bytes) -> None:
+    """Name all queues, in one page; `QueueNamePrefix` narrows it down."""
+    prefix = msgspec.json.decode(body).get("QueueNamePrefix") or ""
+    urls = [_url(server, queue) for name, queue in server.queues.items() if name.startswith(prefix)]
+    exchange.answer(msgspec.json.encode({"QueueUrls": urls}))
+
+
+def get_queue_attributes(server: Server, exchange: Exchange, body: bytes) -> None:
+    """Say how a queue is and what it holds; all of it, whatever was asked for."""
+    queue = _called(server, _about(body).queue_url, "GetQueueAttributes")
+    attributes = {
+        "QueueArn": f"arn:aws:sqs:us-east-1:000000000000:{queue.name}",
+        "ApproximateNumberOfMessages": queue.visible,
+        "ApproximateNumberOfMessagesNotVisible": queue.counts.in_flight,
+        "ApproximateNumberOfMessagesDelayed": 0,
+        "CreatedTimestamp": 1700000000,
+        "LastModifiedTimestamp": 1700000000,
+        "VisibilityTimeout": queue.visibility,
+        "MaximumMessageSize": 1048576,
+        "MessageRetentionPeriod": 345600,
+        "DelaySeconds": 0,
+        "ReceiveMessageWaitTimeSeconds": 0,
+    }
+    answer = {"Attributes": {name: str(value) for name, value in attributes.items()}}
+    exchange.answer(msgspec.json.encode(answer), queue.latency)
+
+
+def set_queue_attributes(server: Server, exchange: Exchange, body: bytes) -> None:
+    """Set the visibility timeout; other attributes are as they are."""
+    request = _about(body)
+    queue = _called(server, request.queue_url, "SetQueueAttributes")
+    queue.visibility = int(request.attributes.get("VisibilityTimeout", queue.visibility))
+    exchange.answer(b"{}", queue.latency)
+
+
+def purge_queue(server: Server, exchange: Exchange, body: bytes) -> None:
+    """Forget all messages."""
+    queue = _called(server, _about(body).queue_url, "PurgeQueue")
+    queue.purge()
+    exchange.answer(b"{}", queue.latency)
+
+
+OPERATIONS: dict[bytes, Operation] = {
+    b"ReceiveMessage": receive_message,
+    b"DeleteMessage": delete_message,
+    b"DeleteMessageBatch": delete_message_batch,
+    b"ChangeMessageVisibility": change_message_visibility,
+    b"ChangeMessageVisibilityBatch": change_message_visibility_batch,
+    b"SendMessage": send_message,
+    b"SendMessageBatch": send_message_batch,
+    b"CreateQueue": queue_url,
+    b"GetQueueUrl": queue_url,
+    b"ListQueues": list_queues,
+    b"GetQueueAttributes": get_queue_attributes,
+    b"SetQueueAttributes": set_queue_attributes,
+    b"PurgeQueue": purge_queue,
+}
+
+
+def _called(server: Server, url: str, operation: str) -> Queue:
+    queue = server.queue(url)
+    queue.counts.calls[operation] += 1
+    return queue
+
+
+def _url(server: Server, queue: Queue) -> str:
+    return f"{server.endpoint}/000000000000/{queue.name}"
+
+
+def _successful(ids: list[str]) -> bytes:
+    return ('{"Successful":[{"Id":"' + '"},{"Id":"'.join(ids) + '"}]}').encode()
+
+
+def _taken(server: Server, queue: Queue, message: Outgoing) -> dict[str, str]:
+    """Put it into the queue, or into the stock that is made from what is sent there; and what its sender is told."""
+    stock = server.stocks.get(server.stocking.get(queue.name, ""))
+    index = index_of(message.message_body, -1 if stock is None else len(stock))
+    item = Item.of(index, message.message_body, message.message_attributes)
+    if stock is None:
+        queue.release(queue.add([item], int(time.time() * 1000)), time.monotonic())
+    else:
+        stock.append(item)
+    answer = {
+        "MessageId": "5a5a5a5a-0000-4b4b-8c8c-000000000000",
+        "MD5OfMessageBody": md5(message.message_body.encode()),
+    }
+    if message.message_attributes:
+        answer["MD5OfMessageAttributes"] = md5_of_attributes(message.message_attributes)
+    return answer

@@ -1,0 +1,196 @@
+"""The page of measurements, and its pictures: written whole from the results that are kept.
+
+Owned by the harness. The page says nothing that is not in the results; what a scenario is stands in `SECTIONS`.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import bars
+from bars import Bar
+from tables import completed, failure, runs_of, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from figures import Figures
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A picture of one figure of a scenario; most_first: whether more is better."""
+
+    key: str
+    title: str
+    unit: str
+    most_first: bool = False
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A scenario on the page."""
+
+    title: str
+    words: str
+    charts: tuple[Chart, ...] = ()
+
+
+SECTIONS = {
+    "A": Section(
+        "Nothing to do but consume",
+        "Handlers that do nothing; calls are answered at once. What a message costs all in, and how fast one process\n"
+        "can be. Clients that do better with less concurrency have what suits them.",
+        (
+            Chart("cpu_us", "CPU a message, handlers that do nothing", "microseconds, less is better"),
+            Chart("rate", "Messages a second, handlers that do nothing", "more is better", most_first=True),
+        ),
+    ),
+    "B": Section(
+        "Handlers that wait",
+        "Handlers of 20 ms, every call takes 10 ms, concurrency 100: it allows 5,000 messages a second. What is\n"
+        "missing is time in which handlers waited for messages. The rate is that of the whole run, start and end too.",
+        (Chart("share", "Handlers of 20 ms, calls of 10 ms", "% of what the concurrency allows", True, 100),),
+    ),
+    "C": Section(
+        "Handlers that compute",
+        "Handlers that burn 1 ms of CPU each. A process of Python can do 1,000 a second at most; what is missing is\n"
+        "what the client itself needs, and what threads lose to each other.",
+        (Chart("rate", "Handlers of 1 ms of CPU", "messages a second, more is better", most_first=True),),
+    ),
+    "D": Section(
+        "Handlers longer than the visibility timeout",
+        "200 messages, all handled at once for 12 s, under a visibility timeout of 4 s; every call takes 10 ms. Who\n"
+        "does not extend it has every message run twice. *Started again* counts starts beyond a message's first; the\n"
+        "run ends 20 s after the release.",
+    ),
+    "E": Section(
+        "Nothing to do at all",
+        "All clients at once, a queue each, empty. What is paid for while nothing happens.",
+        (Chart("cpu_ms_a_minute", "CPU of an idle minute", "milliseconds, less is better"),),
+    ),
+    "F": Section(
+        "From rest to full speed",
+        "From the runs of B: after idling, 10,000 messages appear at once. *To full speed* is up to the start of\n"
+        "the first 100 ms in which at least nine tenths of the client's own best sustained rate was finished; that\n"
+        "rate is the best mean of ten such windows in a row, or of all if fewer; slow clients are soon there.",
+    ),
+    "G": Section(
+        "SIGTERM at full load",
+        "One second into B. *Left invisible* had been received and was neither deleted nor given back: nobody has it\n"
+        "until its visibility timeout. *Finished, not deleted* will run twice. *Deleted, not finished* is lost.\n"
+        "A negative exit status is the number of a signal.",
+        (Chart("left_leased", "Messages left invisible by a SIGTERM", "messages, less is better"),),
+    ),
+    "H64": Section("Large bodies: 64 KiB", "1,000 messages of 64 KiB, handlers that do nothing."),
+    "H1M": Section("Large bodies: 1 MiB", "100 messages of 1 MiB, the most that SQS takes."),
+    "I": Section(
+        "A trickle",
+        "50 messages a second for 20 s, at random times; every call takes 10 ms. From a message's release in the\n"
+        "queue to the start of its handler: the 10 ms of the receive are the least that is possible.",
+        (Chart("p99_ms", "Send to handled, 50 messages a second", "milliseconds at p99, less is better"),),
+    ),
+}
+
+
+def write(results: Mapping[str, Any], docs: Path = DOCS) -> None:
+    """Write the page, and its pictures below it."""
+    (docs / "images").mkdir(exist_ok=True)
+    parts = [_head(results)]
+    for letter, section in SECTIONS.items():
+        if runs := runs_of(results, letter):
+            for chart in section.charts:
+                picture = bars.draw(chart.title, chart.unit, _bars(results, chart, runs))
+                (docs / "images" / _picture(letter, chart)).write_text(picture)
+            parts.append(_section(results, letter, section, runs))
+    parts.append(_clients(results))
+    (docs / "benchmarks.md").write_text("\n".join(parts))
+
+
+def _head(results: Mapping[str, Any]) -> str:
+    machines: dict[str, list[str]] = {}
+    for letter, scenario in sorted(results["scenarios"].items()):
+        told = scenario["machine"]
+        where = f"{told['cpu']}, {told['cores']} cores, Linux {told['kernel']}, Python {told['python']}"
+        machines.setdefault(f"{where}, {scenario['date']}", []).append(letter)
+    listed = "\n".join(f"- {', '.join(letters)}: {where}" for where, letters in machines.items())
+    return f"""# Measurements
+
+<!-- Written by benchmarks/field/run.py from benchmarks/field/results.json. -->
+
+The same scenarios for every consumer of SQS that we know to be in use, each in a process and an environment of its own,
+against one lean in-memory SQS on the same machine. `python benchmarks/field/run.py` repeats them.
+
+A run: a fresh queue, the client is started and idles until 1.5 s after its first receive; then messages appear. CPU is
+that of all the client's processes, user and system, from there to the last delete; memory is their largest resident
+sizes, added up. Everything *a message* is per message deleted. Rounds are interleaved; cells are the median (least -
+most) of the runs. Bodies have 500 characters unless said otherwise.
+
+Measured on:
+
+{listed}
+
+The server shares the machine with the client: on few cores, a client that keeps it busy is held back by it.
+"""
+
+
+def _section(results: Mapping[str, Any], letter: str, section: Section, runs: Mapping[str, Sequence[Figures]]) -> str:
+    heads, *rows = table(letter, runs)
+    lines = [f"## {letter}: {section.title}", "", section.words, ""]
+    lines += [f"![{chart.title}](images/{_picture(letter, chart)})\n" for chart in section.charts]
+    lines += [_line(heads), _line(["---", *["---:"] * (len(heads) - 1)])]
+    for name, *cells in rows:
+        lines.append(_line([_named(results, name), *cells]))
+    failures = [f"- {name}: {told}" for name, each in runs.items() if (told := failure(each))]
+    counts = sorted({len(each) for each in runs.values()})
+    lines += ["", f"Runs of each: {' or '.join(map(str, counts))}.", *([""] if failures else []), *failures, ""]
+    return "\n".join(lines)
+
+
+def _clients(results: Mapping[str, Any]) -> str:
+    lines = [
+        "## The clients",
+        "",
+        "Names in italics are bare loops, without a framework, there for scale.",
+        "",
+        _line(["client", "handlers run in", "messages of A", "concurrency of A, C and H", "versions"]),
+        _line(["---", "---", "---:", "---:", "---"]),
+    ]
+    for name, client in results["clients"].items():
+        versions = ", ".join(f"{package} {version}" for package, version in client["versions"].items())
+        concurrency = str(client["concurrency"] or 100)
+        lines.append(_line([_named(results, name), client["kind"], f"{client['most']:,}", concurrency, versions]))
+    return "\n".join([*lines, ""])
+
+
+def _bars(results: Mapping[str, Any], chart: Chart, runs: Mapping[str, Sequence[Figures]]) -> list[Bar]:
+    """The bars of a chart, the best first; at the end those that have no figure."""
+    drawn, worded = [], []
+    for name, each in runs.items():
+        values = [run[chart.key] * chart.scale for run in completed(each) if chart.key in run]
+        colour = bars.OURS if name.startswith("penstock") else bars.OTHERS
+        colour = bars.LOOPS if results["clients"][name]["loop"] else colour
+        if values:
+            drawn.append(Bar(name, colour, values, statistics.median(values)))
+        else:
+            worded.append(Bar(name, colour, (), words=(failure(each) or "no figure").partition(";")[0][:90]))
+    drawn.sort(key=lambda bar: bar.middle, reverse=chart.most_first)
+    return drawn + worded
+
+
+def _picture(letter: str, chart: Chart) -> str:
+    return f"bench-{letter.lower()}-{chart.key.replace('_', '-')}.svg"
+
+
+def _named(results: Mapping[str, Any], name: str) -> str:
+    return f"*{name}*" if results["clients"][name]["loop"] else name
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -1,0 +1,264 @@
+"""Runs: a client, put into a scenario once, and what came of it.
+
+A client that dies or does nothing is a result ("failure" says how), never an exception.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import environments
+import figures
+import notes
+from figures import Snapshot
+from processes import ClientProcess
+from scenarios import IDLE, LEASE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from control import Control
+    from environments import Client
+    from figures import Figures
+    from scenarios import Scenario
+
+START_LIMIT = 60.0
+"""Seconds in which a client must have sent its first receive."""
+QUIET = 1.5
+"""Seconds of idling before a release, so that no client is measured while it warms up."""
+STOP_LIMIT = 30.0
+"""Seconds a client has from SIGTERM to its exit."""
+END_LIMIT = 1.0
+"""The same where the end is not what is measured: then it is killed."""
+PRODUCE_LIMIT = 300.0
+_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
+
+
+class Unfit(Exception):
+    """A client cannot be put into a scenario: why."""
+
+
+@dataclass(slots=True)
+class Bench:
+    """What all runs of a session share.
+
+    Attributes:
+        control: the server.
+        folder: for notes and logs.
+        scenarios: all that will be run, so that a stock is made once and large enough.
+    """
+
+    control: Control
+    folder: Path
+    scenarios: Sequence[Scenario]
+    _stocks: dict[str, str] = field(default_factory=dict)  # to what is wrong with each, or nothing
+
+    def run(self, client: Client, scenario: Scenario) -> Figures:
+        """Put the client into the scenario, and say what was seen."""
+        try:
+            stock = self._stock(client, scenario.size)
+        except Unfit as reason:
+            return {"failure": f"n/a: {reason}"}
+        file = self.folder / f"{_plain(client.name)}.notes"
+        notes.blank(file, scenario.count(client))
+        with self._started(client, scenario, file) as process:
+            if failure := self._awaited(client, process):
+                return {"failure": failure}
+            time.sleep(QUIET)
+            if scenario.term_after is not None:
+                return self._stop(client, scenario, stock, process, file)
+            return self._whole(client, scenario, stock, process, file)
+
+    def idle(self, clients: Sequence[Client], settle: float, seconds: float) -> dict[str, Figures]:
+        """All clients at once with nothing to do: by client, what a minute of that costs."""
+        results: dict[str, Figures] = {}
+        running: dict[str, tuple[Client, ClientProcess]] = {}
+        with _all_stopped(running):
+            for client in clients:
+                process = self._start(client, IDLE, None)
+                running[client.name] = (client, process)
+                if failure := self._awaited(client, process):
+                    results[client.name] = {"failure": failure}
+            time.sleep(settle)
+            before = {name: self._snapshot(*each) for name, each in running.items()}
+            time.sleep(seconds)
+            for name, each in running.items():
+                after = self._snapshot(*each)
+                if each[1].status is not None:
+                    results.setdefault(name, {"failure": f"did not last: {_death(each[1])}"})
+                results.setdefault(name, _idling(before[name], after))
+        return {client.name: results[client.name] for client in clients}
+
+    def _whole(self, client: Client, scenario: Scenario, stock: str, process: ClientProcess, file: Path) -> Figures:
+        """A run up to the last delete, or the scenario's limit."""
+        count, queue = scenario.count(client), queue_of(client)
+        start = self._snapshot(client, process)
+        counts = self.control.ask("release", queue=queue, stock=stock, count=count, rate=scenario.rate)
+        before = Snapshot(counts, start.cpu, start.memory)
+        end = time.monotonic() + scenario.limit
+        done = False
+        while not done and time.monotonic() < end and process.status is None:
+            done = self.control.wait(queue, "deleted", count, min(1.0, max(0.0, end - time.monotonic())))
+        after = self._snapshot(client, process)
+        found = figures.costs(scenario, before, after)
+        if process.status is not None:
+            found["failure"] = f"did not finish: {_death(process)}"
+        elif not done and scenario.letter != LEASE.letter:
+            found["unfinished"] = f"{found['deleted']:,} of {count:,} messages in {scenario.limit:g} s"
+        return found | self._special(client, scenario, found, file)
+
+    def _special(self, client: Client, scenario: Scenario, found: Figures, file: Path) -> Figures:
+        """The figures that only this scenario is asked for."""
+        if scenario.letter == "C":
+            return figures.beyond(scenario, found)
+        if not scenario.notes:
+            return {}
+        noted, queue = notes.read(file), queue_of(client)
+        if scenario.letter == "B":
+            counts = self.control.ask("counts", queue=queue)
+            ramp = figures.ramp(noted, counts["released_at"], counts["last_delete"])
+            return figures.share(scenario, found) | ramp
+        if scenario.letter == "D":
+            return figures.lease(found, noted, scenario.count(client))
+        released = self.control.ask("indices", queue=queue)["released"]
+        return figures.delay(noted, {int(index): at for index, at in released.items()})
+
+    def _stop(self, client: Client, scenario: Scenario, stock: str, process: ClientProcess, file: Path) -> Figures:
+        """A run that is ended in its midst."""
+        count, queue = scenario.count(client), queue_of(client)
+        self.control.ask("release", queue=queue, stock=stock, count=count)
+        time.sleep(scenario.term_after or 0.0)
+        if process.status is not None:
+            return {"failure": f"did not last: {_death(process)}"}
+        done = self.control.ask("counts", queue=queue)["deleted"]
+        ended = process.terminate(STOP_LIMIT)
+        time.sleep(0.1)  # what the process sent last is read by then
+        indices = self.control.ask("indices", queue=queue)
+        found = figures.stop(notes.read(file), set(indices["deleted"]), indices["leased"], ended)
+        if done == count:
+            found["failure"] = f"n/a: all {count:,} messages were done before the SIGTERM"
+        return found | {"deleted": found["stop_deleted"], "deleted_before_term": done}
+
+    @contextmanager
+    def _started(self, client: Client, scenario: Scenario, file: Path) -> Iterator[ClientProcess]:
+        process = self._start(client, scenario, file if scenario.notes else None)
+        try:
+            yield process
+        finally:
+            process.terminate(END_LIMIT)
+
+    def _start(self, client: Client, scenario: Scenario, file: Path | None) -> ClientProcess:
+        queue = queue_of(client)
+        self.control.ask("drop", queue=queue)
+        self.control.ask("configure", queue=queue, latency=scenario.latency, visibility=scenario.visibility)
+        return ClientProcess(
+            [*environments.command(client), "run"], self._environment(client, scenario, file), self._log(client)
+        )
+
+    def _awaited(self, client: Client, process: ClientProcess) -> str | None:
+        """Wait for the first receive; why there was none."""
+        end = time.monotonic() + START_LIMIT
+        while time.monotonic() < end:
+            if self.control.wait(queue_of(client), "polled", 1, 1.0):
+                return None
+            if process.status is not None:
+                return f"did not start: {_death(process)}"
+        return f"did not start: no receive in {START_LIMIT:g} s; {process.last_words()}"
+
+    def _snapshot(self, client: Client, process: ClientProcess) -> Snapshot:
+        cpu, memory = process.cpu(), process.peak_memory()
+        return Snapshot(self.control.ask("counts", queue=queue_of(client)), cpu, memory)
+
+    def _stock(self, client: Client, size: int) -> str:
+        """The stock of a client's messages of this size, made when it is new."""
+        alike = [each for each in self.scenarios if each.size == size]
+        stock = f"{queue_of(client)}-{size}" if client.produces else f"raw-{size}"
+        if stock not in self._stocks:
+            if client.produces:
+                self._stocks[stock] = self._produce(client, stock, max(each.count(client) for each in alike), size)
+            else:
+                self.control.ask("stock", stock=stock, count=max(each.messages for each in alike), size=size)
+                self._stocks[stock] = ""
+        if reason := self._stocks[stock]:
+            raise Unfit(reason)
+        return stock
+
+    def _produce(self, client: Client, stock: str, count: int, size: int) -> str:
+        """Let the client's own producer make the stock; what went wrong, or nothing."""
+        queue = queue_of(client)
+        self.control.ask("configure", queue=queue, latency=0.0, visibility=30)
+        self.control.ask("stocking", queue=queue, stock=stock)
+        command = [*environments.command(client), "produce", str(count), str(size)]
+        process = ClientProcess(command, self._environment(client, IDLE, None), self._log(client))
+        ended = process.wait(PRODUCE_LIMIT)
+        status = process.terminate(STOP_LIMIT).status
+        made = self.control.ask("stocking", queue=queue, stock=None)["count"]
+        if made == count:
+            return ""
+        how = f"status {status}" if ended else f"{PRODUCE_LIMIT:g} s were not enough"
+        return f"its producer sent {made:,} of {count:,} ({how}): {process.last_words()}"
+
+    def _environment(self, client: Client, scenario: Scenario, file: Path | None) -> dict[str, str]:
+        queue = queue_of(client)
+        endpoint = self.control.endpoint
+        return {
+            **{name: os.environ[name] for name in _INHERITED if name in os.environ},
+            "BENCH_ENDPOINT": endpoint,
+            "BENCH_QUEUE": queue,
+            "BENCH_QUEUE_URL": f"{endpoint}/000000000000/{queue}",
+            "BENCH_CONCURRENCY": str(scenario.concurrency_of(client)),
+            "BENCH_HANDLER": scenario.handler,
+            "BENCH_SECONDS": str(scenario.seconds),
+            "BENCH_NOTES": str(file or ""),
+            "BENCH_VISIBILITY": str(scenario.visibility),
+            "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": "fake",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL_SQS": endpoint,
+            "AWS_ACCOUNT_ID": "000000000000",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            **client.settings,
+        }
+
+    def _log(self, client: Client) -> Path:
+        return self.folder / f"{_plain(client.name)}.log"
+
+
+def queue_of(client: Client) -> str:
+    """The name of the client's queue: always the same, because some formats have it within their messages."""
+    return f"field-{_plain(client.name)}"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
+
+
+def _death(process: ClientProcess) -> str:
+    return f"it exited with status {process.status}; {process.last_words()}"
+
+
+def _idling(before: Snapshot, after: Snapshot) -> Figures:
+    minutes = (after.counts["now"] - before.counts["now"]) / 60
+    calls = sum(after.counts["calls"].values()) - sum(before.counts["calls"].values())
+    return {
+        "calls_a_minute": calls / minutes,
+        "cpu_ms_a_minute": (after.cpu - before.cpu) * 1000 / minutes,
+        "peak_mb": after.memory,
+        "minutes": minutes,
+    }
+
+
+@contextmanager
+def _all_stopped(running: dict[str, tuple[Client, ClientProcess]]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for _, process in running.values():
+            process.terminate(END_LIMIT)
