@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from penstock.core.delivery import Delivery, Lease, LeasePolicy, LedgerStatistics, Step
+from penstock.core.delivery import Delivery, Lease, LeasePolicy, LedgerStatistics, Step, deadline_of
 from penstock.core.leases import Leases
 from penstock.core.states import TRANSITIONS, Event, State, next_state
 from penstock.errors import Verdict
@@ -77,14 +77,15 @@ class Ledger:
         )
         fresh: list[Delivery] = []
         finished: list[Delivery] = []
-        rows, members = self._rows, lease.members
+        rows, members, done_before = self._rows, lease.members, self._finished
         for received in batch:
-            row = rows.get(received.message_id)
+            name = received.message_id
+            row = rows.get(name)
             if row is not None and self._take_up(row, received, lease, asked):
                 continue
-            row = rows[received.message_id] = Delivery(received, lease, asked, now, received.receipt)
+            row = rows[name] = Delivery(received, lease, asked, now, received.receipt)
             members[row] = None
-            if received.message_id in self._finished:
+            if name in done_before:
                 row.state = _FINISHED
                 finished.append(row)
             else:
@@ -187,7 +188,7 @@ class Ledger:
             in_time = row.lease.deadline >= now and not (row.lost and row not in row.lease.members)
             (acked if in_time else late).append(row)
         if acked:
-            self._smallest_margin = min(self._smallest_margin, min([row.lease.deadline for row in acked]) - now)
+            self._smallest_margin = min(self._smallest_margin, min(map(deadline_of, acked)) - now)
         self._end(acked, Settled.ACKED, "acked")
         self._end(late, Settled.LATE, "late")
         return again

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from penstock.core.delivery import Step
+from penstock.core.delivery import Step, deadline_of
 from penstock.core.states import State
 from penstock.engine.batcher import Batcher
 from penstock.engine.calls import PASSING, SHORTEST, Pauses, by_entry, limited, nobody_listens, within
@@ -57,7 +57,7 @@ class Extender:
         """Extend the leases of these deliveries, which the ledger has marked as beating."""
         if rows:
             changes = [Change(row, extends=True) for row in rows]
-            self.batcher.add(changes, latest=min([row.lease.deadline for row in rows]) - 1.0)
+            self.batcher.add(changes, latest=min(map(deadline_of, rows)) - 1.0)
 
     def release(self, row: Delivery) -> None:
         """Give this message back: visible again after the seconds the ledger noted."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from penstock.core.delivery import Step
+from penstock.core.delivery import Step, deadline_of, receipt_of
 from penstock.core.states import State
 from penstock.engine.batcher import Batcher
 from penstock.engine.calls import PASSING, Pauses, by_entry, limited, nobody_listens, within
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from penstock.sqs.api import EntryFailure
 
 
+_ACKING = State.ACKING  # a member of an enum takes its time to be looked up
 PATIENCE = 10.0
 """Seconds after which the client gives a call up by itself."""
 
@@ -40,17 +41,17 @@ class Harvester:
     def add(self, rows: Sequence[Delivery]) -> None:
         """Delete these finished messages with the next batches, before any of their leases ends (L13)."""
         if rows:
-            self.batcher.add(rows, latest=min([row.lease.deadline for row in rows]) - 1.0)
+            self.batcher.add(rows, latest=min(map(deadline_of, rows)) - 1.0)
 
     async def _send(self, rows: list[Delivery]) -> None:
         seat, ledger = self._seat, self._seat.ledger
-        rows = [row for row in rows if row.state is State.ACKING]
+        rows = [row for row in rows if row.state is _ACKING]
         if not rows:
             return
-        receipts = [row.receipt for row in rows]
+        receipts = list(map(receipt_of, rows))
         sent = seat.clock()
         call = seat.client.delete_batch(seat.queue_url, receipts)
-        left = min([row.lease.deadline for row in rows]) - sent
+        left = min(map(deadline_of, rows)) - sent
         if 0 < left < 2 * PATIENCE:  # a delete may be made twice: a silent one leaves time for another try (L12)
             call = limited(call, max(left / 2, 0.5))
         answers = await by_entry(call, len(rows), seat.logger)

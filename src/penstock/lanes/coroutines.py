@@ -61,7 +61,6 @@ class CoroutineLane:
         # Nor will what was posted before it closed be received any more.
         self._answers.post([Answer(delivery, NOT_STARTED) for delivery in self._inbox.take_back()])
         return False
-        return False
 
     def _reply(self, delivery: Delivery, outcome: Outcome) -> None:
         outgoing = self._outgoing

@@ -64,16 +64,19 @@ class SemaphoreDispatch:
         self._waiting: deque[Delivery] = deque()
         self._tasks: dict[Delivery, asyncio.Task[None]] = {}
         self._ending: set[Delivery] = set()
+        self._freed = 0
+        """Permits that came free in this turn of the loop, and go to others in the next."""
 
     def submit(self, deliveries: Sequence[Delivery]) -> None:
         """Run as many now as there are permits left."""
         permits = self._semaphore.acquire_up_to(len(deliveries))
         self._waiting.extend(deliveries[permits:])
-        for delivery in deliveries[:permits]:
-            self._start(delivery)
+        self._start(deliveries[:permits])
 
-    def _start(self, delivery: Delivery) -> None:
-        self._tasks[delivery] = _new_task(self._work(delivery), self._context)
+    def _start(self, deliveries: Sequence[Delivery]) -> None:
+        """Start a task for each, for which a permit has been taken."""
+        for delivery in deliveries:
+            self._tasks[delivery] = _new_task(self._work(delivery), self._context)
 
     async def _work(self, delivery: Delivery) -> None:
         outcome: Outcome = NOT_STARTED
@@ -89,14 +92,16 @@ class SemaphoreDispatch:
             self._ending.discard(delivery)
         elif task.cancelling():
             self._go_down()
-        self._follow()
+        self._freed += 1
+        if self._freed == 1:
+            asyncio.get_running_loop().call_soon(self._follow)
 
     def _follow(self) -> None:
-        """Hand the permit that came free to whoever waits longest."""
-        if self._waiting:
-            self._start(self._waiting.popleft())
-        else:
-            self._semaphore.release()
+        """Hand the permits that came free to those who wait longest."""
+        freed, self._freed = self._freed, 0
+        following = [self._waiting.popleft() for _ in range(min(freed, len(self._waiting)))]
+        self._semaphore.release(freed - len(following))
+        self._start(following)
 
     def _go_down(self) -> None:
         """Somebody else cancelled a task, as a loop that is going down does: start nothing any more."""
@@ -110,6 +115,7 @@ class SemaphoreDispatch:
         del self._tasks[delivery]
         task.cancel()
         self._reply(delivery, NOT_STARTED)
+        self._freed += 1
         self._follow()
 
     def recall(self) -> None:
