@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from penstock.errors import HandlerTimeout
+from penstock.lanes import threads
 from penstock.lanes.handler import Handler
 from penstock.lanes.mailbox import Mailbox
 from penstock.lanes.threads import ThreadLane
@@ -143,12 +144,48 @@ def test_an_idle_processor_takes_over_what_stands_behind_a_busy_one(deliver: Cal
         bodies = [f"m{index}" for index in range(12)]
         scene.submit(deliver, bodies, gated=["m0"])
         await scene.answered(11)
+        await scene.has_begun("m0")
         assert scene.numbers == (1, 0, 2)
         busy = scene.ran_in.pop("m0")
         behind = [body for body, thread in scene.ran_in.items() if thread != busy]
         assert len(behind) == 11, "five of them stood behind the busy one"
         await scene.close()
         await scene.answered(12)
+
+    asyncio.run(main())
+
+
+def test_quick_handlers_share_one_thread(deliver: Callable[..., Delivery], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that hand the GIL to and fro do less than one alone. The clock says that no handler takes any time."""
+    monkeypatch.setattr(threads, "STUCK", 60.0)
+
+    async def main() -> None:
+        scene = Scene(threads=8, clock=lambda: 1.0)
+        scene.submit(deliver, "a")
+        await scene.answered(1)
+        for turn in range(20):
+            scene.submit(deliver, [f"{turn}-{index}" for index in range(50)])
+            await scene.answered(1 + 50 * (turn + 1))
+        assert scene.numbers == (0, 0, 1)
+        await scene.close()
+
+    asyncio.run(main())
+
+
+def test_what_waits_behind_a_quick_handler_that_turned_slow_is_taken_over(deliver: Callable[..., Delivery]) -> None:
+    """L19: nobody was called when it was taken, and nothing is submitted any more that would call somebody."""
+
+    async def main() -> None:
+        scene = Scene(threads=3, clock=lambda: 1.0)
+        scene.submit(deliver, "a")
+        await scene.answered(1)
+        scene.submit(deliver, ["slow", "b", "slow too", "c"], gated=["slow", "slow too"])
+        await scene.answered(3)
+        await scene.has_begun("slow", "slow too")
+        assert sorted(body for body, _ in scene.answers) == ["a", "b", "c"]
+        assert scene.numbers == (2, 0, 3)
+        await scene.close()
+        await scene.answered(5)
 
     asyncio.run(main())
 

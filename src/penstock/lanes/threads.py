@@ -8,8 +8,10 @@ its time-out keeps its place until it ends.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from penstock.errors import HandlerTimeout
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 
 LOOK_BEHIND = 4
 """Every so many visits to the queue a processor first looks for what stands behind the others."""
+QUICK = 0.0002
+"""Seconds: while handlers take less, one thread does more alone than several that hand the GIL to and fro."""
+STUCK = 0.002
+"""Seconds after which another thread is woken in any case, if none has taken anything in between."""
 
 
 class Processor:
@@ -71,6 +77,11 @@ class ThreadLane:
         self._idle = 0
         self._closing = False
         self._watch: asyncio.TimerHandle | None = None
+        self._lookout: asyncio.TimerHandle | None = None
+        self._pace = math.inf
+        """Seconds that the handler took which ended last."""
+        self._taken = 0
+        """Deliveries taken so far, as nearly as threads count that do not wait for each other."""
 
     def submit(self, deliveries: Sequence[Delivery]) -> bool:
         """Let processors run the handler for each.
@@ -79,14 +90,35 @@ class ThreadLane:
             RuntimeError: not one thread can be started; what waits is answered `NotStarted`.
         """
         self._queue.extend(deliveries)
-        try:
-            self._summon()
-        except RuntimeError:
-            self.recall()  # kept, they would be invisible with nobody to work on them
-            raise
+        if self._pace >= QUICK or self._all_parked():
+            try:
+                self._summon()
+            except RuntimeError:
+                self.recall()  # kept, they would be invisible with nobody to work on them
+                raise
         if self._timeout is not None and self._watch is None:
             self._look_after(self._timeout)
+        if self._lookout is None:
+            self._look_out()
         return True
+
+    def _look_out(self, taken: int = -1) -> None:
+        """Wake another processor if nothing has been taken since the last look: whoever is awake may be stuck."""
+        loop = self._timer or asyncio.get_running_loop()
+        self._lookout = None
+        if self._left_over() and self._may_summon() and not self._closing:
+            if self._taken == taken:
+                with suppress(RuntimeError):  # no more threads are to be had: those there are do the work
+                    self._summon()
+            self._lookout = loop.call_later(STUCK, self._look_out, self._taken)
+
+    def _all_parked(self) -> bool:
+        with self._parking:  # whoever is about to park has either seen what is in the queue, or is counted here
+            return self._idle == len(self._processors)
+
+    def _left_over(self) -> bool:
+        """Whether something waits for a thread."""
+        return bool(self._queue) or any(each.behind for each in self._processors)
 
     def _summon(self) -> None:
         """Wake an idle processor, or start one; it wakes the next if there is more to do."""
@@ -115,15 +147,28 @@ class ThreadLane:
             if delivery.lost:
                 self._answers.post((Answer(delivery, NOT_STARTED),))
                 continue
-            if (self._queue or me.behind) and (self._idle or len(self._processors) < self._maximum):
+            self._taken += 1
+            if self._pace >= QUICK and (self._queue or me.behind) and self._may_summon():
                 self._summon()
             delivery.started = self._clock()  # before `current`: the watch reads it of whatever is current
             me.current = delivery
             outcome = self._handler.run_blocking(delivery)
-            with self._parking:  # the watch may be giving this very delivery up
+            self._pace = self._clock() - delivery.started
+            if self._timeout is None:
                 me.current = None
-                given_up, me.given_up = me.given_up is delivery, None
-            self._answers.post((Answer(delivery, FREED if given_up else outcome),))
+            elif self._given_up(me, delivery):
+                outcome = FREED
+            self._answers.post((Answer(delivery, outcome),))
+
+    def _may_summon(self) -> bool:
+        return bool(self._idle) or len(self._processors) < self._maximum
+
+    def _given_up(self, me: Processor, delivery: Delivery) -> bool:
+        """Whether the watch has given up what just ended; under the lock, for it may be about to."""
+        with self._parking:
+            me.current = None
+            given_up, me.given_up = me.given_up is delivery, None
+        return given_up
 
     def _next(self, me: Processor) -> Delivery | None:
         while True:
@@ -132,7 +177,7 @@ class ThreadLane:
                 return delivery
             with self._parking:
                 # Looked at again under the lock: who adds work notifies under it, so nothing slips in between.
-                if not self._queue and not any(each.behind for each in self._processors):
+                if not self._left_over():
                     if self._closing:
                         return None
                     self._idle += 1
@@ -209,9 +254,10 @@ class ThreadLane:
         with self._parking:
             self._closing = True
             self._parking.notify_all()
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
+        for timer in (self._watch, self._lookout):
+            if timer is not None:
+                timer.cancel()
+        self._watch = self._lookout = None
         for each in self._processors:
             if each.thread is not None and each.current is None:
                 await asyncio.to_thread(each.thread.join, 1.0)
