@@ -89,6 +89,15 @@ _FIELD = (
         most=40_000,
     ),
     Client(
+        name="penstock-prompt",
+        kind="async",
+        environment=PROJECT,
+        file="penstock_consumer.py",
+        packages=OURS,
+        settings={"PEER_KIND": "async", "PEER_LONGEST_PAUSE": "0"},
+        most=40_000,
+    ),
+    Client(
         name="penstock-wire",
         kind="wire",
         environment=PROJECT,

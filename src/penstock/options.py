@@ -90,6 +90,14 @@ class Options:
         "Let the throttler set pollers, pauses and prefetch from what it measures; off: all pollers, no pauses, "
         "no prefetch beyond `prefetch`.",
     )
+    longest_pause: float = _option(
+        0.05,
+        "The longest a poller waits for its next batch to fill, and the most that this adds to a message's latency; "
+        "0: the least latency, at up to one receive a message.",
+        unit="s",
+        low=0,
+        high=60,
+    )
     max_in_flight: int = _option(
         120_000, "Messages in hand at once, acks not yet confirmed included.", low=1, high=120_000
     )
@@ -215,6 +223,7 @@ class OptionValues(TypedDict, total=False):
     pollers: int | None
     max_pollers: int
     throttle: bool
+    longest_pause: float
     max_in_flight: int
     message_attributes: Sequence[str]
     visibility_timeout: int

@@ -15,6 +15,8 @@ KIND = os.environ["PEER_KIND"]
 
 def options() -> dict[str, Any]:
     """Threads stay at the default unless handlers wait: then each handler at work needs one."""
+    if "PEER_LONGEST_PAUSE" in os.environ:
+        return {"longest_pause": float(os.environ["PEER_LONGEST_PAUSE"])}
     if KIND == "def" and HANDLER == "wait":
         return {"threads": CONCURRENCY}
     return {"dispatch": "pool"} if KIND == "pool" else {}

@@ -31,5 +31,6 @@ def throttle_policy(options: Options) -> ThrottlePolicy:
         max_pollers=options.max_pollers,
         batch=options.receive_batch,
         prefetch=options.prefetch,
+        longest_pause=options.longest_pause,
         enabled=options.throttle,
     )

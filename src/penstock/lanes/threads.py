@@ -186,33 +186,25 @@ class ThreadLane:
 
     def _take(self, me: Processor) -> Delivery | None:
         """The next delivery: mine, from the queue (with a share for myself), or from behind another."""
-        try:
-            return me.behind.popleft()
-        except IndexError:
-            pass
+        if (mine := _pop(me.behind)) is not None:
+            return mine
         me.visits += 1
         # While the queue never runs dry nobody is idle, and still nothing may stand behind a slow handler for long.
         if me.visits % LOOK_BEHIND == 0 and (stolen := self._steal(me)) is not None:
             return stolen
-        try:
-            first = self._queue.popleft()
-        except IndexError:
+        first = _pop(self._queue)
+        if first is None:
             return self._steal(me)
         share = min(self._depth, len(self._queue) // self._maximum)
-        try:
-            for _ in range(share):
-                me.behind.append(self._queue.popleft())
-        except IndexError:
-            pass
+        while share and (another := _pop(self._queue)) is not None:
+            me.behind.append(another)
+            share -= 1
         return first
 
     def _steal(self, me: Processor) -> Delivery | None:
         for victim in self._processors:
-            if victim is not me:
-                try:
-                    return victim.behind.pop()
-                except IndexError:
-                    continue
+            if victim is not me and (stolen := _pop(victim.behind, last=True)) is not None:
+                return stolen
         return None
 
     def _look_after(self, timeout: float) -> None:
@@ -274,3 +266,13 @@ class ThreadLane:
     def __repr__(self) -> str:
         now = self.statistics()
         return f"<ThreadLane {now.running} running, {now.waiting} waiting, {now.workers} of {self._maximum} threads>"
+
+
+def _pop(waiting: deque[Delivery], *, last: bool = False) -> Delivery | None:
+    """Take the first or the last out; None when there is none, or another thread was quicker."""
+    if not waiting:  # an exception takes ten times as long as a look
+        return None
+    try:
+        return waiting.pop() if last else waiting.popleft()
+    except IndexError:
+        return None
