@@ -75,7 +75,11 @@ class ClientProcess:
 
     def peak_memory(self) -> float:
         """The sum of its processes' largest resident sizes, in megabytes."""
-        return sum(_peak(member.pid) for member in self.members()) / 1024
+        return sum(_memory(member.pid, "VmHWM:") for member in self.members()) / 1024
+
+    def resident(self) -> float:
+        """The sum of its processes' resident sizes now, in megabytes."""
+        return sum(_memory(member.pid, "VmRSS:") for member in self.members()) / 1024
 
     def members(self) -> list[Member]:
         """Its processes that live: of its session, or descended from one that is (a session may be left)."""
@@ -130,9 +134,10 @@ def _clock(pid: int) -> int:
     return (~pid << 3) | 2
 
 
-def _peak(pid: int) -> int:
+def _memory(pid: int, name: str) -> int:
+    """One of the sizes that Linux tells of a process, in kilobytes."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(name):
                 return int(line.split()[1])
     return 0

@@ -67,8 +67,9 @@ class Bench:
             return {"failure": f"n/a: {reason}"}
         file = self.folder / f"{_plain(client.name)}.notes"
         notes.blank(file, scenario.count(client))
-        with self._started(client, scenario, file) as process:
-            if failure := self._awaited(client, process):
+        self.prepare(client, scenario)
+        with self.started(client, scenario, file if scenario.notes else None) as process:
+            if failure := self.awaited(client, process):
                 return {"failure": failure}
             time.sleep(QUIET)
             if scenario.term_after is not None:
@@ -81,9 +82,10 @@ class Bench:
         running: dict[str, tuple[Client, ClientProcess]] = {}
         with _all_stopped(running):
             for client in clients:
+                self.prepare(client, IDLE)
                 process = self._start(client, IDLE, None)
                 running[client.name] = (client, process)
-                if failure := self._awaited(client, process):
+                if failure := self.awaited(client, process):
                     results[client.name] = {"failure": failure}
             time.sleep(settle)
             before = {name: self._snapshot(*each) for name, each in running.items()}
@@ -145,23 +147,27 @@ class Bench:
             found["failure"] = f"n/a: all {count:,} messages were done before the SIGTERM"
         return found | {"deleted": found["stop_deleted"], "deleted_before_term": done}
 
+    def prepare(self, client: Client, scenario: Scenario) -> None:
+        """Have a fresh queue for the client, as the scenario wants it."""
+        queue = queue_of(client)
+        self.control.ask("drop", queue=queue)
+        self.control.ask("configure", queue=queue, latency=scenario.latency, visibility=scenario.visibility)
+
     @contextmanager
-    def _started(self, client: Client, scenario: Scenario, file: Path) -> Iterator[ClientProcess]:
-        process = self._start(client, scenario, file if scenario.notes else None)
+    def started(self, client: Client, scenario: Scenario, file: Path | None) -> Iterator[ClientProcess]:
+        """A process of the client, until the block is left; file: where handlers note what they do."""
+        process = self._start(client, scenario, file)
         try:
             yield process
         finally:
             process.terminate(END_LIMIT)
 
     def _start(self, client: Client, scenario: Scenario, file: Path | None) -> ClientProcess:
-        queue = queue_of(client)
-        self.control.ask("drop", queue=queue)
-        self.control.ask("configure", queue=queue, latency=scenario.latency, visibility=scenario.visibility)
         return ClientProcess(
             [*environments.command(client), "run"], self._environment(client, scenario, file), self._log(client)
         )
 
-    def _awaited(self, client: Client, process: ClientProcess) -> str | None:
+    def awaited(self, client: Client, process: ClientProcess) -> str | None:
         """Wait for the first receive; why there was none."""
         end = time.monotonic() + START_LIMIT
         while time.monotonic() < end:

@@ -47,9 +47,9 @@ async def _steered(server: Server, exchange: Exchange, word: str, body: bytes) -
     exchange.answer(answer)
 
 
-async def stock(server: Server, stock: str, count: int, size: int) -> dict[str, int]:
-    """Make a stock of raw payloads: their index in seven digits, filled up to `size` characters."""
-    server.stocks[stock] = [Item.of(index, f"{index:07d}".ljust(size, "x")) for index in range(count)]
+async def stock(server: Server, stock: str, count: int, size: int, first: int = 0) -> dict[str, int]:
+    """Make a stock of raw payloads: their index, from `first` on, in seven digits, filled up to `size` characters."""
+    server.stocks[stock] = [Item.of(index, f"{index:07d}".ljust(size, "x")) for index in range(first, first + count)]
     return {"count": count}
 
 
