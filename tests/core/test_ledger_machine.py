@@ -463,7 +463,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def memory_is_bounded(self) -> None:
-        assert list(self.ledger._finished) == self.finished
+        assert list(self.ledger._finished.ids) == self.finished
         assert len(self.finished) < 2 * REMEMBER
         for heap in (self.ledger._leases._beats, self.ledger._leases._ends):
             assert len(heap) <= 2 * len(self.ledger) + 200

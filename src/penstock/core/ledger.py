@@ -11,6 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from penstock.core.delivery import Delivery, Lease, LeasePolicy, LedgerStatistics, Step, deadline_of
+from penstock.core.finished import Finished
 from penstock.core.leases import Leases
 from penstock.core.states import TRANSITIONS, Event, State, next_state
 from penstock.errors import Verdict
@@ -48,7 +49,7 @@ class Ledger:
         self._tell = tell
         self._rows: dict[str, Delivery] = {}
         self._leases = Leases()
-        self._finished: dict[str, None] = {}
+        self._finished = Finished(policy.remember)
         self._counts = Counter[str]()
         self._smallest_margin = math.inf
 
@@ -77,7 +78,7 @@ class Ledger:
         )
         fresh: list[Delivery] = []
         finished: list[Delivery] = []
-        rows, members, done_before = self._rows, lease.members, self._finished
+        rows, members, done_before = self._rows, lease.members, self._finished.ids
         for received in batch:
             name = received.message_id
             row = rows.get(name)
@@ -119,7 +120,7 @@ class Ledger:
                 row.state = _FINISHED
                 deletes.append(row)
         # What was started in the very moment its lease ended is to be remembered, too.
-        self._remember(deletes if len(deletes) == len(rows) else [row for row in rows if row.state in _WORKED])
+        self._finished.add(deletes if len(deletes) == len(rows) else [row for row in rows if row.state in _WORKED])
         return deletes
 
     def release(self, row: Delivery, after: float, now: float) -> Step:
@@ -155,7 +156,7 @@ class Ledger:
 
     def copied(self, row: Delivery) -> Step:
         """The dead-letter queue has the copy: the message is to be deleted."""
-        self._remember([row])
+        self._finished.add([row])
         if row.state is not State.REJECTING:
             return Step.NOTHING
         row.state = next_state(row.state, Event.CONFIRM)
@@ -352,16 +353,6 @@ class Ledger:
     def _lifetime_left(row: Delivery, now: float) -> float:
         return row.asked + LIFETIME - MARGIN - now
 
-    def _remember(self, rows: Iterable[Delivery]) -> None:
-        finished, most = self._finished, self._policy.remember
-        if not most:
-            return
-        for row in rows:
-            finished[row.received.message_id] = None
-        if len(finished) >= 2 * most:
-            # Half of them at once: to take out of a dict what came first steps over all that was taken out before it.
-            self._finished = dict.fromkeys(list(finished)[-most:])
-
     def _end(self, rows: Sequence[Delivery], settled: Settled, counted: str | None = None) -> None:
         """These are not in our hands any more."""
         if counted:
@@ -392,7 +383,7 @@ class Ledger:
             released=counts["released"],
             lost=counts["lost"],
             unsettled=counts["unsettled"],
-            remembered=len(self._finished),
+            remembered=len(self._finished.ids),
             smallest_margin=self._smallest_margin,
         )
 

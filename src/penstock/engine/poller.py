@@ -79,7 +79,7 @@ class Poller:
         pause = self._throttler.pause(self._seat.clock())
         if pause > 0 and await wait_for(stopping, pause):
             return 0.0
-        places = await self._worker.reserve(self._seat.options.receive_batch)
+        places = await self._worker.room.reserve(self._seat.options.receive_batch)
         if not places:
             return 0.0
         fresh: list[Delivery] = []
@@ -88,7 +88,7 @@ class Poller:
                 return 0.0
             fresh = await self._receive(places)
         finally:
-            self._worker.give_back(places - len(fresh))
+            self._worker.room.give_back(places - len(fresh))
         if fresh:
             self._worker.take(fresh)  # from here on their places are theirs, whatever this raises
         self._scale()

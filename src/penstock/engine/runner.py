@@ -115,7 +115,7 @@ class Runner:
             extender=self._extender,
             dead_letters=self._dead_letters,
         )
-        self._harvester.answered = self._worker.settled
+        self._harvester.answered = self._worker.room.settled
         self._extender.answered = self._heartbeat.beaten = self._extended
         self._answers: Mailbox[Answer] = Mailbox(asyncio.get_running_loop(), self._worker.answered)
         handler.post = self._post
@@ -174,7 +174,7 @@ class Runner:
     def _extended(self) -> None:
         """Leases have moved, and messages may have been released."""
         self._heartbeat.heed()
-        self._worker.settled()
+        self._worker.room.settled()
 
     async def _poll(self, ready: Callable[[], None]) -> None:
         """Receive until it is quiet, then give polls in flight their grace."""
@@ -184,7 +184,7 @@ class Runner:
             ready()
             await self._until_quiet()
             self.phase = Phase.QUIET
-            self._worker.close()
+            self._worker.room.close()
             if self._stopping.is_set():
                 self._worker.stop()
             receiving = [task for task in self._pollers.values() if not task.done()]
@@ -264,18 +264,18 @@ class Runner:
         self._lane.recall()
         self._worker.release_withheld()
         ended = self._lane.end()
-        if not self._worker.busy or (ended and await self._idle_within(END_GRACE, None)):
+        if not self._worker.room.taken or (ended and await self._idle_within(END_GRACE, None)):
             return
         self._seat.logger.warning(
             "queue %s: %d handlers still run after %s and cannot be ended; their messages are not "
             "given back, so that no second copy runs knowingly, and come again when their visibility timeout ends",
             self.target.name,
-            self._worker.busy,
+            self._worker.room.taken,
             "a forced stop" if self._forced.is_set() else f"drain_timeout={self._options.drain_timeout:g} s",
         )
 
     async def _idle_within(self, seconds: float, force: asyncio.Event | None) -> bool:
-        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._worker.idle())]
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._worker.room.emptied())]
         if force is not None:
             waits.append(asyncio.ensure_future(force.wait()))
         try:
@@ -283,7 +283,7 @@ class Runner:
         finally:
             for each in waits:
                 each.cancel()
-        return not self._worker.busy
+        return not self._worker.room.taken
 
     # Verbs
 
@@ -341,7 +341,7 @@ class Runner:
             acks_waiting=self._harvester.batcher.statistics().waiting,
             delete_calls=self._harvester.batcher.statistics().calls,
             concurrency=self._options.concurrency,
-            in_hand=self._worker.busy,
+            in_hand=self._worker.room.taken,
             handler_seconds=self._throttler.handler_seconds,
         )
 

@@ -1,18 +1,17 @@
-"""The worker: takes messages, keeps concurrency and back-pressure, and turns what lanes answer into settlements.
+"""The worker: takes messages, hands them to the lane, and turns what the lane answers into settlements.
 
-Owned by the runner. It promises that room is reserved before a receive asks for messages, and that every way a message
-can go gives its place back (L20).
+Owned by the runner. It promises that every way a message can go gives its place in the room back (L20), and that what
+was said first of a message stands.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from typing import TYPE_CHECKING
 
 from penstock.core.backoff import Backoff
 from penstock.core.delivery import Delivery, Step
 from penstock.core.states import State
+from penstock.engine.room import Room
 from penstock.errors import HandlerTimeout, UndecodableBody
 from penstock.lanes.api import Answer
 from penstock.outcomes import (
@@ -40,14 +39,12 @@ if TYPE_CHECKING:
     from penstock.lanes.api import Lane
     from penstock.outcomes import Outcome
 
-GATHER = 0.05
-"""The longest a poller waits for more room when it could have some at once, in seconds."""
 MEASURED = 64
 """How many of the messages that ended together are measured."""
 
 
 class Worker:
-    """Places, and what becomes of those who hold them."""
+    """What becomes of messages that hold a place."""
 
     def __init__(
         self,
@@ -64,106 +61,17 @@ class Worker:
         self._extender = extender
         self._dead_letters = dead_letters
         self._backoff = Backoff(base=seat.options.retry_base, maximum=seat.options.retry_maximum)
+        self.room = Room(seat, throttler)
         self.lane: Lane | None = None
-        self.broken: Callable[[], None] = self.close
+        self.broken: Callable[[], None] = self.room.close
         """Called when the lane can run nothing any more."""
-        self._taken = 0
-        self._asking: deque[asyncio.Future[None]] = deque()
-        self._crowded = False
-        """Whether somebody who asks for room is kept waiting by `max_in_flight`, not by places."""
         self._withheld: dict[Delivery, None] = {}
         self._given_up: set[str] = set()
         """Ids of messages whose time ran out in threads that go on with them: at most one a thread."""
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._closed = False
         self._stopped = False
         self._ended = False
         self._held: list[Delivery] | None = []
         """What was not started and waits for the last poll to end; None once that has happened."""
-
-    @property
-    def busy(self) -> int:
-        """Places taken: reserved for polls, waiting, or at work."""
-        return self._taken
-
-    # Room
-
-    def _room(self) -> int:
-        options, throttler = self._seat.options, self._throttler
-        places = min(throttler.limit, options.concurrency + throttler.prefetch)
-        return min(places - self._taken, self._spare())
-
-    def _spare(self) -> int:
-        """How many messages more may be in flight, acks not yet confirmed included."""
-        return self._seat.options.max_in_flight - len(self._seat.ledger)
-
-    async def reserve(self, most: int) -> int:
-        """Take places for up to `most` messages, waiting for room; 0 once nothing is to be received any more.
-
-        Fewer than `most` are taken only when handlers stand idle, and after a moment in which more may come free.
-        """
-        while not self._closed:
-            room = self._room()
-            if room >= most or (room > 0 and self._taken < self._seat.options.concurrency and await self._gather(most)):
-                granted = min(most, self._room())
-                if granted > 0:
-                    self._taken += granted
-                    self._idle.clear()
-                    return granted
-            elif not self._closed:
-                self._crowded |= self._spare() < most
-                await self._turn()
-        return 0
-
-    async def _gather(self, most: int) -> bool:
-        """Wait a moment for a whole batch of places; true when what there is should be taken now."""
-        moment = min(GATHER, self._throttler.handler_seconds / 20)
-        if moment > 0.001:
-            try:
-                async with asyncio.timeout(moment):
-                    while self._room() < most and not self._closed:
-                        await self._turn()
-            except TimeoutError:
-                pass
-        return True
-
-    async def _turn(self) -> None:
-        """Wait until some place has come free."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._asking.append(future)
-        try:
-            await future
-        finally:
-            if not future.done() or future.cancelled():
-                self._asking = deque(each for each in self._asking if each is not future)
-
-    def give_back(self, places: int) -> None:
-        """Places are free again."""
-        self._taken -= places
-        if not self._taken:
-            self._idle.set()
-        while self._asking:
-            future = self._asking.popleft()
-            if not future.done():
-                future.set_result(None)
-
-    def settled(self) -> None:
-        """Messages may have left the ledger, which makes room as well as places that are given back do."""
-        if self._crowded:
-            self._crowded = False
-            self.give_back(0)
-
-    def close(self) -> None:
-        """Reserve nothing any more."""
-        self._closed = True
-        self.give_back(0)
-
-    async def idle(self) -> None:
-        """Wait until every place is free."""
-        await self._idle.wait()
-
-    # Work
 
     def take(self, fresh: Sequence[Delivery]) -> None:
         """Hand deliveries, whose places are reserved, to the lane; after a stop, back they go (L23)."""
@@ -179,7 +87,7 @@ class Worker:
     def stop(self) -> None:
         """Start nothing any more, unless what is here is to be run: what waits is given back, once no poll is out."""
         self._stopped = True
-        self.close()
+        self.room.close()
         if self._seat.options.on_unstarted == "release" and self.lane is not None:
             self.lane.recall()
 
@@ -205,7 +113,7 @@ class Worker:
         if done:
             freed += self._finish(done)
         if freed:
-            self.give_back(freed)
+            self.room.give_back(freed)
 
     def _finish(self, rows: list[Delivery]) -> int:
         """Have the messages of handlers that returned deleted; the places that come free."""
@@ -356,7 +264,7 @@ class Worker:
         if row in self._withheld:  # nobody is at work on it: it is only being kept
             del self._withheld[row]
             self._seat.ledger.release(row, 0.0, self._seat.clock())
-            self.give_back(1)
+            self.room.give_back(1)
         elif self._seat.options.on_lease_lost == "cancel" and self.lane is not None:
             self.lane.end(row)
 
@@ -376,7 +284,7 @@ class Worker:
         for row in list(self._withheld):
             del self._withheld[row]
             self._unfinished(row, Ended())
-            self.give_back(1)
+            self.room.give_back(1)
 
     def __repr__(self) -> str:
-        return f"<Worker {self._taken} places taken, {len(self._withheld)} withheld, lane {self.lane!r}>"
+        return f"<Worker {self.room.taken} places taken, {len(self._withheld)} withheld, lane {self.lane!r}>"
