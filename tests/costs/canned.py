@@ -1,0 +1,136 @@
+"""SQS as a transport that has its answers ready: endless messages, every delete confirmed, after a fixed time.
+
+Owned by one scene. It promises messages as long as real ones (a body of 500 bytes, a receipt of 350 characters, the
+four system attributes, an id of its own each), and that nothing of it stays in memory when it has answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from penstock.sqs.http import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+encode = msgspec.json.encode
+BODY = 500
+"""Characters of each body."""
+RECEIPT = 350
+"""Characters of each receipt."""
+BATCH = 10
+"""Messages in each answer."""
+EMPTY = 20.0
+"""Seconds that a receive waits when there are no messages any more."""
+
+
+class Supply:
+    """What the transports of one client answer from.
+
+    Args:
+        latency: seconds from a call to its answer; 0: in the loop's next turn.
+
+    Attributes:
+        calls: API calls made so far, by name.
+        receives: receives so far that were answered with messages.
+        given: messages that have been given out so far.
+        deleted: messages whose deletes were confirmed so far.
+        looked_at: called with `receives` before each of these is answered.
+        limit: receives after which there are no messages any more.
+    """
+
+    def __init__(self, latency: float) -> None:
+        self.calls = Counter[str]()
+        self.receives = 0
+        self.given = 0
+        self.deleted = 0
+        self.looked_at: Callable[[int], None] = lambda _: None
+        self.limit: int | None = None
+        self._latency = latency
+        self._ended = asyncio.Event()
+
+    def transport(self) -> Canned:
+        """One more transport that answers from here."""
+        return Canned(self)
+
+    async def received(self, receives: int) -> None:
+        """Wait until so many receives were given messages; no more are."""
+        self.limit = receives
+        await self._ended.wait()
+
+    def answered(self, operation: str, body: bytes) -> asyncio.Future[Response]:
+        """The answer to a call, when its time has come."""
+        loop = asyncio.get_running_loop()
+        self.calls[operation] += 1
+        latency = self._latency
+        if operation == "ReceiveMessage" and (self.limit is None or self.receives < self.limit):
+            self.looked_at(self.receives)
+            answer = _messages(self.receives * BATCH)
+            self.receives += 1
+            if self.receives == self.limit:
+                self._ended.set()
+        elif operation == "ReceiveMessage":
+            answer, latency = b"{}", EMPTY
+        else:
+            entries = body.count(b'"Id"')
+            self.deleted += entries
+            answer = _confirmed(entries)
+        future: asyncio.Future[Response] = loop.create_future()
+        response = Response(200, _no_header, answer)
+        if latency:
+            loop.call_later(latency, self._resolve, future, response)
+        else:
+            loop.call_soon(self._resolve, future, response)
+        return future
+
+    def _resolve(self, future: asyncio.Future[Response], response: Response) -> None:
+        if not future.done():
+            self.given += response.body.count(b'"MessageId"')
+            future.set_result(response)
+
+
+class Canned:
+    """A `penstock.sqs.http.Transport` without a network."""
+
+    def __init__(self, supply: Supply) -> None:
+        self._supply = supply
+
+    async def post(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Response:  # noqa: ASYNC109
+        """The supply's answer."""
+        return await self._supply.answered(headers["X-Amz-Target"].rpartition(".")[2], body)
+
+    async def close(self) -> None:
+        """There is nothing to give back."""
+
+
+def _messages(first: int) -> bytes:
+    return encode({"Messages": [_message(first + each) for each in range(BATCH)]})
+
+
+def _message(number: int) -> dict[str, object]:
+    body = f"{number:0{BODY}d}"
+    return {
+        "MessageId": f"{number:08x}-7f3a-4c1e-9b52-0d8e6a4f1c27",
+        "ReceiptHandle": f"{number:0{RECEIPT}d}",
+        "MD5OfBody": hashlib.md5(body.encode()).hexdigest(),
+        "Body": body,
+        "Attributes": {
+            "SenderId": "AIDAEXAMPLEEXAMPLE123",
+            "ApproximateFirstReceiveTimestamp": "1700000000500",
+            "ApproximateReceiveCount": "1",
+            "SentTimestamp": "1700000000000",
+        },
+    }
+
+
+def _confirmed(count: int) -> bytes:
+    return encode({"Successful": [{"Id": str(each)} for each in range(count)], "Failed": []})
+
+
+def _no_header(_: str) -> None:
+    return None

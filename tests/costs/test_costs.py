@@ -1,0 +1,60 @@
+"""What a message costs: counted, not timed, so that it fails for what we did and not for what else the machine does.
+
+Counts see neither what a single C call costs nor how long memory takes to answer; the benchmarks do.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from counting import Calls
+from lane_costs import LANES, Figures, Lane, count, measure, remaining
+from records import COMMAND, VERSION, complaints, load
+
+pytestmark = [
+    pytest.mark.slow,  # a few seconds in all: each function call and instruction is seen one by one
+    pytest.mark.skipif(sys.gettrace() is not None, reason="what traces already, coverage say, would be counted too"),
+]
+
+REMAINING = 5.0
+"""Blocks of memory that may remain of a thousand messages; one that is kept of each makes a thousand."""
+ASYNC_LANES: tuple[Lane, ...] = ("semaphore", "pool")
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_a_message_costs_what_is_recorded(lane: Lane) -> None:
+    """Within the budget, no more than recorded, and not so much less that the gain could be lost again unseen.
+
+    A thread lane has one thread here, which takes turns with the engine, and a somewhat wider tolerance: what the
+    thread does before its handler begins may still fall into the engine's turn.
+    """
+    tables = load()
+    found = complaints(lane, measure(lane), tables)
+    assert not found, "\n" + "\n".join(found)
+    if lane not in tables.get(VERSION, {}):
+        pytest.skip(f"within the budget; nothing is recorded for Python {VERSION} to compare with: {COMMAND}")
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_nothing_remains_of_a_message(lane: Lane) -> None:
+    """Nor does it take the collector of cycles to remove it."""
+    assert remaining(lane) <= REMAINING
+
+
+@pytest.mark.parametrize("lane", ASYNC_LANES)
+def test_a_message_costs_the_same_however_many_others_are_in_flight(lane: Lane) -> None:
+    by_held = {held: count(lane, Calls, held=held, concurrency=21_000) for held in (10, 1_000, 20_000)}
+    few = by_held[10]
+    for held, figures in by_held.items():
+        for name, value in figures.values.items():
+            assert value == pytest.approx(few.values[name], rel=0.05), _said(held, name, value, few, figures)
+
+
+@pytest.mark.parametrize("lane", ASYNC_LANES)
+def test_counts_are_the_same_each_time(lane: Lane) -> None:
+    assert count(lane, Calls) == count(lane, Calls)
+
+
+def _said(held: int, name: str, value: float, few: Figures, figures: Figures) -> str:
+    return f"{value:.4g} {name} a message with {held:,} held, {few.values[name]:.4g} with 10\n{figures.largest(name)}"
