@@ -145,8 +145,8 @@ class SemaphoreDispatch:
 class PoolDispatch:
     """Workers that are kept and reused: hired up to the concurrency, let go one by one when idle.
 
-    What a worker costs to make (a connection that its context holds, say) is paid once, not at each message. Handlers of
-    one worker share a context, so a context variable that a handler sets is seen by the next.
+    What a worker costs to make (a connection that its context holds, say) is paid once, not at each message. Handlers
+    of one worker share a context, so a context variable that a handler sets is seen by the next.
     """
 
     def __init__(
