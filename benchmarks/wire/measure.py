@@ -1,7 +1,7 @@
 """CPU a call of SQS clients against the stub in another process: who costs what, in one interleaved run.
 
-Run as `python benchmarks/wire/measure.py [--rounds 5] [--calls 8000] [--only NAME ...]`. It promises user and system
-time of the whole client process, library threads included; half the calls receive ten messages, half delete ten.
+Run as `python benchmarks/wire/measure.py [--rounds 5] [--calls 8000] [--tls] [--only NAME ...]`. It promises user and
+system time of the whole client process, library threads included; half the calls receive ten messages, half delete ten.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import statistics
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import trustme
 import uvloop
 
 from penstock.sqs.client import SqsClient
@@ -24,7 +27,7 @@ from penstock.sqs.http import IDLE_EXPIRY, Connecting, Response
 from penstock.sqs.settings import ClientSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
 FLYING = 8
@@ -77,8 +80,8 @@ class PyqwestTransport:
         await self._transport.aclose()
 
 
-async def _ours(http: Any, port: int, calls: int) -> float:
-    settings = ClientSettings(endpoint_url=f"http://127.0.0.1:{port}", region="eu-west-1", credentials=KEYS, http=http)
+async def _ours(http: Any, url: str, calls: int) -> float:
+    settings = ClientSettings(endpoint_url=url, region="eu-west-1", credentials=KEYS, http=http)
     async with await SqsClient.connect(settings) as client:
 
         async def pair() -> None:
@@ -90,9 +93,11 @@ async def _ours(http: Any, port: int, calls: int) -> float:
         return await _timed(pair, calls)
 
 
-async def _bare(http: str, port: int, calls: int) -> float:
+async def _bare(http: str, url: str, calls: int) -> float:
     """The library alone: the same bytes each way, with no signature, no JSON and no client around it."""
-    connecting = Connecting(url=f"http://127.0.0.1:{port}/", headers={"Content-Type": "application/x-amz-json-1.0"})
+    connecting = Connecting(
+        url=url, headers={"Content-Type": "application/x-amz-json-1.0"}, ca_bundle=os.environ.get("AWS_CA_BUNDLE")
+    )
     transport = _transport(http)(connecting)
     receive = {"X-Amz-Target": "AmazonSQS.ReceiveMessage", "X-Amz-Date": "20261105T100000Z", "Authorization": "x" * 250}
     delete = {**receive, "X-Amz-Target": "AmazonSQS.DeleteMessageBatch"}
@@ -122,13 +127,13 @@ async def _timed(pair: Callable[[], Awaitable[None]], calls: int) -> float:
     return (after.user + after.system - before.user - before.system) / calls * 1e6
 
 
-def _boto3(port: int, calls: int) -> float:
+def _boto3(url: str, calls: int) -> float:
     import boto3
     from botocore.config import Config
 
     client = boto3.client(
         "sqs",
-        endpoint_url=f"http://127.0.0.1:{port}",
+        endpoint_url=url,
         region_name="eu-west-1",
         aws_access_key_id=KEYS.access_key,
         aws_secret_access_key=KEYS.secret_key,
@@ -173,37 +178,52 @@ def _transport(http: str) -> Any:
     return PyreqwestTransport
 
 
-def one(case: str, port: int, calls: int) -> float:
+def one(case: str, url: str, calls: int) -> float:
     client, loop = case.split(":")
     if client == "boto3":
-        return _boto3(port, calls)
+        return _boto3(url, calls)
     bare, http = client.startswith("bare-"), client.removeprefix("bare-")
     run = uvloop.run if loop == "uvloop" else asyncio.run
-    return run(_bare(http, port, calls) if bare else _ours(_transport(http), port, calls))
+    return run(_bare(http, url, calls) if bare else _ours(_transport(http), url, calls))
+
+
+@contextmanager
+def stub(*, tls: bool) -> Iterator[tuple[str, dict[str, str]]]:
+    """A stub in a process of its own, until the block is left: its URL, and what clients need in their environment."""
+    with ExitStack() as stack:
+        arguments: list[str] = []
+        environment = dict(os.environ)
+        if tls:
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+            authority = trustme.CA()
+            authority.cert_pem.write_to_path(folder / "ca.pem")
+            authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+            arguments, environment["AWS_CA_BUNDLE"] = [str(folder / "server.pem")], str(folder / "ca.pem")
+        process = subprocess.Popen([sys.executable, str(STUB), *arguments], stdout=subprocess.PIPE, text=True)
+        stack.enter_context(process)
+        stack.callback(process.kill)
+        assert process.stdout is not None
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{process.stdout.readline().strip()}/", environment
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--calls", type=int, default=8000)
+    parser.add_argument("--tls", action="store_true", help="over TLS, under a certificate of our own")
     parser.add_argument("--only", nargs="*", default=CASES)
-    parser.add_argument("--one", nargs=2, metavar=("CASE", "PORT"))
+    parser.add_argument("--one", nargs=2, metavar=("CASE", "URL"))
     asked = parser.parse_args()
     if asked.one:
-        print(one(asked.one[0], int(asked.one[1]), asked.calls), flush=True)
+        print(one(*asked.one, asked.calls), flush=True)
         os._exit(0)  # some libraries abort now and then when the interpreter ends; that is not measured here
     spent: dict[str, list[float]] = {case: [] for case in asked.only}
-    stub = subprocess.Popen([sys.executable, str(STUB)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert stub.stdout is not None
-        port = stub.stdout.readline().strip()
+    with stub(tls=asked.tls) as (url, environment):
         for _ in range(asked.rounds):
             for case, figures in spent.items():
-                command = [sys.executable, __file__, "--calls", str(asked.calls), "--one", case, port]
-                figures.append(float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
-    finally:
-        stub.kill()
-        stub.wait()
+                command = [sys.executable, __file__, "--calls", str(asked.calls), "--one", case, url]
+                done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+                figures.append(float(done.stdout))
     print(f"{'client':<24}{'median us a call':>18}{'least':>8}{'most':>8}{'us a message at 0.2 calls':>28}")
     for case, figures in spent.items():
         median = statistics.median(figures)

@@ -1,6 +1,7 @@
 """A stub of SQS that answers every call at once with a ready-made answer, for measuring clients.
 
-Run as `python benchmarks/wire/stub.py`; it prints its port. It promises to cost as little as Python can.
+Run as `python benchmarks/wire/stub.py [CERTIFICATE]`; it prints its port. With a PEM file of key and certificate it
+speaks TLS. It promises to cost as little as Python can.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import ssl
+import sys
 from typing import cast
 
 import uvloop
@@ -72,7 +75,11 @@ class Stub(asyncio.Protocol):
 
 
 async def main() -> None:
-    server = await asyncio.get_running_loop().create_server(Stub, "127.0.0.1", 0)
+    tls = None
+    if len(sys.argv) > 1:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(sys.argv[1])
+    server = await asyncio.get_running_loop().create_server(Stub, "127.0.0.1", 0, ssl=tls)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

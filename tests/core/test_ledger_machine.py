@@ -89,7 +89,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.held: dict[str, Row] = {}
         self.ended: list[Row] = []
         self.rows: dict[Delivery, Row] = {}
-        self.finished: list[str] = []
+        self.young: set[str] = set()
+        self.old: set[str] = set()
         self.receipts = 0
         self.counts = dict.fromkeys(
             ("received", "duplicates", "recognised", "acked", "late", "released", "lost", "unsettled"), 0
@@ -120,9 +121,13 @@ class LedgerMachine(RuleBasedStateMachine):
             self.end(row, State.LOST, "lost")
 
     def remember(self, rows: list[Row]) -> None:
-        self.finished = list(dict.fromkeys([*self.finished, *(row.id for row in rows)]))
-        if len(self.finished) >= 2 * REMEMBER:
-            del self.finished[:-REMEMBER]
+        self.young |= {row.id for row in rows}
+        if len(self.young) >= REMEMBER:
+            self.young, self.old = set(), self.young
+
+    @property
+    def finished(self) -> set[str]:
+        return self.young | self.old
 
     def started(self, row: Row) -> None:
         if row.state is State.WAITING and row.delivery.started:
@@ -463,8 +468,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def memory_is_bounded(self) -> None:
-        assert list(self.ledger._finished.ids) == self.finished
-        assert len(self.finished) < 2 * REMEMBER
+        assert (self.ledger._finished.young, self.ledger._finished.old) == (self.young, self.old)
+        assert len(self.young) < REMEMBER
         for heap in (self.ledger._leases._beats, self.ledger._leases._ends):
             assert len(heap) <= 2 * len(self.ledger) + 200
 

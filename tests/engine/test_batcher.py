@@ -75,6 +75,20 @@ async def test_an_item_put_back_goes_when_it_is_ready() -> None:
 
 
 @virtual
+async def test_a_fresh_item_does_not_wait_for_one_that_was_put_back() -> None:
+    """L13: not even if it need not go for long."""
+    post = Post()
+    batcher = post.batcher(linger=0.5)
+    async with serve(batcher):
+        await asyncio.sleep(1)
+        now = asyncio.get_running_loop().time()
+        batcher.put_back(1, ready=now + 5)
+        batcher.add([2], latest=now + 14)
+        await asyncio.sleep(10)
+        assert post.sent == [(1.5, [2]), (6.0, [1])]
+
+
+@virtual
 async def test_no_more_calls_are_out_than_may_be_and_all_items_go() -> None:
     post = Post(takes=0.1)
     batcher = post.batcher(parallel=3)

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penstock.errors import QueueUnusable
-from penstock.message import Message  # noqa: TC001 - a handler's annotation is read at run time
+from penstock.engine.runner import Runner, Target
+from penstock.errors import QueueUnusable, SqsError, Verdict
+from penstock.lanes.handler import Handler
+from penstock.message import Message, Received
+from penstock.options import Options
 from penstock.outcomes import Reject, Retry
 from penstock.testing.world import DEAD_LETTERS, QUEUE, World, virtual
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from penstock.options import Dispatch
 
@@ -584,3 +587,59 @@ async def test_the_lag_of_first_receives_is_measured() -> None:
         await world.until(lambda: not world.bodies())
         now = consumer.runner.statistics()
         assert 7 <= now.first_lag < 8
+
+
+class Endless:
+    """A queue that always has ten messages, in 50 ms; the tenth call of the second poller fails."""
+
+    def __init__(self) -> None:
+        self.calls = self.out = self.number = 0
+        self.failed = False
+
+    async def receive(self, _url: str, *, maximum: int, **_: Any) -> list[Received]:
+        self.calls, self.out = self.calls + 1, self.out + 1
+        try:
+            if self.calls == 20 and self.out == 2:  # the second poller's
+                self.failed = True
+                raise SqsError(Verdict.THROTTLED, "Throttled", "once")
+            await asyncio.sleep(0.05)
+            self.number += maximum
+            return [
+                Received(message_id=f"m{each}", receipt=f"r{each}")
+                for each in range(self.number - maximum, self.number)
+            ]
+        finally:
+            self.out -= 1
+
+    async def delete_batch(self, _url: str, receipts: Sequence[str]) -> list[None]:
+        await asyncio.sleep(0.01)
+        return [None] * len(receipts)
+
+
+@virtual
+async def test_a_poller_that_ended_after_an_error_comes_back() -> None:
+    """L16, L21: of two, one fails, is not wanted for a moment, and ends; both are wanted again before anybody looks."""
+    client: Any = Endless()
+    loop = asyncio.get_running_loop()
+    runner = Runner(
+        Target(name="q", url="http://localhost/0/q"),
+        client,
+        Handler(_briefly, queue="q"),
+        Options(concurrency=100, max_pollers=2, poll_grace=0.0),
+        application=loop,
+        clock=loop.time,
+        draw=lambda: 0.0,
+    )
+    running = asyncio.create_task(runner.run(lambda: None))
+    await asyncio.sleep(2)
+    assert client.failed
+    before = client.calls
+    await asyncio.sleep(5)
+    assert runner.statistics().pollers == 2
+    assert client.calls - before == pytest.approx(200, abs=4)
+    runner.stop()
+    await running
+
+
+async def _briefly(_body: str) -> None:
+    await asyncio.sleep(0.001)

@@ -346,6 +346,30 @@ def test_a_loop_that_goes_down_leaves_nothing_unanswered(
 
 
 @both
+@pytest.mark.parametrize("turns", range(1, 4))
+def test_a_loop_that_goes_down_as_the_last_handler_ends_leaves_nothing_unanswered(
+    kind: str, turns: int, deliver: Callable[..., Delivery]
+) -> None:
+    """L23: the one that follows has been made by then, and begun, so that its cancelling answers for all."""
+    scenes: list[Scene] = []
+
+    async def main() -> None:
+        gate = asyncio.Event()
+        scene = Scene(kind, lambda body: gate.wait() if body == "a" else asyncio.sleep(60), concurrency=1)
+        scenes.append(scene)
+        scene.submit(deliver, *"abc")
+        await asyncio.sleep(0.5)
+        gate.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    run_virtual(main())
+    [scene] = scenes
+    assert Counter(body for body, _ in scene.answers) == Counter("abc")
+    assert scene.running == 0
+
+
+@both
 def test_tasks_that_had_no_turn_are_answered_by_those_that_had(kind: str, deliver: Callable[..., Delivery]) -> None:
     """L23: submitted in the very turn in which the loop went down."""
 

@@ -172,6 +172,29 @@ def test_quick_handlers_share_one_thread(deliver: Callable[..., Delivery], monke
     asyncio.run(main())
 
 
+def test_a_long_handler_among_quick_ones_delays_nobody(
+    deliver: Callable[..., Delivery], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L19: whoever has been at work for a while already will not come for what is submitted."""
+    monkeypatch.setattr(threads, "STUCK", 60.0)
+    now = [1.0]
+
+    async def main() -> None:
+        scene = Scene(threads=2, clock=lambda: now[0])
+        scene.submit(deliver, "a")
+        await scene.answered(1)
+        scene.submit(deliver, "b", gated="b")
+        await scene.has_begun("b")
+        now[0] += 1.0
+        scene.submit(deliver, "c")
+        await scene.answered(2)
+        assert scene.numbers == (1, 0, 2)
+        await scene.close()
+        await scene.answered(3)
+
+    asyncio.run(main())
+
+
 def test_what_waits_behind_a_quick_handler_that_turned_slow_is_taken_over(deliver: Callable[..., Delivery]) -> None:
     """L19: nobody was called when it was taken, and nothing is submitted any more that would call somebody."""
 

@@ -14,31 +14,32 @@ if TYPE_CHECKING:
 
 
 class Finished:
-    """The ids of finished work, bounded.
+    """The ids of finished work, bounded: two generations, of which the older is forgotten as a whole.
 
     Args:
-        most: how many are remembered at least, once there are so many; 0: none.
+        most: how many make a generation; 0: nothing is remembered.
 
     Attributes:
-        ids: them, the oldest first.
+        young: the ids of the generation that is being filled.
+        old: those of the one before.
     """
 
-    __slots__ = ("_most", "ids")
+    __slots__ = ("_most", "old", "young")
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self.ids: dict[str, None] = {}
+        self.young: set[str] = set()
+        self.old: set[str] = set()
 
     def add(self, rows: Iterable[Delivery]) -> None:
         """Remember the ids of these."""
-        ids, most = self.ids, self._most
-        if not most:
-            return
-        for row in rows:
-            ids[row.received.message_id] = None
-        if len(ids) >= 2 * most:
-            # Half of them at once: to take out of a dict what came first steps over all that was taken out before it.
-            self.ids = dict.fromkeys(list(ids)[-most:])
+        if self._most:
+            self.young.update([row.received.message_id for row in rows])
+            if len(self.young) >= self._most:
+                self.young, self.old = set(), self.young
+
+    def __len__(self) -> int:
+        return len(self.young) + len(self.old)
 
     def __repr__(self) -> str:
-        return f"<Finished {len(self.ids)} ids, {self._most} wanted>"
+        return f"<Finished {len(self)} ids, {self._most} wanted>"

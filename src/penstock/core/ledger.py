@@ -78,7 +78,7 @@ class Ledger:
         )
         fresh: list[Delivery] = []
         finished: list[Delivery] = []
-        rows, members, done_before = self._rows, lease.members, self._finished.ids
+        rows, members, young, old = self._rows, lease.members, self._finished.young, self._finished.old
         for received in batch:
             name = received.message_id
             row = rows.get(name)
@@ -86,7 +86,7 @@ class Ledger:
                 continue
             row = rows[name] = Delivery(received, lease, asked, now, received.receipt)
             members[row] = None
-            if name in done_before:
+            if name in young or name in old:
                 row.state = _FINISHED
                 finished.append(row)
             else:
@@ -383,7 +383,7 @@ class Ledger:
             released=counts["released"],
             lost=counts["lost"],
             unsettled=counts["unsettled"],
-            remembered=len(self._finished.ids),
+            remembered=len(self._finished),
             smallest_margin=self._smallest_margin,
         )
 

@@ -61,7 +61,7 @@ class Batcher(Generic[T]):
         """Add items; `latest` is the time by which they must be sent."""
         if self._batch.add(items, self._clock(), latest=latest) or self._closing:
             self._pump()
-        elif self._timer is None or latest < self._armed:
+        elif self._timer is None or self._batch.due() < self._armed:
             self._arm()
 
     def put_back(self, item: T, *, ready: float, latest: float = math.inf) -> None:

@@ -254,6 +254,7 @@ class Runner:
             await poller.run(self._quiet)
         finally:
             del self._pollers[poller.index]
+            self._wanted = 0  # it may be wanted again by the next look
 
     async def _drain(self) -> None:
         """Wait for handlers, heartbeats on; at the deadline end those that can be ended (L22)."""

@@ -94,7 +94,9 @@ class SemaphoreDispatch:
         elif task.cancelling():
             self._go_down()
         self._freed += 1
-        if self._freed == 1:
+        if not self._tasks:
+            self._follow()  # at once: should the loop be going down, nobody else is left to see it
+        elif self._freed == 1:
             asyncio.get_running_loop().call_soon(self._follow)
 
     def _follow(self) -> None:

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 LOOK_BEHIND = 4
 """Every so many visits to the queue a processor first looks for what stands behind the others."""
-QUICK = 0.0002
-"""Seconds: while handlers take less, one thread does more alone than several that hand the GIL to and fro."""
+QUICK = 0.00005
+"""Seconds: while handlers take less, one thread does more alone than several that hand the GIL to and fro. Nothing that
+waits for a network takes so little, so that handlers which wait have threads to overlap in."""
 STUCK = 0.002
 """Seconds after which another thread is woken in any case, if none has taken anything in between."""
 
@@ -90,7 +91,7 @@ class ThreadLane:
             RuntimeError: not one thread can be started; what waits is answered `NotStarted`.
         """
         self._queue.extend(deliveries)
-        if self._pace >= QUICK or self._all_parked():
+        if self._pace >= QUICK or self._nobody_comes():
             try:
                 self._summon()
             except RuntimeError:
@@ -112,16 +113,19 @@ class ThreadLane:
                     self._summon()
             self._lookout = loop.call_later(STUCK, self._look_out, self._taken)
 
-    def _all_parked(self) -> bool:
+    def _nobody_comes(self) -> bool:
+        """Whether no thread is about to take what was submitted: all are parked, or at work for a while already."""
+        now = self._clock()
         with self._parking:  # whoever is about to park has either seen what is in the queue, or is counted here
-            return self._idle == len(self._processors)
+            busy = [current for each in self._processors if (current := each.current) is not None]
+            return self._idle + sum(now - each.started >= QUICK for each in busy) >= len(self._processors)
 
     def _left_over(self) -> bool:
         """Whether something waits for a thread."""
         return bool(self._queue) or any(each.behind for each in self._processors)
 
     def _summon(self) -> None:
-        """Wake an idle processor, or start one; it wakes the next if there is more to do."""
+        """Wake an idle processor, or start one; while handlers take their time, it wakes the next if there is more."""
         with self._parking:
             if self._idle:
                 self._parking.notify()
@@ -148,7 +152,7 @@ class ThreadLane:
                 self._answers.post((Answer(delivery, NOT_STARTED),))
                 continue
             self._taken += 1
-            if self._pace >= QUICK and (self._queue or me.behind) and self._may_summon():
+            if (me.behind or (self._queue and self._pace >= QUICK)) and self._may_summon():
                 self._summon()
             delivery.started = self._clock()  # before `current`: the watch reads it of whatever is current
             me.current = delivery
@@ -176,7 +180,8 @@ class ThreadLane:
             if delivery is not None:
                 return delivery
             with self._parking:
-                # Looked at again under the lock: who adds work notifies under it, so nothing slips in between.
+                # Looked at again under the lock: who adds work looks under it for somebody awake, so nothing slips in
+                # between; and should something stand with a thread that has not yet put it behind itself, it summons.
                 if not self._left_over():
                     if self._closing:
                         return None
@@ -195,7 +200,7 @@ class ThreadLane:
         first = _pop(self._queue)
         if first is None:
             return self._steal(me)
-        share = min(self._depth, len(self._queue) // self._maximum)
+        share = min(self._depth, len(self._queue) // self._maximum) if self._pace >= QUICK else 0
         while share and (another := _pop(self._queue)) is not None:
             me.behind.append(another)
             share -= 1
