@@ -40,6 +40,7 @@ class Client:
         most: messages of a no-op run of sensible length, a few seconds.
         concurrency: what serves it best when handlers do not wait; None: whatever is asked.
         loop: whether it is a bare loop over a client of SQS, there for scale.
+        remark: how it is set up, where that is not what the scenarios say or what its library does by itself.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Client:
     most: int
     concurrency: int | None = None
     loop: bool = False
+    remark: str = ""
 
 
 BOTO3 = ("boto3==1.44.8", "botocore==1.44.8")
@@ -72,6 +74,7 @@ _FIELD = (
     ),
     Client(
         name="penstock-pool",
+        remark="`dispatch='pool'`",
         kind="async",
         environment=PROJECT,
         file="penstock_consumer.py",
@@ -81,6 +84,7 @@ _FIELD = (
     ),
     Client(
         name="penstock-def",
+        remark="as many threads as the concurrency where handlers wait, else its default of 32",
         kind="threads",
         environment=PROJECT,
         file="penstock_consumer.py",
@@ -90,6 +94,7 @@ _FIELD = (
     ),
     Client(
         name="penstock-prompt",
+        remark="`longest_pause=0`",
         kind="async",
         environment=PROJECT,
         file="penstock_consumer.py",
@@ -99,6 +104,7 @@ _FIELD = (
     ),
     Client(
         name="penstock-wire",
+        remark="eight loops whatever is asked; a loop's ten handlers run one after the other",
         kind="wire",
         environment=PROJECT,
         file="penstock_wire.py",
@@ -108,6 +114,7 @@ _FIELD = (
     ),
     Client(
         name="boto3-1",
+        remark="one thread, whatever is asked",
         kind="threads",
         environment="boto3",
         file="boto3_loop.py",
@@ -119,6 +126,7 @@ _FIELD = (
     ),
     Client(
         name="boto3-32",
+        remark="32 threads, whatever is asked",
         kind="threads",
         environment="boto3",
         file="boto3_loop.py",
@@ -130,6 +138,7 @@ _FIELD = (
     ),
     Client(
         name="aiobotocore",
+        remark="ten pollers, ten deleters of ten, on asyncio",
         kind="async",
         environment="aiobotocore",
         file="aiobotocore_loop.py",
@@ -139,6 +148,7 @@ _FIELD = (
     ),
     Client(
         name="aiobotocore-uvloop",
+        remark="the same on uvloop",
         kind="async",
         environment="aiobotocore",
         file="aiobotocore_loop.py",
@@ -149,6 +159,7 @@ _FIELD = (
     ),
     Client(
         name="sqs-workers",
+        remark="its own loop: one message at a time, whatever is asked",
         kind="threads",
         environment="sqs-workers",
         file="sqs_workers_queue.py",
@@ -158,6 +169,7 @@ _FIELD = (
     ),
     Client(
         name="olist-loafer",
+        remark="one client shared by its parts, on uvloop; one poller, a queue of ten",
         kind="async",
         environment="olist-loafer",
         file="loafer_route.py",
@@ -166,6 +178,7 @@ _FIELD = (
     ),
     Client(
         name="taskiq-aio-sqs",
+        remark="its command line, one process, on uvloop; heartbeats on, acknowledges when the result is saved",
         kind="async",
         environment="taskiq-aio-sqs",
         file="taskiq_broker.py",
@@ -175,6 +188,7 @@ _FIELD = (
     ),
     Client(
         name="repid",
+        remark="on uvloop, keep-alive on",
         kind="async",
         environment="repid",
         file="repid_actor.py",
@@ -184,6 +198,7 @@ _FIELD = (
     ),
     Client(
         name="dramatiq-sqs",
+        remark="its command line, one process; holds some ten messages at most, polls of 1 s",
         kind="threads",
         environment="dramatiq-sqs",
         file="dramatiq_actor.py",
@@ -194,6 +209,7 @@ _FIELD = (
     ),
     Client(
         name="celery",
+        remark="its worker with threads; `acks_late`, prefetch multiplier 4, `polling_interval=0.1`",
         kind="threads",
         environment="celery",
         file="celery_task.py",
@@ -204,6 +220,7 @@ _FIELD = (
     ),
     Client(
         name="sqs-consumer",
+        remark="a consumer for each ten of the concurrency; heartbeats at half the visibility timeout",
         kind="node",
         environment="sqs-consumer",
         file="sqs_consumer.mjs",
@@ -214,6 +231,7 @@ _FIELD = (
     ),
     Client(
         name="sqs-consumer-batch",
+        remark="the same, ten messages to a handler",
         kind="node",
         environment="sqs-consumer",
         file="sqs_consumer.mjs",

@@ -55,20 +55,21 @@ SECTIONS = {
     "B": Section(
         "Handlers that wait",
         "Handlers of 20 ms, every call takes 10 ms, concurrency 100: it allows 5,000 messages a second. What is\n"
-        "missing is time in which handlers waited for messages. The rate is that of the whole run, start and end too.",
-        (Chart("share", "Handlers of 20 ms, calls of 10 ms", "% of what the concurrency allows", True, 100),),
+        "missing is time in which handlers waited for messages, or concurrency that a client does not have. The rate\n"
+        "is that of the whole run, start and end too.",
+        (Chart("share", "Handlers of 20 ms, calls of 10 ms", "% of 5,000 messages a second", True, 100),),
     ),
     "C": Section(
         "Handlers that compute",
-        "Handlers that burn 1 ms of CPU each. A process of Python can do 1,000 a second at most; what is missing is\n"
+        "Handlers that burn 1 ms of CPU each. One thread at a time can do 1,000 a second at most; what is missing is\n"
         "what the client itself needs, and what threads lose to each other.",
         (Chart("rate", "Handlers of 1 ms of CPU", "messages a second, more is better", most_first=True),),
     ),
     "D": Section(
         "Handlers longer than the visibility timeout",
-        "200 messages, all handled at once for 12 s, under a visibility timeout of 4 s; every call takes 10 ms. Who\n"
-        "does not extend it has every message run twice. *Started again* counts starts beyond a message's first; the\n"
-        "run ends 20 s after the release.",
+        "200 messages, handled for 12 s, all at once where that can be had, under a visibility timeout of 4 s; every\n"
+        "call takes 10 ms. Who does not extend it has messages run twice. *Started again* counts starts beyond a\n"
+        "message's first; the run ends 20 s after the release.",
     ),
     "E": Section(
         "Nothing to do at all",
@@ -77,9 +78,10 @@ SECTIONS = {
     ),
     "F": Section(
         "From rest to full speed",
-        "From the runs of B: after idling, 10,000 messages appear at once. *To full speed* is up to the start of\n"
-        "the first 100 ms in which at least nine tenths of the client's own best sustained rate was finished; that\n"
-        "rate is the best mean of ten such windows in a row, or of all if fewer; slow clients are soon there.",
+        "From the runs of B: after idling, 10,000 messages appear at once, fewer for slow clients. *To full speed* is\n"
+        "up to the start of the first 100 ms in which at least nine tenths of the client's own best sustained rate\n"
+        "was finished; that rate is the best mean of ten such windows in a row, or of all if fewer; slow clients are\n"
+        "soon there.",
     ),
     "G": Section(
         "SIGTERM at full load",
@@ -114,29 +116,32 @@ def write(results: Mapping[str, Any], docs: Path = DOCS) -> None:
 
 
 def _head(results: Mapping[str, Any]) -> str:
-    machines: dict[str, list[str]] = {}
-    for letter, scenario in sorted(results["scenarios"].items()):
-        told = scenario["machine"]
-        where = f"{told['cpu']}, {told['cores']} cores, Linux {told['kernel']}, Python {told['python']}"
-        machines.setdefault(f"{where}, {scenario['date']}", []).append(letter)
-    listed = "\n".join(f"- {', '.join(letters)}: {where}" for where, letters in machines.items())
+    machines: dict[str, set[str]] = {}
+    for letter, scenario in results["scenarios"].items():
+        for told in scenario["measured"].values():
+            where = f"{told['cpu']}, {told['cores']} cores, Linux {told['kernel']}, Python {told['python']}"
+            machines.setdefault(f"{where}, {told['date']}, revision {told['revision']}", set()).add(letter)
+    listed = "\n".join(f"- {', '.join(sorted(letters))}: {where}" for where, letters in sorted(machines.items()))
     return f"""# Measurements
 
 <!-- Written by benchmarks/field/run.py from benchmarks/field/results.json. -->
 
-The same scenarios for every consumer of SQS that we know to be in use, each in a process and an environment of its own,
-against one lean in-memory SQS on the same machine. `python benchmarks/field/run.py` repeats them.
+The same scenarios for the consumers of SQS that are in use with Python, and for Node's, each in a process and an
+environment of its own, against one lean in-memory SQS on the same machine. `python benchmarks/field/run.py` repeats
+them.
 
 A run: a fresh queue, the client is started and idles until 1.5 s after its first receive; then messages appear. CPU is
 that of all the client's processes, user and system, from there to the last delete; memory is their largest resident
 sizes, added up. Everything *a message* is per message deleted. Rounds are interleaved; cells are the median (least -
-most) of the runs. Bodies have 500 characters unless said otherwise.
+most) of the runs. Bodies have 500 characters unless said otherwise. Where a scenario speaks of a concurrency, clients
+have it that can be told one; [the clients](#the-clients) tells of the others, and how many messages slow ones get.
 
 Measured on:
 
 {listed}
 
-The server shares the machine with the client: on few cores, a client that keeps it busy is held back by it.
+The server shares the machine with the client: on few cores, a client that keeps it busy is held back by it. It answers
+with all attributes of a message whether they were asked for or not, which costs clients that do not ask some 3 us.
 """
 
 
@@ -159,13 +164,14 @@ def _clients(results: Mapping[str, Any]) -> str:
         "",
         "Names in italics are bare loops, without a framework, there for scale.",
         "",
-        _line(["client", "handlers run in", "messages of A", "concurrency of A, C and H", "versions"]),
-        _line(["---", "---", "---:", "---:", "---"]),
+        _line(["client", "handlers run in", "messages at most", "concurrency of A, C, E and H", "set up", "versions"]),
+        _line(["---", "---", "---:", "---:", "---", "---"]),
     ]
     for name, client in results["clients"].items():
         versions = ", ".join(f"{package} {version}" for package, version in client["versions"].items())
         concurrency = str(client["concurrency"] or 100)
-        lines.append(_line([_named(results, name), client["kind"], f"{client['most']:,}", concurrency, versions]))
+        told = [client["kind"], f"{client['most']:,}", concurrency, client["remark"], versions]
+        lines.append(_line([_named(results, name), *told]))
     return "\n".join([*lines, ""])
 
 

@@ -1,6 +1,7 @@
 """Results: the raw figures of every run, by scenario and client, in a file that is kept.
 
-A session replaces what it measured, and nothing else; each scenario says on which machine and when it was measured.
+A session replaces what it measured, and nothing else; each client's runs say on which machine, when, and of which
+revision of this project they are.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import datetime as dt
 import json
 import os
 import platform
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,15 +39,16 @@ def describe(results: dict[str, Any], client: Client, versions: Mapping[str, str
         "produces": client.produces,
         "most": client.most,
         "concurrency": client.concurrency,
+        "remark": client.remark,
         "versions": dict(versions),
     }
 
 
 def keep(results: dict[str, Any], letter: str, runs: Mapping[str, Sequence[Figures]]) -> None:
     """Replace a scenario's runs of these clients."""
-    scenario = results["scenarios"].setdefault(letter, {"runs": {}})
-    scenario["machine"] = machine()
-    scenario["date"] = dt.datetime.now(dt.UTC).date().isoformat()
+    scenario = results["scenarios"].setdefault(letter, {"runs": {}, "measured": {}})
+    told = {"date": dt.datetime.now(dt.UTC).date().isoformat(), "revision": revision(), **machine()}
+    scenario["measured"].update(dict.fromkeys(runs, told))
     scenario["runs"].update({name: list(each) for name, each in runs.items()})
 
 
@@ -53,6 +56,12 @@ def save(results: dict[str, Any], file: Path) -> None:
     """Write it all."""
     text = json.dumps(results, indent=1)
     file.write_text(text + "\n")
+
+
+def revision() -> str:
+    """The revision of the project that is measured."""
+    command = ["git", "-C", str(RESULTS.parent), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 def machine() -> dict[str, Any]:

@@ -120,7 +120,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--clients", nargs="*", default=[], help="their names; all of them otherwise")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each client in each scenario")
     parser.add_argument("--idle-seconds", type=float, default=600.0, help="how long idling is measured")
-    parser.add_argument("--quick", action="store_true", help="one round of few messages; nothing is kept")
+    parser.add_argument(
+        "--quick", action="store_true", help="one round of few messages; kept only where --results says"
+    )
     parser.add_argument("--report-only", action="store_true", help="write page and pictures from the results kept")
     parser.add_argument("--results", type=Path, default=None, help="another file of results; its page goes beside it")
     options = parser.parse_args()

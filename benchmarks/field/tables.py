@@ -47,8 +47,9 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         MEMORY,
         Column("most_in_flight", "most in flight"),
         Column("redelivered", "redelivered"),
+        Column("server_us", "server's CPU us/message", 1, spread=False),
     ),
-    "B": (RATE, Column("share", "% of what the concurrency allows", 0, 100), CPU, CALLS),
+    "B": (RATE, Column("share", "% of 5,000/s", 0, 100), CALLS),
     "C": (RATE, Column("beyond_us", "CPU us/message beyond the handler's", 0)),
     "D": (
         Column("in_time", "% done in time", 0, 100),

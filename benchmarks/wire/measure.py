@@ -215,7 +215,8 @@ def main() -> None:
     parser.add_argument("--one", nargs=2, metavar=("CASE", "URL"))
     asked = parser.parse_args()
     if asked.one:
-        print(one(*asked.one, asked.calls), flush=True)
+        case, url = asked.one
+        print(one(case, url, asked.calls), flush=True)
         os._exit(0)  # some libraries abort now and then when the interpreter ends; that is not measured here
     spent: dict[str, list[float]] = {case: [] for case in asked.only}
     with stub(tls=asked.tls) as (url, environment):

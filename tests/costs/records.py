@@ -64,7 +64,8 @@ def complaints(lane: Lane, figures: Figures, tables: Tables) -> list[str]:
             )
         elif before is not None and value < before * (1 - tolerance["less"]):
             found.append(f"{what}, {1 - value / before:.1%} less than the {before:g} recorded; record it: {COMMAND}")
-    return found
+    unseen = sorted(recorded.keys() - figures.values.keys())
+    return found + [f"{lane}: {name} is recorded and was not measured; record it anew: {COMMAND}" for name in unseen]
 
 
 def _numbers(name: str) -> list[str]:

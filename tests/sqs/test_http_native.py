@@ -256,3 +256,35 @@ def test_a_host_name_that_cannot_be_is_a_connect_error() -> None:
         await transport.close()
 
     asyncio.run(story())
+
+
+def test_calls_share_one_timer_and_each_keeps_its_own_limit() -> None:
+    """L17: a timer for each would cost more than its request; a short limit among long ones is kept all the same."""
+
+    async def story() -> None:
+        server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        transport = NativeTransport(Connecting(url=f"http://127.0.0.1:{port}/"))
+        polls = [asyncio.create_task(transport.post(b"{}", {}, 20.0 + each)) for each in range(3)]
+        await asked(transport, 3)
+        timer = transport._watchman
+        polls.append(asyncio.create_task(transport.post(b"{}", {}, 25.0)))
+        await asked(transport, 4)
+        assert transport._watchman is timer
+        with pytest.raises(SqsError, match=r"did not answer in time.*\(after 0\.05 s\)"):
+            await transport.post(b"{}", {}, 0.05)
+        assert not any(each.done() for each in polls)
+        assert transport._watchman is not timer
+        await transport.close()
+        errors = await asyncio.gather(*polls, return_exceptions=True)
+        assert [each.code for each in errors if isinstance(each, SqsError)] == ["Closed"] * 4
+        server.close()
+
+    asyncio.run(story())
+
+
+async def asked(transport: NativeTransport, calls: int) -> None:
+    """Wait until so many calls are on their way."""
+    async with asyncio.timeout(5):
+        while sum(each.busy for each in transport._open) < calls:  # noqa: ASYNC110 - nothing says when a call goes out
+            await asyncio.sleep(0)

@@ -17,8 +17,8 @@ from handling import handler_async
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-POLLERS = 5
-DELETERS = 5
+POLLERS = 10
+DELETERS = 10
 GATHERING = 0.01
 """Seconds a delete waits for its batch of ten to fill."""
 
