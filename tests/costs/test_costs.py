@@ -53,7 +53,8 @@ def test_a_message_costs_the_same_however_many_others_are_in_flight(lane: Lane) 
 
 @pytest.mark.parametrize("lane", ASYNC_LANES)
 def test_counts_are_the_same_each_time(lane: Lane) -> None:
-    assert count(lane, Calls) == count(lane, Calls)
+    """But for a collection of cycles that falls into one of them, and has a few weak references called."""
+    assert count(lane, Calls).values == pytest.approx(count(lane, Calls).values, rel=1e-3)
 
 
 def _said(held: int, name: str, value: float, few: Figures, figures: Figures) -> str:
