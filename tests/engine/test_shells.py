@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from penstock.engine.calls import SHORTEST, within
+from penstock.engine.heartbeat import Heartbeat
 from penstock.engine.poller import Health
+from penstock.engine.scopes import serve
 from penstock.errors import SqsError, Verdict
 from penstock.testing.world import World, virtual
 
@@ -96,3 +100,21 @@ async def test_everything_says_what_it_is() -> None:
         assert repr(runner._extender) == "<Extender <Batcher visibility 0 waiting, 0 calls out>>"
         report = await consumer.stop()
         assert str(report) == "queue orders: 4 received, 4 handled, 4 deletes confirmed in 8.0 s"
+
+
+@virtual
+async def test_a_heartbeat_whose_timer_fires_early_beats_all_the_same() -> None:
+    """L3: by the resolution of a clock; what beats must not set itself again and again for one and the same moment."""
+    beats: list[float] = []
+
+    def tick(now: float) -> list[Any]:
+        beats.append(now)
+        return []
+
+    ledger = SimpleNamespace(next_due=lambda: math.inf if beats else 2.0, tick=tick)
+    seat: Any = SimpleNamespace(ledger=ledger, clock=lambda: 1.0)
+    extender: Any = SimpleNamespace(extend=lambda _rows: None)
+    heartbeat = Heartbeat(seat, extender)
+    async with serve(heartbeat):
+        await asyncio.sleep(10)
+    assert beats == [2.0]

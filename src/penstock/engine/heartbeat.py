@@ -40,9 +40,12 @@ class Heartbeat:
             self._timer = asyncio.get_running_loop().call_later(delay, self._beat)
 
     def _beat(self) -> None:
+        # A timer may fire early by the resolution of the clock. What it was set for is due all the same, or it would be
+        # set again for the same moment, without end where time stands still as long as there is something to do.
+        now = max(self._seat.clock(), self._armed)
         self._timer, self._armed = None, math.inf
         try:
-            self._extender.extend(self._seat.ledger.tick(self._seat.clock()))
+            self._extender.extend(self._seat.ledger.tick(now))
         except Exception:
             self._seat.logger.exception("a heartbeat of queue %s failed; the next one follows", self._seat.queue)
         self.beaten()
