@@ -10,7 +10,7 @@ help: ## show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: .venv/.run ## the main job: messages flow on the built-in SQS, watched live
-	$(BIN)/penstock demo
+	$(BIN)/leasekeeper demo
 
 test: .venv/.dev ## all tests
 	$(BIN)/python -m pytest
@@ -31,9 +31,9 @@ layers: .venv/.dev ## does every floor import only floors below it?
 
 coverage: .venv/.dev ## coverage of the decisions and their shells
 	$(BIN)/coverage run -m pytest -q
-	$(BIN)/coverage report --include='src/penstock/core/*,src/penstock/engine/*'
+	$(BIN)/coverage report --include='src/leasekeeper/core/*,src/leasekeeper/engine/*'
 
-bench: .venv/.dev ## Penstock and the rest of the field, side by side: docs/benchmarks.md (takes an hour, needs npm)
+bench: .venv/.dev ## Leasekeeper and the rest of the field, side by side: docs/benchmarks.md (takes an hour, needs npm)
 	$(BIN)/python benchmarks/field/run.py
 
 clean: ## remove what was installed and cached
@@ -41,7 +41,7 @@ clean: ## remove what was installed and cached
 
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "Penstock needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	  echo "Leasekeeper needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
 	@touch $@
 

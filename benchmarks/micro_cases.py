@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 import pydantic
 
-from penstock.core.backoff import Backoff
-from penstock.core.batch import Batch
-from penstock.core.delivery import LeasePolicy
-from penstock.core.ledger import Ledger
-from penstock.core.median import StreamingMedian
-from penstock.core.pool import Pool
-from penstock.core.ring import Ring
-from penstock.core.semaphore import WeightedSemaphore
-from penstock.core.throttler import ThrottlePolicy, Throttler
-from penstock.lanes.decoding import decoder_of
-from penstock.lanes.handler import Handler
-from penstock.lanes.mailbox import Mailbox
-from penstock.message import Received
+from leasekeeper.core.backoff import Backoff
+from leasekeeper.core.batch import Batch
+from leasekeeper.core.delivery import LeasePolicy
+from leasekeeper.core.ledger import Ledger
+from leasekeeper.core.median import StreamingMedian
+from leasekeeper.core.pool import Pool
+from leasekeeper.core.ring import Ring
+from leasekeeper.core.semaphore import WeightedSemaphore
+from leasekeeper.core.throttler import ThrottlePolicy, Throttler
+from leasekeeper.lanes.decoding import decoder_of
+from leasekeeper.lanes.handler import Handler
+from leasekeeper.lanes.mailbox import Mailbox
+from leasekeeper.message import Received
 
 if TYPE_CHECKING:
     import asyncio

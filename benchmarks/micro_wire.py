@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 from micro_cases import TEN, Operation, case
 
-from penstock.sqs import codec, http_native
-from penstock.sqs.credentials import Credentials
-from penstock.sqs.digests import intact
-from penstock.sqs.http import Connecting
-from penstock.sqs.signer import Signer
-from penstock.sqs.wire import FIXED_HEADERS
+from leasekeeper.sqs import codec, http_native
+from leasekeeper.sqs.credentials import Credentials
+from leasekeeper.sqs.digests import intact
+from leasekeeper.sqs.http import Connecting
+from leasekeeper.sqs.signer import Signer
+from leasekeeper.sqs.wire import FIXED_HEADERS
 
 if TYPE_CHECKING:
     import asyncio

@@ -1,7 +1,7 @@
 """Draw how the throttler converges: a step in handler time, an outage, a burst; as SVG, by hand.
 
 Run `python benchmarks/throttler_plot.py` to write `docs/images/throttler-*.svg` anew. The flows are simulated in
-virtual time by `penstock.testing.flow` with a fixed seed, so the same code draws the same pictures.
+virtual time by `leasekeeper.testing.flow` with a fixed seed, so the same code draws the same pictures.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penstock.core.throttler import ThrottlePolicy
-from penstock.testing.flow import Flow, Sample
+from leasekeeper.core.throttler import ThrottlePolicy
+from leasekeeper.testing.flow import Flow, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,17 +6,17 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from penstock.options import CHOICES, Options
+from leasekeeper.options import CHOICES, Options
 
 PAGE = Path(__file__).with_name("options.md")
 HEAD = """# Options
 
-Arguments of `Consumer(queue, handler, ...)`, of `Penstock(...)` for all its consumers and of
+Arguments of `Consumer(queue, handler, ...)`, of `Leasekeeper(...)` for all its consumers and of
 `@app.consumer(queue, ...)`; or one `Options` object. On the command line `concurrency` is `--concurrency`, in the
-environment `PENSTOCK_CONCURRENCY`, in TOML `concurrency` under `[tool.penstock]`; a flag goes before the environment,
-that before a file, that before code. Those marked *code only* cannot be written as text.
+environment `LEASEKEEPER_CONCURRENCY`, in TOML `concurrency` under `[tool.leasekeeper]`; a flag goes before the
+environment, that before a file, that before code. Those marked *code only* cannot be written as text.
 
-This page is written by `docs/options_page.py` from the schema in `penstock/options.py`.
+This page is written by `docs/options_page.py` from the schema in `leasekeeper/options.py`.
 
 | option | default | what it is |
 |---|---|---|
@@ -30,7 +30,7 @@ def page() -> str:
 
 def _row(option: dataclasses.Field[Any]) -> str:
     told = option.metadata
-    default = "the logger `penstock`" if option.name == "logger" else _shown(option.default)
+    default = "the logger `leasekeeper`" if option.name == "logger" else _shown(option.default)
     bounds = _bounds(told["low"], told["high"], " s" if told["unit"] == "s" else "")
     choices = " or ".join(f"`{each}`" for each in CHOICES.get(option.name, ()))
     notes = ", ".join(each for each in (choices, bounds, "" if told["configurable"] else "*code only*") if each)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from penstock import Consumer, Message
+from leasekeeper import Consumer, Message
 
 Next = Callable[[Message[Any]], Awaitable[Any]]
 

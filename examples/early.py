@@ -7,7 +7,7 @@ keeps message and lease when the handler returns: here three are gathered, writt
 import asyncio
 import logging
 
-from penstock import Consumer, Message
+from leasekeeper import Consumer, Message
 
 BATCH = 3
 gathered: list[Message[str]] = []

@@ -1,15 +1,15 @@
 """The smallest service: a handler, a queue, and `run()` until SIGTERM or Ctrl-C.
 
-penstock local --queue orders &                       # SQS on your machine; or leave it out and use AWS
+leasekeeper local --queue orders &                       # SQS on your machine; or leave it out and use AWS
 export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324
 python examples/hello.py
-penstock send orders '{"id": 1, "items": ["tea"]}'
+leasekeeper send orders '{"id": 1, "items": ["tea"]}'
 """
 
 import logging
 from dataclasses import dataclass
 
-from penstock import Consumer, Message
+from leasekeeper import Consumer, Message
 
 
 @dataclass

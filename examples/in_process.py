@@ -5,11 +5,11 @@ python examples/in_process.py
 
 import asyncio
 
-from penstock import Consumer
-from penstock.local import LocalSqs
-from penstock.sqs.api import Outgoing
-from penstock.sqs.client import SqsClient
-from penstock.sqs.settings import ClientSettings
+from leasekeeper import Consumer
+from leasekeeper.api import Outgoing
+from leasekeeper.local import LocalSqs
+from leasekeeper.sqs.client import SqsClient
+from leasekeeper.sqs.settings import ClientSettings
 
 COUNT = 100
 

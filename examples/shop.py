@@ -1,4 +1,4 @@
-"""Several consumers in one process: `penstock run shop:app` (in this folder).
+"""Several consumers in one process: `leasekeeper run shop:app` (in this folder).
 
 Coroutine handlers run on the application's event loop, plain functions in threads; neither can stop a heartbeat.
 """
@@ -8,9 +8,9 @@ import hashlib
 
 import msgspec
 
-from penstock import Message, Penstock, Reject, Retry
+from leasekeeper import Leasekeeper, Message, Reject, Retry
 
-app = Penstock(visibility_timeout=30)
+app = Leasekeeper(visibility_timeout=30)
 
 
 class Order(msgspec.Struct):

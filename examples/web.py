@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from penstock import Consumer, Message
+from leasekeeper import Consumer, Message
 
 seen: list[Any] = []
 

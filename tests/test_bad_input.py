@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from penstock import ConfigurationError, Consumer, CredentialsMissing, Message, QueueUnusable, SqsError, Verdict
-from penstock.local import LocalSqs
-from penstock.sqs.api import Outgoing
-from penstock.sqs.client import SqsClient
-from penstock.sqs.settings import ClientSettings
+from leasekeeper import ConfigurationError, Consumer, CredentialsMissing, Message, QueueUnusable, SqsError, Verdict
+from leasekeeper.api import Outgoing
+from leasekeeper.local import LocalSqs
+from leasekeeper.sqs.client import SqsClient
+from leasekeeper.sqs.settings import ClientSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,7 +84,7 @@ async def ship(message: Message[str]) -> None:
 
 
 def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait for a condition that a thread of Penstock brings about."""
+    """Wait for a condition that a thread of Leasekeeper brings about."""
     deadline = threading.Event()
     timer = threading.Timer(seconds, deadline.set)
     timer.start()

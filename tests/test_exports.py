@@ -1,4 +1,4 @@
-"""The public names of Penstock: adding one is a decision, losing one breaks somebody."""
+"""The public names of Leasekeeper: adding one is a decision, losing one breaks somebody."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-import penstock
+import leasekeeper
 
 NAMES = [
     "Closed",
@@ -17,11 +17,11 @@ NAMES = [
     "Consumer",
     "CredentialsMissing",
     "HandlerTimeout",
+    "Leasekeeper",
+    "LeasekeeperError",
     "Message",
     "MessageAttribute",
     "Options",
-    "Penstock",
-    "PenstockError",
     "QueueUnusable",
     "Reject",
     "Report",
@@ -36,29 +36,29 @@ NAMES = [
 
 
 def test_the_public_names_are_these() -> None:
-    assert penstock.__all__ == NAMES
+    assert leasekeeper.__all__ == NAMES
 
 
 def test_every_public_name_is_there_and_says_what_it_is() -> None:
     for name in NAMES:
-        assert getattr(penstock, name).__doc__, name
+        assert getattr(leasekeeper, name).__doc__, name
 
 
 def test_the_version_is_one() -> None:
-    assert re.fullmatch(r"\d+\.\d+\.\d+", penstock.__version__)
+    assert re.fullmatch(r"\d+\.\d+\.\d+", leasekeeper.__version__)
 
 
 def test_every_error_of_ours_has_one_root() -> None:
     """Whoever calls us can catch all of it, and nothing else, with one name."""
     errors = [
-        each for name in NAMES if isinstance(each := getattr(penstock, name), type) and issubclass(each, Exception)
+        each for name in NAMES if isinstance(each := getattr(leasekeeper, name), type) and issubclass(each, Exception)
     ]
-    said_by_handlers = {penstock.Retry, penstock.Reject}
-    assert {each for each in errors if not issubclass(each, penstock.PenstockError)} == said_by_handlers
+    said_by_handlers = {leasekeeper.Retry, leasekeeper.Reject}
+    assert {each for each in errors if not issubclass(each, leasekeeper.LeasekeeperError)} == said_by_handlers
 
 
 @pytest.mark.slow
-def test_importing_penstock_imports_nothing_optional() -> None:
+def test_importing_leasekeeper_imports_nothing_optional() -> None:
     """Extras keep the base install small."""
-    code = "import sys, penstock; print(*({'aiohttp', 'pydantic', 'typer', 'rich', 'boto3'} & set(sys.modules)))"
+    code = "import sys, leasekeeper; print(*({'aiohttp', 'pydantic', 'typer', 'rich', 'boto3'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"

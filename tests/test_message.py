@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from penstock import Message, MessageAttribute, Settlement
-from penstock.message import Received
+from leasekeeper import Message, MessageAttribute, Settlement
+from leasekeeper.message import Received
 
 
 class Lease:

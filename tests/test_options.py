@@ -8,8 +8,8 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from penstock import ConfigurationError, Options
-from penstock.options import CHOICES, OptionValues, make_options
+from leasekeeper import ConfigurationError, Options
+from leasekeeper.options import CHOICES, OptionValues, make_options
 
 FIELDS = {each.name: each for each in dataclasses.fields(Options)}
 NUMBERS = [name for name, each in FIELDS.items() if str(each.type).startswith(("int", "float"))]
@@ -165,7 +165,7 @@ def test_middleware_is_a_sequence() -> None:
 def test_a_logger_of_ones_own() -> None:
     logger = logging.getLogger("shop")
     assert Options(logger=logger).logger is logger
-    assert Options().logger.name == "penstock"
+    assert Options().logger.name == "leasekeeper"
 
 
 # Names
@@ -271,9 +271,9 @@ def test_a_combination_that_just_works_is_taken(values: dict[str, Any]) -> None:
 
 def test_an_interval_that_is_taken_beats_before_the_lease_is_over() -> None:
     """L3: whatever the timeout, the first extension is due before the lease as the ledger counts it ends."""
-    from penstock.core.delivery import LeasePolicy
-    from penstock.core.ledger import Ledger
-    from penstock.message import Received
+    from leasekeeper.core.delivery import LeasePolicy
+    from leasekeeper.core.ledger import Ledger
+    from leasekeeper.message import Received
 
     for visibility in (1, 2, 5, 30, 43_200):
         options = Options(visibility_timeout=visibility, heartbeat_interval=visibility * 0.75, ack_interval=0)

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from penstock import Reject, Retry, Settled, Settlement
-from penstock.outcomes import DONE, ENDED, FREED, NOT_STARTED, WITHHELD, Failed
+from leasekeeper import Reject, Retry, Settled, Settlement
+from leasekeeper.outcomes import DONE, ENDED, FREED, NOT_STARTED, WITHHELD, Failed
 
 
 @pytest.mark.parametrize("after", [None, 0, 0.5, 43_200])

@@ -51,7 +51,7 @@ def draw(title: str, unit: str, bars: Sequence[Bar]) -> str:
 
 
 def _legend() -> str:
-    named = ((OURS, "Penstock"), (OTHERS, "other consumers"), (LOOPS, "bare loops, for scale"))
+    named = ((OURS, "Leasekeeper"), (OTHERS, "other consumers"), (LOOPS, "bare loops, for scale"))
     return " · ".join(f'<tspan fill="{colour}" font-weight="bold">{name}</tspan>' for colour, name in named)
 
 

@@ -60,54 +60,54 @@ BOTO3 = ("boto3==1.44.8", "botocore==1.44.8")
 UVLOOP = "uvloop==0.23.0"
 AIOBOTOCORE = ("aiobotocore==3.10.0", "botocore==1.43.117", UVLOOP)
 SQS_CONSUMER = ("sqs-consumer==15.0.3", "@aws-sdk/client-sqs==3.1175.0", "node==26.10.0")
-OURS = ("penstock", "botocore", "msgspec", "uvloop")
+OURS = ("leasekeeper", "botocore", "msgspec", "uvloop")
 
 _FIELD = (
     Client(
-        name="penstock-async",
+        name="leasekeeper-async",
         kind="async",
         environment=PROJECT,
-        file="penstock_consumer.py",
+        file="leasekeeper_consumer.py",
         packages=OURS,
         settings={"PEER_KIND": "async"},
         most=40_000,
     ),
     Client(
-        name="penstock-pool",
+        name="leasekeeper-pool",
         remark="`dispatch='pool'`",
         kind="async",
         environment=PROJECT,
-        file="penstock_consumer.py",
+        file="leasekeeper_consumer.py",
         packages=OURS,
         settings={"PEER_KIND": "pool"},
         most=40_000,
     ),
     Client(
-        name="penstock-def",
+        name="leasekeeper-def",
         remark="as many threads as the concurrency where handlers wait, else its default of 32",
         kind="threads",
         environment=PROJECT,
-        file="penstock_consumer.py",
+        file="leasekeeper_consumer.py",
         packages=OURS,
         settings={"PEER_KIND": "def"},
         most=40_000,
     ),
     Client(
-        name="penstock-prompt",
+        name="leasekeeper-prompt",
         remark="`longest_pause=0`",
         kind="async",
         environment=PROJECT,
-        file="penstock_consumer.py",
+        file="leasekeeper_consumer.py",
         packages=OURS,
         settings={"PEER_KIND": "async", "PEER_LONGEST_PAUSE": "0"},
         most=40_000,
     ),
     Client(
-        name="penstock-wire",
+        name="leasekeeper-wire",
         remark="eight loops whatever is asked; a loop's ten handlers run one after the other",
         kind="wire",
         environment=PROJECT,
-        file="penstock_wire.py",
+        file="leasekeeper_wire.py",
         packages=OURS,
         most=40_000,
         loop=True,

@@ -180,7 +180,7 @@ def _bars(results: Mapping[str, Any], chart: Chart, runs: Mapping[str, Sequence[
     drawn, worded = [], []
     for name, each in runs.items():
         values = [run[chart.key] * chart.scale for run in completed(each) if chart.key in run]
-        colour = bars.OURS if name.startswith("penstock") else bars.OTHERS
+        colour = bars.OURS if name.startswith("leasekeeper") else bars.OTHERS
         colour = bars.LOOPS if results["clients"][name]["loop"] else colour
         if values:
             drawn.append(Bar(name, colour, values, statistics.median(values)))

@@ -1,4 +1,4 @@
-"""How Penstock scales: with messages in flight, and with processes.
+"""How Leasekeeper scales: with messages in flight, and with processes.
 
     python benchmarks/field/scale.py            # both; into scale.json beside this file
     python benchmarks/field/scale.py --rounds 3
@@ -48,7 +48,7 @@ REST = 2.0
 """Seconds for handlers to have begun and pollers to have come to rest."""
 PATIENCE = 180.0
 """Seconds that a step may take."""
-HOLDING = replace(CLIENTS["penstock-async"], name="penstock-holding", file="penstock_holding.py")
+HOLDING = replace(CLIENTS["leasekeeper-async"], name="leasekeeper-holding", file="leasekeeper_holding.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def hold(control: Control, folder: Path, count: int) -> Held:
 
 def share(control: Control, folder: Path, processes: int) -> float:
     """Messages a second that so many consumer processes take off one queue, in scenario B; 10,000 messages each."""
-    client, count = CLIENTS["penstock-async"], WAIT.messages * processes
+    client, count = CLIENTS["leasekeeper-async"], WAIT.messages * processes
     bench, queue = Bench(control, folder, [WAIT]), queue_of(client)
     control.ask("stock", stock="shared", count=count, size=WAIT.size)
     bench.prepare(client, WAIT)

@@ -17,7 +17,7 @@ PROGRAM = """
 import asyncio, sys
 sys.path.insert(0, sys.argv[1])
 from measure import _transport
-from penstock.sqs.http import Connecting
+from leasekeeper.sqs.http import Connecting
 
 async def main():
     transport = _transport(sys.argv[2])(Connecting(url=f"http://127.0.0.1:{sys.argv[4]}/"))

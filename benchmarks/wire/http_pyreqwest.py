@@ -27,15 +27,15 @@ from pyreqwest.exceptions import (
 )
 from pyreqwest.proxy import ProxyBuilder
 
-from penstock.errors import ConfigurationError, SqsError
-from penstock.sqs.http import IDLE_EXPIRY, KEEPALIVE, Response, failure
+from leasekeeper.errors import ConfigurationError, SqsError
+from leasekeeper.sqs.http import IDLE_EXPIRY, KEEPALIVE, Response, failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyreqwest.client import Client
 
-    from penstock.sqs.http import Connecting
+    from leasekeeper.sqs.http import Connecting
 
 PARTING = 0.1
 """Seconds the interpreter's end waits for the library's thread; see `_let_go`."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from stub import RECEIPT, RECEIVE
 
-from penstock.message import MessageAttribute, Received
-from penstock.sqs import codec
+from leasekeeper.message import MessageAttribute, Received
+from leasekeeper.sqs import codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 import trustme
 import uvloop
 
-from penstock.sqs.client import SqsClient
-from penstock.sqs.credentials import Credentials
-from penstock.sqs.http import IDLE_EXPIRY, Connecting, Response
-from penstock.sqs.settings import ClientSettings
+from leasekeeper.sqs.client import SqsClient
+from leasekeeper.sqs.credentials import Credentials
+from leasekeeper.sqs.http import IDLE_EXPIRY, Connecting, Response
+from leasekeeper.sqs.settings import ClientSettings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -166,11 +166,11 @@ def _transport(http: str) -> Any:
     if http == "pyqwest":
         return PyqwestTransport
     if http == "aiohttp":
-        from penstock.sqs.http_aiohttp import AiohttpTransport
+        from leasekeeper.sqs.http_aiohttp import AiohttpTransport
 
         return AiohttpTransport
     if http == "native":
-        from penstock.sqs.http_native import NativeTransport
+        from leasekeeper.sqs.http_native import NativeTransport
 
         return NativeTransport
     from http_pyreqwest import PyreqwestTransport

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from http_pyreqwest import PyreqwestTransport
 
-from penstock.errors import SqsError
-from penstock.sqs.http import Connecting
-from penstock.sqs.http_aiohttp import AiohttpTransport
-from penstock.sqs.http_native import NativeTransport
+from leasekeeper.errors import SqsError
+from leasekeeper.sqs.http import Connecting
+from leasekeeper.sqs.http_aiohttp import AiohttpTransport
+from leasekeeper.sqs.http_native import NativeTransport
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -12,10 +12,10 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 
-from penstock.sqs.codec import delete_body, receive_body
-from penstock.sqs.credentials import Credentials
-from penstock.sqs.signer import Signer
-from penstock.sqs.wire import FIXED_HEADERS
+from leasekeeper.sqs.codec import delete_body, receive_body
+from leasekeeper.sqs.credentials import Credentials
+from leasekeeper.sqs.signer import Signer
+from leasekeeper.sqs.wire import FIXED_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,12 +42,12 @@ def main() -> None:
         def botocore(headers: dict[str, str] = headers, body: bytes = body) -> None:
             theirs.add_auth(AWSRequest("POST", URL, headers, body))
 
-        def penstock(operation: str = operation, body: bytes = body) -> None:
+        def leasekeeper(operation: str = operation, body: bytes = body) -> None:
             ours.sign(KEYS, operation, body)
 
         print(
             f"{operation} ({len(body)} bytes): botocore {_microseconds(botocore, 1000):.1f} us, "
-            f"penstock {_microseconds(penstock):.1f} us"
+            f"leasekeeper {_microseconds(leasekeeper):.1f} us"
         )
 
 

@@ -16,12 +16,12 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from penstock.local import LocalSqs
+from leasekeeper.local import LocalSqs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PENSTOCK = Path(sys.executable).with_name("penstock")
+LEASEKEEPER = Path(sys.executable).with_name("leasekeeper")
 DEADLINE = 30.0
 """Seconds after which a condition is given up: far more than any takes, for slow machines."""
 
@@ -41,14 +41,19 @@ def wait_until(condition: Callable[[], object], what: str, deadline: float = DEA
 
 
 class Command:
-    """A running `penstock`: what it says, its signals, its end."""
+    """A running `leasekeeper`: what it says, its signals, its end."""
 
     def __init__(self, arguments: tuple[str, ...], directory: Path, environment: dict[str, str]) -> None:
         self._out = directory / f"out-{time.monotonic_ns()}"
         self._err = self._out.with_name(self._out.name.replace("out", "err"))
         with self._out.open("w") as out, self._err.open("w") as err:
             self.process = subprocess.Popen(
-                [PENSTOCK, *arguments], cwd=directory, env=environment, stdout=out, stderr=err, stdin=subprocess.DEVNULL
+                [LEASEKEEPER, *arguments],
+                cwd=directory,
+                env=environment,
+                stdout=out,
+                stderr=err,
+                stdin=subprocess.DEVNULL,
             )
 
     @property
@@ -100,7 +105,7 @@ class Bench:
     def module(self, name: str, code: str) -> None:
         (self.directory / f"{name}.py").write_text(textwrap.dedent(code))
 
-    def penstock(self, *arguments: str, **environment: str) -> Command:
+    def leasekeeper(self, *arguments: str, **environment: str) -> Command:
         command = Command(arguments, self.directory, self.environment | environment)
         self._running.append(command)
         return command

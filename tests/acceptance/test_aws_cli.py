@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from penstock import Consumer, Message
-from penstock.local import LocalSqs
+from leasekeeper import Consumer, Message
+from leasekeeper.local import LocalSqs
 
 FAKE = {"AWS_ACCESS_KEY_ID": "fake", "AWS_SECRET_ACCESS_KEY": "fake", "AWS_DEFAULT_REGION": "eu-west-1"}
 

@@ -1,4 +1,4 @@
-"""`penstock run`, as a process, on messages that boto3 sent."""
+"""`leasekeeper run`, as a process, on messages that boto3 sent."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Bench = Any  # of conftest.py, which tests cannot import
 COROUTINE = """
     import asyncio
     from notes import note
-    from penstock import Penstock
+    from leasekeeper import Leasekeeper
 
-    app = Penstock()
+    app = Leasekeeper()
 
     @app.consumer("orders", concurrency=4)
     async def ship(body: str) -> None:
@@ -33,7 +33,7 @@ def test_everything_is_handled_once_deleted_and_reported(shop: Bench, code: str)
     sent = shop.fill(url, 200)
     shop.module("shop", code.format(seconds=0.001))
 
-    command = shop.penstock("run", "shop:app")
+    command = shop.leasekeeper("run", "shop:app")
     shop.until(lambda: shop.counts(url) == (0, 0), "the queue is empty")
     command.signal()
 
@@ -51,7 +51,7 @@ def test_a_signal_in_the_middle_loses_nothing_and_leaves_nothing_hidden(
     url = shop.queue("orders")
     sent = shop.fill(url, 60)
     shop.module("shop", code.format(seconds=0.3))
-    command = shop.penstock("run", "shop:app")
+    command = shop.leasekeeper("run", "shop:app")
     shop.until(lambda: len(shop.lines("started")) >= 9, "handlers are at work")
 
     began = time.monotonic()
@@ -72,7 +72,7 @@ def test_a_second_signal_cuts_the_drain_short_and_gives_back_what_ran(shop: Benc
     url = shop.queue("orders")
     shop.fill(url, 10)
     shop.module("shop", COROUTINE.format(seconds=3600))
-    command = shop.penstock("run", "shop:app", "--drain-timeout", "1000")
+    command = shop.leasekeeper("run", "shop:app", "--drain-timeout", "1000")
     shop.until(lambda: len(shop.lines("started")) == 4, "handlers are at work")
     command.signal()
     command.until_it_says("stopping: handlers have 1000 s to finish")
@@ -89,7 +89,7 @@ def test_two_signals_at_once_are_a_forced_stop_and_no_deadlock(shop: Bench) -> N
     url = shop.queue("orders")
     shop.fill(url, 4)
     shop.module("shop", COROUTINE.format(seconds=3600))
-    command = shop.penstock("run", "shop:app", "--drain-timeout", "1000")
+    command = shop.leasekeeper("run", "shop:app", "--drain-timeout", "1000")
     shop.until(lambda: len(shop.lines("started")) == 4, "handlers are at work")
 
     def ended() -> bool:
@@ -107,7 +107,7 @@ def test_the_drain_timeout_ends_handlers_that_do_not_finish(shop: Bench) -> None
     url = shop.queue("orders")
     shop.fill(url, 4)
     shop.module("shop", COROUTINE.format(seconds=3600))
-    command = shop.penstock("run", "shop:app", PENSTOCK_DRAIN_TIMEOUT="0.2")
+    command = shop.leasekeeper("run", "shop:app", LEASEKEEPER_DRAIN_TIMEOUT="0.2")
     shop.until(lambda: len(shop.lines("started")) == 4, "handlers are at work")
 
     command.signal()
@@ -121,7 +121,7 @@ def test_a_thread_that_never_ends_does_not_keep_the_process_and_its_message_is_n
     url = shop.queue("orders")
     shop.fill(url, 1)
     shop.module("shop", THREADS.format(seconds=3600))
-    command = shop.penstock("run", "shop:app", "--drain-timeout", "0.2")
+    command = shop.leasekeeper("run", "shop:app", "--drain-timeout", "0.2")
     shop.until(lambda: len(shop.lines("started")) == 1, "the handler is at work")
 
     command.signal()
@@ -135,14 +135,14 @@ def test_after_kill_the_messages_come_back_and_another_process_handles_them(shop
     url = shop.queue("orders")
     sent = shop.fill(url, 12)
     shop.module("shop", COROUTINE.format(seconds=3600))
-    first = shop.penstock("run", "shop:app", "--visibility-timeout", "2")
+    first = shop.leasekeeper("run", "shop:app", "--visibility-timeout", "2")
     shop.until(lambda: len(shop.lines("started")) == 4, "handlers are at work")
     first.signal(signal.SIGKILL)
     assert first.end() == -signal.SIGKILL
     assert shop.lines("finished") == []
 
     shop.module("shop", COROUTINE.format(seconds=0.001))
-    second = shop.penstock("run", "shop:app")
+    second = shop.leasekeeper("run", "shop:app")
     shop.until(lambda: shop.counts(url) == (0, 0), "the queue is empty")
     second.signal()
 
@@ -154,7 +154,7 @@ def test_a_signal_while_it_starts_is_a_clean_stop(shop: Bench) -> None:
     shop.queue("orders")
     shop.module("shop", COROUTINE.format(seconds=1))
     shop.sqs.faults.set("GetQueueUrl", latency=2.0)
-    command = shop.penstock("run", "shop:app")
+    command = shop.leasekeeper("run", "shop:app")
     shop.until(lambda: shop.sqs.calls["GetQueueUrl"] == 1, "it asks for the queue")
 
     command.signal()
@@ -167,7 +167,7 @@ def test_a_handler_that_blocks_its_loop_finishes_and_is_acked_though_the_signal_
     url = shop.queue("orders")
     shop.fill(url, 1)
     shop.module("shop", BLOCKING.format(seconds=3))
-    command = shop.penstock("run", "shop:app", "--visibility-timeout", "1")
+    command = shop.leasekeeper("run", "shop:app", "--visibility-timeout", "1")
     shop.until(lambda: len(shop.lines("started")) == 1, "the handler is at work")
 
     command.signal()
@@ -181,7 +181,7 @@ def test_a_handler_that_blocks_its_loop_for_ever_does_not_keep_the_process(shop:
     url = shop.queue("orders")
     shop.fill(url, 1)
     shop.module("shop", BLOCKING.format(seconds=3600))
-    command = shop.penstock("run", "shop:app", "--drain-timeout", "0.2")
+    command = shop.leasekeeper("run", "shop:app", "--drain-timeout", "0.2")
     shop.until(lambda: len(shop.lines("started")) == 1, "the handler is at work")
 
     command.signal()
@@ -198,7 +198,7 @@ def test_a_call_that_hangs_in_an_executor_does_not_keep_the_process(shop: Bench)
     shop.module(
         "shop", COROUTINE.replace("asyncio.sleep(", "asyncio.to_thread(__import__('time').sleep, ").format(seconds=3600)
     )
-    command = shop.penstock("run", "shop:app", "--drain-timeout", "0.2")
+    command = shop.leasekeeper("run", "shop:app", "--drain-timeout", "0.2")
     shop.until(lambda: len(shop.lines("started")) == 1, "the handler is at work")
 
     command.signal()
@@ -217,7 +217,7 @@ def test_several_targets_run_in_one_process_and_stop_together(shop: Bench) -> No
         "billing",
         """
         from notes import note
-        from penstock import Consumer
+        from leasekeeper import Consumer
 
         def bill(body: str) -> None:
             note("billed", body)
@@ -226,7 +226,7 @@ def test_several_targets_run_in_one_process_and_stop_together(shop: Bench) -> No
         """,
     )
 
-    command = shop.penstock("run", "shop:app", "billing:consumer")
+    command = shop.leasekeeper("run", "shop:app", "billing:consumer")
     shop.until(lambda: all(shop.counts(url) == (0, 0) for url in urls), "both queues are empty")
     command.signal()
 
@@ -240,7 +240,7 @@ def test_logs_in_json_are_an_object_a_line_and_the_report_is_among_them(shop: Be
     url = shop.queue("orders")
     shop.fill(url, 3)
     shop.module("shop", COROUTINE.format(seconds=0.001))
-    command = shop.penstock("run", "shop:app", "--log-format", "json")
+    command = shop.leasekeeper("run", "shop:app", "--log-format", "json")
     shop.until(lambda: shop.counts(url) == (0, 0), "the queue is empty")
     command.signal()
     assert command.end() == 0
@@ -255,7 +255,7 @@ def test_logs_in_json_are_an_object_a_line_and_the_report_is_among_them(shop: Be
 def test_a_queue_that_goes_away_ends_the_process_when_that_is_asked_for(shop: Bench) -> None:
     url = shop.queue("orders")
     shop.module("shop", COROUTINE.format(seconds=0.001))
-    command = shop.penstock("run", "shop:app", "--exit-on-unusable", "--wait-time", "1")
+    command = shop.leasekeeper("run", "shop:app", "--exit-on-unusable", "--wait-time", "1")
     command.until_it_says("ready")
 
     shop.boto.delete_queue(QueueUrl=url)
@@ -267,17 +267,17 @@ def test_a_queue_that_goes_away_ends_the_process_when_that_is_asked_for(shop: Be
 def test_a_queue_that_does_not_exist_is_said_in_one_line(shop: Bench) -> None:
     shop.module("shop", COROUTINE.format(seconds=1))
 
-    command = shop.penstock("run", "shop:app", "--log-level", "error")
+    command = shop.leasekeeper("run", "shop:app", "--log-level", "error")
 
     assert command.end() == 3
-    assert command.err.startswith("penstock: queue orders cannot be used: ")
+    assert command.err.startswith("leasekeeper: queue orders cannot be used: ")
     assert command.err.count("\n") == 1
 
 
 def test_an_endpoint_that_cannot_be_reached_is_said_in_one_line(shop: Bench) -> None:
     shop.module("shop", COROUTINE.format(seconds=1))
 
-    command = shop.penstock("run", "shop:app", "--log-level", "error", "--endpoint-url", "http://127.0.0.1:1")
+    command = shop.leasekeeper("run", "shop:app", "--log-level", "error", "--endpoint-url", "http://127.0.0.1:1")
 
     assert command.end() == 3
     assert "http://127.0.0.1:1/ cannot be reached" in command.err
@@ -287,9 +287,9 @@ def test_an_endpoint_that_cannot_be_reached_is_said_in_one_line(shop: Bench) -> 
 def test_when_one_consumer_cannot_start_none_goes_on(shop: Bench) -> None:
     shop.queue("orders")
     shop.module("shop", COROUTINE.format(seconds=1))
-    shop.module("lost", "from penstock import Consumer\nconsumer = Consumer('nowhere', lambda body: None)\n")
+    shop.module("lost", "from leasekeeper import Consumer\nconsumer = Consumer('nowhere', lambda body: None)\n")
 
-    command = shop.penstock("run", "shop:app", "lost:consumer")
+    command = shop.leasekeeper("run", "shop:app", "lost:consumer")
 
     assert command.end() == 3
     assert "queue nowhere cannot be used" in command.err
@@ -298,7 +298,7 @@ def test_when_one_consumer_cannot_start_none_goes_on(shop: Bench) -> None:
 def test_a_module_that_fails_shows_its_own_traceback_and_nothing_of_ours(shop: Bench) -> None:
     shop.module("shop", "def price():\n    return 1 / 0\n\nprice()\n")
 
-    command = shop.penstock("run", "shop:app")
+    command = shop.leasekeeper("run", "shop:app")
 
     assert command.end() == 2
     assert "ZeroDivisionError" in command.err
@@ -306,15 +306,15 @@ def test_a_module_that_fails_shows_its_own_traceback_and_nothing_of_ours(shop: B
     assert "targets.py" not in command.err
     assert "importlib" not in command.err
     assert command.err.rstrip().endswith(
-        "penstock: 'shop:app' cannot be run: importing shop failed with ZeroDivisionError: division by zero"
+        "leasekeeper: 'shop:app' cannot be run: importing shop failed with ZeroDivisionError: division by zero"
     )
 
 
 def test_options_for_a_queue_that_nobody_consumes_are_said_to_be_so(shop: Bench) -> None:
     shop.queue("orders")
     shop.module("shop", COROUTINE.format(seconds=0))
-    (shop.directory / "penstock.toml").write_text("[penstock.queues.oders]\nconcurrency = 5\n")
-    command = shop.penstock("run", "shop:app", "--config", "penstock.toml")
+    (shop.directory / "leasekeeper.toml").write_text("[leasekeeper.queues.oders]\nconcurrency = 5\n")
+    command = shop.leasekeeper("run", "shop:app", "--config", "leasekeeper.toml")
     shop.until(lambda: "ready" in command.err, "it is ready")
 
     command.signal()

@@ -21,10 +21,10 @@ def policy(bench: Bench, dead_url: str, most: int) -> str:
 def test_send_then_peek_shows_the_message_and_leaves_it_there(bench: Bench) -> None:
     url = bench.queue("orders")
 
-    sending = bench.penstock("send", "orders", '{"number": 1}', "-a", "tenant=acme", "-a", "rank:Number=3")
+    sending = bench.leasekeeper("send", "orders", '{"number": 1}', "-a", "tenant=acme", "-a", "rank:Number=3")
     assert sending.end() == 0
     assert re.match(r"sent [0-9a-f-]{36} to orders", sending.out)
-    peeking = bench.penstock("peek", "orders", "--json")
+    peeking = bench.leasekeeper("peek", "orders", "--json")
     assert peeking.end() == 0
 
     seen = json.loads(peeking.out)
@@ -41,7 +41,7 @@ def test_send_takes_each_line_of_a_file_as_a_body(bench: Bench) -> None:
     url = bench.queue("orders")
     (bench.directory / "bodies.jsonl").write_text("".join(f'{{"n": {n}}}\n' for n in range(123)))
 
-    sending = bench.penstock("send", "orders", "-f", "bodies.jsonl")
+    sending = bench.leasekeeper("send", "orders", "-f", "bodies.jsonl")
 
     assert sending.end() == 0
     assert sending.out == "sent 123 messages to orders\n"
@@ -51,7 +51,7 @@ def test_send_takes_each_line_of_a_file_as_a_body(bench: Bench) -> None:
 def test_peek_shows_json_bodies_indented(bench: Bench) -> None:
     bench.boto.send_message(QueueUrl=bench.queue("orders"), MessageBody='{"number":1,"lines":["a"]}')
 
-    peeking = bench.penstock("peek", "orders")
+    peeking = bench.leasekeeper("peek", "orders")
 
     assert peeking.end() == 0
     assert '{\n  "number": 1,\n  "lines": [\n    "a"\n  ]\n}' in peeking.out
@@ -59,10 +59,10 @@ def test_peek_shows_json_bodies_indented(bench: Bench) -> None:
 
 @pytest.mark.parametrize("command", ["send", "peek", "redrive"])
 def test_a_queue_that_does_not_exist_is_said_in_one_line(bench: Bench, command: str) -> None:
-    asked = bench.penstock(command, "nowhere", *(["body"] if command == "send" else []))
+    asked = bench.leasekeeper(command, "nowhere", *(["body"] if command == "send" else []))
 
     assert asked.end() == 3
-    assert asked.err.startswith("penstock: queue nowhere: GetQueueUrl: ")
+    assert asked.err.startswith("leasekeeper: queue nowhere: GetQueueUrl: ")
     assert asked.err.count("\n") == 1
 
 
@@ -73,7 +73,7 @@ def test_redrive_moves_dead_letters_back_to_where_they_came_from(bench: Bench) -
     assert len(bench.bodies(url)) == 5  # the second receive moves them
     bench.until(lambda: bench.bodies(url) == [] and bench.counts(dead) == (5, 0), "they are dead letters")
 
-    command = bench.penstock("redrive", "orders")  # the queue stands for its dead-letter queue
+    command = bench.leasekeeper("redrive", "orders")  # the queue stands for its dead-letter queue
 
     assert command.end() == 0
     assert command.out == "moving about 5 messages of orders-dead to orders\ncompleted, moved 5 of about 5\n"
@@ -86,13 +86,13 @@ def test_redrive_tells_of_tasks_and_stops_a_running_one(bench: Bench) -> None:
     bench.queue("orders", RedrivePolicy=policy(bench, dead, 1))
     bench.fill(dead, 50)
 
-    starting = bench.penstock("redrive", "orders-dead", "--to", "elsewhere", "--rate", "1", "--no-wait")
+    starting = bench.leasekeeper("redrive", "orders-dead", "--to", "elsewhere", "--rate", "1", "--no-wait")
     assert starting.end() == 0
     assert "moving about 50 messages of orders-dead to elsewhere" in starting.out
-    asking = bench.penstock("redrive", "orders-dead", "--status")
+    asking = bench.leasekeeper("redrive", "orders-dead", "--status")
     assert asking.end() == 0
     assert "running to elsewhere, moved" in asking.out
-    stopping = bench.penstock("redrive", "orders-dead", "--cancel")
+    stopping = bench.leasekeeper("redrive", "orders-dead", "--cancel")
     assert stopping.end() == 0
     assert "the others stay in orders-dead" in stopping.out
     assert sum(bench.counts(url)) + sum(bench.counts(dead)) == 50
@@ -103,7 +103,7 @@ def test_doctor_finds_what_is_dangerous_and_says_how_to_change_it(bench: Bench) 
     dead = bench.queue("orders-dead", MessageRetentionPeriod="86400")
     url = bench.queue("orders", RedrivePolicy=policy(bench, dead, 1))
 
-    command = bench.penstock("doctor", "orders", "--handler-seconds", "60")
+    command = bench.leasekeeper("doctor", "orders", "--handler-seconds", "60")
     assert command.end() == 1
     fails = [line for line in command.out.splitlines() if line.startswith("fail")]
     assert [line.split("  ")[1].strip() for line in fails] == ["redrive policy", "dead letters"]
@@ -113,15 +113,15 @@ def test_doctor_finds_what_is_dangerous_and_says_how_to_change_it(bench: Bench) 
         attributes = json.loads(change) if change.startswith("{") else {name: value}
         bench.boto.set_queue_attributes(QueueUrl=target, Attributes=attributes)
 
-    again = bench.penstock("doctor", "orders", "--handler-seconds", "60")
+    again = bench.leasekeeper("doctor", "orders", "--handler-seconds", "60")
     assert again.end() == 0
     assert "0 to repair, 0 to consider" in again.out
     assert bench.counts(url) == (0, 0)
 
 
 def test_local_creates_queues_and_boto3_can_use_them(bench: Bench) -> None:
-    command = bench.penstock("local", "--port", "0", "--queue", "orders:dlq=orders-dead,max=3,visibility=7")
-    command.until_it_says("penstock send orders hello")
+    command = bench.leasekeeper("local", "--port", "0", "--queue", "orders:dlq=orders-dead,max=3,visibility=7")
+    command.until_it_says("leasekeeper send orders hello")
     match = re.search(r"AWS_ENDPOINT_URL_SQS=(\S+)", command.out)
     assert match is not None
     client = boto3.client(
@@ -144,14 +144,14 @@ def test_local_creates_queues_and_boto3_can_use_them(bench: Bench) -> None:
 
 
 def test_local_says_when_its_port_is_taken(bench: Bench) -> None:
-    command = bench.penstock("local", "--port", bench.sqs.endpoint_url.rpartition(":")[2])
+    command = bench.leasekeeper("local", "--port", bench.sqs.endpoint_url.rpartition(":")[2])
 
     assert command.end() == 1
     assert "cannot listen on 127.0.0.1:" in command.err
 
 
 def test_the_demo_without_a_terminal_runs_to_its_report(bench: Bench) -> None:
-    command = bench.penstock("demo", "--messages", "500", "--handler-ms", "5")
+    command = bench.leasekeeper("demo", "--messages", "500", "--handler-ms", "5")
 
     assert command.end() == 0
     assert "Stopped (every order was settled)" in command.out
@@ -160,7 +160,7 @@ def test_the_demo_without_a_terminal_runs_to_its_report(bench: Bench) -> None:
 
 
 def test_ctrl_c_in_the_demo_drains_and_says_what_it_did(bench: Bench) -> None:
-    command = bench.penstock("demo", "--seconds", "600")
+    command = bench.leasekeeper("demo", "--seconds", "600")
     bench.until(lambda: re.search(r"deleted [1-9]", command.out), "messages flow")
 
     command.signal(signal.SIGINT)

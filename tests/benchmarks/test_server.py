@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import server
 from queues import Item, Queue, index_of
 
-from penstock.message import MessageAttribute
-from penstock.sqs.digests import md5_of_attributes
+from leasekeeper.message import MessageAttribute
+from leasekeeper.sqs.digests import md5_of_attributes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from penstock.cli.checks import DAY, Facts, Finding, Level, examine
-from penstock.sqs.address import QueueAddress
+from leasekeeper.cli.checks import DAY, Facts, Finding, Level, examine
+from leasekeeper.sqs.address import QueueAddress
 
 ARN = "arn:aws:sqs:eu-west-1:123456789012:"
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"

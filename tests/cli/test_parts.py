@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from penstock.cli.demo import summary, view
-from penstock.cli.demo.scene import Ending, Plan, Scene
-from penstock.cli.local import QueueWish, parse_fault
-from penstock.cli.peek import as_object
-from penstock.cli.redrive import said
-from penstock.cli.send import batches, bodies, parse_attribute, size_of
-from penstock.errors import ConfigurationError
-from penstock.message import MessageAttribute, Received
-from penstock.observe.statistics import RunnerStatistics
-from penstock.sqs.api import MAX_BYTES, Outgoing
-from penstock.sqs.codec import MoveTask
+from leasekeeper.api import MAX_BYTES, Outgoing
+from leasekeeper.cli.demo import summary, view
+from leasekeeper.cli.demo.scene import Ending, Plan, Scene
+from leasekeeper.cli.local import QueueWish, parse_fault
+from leasekeeper.cli.peek import as_object
+from leasekeeper.cli.redrive import said
+from leasekeeper.cli.send import batches, bodies, parse_attribute, size_of
+from leasekeeper.errors import ConfigurationError
+from leasekeeper.message import MessageAttribute, Received
+from leasekeeper.observe.statistics import RunnerStatistics
+from leasekeeper.sqs.codec import MoveTask
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from penstock.cli import logs, settings
-from penstock.cli.errors import Exit, exit_of
-from penstock.cli.program import execute
-from penstock.errors import (
+from leasekeeper.cli import logs, settings
+from leasekeeper.cli.errors import Exit, exit_of
+from leasekeeper.cli.program import execute
+from leasekeeper.errors import (
     Closed,
     ConfigurationError,
     CredentialsMissing,
-    PenstockError,
+    LeasekeeperError,
     QueueUnusable,
     SqsError,
     Verdict,
@@ -27,7 +27,7 @@ COMMANDS = ("run", "local", "demo", "send", "peek", "redrive", "doctor")
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["penstock", *arguments])
+    monkeypatch.setattr(sys, "argv", ["leasekeeper", *arguments])
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1")
     return execute()
@@ -44,7 +44,7 @@ def test_every_command_has_help(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     assert run(monkeypatch, command, "--help") == 0
-    assert f"penstock {command}" in capsys.readouterr().out
+    assert f"leasekeeper {command}" in capsys.readouterr().out
 
 
 def test_help_of_run_has_a_flag_for_every_option_of_the_schema(
@@ -55,29 +55,38 @@ def test_help_of_run_has_a_flag_for_every_option_of_the_schema(
     for each in settings.schema():
         assert f" {each.flag} " in shown
     assert " --no-throttle " in shown
-    assert "[tool.penstock.queues.NAME]" in shown
+    assert "[tool.leasekeeper.queues.NAME]" in shown
     assert "[default: 20; 1 to 120000]" in shown
 
 
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "--version") == 0
-    assert capsys.readouterr().out.startswith("penstock 0.")
+    assert capsys.readouterr().out.startswith("leasekeeper 0.")
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("run", "nowhere_at_all:app", "--log-level", "loud"), "penstock: --log-level='loud': must be one of debug, "),
-        (("run", "nowhere_at_all:app", "--concurrency", "x"), "penstock: --concurrency: concurrency='x': must be a "),
-        (("send", "or ders", "body"), "penstock: 'or ders' is not a queue: "),
-        (("send", "orders", "b", "-f", "f"), "penstock: both a BODY and --file are given"),
-        (("send", "orders", "b", "-a", "x"), "penstock: --attribute 'x': must be NAME=VALUE"),
-        (("send", "orders.fifo", "b"), "penstock: queue orders.fifo is FIFO: give --group-id"),
-        (("redrive", "orders", "--status", "--cancel"), "penstock: --status and --cancel are given"),
-        (("local", "--queue", "a:b=1"), "penstock: --queue 'a:b=1': 'b=1' is not understood"),
-        (("local", "--queue", "a:max=1"), "penstock: --queue 'a:max=1': max=1 must be a whole number, given together"),
-        (("local", "--fault", "throttle"), "penstock: --fault 'throttle': 'throttle' is not NAME=NUMBER"),
-        (("local", "--fault", "no=1"), "penstock: no switch 'no': there are "),
+        (
+            ("run", "nowhere_at_all:app", "--log-level", "loud"),
+            "leasekeeper: --log-level='loud': must be one of debug, ",
+        ),
+        (
+            ("run", "nowhere_at_all:app", "--concurrency", "x"),
+            "leasekeeper: --concurrency: concurrency='x': must be a ",
+        ),
+        (("send", "or ders", "body"), "leasekeeper: 'or ders' is not a queue: "),
+        (("send", "orders", "b", "-f", "f"), "leasekeeper: both a BODY and --file are given"),
+        (("send", "orders", "b", "-a", "x"), "leasekeeper: --attribute 'x': must be NAME=VALUE"),
+        (("send", "orders.fifo", "b"), "leasekeeper: queue orders.fifo is FIFO: give --group-id"),
+        (("redrive", "orders", "--status", "--cancel"), "leasekeeper: --status and --cancel are given"),
+        (("local", "--queue", "a:b=1"), "leasekeeper: --queue 'a:b=1': 'b=1' is not understood"),
+        (
+            ("local", "--queue", "a:max=1"),
+            "leasekeeper: --queue 'a:max=1': max=1 must be a whole number, given together",
+        ),
+        (("local", "--fault", "throttle"), "leasekeeper: --fault 'throttle': 'throttle' is not NAME=NUMBER"),
+        (("local", "--fault", "no=1"), "leasekeeper: no switch 'no': there are "),
     ],
 )
 def test_wrong_usage_is_told_in_one_line_and_ends_with_2(
@@ -97,10 +106,10 @@ def test_wrong_usage_is_told_in_one_line_and_ends_with_2(
         (QueueUnusable("x"), 3),
         (SqsError(Verdict.DENIED, "AccessDenied", "no"), 3),
         (Closed("x"), 1),
-        (PenstockError("x"), 1),
+        (LeasekeeperError("x"), 1),
     ],
 )
-def test_each_error_has_its_exit_code(error: PenstockError, code: int) -> None:
+def test_each_error_has_its_exit_code(error: LeasekeeperError, code: int) -> None:
     assert exit_of(error) == code
 
 
@@ -114,34 +123,36 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     code = (
         "import importlib.util as u, sys; real = u.find_spec\n"
         "u.find_spec = lambda name, *rest: None if name in ('typer', 'rich') else real(name, *rest)\n"
-        "sys.argv = ['penstock', '--help']; from penstock.cli import main; main()"
+        "sys.argv = ['leasekeeper', '--help']; from leasekeeper.cli import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "penstock: typer and rich not installed: pip install 'penstock[cli]'\n"
+    assert done.stderr == "leasekeeper: typer and rich not installed: pip install 'leasekeeper[cli]'\n"
 
 
 @pytest.mark.slow
-def test_python_m_penstock_is_the_same_program() -> None:
-    done = subprocess.run([sys.executable, "-m", "penstock", "--version"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout[:9]) == (0, "penstock ")
+def test_python_m_leasekeeper_is_the_same_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "leasekeeper", "--version"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout[:12]) == (0, "leasekeeper ")
 
 
 def record(**extra: object) -> logging.LogRecord:
-    made = logging.LogRecord("penstock.run", logging.INFO, "file.py", 1, "queue %s", ("orders",), None)
+    made = logging.LogRecord("leasekeeper.run", logging.INFO, "file.py", 1, "queue %s", ("orders",), None)
     vars(made).update(extra, created=0.0, msecs=0.0)
     return made
 
 
 def test_plain_log_lines_are_in_utc() -> None:
-    assert logs.PlainFormatter().format(record()) == "1970-01-01T00:00:00.000Z INFO penstock.run: queue orders"
+    assert logs.PlainFormatter().format(record()) == "1970-01-01T00:00:00.000Z INFO leasekeeper.run: queue orders"
 
 
 def test_json_log_lines_carry_what_came_as_extra() -> None:
     assert json.loads(logs.JsonFormatter().format(record(report={"handled": 3}))) == {
         "time": "1970-01-01T00:00:00.000Z",
         "level": "info",
-        "logger": "penstock.run",
+        "logger": "leasekeeper.run",
         "message": "queue orders",
         "report": {"handled": 3},
     }

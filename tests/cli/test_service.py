@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, cast
 
-from penstock.cli.service import Services
+from leasekeeper.cli.service import Services
 
 if TYPE_CHECKING:
-    from penstock.cli.targets import Target
+    from leasekeeper.cli.targets import Target
 
 
 class Interrupted:

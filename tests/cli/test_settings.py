@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from penstock.cli import settings
-from penstock.cli.settings import Setting, Settings
-from penstock.errors import ConfigurationError
-from penstock.options import Options
+from leasekeeper.cli import settings
+from leasekeeper.cli.settings import Setting, Settings
+from leasekeeper.errors import ConfigurationError
+from leasekeeper.options import Options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def test_every_section_begins_with_an_option_that_exists() -> None:
 def test_the_words_of_an_option_give_default_and_bounds() -> None:
     words = {each.name: each for each in settings.schema()}
     assert words["wait_time"].flag == "--wait-time"
-    assert words["wait_time"].variable == "PENSTOCK_WAIT_TIME"
+    assert words["wait_time"].variable == "LEASEKEEPER_WAIT_TIME"
     assert words["wait_time"].metavar == "SECONDS"
     assert words["wait_time"].help == "Long-poll wait of a receive. [default: 20; 0 to 20]"
     assert words["dispatch"].metavar == "semaphore|pool"
@@ -51,14 +51,14 @@ def test_the_words_of_an_option_give_default_and_bounds() -> None:
     ],
 )
 def test_what_a_variable_says_becomes_a_value_that_options_take(name: str, said: str, value: object) -> None:
-    variable = f"PENSTOCK_{name.upper()}"
+    variable = f"LEASEKEEPER_{name.upper()}"
     layer = settings.from_environment({variable: said})
     assert layer == {name: Setting(value, variable)}
     assert getattr(Options(**settings.values(layer)), name) == value
 
 
 def test_an_empty_variable_says_nothing() -> None:
-    assert settings.from_environment({"PENSTOCK_CONCURRENCY": ""}) == {}
+    assert settings.from_environment({"LEASEKEEPER_CONCURRENCY": ""}) == {}
 
 
 def test_flags_that_were_not_given_say_nothing() -> None:
@@ -72,12 +72,12 @@ def test_flags_that_were_not_given_say_nothing() -> None:
     ("variable", "said", "sentence"),
     [
         (
-            "PENSTOCK_CONCURRENCY",
+            "LEASEKEEPER_CONCURRENCY",
             "many",
-            "PENSTOCK_CONCURRENCY: concurrency='many': must be a whole number, 1 to 120000",
+            "LEASEKEEPER_CONCURRENCY: concurrency='many': must be a whole number, 1 to 120000",
         ),
-        ("PENSTOCK_WAIT_TIME", "long", "PENSTOCK_WAIT_TIME: wait_time='long': must be a number, 0 to 20"),
-        ("PENSTOCK_THROTTLE", "perhaps", "PENSTOCK_THROTTLE: throttle='perhaps': must be true or false"),
+        ("LEASEKEEPER_WAIT_TIME", "long", "LEASEKEEPER_WAIT_TIME: wait_time='long': must be a number, 0 to 20"),
+        ("LEASEKEEPER_THROTTLE", "perhaps", "LEASEKEEPER_THROTTLE: throttle='perhaps': must be true or false"),
     ],
 )
 def test_a_value_that_cannot_be_read_names_source_option_and_value(variable: str, said: str, sentence: str) -> None:
@@ -108,37 +108,40 @@ def test_pyproject_is_read_when_it_is_there(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.ruff]\nline-length = 100\n")
     assert settings.from_file(None, tmp_path) == ({}, {})
     (tmp_path / "pyproject.toml").write_text(
-        "[tool.penstock]\nconcurrency = 9\nwait-time = 2.5\nmessage_attributes = ['a']\nprefetch = 'none'\n"
-        "[tool.penstock.queues.orders]\nthrottle = false\n"
+        "[tool.leasekeeper]\nconcurrency = 9\nwait-time = 2.5\nmessage_attributes = ['a']\nprefetch = 'none'\n"
+        "[tool.leasekeeper.queues.orders]\nthrottle = false\n"
     )
     general, queues = settings.from_file(None, tmp_path)
-    source = "pyproject.toml [tool.penstock]"
+    source = "pyproject.toml [tool.leasekeeper]"
     assert general == {
         "concurrency": Setting(9, source),
         "wait_time": Setting(2.5, source),
         "message_attributes": Setting(("a",), source),
         "prefetch": Setting(None, source),
     }
-    assert queues == {"orders": {"throttle": Setting(False, "pyproject.toml [tool.penstock.queues.orders]")}}
+    assert queues == {"orders": {"throttle": Setting(False, "pyproject.toml [tool.leasekeeper.queues.orders]")}}
 
 
 def test_a_file_of_its_own_has_a_shorter_table(tmp_path: Path) -> None:
     path = tmp_path / "prod.toml"
-    path.write_text("[penstock]\nconcurrency = 9\n")
+    path.write_text("[leasekeeper]\nconcurrency = 9\n")
     general, _ = settings.from_file(path, tmp_path)
-    assert general == {"concurrency": Setting(9, "prod.toml [penstock]")}
+    assert general == {"concurrency": Setting(9, "prod.toml [leasekeeper]")}
 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
         ("concurrency = ", "is not TOML"),
-        ("[other]\n", "there is no [penstock] table in it"),
-        ("[penstock]\nconcurency = 1\n", "x.toml [penstock]: 'concurency' is no option; did you mean 'concurrency'?"),
-        ("[penstock]\nlogger = 'x'\n", "x.toml [penstock]: 'logger' can be given in code only"),
-        ("[penstock]\nregion = 5\n", "x.toml [penstock]: region=5: must be text, in quotes"),
-        ("[penstock]\nqueues = 5\n", "[penstock.queues]: give a table for each queue"),
-        ("[penstock.queues.orders]\nfoo = 1\n", "x.toml [penstock.queues.orders]: 'foo' is no option"),
+        ("[other]\n", "there is no [leasekeeper] table in it"),
+        (
+            "[leasekeeper]\nconcurency = 1\n",
+            "x.toml [leasekeeper]: 'concurency' is no option; did you mean 'concurrency'?",
+        ),
+        ("[leasekeeper]\nlogger = 'x'\n", "x.toml [leasekeeper]: 'logger' can be given in code only"),
+        ("[leasekeeper]\nregion = 5\n", "x.toml [leasekeeper]: region=5: must be text, in quotes"),
+        ("[leasekeeper]\nqueues = 5\n", "[leasekeeper.queues]: give a table for each queue"),
+        ("[leasekeeper.queues.orders]\nfoo = 1\n", "x.toml [leasekeeper.queues.orders]: 'foo' is no option"),
     ],
 )
 def test_a_file_that_cannot_be_says_what_is_wrong_with_it(tmp_path: Path, content: str, sentence: str) -> None:
@@ -155,12 +158,16 @@ def test_a_file_that_is_not_there_is_an_error_only_when_it_was_asked_for(tmp_pat
 
 
 def test_an_error_of_options_is_told_with_the_sources_of_the_options_it_names() -> None:
-    layer = {"pollers": Setting(100, "--pollers"), "wait_time": Setting(1, "PENSTOCK_WAIT_TIME")}
+    layer = {"pollers": Setting(100, "--pollers"), "wait_time": Setting(1, "LEASEKEEPER_WAIT_TIME")}
     blamed = settings.blamed(ConfigurationError("pollers=100 with concurrency=20: too many"), layer)
     assert str(blamed) == "pollers=100 with concurrency=20: too many (pollers is set by --pollers)"
 
 
 def test_variables_that_look_like_an_option_are_noticed_and_others_left_alone() -> None:
-    """Kubernetes gives a service named penstock variables of this prefix."""
-    environment = {"PENSTOCK_CONCURENCY": "5", "PENSTOCK_PORT_80_TCP": "tcp://10.0.0.1:80", "PENSTOCK_CONFIG": "x"}
-    assert settings.misspelt(environment) == {"PENSTOCK_CONCURENCY": "PENSTOCK_CONCURRENCY"}
+    """Kubernetes gives a service named leasekeeper variables of this prefix."""
+    environment = {
+        "LEASEKEEPER_CONCURENCY": "5",
+        "LEASEKEEPER_PORT_80_TCP": "tcp://10.0.0.1:80",
+        "LEASEKEEPER_CONFIG": "x",
+    }
+    assert settings.misspelt(environment) == {"LEASEKEEPER_CONCURENCY": "LEASEKEEPER_CONCURRENCY"}

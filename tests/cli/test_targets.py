@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from penstock import Consumer, Penstock
-from penstock.cli.errors import Exit, Stopped
-from penstock.cli.settings import Setting, Settings
-from penstock.cli.targets import configure, consumers_of, load
-from penstock.errors import ConfigurationError
+from leasekeeper import Consumer, Leasekeeper
+from leasekeeper.cli.errors import Exit, Stopped
+from leasekeeper.cli.settings import Setting, Settings
+from leasekeeper.cli.targets import configure, consumers_of, load
+from leasekeeper.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 SHOP = """
-from penstock import Consumer, Penstock
+from leasekeeper import Consumer, Leasekeeper
 
-app = Penstock()
+app = Leasekeeper()
 
 @app.consumer("orders", concurrency=5)
 async def ship(order: dict) -> None: ...
@@ -46,7 +46,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 
 def test_a_reference_leads_to_an_app_a_consumer_or_what_is_inside_something() -> None:
-    assert isinstance(load("shop_module:app"), Penstock)
+    assert isinstance(load("shop_module:app"), Leasekeeper)
     assert isinstance(load("shop_module:consumer"), Consumer)
     assert load("shop_module:apps.main") is load("shop_module:app")
 
@@ -67,9 +67,9 @@ def test_a_reference_leads_to_an_app_a_consumer_or_what_is_inside_something() ->
             "shop_module:ap",
             "'shop_module:ap': shop_module has no 'ap'; it has shop_module:app, shop_module:consumer",
         ),
-        ("shop_module:number", "'shop_module:number' is of type int, and not a Penstock app or a Consumer"),
-        ("shop_module:ship", "is the function 'ship', and not a Penstock app or a Consumer: decorate it"),
-        ("shop_module:Penstock", "is the type 'Penstock', and not a Penstock app or a Consumer: make one"),
+        ("shop_module:number", "'shop_module:number' is of type int, and not a Leasekeeper app or a Consumer"),
+        ("shop_module:ship", "is the function 'ship', and not a Leasekeeper app or a Consumer: decorate it"),
+        ("shop_module:Leasekeeper", "is the type 'Leasekeeper', and not a Leasekeeper app or a Consumer: make one"),
     ],
 )
 def test_a_reference_that_leads_to_nothing_is_told_in_one_sentence(reference: str, sentence: str) -> None:
@@ -104,7 +104,7 @@ def test_a_mistake_in_an_option_is_told_with_its_line_and_no_traceback(
     directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (directory / "wrong_module.py").write_text(
-        "from penstock import Consumer\n\nconsumer = Consumer('orders', lambda body: None, concurrency=0)\n"
+        "from leasekeeper import Consumer\n\nconsumer = Consumer('orders', lambda body: None, concurrency=0)\n"
     )
     with pytest.raises(ConfigurationError) as caught:
         load("wrong_module:consumer")
@@ -138,10 +138,12 @@ def test_settings_for_another_queue_change_nothing() -> None:
 @pytest.mark.parametrize("reference", ["shop_module:app", "shop_module:consumer"])
 def test_a_setting_that_cannot_be_is_told_with_its_source(reference: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        configure(load(reference), Settings(environment={"concurrency": Setting(0, "PENSTOCK_CONCURRENCY")}))
-    assert str(caught.value) == ("concurrency=0: must be from 1 to 120000 (concurrency is set by PENSTOCK_CONCURRENCY)")
+        configure(load(reference), Settings(environment={"concurrency": Setting(0, "LEASEKEEPER_CONCURRENCY")}))
+    assert str(caught.value) == (
+        "concurrency=0: must be from 1 to 120000 (concurrency is set by LEASEKEEPER_CONCURRENCY)"
+    )
 
 
 def test_an_app_without_consumers_says_how_to_give_it_one() -> None:
     with pytest.raises(ConfigurationError, match="this app has no consumers: decorate a function"):
-        consumers_of(Penstock())
+        consumers_of(Leasekeeper())

@@ -44,7 +44,7 @@ class Server:
 SERVERS = {
     server.name: server
     for server in (
-        Server("penstock", ("-m", "penstock.local", "--port", "{port}")),
+        Server("leasekeeper", ("-m", "leasekeeper.local", "--port", "{port}")),
         Server("moto", ("-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}")),
         # It listens on all addresses unless it is told not to.
         Server(
@@ -75,7 +75,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _expect_failure(item: pytest.Item, mark: pytest.Mark, server: object) -> None:
-    assert set(mark.args) <= SERVERS.keys() - {"penstock"}, f"{item.nodeid}: ours may not differ, others must be known"
+    assert set(mark.args) <= SERVERS.keys() - {"leasekeeper"}, (
+        f"{item.nodeid}: ours may not differ, others must be known"
+    )
     if server in mark.args:
         item.add_marker(pytest.mark.xfail(reason=mark.kwargs["because"], strict=True, raises=DIFFERENCES))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penstock import Consumer, Message, Reject, Retry
+from leasekeeper import Consumer, Message, Reject, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.core.backoff import POLL_ERRORS, Backoff, ErrorPause
+from leasekeeper.core.backoff import POLL_ERRORS, Backoff, ErrorPause
 
 draws = st.floats(0, 1, exclude_max=True)
 attempts = st.integers(1, 10**12)

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from penstock.core.batch import Batch, BatchStatistics, Why
+from leasekeeper.core.batch import Batch, BatchStatistics, Why
 
 SIZE, LINGER = 3, 5.0
 times = st.floats(0, 12)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.core.fill import DOUBT, LONGEST_DOUBT, LONGEST_REST, TRIAL, WHOLE, Fill
+from leasekeeper.core.fill import DOUBT, LONGEST_DOUBT, LONGEST_REST, TRIAL, WHOLE, Fill
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,11 +6,11 @@ import math
 
 import pytest
 
-from penstock.core.delivery import Delivery, LeasePolicy, Step
-from penstock.core.ledger import Ledger
-from penstock.core.states import State
-from penstock.errors import Verdict
-from penstock.message import Received
+from leasekeeper.core.delivery import Action, Delivery, LeasePolicy
+from leasekeeper.core.ledger import Ledger
+from leasekeeper.core.states import State
+from leasekeeper.errors import Verdict
+from leasekeeper.message import Received
 
 POLICY = LeasePolicy(visibility=30.0, beat_after=15.0)
 
@@ -126,7 +126,7 @@ def test_a_release_waits_for_the_extension_in_flight() -> None:
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     sent = beat(ledger, 115.0)
-    assert ledger.release(row, 60.0, 116.0) is Step.NOTHING
+    assert ledger.release(row, 60.0, 116.0) is Action.NOTHING
     assert ledger.extended(sent, 115.0) == [row]
     assert (row.state, row.release_after, row.beating) == (State.RELEASING, 60.0, False)
 
@@ -137,8 +137,8 @@ def test_a_release_follows_an_extension_that_failed(verdict: Verdict | None) -> 
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     ledger.tick(115.0)
-    assert ledger.release(row, 60.0, 116.0) is Step.NOTHING
-    assert ledger.extension_failed(row, verdict, 117.0, row.receipt) is Step.RELEASE
+    assert ledger.release(row, 60.0, 116.0) is Action.NOTHING
+    assert ledger.extension_failed(row, verdict, 117.0, row.receipt) is Action.RELEASE
 
 
 def test_a_refused_copy_waits_for_the_extension_in_flight_too() -> None:
@@ -147,7 +147,7 @@ def test_a_refused_copy_waits_for_the_extension_in_flight_too() -> None:
     [row] = run(ledger, "a")
     ledger.reject(row)
     sent = beat(ledger, 115.0)
-    assert ledger.copy_refused(row, 900.0, 116.0) is Step.NOTHING
+    assert ledger.copy_refused(row, 900.0, 116.0) is Action.NOTHING
     assert ledger.extended(sent, 115.0) == [row]
 
 
@@ -155,7 +155,7 @@ def test_a_release_with_nothing_in_flight_goes_at_once() -> None:
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     ledger.extended(beat(ledger, 115.0), 115.0)
-    assert ledger.release(row, 60.0, 116.0) is Step.RELEASE
+    assert ledger.release(row, 60.0, 116.0) is Action.RELEASE
 
 
 def test_a_heartbeat_that_fails_after_the_delete_is_no_error() -> None:
@@ -166,7 +166,7 @@ def test_a_heartbeat_that_fails_after_the_delete_is_no_error() -> None:
     ledger.tick(115.0)
     ledger.done([row])
     ledger.deleted([(row, "a-1")], 116.0)
-    assert ledger.extension_failed(row, Verdict.LEASE_LOST, 117.0, "a-1") is Step.NOTHING
+    assert ledger.extension_failed(row, Verdict.LEASE_LOST, 117.0, "a-1") is Action.NOTHING
     assert (row.state, row.lost, told, ledger.statistics().lost) == (State.ACKED, False, [], 0)
 
 
@@ -243,14 +243,14 @@ def test_after_every_way_out_what_is_said_is_not_heard(way: str) -> None:
     [row] = run(ledger, "a")
     _ways_out(way, ledger, row)
     state, counts = row.state, ledger.statistics()
-    assert ledger.release(row, 0.0, 300.0) is Step.NOTHING
-    assert ledger.reject(row) is Step.NOTHING
-    assert ledger.copy_refused(row, 0.0, 300.0) is Step.NOTHING
+    assert ledger.release(row, 0.0, 300.0) is Action.NOTHING
+    assert ledger.reject(row) is Action.NOTHING
+    assert ledger.copy_refused(row, 0.0, 300.0) is Action.NOTHING
     assert ledger.deleted([(row, row.receipt)], 300.0) == []
-    assert ledger.delete_refused(row, row.receipt) is Step.NOTHING
+    assert ledger.delete_refused(row, row.receipt) is Action.NOTHING
     ledger.released(row)
     assert ledger.extended([(row, row.receipt, 30)], 300.0) == []
-    assert ledger.extension_failed(row, Verdict.UNAVAILABLE, 300.0) is Step.NOTHING
+    assert ledger.extension_failed(row, Verdict.UNAVAILABLE, 300.0) is Action.NOTHING
     assert (row.state, ledger.statistics(), ledger.next_due()) == (state, counts, math.inf)
 
 
@@ -267,7 +267,11 @@ def test_what_is_on_its_way_out_is_said_once(way: str) -> None:
         case _:
             ledger.release(row, 5.0, 101.0)
     state = row.state
-    assert [ledger.done([row]), ledger.release(row, 0.0, 101.0), ledger.reject(row)] == [[], Step.NOTHING, Step.NOTHING]
+    assert [ledger.done([row]), ledger.release(row, 0.0, 101.0), ledger.reject(row)] == [
+        [],
+        Action.NOTHING,
+        Action.NOTHING,
+    ]
     assert (row.state, row.state.name.lower()) == (state, way)
     assert not row.open
 

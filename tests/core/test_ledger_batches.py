@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import threading
 
-from penstock.core.delivery import Delivery, LeasePolicy
-from penstock.core.ledger import Ledger
-from penstock.core.states import State
-from penstock.errors import Verdict
-from penstock.message import Received
+from leasekeeper.core.delivery import Delivery, LeasePolicy
+from leasekeeper.core.ledger import Ledger
+from leasekeeper.core.states import State
+from leasekeeper.errors import Verdict
+from leasekeeper.message import Received
 
 POLICY = LeasePolicy(visibility=30.0, beat_after=15.0)
 

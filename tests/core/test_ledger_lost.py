@@ -7,12 +7,12 @@ from itertools import pairwise
 
 import pytest
 
-from penstock.core.delivery import Delivery, LeasePolicy, Step
-from penstock.core.ledger import LIFETIME, Ledger
-from penstock.core.states import State
-from penstock.errors import Verdict
-from penstock.message import Received
-from penstock.outcomes import Settled, Settlement
+from leasekeeper.core.delivery import Action, Delivery, LeasePolicy
+from leasekeeper.core.ledger import LIFETIME, Ledger
+from leasekeeper.core.states import State
+from leasekeeper.errors import Verdict
+from leasekeeper.message import Received
+from leasekeeper.outcomes import Settled, Settlement
 
 POLICY = LeasePolicy(visibility=30.0, beat_after=15.0)
 
@@ -121,7 +121,7 @@ def test_a_lost_lease_is_told_to_the_handler_at_work() -> None:
     assert (row.lost, row.state, row.open) == (True, State.LAPSED, True)
     assert (waiting.lost, waiting.state, waiting.open) == (True, State.LOST, False)
     assert ledger.statistics().lost == 2
-    assert ledger.release(row, 0.0, 130.0) is Step.NOTHING
+    assert ledger.release(row, 0.0, 130.0) is Action.NOTHING
     assert ledger.statistics().lost == 2
 
 
@@ -224,7 +224,7 @@ def test_a_copy_made_although_the_lease_ended_is_remembered() -> None:
     ledger.reject(row)
     ledger.tick(129.0)
     assert row.state is State.LOST
-    assert ledger.copied(row) is Step.NOTHING
+    assert ledger.copied(row) is Action.NOTHING
     assert ledger.receive([message("a", "a-2")], asked=140.0, now=140.0)[1]
 
 
@@ -271,7 +271,7 @@ def test_a_release_asked_for_after_an_unnoticed_deadline_is_a_loss() -> None:
     row, waiting = hold(ledger, "a", "b")
     row.started = 101.0
     for each in (row, waiting):
-        assert ledger.release(each, 5.0, 129.0) is Step.NOTHING
+        assert ledger.release(each, 5.0, 129.0) is Action.NOTHING
         assert each.state is State.LOST
     assert told == [row]
     assert (ledger.statistics().lost, len(ledger)) == (2, 0)
@@ -280,12 +280,12 @@ def test_a_release_asked_for_after_an_unnoticed_deadline_is_a_loss() -> None:
 def test_who_is_told_of_a_loss_may_give_the_message_up_at_once() -> None:
     """L8: as the worker does with a message that was withheld."""
     ledger = Ledger(POLICY, tell=lambda row: steps.append(ledger.release(row, 0.0, 129.0)))
-    steps: list[Step] = []
+    steps: list[Action] = []
     first, second = run(ledger, "a", "b")
     ledger.release(first, 0.0, 129.0)
     ledger.tick(129.0)
     assert (first.state, second.state) == (State.LOST, State.LOST)
-    assert set(steps) == {Step.NOTHING}
+    assert set(steps) == {Action.NOTHING}
     assert (ledger.statistics().lost, len(ledger)) == (2, 0)
 
 

@@ -16,12 +16,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, precondition, rule
 
-from penstock.core.delivery import Delivery, LeasePolicy, Step
-from penstock.core.ledger import LIFETIME, Ledger
-from penstock.core.states import State
-from penstock.errors import Verdict
-from penstock.message import Received
-from penstock.outcomes import Settled, Settlement
+from leasekeeper.core.delivery import Action, Delivery, LeasePolicy
+from leasekeeper.core.ledger import LIFETIME, Ledger
+from leasekeeper.core.states import State
+from leasekeeper.errors import Verdict
+from leasekeeper.message import Received
+from leasekeeper.outcomes import Settled, Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ class Row:
     """Whether it is in a lease: LAPSED rows and acks whose lease has ended are not."""
     on_wire: bool = False
     lost: bool = False
-    owed: set[Step] = field(default_factory=set)
+    owed: set[Action] = field(default_factory=set)
     """What the ledger has handed out for it and SQS has not answered."""
     settled: Settled | None = None
 
@@ -180,7 +180,7 @@ class LedgerMachine(RuleBasedStateMachine):
             if row.id in self.finished:
                 assert delivery in finished, "L8: finished work is recognised"
                 self.counts["recognised"] += 1
-                row.state, row.owed = State.ACKING, {Step.DELETE}
+                row.state, row.owed = State.ACKING, {Action.DELETE}
             else:
                 assert delivery in fresh
         assert not brought
@@ -214,7 +214,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.ledger.done([row.delivery for row in rows]) == [row.delivery for row in working]
         self.remember([row for row in rows if row in working or row.state in (State.ACKING, State.LOST)])
         for row in working:
-            row.state, row.owed = State.ACKING, {Step.DELETE}
+            row.state, row.owed = State.ACKING, {Action.DELETE}
 
     @rule(data=st.data(), after=st.sampled_from([0.0, 60.0, 50_000.0]))
     def release(self, data: st.DataObject, after: float) -> None:
@@ -224,22 +224,22 @@ class LedgerMachine(RuleBasedStateMachine):
         self.started(row)
         step = self.ledger.release(row.delivery, after, self.now)
         if row.state not in AT_WORK:
-            assert step is Step.NOTHING
+            assert step is Action.NOTHING
             return
         if self.now >= row.deadline and row.state is not State.LAPSED:
             self.lose(row)
         if row.state is State.LAPSED:
             self.end(row, State.LOST)
         if row.state is State.LOST:
-            assert step is Step.NOTHING, "L8: nothing is sent with a receipt whose lease is over"
+            assert step is Action.NOTHING, "L8: nothing is sent with a receipt whose lease is over"
             return
         row.state = State.RELEASING
         self.gives_back(row, step, after)
 
-    def gives_back(self, row: Row, step: Step, after: float) -> None:
+    def gives_back(self, row: Row, step: Action, after: float) -> None:
         assert row.delivery.release_after == max(0.0, min(after, row.left - self.now)), "L10"
-        assert step is (Step.NOTHING if row.beating else Step.RELEASE), "L5: one writer a receipt"
-        row.owed = set() if row.beating else {Step.RELEASE}
+        assert step is (Action.NOTHING if row.beating else Action.RELEASE), "L5: one writer a receipt"
+        row.owed = set() if row.beating else {Action.RELEASE}
 
     @rule(data=st.data())
     def reject(self, data: st.DataObject) -> None:
@@ -249,28 +249,28 @@ class LedgerMachine(RuleBasedStateMachine):
         self.started(row)
         step = self.ledger.reject(row.delivery)
         if row.state is State.RUNNING:
-            row.state, row.owed = State.REJECTING, {Step.COPY}
-            assert step is Step.COPY
+            row.state, row.owed = State.REJECTING, {Action.COPY}
+            assert step is Action.COPY
         else:
             if row.state is State.LAPSED:
                 self.end(row, State.LOST)
-            assert step is Step.NOTHING
+            assert step is Action.NOTHING
 
     # What SQS answers to settlements
 
     @rule(data=st.data())
     def copied(self, data: st.DataObject) -> None:
-        rows = [row for row in self.held.values() if Step.COPY in row.owed]
+        rows = [row for row in self.held.values() if Action.COPY in row.owed]
         if not rows:
             return
         row = data.draw(st.sampled_from(rows))
         self.remember([row])
-        assert self.ledger.copied(row.delivery) is Step.DELETE
-        row.state, row.owed = State.ACKING, {Step.DELETE}
+        assert self.ledger.copied(row.delivery) is Action.DELETE
+        row.state, row.owed = State.ACKING, {Action.DELETE}
 
     @rule(data=st.data(), after=st.sampled_from([0.0, 900.0]))
     def copy_refused(self, data: st.DataObject, after: float) -> None:
-        rows = [row for row in self.held.values() if Step.COPY in row.owed]
+        rows = [row for row in self.held.values() if Action.COPY in row.owed]
         if not rows:
             return
         row = data.draw(st.sampled_from(rows))
@@ -279,9 +279,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(target=deletes)
     def send_deletes(self) -> object:
-        sent = [(row, row.receipt) for row in self.held.values() if Step.DELETE in row.owed]
+        sent = [(row, row.receipt) for row in self.held.values() if Action.DELETE in row.owed]
         for row, _ in sent:
-            row.owed.discard(Step.DELETE)
+            row.owed.discard(Action.DELETE)
         return multiple(*sent)
 
     @rule(delete=consumes(deletes))
@@ -292,7 +292,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert again == []
         elif row.receipt != receipt:
             assert again == [row.delivery], "L29: the older receipt cannot delete"
-            row.owed = {Step.DELETE}
+            row.owed = {Action.DELETE}
         elif self.now > row.deadline or not row.leased:
             self.end(row, State.ACKED, "late", Settled.LATE)
         else:
@@ -303,16 +303,16 @@ class LedgerMachine(RuleBasedStateMachine):
         row, receipt = delete
         step = self.ledger.delete_refused(row.delivery, receipt)
         if row.state is State.ACKING and row.receipt != receipt:
-            assert step is Step.DELETE, "L29: the newer receipt may still delete"
-            row.owed = {Step.DELETE}
+            assert step is Action.DELETE, "L29: the newer receipt may still delete"
+            row.owed = {Action.DELETE}
             return
-        assert step is Step.NOTHING
+        assert step is Action.NOTHING
         if row.state is State.ACKING:
             self.end(row, State.LOST, "unsettled")
 
     @rule(data=st.data(), refused=st.booleans())
     def released(self, data: st.DataObject, *, refused: bool) -> None:
-        rows = [row for row in self.held.values() if Step.RELEASE in row.owed]
+        rows = [row for row in self.held.values() if Action.RELEASE in row.owed]
         if not rows:
             return
         row = data.draw(st.sampled_from(rows))
@@ -374,7 +374,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.started(row)
         if row.state is State.RELEASING:
             assert waiting == [row.delivery], "L5: now it may be released"
-            row.owed = {Step.RELEASE}
+            row.owed = {Action.RELEASE}
             return
         assert not waiting
         if row.state in EXTENDED and row.receipt == call.receipt:
@@ -395,10 +395,10 @@ class LedgerMachine(RuleBasedStateMachine):
         step = self.ledger.extension_failed(row.delivery, verdict, self.now, receipt)
         row.beating = row.on_wire = False
         if row.state is State.RELEASING:
-            assert step is Step.RELEASE, "L5: now it may be released"
-            row.owed = {Step.RELEASE}
+            assert step is Action.RELEASE, "L5: now it may be released"
+            row.owed = {Action.RELEASE}
             return
-        assert step is Step.NOTHING
+        assert step is Action.NOTHING
         self.started(row)
         known = row.receipt == receipt and row.state in EXTENDED - {State.ACKING}
         if known and verdict is Verdict.LEASE_LOST:
@@ -452,7 +452,7 @@ class LedgerMachine(RuleBasedStateMachine):
             if row.leased:
                 assert due <= row.deadline, "its end is noticed in time"
             if row.state is State.RELEASING:
-                assert row.beating is (Step.RELEASE not in row.owed)
+                assert row.beating is (Action.RELEASE not in row.owed)
         for row in self.wanting():
             assert due <= row.beat_by, "its beat comes in time"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.core.delivery import Delivery, LeasePolicy, Step
-from penstock.core.ledger import Ledger
-from penstock.core.states import State
-from penstock.errors import Verdict
-from penstock.message import Received
-from penstock.outcomes import Settled, Settlement
+from leasekeeper.core.delivery import Action, Delivery, LeasePolicy
+from leasekeeper.core.ledger import Ledger
+from leasekeeper.core.states import State
+from leasekeeper.errors import Verdict
+from leasekeeper.message import Received
+from leasekeeper.outcomes import Settled, Settlement
 
 POLICY = LeasePolicy(visibility=30.0, beat_after=15.0)
 
@@ -122,9 +122,9 @@ def test_a_delete_refused_with_an_older_receipt_is_repeated() -> None:
     [row] = run(ledger, "a")
     ledger.done([row])
     ledger.receive([message("a", "a-2")], asked=101.0, now=101.0)
-    assert ledger.delete_refused(row, "a-1") is Step.DELETE
+    assert ledger.delete_refused(row, "a-1") is Action.DELETE
     assert row.state is State.ACKING
-    assert ledger.delete_refused(row, "a-2") is Step.NOTHING
+    assert ledger.delete_refused(row, "a-2") is Action.NOTHING
     assert (row.state, ledger.statistics().unsettled) == (State.LOST, 1)
 
 
@@ -136,7 +136,7 @@ def test_what_sqs_says_of_an_older_receipt_is_no_word_on_the_newer(verdict: Verd
     [row] = run(ledger, "a")
     ledger.tick(115.0)
     ledger.receive([message("a", "a-2")], asked=116.0, now=116.0)
-    assert ledger.extension_failed(row, verdict, 117.0, "a-1") is Step.NOTHING
+    assert ledger.extension_failed(row, verdict, 117.0, "a-1") is Action.NOTHING
     assert (row.state, row.lost, row.capped, told) == (State.RUNNING, False, False, [])
     assert ledger.next_due() == 131.0
     assert ledger.tick(131.0) == [row]
@@ -171,7 +171,7 @@ def test_a_redelivery_while_it_is_being_rejected_is_deleted_with_the_newer_recei
     [row] = run(ledger, "a")
     ledger.reject(row)
     assert ledger.receive([message("a", "a-2")], asked=101.0, now=101.0) == ([], [])
-    assert ledger.copied(row) is Step.DELETE
+    assert ledger.copied(row) is Action.DELETE
     ledger.deleted([(row, "a-2")], 102.0)
     assert row.state is State.ACKED
 
@@ -191,4 +191,4 @@ def test_who_rejects_has_started_though_the_clock_stood_at_zero() -> None:
     """L6: a virtual clock begins at 0.0, which must not read as 'not started' and leave the row held for ever."""
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a", now=0.0)
-    assert ledger.reject(row) is Step.COPY
+    assert ledger.reject(row) is Action.COPY

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.core.median import StreamingMedian
+from leasekeeper.core.median import StreamingMedian
 
 if TYPE_CHECKING:
     from types import FrameType

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from penstock.core.pool import Assignment, Pool, PoolStatistics
+from leasekeeper.core.pool import Assignment, Pool, PoolStatistics
 
 
 class PoolMachine(RuleBasedStateMachine):

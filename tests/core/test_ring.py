@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from penstock.core.ring import Ring
+from leasekeeper.core.ring import Ring
 
 
 class RingMachine(RuleBasedStateMachine):

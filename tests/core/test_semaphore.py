@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from penstock.core.semaphore import WeightedSemaphore
+from leasekeeper.core.semaphore import WeightedSemaphore
 
 weights = st.integers(0, 8)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.core.states import TRANSITIONS, Event, State, next_state
+from leasekeeper.core.states import TRANSITIONS, Event, State, next_state
 
 ENDS = {State.ACKED, State.RELEASED, State.LOST}
 HELD = set(State) - ENDS
@@ -34,7 +34,7 @@ def test_every_held_state_can_reach_an_end(state: State) -> None:
 @pytest.mark.parametrize("event", list(Event))
 def test_ends_have_no_way_out(state: State, event: Event) -> None:
     assert state not in TRANSITIONS
-    with pytest.raises(AssertionError, match=rf"no transition from {state.name} on {event.name}: a bug in Penstock"):
+    with pytest.raises(AssertionError, match=rf"no transition from {state.name} on {event.name}: a bug in Leasekeeper"):
         next_state(state, event)
 
 

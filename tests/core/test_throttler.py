@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.core.throttler import LONGEST_WAIT, ThrottlePolicy, Throttler
+from leasekeeper.core.throttler import LONGEST_WAIT, ThrottlePolicy, Throttler
 
 
 def throttler(**options: Any) -> Throttler:

@@ -1,4 +1,4 @@
-"""The throttler at work, in a simulation of queue, network and handlers: `penstock.testing.flow`."""
+"""The throttler at work, in a simulation of queue, network and handlers: `leasekeeper.testing.flow`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penstock.core.throttler import ThrottlePolicy
-from penstock.testing.flow import Flow, Sample
+from leasekeeper.core.throttler import ThrottlePolicy
+from leasekeeper.testing.flow import Flow, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from penstock.sqs.http import Response
+from leasekeeper.sqs.http import Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -95,7 +95,7 @@ class Supply:
 
 
 class Canned:
-    """A `penstock.sqs.http.Transport` without a network."""
+    """A `leasekeeper.sqs.http.Transport` without a network."""
 
     def __init__(self, supply: Supply) -> None:
         self._supply = supply

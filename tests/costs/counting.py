@@ -18,7 +18,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from penstock.testing import clock
+from leasekeeper.testing import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,7 @@ from lockstep import LockStep
 from scene import Scene, Window
 
 if TYPE_CHECKING:
-    from penstock.options import OptionValues
+    from leasekeeper.options import OptionValues
 
 Lane = Literal["semaphore", "pool", "threads"]
 LANES: tuple[Lane, ...] = ("semaphore", "pool", "threads")

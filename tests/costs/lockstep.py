@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from penstock.testing.clock import VirtualLoop
+    from leasekeeper.testing.clock import VirtualLoop
 
 PATIENCE = 10.0
 """Seconds of real time in which a thread must come to an end with what it was given."""
@@ -61,5 +61,5 @@ def _all_parked() -> bool:
     """Whether no thread of a lane is at work."""
     # Of the frames only the code is kept: our own is among them, and would be part of a cycle.
     codes = {thread: frame.f_code for thread, frame in sys._current_frames().items()}
-    lanes = [each.ident for each in threading.enumerate() if each.name.startswith("penstock-")]
+    lanes = [each.ident for each in threading.enumerate() if each.name.startswith("leasekeeper-")]
     return all(codes.get(each, _PARKED) is _PARKED for each in lanes if each is not None)

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from canned import BATCH, Supply
 
-from penstock.engine.runner import Runner, Target
-from penstock.lanes.handler import Handler
-from penstock.options import OptionValues, make_options
-from penstock.sqs.client import SqsClient
-from penstock.sqs.credentials import CredentialKeeper, Credentials, Fixed
-from penstock.sqs.endpoint import Endpoint
-from penstock.sqs.signer import Signer
-from penstock.sqs.wire import Wire
-from penstock.testing.clock import VirtualLoop, run_virtual
+from leasekeeper.engine.context import SourceQueue
+from leasekeeper.engine.runner import Runner
+from leasekeeper.lanes.handler import Handler
+from leasekeeper.options import OptionValues, make_options
+from leasekeeper.sqs.client import SqsClient
+from leasekeeper.sqs.credentials import CredentialKeeper, Credentials, Fixed
+from leasekeeper.sqs.endpoint import Endpoint
+from leasekeeper.sqs.signer import Signer
+from leasekeeper.sqs.wire import Wire
+from leasekeeper.testing.clock import VirtualLoop, run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -83,7 +84,7 @@ class Scene:
             self._step.bind(loop, lambda: self.supply.given)
         options = make_options(self._values)
         runner = Runner(
-            Target(name="orders", url=QUEUE_URL),
+            SourceQueue(name="orders", url=QUEUE_URL),
             client,
             Handler(self._handler, queue="orders"),
             options,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from penstock.errors import Closed
-from penstock.message import Message  # noqa: TC001 - a handler's annotation is read at run time
-from penstock.outcomes import Settled, Settlement
-from penstock.testing.world import World, virtual
+from leasekeeper.errors import Closed
+from leasekeeper.message import Message  # noqa: TC001 - a handler's annotation is read at run time
+from leasekeeper.outcomes import Settled, Settlement
+from leasekeeper.testing.world import World, virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from penstock.engine.batcher import Batcher
-from penstock.engine.scopes import serve, wait_for
-from penstock.testing.world import virtual
+from leasekeeper.engine.batcher import Batcher
+from leasekeeper.engine.scopes import serve, wait_for
+from leasekeeper.testing.world import virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable

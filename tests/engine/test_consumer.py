@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penstock import Closed, Consumer, Penstock, QueueUnusable
-from penstock.local import LocalSqs
+from leasekeeper import Closed, Consumer, Leasekeeper, QueueUnusable
+from leasekeeper.local import LocalSqs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from penstock import Report
+    from leasekeeper import Report
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +71,7 @@ class Orders:
 
 
 def _credentials() -> Any:
-    from penstock.sqs.credentials import Credentials
+    from leasekeeper.sqs.credentials import Credentials
 
     return Credentials(access_key="AKIDLOCAL", secret_key="secret")
 
@@ -82,7 +82,7 @@ def orders(server: LocalSqs, request: pytest.FixtureRequest) -> Orders:
 
 
 def _no_thread_left() -> bool:
-    return not any(each.name.startswith("penstock") for each in threading.enumerate())
+    return not any(each.name.startswith("leasekeeper") for each in threading.enumerate())
 
 
 @pytest.mark.parametrize("kind", ["coroutine", "function"])
@@ -187,7 +187,7 @@ def test_a_start_that_fails_says_so_and_leaves_nothing_behind(server: LocalSqs, 
 
     asyncio.run(main())
     for each in threading.enumerate():
-        if each.name.startswith("penstock"):
+        if each.name.startswith("leasekeeper"):
             each.join(5)
     assert _no_thread_left()
 
@@ -215,10 +215,10 @@ def test_quiet_while_it_starts_is_heeded(orders: Orders) -> None:
 
 def test_an_app_without_consumers_may_be_stopped() -> None:
     """As any other that was not started."""
-    assert Penstock().stop().result() == ()
+    assert Leasekeeper().stop().result() == ()
 
     async def main() -> tuple[Report, ...]:
-        return await Penstock().stop()
+        return await Leasekeeper().stop()
 
     assert asyncio.run(main()) == ()
 
@@ -286,8 +286,8 @@ def test_a_consumer_lives_in_a_web_apps_lifespan(orders: Orders) -> None:
     assert _no_thread_left()
 
 
-def _app(orders: Orders, handler: Callable[..., Any], other: str) -> Penstock:
-    app = Penstock(**orders.options)
+def _app(orders: Orders, handler: Callable[..., Any], other: str) -> Leasekeeper:
+    app = Leasekeeper(**orders.options)
     app.consumer(orders.name)(handler)
 
     @app.consumer(other)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from penstock.consumer import Consumer
-from penstock.local import Broker, LocalClient
+from leasekeeper.consumer import Consumer
+from leasekeeper.local import Broker, LocalClient
 
 if TYPE_CHECKING:
-    from penstock.observe.statistics import Report
+    from leasekeeper.observe.statistics import Report
 
 VISIBILITY = 1
 HOGGING = 3.0 * VISIBILITY

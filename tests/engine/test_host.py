@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from penstock.engine import host
+from leasekeeper.engine import host
 
 if TYPE_CHECKING:
     import asyncio

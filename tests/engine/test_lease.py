@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penstock.errors import Closed
-from penstock.message import Message  # noqa: TC001 - a handler's annotation is read at run time
-from penstock.outcomes import Retry, Settled
-from penstock.testing.world import World, virtual
+from leasekeeper.errors import Closed
+from leasekeeper.message import Message  # noqa: TC001 - a handler's annotation is read at run time
+from leasekeeper.outcomes import Retry, Settled
+from leasekeeper.testing.world import World, virtual
 
 if TYPE_CHECKING:
-    from penstock.options import Dispatch
+    from leasekeeper.options import Dispatch
 
 TWELVE_HOURS = 43_200.0
 
@@ -136,7 +136,7 @@ async def test_every_way_out_untracks(way: str) -> None:
             if way == "retry":
                 return Retry(300)
             if way == "reject":
-                from penstock import Reject
+                from leasekeeper import Reject
 
                 raise Reject("never")
             if way == "early ack":

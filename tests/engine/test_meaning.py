@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from penstock.message import Message  # noqa: TC001 - a handler's annotation is read at run time
-from penstock.outcomes import Reject
-from penstock.testing.world import DEAD_LETTERS, World, virtual
+from leasekeeper.message import Message  # noqa: TC001 - a handler's annotation is read at run time
+from leasekeeper.outcomes import Reject
+from leasekeeper.testing.world import DEAD_LETTERS, World, virtual
 
 if TYPE_CHECKING:
-    from penstock.options import Dispatch
+    from leasekeeper.options import Dispatch
 
 
 async def _number(body: int) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.engine.opening import open_queue
-from penstock.errors import ConfigurationError, QueueUnusable
-from penstock.options import Options
-from penstock.sqs.address import QueueAddress
-from penstock.testing.world import DEAD_LETTERS, World, virtual
+from leasekeeper.engine.opening import open_queue
+from leasekeeper.errors import ConfigurationError, QueueUnusable
+from leasekeeper.options import Options
+from leasekeeper.sqs.address import QueueAddress
+from leasekeeper.testing.world import DEAD_LETTERS, World, virtual
 
 
 @virtual

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from penstock.engine.policies import lease_policy, throttle_policy
-from penstock.options import Options
+from leasekeeper.engine.policies import lease_policy, throttle_policy
+from leasekeeper.options import Options
 
 
 def test_the_throttler_is_told_every_option_of_its_own() -> None:

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penstock.engine.runner import Runner, Target
-from penstock.errors import QueueUnusable, SqsError, Verdict
-from penstock.lanes.handler import Handler
-from penstock.message import Message, Received
-from penstock.options import Options
-from penstock.outcomes import Reject, Retry
-from penstock.testing.world import DEAD_LETTERS, QUEUE, World, virtual
+from leasekeeper.engine.context import SourceQueue
+from leasekeeper.engine.runner import Runner
+from leasekeeper.errors import QueueUnusable, SqsError, Verdict
+from leasekeeper.lanes.handler import Handler
+from leasekeeper.message import Message, Received
+from leasekeeper.options import Options
+from leasekeeper.outcomes import Reject, Retry
+from leasekeeper.testing.world import DEAD_LETTERS, QUEUE, World, virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from penstock.options import Dispatch
+    from leasekeeper.options import Dispatch
 
 STRATEGIES = pytest.mark.parametrize("dispatch", ["semaphore", "pool"])
 
@@ -426,7 +427,7 @@ async def test_messages_that_no_thread_can_be_started_for_are_given_back(monkeyp
     start, exhausted = threading.Thread.start, True
 
     def fail(thread: threading.Thread) -> None:
-        if exhausted and thread.name.startswith("penstock-"):
+        if exhausted and thread.name.startswith("leasekeeper-"):
             raise RuntimeError("can't start new thread")
         start(thread)
 
@@ -622,7 +623,7 @@ async def test_a_poller_that_ended_after_an_error_comes_back() -> None:
     client: Any = Endless()
     loop = asyncio.get_running_loop()
     runner = Runner(
-        Target(name="q", url="http://localhost/0/q"),
+        SourceQueue(name="q", url="http://localhost/0/q"),
         client,
         Handler(_briefly, queue="q"),
         Options(concurrency=100, max_pollers=2, poll_grace=0.0),

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from penstock.engine.calls import SHORTEST, within
-from penstock.engine.heartbeat import Heartbeat
-from penstock.engine.poller import Health
-from penstock.engine.scopes import serve
-from penstock.errors import SqsError, Verdict
-from penstock.testing.world import World, virtual
+from leasekeeper.engine.calls import SHORTEST, within
+from leasekeeper.engine.heartbeat import Heartbeat
+from leasekeeper.engine.poller import Health
+from leasekeeper.engine.scopes import serve
+from leasekeeper.errors import SqsError, Verdict
+from leasekeeper.testing.world import World, virtual
 
 
 async def _nothing(body: str) -> None:
@@ -112,9 +112,9 @@ async def test_a_heartbeat_whose_timer_fires_early_beats_all_the_same() -> None:
         return []
 
     ledger = SimpleNamespace(next_due=lambda: math.inf if beats else 2.0, tick=tick)
-    seat: Any = SimpleNamespace(ledger=ledger, clock=lambda: 1.0)
+    context: Any = SimpleNamespace(ledger=ledger, clock=lambda: 1.0)
     extender: Any = SimpleNamespace(extend=lambda _rows: None)
-    heartbeat = Heartbeat(seat, extender)
+    heartbeat = Heartbeat(context, extender)
     async with serve(heartbeat):
         await asyncio.sleep(10)
     assert beats == [2.0]

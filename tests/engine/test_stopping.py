@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from penstock.engine.runner import END_GRACE, Phase
-from penstock.message import Message  # noqa: TC001 - a handler's annotation is read at run time
-from penstock.testing.world import World, virtual
+from leasekeeper.engine.runner import END_GRACE, Phase
+from leasekeeper.message import Message  # noqa: TC001 - a handler's annotation is read at run time
+from leasekeeper.testing.world import World, virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from penstock.options import Dispatch, Unstarted
+    from leasekeeper.options import Dispatch, Unstarted
 
 STRATEGIES = pytest.mark.parametrize("dispatch", ["semaphore", "pool"])
 

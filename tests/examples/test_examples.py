@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from penstock.local import LocalSqs
+from leasekeeper.local import LocalSqs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +101,7 @@ def test_shop(sqs: LocalSqs) -> None:
     )
     thumbnails = Queue("thumbnails")
     thumbnails.put("a picture")
-    command = [str(Path(sys.executable).with_name("penstock")), "run", "shop:app"]
+    command = [str(Path(sys.executable).with_name("leasekeeper")), "run", "shop:app"]
     lines_until(command, {"shipped 1", f"thumbnail {hashlib.sha256(b'a picture').hexdigest()[:12]}"})
     assert orders.left() == (0, 1)  # the unpaid one, hidden for a minute
     assert dead.left() == (1, 0)  # the one of nobody

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from penstock.core.delivery import LeasePolicy
-from penstock.core.ledger import Ledger
-from penstock.message import Received
+from leasekeeper.core.delivery import LeasePolicy
+from leasekeeper.core.ledger import Ledger
+from leasekeeper.message import Received
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from penstock.core.delivery import Delivery
+    from leasekeeper.core.delivery import Delivery
 
 
 @pytest.fixture

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from penstock.lanes.coroutines import CoroutineLane
-from penstock.lanes.handler import Handler
-from penstock.lanes.mailbox import Mailbox
-from penstock.options import Options
-from penstock.outcomes import DONE, ENDED, NOT_STARTED
-from penstock.testing.clock import VirtualLoop, run_virtual
+from leasekeeper.lanes.coroutines import CoroutineLane
+from leasekeeper.lanes.handler import Handler
+from leasekeeper.lanes.mailbox import Mailbox
+from leasekeeper.options import Options
+from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED
+from leasekeeper.testing.clock import VirtualLoop, run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from penstock.core.delivery import Delivery
-    from penstock.lanes.api import Answer
-    from penstock.options import Dispatch
+    from leasekeeper.core.delivery import Delivery
+    from leasekeeper.lanes.api import Answer
+    from leasekeeper.options import Dispatch
 
 both = pytest.mark.parametrize("dispatch", ["semaphore", "pool"])
 

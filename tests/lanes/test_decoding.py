@@ -12,16 +12,16 @@ import msgspec
 import pydantic
 import pytest
 
-from penstock.errors import ConfigurationError, UndecodableBody
-from penstock.lanes.decoding import decoder_of
-from penstock.lanes.handler import Handler
-from penstock.message import Message
-from penstock.outcomes import Reject
+from leasekeeper.errors import ConfigurationError, UndecodableBody
+from leasekeeper.lanes.decoding import decoder_of
+from leasekeeper.lanes.handler import Handler
+from leasekeeper.message import Message
+from leasekeeper.outcomes import Reject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from penstock.core.delivery import Delivery
+    from leasekeeper.core.delivery import Delivery
 
 
 @dataclass

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penstock.lanes.dispatch import PoolDispatch, SemaphoreDispatch
-from penstock.lanes.handler import Handler
-from penstock.outcomes import DONE, ENDED, NOT_STARTED, Failed
-from penstock.testing.clock import VirtualLoop, run_virtual
+from leasekeeper.lanes.dispatch import PoolDispatch, SemaphoreDispatch
+from leasekeeper.lanes.handler import Handler
+from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, Failed
+from leasekeeper.testing.clock import VirtualLoop, run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from penstock.core.delivery import Delivery
-    from penstock.lanes.dispatch import Strategy
-    from penstock.outcomes import Outcome
+    from leasekeeper.core.delivery import Delivery
+    from leasekeeper.lanes.dispatch import Strategy
+    from leasekeeper.outcomes import Outcome
 
 KINDS = ["semaphore", "pool"]
 both = pytest.mark.parametrize("kind", KINDS)

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penstock.core.delivery import Step
-from penstock.errors import Closed, HandlerTimeout
-from penstock.lanes.api import Answer
-from penstock.lanes.handler import Handler, Run
-from penstock.message import Message  # noqa: TC001 - annotations below are resolved while the tests run
-from penstock.outcomes import DONE, WITHHELD, Failed, Reject, Retry, Settled, Settlement
-from penstock.testing.clock import run_virtual
+from leasekeeper.core.delivery import Action
+from leasekeeper.errors import Closed, HandlerTimeout
+from leasekeeper.lanes.api import Answer
+from leasekeeper.lanes.handler import Handler, LeaseControl
+from leasekeeper.message import Message  # noqa: TC001 - annotations below are resolved while the tests run
+from leasekeeper.outcomes import DONE, WITHHELD, Failed, Reject, Retry, Settled, Settlement
+from leasekeeper.testing.clock import run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
-    from penstock.core.delivery import Delivery
-    from penstock.core.ledger import Ledger
-    from penstock.outcomes import Outcome
+    from leasekeeper.core.delivery import Delivery
+    from leasekeeper.core.ledger import Ledger
+    from leasekeeper.outcomes import Outcome
 
 
 class NoExceptionAtAll(BaseException):
@@ -248,7 +248,7 @@ class Engine:
                 assert self.ledger.done([delivery]) == [delivery]
                 self.ledger.deleted([(delivery, delivery.receipt)], 101.0)
             elif isinstance(outcome, Retry):
-                assert self.ledger.release(delivery, outcome.after or 0.0, 101.0) is Step.RELEASE
+                assert self.ledger.release(delivery, outcome.after or 0.0, 101.0) is Action.RELEASE
                 self.ledger.released(delivery)
 
 
@@ -273,7 +273,7 @@ def test_an_early_ack_is_posted_and_can_be_awaited(ledger: Ledger, deliver: Call
 
 def test_an_early_retry_is_posted_with_its_delay(ledger: Ledger, deliver: Callable[..., Delivery]) -> None:
     engine, delivery = Engine(ledger), deliver()
-    settlement = Run(delivery, engine.post).settle_early(retry_after=30.0)
+    settlement = LeaseControl(delivery, engine.post).settle_early(retry_after=30.0)
     [answer] = engine.answers
     assert isinstance(answer.outcome, Retry)
     assert (answer.outcome.after, answer.final) == (30.0, False)
@@ -287,7 +287,7 @@ def test_an_early_retry_out_of_bounds_is_refused_and_leaves_the_message_alone(
 ) -> None:
     engine, delivery = Engine(ledger), deliver()
     with pytest.raises(ValueError, match="must be between 0 and 43200 seconds"):
-        Run(delivery, engine.post).settle_early(retry_after=after)
+        LeaseControl(delivery, engine.post).settle_early(retry_after=after)
     assert (engine.answers, delivery.settlement) == ([], None)
 
 
@@ -300,7 +300,7 @@ ONCE = (
 def test_a_message_is_settled_once(ledger: Ledger, deliver: Callable[..., Delivery]) -> None:
     """L14."""
     engine = Engine(ledger)
-    run = Run(deliver(), engine.post)
+    run = LeaseControl(deliver(), engine.post)
     run.settle_early(retry_after=None)
     for again in (None, 5.0):
         with pytest.raises(Closed) as refusal:
@@ -314,7 +314,7 @@ def test_a_message_that_has_ended_is_not_settled(ledger: Ledger, deliver: Callab
     engine, delivery = Engine(ledger), deliver()
     ledger.done([delivery])
     with pytest.raises(Closed) as refusal:
-        Run(delivery, engine.post).settle_early(retry_after=None)
+        LeaseControl(delivery, engine.post).settle_early(retry_after=None)
     assert str(refusal.value) == ONCE
 
 
@@ -322,7 +322,7 @@ def test_a_message_that_has_ended_is_not_settled(ledger: Ledger, deliver: Callab
 def test_settling_after_the_close_raises(ledger: Ledger, deliver: Callable[..., Delivery], *, wired: bool) -> None:
     """L14: and whoever asks again hears the same."""
     delivery = deliver()
-    run = Run(delivery, Engine(ledger, closed=True).post if wired else None)
+    run = LeaseControl(delivery, Engine(ledger, closed=True).post if wired else None)
     for _ in range(2):
         with pytest.raises(Closed) as refusal:
             run.settle_early(retry_after=None)
@@ -339,13 +339,13 @@ def test_of_two_threads_that_settle_a_message_one_is_told(ledger: Ledger, delive
     sys.setswitchinterval(1e-6)
     try:
         for _ in range(40):
-            run = Run(deliver(), engine.post)
+            run = LeaseControl(deliver(), engine.post)
             settled: list[Settlement] = []
             refused: list[Closed] = []
             start = threading.Barrier(2)
 
             def settle(
-                run: Run = run,
+                run: LeaseControl = run,
                 start: threading.Barrier = start,
                 settled: list[Settlement] = settled,
                 refused: list[Closed] = refused,
@@ -397,7 +397,7 @@ def test_withholding_through_middleware(deliver: Callable[..., Delivery]) -> Non
 def test_a_handler_sees_its_lease(ledger: Ledger, deliver: Callable[..., Delivery]) -> None:
     """L8, L10."""
     delivery = deliver()
-    run = Run(delivery, None)
+    run = LeaseControl(delivery, None)
     assert (run.lease_lost, run.lease_capped, run.lease_deadline) == (False, False, 129.0)
     delivery.started, delivery.capped = 100.0, True
     ledger.tick(129.0)

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import penstock  # noqa: TC001 - an annotation below is resolved while the tests run
-from penstock.errors import ConfigurationError
-from penstock.lanes.handler import Handler
-from penstock.message import Message
-from penstock.outcomes import DONE, Retry
-from penstock.testing.clock import run_virtual
+import leasekeeper  # noqa: TC001 - an annotation below is resolved while the tests run
+from leasekeeper.errors import ConfigurationError
+from leasekeeper.lanes.handler import Handler
+from leasekeeper.message import Message
+from leasekeeper.outcomes import DONE, Retry
+from leasekeeper.testing.clock import run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from decimal import Decimal as OnlyForTypeCheckers
 
-    from penstock.core.delivery import Delivery
-    from penstock.outcomes import Outcome
+    from leasekeeper.core.delivery import Delivery
+    from leasekeeper.outcomes import Outcome
 
 got: list[Any] = []
 NOBODY: Any = None
@@ -242,7 +242,7 @@ def test_a_generator_is_refused(function: Callable[..., Any]) -> None:
 def unresolvable(amount: OnlyForTypeCheckers) -> None: ...
 
 
-def misspelt(message: penstock.Massage[str]) -> None:  # type: ignore[name-defined]  # the mistake that is tried
+def misspelt(message: leasekeeper.Massage[str]) -> None:  # type: ignore[name-defined]  # the mistake that is tried
     ...
 
 
@@ -250,7 +250,7 @@ def misspelt(message: penstock.Massage[str]) -> None:  # type: ignore[name-defin
     ("function", "why"),
     [
         (unresolvable, "name 'OnlyForTypeCheckers' is not defined"),
-        (misspelt, "module 'penstock' has no attribute 'Massage'"),
+        (misspelt, "module 'leasekeeper' has no attribute 'Massage'"),
     ],
 )
 def test_an_annotation_that_cannot_be_resolved_is_refused(function: Callable[..., Any], why: str) -> None:

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from penstock.lanes.mailbox import Mailbox
-from penstock.testing.clock import VirtualLoop, run_virtual
+from leasekeeper.lanes.mailbox import Mailbox
+from leasekeeper.testing.clock import VirtualLoop, run_virtual
 
 
 def test_items_come_in_the_order_they_were_posted_in() -> None:

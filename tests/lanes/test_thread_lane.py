@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penstock.errors import HandlerTimeout
-from penstock.lanes import threads
-from penstock.lanes.handler import Handler
-from penstock.lanes.mailbox import Mailbox
-from penstock.lanes.threads import ThreadLane
-from penstock.options import Options
-from penstock.outcomes import DONE, FREED, NOT_STARTED, Failed
+from leasekeeper.errors import HandlerTimeout
+from leasekeeper.lanes import threads
+from leasekeeper.lanes.handler import Handler
+from leasekeeper.lanes.mailbox import Mailbox
+from leasekeeper.lanes.threads import ThreadLane
+from leasekeeper.options import Options
+from leasekeeper.outcomes import DONE, FREED, NOT_STARTED, Failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from penstock.core.delivery import Delivery
-    from penstock.lanes.api import Answer
-    from penstock.outcomes import Outcome
+    from leasekeeper.core.delivery import Delivery
+    from leasekeeper.lanes.api import Answer
+    from leasekeeper.outcomes import Outcome
 
 PATIENCE = 10.0
 
@@ -99,9 +99,9 @@ def test_handlers_run_in_threads_and_are_answered(deliver: Callable[..., Deliver
         scene.submit(deliver, "abcdefgh")
         await scene.answered(8)
         assert sorted(scene.answers) == [(each, DONE) for each in "abcdefgh"]
-        assert all(name.startswith("penstock-Scene.work") for name in scene.ran_in.values())
+        assert all(name.startswith("leasekeeper-Scene.work") for name in scene.ran_in.values())
         await scene.close()
-        assert not any(thread.name.startswith("penstock-Scene.work") for thread in threading.enumerate())
+        assert not any(thread.name.startswith("leasekeeper-Scene.work") for thread in threading.enumerate())
 
     asyncio.run(main())
 

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from penstock.lanes.handler import Handler
-from penstock.lanes.mailbox import Mailbox
-from penstock.lanes.threads import ThreadLane
-from penstock.options import Options
-from penstock.outcomes import DONE, Failed
+from leasekeeper.lanes.handler import Handler
+from leasekeeper.lanes.mailbox import Mailbox
+from leasekeeper.lanes.threads import ThreadLane
+from leasekeeper.options import Options
+from leasekeeper.outcomes import DONE, Failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from penstock.core.delivery import Delivery
-    from penstock.lanes.api import Answer
+    from leasekeeper.core.delivery import Delivery
+    from leasekeeper.lanes.api import Answer
 
 pytestmark = pytest.mark.slow
 

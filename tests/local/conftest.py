@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penstock.local.model import Account, Refusal
+from leasekeeper.local.model import Account, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=3_000)
     options = parser.parse_args()
     server = subprocess.Popen(
-        [sys.executable, "-m", "penstock.local", "--port", "0"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "leasekeeper.local", "--port", "0"], stdout=subprocess.PIPE, text=True
     )
     try:
         assert server.stdout is not None

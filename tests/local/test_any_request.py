@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.local.model import OPERATIONS, Account, Refusal
+from leasekeeper.local.model import OPERATIONS, Account, Refusal
 
 MEMBERS = [
     "QueueName", "QueueNamePrefix", "MessageBody", "MessageAttributes", "MessageSystemAttributes", "Entries", "Id",

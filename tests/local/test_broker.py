@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penstock.local import Account, Broker, Refusal
-from penstock.local.broker import Severed
-from penstock.testing.clock import run_virtual
+from leasekeeper.local import Account, Broker, Refusal
+from leasekeeper.local.broker import Severed
+from leasekeeper.testing.clock import run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

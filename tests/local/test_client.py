@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penstock.errors import Closed, SqsError, Verdict
-from penstock.local import Broker, LocalClient
-from penstock.message import MessageAttribute
-from penstock.sqs.api import EntryFailure, Outgoing, Queue, Sent
-from penstock.sqs.digests import intact
-from penstock.testing.clock import run_virtual
+from leasekeeper.api import EntryFailure, Outgoing, Sent, SqsApi
+from leasekeeper.errors import Closed, SqsError, Verdict
+from leasekeeper.local import Broker, LocalClient
+from leasekeeper.message import MessageAttribute
+from leasekeeper.sqs.digests import intact
+from leasekeeper.testing.clock import run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from penstock.message import Received
+    from leasekeeper.message import Received
 
 
 class Bench:
-    def __init__(self, broker: Broker, client: Queue, url: str) -> None:
+    def __init__(self, broker: Broker, client: SqsApi, url: str) -> None:
         self.broker = broker
         self.client = client
         self.url = url

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from penstock.errors import ConfigurationError
-from penstock.local.faults import Fate, Faults, Switches
+from leasekeeper.errors import ConfigurationError
+from leasekeeper.local.faults import Fate, Faults, Switches
 
 
 def test_nothing_goes_wrong_unless_told() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.local.http import MOST_BODY, HttpRequest, Malformed, RequestReader
+from leasekeeper.local.http import MOST_BODY, HttpRequest, Malformed, RequestReader
 
 PLAIN = (
     b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nauthorization: AWS4\r\n"
@@ -16,7 +16,7 @@ CHUNKED = (
     b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nX-AMZ-TARGET: AmazonSQS.SendMessage\r\n\r\n"
     b"4;name=value\r\nWiki\r\nA\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n"
 )
-BARE = b"GET /_penstock/health HTTP/1.0\r\n\r\n"
+BARE = b"GET /_leasekeeper/health HTTP/1.0\r\n\r\n"
 
 
 def read_all(data: bytes, cuts: list[int]) -> list[HttpRequest]:
@@ -36,7 +36,7 @@ def test_requests_are_read_however_their_bytes_come(cuts: list[int]) -> None:
     assert read_all(PLAIN + CHUNKED + BARE, cuts) == [
         HttpRequest(b"POST", b"/", b"AmazonSQS.ListQueues", b"{}", close=False, signed=True),
         HttpRequest(b"POST", b"/", b"AmazonSQS.SendMessage", b"Wiki0123456789", close=False, signed=False),
-        HttpRequest(b"GET", b"/_penstock/health", b"", b"", close=True, signed=False),
+        HttpRequest(b"GET", b"/_leasekeeper/health", b"", b"", close=True, signed=False),
     ]
 
 

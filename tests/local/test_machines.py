@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from penstock.local.model import Account, Refusal
+from leasekeeper.local.model import Account, Refusal
 
 MOST_RECEIVES = 3
 TIMEOUTS = st.sampled_from([0, 1, 3, 10])

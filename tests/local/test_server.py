@@ -18,8 +18,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
-from penstock.errors import ConfigurationError
-from penstock.local import Broker, LocalServer, LocalSqs
+from leasekeeper.errors import ConfigurationError
+from leasekeeper.local import Broker, LocalServer, LocalSqs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -294,7 +294,7 @@ def test_an_error_of_ours_is_an_answer_and_in_the_log(
 
 def page(sqs: LocalSqs, method: str, name: str, body: Any = None) -> tuple[int, Any]:
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"{sqs.endpoint_url}/_penstock/{name}", data, method=method)
+    request = urllib.request.Request(f"{sqs.endpoint_url}/_leasekeeper/{name}", data, method=method)
     with contextlib.closing(_open(request)) as answer:
         return answer.status, json.load(answer)
 
@@ -376,7 +376,7 @@ def test_a_port_that_is_taken_is_an_error_at_start(sqs: LocalSqs) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_as_a_process_it_says_where_it_is_and_ends_cleanly(number: signal.Signals) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "penstock.local", "--port", "0"],
+        [sys.executable, "-m", "leasekeeper.local", "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

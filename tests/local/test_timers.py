@@ -5,9 +5,9 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.local.model.content import read
-from penstock.local.model.stored import Stored
-from penstock.local.model.timers import Timers
+from leasekeeper.local.model.content import read
+from leasekeeper.local.model.stored import Stored
+from leasekeeper.local.model.timers import Timers
 
 CONTENT = read({"MessageBody": "x"})
 

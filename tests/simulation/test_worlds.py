@@ -1,6 +1,6 @@
 """Simulated worlds: consumers under conditions drawn from a seed keep the lease contract, whatever is drawn.
 
-`PENSTOCK_WORLDS=1000 pytest tests/simulation` runs more of them; a failure says how to repeat its seed.
+`LEASEKEEPER_WORLDS=1000 pytest tests/simulation` runs more of them; a failure says how to repeat its seed.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import os
 
 import pytest
 
-from penstock.testing.trial import Story, draw, simulate
+from leasekeeper.testing.trial import Story, draw, simulate
 
-WORLDS = int(os.environ.get("PENSTOCK_WORLDS", "60"))
+WORLDS = int(os.environ.get("LEASEKEEPER_WORLDS", "60"))
 IN_A_TEST = 3
 
 
@@ -19,7 +19,7 @@ def _live(seed: int, *, faulty: bool) -> Story:
     story = simulate(draw(seed, faulty=faulty))
     assert not story.broken, (
         f"seed {seed}: {'; '.join(story.broken)}\nTo see it again:\n"
-        f"  from penstock.testing.trial import draw, simulate\n"
+        f"  from leasekeeper.testing.trial import draw, simulate\n"
         f"  story = simulate(draw({seed}, faulty={faulty}))\n{story.conditions}"
     )
     return story

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penstock.sqs.client import SqsClient
-from penstock.sqs.credentials import Credentials
-from penstock.sqs.settings import ClientSettings
+from leasekeeper.sqs.client import SqsClient
+from leasekeeper.sqs.credentials import Credentials
+from leasekeeper.sqs.settings import ClientSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.errors import ConfigurationError
-from penstock.sqs.address import QueueAddress
+from leasekeeper.errors import ConfigurationError
+from leasekeeper.sqs.address import QueueAddress
 
 A = "123456789012"
 NAMES = st.text(string.ascii_letters + string.digits + "-_", min_size=1, max_size=80) | st.text(

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from penstock.errors import Closed, SqsError, Verdict
-from penstock.message import MessageAttribute
-from penstock.sqs.api import EntryFailure, Outgoing, Sent
-from penstock.sqs.credentials import Credentials
-from penstock.sqs.http import Response
+from leasekeeper.api import EntryFailure, Outgoing, Sent
+from leasekeeper.errors import Closed, SqsError, Verdict
+from leasekeeper.message import MessageAttribute
+from leasekeeper.sqs.credentials import Credentials
+from leasekeeper.sqs.http import Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from penstock.sqs.client import SqsClient
-    from penstock.sqs.http import Connecting
+    from leasekeeper.sqs.client import SqsClient
+    from leasekeeper.sqs.http import Connecting
 
 QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
 RESET = "reset"
@@ -56,7 +56,7 @@ def test_a_receive_says_all_it_wants_and_reads_all_it_gets(kit: Any) -> None:
         assert asked.headers["x-amz-target"] == "AmazonSQS.ReceiveMessage"
         assert asked.headers["content-type"] == "application/x-amz-json-1.0"
         assert asked.headers["x-amzn-query-mode"] == "true"
-        assert asked.headers["user-agent"].startswith("penstock/")
+        assert asked.headers["user-agent"].startswith("leasekeeper/")
         assert asked.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
 
     kit.play(story, kit.answer({"Messages": [told], "Novelty": 1}))
@@ -131,7 +131,7 @@ def test_a_message_that_is_not_what_its_md5_says_is_left_out_and_logged(
         got = await client.receive(QUEUE, maximum=10, wait=0, visibility=30)
         assert [m.body for m in got] == ["one", "two"]
 
-    with caplog.at_level(logging.ERROR, "penstock.sqs"):
+    with caplog.at_level(logging.ERROR, "leasekeeper.sqs"):
         one_kit.play(story, answer)
     assert [record.getMessage().split(" and ")[0] for record in caplog.records] == [
         "message id-bad of orders is not what its MD5 says",
@@ -349,7 +349,7 @@ class TestRetries:
         ]
 
     def test_administration_is_patient_three_times(self, one_kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("penstock.sqs.wire.random.uniform", lambda low, high: low * high)
+        monkeypatch.setattr("leasekeeper.sqs.wire.random.uniform", lambda low, high: low * high)
         down, throttled = one_kit.answer(b"", 503), one_kit.refusal("RequestThrottled", "", "", 403)
 
         async def story(client: SqsClient, script: Any) -> None:
@@ -406,7 +406,7 @@ class TestCredentials:
             await client.delete(QUEUE, "r")
             assert script.asked[1].headers["x-amz-date"].startswith("21000101T0000")
 
-        with caplog.at_level(logging.WARNING, "penstock.sqs"):
+        with caplog.at_level(logging.WARNING, "leasekeeper.sqs"):
             one_kit.play(story, tomorrow)
         assert "this machine's clock is off" in caplog.text
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penstock.errors import CredentialsMissing, SqsError, Verdict
-from penstock.sqs.credentials import CredentialKeeper, Credentials, Fixed, FromBotocore, FromProvider
-from penstock.sqs.endpoint import new_session
-from penstock.sqs.settings import ClientSettings
+from leasekeeper.errors import CredentialsMissing, SqsError, Verdict
+from leasekeeper.sqs.credentials import CredentialKeeper, Credentials, Fixed, FromBotocore, FromProvider
+from leasekeeper.sqs.endpoint import new_session
+from leasekeeper.sqs.settings import ClientSettings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -227,7 +227,7 @@ class TestProvider:
 
     def test_an_answer_of_another_kind_is_refused(self) -> None:
         provider: Any = lambda: ("key", "secret")  # noqa: E731
-        with pytest.raises(CredentialsMissing, match=r"answered with tuple: it must answer with penstock\.sqs"):
+        with pytest.raises(CredentialsMissing, match=r"answered with tuple: it must answer with leasekeeper\.sqs"):
             asyncio.run(FromProvider(provider).fetch(anew=False))
 
 

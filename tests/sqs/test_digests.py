@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.message import MessageAttribute, Received
-from penstock.sqs.digests import intact, md5_of_attributes
+from leasekeeper.message import MessageAttribute, Received
+from leasekeeper.sqs.digests import intact, md5_of_attributes
 
 
 def text(value: str, kind: str = "String") -> MessageAttribute:

@@ -13,10 +13,10 @@ from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from urllib3 import HTTPResponse
 
-from penstock.errors import ConfigurationError
-from penstock.sqs.address import QueueAddress
-from penstock.sqs.endpoint import Endpoint, locate
-from penstock.sqs.settings import ClientSettings
+from leasekeeper.errors import ConfigurationError
+from leasekeeper.sqs.address import QueueAddress
+from leasekeeper.sqs.endpoint import Endpoint, locate
+from leasekeeper.sqs.settings import ClientSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ import json
 import msgspec
 import pytest
 
-from penstock.errors import Verdict
-from penstock.sqs.errors import FailedEntry, error_of, verdict_of
+from leasekeeper.errors import Verdict
+from leasekeeper.sqs.errors import FailedEntry, error_of, verdict_of
 
 SQS = "com.amazonaws.sqs#"
 CORAL = "com.amazon.coral.service#"

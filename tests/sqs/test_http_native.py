@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from penstock.errors import ConfigurationError, SqsError
-from penstock.sqs.chunks import Chunks
-from penstock.sqs.http import Connecting
-from penstock.sqs.http_native import NativeTransport
+from leasekeeper.errors import ConfigurationError, SqsError
+from leasekeeper.sqs.chunks import Chunks
+from leasekeeper.sqs.http import Connecting
+from leasekeeper.sqs.http_native import NativeTransport
 
 
 class Peer(asyncio.Protocol):

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penstock.errors import SqsError, Verdict
-from penstock.local import LocalSqs
-from penstock.message import MessageAttribute
-from penstock.sqs.api import EntryFailure, Outgoing, Sent
+from leasekeeper.api import EntryFailure, Outgoing, Sent
+from leasekeeper.errors import SqsError, Verdict
+from leasekeeper.local import LocalSqs
+from leasekeeper.message import MessageAttribute
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from penstock.sqs.client import SqsClient
+    from leasekeeper.sqs.client import SqsClient
 
 
 @pytest.fixture(scope="module")

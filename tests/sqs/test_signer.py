@@ -12,9 +12,9 @@ from botocore.credentials import Credentials as BotocoreCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.sqs.credentials import Credentials
-from penstock.sqs.signer import Signer, host_of
-from penstock.sqs.wire import FIXED_HEADERS
+from leasekeeper.sqs.credentials import Credentials
+from leasekeeper.sqs.signer import Signer, host_of
+from leasekeeper.sqs.wire import FIXED_HEADERS
 
 WORDS = st.text(string.ascii_letters + string.digits + "/+=-_", min_size=1, max_size=60)
 HOSTS = st.sampled_from([

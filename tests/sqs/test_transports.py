@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 
-from penstock.errors import ConfigurationError, SqsError, Verdict
-from penstock.sqs.api import Outgoing
+from leasekeeper.api import Outgoing
+from leasekeeper.errors import ConfigurationError, SqsError, Verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from penstock.sqs.client import SqsClient
-    from penstock.sqs.http import Connecting
+    from leasekeeper.sqs.client import SqsClient
+    from leasekeeper.sqs.http import Connecting
 
 QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
 
@@ -239,11 +239,11 @@ def test_without_aiohttp_installed_the_setting_says_what_to_install(
     one_kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "aiohttp", None)
-    monkeypatch.delitem(sys.modules, "penstock.sqs.http_aiohttp", raising=False)
+    monkeypatch.delitem(sys.modules, "leasekeeper.sqs.http_aiohttp", raising=False)
     with pytest.raises(ConfigurationError) as refused:
         asyncio.run(one_kit.connect("http://localhost:1", http="aiohttp"))
     assert str(refused.value) == (
-        "http='aiohttp' needs the library aiohttp: pip install 'penstock[aiohttp]', or leave `http` at 'native'"
+        "http='aiohttp' needs the library aiohttp: pip install 'leasekeeper[aiohttp]', or leave `http` at 'native'"
     )
 
 
@@ -275,4 +275,4 @@ def test_a_transport_of_ones_own_is_told_how_to_connect(one_kit: Any) -> None:
         "x-amzn-query-mode": "true",
         "User-Agent": made[0].headers["User-Agent"],
     }
-    assert made[0].headers["User-Agent"].startswith("penstock/")
+    assert made[0].headers["User-Agent"].startswith("leasekeeper/")

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from penstock.testing.clock import VirtualLoop, run_virtual
+from leasekeeper.testing.clock import VirtualLoop, run_virtual
 
 DAY = 86_400.0
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penstock import Consumer, HandlerTimeout, Message, Reject, Retry, UndecodableBody
-from penstock.testing.handling import Handled, await_handler, run_handler
+from leasekeeper import Consumer, HandlerTimeout, Message, Reject, Retry, UndecodableBody
+from leasekeeper.testing.handling import Handled, await_handler, run_handler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from penstock.local import LocalSqs
+    from leasekeeper.local import LocalSqs
 
-pytest_plugins = ["penstock.testing.plugin"]
+pytest_plugins = ["leasekeeper.testing.plugin"]
 
 
 @dataclass
@@ -136,8 +136,8 @@ def test_a_consumer_finds_the_local_sqs_through_the_environment(local_sqs: Local
 
 @pytest.mark.slow
 def test_the_plugin_itself_imports_neither_engine_nor_client() -> None:
-    """What it costs a test run that asks for no fixture is what `import penstock` costs, and no more."""
-    code = "import sys, penstock; before = set(sys.modules); import pytest, penstock.testing.plugin; "
-    code += "print([each for each in set(sys.modules) - before if each.startswith('penstock.')])"
+    """What it costs a test run that asks for no fixture is what `import leasekeeper` costs, and no more."""
+    code = "import sys, leasekeeper; before = set(sys.modules); import pytest, leasekeeper.testing.plugin; "
+    code += "print([each for each in set(sys.modules) - before if each.startswith('leasekeeper.')])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert sorted(eval(shown)) == ["penstock.testing", "penstock.testing.plugin"]
+    assert sorted(eval(shown)) == ["leasekeeper.testing", "leasekeeper.testing.plugin"]

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from penstock.testing.trial import Story, draw
-from penstock.testing.world import DEAD_LETTERS, World, virtual
+from leasekeeper.testing.trial import Story, draw
+from leasekeeper.testing.world import DEAD_LETTERS, World, virtual
 
 
 async def _nothing(body: str) -> None:

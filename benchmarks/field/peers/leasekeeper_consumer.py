@@ -1,0 +1,37 @@
+"""Leasekeeper: a consumer of the kind that PEER_KIND says, with its defaults but for what was asked."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from asked import CONCURRENCY, ENDPOINT, HANDLER, QUEUE, VISIBILITY, obey
+from handling import handler_async, handler_sync
+
+from leasekeeper import Consumer
+
+KIND = os.environ["PEER_KIND"]
+
+
+def options() -> dict[str, Any]:
+    """Threads stay at the default unless handlers wait: then each handler at work needs one."""
+    if "PEER_LONGEST_PAUSE" in os.environ:
+        return {"longest_pause": float(os.environ["PEER_LONGEST_PAUSE"])}
+    if KIND == "def" and HANDLER == "wait":
+        return {"threads": CONCURRENCY}
+    return {"dispatch": "pool"} if KIND == "pool" else {}
+
+
+def run() -> None:
+    handler = handler_sync if KIND == "def" else handler_async
+    Consumer(
+        QUEUE,
+        handler,
+        endpoint_url=ENDPOINT,
+        concurrency=CONCURRENCY,
+        visibility_timeout=VISIBILITY,
+        **options(),
+    ).run()
+
+
+obey(run)

@@ -1,0 +1,45 @@
+"""Leasekeeper turns a function into an Amazon SQS service: you write the handler, Leasekeeper keeps the lease."""
+
+from leasekeeper.app import Leasekeeper
+from leasekeeper.consumer import Consumer
+from leasekeeper.errors import (
+    Closed,
+    ConfigurationError,
+    CredentialsMissing,
+    HandlerTimeout,
+    LeasekeeperError,
+    QueueUnusable,
+    SqsError,
+    UndecodableBody,
+    Verdict,
+)
+from leasekeeper.message import Message, MessageAttribute
+from leasekeeper.observe.statistics import Report, RunnerStatistics
+from leasekeeper.options import Options
+from leasekeeper.outcomes import Reject, Retry, Settled, Settlement
+from leasekeeper.running import Completion
+
+__version__ = "0.1.0"
+__all__ = [
+    "Closed",
+    "Completion",
+    "ConfigurationError",
+    "Consumer",
+    "CredentialsMissing",
+    "HandlerTimeout",
+    "Leasekeeper",
+    "LeasekeeperError",
+    "Message",
+    "MessageAttribute",
+    "Options",
+    "QueueUnusable",
+    "Reject",
+    "Report",
+    "Retry",
+    "RunnerStatistics",
+    "Settled",
+    "Settlement",
+    "SqsError",
+    "UndecodableBody",
+    "Verdict",
+]

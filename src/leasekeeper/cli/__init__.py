@@ -1,0 +1,40 @@
+"""The command line: `leasekeeper run|local|demo|send|peek|redrive|doctor`.
+
+Owned by the console script. It promises an exit code that says what happened (`errors.py`) and, without the `cli`
+extra, one sentence about what to install.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import os
+import sys
+import time
+from contextlib import suppress
+from typing import NoReturn
+
+BEGAN = time.monotonic()
+"""When this command began, as near as can be told: the interpreter's own start comes before it."""
+
+
+def main() -> NoReturn:
+    """Run the command line of this process, and end it with the exit code."""
+    code = _run()
+    # Not by way of the interpreter's own end, which waits for threads that may never end: a call that hangs in an
+    # executor, say.
+    atexit._run_exitfuncs()  # noqa: SLF001 - what users registered (telemetry, coverage) still runs
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # a pipe whose reader is gone
+            stream.flush()
+    os._exit(code)
+
+
+def _run() -> int:
+    missing = [name for name in ("typer", "rich") if importlib.util.find_spec(name) is None]
+    if missing:
+        print(f"leasekeeper: {' and '.join(missing)} not installed: pip install 'leasekeeper[cli]'", file=sys.stderr)
+        return 2
+    from leasekeeper.cli.program import execute
+
+    return execute()

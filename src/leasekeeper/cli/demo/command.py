@@ -1,0 +1,229 @@
+"""The demo's command: plays producer, consumer and view until the time is over or Ctrl-C, then drains and reports.
+
+Owned by `leasekeeper demo`. It promises to end in bounded time, and to leave no process behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.live import Live
+
+from leasekeeper.cli import BEGAN
+from leasekeeper.cli.demo import summary, view
+from leasekeeper.cli.demo.scene import Ending, Plan, Scene
+from leasekeeper.cli.demo.shop import Shop
+from leasekeeper.cli.demo.world import CONSUMERS_CALLS, CREDENTIALS, QUEUE, OwnSqs, Producer, forget_aws
+from leasekeeper.cli.errors import Exit
+from leasekeeper.consumer import Consumer
+from leasekeeper.engine.host import new_event_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from leasekeeper.observe.statistics import RunnerStatistics
+
+TICK = 0.25
+"""Seconds between looks."""
+LINE_EVERY = 2.0
+"""Seconds between lines where there is no terminal."""
+
+
+def play(plan: Plan) -> Exit:
+    """Play the demo; the exit code."""
+    forget_aws()
+    console = Console()
+    on_screen = console.is_terminal and not console.is_dumb_terminal
+    with OwnSqs() as sqs, asyncio.Runner(loop_factory=new_event_loop) as runner:
+        if not on_screen:
+            print(f"SQS runs on this machine at {sqs.endpoint_url}; queue {QUEUE}", flush=True)
+            return runner.run(Play(plan, sqs, _Lines()).run())
+        with Live(console=console, auto_refresh=False, transient=True) as screen:
+            demo = Play(plan, sqs, lambda scene: screen.update(view.live(scene, console.width), refresh=True))
+            code = runner.run(demo.run(report=False))
+        if demo.last is not None:
+            console.print(view.live(demo.last[0], console.width))
+            _print_report(console, *demo.last)
+        return code
+
+
+class _Lines:
+    """Shows a scene as a line now and then."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self, scene: Scene) -> None:
+        if scene.elapsed >= self._next:
+            self._next = scene.elapsed + LINE_EVERY
+            print(view.line(scene), flush=True)
+
+
+def _print_report(console: Console, scene: Scene, ending: Ending) -> None:
+    from rich.table import Table
+
+    console.print(f"\n{summary.drained(ending)}\n", highlight=False)
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column()
+    table.add_column(justify="right", style="bold")
+    table.add_column(style="bright_black")
+    for row in summary.rows(scene, ending):
+        table.add_row(*row)
+    console.print(table)
+
+
+class Play:
+    """One run of the demo.
+
+    Args:
+        plan: what was asked for.
+        sqs: where.
+        show: called with each scene.
+    """
+
+    def __init__(self, plan: Plan, sqs: OwnSqs, show: Callable[[Scene], None]) -> None:
+        self._plan = plan
+        self._sqs = sqs
+        self._show = show
+        self._began = self._consuming = time.monotonic()
+        self._stage = "flowing"
+        self._rates: list[float] = []
+        self._calls: Counter[str] = Counter()
+        self._asked = asyncio.Event()
+        self.last: tuple[Scene, Ending] | None = None
+        self.shop = Shop(seconds=plan.handler_ms / 1000, concurrency=plan.concurrency)
+        self.consumer = Consumer(
+            QUEUE,
+            self.shop.ship,
+            concurrency=plan.concurrency,
+            visibility_timeout=plan.visibility,
+            retry_base=1.0,
+            endpoint_url=sqs.endpoint_url,
+            region="us-east-1",
+            credentials=lambda: CREDENTIALS,
+            logger=_quiet(),
+        )
+
+    async def run(self, *, report: bool = True) -> Exit:
+        """Play it."""
+        ahead = int(max(200, min(5_000, self._plan.most)))
+        self._producer = await Producer.open(self._sqs.endpoint_url, ahead=ahead, most=self._plan.messages)
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
+            producing = asyncio.ensure_future(self._producer.run())
+            self._consuming = time.monotonic()
+            await self.consumer.start()
+            looking = asyncio.ensure_future(self._look())
+            why = await self._until_over(producing)
+            ending = await self._stop(producing, why)
+            looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await looking
+            self._stage = "done"
+            await self._count_calls()
+            scene = self._scene(_own(self.consumer))
+            self.last = scene, ending
+            if report:
+                print("\n" + summary.plain(scene, ending), flush=True)
+            return Exit.FAILED if ending.lost or ending.duplicates else Exit.CLEAN
+        finally:
+            await self._producer.close()
+
+    def _on_signal(self) -> None:
+        self.consumer.request_stop(force=self._asked.is_set())
+        self._asked.set()
+
+    async def _until_over(self, producing: asyncio.Future[None]) -> str:
+        """Wait for the end of the time, for Ctrl-C, or until every order asked for is settled."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._plan.seconds):
+                while not (self._asked.is_set() or (producing.done() and self._all_done())):
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(TICK):
+                            await self._asked.wait()
+            return "you asked for it" if self._asked.is_set() else "every order was settled"
+        return "the time was over"
+
+    def _all_done(self) -> bool:
+        statistics = _own(self.consumer)
+        settled = len(self.shop.finished) + statistics.dead_lettered >= self._producer.sent
+        return settled and not view.held(self._scene(statistics))
+
+    async def _stop(self, producing: asyncio.Future[None], why: str) -> Ending:
+        producing.cancel()
+        await asyncio.gather(producing, return_exceptions=True)
+        self._stage = "draining"
+        began = time.monotonic()
+        before = _own(self.consumer)
+        await self.consumer.stop()
+        after = _own(self.consumer)
+        visible, hidden, dead = await self._producer.counts()
+        left, first = visible + hidden, self.shop.first
+        return Ending(
+            why=why,
+            flowed=began - self._began,
+            drained=time.monotonic() - began,
+            first=first - BEGAN if first is not None else None,
+            first_consumed=(first or began) - self._consuming,
+            running=before.running,
+            finished_in_drain=after.done - before.done,
+            ended_in_drain=after.ended - before.ended,
+            released_at_stop=after.not_started - before.not_started,
+            acked_in_drain=after.acked - before.acked,
+            duplicates=self.shop.duplicates,
+            left=left,
+            dead=dead,
+            lost=max(0, self._producer.sent - len(self.shop.finished) - dead - left),
+        )
+
+    async def _look(self) -> None:
+        """Show a scene, a few times a second."""
+        finished, at = 0, time.monotonic()
+        while True:
+            await asyncio.sleep(TICK)
+            await asyncio.gather(self._count_calls(), self._producer.counts())
+            now = time.monotonic()
+            self._rates.append((len(self.shop.finished) - finished) / (now - at))
+            finished, at = len(self.shop.finished), now
+            self._show(self._scene(_own(self.consumer)))
+
+    async def _count_calls(self) -> None:
+        calls = await self._sqs.calls()
+        self._calls = Counter({name: calls[name] for name in CONSUMERS_CALLS})
+        self._calls["SendMessageBatch"] = max(0, calls["SendMessageBatch"] - self._producer.calls)
+
+    def _scene(self, statistics: RunnerStatistics) -> Scene:
+        return Scene(
+            stage=self._stage,
+            elapsed=time.monotonic() - self._began,
+            plan=self._plan,
+            statistics=statistics,
+            sent=self._producer.sent,
+            waiting=self._producer.waiting,
+            finished=len(self.shop.finished),
+            rates=tuple(self._rates),
+            calls=self._calls,
+            lately=tuple(self.shop.lately),
+        )
+
+
+def _own(consumer: Consumer) -> RunnerStatistics:
+    statistics = consumer.statistics()
+    assert statistics is not None, "asked for after the start"
+    return statistics
+
+
+def _quiet() -> logging.Logger:
+    """A logger for failures that are part of the play: the view tells them."""
+    logger = logging.getLogger("leasekeeper.demo")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    return logger

@@ -1,0 +1,115 @@
+"""What the demo knows at one moment, for the view and the summary.
+
+Made by the command several times a second; reading it costs nothing and changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from leasekeeper.observe.statistics import RunnerStatistics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What was asked for.
+
+    Attributes:
+        seconds: how long orders flow.
+        messages: how many orders; None: as many as flow.
+        concurrency: of the consumer.
+        handler_ms: average time of the handler, in milliseconds.
+        visibility: seconds of a lease.
+    """
+
+    seconds: float
+    messages: int | None
+    concurrency: int
+    handler_ms: float
+    visibility: int = 5
+
+    @property
+    def most(self) -> float:
+        """Orders a second that concurrency and handler time allow."""
+        return self.concurrency / (self.handler_ms / 1000) if self.handler_ms else float("inf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """One moment.
+
+    Attributes:
+        stage: `flowing`, `draining`, or `done`.
+        elapsed: seconds since the demo began.
+        statistics: of the consumer.
+        sent: orders sent.
+        waiting: messages that wait in the queue.
+        finished: orders finished, each counted once.
+        rates: orders finished a second, oldest first, one for each `TICK`.
+        calls: API calls of the consumer, by operation.
+        lately: what was out of the ordinary.
+    """
+
+    stage: str
+    elapsed: float
+    plan: Plan
+    statistics: RunnerStatistics
+    sent: int
+    waiting: int
+    finished: int
+    rates: Sequence[float]
+    calls: Mapping[str, int]
+    lately: Sequence[str]
+
+    @property
+    def rate(self) -> float:
+        """Orders a second over the last second or so."""
+        recent = self.rates[-4:]
+        return sum(recent) / len(recent) if recent else 0.0
+
+    @property
+    def calls_a_message(self) -> float:
+        """API calls of the consumer for each message settled."""
+        settled = self.statistics.acked + self.statistics.late
+        return sum(self.calls.values()) / settled if settled else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How the demo ended.
+
+    Attributes:
+        why: what ended it.
+        flowed: seconds that orders flowed.
+        drained: seconds the stop took.
+        first: seconds from the command to the first finished order; None: there was none.
+        first_consumed: the same from the consumer's start.
+        running: handlers at work when the stop began.
+        finished_in_drain: of those, how many were finished.
+        ended_in_drain: of those, how many were ended and given back, because a second signal cut the drain short.
+        released_at_stop: messages given back unstarted.
+        acked_in_drain: deletes confirmed during the stop.
+        duplicates: orders finished twice.
+        left: messages in the queue.
+        dead: messages in the dead-letter queue.
+        lost: orders that are nowhere.
+    """
+
+    why: str
+    flowed: float
+    drained: float
+    first: float | None
+    first_consumed: float
+    running: int
+    finished_in_drain: int
+    ended_in_drain: int
+    released_at_stop: int
+    acked_in_drain: int
+    duplicates: int
+    left: int
+    dead: int
+    lost: int

@@ -1,0 +1,46 @@
+"""How a command ends: exit codes, and the one sentence on standard error that goes with them.
+
+Used by every command. It promises that what Leasekeeper raises on purpose never shows a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import IntEnum
+
+from leasekeeper.errors import ConfigurationError, LeasekeeperError, QueueUnusable, SqsError
+
+
+class Exit(IntEnum):
+    """The exit codes of every command."""
+
+    CLEAN = 0
+    """It did what it was asked; `run` settled every message."""
+    FAILED = 1
+    """It ended by an error, left messages unsettled, or `doctor` found something to change."""
+    USAGE = 2
+    """Wrong usage or configuration: nothing was done."""
+    UNUSABLE = 3
+    """The queue does not exist, cannot be reached, or may not be used."""
+
+
+class Stopped(Exception):
+    """End the command with this code; everything has been said."""
+
+    def __init__(self, code: Exit) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def exit_of(error: LeasekeeperError) -> Exit:
+    """The exit code that stands for an error."""
+    if isinstance(error, ConfigurationError):
+        return Exit.USAGE
+    if isinstance(error, (QueueUnusable, SqsError)):
+        return Exit.UNUSABLE
+    return Exit.FAILED
+
+
+def say(sentence: str) -> None:
+    """One sentence on standard error."""
+    print(f"leasekeeper: {sentence}", file=sys.stderr, flush=True)

@@ -1,0 +1,151 @@
+"""`leasekeeper run`: run the consumers of a module in the foreground until a signal, then drain.
+
+Owned by the command line. Its flags are made from the schema of options, one for each that is configurable.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from leasekeeper.cli import logs, settings
+from leasekeeper.cli.errors import Exit, Stopped
+from leasekeeper.cli.words import escaped
+from leasekeeper.errors import Closed, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from leasekeeper.observe.statistics import Report
+
+log = logging.getLogger("leasekeeper.run")
+
+HELP = """Run the consumers of a module until SIGTERM or SIGINT, then drain; a second signal cuts the drain short.
+
+Every option below is also a variable (--wait-time is LEASEKEEPER_WAIT_TIME) and a key of the TOML file (wait_time; \
+for the consumer of one queue in [tool.leasekeeper.queues.NAME]). A flag wins over a variable, that over the file, \
+and the file over the code.
+
+Exit codes: 0 stopped, everything settled; 1 ended by an error, or messages unsettled; 2 wrong usage or configuration; \
+3 a queue cannot be used.
+"""
+
+
+def run(
+    targets: Annotated[
+        list[str], typer.Argument(metavar="MODULE:NAME...", help="Apps and consumers to run, e.g. shop:app.")
+    ],
+    *,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help=escaped("TOML file with a [leasekeeper] table; unset, [tool.leasekeeper] of ./pyproject.toml."),
+            envvar="LEASEKEEPER_CONFIG",
+        ),
+    ] = None,
+    log_level: Annotated[
+        str, typer.Option(metavar="|".join(logs.LEVELS), help="Least level to log.", envvar="LEASEKEEPER_LOG_LEVEL")
+    ] = "info",
+    log_format: Annotated[
+        str, typer.Option(metavar="|".join(logs.FORMATS), help="Form of a log line.", envvar="LEASEKEEPER_LOG_FORMAT")
+    ] = "plain",
+    **options: Any,
+) -> None:
+    """Run until a signal, drain, and end with the exit code that says how it went."""
+    for word, known, name in ((log_level, logs.LEVELS, "--log-level"), (log_format, logs.FORMATS, "--log-format")):
+        if word not in known:
+            raise ConfigurationError(f"{name}={word!r}: must be one of {', '.join(known)}")
+    file, queues = settings.from_file(config, Path.cwd())
+    said = settings.Settings(
+        file=file,
+        queues=queues,
+        environment=settings.from_environment(os.environ),
+        flags=settings.from_flags(options),
+    )
+    logs.set_up(log_level, log_format)
+    for name, near in settings.misspelt(os.environ).items():
+        log.warning("%s is no option; did you mean %s?", name, near)
+    raise Stopped(_serve(targets, said))
+
+
+def _serve(references: Sequence[str], said: settings.Settings) -> Exit:
+    from leasekeeper.cli.service import Services, end_in_bounded_time, tell
+    from leasekeeper.cli.targets import configure, consumers_of, load
+    from leasekeeper.running import SIGNALS
+    from leasekeeper.running import run as run_in_foreground
+
+    targets = list({id(each): each for each in map(load, references)}.values())
+    for each in targets:
+        configure(each, said)
+    consumers = [consumer for each in targets for consumer in consumers_of(each)]
+    names = {consumer.address.name for consumer in consumers}
+    for queue in sorted(set(said.queues) - names):
+        log.warning(
+            "the options for queue %s in the file are for no consumer here: those are of %s", queue, ", ".join(names)
+        )
+    for consumer in consumers:
+        layer = said.of(consumer.address.name)
+        log.info("queue %s: %s", consumer.address.name, settings.described(layer) or "options as in the code")
+    services, over = Services(targets), threading.Event()
+    for number in SIGNALS:
+        # The run has handlers of its own. These stand shortly before and after it: a signal that comes too early is
+        # not lost, and one too many does not kill a process that has drained but not yet said so.
+        signal.signal(number, lambda *_: services.request_stop())
+    end_in_bounded_time(services, consumers, over)
+    try:
+        reports = run_in_foreground(services)
+    except Closed:
+        if not services.signalled:
+            raise
+        log.info("stopped while it was starting")
+        return Exit.CLEAN
+    finally:
+        over.set()
+        services.release()
+    tell(reports)
+    return _verdict(
+        reports, len(consumers), unusable=not services.signalled and any(each.problem for each in consumers)
+    )
+
+
+def _verdict(reports: Sequence[Report], expected: int, *, unusable: bool) -> Exit:
+    if unusable:
+        return Exit.UNUSABLE
+    return Exit.CLEAN if len(reports) == expected and not any(each.unsettled for each in reports) else Exit.FAILED
+
+
+def command() -> Callable[..., None]:
+    """The command with a flag for each option of the schema, as typer reads it: from the signature."""
+    signature = inspect.signature(run, eval_str=True)
+    fixed = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    flags = [_flag(each) for each in settings.schema()]
+
+    def flagged(**given: Any) -> None:
+        run(given.pop("targets"), **given)
+
+    flagged.__doc__ = escaped(HELP)
+    parameters = [each.replace(kind=each.KEYWORD_ONLY) for each in (*fixed, *flags)]
+    vars(flagged)["__signature__"] = signature.replace(parameters=parameters)
+    flagged.__annotations__ = {each.name: each.annotation for each in (*fixed, *flags)}
+    return flagged
+
+
+def _flag(option: settings.OptionWords) -> inspect.Parameter:
+    panel = f"Options: {option.section.lower()}"
+    if option.kind == "bool":
+        both = f"{option.flag}/--no-{option.flag.removeprefix('--')}"
+        kind: Any = Annotated[bool | None, typer.Option(both, help=escaped(option.help), rich_help_panel=panel)]
+    elif option.kind == "Sequence[str]":
+        words = typer.Option(option.flag, help=escaped(option.help), metavar="NAME,...", rich_help_panel=panel)
+        kind = Annotated[list[str] | None, words]
+    else:
+        words = typer.Option(option.flag, help=escaped(option.help), metavar=option.metavar, rich_help_panel=panel)
+        kind = Annotated[str | None, words]
+    return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)

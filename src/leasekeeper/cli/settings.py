@@ -1,0 +1,284 @@
+"""Options from outside the code: flags, environment and TOML, all from the schema in `leasekeeper.options`.
+
+Owned by `leasekeeper run`. It promises flag over environment over file over code, and that an error names where the
+value was said.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import tomllib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from leasekeeper.errors import ConfigurationError
+from leasekeeper.options import CHOICES, Options
+from leasekeeper.sqs.address import QueueAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+PREFIX = "LEASEKEEPER_"
+SECTIONS = {
+    "concurrency": "Working",
+    "receive_batch": "Polling",
+    "visibility_timeout": "The lease",
+    "ack_batch_size": "Acknowledging",
+    "drain_timeout": "Stopping",
+    "unhealthy_after": "Health",
+    "region": "Where and as whom",
+}
+"""The first option of each section, as `Options` has them in order."""
+_NONE = "none"
+_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value and where it was said, e.g. `--concurrency`, `LEASEKEEPER_CONCURRENCY`, `pyproject.toml`."""
+
+    value: Any
+    source: str
+
+
+Layer: TypeAlias = "Mapping[str, Setting]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptionWords:
+    """An option as a command line says it."""
+
+    name: str
+    kind: str
+    section: str
+    doc: str
+    metavar: str
+    bounds: str
+    default: str | None
+
+    @property
+    def flag(self) -> str:
+        """Its flag."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return PREFIX + self.name.upper()
+
+    @property
+    def help(self) -> str:
+        """Its words for `--help`."""
+        facts = [f"default: {self.default}" if self.default is not None else "", self.bounds]
+        said = "; ".join(filter(None, facts))
+        return f"{self.doc} [{said}]" if said else self.doc
+
+
+def schema() -> list[OptionWords]:
+    """The options that can be given outside the code, in order."""
+    words, section = [], ""
+    for each in dataclasses.fields(Options):
+        section = SECTIONS.get(each.name, section)
+        if each.metadata["configurable"]:
+            words.append(
+                OptionWords(
+                    name=each.name,
+                    kind=str(each.type),
+                    section=section,
+                    doc=each.metadata["doc"],
+                    metavar=_metavar(each),
+                    bounds=_bounds(each),
+                    default=_shown(each.default),
+                )
+            )
+    return words
+
+
+def _metavar(option: dataclasses.Field[Any]) -> str:
+    if option.name in CHOICES:
+        return "|".join(CHOICES[option.name])
+    if not str(option.type).startswith(("int", "float")):
+        return "TEXT"
+    return "SECONDS" if option.metadata["unit"] == "s" else "NUMBER"
+
+
+def _bounds(option: dataclasses.Field[Any]) -> str:
+    low, high = option.metadata["low"], option.metadata["high"]
+    if low is None:
+        return ""
+    return f"{low:g} or more" if high is None else f"{low:g} to {high:.0f}"
+
+
+def _shown(value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def from_flags(given: Mapping[str, Any]) -> Layer:
+    """What the command line says; None is what it does not say."""
+    return {
+        each.name: Setting(_parsed(each, given[each.name], each.flag), each.flag)
+        for each in schema()
+        if given.get(each.name) not in (None, [])
+    }
+
+
+def from_environment(environment: Mapping[str, str]) -> Layer:
+    """What variables say; an empty one says nothing."""
+    return {
+        each.name: Setting(_parsed(each, environment[each.variable], each.variable), each.variable)
+        for each in schema()
+        if environment.get(each.variable)
+    }
+
+
+def misspelt(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables that look like an option's but are none, and the one each is like. Others may own such names."""
+    known = {each.variable for each in schema()} | {PREFIX + name for name in ("CONFIG", "LOG_LEVEL", "LOG_FORMAT")}
+    found = {}
+    for name in environment:
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+            if near:
+                found[name] = near[0]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything said outside the code.
+
+    Attributes:
+        file: for every consumer, from a file.
+        queues: for the consumer of one queue, from the same file.
+        environment: variables.
+        flags: the command line.
+    """
+
+    file: Layer = field(default_factory=dict)
+    queues: Mapping[str, Layer] = field(default_factory=dict)
+    environment: Layer = field(default_factory=dict)
+    flags: Layer = field(default_factory=dict)
+
+    def of(self, queue: str) -> Layer:
+        """What holds for the consumer of a queue, given by name, URL or ARN."""
+        own = self.queues.get(QueueAddress.parse(queue).name, {})
+        return {**self.file, **own, **self.environment, **self.flags}
+
+
+def values(layer: Layer) -> dict[str, Any]:
+    """The values alone."""
+    return {name: setting.value for name, setting in layer.items()}
+
+
+def blamed(error: ConfigurationError, layer: Layer) -> ConfigurationError:
+    """The same error, with where the options it names were said."""
+    said = str(error)
+    named = [name for name in dict.fromkeys(re.findall(r"\b([a-z_0-9]+)=", said)) if name in layer]
+    if not named:
+        return error
+    return ConfigurationError(f"{said} ({', '.join(f'{name} is set by {layer[name].source}' for name in named)})")
+
+
+def from_file(config: Path | None, directory: Path) -> tuple[Layer, Mapping[str, Layer]]:
+    """What `config` says under `[leasekeeper]`, or ./pyproject.toml under `[tool.leasekeeper]`: for all, and by queue.
+
+    Raises:
+        ConfigurationError: no such file, no TOML, an unknown option, or a value of the wrong kind.
+    """
+    path = config or directory / "pyproject.toml"
+    if config is None and not path.is_file():
+        return {}, {}
+    document = _read(path)
+    tool = document.get("tool", {})
+    table, title = (
+        (document.get("leasekeeper"), "leasekeeper")
+        if config is not None
+        else (tool.get("leasekeeper"), "tool.leasekeeper")
+    )
+    if table is None and config is not None and "leasekeeper" in tool:
+        table, title = tool["leasekeeper"], "tool.leasekeeper"
+    if table is None:
+        if config is not None:
+            raise ConfigurationError(f"{config}: there is no [leasekeeper] table in it")
+        return {}, {}
+    queues = table.pop("queues", {})
+    if not isinstance(queues, dict) or not all(isinstance(each, dict) for each in queues.values()):
+        raise ConfigurationError(f"{path.name} [{title}.queues]: give a table for each queue, [{title}.queues.orders]")
+    return _table(table, f"{path.name} [{title}]"), {
+        name: _table(own, f"{path.name} [{title}.queues.{name}]") for name, own in queues.items()
+    }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}") from error
+
+
+def _table(table: Mapping[str, Any], source: str) -> Layer:
+    known = {each.name: each for each in schema()}
+    layer = {}
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            code_only = name in {each.name for each in dataclasses.fields(Options)}
+            why = " can be given in code only" if code_only else f" is no option{hint}"
+            raise ConfigurationError(f"{source}: {key!r}{why}")
+        layer[name] = Setting(_typed(known[name], value, source), source)
+    return layer
+
+
+def _typed(option: OptionWords, value: Any, source: str) -> Any:
+    """A value of TOML, which has types of its own; numbers and bounds are checked by `Options`."""
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, str) and (value == _NONE or option.kind == "Sequence[str]"):
+        return _parsed(option, value, source)
+    if option.metavar == "TEXT" and not isinstance(value, (str, bool)):
+        raise ConfigurationError(f"{source}: {option.name}={value!r}: must be text, in quotes")
+    return value
+
+
+def _parsed(option: OptionWords, said: Any, source: str) -> Any:
+    if isinstance(said, bool):
+        return said
+    if not isinstance(said, str):
+        said = ",".join(said)
+    if "None" in option.kind and said.lower() == _NONE:
+        return None
+    if option.kind == "Sequence[str]":
+        return tuple(each.strip() for each in said.split(",") if each.strip())
+    if option.kind == "bool":
+        if said.lower() not in _WORDS:
+            raise ConfigurationError(f"{source}: {option.name}={said!r}: must be true or false")
+        return _WORDS[said.lower()]
+    return _number(option, said, source) if option.kind.startswith(("int", "float")) else said
+
+
+def _number(option: OptionWords, said: str, source: str) -> float:
+    whole = option.kind.startswith("int")
+    try:
+        return int(said) if whole else float(said)
+    except ValueError:
+        kind = "a whole number" if whole else "a number"
+        bounds = f", {option.bounds}" if option.bounds else ""
+        raise ConfigurationError(f"{source}: {option.name}={said!r}: must be {kind}{bounds}") from None
+
+
+def described(layer: Layer) -> str:
+    """The settings in one line, each with its source."""
+    return ", ".join(f"{name}={setting.value!r} ({setting.source})" for name, setting in layer.items())

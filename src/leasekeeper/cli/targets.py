@@ -1,0 +1,145 @@
+"""What `leasekeeper run` is told to run: `module:app`, imported, and given the settings from outside the code.
+
+Owned by `leasekeeper run`. It promises one sentence for whatever is wrong with the reference, and the user's own
+traceback, without our frames, when it is the user's module that fails.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+import traceback
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leasekeeper.app import Leasekeeper
+from leasekeeper.cli import settings
+from leasekeeper.cli.errors import Exit, Stopped, say
+from leasekeeper.consumer import Consumer
+from leasekeeper.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType, TracebackType
+
+Target = Leasekeeper | Consumer
+
+
+def load(reference: str) -> Target:
+    """The app or consumer that `module:name` means; the working directory comes first among the places looked at.
+
+    Raises:
+        ConfigurationError: the reference is malformed, or leads to nothing that can be run.
+        Stopped: the module failed while it was imported; its traceback has been shown.
+    """
+    module_name, colon, path = reference.partition(":")
+    if module_name.endswith(".py") or "/" in module_name:
+        guess = module_name.removesuffix(".py").strip("./").replace("/", ".")
+        raise ConfigurationError(f"{reference!r} names a file: give the module, e.g. {guess}:{path or 'app'}")
+    if not colon or not all(each.isidentifier() for each in (*module_name.split("."), *path.split("."))):
+        raise ConfigurationError(f"{reference!r} is not module:name, e.g. shop:app or shop.orders:consumer")
+    directory = str(Path.cwd())
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
+    found: Any = _imported(reference, module_name)
+    for name in path.split("."):
+        found = _attribute(reference, found, name)
+    if not isinstance(found, (Leasekeeper, Consumer)):
+        raise ConfigurationError(
+            f"{reference!r} is {_named(found)}, and not a Leasekeeper app or a Consumer{_hint(found)}"
+        )
+    return found
+
+
+def _imported(reference: str, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise ConfigurationError(
+                f"{reference!r}: there is no module {error.name!r} in {Path.cwd()} or on the Python path"
+            ) from None
+        _show(error)
+        raise _failed(reference, name, error) from error
+    except ConfigurationError as error:
+        # Said on purpose, at a line of the user's: the sentence and the line are all that is of use.
+        raise ConfigurationError(f"{_where(error)}: {error}") from error
+    except (Exception, SystemExit) as error:  # whatever a user's module may raise
+        _show(error)
+        raise _failed(reference, name, error) from error
+
+
+def _failed(reference: str, name: str, error: BaseException) -> Stopped:
+    say(f"{reference!r} cannot be run: importing {name} failed with {type(error).__name__}: {error}")
+    return Stopped(Exit.USAGE)
+
+
+def _users_frames(trace: TracebackType | None) -> TracebackType | None:
+    """The part of a traceback below the import machinery."""
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if file != __file__ and "importlib" not in file:
+            return trace
+        trace = trace.tb_next
+    return None
+
+
+def _show(error: BaseException) -> None:
+    traceback.print_exception(error.with_traceback(_users_frames(error.__traceback__)))
+
+
+def _where(error: BaseException) -> str:
+    """File and line of the user's statement that led to the error."""
+    ours = str(Path(__file__).parents[1])
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith(ours)]
+    frames = [each for each in frames if "importlib" not in each.filename and not each.filename.startswith("<")]
+    return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "your module"
+
+
+def _attribute(reference: str, owner: Any, name: str) -> Any:
+    try:
+        return getattr(owner, name)
+    except AttributeError:
+        targets = [each for each, value in vars(owner).items() if isinstance(value, (Leasekeeper, Consumer))]
+        near = targets or difflib.get_close_matches(name, vars(owner), n=1)
+        owner_name = getattr(owner, "__name__", repr(owner))
+        hint = f"; it has {', '.join(f'{owner_name}:{each}' for each in near)}" if near else ""
+        raise ConfigurationError(f"{reference!r}: {owner_name} has no {name!r}{hint}") from None
+
+
+def _named(found: Any) -> str:
+    name = getattr(found, "__name__", None)
+    return f"the {type(found).__name__} {name!r}" if name else f"of type {type(found).__name__}"
+
+
+def _hint(found: Any) -> str:
+    if found in (Leasekeeper, Consumer):
+        return ": make one and name that"
+    if callable(found):
+        return ": decorate it with @app.consumer('queue') and name the app"
+    return ""
+
+
+def configure(target: Target, said: settings.Settings) -> None:
+    """Set what was said outside the code above what the code says, for each consumer of the target.
+
+    Raises:
+        ConfigurationError: a value that cannot be, or options that cannot work together.
+    """
+    for consumer in consumers_of(target):
+        layer = said.of(consumer.address.name)
+        _blaming(layer, partial(consumer.configure, settings.values(layer)))
+
+
+def _blaming(layer: settings.Layer, make: Callable[[], object]) -> None:
+    try:
+        make()
+    except ConfigurationError as error:
+        raise settings.blamed(error, layer) from error
+
+
+def consumers_of(target: Target) -> tuple[Consumer, ...]:
+    """The consumers of a target; raises `ConfigurationError` when an app has none."""
+    return (target,) if isinstance(target, Consumer) else target.consumers

@@ -1,0 +1,123 @@
+"""A message as a queue keeps it, and as a receive answers with it.
+
+Owned by exactly one queue at a time. It promises a receipt that carries its own meaning: which queue, which message,
+which receive. There is no table of receipts, so an old one costs nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from math import inf
+from typing import Any, NamedTuple
+
+import msgspec
+
+from leasekeeper.local.model.content import Content, md5_of_attributes
+
+_RECEIPT = re.compile(r"AQEB([0-9a-f]{12})-([0-9]{1,18})-([0-9]{1,18})")
+
+
+class Place(Enum):
+    """Where a message is."""
+
+    VISIBLE = "visible"
+    IN_FLIGHT = "in flight"
+    DELAYED = "delayed"
+    GONE = "gone"
+
+
+def read_receipt(handle: str) -> tuple[str, int, int] | None:
+    """What a handle says: the queue's mark, the message's number there, which receive it was; None for other text."""
+    match = _RECEIPT.fullmatch(handle)
+    if match is None:
+        return None
+    mark, number, receive = match.groups()
+    return mark, int(number), int(receive)
+
+
+class Stored(msgspec.Struct, eq=False, gc=False):
+    """One message in one queue.
+
+    Attributes:
+        number: counts the queue's messages; smaller is older in this queue.
+        content: body and attributes.
+        system: the system attributes that no longer change, as text.
+        sent: when it was sent, on the model's clock; retention counts from here.
+        group: the message group id, as in `system`.
+        receives: how often it was received, in all queues.
+        received: when it was received last; the 12 hours count from here.
+        due: when it becomes visible by itself, while it is in flight or delayed.
+        armed: the time of its one valid entry in the queue's timers; infinite without one.
+        listed: whether the queue's order holds an entry for it.
+        changes: counts visibility changes, so that a repeated receive can tell.
+    """
+
+    number: int
+    id: str
+    content: Content
+    system: dict[str, str]
+    sent: float
+    group: str | None = None
+    place: Place = Place.VISIBLE
+    receives: int = 0
+    received: float = -inf
+    first_received: str = ""
+    due: float = inf
+    armed: float = inf
+    listed: bool = False
+    changes: int = 0
+
+    def __repr__(self) -> str:
+        return f"<Stored {self.id} {self.place.value}, received {self.receives} times>"
+
+
+class Selection(NamedTuple):
+    """Which attributes a receive asks for."""
+
+    system: frozenset[str]
+    user: tuple[str, ...]
+
+    def wants_system(self, name: str) -> bool:
+        """Whether it asks for the system attribute of that name."""
+        return name in self.system
+
+    def wants_user(self, name: str) -> bool:
+        """Whether it asks for the message attribute of that name: by name, by `prefix.*`, or for all."""
+        return any(
+            wanted in (name, "All", ".*") or (wanted.endswith(".*") and name.startswith(wanted[:-2]))
+            for wanted in self.user
+        )
+
+
+def render(message: Stored, mark: str, selection: Selection) -> dict[str, Any]:
+    """A message as ReceiveMessage answers with it, in the names of the wire."""
+    content = message.content
+    answer: dict[str, Any] = {
+        "MessageId": message.id,
+        "ReceiptHandle": f"AQEB{mark}-{message.number}-{message.receives}",
+        "MD5OfBody": content.body_md5,
+        "Body": content.body,
+    }
+    if selection.system:
+        system = {
+            **message.system,
+            "ApproximateReceiveCount": str(message.receives),
+            "ApproximateFirstReceiveTimestamp": message.first_received,
+        }
+        if "All" not in selection.system:
+            system = {name: value for name, value in system.items() if selection.wants_system(name)}
+        if system:
+            answer["Attributes"] = system
+    if selection.user and content.attributes:
+        _render_attributes(answer, content, selection)
+    return answer
+
+
+def _render_attributes(answer: dict[str, Any], content: Content, selection: Selection) -> None:
+    chosen = {name: value for name, value in content.attributes.items() if selection.wants_user(name)}
+    if not chosen:
+        return
+    answer["MessageAttributes"] = chosen
+    whole = len(chosen) == len(content.attributes)
+    answer["MD5OfMessageAttributes"] = content.attributes_md5 if whole else md5_of_attributes(chosen)

@@ -1,0 +1,125 @@
+"""A local SQS with a thread of its own, for tests, examples and programs that are not asynchronous.
+
+Owned by whoever entered it. It promises to be listening when it is entered and gone when it is left, and to keep none
+of its messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Self
+
+from leasekeeper.local.broker import Broker
+from leasekeeper.local.server import LocalServer, check_host
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from leasekeeper.local.faults import Faults
+
+
+class LocalSqs:
+    """SQS on this machine: `with LocalSqs() as sqs: boto3.client("sqs", endpoint_url=sqs.endpoint_url, ...)`.
+
+    Args:
+        host: where to listen; loopback only, unless `anywhere`.
+        port: 0 takes a free one.
+        seed: of message ids and faults, to have the same again; None: new ones at each start, as ids have to be.
+        anywhere: listen on an address that other machines can reach.
+        require_credentials: refuse requests without an Authorization header.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        seed: int | None = None,
+        anywhere: bool = False,
+        require_credentials: bool = False,
+    ) -> None:
+        check_host(host, anywhere=anywhere)
+        self.broker = Broker(seed=seed)
+        self._server = LocalServer(
+            self.broker, host=host, port=port, anywhere=anywhere, require_credentials=require_credentials
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where clients call: `http://host:port`."""
+        return self._server.endpoint_url
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong; may be set from any thread, and counts from the next call on."""
+        return self.broker.faults
+
+    @property
+    def calls(self) -> Counter[str]:
+        """How often each operation was called."""
+        return self.broker.calls
+
+    def start(self) -> None:
+        """Start, and return when it listens; raises `OSError` when it cannot."""
+        listening: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, args=(listening,), name="local-sqs", daemon=True)
+        self._thread.start()
+        try:
+            listening.result()
+        except BaseException:
+            self._thread.join()
+            raise
+
+    def stop(self) -> None:
+        """Stop, cutting every connection; legal before `start` and twice."""
+        if self._thread is None or self._loop is None or self._stopping is None:
+            return
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        alive = self._thread is not None and self._thread.is_alive()
+        return f"<LocalSqs {self.endpoint_url} {'running' if alive else 'stopped'}>"
+
+    def _run(self, listening: Future[None]) -> None:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(self._serve(listening))
+
+    async def _serve(self, listening: Future[None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        try:
+            await self._server.open()
+        except BaseException as error:
+            listening.set_exception(error)
+            return
+        listening.set_result(None)
+        await self._stopping.wait()
+        await self._server.close()
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the server's event loop: uvloop's where it is installed, else None for asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

@@ -1,0 +1,125 @@
+"""Where a queue is, read from what a user calls it: its name, its URL or its ARN.
+
+Owned by whoever is given a queue. It promises that a malformed reference is refused before anything is called.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from leasekeeper.errors import ConfigurationError
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
+_ACCOUNT = re.compile(r"\d{12}")
+_REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-\d+")
+_HOST_WITH_REGION = re.compile(
+    rf"(?:vpce-[a-z0-9-]+\.)?(?:sqs|sqs-fips)\.({_REGION.pattern})\..+"  # AWS, its VPC endpoints, LocalStack
+    rf"|({_REGION.pattern})\.queue\..+"  # the legacy form
+)
+_LEGACY_HOST = "queue.amazonaws.com"  # us-east-1, from before SQS named regions
+_AWS_DOMAINS = (
+    ".amazonaws.com",
+    ".amazonaws.com.cn",
+    ".amazonaws.eu",
+    ".api.aws",
+    ".api.aws.ic.gov",
+    ".api.aws.scloud",
+    ".api.amazonwebservices.com.cn",
+    ".api.amazonwebservices.eu",
+    ".c2s.ic.gov",
+    ".sc2s.sgov.gov",
+    ".cloud.adc-e.uk",
+    ".csp.hci.ic.gov",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueAddress:
+    """Where a queue is, as far as its reference says; made by `parse`.
+
+    Attributes:
+        name: the queue's name, `.fifo` included.
+        url: its URL, when that is what was given.
+        account: the twelve digits of the account that owns it.
+        region: its region.
+        endpoint: scheme, host and port of its URL when that is no host of AWS, e.g. a local server's. A URL of AWS is
+            a name and no place to connect to: SQS hands out URLs of legacy hosts that VPC endpoints do not cover.
+    """
+
+    name: str
+    url: str | None = None
+    account: str | None = None
+    region: str | None = None
+    endpoint: str | None = None
+
+    @property
+    def fifo(self) -> bool:
+        """Whether it is a FIFO queue: SQS makes the name say so."""
+        return self.name.endswith(".fifo")
+
+    @classmethod
+    def parse(cls, reference: str) -> QueueAddress:
+        """Read a name (`orders`), a URL (`https://sqs.eu-west-1.amazonaws.com/123456789012/orders`) or an ARN.
+
+        Raises:
+            ConfigurationError: it is none of these.
+        """
+        if reference.startswith("arn:"):
+            return _from_arn(reference)
+        if "://" in reference:
+            return _from_url(reference)
+        if _NAME.fullmatch(reference) is None:
+            raise _malformed(reference, "a name has 1 to 80 letters, digits, - and _; a FIFO queue's ends in .fifo")
+        return cls(name=reference)
+
+
+def _from_arn(reference: str) -> QueueAddress:
+    parts = reference.split(":")
+    if len(parts) != 6 or parts[2] != "sqs":
+        raise _malformed(reference, "an ARN of SQS has six parts")
+    _, _, _, region, account, name = parts
+    if not (_REGION.fullmatch(region) and _ACCOUNT.fullmatch(account) and _NAME.fullmatch(name)):
+        raise _malformed(reference, "its region, its account of twelve digits or its name is not one")
+    return QueueAddress(name=name, account=account, region=region)
+
+
+def _from_url(reference: str) -> QueueAddress:
+    try:
+        parts = urlsplit(reference)
+        host, _ = parts.hostname or "", parts.port  # reading the port checks it
+    except ValueError as error:
+        raise _malformed(reference, str(error)) from error
+    path = [part for part in parts.path.split("/") if part]
+    if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment or not path:
+        raise _malformed(reference, "a queue's URL is http(s)://host/account/name")
+    if _NAME.fullmatch(path[-1]) is None:
+        raise _malformed(reference, f"{path[-1]!r} is not a queue's name")
+    account = path[-2] if len(path) > 1 and _ACCOUNT.fullmatch(path[-2]) else None
+    ours = host == _LEGACY_HOST or host.endswith(_AWS_DOMAINS)
+    if ours and account is None:
+        raise _malformed(reference, "before the name there must be an account of twelve digits")
+    return QueueAddress(
+        name=path[-1],
+        url=reference,
+        account=account,
+        region=region_of(host),
+        endpoint=None if ours else f"{parts.scheme}://{parts.netloc}",
+    )
+
+
+def region_of(host: str) -> str | None:
+    """The region that a host of SQS names, or None."""
+    if host == _LEGACY_HOST:
+        return "us-east-1"
+    found = _HOST_WITH_REGION.fullmatch(host)
+    return (found[1] or found[2]) if found else None
+
+
+def _malformed(reference: str, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{reference!r} is not a queue: {why}. Give a name (orders), a URL "
+        "(https://sqs.eu-west-1.amazonaws.com/123456789012/orders) or an ARN "
+        "(arn:aws:sqs:eu-west-1:123456789012:orders)"
+    )

@@ -1,0 +1,161 @@
+"""Handling without a queue: a handler is called with a message as a consumer calls it, and says what it made of it.
+
+Used by users' tests, directly or as the pytest fixture `handle`. It promises the decoding, the middleware, the time-out
+and the meaning of outcomes that a consumer has, and needs no SQS, no thread and no engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from leasekeeper.core.delivery import Delivery, Lease
+from leasekeeper.lanes.handler import Handler
+from leasekeeper.message import MessageAttribute, Received
+from leasekeeper.outcomes import Done, Failed, Outcome, Reject, Retry, Settled, Withheld
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from leasekeeper.lanes.api import Answer
+    from leasekeeper.options import Middleware
+
+LEASE = 30.0
+"""Seconds of lease that the message appears to have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handled:
+    """What a handler made of a message.
+
+    Attributes:
+        outcome: how it ended: `Done`, `Retry`, `Reject`, `Failed` or `Withheld`, of `leasekeeper.outcomes`.
+        said: what it said through the message while it ran: `Done` for `ack()`, `Retry` for `retry()`.
+    """
+
+    outcome: Outcome
+    said: tuple[Outcome, ...] = ()
+
+    @property
+    def acked(self) -> bool:
+        """Whether the message would be deleted: what was said while it ran stands, whatever came after."""
+        return isinstance(self.said[0] if self.said else self.outcome, Done)
+
+    @property
+    def retried(self) -> bool:
+        """Whether the message would come again."""
+        return isinstance(self.said[0] if self.said else self.outcome, (Retry, Failed))
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the message would follow the reject policy, e.g. to the dead-letter queue."""
+        return not self.said and isinstance(self.outcome, Reject)
+
+    @property
+    def withheld(self) -> bool:
+        """Whether the message would be kept until `ack()` or `retry()` is called."""
+        return not self.said and isinstance(self.outcome, Withheld)
+
+    @property
+    def error(self) -> BaseException | None:
+        """What it raised, or the reason of its rejection; None when it did not fail."""
+        if isinstance(self.outcome, Failed):
+            return self.outcome.error
+        return self.outcome if isinstance(self.outcome, Reject) else None
+
+
+@dataclass(slots=True)
+class _Listener:
+    """Hears what the handler says of its message, and confirms it at once."""
+
+    said: list[Outcome] = field(default_factory=list)
+
+    def post(self, answer: Answer) -> bool:
+        self.said.append(answer.outcome)
+        settlement = answer.delivery.settlement
+        if settlement is not None:
+            settlement.resolve(Settled.ACKED if isinstance(answer.outcome, Done) else Settled.RELEASED)
+        return True
+
+
+def run_handler(
+    handler: Callable[..., Any],
+    body: object,
+    *,
+    attributes: Mapping[str, str | bytes] | None = None,
+    system: Mapping[str, str] | None = None,
+    receive_count: int = 1,
+    timeout: float | None = None,
+    middleware: Sequence[Middleware] = (),
+) -> Handled:
+    """Call a handler, coroutine or plain function, with a message, from synchronous code.
+
+    Args:
+        handler: as given to `Consumer`.
+        body: text as it is sent; anything else is encoded as JSON first.
+        attributes: message attributes: text or bytes.
+        system: system attributes beyond those a message always has, e.g. `MessageGroupId`.
+        receive_count: how often it has been received, this time included.
+        timeout: the consumer's `handler_timeout`, in seconds.
+        middleware: the consumer's middleware.
+
+    Raises:
+        ConfigurationError: what `Consumer` would refuse.
+        RuntimeError: a coroutine handler inside a running loop: await `await_handler` there.
+    """
+    called, delivery, listener = _prepare(
+        handler,
+        body,
+        attributes=attributes,
+        system=system,
+        receive_count=receive_count,
+        timeout=timeout,
+        middleware=middleware,
+    )
+    outcome = asyncio.run(called.run(delivery)) if called.is_coroutine else called.run_blocking(delivery)
+    return Handled(outcome=outcome, said=tuple(listener.said))
+
+
+async def await_handler(handler: Callable[..., Any], body: object, **options: Any) -> Handled:
+    """Await a coroutine handler with a message, in the running loop; arguments as `run_handler` has them."""
+    called, delivery, listener = _prepare(handler, body, **options)
+    return Handled(outcome=await called.run(delivery), said=tuple(listener.said))
+
+
+def _prepare(
+    handler: Callable[..., Any],
+    body: object,
+    *,
+    attributes: Mapping[str, str | bytes] | None = None,
+    system: Mapping[str, str] | None = None,
+    receive_count: int = 1,
+    timeout: float | None = None,
+    middleware: Sequence[Middleware] = (),
+) -> tuple[Handler, Delivery, _Listener]:
+    called, listener = Handler(handler, queue="test", timeout=timeout, middleware=middleware), _Listener()
+    called.post = listener.post
+    now = time.monotonic()
+    received = Received(
+        message_id="00000000-0000-4000-a000-000000000000",
+        receipt="test",
+        body=body if isinstance(body, str) else msgspec.json.encode(body).decode(),
+        attributes={name: _attribute(value) for name, value in (attributes or {}).items()},
+        system={
+            "ApproximateReceiveCount": str(receive_count),
+            "SentTimestamp": str(int(time.time() * 1000)),
+            **(system or {}),
+        },
+    )
+    lease = Lease(LEASE, due=now + LEASE / 2, deadline=now + LEASE)
+    delivery = Delivery(received, lease, asked=now, received_at=now, receipt=received.receipt, started=now)
+    return called, delivery, listener
+
+
+def _attribute(value: str | bytes) -> MessageAttribute:
+    if isinstance(value, bytes):
+        return MessageAttribute(data_type="Binary", binary_value=value)
+    return MessageAttribute(data_type="String", string_value=value)
