@@ -33,7 +33,7 @@ coverage: .venv/.dev ## coverage of the decisions and their shells
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage report --include='src/leasekeeper/core/*,src/leasekeeper/engine/*'
 
-bench: .venv/.dev ## Leasekeeper and the rest of the field, side by side: docs/benchmarks.md (takes an hour, needs npm)
+bench: .venv/.dev ## Leasekeeper and the rest of the field, side by side: docs/internals/benchmarks.md (takes an hour, needs npm)
 	$(BIN)/python benchmarks/field/run.py
 
 clean: ## remove what was installed and cached

@@ -1,7 +1,7 @@
 """Draw how the throttler converges: a step in handler time, an outage, a burst; as SVG, by hand.
 
-Run `python benchmarks/throttler_plot.py` to write `docs/images/throttler-*.svg` anew. The flows are simulated in
-virtual time by `leasekeeper.testing.flow` with a fixed seed, so the same code draws the same pictures.
+Run `python benchmarks/throttler_plot.py` to write `docs/internals/images/throttler-*.svg`. The flows are simulated
+in virtual time by `leasekeeper.testing.flow` with a fixed seed, so the same code draws the same pictures.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _round_up(value: float) -> float:
 
 def main() -> None:
     """Write the three pictures."""
-    pictures = Path(__file__).parents[1] / "docs" / "images"
+    pictures = Path(__file__).parents[1] / "docs" / "internals" / "images"
     pictures.mkdir(exist_ok=True)
     for name, title, flow in (
         ("step", "Handlers of 20 ms take 2 s from second 5 to second 15", step()),

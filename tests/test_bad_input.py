@@ -1,4 +1,4 @@
-"""Each row of the table in docs/errors.md: what is said, and that nothing is lost.
+"""Each row of the table in docs/reference/errors.md: what is said, and that nothing is lost.
 
 A test makes the error happen for real, against the built-in SQS over HTTP, and looks its sentence up in the page.
 """
@@ -24,7 +24,7 @@ from leasekeeper.sqs.settings import ClientSettings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PAGE = (Path(__file__).parents[1] / "docs" / "errors.md").read_text()
+PAGE = (Path(__file__).parents[1] / "docs" / "reference" / "errors.md").read_text()
 
 
 def documented(sentence: object) -> bool:

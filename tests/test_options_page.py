@@ -7,5 +7,5 @@ from pathlib import Path
 
 
 def test_the_page_is_current() -> None:
-    script = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "options_page.py"))
-    assert script["PAGE"].read_text() == script["page"](), "run `python docs/options_page.py`"
+    script = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "scripts" / "options_page.py"))
+    assert script["PAGE"].read_text() == script["page"](), "run `python docs/scripts/options_page.py`"

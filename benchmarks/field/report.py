@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from figures import Figures
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "internals"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Leasekeeper in its field: the same scenarios for every consumer of SQS, against one lean server on this machine.
 
-    python benchmarks/field/run.py                              # everything, into results.json and docs/benchmarks.md
+    python benchmarks/field/run.py                              # everything; writes docs/internals/benchmarks.md
     python benchmarks/field/run.py --scenarios AB --clients leasekeeper-async boto3-32 --rounds 5
     python benchmarks/field/run.py --quick                      # whether all of it works: one round, few messages
     python benchmarks/field/run.py --report-only                # the page and the pictures anew

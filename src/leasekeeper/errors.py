@@ -37,7 +37,7 @@ class Closed(LeasekeeperError):
 
 
 class Verdict(Enum):
-    """What an SQS error means for the one who made the call (the decision table in `docs/errors.md`)."""
+    """What an SQS error means for the one who made the call (the decision table in `docs/reference/errors.md`)."""
 
     THROTTLED = "throttled"
     """Too many calls: back off with jitter, fewer pollers, lease-critical calls first."""

@@ -90,6 +90,6 @@ def test_the_switches_that_stand_can_be_seen() -> None:
 
 
 def test_every_switch_is_in_the_manual_and_no_other() -> None:
-    manual = (Path(__file__).parents[2] / "docs" / "local.md").read_text()
+    manual = (Path(__file__).parents[2] / "docs" / "how-to" / "local.md").read_text()
     table = manual.partition("| switch |")[2].partition("\n\n")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(Switches.__struct_fields__)

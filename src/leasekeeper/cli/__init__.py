@@ -33,7 +33,7 @@ def main() -> NoReturn:
 def _run() -> int:
     missing = [name for name in ("typer", "rich") if importlib.util.find_spec(name) is None]
     if missing:
-        print(f"leasekeeper: {' and '.join(missing)} not installed: pip install 'leasekeeper[cli]'", file=sys.stderr)
+        print(f"leasekeeper: {' and '.join(missing)} not installed: pip install {' '.join(missing)}", file=sys.stderr)
         return 2
     from leasekeeper.cli.program import execute
 

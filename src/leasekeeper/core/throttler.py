@@ -2,7 +2,7 @@
 
 The runner owns one; pollers and the worker tell it what they see and read from it what to do.
 It promises that handlers are kept fed, that no more waits here than keeps them fed, and that an idle queue costs one
-call at a time. `docs/throttler.md` explains it with pictures.
+call at a time. `docs/internals/throttler.md` explains it with pictures.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ def answer(broker: Broker, method: bytes, path: bytes, body: bytes) -> tuple[int
     except (ConfigurationError, msgspec.DecodeError) as error:
         return 400, msgspec.json.encode({"error": str(error)})
     if shown is None:
-        return 404, msgspec.json.encode({"error": f"no page {page[0]} /_leasekeeper/{page[1]}: see docs/local.md"})
+        sentence = f"no page {page[0]} /_leasekeeper/{page[1]}: see docs/how-to/local.md"
+        return 404, msgspec.json.encode({"error": sentence})
     return 200, msgspec.json.encode(shown)
 
 

@@ -1,4 +1,4 @@
-"""A transport over aiohttp, for those who have it anyway or need its proxies; `pip install leasekeeper[aiohttp]`.
+"""A transport over aiohttp, for those who have it anyway or need its proxies; the extra `aiohttp` installs it.
 
 Owned by the wire, one for polls and one for everything else. It promises what `http.Transport` promises.
 """
@@ -19,7 +19,7 @@ try:
     from yarl import URL
 except ImportError as missing:
     raise ConfigurationError(
-        "http='aiohttp' needs the library aiohttp: pip install 'leasekeeper[aiohttp]', or leave `http` at 'native'"
+        "http='aiohttp' needs the library aiohttp: pip install aiohttp, or leave `http` at 'native'"
     ) from missing
 
 if TYPE_CHECKING:

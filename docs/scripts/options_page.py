@@ -1,4 +1,4 @@
-"""Writes docs/options.md from the schema of options: `python docs/options_page.py`. A test keeps the page current."""
+"""Write docs/reference/options.md from the schema of options: `python docs/scripts/options_page.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from leasekeeper.options import CHOICES, Options
 
-PAGE = Path(__file__).with_name("options.md")
+PAGE = Path(__file__).parents[1] / "reference" / "options.md"
 HEAD = """# Options
 
 Arguments of `Consumer(queue, handler, ...)`, of `Leasekeeper(...)` for all its consumers and of
@@ -16,7 +16,7 @@ Arguments of `Consumer(queue, handler, ...)`, of `Leasekeeper(...)` for all its 
 environment `LEASEKEEPER_CONCURRENCY`, in TOML `concurrency` under `[tool.leasekeeper]`; a flag goes before the
 environment, that before a file, that before code. Those marked *code only* cannot be written as text.
 
-This page is written by `docs/options_page.py` from the schema in `leasekeeper/options.py`.
+This page is written by `docs/scripts/options_page.py` from the schema in `leasekeeper/options.py`.
 
 | option | default | what it is |
 |---|---|---|
