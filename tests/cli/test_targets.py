@@ -125,7 +125,7 @@ def test_settings_stand_above_the_code_of_a_consumer() -> None:
     assert isinstance(consumer, Consumer)
     assert consumer.options.handler_timeout == 3.0
     assert consumer.handler.timed_out(3.0).startswith("handler ship ran longer")
-    assert consumer.handler._timeout == 3.0
+    assert consumer.handler.timeout == 3.0
 
 
 def test_settings_for_another_queue_change_nothing() -> None:

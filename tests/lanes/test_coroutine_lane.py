@@ -34,19 +34,19 @@ class Home:
     """Where answers arrive: the engine's side."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.batches: list[list[Answer]] = []
-        self.answers: Mailbox[Answer] = Mailbox(loop, self.batches.append)
+        self.batches: list[list[Answer[Delivery]]] = []
+        self.answers: Mailbox[Answer[Delivery]] = Mailbox(loop, self.batches.append)
 
     @property
     def outcomes(self) -> dict[str, object]:
         flat = [answer for batch in self.batches for answer in batch]
-        assert len({answer.delivery for answer in flat}) == len(flat), "answered once"
-        return {answer.delivery.received.body: answer.outcome for answer in flat}
+        assert len({answer.unit for answer in flat}) == len(flat), "answered once"
+        return {answer.unit.received.body: answer.outcome for answer in flat}
 
 
 def lane_of(
     home: Home, loop: asyncio.AbstractEventLoop, dispatch: Dispatch = "semaphore", concurrency: int = 3
-) -> CoroutineLane:
+) -> CoroutineLane[Delivery]:
     return CoroutineLane(
         Handler(second, queue="q"),
         Options(concurrency=concurrency, dispatch=dispatch),
@@ -164,7 +164,7 @@ def test_a_loop_that_a_handler_blocks_does_not_hold_the_engine_up(
         home = Home(loop)
         everything = asyncio.Event()
 
-        def receive(batch: list[Answer]) -> None:
+        def receive(batch: list[Answer[Delivery]]) -> None:
             home.batches.append(batch)
             everything.set()
 

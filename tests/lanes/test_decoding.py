@@ -145,7 +145,7 @@ def test_an_undecodable_body_is_rejected_and_the_handler_not_called(deliver: Cal
     def handle(message: Message[Order]) -> None:
         raise AssertionError
 
-    outcome = Handler(handle, queue="q").run_blocking(deliver("not json"))
+    outcome = Handler(handle, queue="q").run_blocking(lambda _: True, deliver("not json"))
     assert isinstance(outcome, Reject)
     assert outcome.reason.startswith("its body 'not json' (8 characters) is not Order: ")
     assert isinstance(outcome.__cause__, UndecodableBody)

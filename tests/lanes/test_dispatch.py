@@ -7,6 +7,7 @@ import contextvars
 import gc
 import random
 from collections import Counter
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ class Scene:
         self.started: list[str] = []
         self.running = self.most = 0
         self.answers: list[tuple[str, Outcome]] = []
-        self.strategy: Strategy
+        self.strategy: Strategy[Delivery]
 
         async def handle(body: str) -> Any:
             self.started.append(body)
@@ -47,7 +48,7 @@ class Scene:
             finally:
                 self.running -= 1
 
-        run = Handler(handle, queue="q").run
+        run = partial(Handler(handle, queue="q").run, lambda _answer: True)
         if kind == "pool":
             self.strategy = PoolDispatch(
                 run, self.reply, loop.time, concurrency=concurrency, waiting_room=100, idle_timeout=10.0

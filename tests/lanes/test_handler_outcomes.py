@@ -12,7 +12,8 @@ import pytest
 from leasekeeper.core.delivery import Action
 from leasekeeper.errors import Closed, HandlerTimeout
 from leasekeeper.lanes.api import Answer
-from leasekeeper.lanes.handler import Handler, LeaseControl
+from leasekeeper.lanes.handler import Handler
+from leasekeeper.lanes.lease_control import LeaseControl
 from leasekeeper.message import Message  # noqa: TC001 - annotations below are resolved while the tests run
 from leasekeeper.outcomes import DONE, WITHHELD, Failed, Reject, Retry, Settled, Settlement
 from leasekeeper.testing.clock import run_virtual
@@ -59,7 +60,9 @@ def raises(value: BaseException) -> list[Handler]:
 
 
 def call(handler: Handler, delivery: Delivery) -> Outcome:
-    return run_virtual(handler.run(delivery)) if handler.is_coroutine else handler.run_blocking(delivery)
+    if handler.is_coroutine:
+        return run_virtual(handler.run(lambda _answer: True, delivery))
+    return handler.run_blocking(lambda _answer: True, delivery)
 
 
 @pytest.mark.parametrize("plain_body", [True, False])
@@ -217,7 +220,7 @@ def test_a_cancellation_gets_through(deliver: Callable[..., Delivery]) -> None:
 
     async def main() -> None:
         for handler in (limited(lambda: asyncio.sleep(60)), limited(lambda: asyncio.sleep(60), 1e4)):
-            task = asyncio.create_task(handler.run(deliver()))
+            task = asyncio.create_task(handler.run(lambda _answer: True, deliver()))
             await asyncio.sleep(1)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -230,20 +233,20 @@ def test_a_cancellation_gets_through(deliver: Callable[..., Delivery]) -> None:
 
 
 class Engine:
-    """The other side of `post`: what the runner does with what a handler says of its message."""
+    """The other side of `say`: what the runner does with what a handler says of its message."""
 
     def __init__(self, ledger: Ledger, *, closed: bool = False) -> None:
         self.ledger = ledger
         self.closed = closed
-        self.answers: list[Answer] = []
+        self.answers: list[Answer[Delivery]] = []
 
-    def post(self, answer: Answer) -> bool:
+    def say(self, answer: Answer[Delivery]) -> bool:
         self.answers.append(answer)
         return not self.closed
 
     def settle(self) -> None:
         for answer in self.answers:
-            delivery, outcome = answer.delivery, answer.outcome
+            delivery, outcome = answer.unit, answer.outcome
             if outcome is DONE:
                 assert self.ledger.done([delivery]) == [delivery]
                 self.ledger.deleted([(delivery, delivery.receipt)], 101.0)
@@ -261,9 +264,8 @@ def test_an_early_ack_is_posted_and_can_be_awaited(ledger: Ledger, deliver: Call
         settlements.append(message.ack())
 
     handler = Handler(handle, queue="q")
-    handler.post = engine.post
     delivery = deliver()
-    assert handler.run_blocking(delivery) is DONE
+    assert handler.run_blocking(engine.say, delivery) is DONE
     assert engine.answers == [Answer(delivery, DONE, final=False)]
     [settlement] = settlements
     assert not settlement.done()
@@ -273,7 +275,7 @@ def test_an_early_ack_is_posted_and_can_be_awaited(ledger: Ledger, deliver: Call
 
 def test_an_early_retry_is_posted_with_its_delay(ledger: Ledger, deliver: Callable[..., Delivery]) -> None:
     engine, delivery = Engine(ledger), deliver()
-    settlement = LeaseControl(delivery, engine.post).settle_early(retry_after=30.0)
+    settlement = LeaseControl(engine.say, delivery).settle_early(retry_after=30.0)
     [answer] = engine.answers
     assert isinstance(answer.outcome, Retry)
     assert (answer.outcome.after, answer.final) == (30.0, False)
@@ -287,7 +289,7 @@ def test_an_early_retry_out_of_bounds_is_refused_and_leaves_the_message_alone(
 ) -> None:
     engine, delivery = Engine(ledger), deliver()
     with pytest.raises(ValueError, match="must be between 0 and 43200 seconds"):
-        LeaseControl(delivery, engine.post).settle_early(retry_after=after)
+        LeaseControl(engine.say, delivery).settle_early(retry_after=after)
     assert (engine.answers, delivery.settlement) == ([], None)
 
 
@@ -300,7 +302,7 @@ ONCE = (
 def test_a_message_is_settled_once(ledger: Ledger, deliver: Callable[..., Delivery]) -> None:
     """L14."""
     engine = Engine(ledger)
-    run = LeaseControl(deliver(), engine.post)
+    run = LeaseControl(engine.say, deliver())
     run.settle_early(retry_after=None)
     for again in (None, 5.0):
         with pytest.raises(Closed) as refusal:
@@ -314,15 +316,14 @@ def test_a_message_that_has_ended_is_not_settled(ledger: Ledger, deliver: Callab
     engine, delivery = Engine(ledger), deliver()
     ledger.done([delivery])
     with pytest.raises(Closed) as refusal:
-        LeaseControl(delivery, engine.post).settle_early(retry_after=None)
+        LeaseControl(engine.say, delivery).settle_early(retry_after=None)
     assert str(refusal.value) == ONCE
 
 
-@pytest.mark.parametrize("wired", [True, False])
-def test_settling_after_the_close_raises(ledger: Ledger, deliver: Callable[..., Delivery], *, wired: bool) -> None:
-    """L14: and whoever asks again hears the same."""
+def test_settling_after_the_close_raises(ledger: Ledger, deliver: Callable[..., Delivery]) -> None:
+    """L14: a second call raises the same error."""
     delivery = deliver()
-    run = LeaseControl(delivery, Engine(ledger, closed=True).post if wired else None)
+    run = LeaseControl(Engine(ledger, closed=True).say, delivery)
     for _ in range(2):
         with pytest.raises(Closed) as refusal:
             run.settle_early(retry_after=None)
@@ -339,7 +340,7 @@ def test_of_two_threads_that_settle_a_message_one_is_told(ledger: Ledger, delive
     sys.setswitchinterval(1e-6)
     try:
         for _ in range(40):
-            run = LeaseControl(deliver(), engine.post)
+            run = LeaseControl(engine.say, deliver())
             settled: list[Settlement] = []
             refused: list[Closed] = []
             start = threading.Barrier(2)
@@ -370,7 +371,7 @@ def test_a_withheld_message_is_kept_when_its_handler_returns(deliver: Callable[.
     def handle(message: Message[str]) -> None:
         message.withhold()
 
-    assert Handler(handle, queue="q").run_blocking(deliver()) is WITHHELD
+    assert Handler(handle, queue="q").run_blocking(lambda _answer: True, deliver()) is WITHHELD
 
 
 def test_withholding_does_not_hide_what_the_handler_says(deliver: Callable[..., Delivery]) -> None:
@@ -380,7 +381,7 @@ def test_withholding_does_not_hide_what_the_handler_says(deliver: Callable[..., 
             message.withhold()
             raise word
 
-        outcome = Handler(handle, queue="q").run_blocking(deliver())
+        outcome = Handler(handle, queue="q").run_blocking(lambda _answer: True, deliver())
         assert outcome is word or outcome == Failed(word)
 
 
@@ -397,7 +398,7 @@ def test_withholding_through_middleware(deliver: Callable[..., Delivery]) -> Non
 def test_a_handler_sees_its_lease(ledger: Ledger, deliver: Callable[..., Delivery]) -> None:
     """L8, L10."""
     delivery = deliver()
-    run = LeaseControl(delivery, None)
+    run = LeaseControl(lambda _answer: True, delivery)
     assert (run.lease_lost, run.lease_capped, run.lease_deadline) == (False, False, 129.0)
     delivery.started, delivery.capped = 100.0, True
     ledger.tick(129.0)

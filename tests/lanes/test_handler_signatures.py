@@ -130,7 +130,9 @@ FORMS: list[tuple[Callable[..., Any], bool]] = [
 
 
 def call(handler: Handler, delivery: Delivery) -> Outcome:
-    return run_virtual(handler.run(delivery)) if handler.is_coroutine else handler.run_blocking(delivery)
+    if handler.is_coroutine:
+        return run_virtual(handler.run(lambda _answer: True, delivery))
+    return handler.run_blocking(lambda _answer: True, delivery)
 
 
 @pytest.fixture(autouse=True)

@@ -125,3 +125,21 @@ def test_many_threads_lose_nothing_and_keep_their_order() -> None:
         sys.setswitchinterval(interval)
     for sender in range(senders):
         assert [item for whose, item in got if whose == sender] == list(range(each))
+
+
+def test_a_closed_mailbox_accepts_nothing_and_delivers_what_it_had_accepted() -> None:
+    """L14: a settlement after the end is refused; one that was accepted before it is seen to."""
+    got: list[int] = []
+
+    async def main() -> None:
+        box: Mailbox[int] = Mailbox(asyncio.get_running_loop(), got.extend)
+        assert box.post([1])
+        assert box.post_one(2)
+        box.close()
+        assert not box.post([3])
+        assert not box.post_one(4)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    run_virtual(main())
+    assert got == [1, 2]

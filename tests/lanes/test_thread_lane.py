@@ -54,8 +54,8 @@ class Scene:
         if gate is not None:
             assert gate.wait(PATIENCE)
 
-    def _receive(self, answers: list[Answer]) -> None:
-        self.answers += [(answer.delivery.received.body, answer.outcome) for answer in answers]
+    def _receive(self, answers: list[Answer[Delivery]]) -> None:
+        self.answers += [(answer.unit.received.body, answer.outcome) for answer in answers]
         self._came.set()
 
     def submit(self, deliver: Callable[..., Delivery], bodies: Sequence[str], *, gated: Sequence[str] = ()) -> None:
@@ -422,7 +422,7 @@ def test_the_watch_is_kept_while_a_processor_is_between_two_messages(deliver: Ca
         scene = Scene(threads=1, clock=clock, handler_timeout=0.02)
         scene.submit(deliver, "a", gated="a")
         await asyncio.to_thread(taken.wait, PATIENCE)
-        scene.lane._look_after(0.02)
+        scene.lane._check_timeouts(0.02)
         assert scene.lane._watch is not None
         begin.set()
         await scene.has_begun("a")

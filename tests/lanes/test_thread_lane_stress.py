@@ -42,9 +42,9 @@ class Tally:
         self.outcomes: Counter[str] = Counter()
         self._came = asyncio.Event()
 
-    def receive(self, answers: list[Answer]) -> None:
+    def receive(self, answers: list[Answer[Delivery]]) -> None:
         for answer in answers:
-            delivery, outcome, final = answer.delivery, answer.outcome, answer.final
+            delivery, outcome, final = answer.unit, answer.outcome, answer.final
             assert final
             self.answers[delivery] += 1
             self.outcomes[type(outcome).__name__] += 1
@@ -132,10 +132,10 @@ def test_time_outs_race_with_ends_and_every_place_comes_free_once(deliver: Calla
         came = asyncio.Event()
         freed = 0
 
-        def receive(answers: list[Answer]) -> None:
+        def receive(answers: list[Answer[Delivery]]) -> None:
             nonlocal freed
             for answer in answers:
-                delivery, outcome = answer.delivery, answer.outcome
+                delivery, outcome = answer.unit, answer.outcome
                 given_up = isinstance(outcome, Failed) and outcome.still_running
                 outcomes.setdefault(delivery, []).append("given up" if given_up else type(outcome).__name__)
                 freed += not given_up
@@ -154,7 +154,7 @@ def test_time_outs_race_with_ends_and_every_place_comes_free_once(deliver: Calla
             size = draw.randrange(1, 6)
             lane.submit([deliver() for _ in range(size)])
             submitted += size
-            lane._look_after(0.001)
+            lane._check_timeouts(0.001)
             await asyncio.sleep(0)
         async with asyncio.timeout(20):
             while freed < submitted:

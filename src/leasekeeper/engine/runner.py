@@ -101,8 +101,7 @@ class Runner:
         )
         self._harvester.answered = self._worker.capacity.settled
         self._extender.answered = self._heartbeat.beaten = self._extended
-        self._answers: Mailbox[Answer] = Mailbox(asyncio.get_running_loop(), self._worker.answered)
-        handler.post = self._post
+        self._answers: Mailbox[Answer[Delivery]] = Mailbox(asyncio.get_running_loop(), self._worker.answered)
         self._worker.lane = self._lane = self._open_lane(handler, application)
         self._worker.broken = self._lane_broken
         self._health = Health(options.unhealthy_after, options.wait_time)
@@ -114,7 +113,7 @@ class Runner:
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
 
-    def _open_lane(self, handler: Handler, application: asyncio.AbstractEventLoop) -> Lane:
+    def _open_lane(self, handler: Handler, application: asyncio.AbstractEventLoop) -> Lane[Delivery]:
         options, answers, clock = self._options, self._answers, self._clock
         if handler.is_coroutine:
             return CoroutineLane(handler, options, loop=application, answers=answers, clock=clock)
@@ -147,13 +146,10 @@ class Runner:
             )
         finally:
             self.phase = Phase.CLOSED
+            self._answers.close()  # before `end`: what a handler says from now on raises `Closed`
             self._worker.end()
             await self._lane.close()
         return self.report()
-
-    def _post(self, answer: Answer) -> bool:
-        """Pass on what a handler says of its message while it runs, from any thread; False when it is too late."""
-        return self.phase is not Phase.CLOSED and self._answers.post((answer,))
 
     def _extended(self) -> None:
         """Leases have moved, and messages may have been released."""

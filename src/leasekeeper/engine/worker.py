@@ -62,7 +62,7 @@ class Worker:
         self._dead_letters = dead_letters
         self._backoff = Backoff(base=context.options.retry_base, maximum=context.options.retry_maximum)
         self.capacity = Capacity(context, throttler)
-        self.lane: Lane | None = None
+        self.lane: Lane[Delivery] | None = None
         self.broken: Callable[[], None] = self.capacity.close
         """Called when the lane can run nothing any more."""
         self._withheld: dict[Delivery, None] = {}
@@ -97,17 +97,17 @@ class Worker:
         for row in held or ():
             self._unfinished(row, NOT_STARTED)
 
-    def answered(self, answers: Sequence[Answer]) -> None:
+    def answered(self, answers: Sequence[Answer[Delivery]]) -> None:
         """Settle what the lane, or handlers through their messages, have said."""
         if self._ended:
-            self._disappoint(answer.delivery for answer in answers)
+            self._disappoint(answer.unit for answer in answers)
             return
         done: list[Delivery] = []
         freed = 0
         for answer in answers:
             # The way nearly all go: a handler returned, and nothing was said of its message before. These go together.
-            if answer.outcome is DONE and answer.final and answer.delivery.settlement is None:
-                done.append(answer.delivery)
+            if answer.outcome is DONE and answer.final and answer.unit.settlement is None:
+                done.append(answer.unit)
             else:
                 freed += self._settle(answer)
         if done:
@@ -136,11 +136,11 @@ class Worker:
         except Exception:
             self._context.logger.exception("message %s: settling failed", row.received.message_id)
 
-    def _settle(self, answer: Answer) -> int:
+    def _settle(self, answer: Answer[Delivery]) -> int:
         try:
-            return self._conclude(answer.delivery, answer.outcome, final=answer.final)
+            return self._conclude(answer.unit, answer.outcome, final=answer.final)
         except Exception:
-            self._context.logger.exception("message %s: settling failed", answer.delivery.received.message_id)
+            self._context.logger.exception("message %s: settling failed", answer.unit.received.message_id)
             return self._salvage(answer)
 
     def _conclude(self, row: Delivery, outcome: Outcome, *, final: bool) -> int:
@@ -173,9 +173,9 @@ class Worker:
             return 0
         return 1
 
-    def _salvage(self, answer: Answer) -> int:
+    def _salvage(self, answer: Answer[Delivery]) -> int:
         """Give back what could not be settled: kept, it would be invisible for twelve hours, and its place taken."""
-        row, outcome, final = answer.delivery, answer.outcome, answer.final
+        row, outcome, final = answer.unit, answer.outcome, answer.final
         after = self._backoff.ceiling(1)
         if final and self._context.ledger.release(row, after, self._context.clock()) is Action.RELEASE:
             self._extender.release(row)

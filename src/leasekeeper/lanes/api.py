@@ -1,32 +1,73 @@
-"""The seam between the engine and where handlers run: coroutines and threads today, processes next.
+"""The seam between the engine and the lanes, which run handlers: in coroutines and threads today, in processes later.
 
-A lane is given deliveries and answers each with an `Outcome`, exactly once. It never acknowledges, extends or releases.
+A lane is given units and answers each with an `Outcome`, exactly once. It never acknowledges, extends or releases.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
-    from leasekeeper.core.delivery import Delivery
     from leasekeeper.outcomes import Outcome
 
 
-class Answer(msgspec.Struct, gc=False, frozen=True):
-    """What a lane, or a handler through its message, says of a delivery.
+class Unit(Protocol):
+    """What one call of a handler works on: one delivery today, a batch of deliveries later."""
 
-    A struct: made at each message, in a third of the time of a named tuple.
+    started: float
+    """When the handler was called, on the engine's clock. The lane writes it, once; 0.0 before."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lease has run out. The lane does not start a lost unit."""
+        ...
+
+
+U = TypeVar("U", bound=Unit)
+U_contra = TypeVar("U_contra", bound=Unit, contravariant=True)
+
+
+class Answer(msgspec.Struct, Generic[U], gc=False, frozen=True):
+    """What a lane says of a unit, or a handler of its message while it runs.
+
+    A struct: one is made for each message, in a third of the time of a named tuple.
     """
 
-    delivery: Delivery
+    unit: U
     outcome: Outcome
     final: bool = True
-    """Whether the handler has ended; False for what a handler says of its message while it runs on."""
+    """Whether the handler has ended; False for what a handler says of its message while it runs."""
+
+
+Say = Callable[[Answer[U]], bool]
+"""Takes an answer to the engine, from any thread. False: the engine has ended, the answer changes nothing."""
+
+
+class UnitHandler(Protocol[U]):
+    """What a lane calls: a user's function with everything around it. `leasekeeper.lanes.handler.Handler` is one."""
+
+    @property
+    def name(self) -> str:
+        """The function's qualified name."""
+        ...
+
+    def run(self, say: Say[U], unit: U, /) -> Coroutine[None, None, Outcome]:
+        """Await the handler; for coroutine handlers."""
+        ...
+
+    def run_blocking(self, say: Say[U], unit: U, /) -> Outcome:
+        """Call the handler in this thread; for `def` handlers."""
+        ...
+
+    def timed_out(self, timeout: float) -> str:
+        """The sentence for a handler that ran longer than `timeout` seconds."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,26 +75,26 @@ class LaneStatistics:
     """What a lane is doing now."""
 
     running: int
-    """Handlers at work."""
+    """Handlers that run."""
     waiting: int
-    """Deliveries that wait for a worker, a permit or a thread."""
+    """Units that wait for a worker, a permit or a thread."""
     workers: int
     """Workers hired or threads started; tasks for a semaphore."""
 
 
-class Lane(Protocol):
+class Lane(Protocol[U_contra]):
     """Where handlers run. All methods are called on the engine's loop."""
 
-    def submit(self, deliveries: Sequence[Delivery]) -> bool:
-        """Run the handler for each, or let them wait until it can be run. False: nothing can be run here any more."""
+    def submit(self, units: Sequence[U_contra]) -> bool:
+        """Run the handler for each unit, now or as soon as possible. False: this lane cannot run anything any more."""
         ...
 
     def recall(self) -> None:
         """Answer `NotStarted` for everything that waits."""
         ...
 
-    def end(self, delivery: Delivery | None = None) -> bool:
-        """End the handler of that delivery, or of all (None): it answers `Ended`. False: this lane cannot."""
+    def end(self, unit: U_contra | None = None) -> bool:
+        """End the handler of that unit, or all handlers (None): they answer `Ended`. False: this lane cannot."""
         ...
 
     async def close(self) -> None:
@@ -61,5 +102,5 @@ class Lane(Protocol):
         ...
 
     def statistics(self) -> LaneStatistics:
-        """What it is doing now."""
+        """What the lane is doing now."""
         ...

@@ -1,7 +1,7 @@
 """The two dispatch strategies of coroutine handlers: a task for each message behind a semaphore, or a pool of workers.
 
 Owned by the coroutine lane, used on the application's loop only. Both keep the concurrency, let the rest wait in order,
-and answer every delivery exactly once.
+and answer every unit exactly once.
 """
 
 from __future__ import annotations
@@ -9,29 +9,30 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
+from collections.abc import Callable
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol
 
 from leasekeeper.core.pool import Pool
 from leasekeeper.core.semaphore import WeightedSemaphore
-from leasekeeper.lanes.api import LaneStatistics
+from leasekeeper.lanes.api import LaneStatistics, U, U_contra
 from leasekeeper.outcomes import ENDED, NOT_STARTED, Failed, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Coroutine, Sequence
     from contextvars import Context
 
-    from leasekeeper.core.delivery import Delivery
-
-    Run = Callable[[Delivery], Coroutine[None, None, Outcome]]
-    Reply = Callable[[Delivery, Outcome], None]
     Clock = Callable[[], float]
 
 
-class Strategy(Protocol):
-    """Who runs a delivery, and when."""
+Run = Callable[[U], "Coroutine[None, None, Outcome]"]
+Reply = Callable[[U, Outcome], None]
 
-    def submit(self, deliveries: Sequence[Delivery]) -> None:
+
+class Strategy(Protocol[U_contra]):
+    """Who runs a unit, and when."""
+
+    def submit(self, units: Sequence[U_contra]) -> None:
         """Run each now, or let it wait."""
         ...
 
@@ -39,8 +40,8 @@ class Strategy(Protocol):
         """Answer `NotStarted` for everything that waits."""
         ...
 
-    def end(self, delivery: Delivery | None) -> None:
-        """Cancel the handler of that delivery, or of all."""
+    def end(self, unit: U_contra | None) -> None:
+        """Cancel the handler of that unit, or of all."""
         ...
 
     def dismiss(self) -> None:
@@ -52,45 +53,45 @@ class Strategy(Protocol):
         ...
 
 
-class SemaphoreDispatch:
+class SemaphoreDispatch(Generic[U]):
     """One task a message, behind a weighted semaphore; each handler has a context of its own."""
 
-    def __init__(self, run: Run, reply: Reply, clock: Clock, *, concurrency: int) -> None:
+    def __init__(self, run: Run[U], reply: Reply[U], clock: Clock, *, concurrency: int) -> None:
         self._run = run
         self._reply = reply
         self._clock = clock
         self._context = copy_context()
         self._semaphore = WeightedSemaphore(concurrency)
-        self._waiting: deque[Delivery] = deque()
-        self._tasks: dict[Delivery, asyncio.Task[None]] = {}
-        self._ending: set[Delivery] = set()
+        self._waiting: deque[U] = deque()
+        self._tasks: dict[U, asyncio.Task[None]] = {}
+        self._ending: set[U] = set()
         self._freed = 0
         """Permits that came free in this turn of the loop, and go to others in the next."""
 
-    def submit(self, deliveries: Sequence[Delivery]) -> None:
+    def submit(self, units: Sequence[U]) -> None:
         """Run as many now as there are permits left."""
-        permits = self._semaphore.acquire_up_to(len(deliveries))
-        self._waiting.extend(deliveries[permits:])
-        self._start(deliveries[:permits])
+        permits = self._semaphore.acquire_up_to(len(units))
+        self._waiting.extend(units[permits:])
+        self._start(units[:permits])
 
-    def _start(self, deliveries: Sequence[Delivery]) -> None:
+    def _start(self, units: Sequence[U]) -> None:
         """Start a task for each, for which a permit has been taken."""
         tasks, loop = self._tasks, asyncio.get_running_loop()
-        for delivery in deliveries:
-            tasks[delivery] = _new_task(self._work(delivery), self._context, loop)
+        for unit in units:
+            tasks[unit] = _new_task(self._work(unit), self._context, loop)
 
-    async def _work(self, delivery: Delivery) -> None:
+    async def _work(self, unit: U) -> None:
         outcome: Outcome = NOT_STARTED
         try:
-            if not delivery.lost:
-                delivery.started = self._clock()
-                outcome = await self._run(delivery)
+            if not unit.lost:
+                unit.started = self._clock()
+                outcome = await self._run(unit)
         except asyncio.CancelledError as error:  # a handler may raise it by itself, too
-            outcome = ENDED if delivery in self._ending else Failed(error)
-        task = self._tasks.pop(delivery)
-        self._reply(delivery, outcome)
-        if delivery in self._ending:
-            self._ending.discard(delivery)
+            outcome = ENDED if unit in self._ending else Failed(error)
+        task = self._tasks.pop(unit)
+        self._reply(unit, outcome)
+        if unit in self._ending:
+            self._ending.discard(unit)
         elif task.cancelling():
             self._go_down()
         self._freed += 1
@@ -109,15 +110,15 @@ class SemaphoreDispatch:
     def _go_down(self) -> None:
         """Somebody else cancelled a task, as a loop that is going down does: start nothing any more."""
         self.recall()
-        for delivery, task in list(self._tasks.items()):
+        for unit, task in list(self._tasks.items()):
             if _unstarted(task):
-                self._call_off(delivery, task)
+                self._call_off(unit, task)
 
-    def _call_off(self, delivery: Delivery, task: asyncio.Task[None]) -> None:
+    def _call_off(self, unit: U, task: asyncio.Task[None]) -> None:
         """Answer for a task that has not begun: cancelled, it would end without having run one line."""
-        del self._tasks[delivery]
+        del self._tasks[unit]
         task.cancel()
-        self._reply(delivery, NOT_STARTED)
+        self._reply(unit, NOT_STARTED)
         self._freed += 1
         self._follow()
 
@@ -126,9 +127,9 @@ class SemaphoreDispatch:
         while self._waiting:
             self._reply(self._waiting.popleft(), NOT_STARTED)
 
-    def end(self, delivery: Delivery | None) -> None:
-        """Cancel the handler of that delivery, or of all."""
-        for each in [delivery] if delivery is not None else list(self._tasks):
+    def end(self, unit: U | None) -> None:
+        """Cancel the handler of that unit, or of all."""
+        for each in [unit] if unit is not None else list(self._tasks):
             task = self._tasks.get(each)
             if task is not None and _unstarted(task):
                 self._call_off(each, task)
@@ -144,7 +145,7 @@ class SemaphoreDispatch:
         return LaneStatistics(running=len(self._tasks), waiting=len(self._waiting), workers=len(self._tasks))
 
 
-class PoolDispatch:
+class PoolDispatch(Generic[U]):
     """Workers that are kept and reused: hired up to the concurrency, let go one by one when idle.
 
     What a worker costs to make (a connection that its context holds, say) is paid once, not at each message. Handlers
@@ -152,68 +153,68 @@ class PoolDispatch:
     """
 
     def __init__(
-        self, run: Run, reply: Reply, clock: Clock, *, concurrency: int, waiting_room: int, idle_timeout: float
+        self, run: Run[U], reply: Reply[U], clock: Clock, *, concurrency: int, waiting_room: int, idle_timeout: float
     ) -> None:
         self._run = run
         self._reply = reply
         self._clock = clock
         self._context = copy_context()
-        self._pool: Pool[Delivery] = Pool(maximum=concurrency, waiting_room=waiting_room, idle_timeout=idle_timeout)
+        self._pool: Pool[U] = Pool(maximum=concurrency, waiting_room=waiting_room, idle_timeout=idle_timeout)
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._idle: dict[int, asyncio.Future[Delivery | None]] = {}
-        self._at_work: dict[Delivery, int] = {}
-        self._ending: set[Delivery] = set()
+        self._idle: dict[int, asyncio.Future[U | None]] = {}
+        self._at_work: dict[U, int] = {}
+        self._ending: set[U] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def submit(self, deliveries: Sequence[Delivery]) -> None:
+    def submit(self, units: Sequence[U]) -> None:
         """Give each to an idle worker, to a new one, or to the waiting room."""
         now = self._clock()
-        for delivery in deliveries:
-            assignment = self._pool.submit(delivery, now)
+        for unit in units:
+            assignment = self._pool.submit(unit, now)
             if assignment is not None:
-                self._give(assignment.worker, delivery)
+                self._give(assignment.worker, unit)
 
-    def _give(self, worker: int, delivery: Delivery) -> None:
-        self._at_work[delivery] = worker
+    def _give(self, worker: int, unit: U) -> None:
+        self._at_work[unit] = worker
         idle = self._idle.pop(worker, None)
         if idle is None:  # newly hired, or its task has been cancelled by somebody else
-            self._tasks[worker] = _new_task(self._work(worker, delivery), self._context, asyncio.get_running_loop())
+            self._tasks[worker] = _new_task(self._work(worker, unit), self._context, asyncio.get_running_loop())
         elif not idle.cancelled():
-            idle.set_result(delivery)
+            idle.set_result(unit)
         else:  # it is being cancelled in this very turn
-            del self._at_work[delivery]
-            self._reply(delivery, NOT_STARTED)
+            del self._at_work[unit]
+            self._reply(unit, NOT_STARTED)
             self._pool.finished(worker, self._clock())
 
-    async def _work(self, worker: int, delivery: Delivery | None) -> None:
+    async def _work(self, worker: int, unit: U | None) -> None:
         task = self._tasks[worker]
         try:
-            while delivery is not None:
-                self._reply(delivery, await self._serve(task, delivery))
-                del self._at_work[delivery]
-                if delivery in self._ending:
-                    self._ending.discard(delivery)
+            while unit is not None:
+                self._reply(unit, await self._serve(task, unit))
+                del self._at_work[unit]
+                if unit in self._ending:
+                    self._ending.discard(unit)
                     for _ in range(task.cancelling()):
                         task.uncancel()
                 elif task.cancelling():
                     self._go_down(worker)
                     return
-                delivery = self._pool.finished(worker, self._clock())
-                if delivery is None:
-                    delivery = await self._wait(worker)
+                unit = self._pool.finished(worker, self._clock())
+                if unit is None:
+                    unit = await self._wait(worker)
                 else:
-                    self._at_work[delivery] = worker
+                    self._at_work[unit] = worker
         finally:
             del self._tasks[worker]
 
-    async def _serve(self, task: asyncio.Task[None], delivery: Delivery) -> Outcome:
-        if delivery.lost or task.cancelling():
+    async def _serve(self, task: asyncio.Task[None], unit: U) -> Outcome:
+        if unit.lost or task.cancelling():
             return NOT_STARTED
         try:
-            delivery.started = self._clock()
-            return await self._run(delivery)
+            unit.started = self._clock()
+            return await self._run(unit)
         except asyncio.CancelledError as error:  # a handler may raise it by itself, too
-            return ENDED if delivery in self._ending else Failed(error)
+            return ENDED if unit in self._ending else Failed(error)
 
     def _go_down(self, worker: int) -> None:
         """Somebody else cancelled a worker, as a loop that is going down does: it ends, and nothing follows.
@@ -222,21 +223,21 @@ class PoolDispatch:
         """
         self.recall()
         self._pool.finished(worker, self._clock())
-        for delivery, other in list(self._at_work.items()):
+        for unit, other in list(self._at_work.items()):
             if _unstarted(self._tasks[other]):
-                self._call_off(delivery, other)
+                self._call_off(unit, other)
 
-    def _call_off(self, delivery: Delivery, worker: int) -> None:
+    def _call_off(self, unit: U, worker: int) -> None:
         """Answer for a worker that has not begun: cancelled, it would end without having run one line."""
         self._tasks.pop(worker).cancel()
-        del self._at_work[delivery]
-        self._reply(delivery, NOT_STARTED)
+        del self._at_work[unit]
+        self._reply(unit, NOT_STARTED)
         following = self._pool.finished(worker, self._clock())
         if following is not None:
             self._give(worker, following)
 
-    async def _wait(self, worker: int) -> Delivery | None:
-        future: asyncio.Future[Delivery | None] = asyncio.get_running_loop().create_future()
+    async def _wait(self, worker: int) -> U | None:
+        future: asyncio.Future[U | None] = asyncio.get_running_loop().create_future()
         self._idle[worker] = future
         self._schedule()
         try:
@@ -261,12 +262,12 @@ class PoolDispatch:
 
     def recall(self) -> None:
         """Answer `NotStarted` for everything in the waiting room."""
-        for delivery in self._pool.recall():
-            self._reply(delivery, NOT_STARTED)
+        for unit in self._pool.recall():
+            self._reply(unit, NOT_STARTED)
 
-    def end(self, delivery: Delivery | None) -> None:
-        """Cancel the handler of that delivery, or of all; the worker stays."""
-        for each in [delivery] if delivery is not None else list(self._at_work):
+    def end(self, unit: U | None) -> None:
+        """Cancel the handler of that unit, or of all; the worker stays."""
+        for each in [unit] if unit is not None else list(self._at_work):
             worker = self._at_work.get(each)
             if worker is not None and _unstarted(self._tasks[worker]):
                 self._call_off(each, worker)

@@ -1,7 +1,7 @@
 """The mailbox: items for one event loop, from any thread, many to a wake-up.
 
-Owned by the receiving side. Promises order for each sender, no loss while open, and one wake-up of the loop however
-many items are posted before it comes round.
+Owned by the receiving side. It keeps the order of each sender, loses nothing while it is open, and wakes the loop once
+for all items that are posted before the loop receives them.
 """
 
 from __future__ import annotations
@@ -17,24 +17,35 @@ T = TypeVar("T")
 
 
 class Mailbox(Generic[T]):
-    """Items on their way to `loop`, several to a post, where `receive` takes all that came as one list."""
+    """Items on their way to `loop`; there, `receive` takes everything that has arrived as one list."""
 
-    __slots__ = ("_awake", "_loop", "_posts", "_receive")
+    __slots__ = ("_awake", "_closed", "_loop", "_posts", "_receive")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, receive: Callable[[list[T]], None]) -> None:
         self._loop = loop
         self._receive = receive
         self._posts: deque[Sequence[T]] = deque()
         self._awake = False
+        self._closed = False
 
     def post(self, items: Sequence[T]) -> bool:
-        """Post items, from any thread; False when the loop is closed."""
+        """Post items, from any thread. False: the mailbox or its loop is closed, and the items may stay unread."""
+        if self._closed:
+            return False
         self._posts.append(items)
         return (self._awake and not self._loop.is_closed()) or self._wake()
 
+    def post_one(self, item: T) -> bool:
+        """Post one item, as `post` does."""
+        return self.post((item,))
+
+    def close(self) -> None:
+        """Accept no more items. What was posted before, or by a thread at this very moment, is still received."""
+        self._closed = True
+
     def _wake(self) -> bool:
-        # Between the append and here another thread may have woken the loop too: one call too many, never one too
-        # few, because `_drain` takes `_awake` back before it looks at the items.
+        # Race: between the append and this line another thread may wake the loop as well. That costs one call too many
+        # and never one too few, because `_drain` clears `_awake` before it looks at the items.
         self._awake = True
         try:
             self._loop.call_soon_threadsafe(self._drain)
@@ -49,9 +60,10 @@ class Mailbox(Generic[T]):
             self._receive(items)
 
     def take_back(self) -> list[T]:
-        """Take out what has not been received: for whoever posts, once the loop is closed."""
+        """Take out what has not been received: for the sender, when the loop is closed."""
         items: list[T] = []
-        take = self._posts.popleft  # one at a time: a thread may append to a deque meanwhile, and nothing is missed
+        # Race: another thread may append meanwhile. `popleft` takes one post at a time, so none is missed.
+        take = self._posts.popleft
         try:
             while True:
                 items.extend(take())

@@ -1,6 +1,6 @@
 """The thread lane: `def` handlers on processors, threads that steal work from each other.
 
-Owned by the worker of a consumer. Deliveries come in through one queue that all processors take from; each takes some
+Owned by the worker of a consumer. Units come in through one queue that all processors take from; each takes some
 for itself, and an idle processor takes over what waits behind a busy one. A thread cannot be ended: one that outlives
 its time-out keeps its place until it ends.
 """
@@ -12,17 +12,17 @@ import math
 import threading
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Generic
 
 from leasekeeper.errors import HandlerTimeout
-from leasekeeper.lanes.api import Answer, LaneStatistics
+from leasekeeper.lanes.api import Answer, LaneStatistics, U
 from leasekeeper.outcomes import FREED, NOT_STARTED, Failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from leasekeeper.core.delivery import Delivery
-    from leasekeeper.lanes.handler import Handler
+    from leasekeeper.lanes.api import UnitHandler
     from leasekeeper.lanes.mailbox import Mailbox
     from leasekeeper.options import Options
 
@@ -36,43 +36,44 @@ STUCK = 0.002
 """Seconds after which another thread is woken in any case, if none has taken anything in between."""
 
 
-class Processor:
+class Processor(Generic[U]):
     """One thread: what waits behind it, and what it is at work on. Only `ThreadLane` makes and moves it."""
 
     __slots__ = ("behind", "current", "given_up", "thread", "visits")
 
     def __init__(self) -> None:
-        self.behind: deque[Delivery] = deque()
-        """Its own deliveries: it takes from the left, thieves from the right."""
-        self.current: Delivery | None = None
-        self.given_up: Delivery | None = None
-        """The delivery whose time ran out here, answered already."""
+        self.behind: deque[U] = deque()
+        """Its own units: it takes from the left, thieves from the right."""
+        self.current: U | None = None
+        self.given_up: U | None = None
+        """The unit whose time ran out here, answered already."""
         self.thread: threading.Thread | None = None
         self.visits = 0
         """How often it has come for more work than stood behind it."""
 
 
-class ThreadLane:
+class ThreadLane(Generic[U]):
     """Runs a plain function in up to `threads` threads, started as they are needed."""
 
     def __init__(
         self,
-        handler: Handler,
+        handler: UnitHandler[U],
         options: Options,
         *,
-        answers: Mailbox[Answer],
+        answers: Mailbox[Answer[U]],
         clock: Callable[[], float],
         timer: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self._handler = handler
+        self._run = partial(handler.run_blocking, answers.post_one)
         self._answers = answers
         self._clock = clock
         self._maximum = options.thread_count
         self._depth = options.thread_queue_depth
         self._timeout = options.handler_timeout
         self._timer = timer
-        self._queue: deque[Delivery] = deque()
-        self._processors: list[Processor] = []
+        self._queue: deque[U] = deque()
+        self._processors: list[Processor[U]] = []
         # Guards hiring, parking and closing. Taking work needs no lock: a deque's ends are atomic.
         self._parking = threading.Condition()
         self._idle = 0
@@ -82,45 +83,45 @@ class ThreadLane:
         self._pace = math.inf
         """Seconds that the handler took which ended last."""
         self._taken = 0
-        """Deliveries taken so far, as nearly as threads count that do not wait for each other."""
+        """Units taken so far, as nearly as threads count that do not wait for each other."""
 
-    def submit(self, deliveries: Sequence[Delivery]) -> bool:
+    def submit(self, units: Sequence[U]) -> bool:
         """Let processors run the handler for each.
 
         Raises:
             RuntimeError: not one thread can be started; what waits is answered `NotStarted`.
         """
-        self._queue.extend(deliveries)
-        if self._pace >= QUICK or self._nobody_comes():
+        self._queue.extend(units)
+        if self._pace >= QUICK or self._all_busy():
             try:
                 self._summon()
             except RuntimeError:
                 self.recall()  # kept, they would be invisible with nobody to work on them
                 raise
         if self._timeout is not None and self._watch is None:
-            self._look_after(self._timeout)
+            self._check_timeouts(self._timeout)
         if self._lookout is None:
-            self._look_out()
+            self._check_stuck()
         return True
 
-    def _look_out(self, taken: int = -1) -> None:
+    def _check_stuck(self, taken: int = -1) -> None:
         """Wake another processor if nothing has been taken since the last look: whoever is awake may be stuck."""
         loop = self._timer or asyncio.get_running_loop()
         self._lookout = None
-        if self._left_over() and self._may_summon() and not self._closing:
+        if self._has_waiting() and self._may_summon() and not self._closing:
             if self._taken == taken:
                 with suppress(RuntimeError):  # no more threads are to be had: those there are do the work
                     self._summon()
-            self._lookout = loop.call_later(STUCK, self._look_out, self._taken)
+            self._lookout = loop.call_later(STUCK, self._check_stuck, self._taken)
 
-    def _nobody_comes(self) -> bool:
+    def _all_busy(self) -> bool:
         """Whether no thread is about to take what was submitted: all are parked, or at work for a while already."""
         now = self._clock()
         with self._parking:  # whoever is about to park has either seen what is in the queue, or is counted here
             busy = [current for each in self._processors if (current := each.current) is not None]
             return self._idle + sum(now - each.started >= QUICK for each in busy) >= len(self._processors)
 
-    def _left_over(self) -> bool:
+    def _has_waiting(self) -> bool:
         """Whether something waits for a thread."""
         return bool(self._queue) or any(each.behind for each in self._processors)
 
@@ -133,7 +134,7 @@ class ThreadLane:
                 self._hire()
 
     def _hire(self) -> None:
-        processor = Processor()
+        processor: Processor[U] = Processor()
         # A daemon: a handler that never returns must not keep the process from ending.
         processor.thread = threading.Thread(
             target=self._process, args=(processor,), name=f"leasekeeper-{self._handler.name}", daemon=True
@@ -146,51 +147,51 @@ class ThreadLane:
             if not self._processors:
                 raise
 
-    def _process(self, me: Processor) -> None:
-        while (delivery := self._next(me)) is not None:
-            if delivery.lost:
-                self._answers.post((Answer(delivery, NOT_STARTED),))
+    def _process(self, me: Processor[U]) -> None:
+        while (unit := self._next(me)) is not None:
+            if unit.lost:
+                self._answers.post((Answer(unit, NOT_STARTED),))
                 continue
             self._taken += 1
             if (me.behind or (self._queue and self._pace >= QUICK)) and self._may_summon():
                 self._summon()
-            delivery.started = self._clock()  # before `current`: the watch reads it of whatever is current
-            me.current = delivery
-            outcome = self._handler.run_blocking(delivery)
-            self._pace = self._clock() - delivery.started
+            unit.started = self._clock()  # before `current`: the watch reads it of whatever is current
+            me.current = unit
+            outcome = self._run(unit)
+            self._pace = self._clock() - unit.started
             if self._timeout is None:
                 me.current = None
-            elif self._given_up(me, delivery):
+            elif self._given_up(me, unit):
                 outcome = FREED
-            self._answers.post((Answer(delivery, outcome),))
+            self._answers.post((Answer(unit, outcome),))
 
     def _may_summon(self) -> bool:
         return bool(self._idle) or len(self._processors) < self._maximum
 
-    def _given_up(self, me: Processor, delivery: Delivery) -> bool:
+    def _given_up(self, me: Processor[U], unit: U) -> bool:
         """Whether the watch has given up what just ended; under the lock, for it may be about to."""
         with self._parking:
             me.current = None
-            given_up, me.given_up = me.given_up is delivery, None
+            given_up, me.given_up = me.given_up is unit, None
         return given_up
 
-    def _next(self, me: Processor) -> Delivery | None:
+    def _next(self, me: Processor[U]) -> U | None:
         while True:
-            delivery = self._take(me)
-            if delivery is not None:
-                return delivery
+            unit = self._take(me)
+            if unit is not None:
+                return unit
             with self._parking:
                 # Looked at again under the lock: who adds work looks under it for somebody awake, so nothing slips in
                 # between; and should something stand with a thread that has not yet put it behind itself, it summons.
-                if not self._left_over():
+                if not self._has_waiting():
                     if self._closing:
                         return None
                     self._idle += 1
                     self._parking.wait()
                     self._idle -= 1
 
-    def _take(self, me: Processor) -> Delivery | None:
-        """The next delivery: mine, from the queue (with a share for myself), or from behind another."""
+    def _take(self, me: Processor[U]) -> U | None:
+        """The next unit: mine, from the queue (with a share for myself), or from behind another."""
         if (mine := _pop(me.behind)) is not None:
             return mine
         me.visits += 1
@@ -206,13 +207,13 @@ class ThreadLane:
             share -= 1
         return first
 
-    def _steal(self, me: Processor) -> Delivery | None:
+    def _steal(self, me: Processor[U]) -> U | None:
         for victim in self._processors:
             if victim is not me and (stolen := _pop(victim.behind, last=True)) is not None:
                 return stolen
         return None
 
-    def _look_after(self, timeout: float) -> None:
+    def _check_timeouts(self, timeout: float) -> None:
         """Give up, from time to time, what has run for too long."""
         loop = self._timer or asyncio.get_running_loop()
         self._watch = None
@@ -228,11 +229,11 @@ class ThreadLane:
             # Whoever is not parked may be about to start something, even if nothing is to be seen of it yet.
             busy = bool(self._queue) or self._idle < len(self._processors)
         if busy and not self._closing:
-            self._watch = loop.call_later(min(max(timeout / 4, 0.01), 1.0), self._look_after, timeout)
+            self._watch = loop.call_later(min(max(timeout / 4, 0.01), 1.0), self._check_timeouts, timeout)
 
     def recall(self) -> None:
         """Answer `NotStarted` for everything that waits."""
-        recalled: list[Answer] = []
+        recalled: list[Answer[U]] = []
         for waiting in (self._queue, *(each.behind for each in self._processors)):
             try:
                 while True:
@@ -242,7 +243,7 @@ class ThreadLane:
         if recalled:
             self._answers.post(recalled)
 
-    def end(self, delivery: Delivery | None = None) -> bool:  # noqa: ARG002 - the seam's
+    def end(self, unit: U | None = None) -> bool:  # noqa: ARG002 - the seam's
         """False: a thread cannot be ended."""
         return False
 
@@ -273,7 +274,7 @@ class ThreadLane:
         return f"<ThreadLane {now.running} running, {now.waiting} waiting, {now.workers} of {self._maximum} threads>"
 
 
-def _pop(waiting: deque[Delivery], *, last: bool = False) -> Delivery | None:
+def _pop(waiting: deque[U], *, last: bool = False) -> U | None:
     """Take the first or the last out; None when there is none, or another thread was quicker."""
     if not waiting:  # an exception takes ten times as long as a look
         return None

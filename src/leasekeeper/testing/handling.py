@@ -74,9 +74,9 @@ class _Listener:
 
     said: list[Outcome] = field(default_factory=list)
 
-    def post(self, answer: Answer) -> bool:
+    def say(self, answer: Answer[Delivery]) -> bool:
         self.said.append(answer.outcome)
-        settlement = answer.delivery.settlement
+        settlement = answer.unit.settlement
         if settlement is not None:
             settlement.resolve(Settled.ACKED if isinstance(answer.outcome, Done) else Settled.RELEASED)
         return True
@@ -116,14 +116,18 @@ def run_handler(
         timeout=timeout,
         middleware=middleware,
     )
-    outcome = asyncio.run(called.run(delivery)) if called.is_coroutine else called.run_blocking(delivery)
+    outcome = (
+        asyncio.run(called.run(listener.say, delivery))
+        if called.is_coroutine
+        else called.run_blocking(listener.say, delivery)
+    )
     return Handled(outcome=outcome, said=tuple(listener.said))
 
 
 async def await_handler(handler: Callable[..., Any], body: object, **options: Any) -> Handled:
     """Await a coroutine handler with a message, in the running loop; arguments as `run_handler` has them."""
     called, delivery, listener = _prepare(handler, body, **options)
-    return Handled(outcome=await called.run(delivery), said=tuple(listener.said))
+    return Handled(outcome=await called.run(listener.say, delivery), said=tuple(listener.said))
 
 
 def _prepare(
@@ -137,7 +141,6 @@ def _prepare(
     middleware: Sequence[Middleware] = (),
 ) -> tuple[Handler, Delivery, _Listener]:
     called, listener = Handler(handler, queue="test", timeout=timeout, middleware=middleware), _Listener()
-    called.post = listener.post
     now = time.monotonic()
     received = Received(
         message_id="00000000-0000-4000-a000-000000000000",

@@ -1,0 +1,62 @@
+"""Middleware: a user's functions around the handler, composed once when the consumer is constructed.
+
+A middleware takes the message and `call_next`, and is of the same kind as the handler: `async def` or `def`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from leasekeeper.errors import ConfigurationError
+from leasekeeper.lanes.signature import is_coroutine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from leasekeeper.lanes.signature import Signature
+    from leasekeeper.message import Message
+    from leasekeeper.options import Middleware
+
+
+def compose(function: Callable[..., Any], signature: Signature, middleware: Sequence[Middleware]) -> Callable[..., Any]:
+    """The handler with its middleware around it, the first outermost. With middleware the result takes a `Message`.
+
+    Raises:
+        ConfigurationError: a middleware is of another kind than the handler, or does not take two arguments.
+    """
+    if not middleware:
+        return function
+    composed = function if signature.wants_message else functools.partial(_with_body, function)
+    for each in reversed(middleware):
+        _check(each, signature)
+        composed = functools.partial(_call_around, each, composed)
+    return composed
+
+
+def _with_body(function: Callable[..., Any], message: Message[Any]) -> Any:
+    return function(message.body)
+
+
+def _call_around(middleware: Middleware, call_next: Callable[..., Any], message: Message[Any]) -> Any:
+    return middleware(message, call_next)
+
+
+def _check(middleware: Middleware, handler: Signature) -> None:
+    name = f"middleware {getattr(middleware, '__qualname__', middleware)}"
+    if is_coroutine(middleware, name) is not handler.is_coroutine:
+        wanted, found = ("async def", "def") if handler.is_coroutine else ("def", "async def")
+        raise ConfigurationError(
+            f"{name} is a `{found}` around the `{wanted}` handler {handler.name}: make it a `{wanted}` too"
+        )
+    try:
+        signature = inspect.signature(middleware)
+    except (TypeError, ValueError):  # some built-ins have no readable signature
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError as error:
+        raise ConfigurationError(
+            f"{name}{signature}: must take two arguments, the message and `call_next` ({error})"
+        ) from error
