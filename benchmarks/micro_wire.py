@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 from micro_cases import TEN, Operation, case
 
+from leasekeeper.api import Credentials, TransportSettings
 from leasekeeper.sqs import codec, http_native
-from leasekeeper.sqs.credentials import Credentials
 from leasekeeper.sqs.digests import intact
-from leasekeeper.sqs.http import Connecting
 from leasekeeper.sqs.signer import Signer
 from leasekeeper.sqs.wire import FIXED_HEADERS
 
@@ -68,7 +67,7 @@ class Link:
 
 def _linked() -> tuple[http_native.NativeTransport, Any]:
     """A transport with one idle connection."""
-    transport = http_native.NativeTransport(Connecting(url="http://127.0.0.1:9324", headers=FIXED_HEADERS))
+    transport = http_native.NativeTransport(TransportSettings(url="http://127.0.0.1:9324", headers=FIXED_HEADERS))
     connection = http_native._Connection(transport)
     connection.connection_made(cast("asyncio.Transport", Link()))
     transport._open.add(connection)

@@ -17,10 +17,10 @@ PROGRAM = """
 import asyncio, sys
 sys.path.insert(0, sys.argv[1])
 from measure import _transport
-from leasekeeper.sqs.http import Connecting
+from leasekeeper.api import TransportSettings
 
 async def main():
-    transport = _transport(sys.argv[2])(Connecting(url=f"http://127.0.0.1:{sys.argv[4]}/"))
+    transport = _transport(sys.argv[2])(TransportSettings(url=f"http://127.0.0.1:{sys.argv[4]}/"))
 
     async def several(times):
         for _ in range(times):

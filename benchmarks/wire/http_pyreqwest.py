@@ -27,15 +27,16 @@ from pyreqwest.exceptions import (
 )
 from pyreqwest.proxy import ProxyBuilder
 
+from leasekeeper.api import Response
 from leasekeeper.errors import ConfigurationError, SqsError
-from leasekeeper.sqs.http import IDLE_EXPIRY, KEEPALIVE, Response, failure
+from leasekeeper.sqs.http import IDLE_EXPIRY, KEEPALIVE, failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyreqwest.client import Client
 
-    from leasekeeper.sqs.http import Connecting
+    from leasekeeper.api import TransportSettings
 
 PARTING = 0.1
 """Seconds the interpreter's end waits for the library's thread; see `_let_go`."""
@@ -55,7 +56,7 @@ class PyreqwestTransport:
 
     __slots__ = ("_client", "_url")
 
-    def __init__(self, connecting: Connecting) -> None:
+    def __init__(self, connecting: TransportSettings) -> None:
         self._url = connecting.url
         self._client = _client(connecting)
 
@@ -81,7 +82,7 @@ def _let_go() -> None:
     time.sleep(PARTING)
 
 
-def _client(connecting: Connecting) -> Client:
+def _client(connecting: TransportSettings) -> Client:
     try:
         builder = (
             ClientBuilder()

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import trustme
 import uvloop
 
+from leasekeeper.api import Credentials, Response, TransportSettings
 from leasekeeper.sqs.client import SqsClient
-from leasekeeper.sqs.credentials import Credentials
-from leasekeeper.sqs.http import IDLE_EXPIRY, Connecting, Response
+from leasekeeper.sqs.http import IDLE_EXPIRY
 from leasekeeper.sqs.settings import ClientSettings
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ CASES = [
 class PyqwestTransport:
     """pyqwest behind our seam; it lives here because it was measured and not chosen."""
 
-    def __init__(self, connecting: Connecting) -> None:
+    def __init__(self, connecting: TransportSettings) -> None:
         import pyqwest
 
         self._url = connecting.url
@@ -95,7 +95,7 @@ async def _ours(http: Any, url: str, calls: int) -> float:
 
 async def _bare(http: str, url: str, calls: int) -> float:
     """The library alone: the same bytes each way, with no signature, no JSON and no client around it."""
-    connecting = Connecting(
+    connecting = TransportSettings(
         url=url, headers={"Content-Type": "application/x-amz-json-1.0"}, ca_bundle=os.environ.get("AWS_CA_BUNDLE")
     )
     transport = _transport(http)(connecting)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from http_pyreqwest import PyreqwestTransport
 
+from leasekeeper.api import TransportSettings
 from leasekeeper.errors import SqsError
-from leasekeeper.sqs.http import Connecting
 from leasekeeper.sqs.http_aiohttp import AiohttpTransport
 from leasekeeper.sqs.http_native import NativeTransport
 
@@ -70,7 +70,7 @@ class Server(asyncio.Protocol):
 
 async def _first_error(library: Any, url: str) -> str:
     """The first failure of a process may import and build what later ones find ready."""
-    transport = library(Connecting(url=url))
+    transport = library(TransportSettings(url=url))
     Server.script = ["reset"]
     said = await _outcome(transport)
     await transport.close()
@@ -92,7 +92,7 @@ async def _outcome(transport: Any, timeout: float = 0.3) -> str:  # noqa: ASYNC1
 
 def _after_one_good_call(*steps: bytes | str) -> Callable[[Any, str], Awaitable[str]]:
     async def mishap(library: Any, url: str) -> str:
-        transport = library(Connecting(url=url))
+        transport = library(TransportSettings(url=url))
         Server.script = [OK, *steps]
         await _outcome(transport)
         Server.requests = 0
@@ -106,7 +106,7 @@ def _after_one_good_call(*steps: bytes | str) -> Callable[[Any, str], Awaitable[
 
 
 async def _cancel(library: Any, url: str) -> str:
-    transport = library(Connecting(url=url))
+    transport = library(TransportSettings(url=url))
     Server.script, Server.lost = ["hang"], asyncio.Event()
     call = asyncio.create_task(_outcome(transport, 20.0))
     await asyncio.sleep(0.2)
@@ -124,7 +124,7 @@ async def _cancel(library: Any, url: str) -> str:
 
 
 async def _idle(library: Any, url: str) -> str:
-    transport = library(Connecting(url=url))
+    transport = library(TransportSettings(url=url))
     Server.script = []
     await _outcome(transport)
     Server.lost = asyncio.Event()
@@ -141,7 +141,7 @@ async def _idle(library: Any, url: str) -> str:
 
 
 async def _thousand(library: Any, url: str) -> str:
-    transport = library(Connecting(url=url))
+    transport = library(TransportSettings(url=url))
     Server.script = []
     start = time.perf_counter()
     said = await asyncio.gather(*[_outcome(transport, 10.0) for _ in range(1000)])
@@ -154,7 +154,7 @@ async def _proxies(library: Any, url: str) -> str:
     os.environ["HTTP_PROXY"] = os.environ["http_proxy"] = "http://127.0.0.1:1"
     try:
         Server.script = []
-        transport = library(Connecting(url=url))
+        transport = library(TransportSettings(url=url))
         said = await _outcome(transport)
         await transport.close()
     finally:
@@ -167,7 +167,7 @@ async def _threads(library: Any, url: str) -> str:
     Server.script = []
 
     async def calls() -> int:
-        transport = library(Connecting(url=url))
+        transport = library(TransportSettings(url=url))
         said = [await _outcome(transport, 5.0) for _ in range(100)]
         await transport.close()
         return sum(outcome.startswith("HTTP 200") for outcome in said)
@@ -184,7 +184,7 @@ def _threads_of_this_process() -> set[str]:
 
 async def _own_threads(library: Any, url: str) -> str:
     Server.script = ["hang"] * 3
-    transport = library(Connecting(url=url))
+    transport = library(TransportSettings(url=url))
     calls = [asyncio.create_task(_outcome(transport, 20.0)) for _ in range(3)]
     await asyncio.sleep(0.2)
     before = os.times()

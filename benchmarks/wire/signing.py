@@ -12,8 +12,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 
+from leasekeeper.api import Credentials
 from leasekeeper.sqs.codec import delete_body, receive_body
-from leasekeeper.sqs.credentials import Credentials
 from leasekeeper.sqs.signer import Signer
 from leasekeeper.sqs.wire import FIXED_HEADERS
 

@@ -1,17 +1,19 @@
-"""The part of SQS that the engine uses, in our types: the seam between Leasekeeper and any SQS.
+"""What users may replace: the SQS client, the source of credentials and the HTTP transport, as types.
 
-Two implementations stand behind it: `leasekeeper.sqs.client.SqsClient` over HTTP and
-`leasekeeper.local.client.LocalClient` in process. Every method raises `SqsError`; batch methods answer by position
-and never raise for single entries.
+`SqsApi` is the part of SQS that the engine uses. Two implementations exist: `leasekeeper.sqs.client.SqsClient` over
+HTTP and `leasekeeper.local.client.LocalClient` in process. Every method raises `SqsError`. Batch methods answer by
+position and never raise for single entries.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from leasekeeper.errors import CredentialsMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from leasekeeper.errors import Verdict
     from leasekeeper.message import MessageAttribute, Received
@@ -19,14 +21,14 @@ if TYPE_CHECKING:
 BATCH = 10
 """Entries in a batch call and messages in a receive, at most (AWS SQS quotas)."""
 RECEIVE_GRACE = 5.0
-"""Seconds beyond its wait after which a receive is given up: a black-holed connection costs no more (L17)."""
+"""Seconds of silence beyond its wait after which a receive fails: a black-holed connection costs no more (L17)."""
 MAX_BYTES = 1_048_576
 """Bytes of a message with its attributes, and of a whole batch of sends (AWS SQS quotas)."""
 
 
 @dataclass(frozen=True, slots=True)
 class EntryFailure:
-    """Why one entry of a batch failed."""
+    """The reason why one entry of a batch failed."""
 
     verdict: Verdict
     code: str
@@ -36,7 +38,7 @@ class EntryFailure:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What SQS said of a message that it took: its id and, from a FIFO queue, its sequence number."""
+    """A message that SQS accepted: its id and, on a FIFO queue, its sequence number."""
 
     message_id: str
     sequence_number: str = ""
@@ -44,7 +46,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """A message to be sent.
+    """A message to send.
 
     Attributes:
         body: text, 1 byte to 1 MiB with its attributes.
@@ -64,7 +66,7 @@ class Outgoing:
 
 
 class SqsApi(Protocol):
-    """What a consumer needs of SQS."""
+    """The calls of SQS that a consumer makes."""
 
     async def queue_url(self, name: str, *, account: str | None = None) -> str:
         """The URL of the queue of that name; `account` for another account's."""
@@ -86,25 +88,125 @@ class SqsApi(Protocol):
     ) -> list[Received]:
         """Receive 1 to 10 messages, waiting up to `wait` (0-20) seconds for the first, hidden for `visibility` seconds.
 
-        It always asks for all system attributes. The answer's MD5s have been verified. The call has a deadline of its
-        own, `wait` plus a few seconds. FIFO queues: `attempt_id` lets a failed call be repeated.
+        The call asks for all system attributes and verifies the answer's MD5s. It fails when the server stays silent
+        for a few seconds longer than `wait`. FIFO queues: `attempt_id` lets a failed call be repeated.
         """
         ...
 
     async def delete_batch(self, queue_url: str, receipts: Sequence[str]) -> list[EntryFailure | None]:
-        """Delete up to ten messages; the answer stands by position, None where the delete was confirmed."""
+        """Delete up to ten messages; one answer for each position, None where the delete was confirmed."""
         ...
 
     async def change_visibility_batch(
         self, queue_url: str, entries: Sequence[tuple[str, int]]
     ) -> list[EntryFailure | None]:
-        """Set when up to ten messages (receipt, seconds from now) become visible; the answer stands by position."""
+        """Set when up to ten messages (receipt, seconds from now) become visible; one answer for each position."""
         ...
 
     async def send_batch(self, queue_url: str, messages: Sequence[Outgoing]) -> list[Sent | EntryFailure]:
-        """Send up to ten messages; the answer stands by position."""
+        """Send up to ten messages; one answer for each position."""
         ...
 
     async def close(self) -> None:
-        """Give back connections; calls in flight may fail. May be called twice."""
+        """Close the connections; calls in flight may fail. May be called twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """AWS credentials that sign a call.
+
+    Attributes:
+        access_key: the access key id.
+        secret_key: the secret; never shown in a `repr`.
+        token: the session token of temporary credentials; None for long-term ones.
+        expiry: when they stop working, epoch seconds; None when they do not, or when that is not known.
+
+    Raises:
+        CredentialsMissing: a value is empty, or has a blank, a line break or a letter beyond ASCII in it.
+    """
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+    expiry: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("access_key", "secret_key", "token"):
+            value = getattr(self, name)
+            if value is not None and (not value or not value.isascii() or not value.isprintable() or " " in value):
+                # They become headers: a line break would end one, and such a key cannot be right anyway.
+                raise CredentialsMissing(
+                    f"the AWS {name} is empty, or has a blank, a line break or a letter beyond ASCII in it: "
+                    "check where it is set for a stray end of line"
+                )
+
+
+class CredentialsProvider(Protocol):
+    """A function that returns credentials: a plain one (run in a thread) or an async one (run on the engine's loop).
+
+    It is called at the start, some time before the credentials expire, and when SQS refused them.
+    """
+
+    def __call__(self) -> Credentials | Awaitable[Credentials]:
+        """The credentials to use from now on; what it raises is logged, and the call is made again later."""
+        ...
+
+
+class Response(NamedTuple):
+    """An HTTP response, read to its end."""
+
+    status: int
+    header: Callable[[str], str | None]
+    """Looks up a header by its name; upper and lower case are the same."""
+    body: bytes | bytearray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportSettings:
+    """How a transport reaches its one endpoint.
+
+    Attributes:
+        url: the URL to post to.
+        headers: sent with every call.
+        connect_timeout: seconds to resolve the name and to establish a connection, TLS included.
+        proxy: URL of an HTTP proxy, with user and password where it asks for them; None connects directly.
+        ca_bundle: path of a PEM file with the certificates to trust, instead of the system's; None trusts the system's.
+        verify: whether to check the server's certificate.
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    connect_timeout: float = 5.0
+    proxy: str | None = field(default=None, repr=False)
+    ca_bundle: str | None = None
+    verify: bool = True
+
+
+class Transport(Protocol):
+    """Posts to one endpoint, on one event loop; calls may overlap."""
+
+    async def post(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Response:  # noqa: ASYNC109
+        """Post `body` and read the answer.
+
+        Args:
+            body: of the request.
+            headers: in addition to those of the settings.
+            timeout: seconds of silence until the answer begins. An answer that keeps arriving may take longer.
+
+        Raises:
+            SqsError: UNAVAILABLE, with one of the codes of `leasekeeper.sqs.http.failure`.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close the connections; calls in flight fail. May be called twice."""
+        ...
+
+
+class TransportFactory(Protocol):
+    """Makes a transport for an endpoint; it is called twice, for receives and for all other calls."""
+
+    def __call__(self, settings: TransportSettings, /) -> Transport:
+        """A transport that reaches that endpoint."""
         ...

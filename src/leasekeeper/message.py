@@ -6,6 +6,7 @@ handler may settle early, withhold its ack, and learn that its lease is lost.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import msgspec
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from leasekeeper.outcomes import Settlement
 
 T = TypeVar("T")
+
+MOST_RECEIVES = 1_000_000
+"""The highest receive count that is believed."""
+_DIGITS = 15
+"""Digits of the longest number that is read: milliseconds until the year 33658."""
 
 
 class MessageAttribute(msgspec.Struct, frozen=True, gc=False, rename="pascal", kw_only=True):
@@ -30,8 +36,8 @@ class MessageAttribute(msgspec.Struct, frozen=True, gc=False, rename="pascal", k
 
     @property
     def value(self) -> str | bytes:
-        """The value: `bytes` for Binary types, else `str` (numbers too: SQS keeps their text)."""
-        return self.binary_value if self.binary_value is not None else (self.string_value or "")
+        """The value by its data type: `bytes` for Binary types, else `str` (numbers too: SQS keeps their text)."""
+        return (self.binary_value or b"") if self.data_type.startswith("Binary") else (self.string_value or "")
 
 
 class Received(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -44,6 +50,24 @@ class Received(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     md5_of_attributes: str = msgspec.field(name="MD5OfMessageAttributes", default="")
     system: dict[str, str] = msgspec.field(name="Attributes", default_factory=dict)
     attributes: dict[str, MessageAttribute] = msgspec.field(name="MessageAttributes", default_factory=dict)
+
+    @property
+    def receive_count(self) -> int:
+        """How often the message has been received, this time included: 1 to `MOST_RECEIVES`; 1 when unknown."""
+        text = self.system.get("ApproximateReceiveCount", "1")
+        # Not every server writes a plain number, and a count decides how long a retry waits: it must be a sane one.
+        return min(int(text), MOST_RECEIVES) or 1 if text.isdecimal() and len(text) <= _DIGITS else 1
+
+    @property
+    def sent_at(self) -> float:
+        """When the message was sent: epoch seconds by SQS's clock; 0.0 when unknown. AWS writes milliseconds."""
+        text = self.system.get("SentTimestamp", "")
+        if text.isdecimal() and len(text) <= _DIGITS:
+            return int(text) / 1000
+        try:
+            return max(datetime.fromisoformat(text).timestamp(), 0.0)  # as some local servers write it
+        except (ValueError, OverflowError, OSError):
+            return 0.0
 
 
 class LeaseView(Protocol):
@@ -106,12 +130,12 @@ class Message(Generic[T]):
     @property
     def receive_count(self) -> int:
         """How often the message has been received, this time included; SQS calls it approximate. 1 when unknown."""
-        return int(self._received.system.get("ApproximateReceiveCount", "1"))
+        return self._received.receive_count
 
     @property
     def sent_at(self) -> float:
         """When the message was sent: epoch seconds, by SQS's clock. 0.0 when unknown."""
-        return int(self._received.system.get("SentTimestamp", "0")) / 1000
+        return self._received.sent_at
 
     @property
     def group_id(self) -> str | None:

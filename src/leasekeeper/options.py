@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
+from leasekeeper.api import Credentials, CredentialsProvider, SqsApi, TransportFactory
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.message import Message
 
@@ -19,6 +20,7 @@ Dispatch = Literal["semaphore", "pool"]
 RejectPolicy = Literal["dead-letter", "redrive"]
 Unstarted = Literal["release", "run"]
 LeaseLossPolicy = Literal["tell", "cancel"]
+HttpClient = Literal["native", "aiohttp"] | TransportFactory
 Middleware = Callable[[Message[Any], Callable[[Message[Any]], Any]], Any]
 """`(message, call_next)`: a coroutine function around coroutine handlers, a plain one around `def` handlers."""
 
@@ -181,14 +183,15 @@ class Options:
     region: str | None = _option(None, "AWS region; unset, from the queue's URL or ARN, the environment or profile.")
     endpoint_url: str | None = _option(None, "Endpoint of SQS; unset, from AWS_ENDPOINT_URL_SQS or the region.")
     profile: str | None = _option(None, "AWS profile of the shared configuration.")
-    credentials: Any = _option(
+    credentials: Credentials | CredentialsProvider | None = _option(
         None,
-        "A credentials provider: a callable, sync or async, that returns access key, secret key, token and expiry.",
+        "AWS credentials (`leasekeeper.api.Credentials`), or a function, plain or async, that returns some; unset, "
+        "those that boto3 would find.",
         configurable=False,
     )
-    http: Any = _option("native", "HTTP client: 'native', 'aiohttp' (an extra), or a factory of transports.")
+    http: HttpClient = _option("native", "HTTP client: 'native', 'aiohttp' (an extra), or a factory of transports.")
     verify_md5: bool = _option(True, "Verify the MD5 of bodies and attributes.")
-    client: Any = _option(None, "An SQS client of your own (`leasekeeper.api.SqsApi`).", configurable=False)
+    client: SqsApi | None = _option(None, "An SQS client of your own (`leasekeeper.api.SqsApi`).", configurable=False)
     logger: logging.Logger = _option(logging.getLogger("leasekeeper"), "The logger.", configurable=False)
 
     def __post_init__(self) -> None:
@@ -247,10 +250,10 @@ class OptionValues(TypedDict, total=False):
     region: str | None
     endpoint_url: str | None
     profile: str | None
-    credentials: Any
-    http: Any
+    credentials: Credentials | CredentialsProvider | None
+    http: HttpClient
     verify_md5: bool
-    client: Any
+    client: SqsApi | None
     logger: logging.Logger
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from leasekeeper.sqs.http import Response
+from leasekeeper.api import Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from canned import BATCH, Supply
 
+from leasekeeper.api import Credentials
 from leasekeeper.engine.context import SourceQueue
 from leasekeeper.engine.runner import Runner
 from leasekeeper.lanes.handler import Handler
 from leasekeeper.options import OptionValues, make_options
 from leasekeeper.sqs.client import SqsClient
-from leasekeeper.sqs.credentials import CredentialKeeper, Credentials, Fixed
+from leasekeeper.sqs.credentials import CredentialKeeper, Fixed
 from leasekeeper.sqs.endpoint import Endpoint
 from leasekeeper.sqs.signer import Signer
 from leasekeeper.sqs.wire import Wire

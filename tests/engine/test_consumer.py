@@ -71,7 +71,7 @@ class Orders:
 
 
 def _credentials() -> Any:
-    from leasekeeper.sqs.credentials import Credentials
+    from leasekeeper.api import Credentials
 
     return Credentials(access_key="AKIDLOCAL", secret_key="secret")
 

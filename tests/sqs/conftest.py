@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from leasekeeper.api import Credentials
 from leasekeeper.sqs.client import SqsClient
-from leasekeeper.sqs.credentials import Credentials
 from leasekeeper.sqs.settings import ClientSettings
 
 if TYPE_CHECKING:

@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from leasekeeper.api import EntryFailure, Outgoing, Sent
+from leasekeeper.api import Credentials, EntryFailure, Outgoing, Response, Sent
 from leasekeeper.errors import Closed, SqsError, Verdict
 from leasekeeper.message import MessageAttribute
-from leasekeeper.sqs.credentials import Credentials
-from leasekeeper.sqs.http import Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from leasekeeper.api import TransportSettings
     from leasekeeper.sqs.client import SqsClient
-    from leasekeeper.sqs.http import Connecting
 
 QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
 RESET = "reset"
@@ -91,7 +89,7 @@ class Remembering:
 
     times: ClassVar[list[tuple[str, float]]] = []
 
-    def __init__(self, _: Connecting) -> None:
+    def __init__(self, _: TransportSettings) -> None:
         pass
 
     async def post(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Response:  # noqa: ASYNC109
@@ -300,7 +298,7 @@ def test_a_refusal_names_operation_code_and_request(kit: Any) -> None:
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"Messages": [{}]}', b'{"Messages": [', b"\xff"])
 def test_an_answer_that_is_not_sqss_is_an_error_to_be_retried(one_kit: Any, body: bytes) -> None:
     async def story(client: SqsClient, _: Any) -> None:
-        with pytest.raises(SqsError, match="is not what SQS answers") as failed:
+        with pytest.raises(SqsError, match="the answer is not one of SQS") as failed:
             await client.receive(QUEUE, maximum=1, wait=0, visibility=30)
         assert (failed.value.verdict, failed.value.code) == (Verdict.UNAVAILABLE, "Garbage")
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from leasekeeper.api import Credentials
 from leasekeeper.errors import CredentialsMissing, SqsError, Verdict
-from leasekeeper.sqs.credentials import CredentialKeeper, Credentials, Fixed, FromBotocore, FromProvider
+from leasekeeper.sqs.credentials import CredentialKeeper, Fixed, FromBotocore, FromProvider
 from leasekeeper.sqs.endpoint import new_session
 from leasekeeper.sqs.settings import ClientSettings
 
@@ -227,7 +228,9 @@ class TestProvider:
 
     def test_an_answer_of_another_kind_is_refused(self) -> None:
         provider: Any = lambda: ("key", "secret")  # noqa: E731
-        with pytest.raises(CredentialsMissing, match=r"answered with tuple: it must answer with leasekeeper\.sqs"):
+        with pytest.raises(
+            CredentialsMissing, match=r"answered with tuple: it must return leasekeeper\.api\.Credentials"
+        ):
             asyncio.run(FromProvider(provider).fetch(anew=False))
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from leasekeeper.api import TransportSettings
 from leasekeeper.errors import ConfigurationError, SqsError
 from leasekeeper.sqs.chunks import Chunks
-from leasekeeper.sqs.http import Connecting
 from leasekeeper.sqs.http_native import NativeTransport
 
 
@@ -46,7 +46,7 @@ def posted(*answers: list[bytes], close: bool = False, **connecting: Any) -> tup
         peer = Peer(list(answers), close=close)
         server = await asyncio.get_running_loop().create_server(lambda: peer, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        transport = NativeTransport(Connecting(url=f"http://127.0.0.1:{port}/", **connecting))
+        transport = NativeTransport(TransportSettings(url=f"http://127.0.0.1:{port}/", **connecting))
         got: list[Any] = []
         for _ in answers:
             try:
@@ -159,7 +159,7 @@ def test_an_answer_that_comes_in_the_moment_of_the_cancellation_is_kept() -> Non
         peer = Peer([])
         server = await asyncio.get_running_loop().create_server(lambda: peer, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        transport = NativeTransport(Connecting(url=f"http://127.0.0.1:{port}/"))
+        transport = NativeTransport(TransportSettings(url=f"http://127.0.0.1:{port}/"))
         peer.answers = [[]]
         call = asyncio.create_task(transport.post(b"{}", {}, 5.0))
         await peer.answered.wait()
@@ -169,7 +169,7 @@ def test_an_answer_that_comes_in_the_moment_of_the_cancellation_is_kept() -> Non
         answer = await call
         await transport.close()
         server.close()
-        return answer.body
+        return bytes(answer.body)
 
     assert asyncio.run(story()) == b"ok"
 
@@ -181,7 +181,7 @@ def test_a_call_given_up_takes_no_other_call_along() -> None:
         peer = Peer([])
         server = await asyncio.get_running_loop().create_server(lambda: peer, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        transport = NativeTransport(Connecting(url=f"http://127.0.0.1:{port}/"))
+        transport = NativeTransport(TransportSettings(url=f"http://127.0.0.1:{port}/"))
         whole = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
         peer.answers = [[], [whole]]
         given_up = asyncio.create_task(transport.post(b"{}", {}, 5.0))
@@ -195,14 +195,14 @@ def test_a_call_given_up_takes_no_other_call_along() -> None:
         assert transport._open == {connection}
         await transport.close()
         server.close()
-        return answer.body
+        return bytes(answer.body)
 
     assert asyncio.run(story()) == b"ok"
 
 
 def test_a_proxy_that_is_no_http_proxy_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="speaks to http:// proxies only"):
-        NativeTransport(Connecting(url="https://sqs.eu-west-1.amazonaws.com/", proxy="https://proxy:3128"))
+        NativeTransport(TransportSettings(url="https://sqs.eu-west-1.amazonaws.com/", proxy="https://proxy:3128"))
 
 
 def test_an_http_endpoint_behind_a_proxy_is_asked_by_its_whole_url() -> None:
@@ -211,7 +211,7 @@ def test_an_http_endpoint_behind_a_proxy_is_asked_by_its_whole_url() -> None:
         server = await asyncio.get_running_loop().create_server(lambda: peer, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         proxy = f"http://ann:s%40cret@127.0.0.1:{port}"
-        transport = NativeTransport(Connecting(url="http://sqs.test:9000/", proxy=proxy))
+        transport = NativeTransport(TransportSettings(url="http://sqs.test:9000/", proxy=proxy))
         await transport.post(b"{}", {}, 5.0)
         await transport.close()
         server.close()
@@ -235,7 +235,7 @@ def test_a_proxy_that_does_not_answer_leaves_no_connection_open() -> None:
         server = await asyncio.get_running_loop().create_server(Silent, "127.0.0.1", 0)
         proxy = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         url = "https://sqs.eu-west-1.amazonaws.com/"
-        transport = NativeTransport(Connecting(url=url, proxy=proxy, connect_timeout=0.01))
+        transport = NativeTransport(TransportSettings(url=url, proxy=proxy, connect_timeout=0.01))
         with pytest.raises(SqsError) as failed:
             await transport.post(b"{}", {}, 5.0)
         assert failed.value.code == "ConnectTimeout"
@@ -249,7 +249,7 @@ def test_a_proxy_that_does_not_answer_leaves_no_connection_open() -> None:
 
 def test_a_host_name_that_cannot_be_is_a_connect_error() -> None:
     async def story() -> None:
-        transport = NativeTransport(Connecting(url="http://sqs..example:1/"))
+        transport = NativeTransport(TransportSettings(url="http://sqs..example:1/"))
         with pytest.raises(SqsError) as failed:
             await transport.post(b"{}", {}, 5.0)
         assert failed.value.code == "ConnectError"
@@ -264,7 +264,7 @@ def test_calls_share_one_timer_and_each_keeps_its_own_limit() -> None:
     async def story() -> None:
         server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        transport = NativeTransport(Connecting(url=f"http://127.0.0.1:{port}/"))
+        transport = NativeTransport(TransportSettings(url=f"http://127.0.0.1:{port}/"))
         polls = [asyncio.create_task(transport.post(b"{}", {}, 20.0 + each)) for each in range(3)]
         await asked(transport, 3)
         timer = transport._watchman

@@ -12,7 +12,7 @@ from botocore.credentials import Credentials as BotocoreCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leasekeeper.sqs.credentials import Credentials
+from leasekeeper.api import Credentials
 from leasekeeper.sqs.signer import Signer, host_of
 from leasekeeper.sqs.wire import FIXED_HEADERS
 

@@ -16,8 +16,8 @@ from leasekeeper.errors import ConfigurationError, SqsError, Verdict
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from leasekeeper.api import TransportSettings
     from leasekeeper.sqs.client import SqsClient
-    from leasekeeper.sqs.http import Connecting
 
 QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
 
@@ -253,10 +253,10 @@ def test_an_unknown_library_is_refused(one_kit: Any) -> None:
 
 
 def test_a_transport_of_ones_own_is_told_how_to_connect(one_kit: Any) -> None:
-    made: list[Connecting] = []
+    made: list[TransportSettings] = []
 
     class Nothing:
-        def __init__(self, connecting: Connecting) -> None:
+        def __init__(self, connecting: TransportSettings) -> None:
             made.append(connecting)
 
         async def close(self) -> None:

@@ -128,9 +128,9 @@ class Poller:
             tally.empty_receives += 1
             return []
         tally.received += len(batch)
-        if (sent := batch[0].system.get("SentTimestamp")) and batch[0].system.get("ApproximateReceiveCount") == "1":
+        if (sent := batch[0].sent_at) and batch[0].receive_count == 1:
             # One of each receive is enough for a median.
-            tally.first_lag.push(max(0.0, self._context.wall() - int(sent) / 1000))
+            tally.first_lag.push(max(0.0, self._context.wall() - sent))
         fresh, finished = self._context.ledger.receive(batch, asked=asked, now=now, visibility=visibility)
         self._harvester.add(finished)
         self._heartbeat.heed()

@@ -204,7 +204,7 @@ class Worker:
             self._context.logger.warning(
                 "message %s failed at receive %s and is retried in %.1f s",
                 row.received.message_id,
-                row.received.system.get("ApproximateReceiveCount", "?"),
+                row.received.receive_count,
                 after,
                 exc_info=outcome.error,
             )
@@ -242,8 +242,7 @@ class Worker:
             self._extender.release(row)
 
     def _delay(self, row: Delivery) -> float:
-        count = row.received.system.get("ApproximateReceiveCount", "1")
-        return self._backoff.equal_jitter(int(count), self._context.draw())
+        return self._backoff.equal_jitter(row.received.receive_count, self._context.draw())
 
     def _measure(self, rows: list[Delivery]) -> None:
         """Note how long these took; of very many the last few will do, for a median looks at no more."""

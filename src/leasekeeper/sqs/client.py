@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
 
-from leasekeeper.api import RECEIVE_GRACE
+from leasekeeper.api import RECEIVE_GRACE, Credentials, TransportSettings
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.sqs import codec
-from leasekeeper.sqs.credentials import CredentialKeeper, Credentials, Fixed, FromBotocore, FromProvider, in_thread
+from leasekeeper.sqs.credentials import CredentialKeeper, Fixed, FromBotocore, FromProvider, in_thread
 from leasekeeper.sqs.digests import intact
-from leasekeeper.sqs.http import Connecting
 from leasekeeper.sqs.settings import ClientSettings
 from leasekeeper.sqs.signer import Signer
 from leasekeeper.sqs.wire import FIXED_HEADERS, Wire, read
@@ -26,11 +25,10 @@ from leasekeeper.sqs.wire import FIXED_HEADERS, Wire, read
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from leasekeeper.api import EntryFailure, Outgoing, Sent
+    from leasekeeper.api import EntryFailure, Outgoing, Sent, TransportFactory
     from leasekeeper.message import Received
     from leasekeeper.sqs.credentials import Source
     from leasekeeper.sqs.endpoint import Endpoint
-    from leasekeeper.sqs.settings import TransportFactory
 
 T = TypeVar("T")
 log = logging.getLogger("leasekeeper.sqs")
@@ -66,7 +64,7 @@ class SqsClient:
         endpoint = await in_thread(lambda: _locate(settings))
         keeper = CredentialKeeper(_source(settings, endpoint))
         await keeper.start()
-        connecting = Connecting(
+        connecting = TransportSettings(
             url=endpoint.url,
             headers={**FIXED_HEADERS, "User-Agent": f"leasekeeper/{version('leasekeeper')}"},
             connect_timeout=settings.connect_timeout,

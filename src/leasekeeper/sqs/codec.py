@@ -25,6 +25,7 @@ encode = msgspec.json.Encoder().encode
 
 IDS = tuple(str(position) for position in range(BATCH))
 """Entry ids are positions: they cannot collide when one message id comes twice, and they lead back to the entry."""
+POSITIONS = {id_: position for position, id_ in enumerate(IDS)}
 
 
 class _DeleteEntry(msgspec.Struct, gc=False, rename="pascal"):
@@ -75,15 +76,18 @@ class ReceiveAnswer(msgspec.Struct, gc=False, rename="pascal"):
     messages: list[Received] | None = None
 
 
-class BatchAnswer(msgspec.Struct, gc=False, rename="pascal"):
-    """The answer to a batch of deletes or changes; what succeeded is counted, and read only when the count is short."""
-
-    successful: list[msgspec.Raw] | None = None
-    failed: list[FailedEntry] | None = None
-
-
-class _Succeeded(msgspec.Struct, gc=False, rename="pascal"):
+class _Confirmed(msgspec.Struct, gc=False, rename="pascal"):
     id: str
+
+
+_ALL_CONFIRMED = tuple([_Confirmed(id_) for id_ in IDS[:count]] for count in range(BATCH + 1))
+
+
+class BatchAnswer(msgspec.Struct, gc=False, rename="pascal"):
+    """The answer to a batch of deletes or changes."""
+
+    successful: list[_Confirmed] | None = None
+    failed: list[FailedEntry] | None = None
 
 
 class SendAnswer(msgspec.Struct, gc=False, rename="pascal"):
@@ -227,27 +231,26 @@ def send_batch_body(queue_url: str, messages: Sequence[Outgoing]) -> bytes:
 
 def outcomes(answer: BatchAnswer, count: int) -> list[EntryFailure | None]:
     """A batch's answer by position: None where it was confirmed, a failure where it was not or nothing was said."""
-    failed, confirmed = answer.failed or (), answer.successful or ()
-    if len(confirmed) == count and not failed:
+    if answer.successful == _ALL_CONFIRMED[count] and not answer.failed:  # compared in C: no cost for each message
         return [None] * count
-    silent: list[EntryFailure | None] = [UNCONFIRMED] * count
-    for raw in confirmed:
-        if (position := _position(msgspec.json.decode(raw, type=_Succeeded).id, count)) is not None:
-            silent[position] = None
-    for entry in failed:
-        if (position := _position(entry.id, count)) is not None:
-            silent[position] = entry.failure()
-    return silent
+    outcome: list[EntryFailure | None] = [UNCONFIRMED] * count
+    for confirmed in answer.successful or ():
+        if confirmed.id in POSITIONS and (position := POSITIONS[confirmed.id]) < count:
+            outcome[position] = None
+    for entry in answer.failed or ():
+        if entry.id in POSITIONS and (position := POSITIONS[entry.id]) < count:
+            outcome[position] = entry.failure()
+    return outcome
 
 
 def sent_outcomes(answer: SendBatchAnswer, count: int) -> list[Sent | EntryFailure]:
     """A batch of sends by position."""
     outcome: list[Sent | EntryFailure] = [UNCONFIRMED] * count
     for entry in answer.successful or ():
-        if (position := _position(entry.id, count)) is not None:
+        if entry.id in POSITIONS and (position := POSITIONS[entry.id]) < count:
             outcome[position] = entry.sent()
     for refused in answer.failed or ():
-        if (position := _position(refused.id, count)) is not None:
+        if refused.id in POSITIONS and (position := POSITIONS[refused.id]) < count:
             outcome[position] = refused.failure()
     return outcome
 
@@ -255,10 +258,6 @@ def sent_outcomes(answer: SendBatchAnswer, count: int) -> list[Sent | EntryFailu
 UNCONFIRMED = EntryFailure(
     Verdict.UNAVAILABLE, "Unconfirmed", "the answer names this entry neither as successful nor as failed", False
 )
-
-
-def _position(id_: str, count: int) -> int | None:
-    return int(id_) if id_ in IDS[:count] else None
 
 
 def _send_entry(message: Outgoing, *, queue_url: str = "", id_: str = "") -> _SendEntry:
@@ -275,7 +274,12 @@ def _send_entry(message: Outgoing, *, queue_url: str = "", id_: str = "") -> _Se
 
 
 def _attributes(attributes: Mapping[str, MessageAttribute]) -> dict[str, _Attribute]:
-    return {
-        name: _Attribute(attribute.data_type, attribute.string_value, attribute.binary_value)
-        for name, attribute in attributes.items()
-    }
+    return {name: _attribute(attribute) for name, attribute in attributes.items()}
+
+
+def _attribute(attribute: MessageAttribute) -> _Attribute:
+    """With the one value that its data type stands for: SQS refuses an attribute with two."""
+    value = attribute.value
+    if isinstance(value, str):
+        return _Attribute(attribute.data_type, string_value=value)
+    return _Attribute(attribute.data_type, binary_value=value)

@@ -13,9 +13,9 @@ import math
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from leasekeeper.api import Credentials, CredentialsProvider
 from leasekeeper.errors import CredentialsMissing, SqsError, Verdict
 
 T = TypeVar("T")
@@ -33,33 +33,6 @@ LIMIT = 60.0
 """Seconds after which a refresh is given up, so that a source that hangs is asked again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
-    """What signs a call.
-
-    Attributes:
-        access_key: the access key id.
-        secret_key: the secret; never shown in a `repr`.
-        token: the session token of temporary credentials; None for lasting ones.
-        expiry: when they cease to work, epoch seconds; None when they do not, or it is not known.
-    """
-
-    access_key: str
-    secret_key: str = field(repr=False)
-    token: str | None = field(default=None, repr=False)
-    expiry: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("access_key", "secret_key", "token"):
-            value = getattr(self, name)
-            if value is not None and (not value or not value.isascii() or not value.isprintable() or " " in value):
-                # They become headers: a line break would end one, and such a key cannot be right anyway.
-                raise CredentialsMissing(
-                    f"the AWS {name} is empty, or has a blank, a line break or a letter beyond ASCII in it: "
-                    "check where it is set for a stray end of line"
-                )
-
-
 class Source(Protocol):
     """Where credentials come from."""
 
@@ -69,10 +42,6 @@ class Source(Protocol):
     async def fetch(self, *, anew: bool) -> Credentials:
         """The credentials of this moment; `anew` when the last ones were refused. Raises whatever went wrong."""
         ...
-
-
-Provider = Callable[[], Credentials | Awaitable[Credentials]]
-"""A user's own source: a function, plain (run in a thread) or async, that answers with `Credentials`."""
 
 
 class CredentialKeeper:
@@ -201,7 +170,7 @@ class FromProvider:
 
     self_refreshing = False
 
-    def __init__(self, provider: Provider) -> None:
+    def __init__(self, provider: CredentialsProvider) -> None:
         self._provider = provider
 
     async def fetch(self, *, anew: bool) -> Credentials:  # noqa: ARG002 - asking is all one can do
@@ -211,7 +180,7 @@ class FromProvider:
         if not isinstance(credentials, Credentials):
             raise CredentialsMissing(
                 f"the credentials provider {self._provider!r} answered with {type(credentials).__name__}: "
-                "it must answer with leasekeeper.sqs.Credentials"
+                "it must return leasekeeper.api.Credentials"
             )
         return credentials
 

@@ -102,9 +102,9 @@ class FailedEntry(msgspec.Struct, gc=False, rename="pascal"):
     sender_fault: bool = True
 
     def failure(self) -> EntryFailure:
-        """The failure in our types: an unknown code is the sender's or the server's fault, as SQS says it is."""
+        """The failure in our types: for an unknown code SQS says whether it is the sender's fault or the server's."""
         message = self.message or ""
-        verdict = verdict_of(self.code, message, 400 if self.sender_fault else 500)
+        verdict = verdict_of(self.code, message, 400 if self.sender_fault and self.code else 500)
         return EntryFailure(verdict, self.code, message, self.sender_fault)
 
 
@@ -123,7 +123,9 @@ def verdict_of(code: str, message: str, status: int) -> Verdict:
     return _known(code, message) or _by_status(status)
 
 
-def error_of(operation: str, status: int, body: bytes, *, query_error: str = "", request_id: str = "") -> SqsError:
+def error_of(
+    operation: str, status: int, body: bytes | bytearray, *, query_error: str = "", request_id: str = ""
+) -> SqsError:
     """The error that an HTTP answer other than 200 stands for.
 
     Args:
@@ -170,7 +172,7 @@ def _by_status(status: int) -> Verdict:
     return Verdict.REFUSED if 300 <= status < 500 and status != 408 else Verdict.UNAVAILABLE
 
 
-def _read(body: bytes) -> tuple[str, str]:
+def _read(body: bytes | bytearray) -> tuple[str, str]:
     """The shape and the sentence in an error's body; an excerpt of the body where it is not ours to read."""
     try:
         error = _error_body.decode(body)

@@ -10,8 +10,9 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
+from leasekeeper.api import Response
 from leasekeeper.errors import ConfigurationError, SqsError
-from leasekeeper.sqs.http import IDLE_EXPIRY, KEEPALIVE, Response, failure
+from leasekeeper.sqs.http import IDLE_EXPIRY, KEEPALIVE, failure
 from leasekeeper.sqs.tls import client_context
 
 try:
@@ -25,7 +26,7 @@ except ImportError as missing:
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from leasekeeper.sqs.http import Connecting
+    from leasekeeper.api import TransportSettings
 
 
 class AiohttpTransport:
@@ -40,7 +41,7 @@ class AiohttpTransport:
 
     __slots__ = ("_connecting", "_session", "_url")
 
-    def __init__(self, connecting: Connecting) -> None:
+    def __init__(self, connecting: TransportSettings) -> None:
         self._connecting = connecting
         self._url = URL(connecting.url)
         self._session = aiohttp.ClientSession(
@@ -77,7 +78,7 @@ class AiohttpTransport:
         await self._session.close()
 
 
-def _tls(connecting: Connecting) -> ssl.SSLContext | bool:
+def _tls(connecting: TransportSettings) -> ssl.SSLContext | bool:
     if connecting.ca_bundle is None and connecting.url.startswith("http:"):
         return True  # a context takes a tenth of a second to make, and this one would be for nothing
     return client_context(connecting)

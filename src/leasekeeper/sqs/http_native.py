@@ -14,8 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit
 
+from leasekeeper.api import Response
 from leasekeeper.sqs.chunks import Chunks
-from leasekeeper.sqs.http import IDLE_EXPIRY, KEEPALIVE, Response, failure
+from leasekeeper.sqs.http import IDLE_EXPIRY, KEEPALIVE, failure
 from leasekeeper.sqs.proxy import Proxy
 from leasekeeper.sqs.signer import host_of
 from leasekeeper.sqs.tls import client_context
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
+    from leasekeeper.api import TransportSettings
     from leasekeeper.errors import SqsError
-    from leasekeeper.sqs.http import Connecting
 
 MAX_HEAD = 65_536
 """Bytes that the head of an answer may have; what is longer is not SQS's."""
@@ -47,7 +48,7 @@ class NativeTransport:
         ConfigurationError: the CA bundle or the proxy cannot be used.
     """
 
-    def __init__(self, connecting: Connecting) -> None:
+    def __init__(self, connecting: TransportSettings) -> None:
         self._url = connecting.url
         self._connect_timeout = connecting.connect_timeout
         parts = urlsplit(connecting.url)

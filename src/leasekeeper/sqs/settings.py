@@ -6,19 +6,14 @@ the environment, the profile, the metadata services.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
-
-from leasekeeper.sqs.http import Connecting, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from leasekeeper.api import Credentials, CredentialsProvider, TransportFactory
     from leasekeeper.sqs.address import QueueAddress
-    from leasekeeper.sqs.credentials import Credentials, Provider
-
-TransportFactory = Callable[[Connecting], Transport]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +41,7 @@ class ClientSettings:
     region: str | None = None
     endpoint_url: str | None = None
     profile: str | None = None
-    credentials: Credentials | Provider | None = field(default=None, repr=False)
+    credentials: Credentials | CredentialsProvider | None = field(default=None, repr=False)
     queue: QueueAddress | None = None
     http: Literal["native", "aiohttp"] | TransportFactory = "native"
     proxies: Mapping[str, str] | None = None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from hashlib import _Hash
 
-    from leasekeeper.sqs.credentials import Credentials
+    from leasekeeper.api import Credentials
 
 CONTENT_TYPE = "application/x-amz-json-1.0"
 TOLERANCE = 240.0

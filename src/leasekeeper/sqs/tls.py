@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from leasekeeper.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from leasekeeper.sqs.http import Connecting
+    from leasekeeper.api import TransportSettings
 
 
-def client_context(connecting: Connecting) -> ssl.SSLContext:
+def client_context(connecting: TransportSettings) -> ssl.SSLContext:
     """The context that trusts the system's certificates, and those of the CA bundle as well.
 
     Raises:

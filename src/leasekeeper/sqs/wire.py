@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from leasekeeper.errors import Closed, SqsError, Verdict
+from leasekeeper.sqs import tolerant
 from leasekeeper.sqs.errors import EXCERPT, error_of
 from leasekeeper.sqs.signer import CONTENT_TYPE
 
 if TYPE_CHECKING:
-    from leasekeeper.sqs.credentials import CredentialKeeper, Credentials
-    from leasekeeper.sqs.http import Response, Transport
+    from leasekeeper.api import Credentials, Response, Transport
+    from leasekeeper.sqs.credentials import CredentialKeeper
     from leasekeeper.sqs.signer import Signer
 
 T = TypeVar("T")
+Body = bytes | bytearray
 log = logging.getLogger("leasekeeper.sqs")
 
 FIXED_HEADERS = {"Content-Type": CONTENT_TYPE, "x-amzn-query-mode": "true"}
@@ -59,11 +61,11 @@ class Wire:
         """Why the last refresh of credentials failed; None when it went well."""
         return self._credentials.failure
 
-    async def poll(self, operation: str, body: bytes, *, timeout: float) -> bytes:  # noqa: ASYNC109 - see `Transport`
+    async def poll(self, operation: str, body: bytes, *, timeout: float) -> Body:  # noqa: ASYNC109 - see `Transport`
         """Make a call that waits for messages, once."""
         return await self._once(self._polls, operation, body, timeout)
 
-    async def call(self, operation: str, body: bytes, *, again: bool = False) -> bytes:
+    async def call(self, operation: str, body: bytes, *, again: bool = False) -> Body:
         """Make a call, once.
 
         Args:
@@ -79,7 +81,7 @@ class Wire:
                 raise
         return await self._once(self._calls, operation, body, self._timeout)
 
-    async def call_patiently(self, operation: str, body: bytes) -> bytes:
+    async def call_patiently(self, operation: str, body: bytes) -> Body:
         """Make a call of administration, up to three times while its errors are passing, 0-0.2 s and 0-0.4 s apart."""
         for attempt in range(1, ATTEMPTS):
             try:
@@ -96,7 +98,7 @@ class Wire:
         self._credentials.close()
         await asyncio.gather(self._polls.close(), self._calls.close())
 
-    async def _once(self, transport: Transport, operation: str, body: bytes, timeout: float) -> bytes:  # noqa: ASYNC109
+    async def _once(self, transport: Transport, operation: str, body: bytes, timeout: float) -> Body:  # noqa: ASYNC109
         if self._closed:
             raise Closed(f"{operation} was asked of a client that is closed")
         credentials = self._credentials.current() or await self._credentials.renewed()
@@ -136,16 +138,37 @@ class Wire:
             raise
 
 
-def read(decoder: msgspec.json.Decoder[T], operation: str, answer: bytes) -> T:
-    """An answer of HTTP 200 in our types; what AWS leaves empty counts as `{}`."""
+def read(decoder: msgspec.json.Decoder[T], operation: str, answer: Body) -> T:
+    """An answer of HTTP 200 in our types; an empty one counts as `{}`, as AWS sends it for calls that return nothing.
+
+    Raises:
+        SqsError: UNAVAILABLE, `Garbage`: this is not the answer to such a call.
+    """
     try:
         return decoder.decode(answer or b"{}")
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return _read_odd(decoder.type, operation, answer, error)
+
+
+def _read_odd(kind: type[T], operation: str, answer: Body, strict: Exception) -> T:
+    """An answer that the strict decoder refused, as far as it can be read; what cannot be read is logged."""
+    try:
+        found, problems = tolerant.read(kind, answer)
+    except (ValueError, RecursionError):
         excerpt = answer[:EXCERPT].decode(errors="replace")
         raise SqsError(
             Verdict.UNAVAILABLE,
             "Garbage",
-            f"the answer is not what SQS answers ({error}): {excerpt!r}. Is the endpoint SQS, and a proxy in between?",
+            f"the answer is not one of SQS ({str(strict)[:EXCERPT]}): {excerpt!r}. "
+            "Check that the endpoint is SQS, and any proxy in between",
             operation=operation,
             status=200,
-        ) from error
+        ) from strict
+    for problem in problems:
+        log.error(
+            "%s: a part of the answer cannot be read and was left out: %s. SQS shows a message that was left out "
+            "again when its visibility timeout ends",
+            operation,
+            problem,
+        )
+    return found

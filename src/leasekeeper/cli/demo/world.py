@@ -17,12 +17,11 @@ from typing import IO, TYPE_CHECKING, Self
 
 import msgspec
 
-from leasekeeper.api import BATCH, EntryFailure, Outgoing
+from leasekeeper.api import BATCH, Credentials, EntryFailure, Outgoing
 from leasekeeper.cli.demo.shop import Order
 from leasekeeper.cli.errors import say
 from leasekeeper.errors import LeasekeeperError
 from leasekeeper.sqs.client import SqsClient
-from leasekeeper.sqs.credentials import Credentials
 from leasekeeper.sqs.settings import ClientSettings
 
 if TYPE_CHECKING:
