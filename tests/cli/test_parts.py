@@ -12,7 +12,7 @@ from rich.console import Console
 
 from leasekeeper.api import MAX_BYTES, Outgoing
 from leasekeeper.cli.demo import summary, view
-from leasekeeper.cli.demo.scene import Ending, Plan, Scene
+from leasekeeper.cli.demo.state import DemoPlan, DemoState, Ending
 from leasekeeper.cli.local import QueueWish, parse_fault
 from leasekeeper.cli.peek import as_object
 from leasekeeper.cli.redrive import said
@@ -114,7 +114,7 @@ def test_a_sparkline_scales_to_its_highest_value(values: list[float], width: int
     assert view.sparkline(values, width) == bars
 
 
-def scene(**changed: Any) -> Scene:
+def state(**changed: Any) -> DemoState:
     kinds = {"int": 0, "float": 0.0, "bool": True}
     numbers: dict[str, Any] = {
         name: kinds[kind] for name, kind in RunnerStatistics.__annotations__.items() if kind in kinds
@@ -123,7 +123,7 @@ def scene(**changed: Any) -> Scene:
     made: dict[str, Any] = {
         "stage": "flowing",
         "elapsed": 12.34,
-        "plan": Plan(seconds=20, messages=None, concurrency=50, handler_ms=20),
+        "plan": DemoPlan(seconds=20, messages=None, concurrency=50, handler_ms=20),
         "statistics": statistics,
         "sent": 1_234_567,
         "waiting": 123_456,
@@ -132,7 +132,7 @@ def scene(**changed: Any) -> Scene:
         "calls": {"ReceiveMessage": 10, "DeleteMessageBatch": 10},
         "lately": ["order 1: " + "x" * 300] * 4,
     }
-    return Scene(**{**made, **changed})
+    return DemoState(**{**made, **changed})
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
@@ -140,7 +140,7 @@ def scene(**changed: Any) -> Scene:
 def test_the_view_fits_its_width_and_a_small_terminal(width: int, stage: str) -> None:
     console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
     with console.capture() as capture:
-        console.print(view.live(scene(stage=stage), width))
+        console.print(view.live(state(stage=stage), width))
     lines = capture.get().splitlines()
     assert len(lines) <= 24
     assert max(map(len, lines)) <= width
@@ -148,7 +148,7 @@ def test_the_view_fits_its_width_and_a_small_terminal(width: int, stage: str) ->
 
 
 def test_without_a_settled_message_there_are_no_calls_a_message() -> None:
-    assert scene().calls_a_message == 0.0
+    assert state().calls_a_message == 0.0
     assert view.margin(inf) == "-"
 
 
@@ -169,7 +169,7 @@ def test_the_report_adds_up() -> None:
         dead=1,
         lost=0,
     )
-    shown = summary.plain(scene(finished=1000), ending)
+    shown = summary.plain(state(finished=1000), ending)
     assert shown.startswith("Stopped (the time was over) and drained in 0.5 s: 5 handlers were running, 5 finished")
     assert "first message handled      0.70 s  after the command; 0.10 s after the consumer's start" in shown
     assert "rate                        100/s  50 handlers of about 20 ms allow 2,500/s" in shown

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from leasekeeper.cli import logs, settings
+from leasekeeper.cli import settings
 from leasekeeper.cli.errors import Exit, exit_of
 from leasekeeper.cli.program import execute
 from leasekeeper.errors import (
@@ -136,23 +134,3 @@ def test_python_m_leasekeeper_is_the_same_program() -> None:
         [sys.executable, "-m", "leasekeeper", "--version"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout[:12]) == (0, "leasekeeper ")
-
-
-def record(**extra: object) -> logging.LogRecord:
-    made = logging.LogRecord("leasekeeper.run", logging.INFO, "file.py", 1, "queue %s", ("orders",), None)
-    vars(made).update(extra, created=0.0, msecs=0.0)
-    return made
-
-
-def test_plain_log_lines_are_in_utc() -> None:
-    assert logs.PlainFormatter().format(record()) == "1970-01-01T00:00:00.000Z INFO leasekeeper.run: queue orders"
-
-
-def test_json_log_lines_carry_what_came_as_extra() -> None:
-    assert json.loads(logs.JsonFormatter().format(record(report={"handled": 3}))) == {
-        "time": "1970-01-01T00:00:00.000Z",
-        "level": "info",
-        "logger": "leasekeeper.run",
-        "message": "queue orders",
-        "report": {"handled": 3},
-    }

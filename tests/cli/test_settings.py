@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from leasekeeper.cli import settings
-from leasekeeper.cli.settings import Setting, Settings
+from leasekeeper.cli.settings import RunSettings, Setting
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.options import Options
 
@@ -87,7 +87,7 @@ def test_a_value_that_cannot_be_read_names_source_option_and_value(variable: str
 
 
 def test_a_flag_wins_over_a_variable_over_the_queues_table_over_the_table() -> None:
-    said = Settings(
+    said = RunSettings(
         file={name: Setting(1, "file") for name in ("a", "b", "c", "d")},
         queues={"orders": {name: Setting(2, "queue") for name in ("b", "c", "d")}},
         environment={name: Setting(3, "environment") for name in ("c", "d")},

@@ -9,7 +9,7 @@ import pytest
 
 from leasekeeper import Consumer, Leasekeeper
 from leasekeeper.cli.errors import Exit, Stopped
-from leasekeeper.cli.settings import Setting, Settings
+from leasekeeper.cli.settings import RunSettings, Setting
 from leasekeeper.cli.targets import configure, consumers_of, load
 from leasekeeper.errors import ConfigurationError
 
@@ -54,11 +54,11 @@ def test_a_reference_leads_to_an_app_a_consumer_or_what_is_inside_something() ->
 @pytest.mark.parametrize(
     ("reference", "sentence"),
     [
-        ("shop", "'shop' is not module:name, e.g. shop:app or shop.orders:consumer"),
-        ("shop:", "'shop:' is not module:name"),
-        (":app", "':app' is not module:name"),
-        ("my shop:app", "'my shop:app' is not module:name"),
-        ("a:b:c", "'a:b:c' is not module:name"),
+        ("shop", "'shop' is not MODULE:NAME, e.g. shop:app or shop.orders:consumer"),
+        ("shop:", "'shop:' is not MODULE:NAME"),
+        (":app", "':app' is not MODULE:NAME"),
+        ("my shop:app", "'my shop:app' is not MODULE:NAME"),
+        ("a:b:c", "'a:b:c' is not MODULE:NAME"),
         ("shop.py:app", "'shop.py:app' names a file: give the module, e.g. shop:app"),
         ("src/shop.py", "'src/shop.py' names a file: give the module, e.g. src.shop:app"),
         ("nowhere_at_all:app", "there is no module 'nowhere_at_all' in "),
@@ -67,9 +67,9 @@ def test_a_reference_leads_to_an_app_a_consumer_or_what_is_inside_something() ->
             "shop_module:ap",
             "'shop_module:ap': shop_module has no 'ap'; it has shop_module:app, shop_module:consumer",
         ),
-        ("shop_module:number", "'shop_module:number' is of type int, and not a Leasekeeper app or a Consumer"),
-        ("shop_module:ship", "is the function 'ship', and not a Leasekeeper app or a Consumer: decorate it"),
-        ("shop_module:Leasekeeper", "is the type 'Leasekeeper', and not a Leasekeeper app or a Consumer: make one"),
+        ("shop_module:number", "'shop_module:number' is of type int, not a Leasekeeper app or a Consumer"),
+        ("shop_module:ship", "is the function 'ship', not a Leasekeeper app or a Consumer: decorate it"),
+        ("shop_module:Leasekeeper", "is the type 'Leasekeeper', not a Leasekeeper app or a Consumer: create one"),
     ],
 )
 def test_a_reference_that_leads_to_nothing_is_told_in_one_sentence(reference: str, sentence: str) -> None:
@@ -114,14 +114,14 @@ def test_a_mistake_in_an_option_is_told_with_its_line_and_no_traceback(
 
 def test_settings_stand_above_the_code_of_an_app() -> None:
     app = load("shop_module:app")
-    configure(app, Settings(flags={"concurrency": Setting(7, "--concurrency")}))
+    configure(app, RunSettings(flags={"concurrency": Setting(7, "--concurrency")}))
     (consumer,) = consumers_of(app)
     assert consumer.options.concurrency == 7
 
 
 def test_settings_stand_above_the_code_of_a_consumer() -> None:
     consumer = load("shop_module:consumer")
-    configure(consumer, Settings(queues={"bills": {"handler_timeout": Setting(3.0, "file")}}))
+    configure(consumer, RunSettings(queues={"bills": {"handler_timeout": Setting(3.0, "file")}}))
     assert isinstance(consumer, Consumer)
     assert consumer.options.handler_timeout == 3.0
     assert consumer.handler.timed_out(3.0).startswith("handler ship ran longer")
@@ -130,7 +130,7 @@ def test_settings_stand_above_the_code_of_a_consumer() -> None:
 
 def test_settings_for_another_queue_change_nothing() -> None:
     app = load("shop_module:app")
-    configure(app, Settings(queues={"bills": {"concurrency": Setting(9, "file")}}))
+    configure(app, RunSettings(queues={"bills": {"concurrency": Setting(9, "file")}}))
     (consumer,) = consumers_of(app)
     assert consumer.options.concurrency == 5
 
@@ -138,7 +138,7 @@ def test_settings_for_another_queue_change_nothing() -> None:
 @pytest.mark.parametrize("reference", ["shop_module:app", "shop_module:consumer"])
 def test_a_setting_that_cannot_be_is_told_with_its_source(reference: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        configure(load(reference), Settings(environment={"concurrency": Setting(0, "LEASEKEEPER_CONCURRENCY")}))
+        configure(load(reference), RunSettings(environment={"concurrency": Setting(0, "LEASEKEEPER_CONCURRENCY")}))
     assert str(caught.value) == (
         "concurrency=0: must be from 1 to 120000 (concurrency is set by LEASEKEEPER_CONCURRENCY)"
     )

@@ -1,6 +1,6 @@
 """How a command ends: exit codes, and the one sentence on standard error that goes with them.
 
-Used by every command. It promises that what Leasekeeper raises on purpose never shows a traceback.
+Used by every command. It promises that an error which Leasekeeper raises on purpose never shows a traceback.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from enum import IntEnum
 
+from leasekeeper.cli.words import printable, without_secrets
 from leasekeeper.errors import ConfigurationError, LeasekeeperError, QueueUnusable, SqsError
 
 
@@ -15,13 +16,13 @@ class Exit(IntEnum):
     """The exit codes of every command."""
 
     CLEAN = 0
-    """It did what it was asked; `run` settled every message."""
+    """The command did its work; `run` settled every message."""
     FAILED = 1
-    """It ended by an error, left messages unsettled, or `doctor` found something to change."""
+    """An error ended it, `run` left messages unsettled, `send` had some refused, or `doctor` found a failure."""
     USAGE = 2
     """Wrong usage or configuration: nothing was done."""
     UNUSABLE = 3
-    """The queue does not exist, cannot be reached, or may not be used."""
+    """The queue does not exist, cannot be reached, or the credentials do not allow its use."""
 
 
 class Stopped(Exception):
@@ -42,5 +43,5 @@ def exit_of(error: LeasekeeperError) -> Exit:
 
 
 def say(sentence: str) -> None:
-    """One sentence on standard error."""
-    print(f"leasekeeper: {sentence}", file=sys.stderr, flush=True)
+    """Print one sentence on standard error, on one line."""
+    print(f"leasekeeper: {printable(without_secrets(sentence))}", file=sys.stderr, flush=True)

@@ -1,23 +1,40 @@
 """Logs of a foreground process: plain lines, or one JSON object a line, on standard error.
 
-Set up once by `leasekeeper run`, before the user's module is imported, so that a configuration of the user's own wins.
+`leasekeeper run` sets them up before it imports the user's module, so that a logging configuration in that module wins.
+It promises that no record, whatever text it quotes, can pass for another one or send control characters to a terminal.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 import time
-from typing import Any
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from leasekeeper.cli.words import printable_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMATS = ("plain", "json")
+OURS = "leasekeeper"
+DEEPEST = 8
+"""Levels of nesting that a JSON line shows of an extra; what lies deeper is shown as text."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class PlainFormatter(logging.Formatter):
-    """`2026-01-31T12:00:00.123Z INFO leasekeeper: words`, in UTC."""
+    """`2026-01-31T12:00:00.123Z INFO leasekeeper: words`, in UTC.
+
+    Every further line of a record (a traceback, or a line break in a text that is quoted) is indented. So a line that
+    starts with a time is always the start of a record.
+    """
 
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
@@ -26,22 +43,59 @@ class PlainFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
         self.converter = time.gmtime
 
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's lines."""
+        return printable_lines(super().format(_readable(record))).replace("\n", "\n    ")
+
 
 class JsonFormatter(PlainFormatter):
-    """One JSON object a record: time, level, logger, message, exception if any, and what came as `extra`."""
+    """One JSON object a record: time, level, logger, message, exception and stack if any, and each `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        said: dict[str, Any] = {
+        """The line: valid JSON in ASCII, whatever the record holds."""
+        line: dict[str, Any] = {
             "time": self.formatTime(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _readable(record).getMessage(),
         }
         if record.exc_info:
-            said["exception"] = self.formatException(record.exc_info)
-        said |= {name: value for name, value in vars(record).items() if name not in _STANDARD and name not in said}
-        return json.dumps(said, default=str)
+            line["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            line["stack"] = record.stack_info
+        line |= {name: value for name, value in vars(record).items() if name not in _STANDARD and name not in line}
+        return json.dumps(_as_json(line), allow_nan=False)
+
+
+def _readable(record: logging.LogRecord) -> logging.LogRecord:
+    """The record, or one that says that this one's arguments do not fit its format."""
+    try:
+        record.getMessage()
+    except Exception as error:  # an argument of the user's may fail at anything
+        record = logging.makeLogRecord(vars(record))
+        record.msg, record.args = f"{record.msg!r} cannot be formatted: {type(error).__name__}", ()
+    return record
+
+
+def _as_json(value: Any, depth: int = 0) -> Any:
+    """The value in the types of JSON; anything else becomes text."""
+    if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < 2**63):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if depth < DEEPEST and isinstance(value, Mapping):
+        return {_as_text(key): _as_json(item, depth + 1) for key, item in value.items()}
+    if depth < DEEPEST and isinstance(value, list | tuple | AbstractSet):
+        return [_as_json(item, depth + 1) for item in value]
+    return _as_text(value)
+
+
+def _as_text(value: object) -> str:
+    try:
+        text = str(value)
+    except Exception:  # an object of the user's may fail at anything
+        text = f"<{type(value).__name__}, which cannot be shown>"
+    return text.encode("utf-8", "replace").decode()  # JSON readers refuse lone surrogates
 
 
 def set_up(level: str, kind: str) -> None:
@@ -51,4 +105,28 @@ def set_up(level: str, kind: str) -> None:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level.upper())
-    logging.getLogger("botocore").setLevel(logging.WARNING)  # it says at INFO where it found each of its settings
+    logging.getLogger("botocore").setLevel(logging.WARNING)  # at INFO it says where it found each of its settings
+
+
+@contextmanager
+def kept_enabled() -> Iterator[None]:
+    """Run the user's module without letting it disable our loggers by accident.
+
+    `logging.config.dictConfig` and `fileConfig` disable every logger that exists and that they do not name, unless
+    `disable_existing_loggers=False` is given. Levels, handlers and filters that the module sets stay as it sets them.
+    """
+    before = {name for name, logger in _our_loggers().items() if logger.disabled}
+    try:
+        yield
+    finally:
+        for name, logger in _our_loggers().items():
+            logger.disabled = name in before
+
+
+def _our_loggers() -> dict[str, logging.Logger]:
+    known = dict(logging.Logger.manager.loggerDict)
+    return {
+        name: logger
+        for name, logger in known.items()
+        if isinstance(logger, logging.Logger) and (name == OURS or name.startswith(f"{OURS}."))
+    }

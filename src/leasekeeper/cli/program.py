@@ -6,6 +6,8 @@ only when it runs.
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -67,13 +69,16 @@ def demo(
     Needs no AWS. Ctrl-C drains and reports; without a terminal it prints plain lines.
     """
     from leasekeeper.cli.demo.command import play
-    from leasekeeper.cli.demo.scene import Plan
+    from leasekeeper.cli.demo.state import DemoPlan
 
-    raise Stopped(play(Plan(seconds=seconds, messages=messages, concurrency=concurrency, handler_ms=handler_ms)))
+    raise Stopped(play(DemoPlan(seconds=seconds, messages=messages, concurrency=concurrency, handler_ms=handler_ms)))
 
 
 def execute() -> int:
     """Run the command that this process was started with; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # show what the terminal's encoding lacks as an escape
+            stream.reconfigure(errors="backslashreplace")
     try:
         program()
     except SystemExit as ended:

@@ -63,7 +63,7 @@ def run(
         if word not in known:
             raise ConfigurationError(f"{name}={word!r}: must be one of {', '.join(known)}")
     file, queues = settings.from_file(config, Path.cwd())
-    said = settings.Settings(
+    said = settings.RunSettings(
         file=file,
         queues=queues,
         environment=settings.from_environment(os.environ),
@@ -75,7 +75,7 @@ def run(
     raise Stopped(_serve(targets, said))
 
 
-def _serve(references: Sequence[str], said: settings.Settings) -> Exit:
+def _serve(references: Sequence[str], said: settings.RunSettings) -> Exit:
     from leasekeeper.cli.service import Services, end_in_bounded_time, tell
     from leasekeeper.cli.targets import configure, consumers_of, load
     from leasekeeper.running import SIGNALS

@@ -153,7 +153,7 @@ def misspelt(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class RunSettings:
     """Everything said outside the code.
 
     Attributes:

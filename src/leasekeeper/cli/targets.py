@@ -1,7 +1,7 @@
-"""What `leasekeeper run` is told to run: `module:app`, imported, and given the settings from outside the code.
+"""The targets of `leasekeeper run`: `module:app`, imported, and given the settings from outside the code.
 
-Owned by `leasekeeper run`. It promises one sentence for whatever is wrong with the reference, and the user's own
-traceback, without our frames, when it is the user's module that fails.
+Owned by `leasekeeper run`. It promises one sentence for anything that is wrong with the reference and, when the user's
+module fails, its traceback without our frames.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.app import Leasekeeper
-from leasekeeper.cli import settings
+from leasekeeper.cli import logs, settings
 from leasekeeper.cli.errors import Exit, Stopped, say
+from leasekeeper.cli.words import printable_lines
 from leasekeeper.consumer import Consumer
 from leasekeeper.errors import ConfigurationError
 
@@ -28,18 +29,18 @@ Target = Leasekeeper | Consumer
 
 
 def load(reference: str) -> Target:
-    """The app or consumer that `module:name` means; the working directory comes first among the places looked at.
+    """The app or consumer that `module:name` means; modules of the working directory come first.
 
     Raises:
-        ConfigurationError: the reference is malformed, or leads to nothing that can be run.
+        ConfigurationError: the reference is malformed, or does not name an app or a consumer.
         Stopped: the module failed while it was imported; its traceback has been shown.
     """
     module_name, colon, path = reference.partition(":")
     if module_name.endswith(".py") or "/" in module_name:
         guess = module_name.removesuffix(".py").strip("./").replace("/", ".")
         raise ConfigurationError(f"{reference!r} names a file: give the module, e.g. {guess}:{path or 'app'}")
-    if not colon or not all(each.isidentifier() for each in (*module_name.split("."), *path.split("."))):
-        raise ConfigurationError(f"{reference!r} is not module:name, e.g. shop:app or shop.orders:consumer")
+    if not colon or not all(part.isidentifier() for part in (*module_name.split("."), *path.split("."))):
+        raise ConfigurationError(f"{reference!r} is not MODULE:NAME, e.g. shop:app or shop.orders:consumer")
     directory = str(Path.cwd())
     if directory not in sys.path:
         sys.path.insert(0, directory)
@@ -47,15 +48,14 @@ def load(reference: str) -> Target:
     for name in path.split("."):
         found = _attribute(reference, found, name)
     if not isinstance(found, (Leasekeeper, Consumer)):
-        raise ConfigurationError(
-            f"{reference!r} is {_named(found)}, and not a Leasekeeper app or a Consumer{_hint(found)}"
-        )
+        raise ConfigurationError(f"{reference!r} is {_named(found)}, not a Leasekeeper app or a Consumer{_hint(found)}")
     return found
 
 
 def _imported(reference: str, name: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        with logs.kept_enabled():
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise ConfigurationError(
@@ -64,9 +64,9 @@ def _imported(reference: str, name: str) -> ModuleType:
         _show(error)
         raise _failed(reference, name, error) from error
     except ConfigurationError as error:
-        # Said on purpose, at a line of the user's: the sentence and the line are all that is of use.
+        # Our own sentence about a line of the user's: a traceback would add nothing.
         raise ConfigurationError(f"{_where(error)}: {error}") from error
-    except (Exception, SystemExit) as error:  # whatever a user's module may raise
+    except (Exception, SystemExit) as error:  # a user's module may raise anything
         _show(error)
         raise _failed(reference, name, error) from error
 
@@ -87,14 +87,18 @@ def _users_frames(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _show(error: BaseException) -> None:
-    traceback.print_exception(error.with_traceback(_users_frames(error.__traceback__)))
+    lines = traceback.format_exception(error.with_traceback(_users_frames(error.__traceback__)))
+    print(printable_lines("".join(lines)), end="", file=sys.stderr)
 
 
 def _where(error: BaseException) -> str:
     """File and line of the user's statement that led to the error."""
     ours = str(Path(__file__).parents[1])
-    frames = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith(ours)]
-    frames = [each for each in frames if "importlib" not in each.filename and not each.filename.startswith("<")]
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((ours, "<")) and "importlib" not in frame.filename
+    ]
     return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "your module"
 
 
@@ -102,10 +106,10 @@ def _attribute(reference: str, owner: Any, name: str) -> Any:
     try:
         return getattr(owner, name)
     except AttributeError:
-        targets = [each for each, value in vars(owner).items() if isinstance(value, (Leasekeeper, Consumer))]
+        targets = [known for known, value in vars(owner).items() if isinstance(value, (Leasekeeper, Consumer))]
         near = targets or difflib.get_close_matches(name, vars(owner), n=1)
         owner_name = getattr(owner, "__name__", repr(owner))
-        hint = f"; it has {', '.join(f'{owner_name}:{each}' for each in near)}" if near else ""
+        hint = f"; it has {', '.join(f'{owner_name}:{known}' for known in near)}" if near else ""
         raise ConfigurationError(f"{reference!r}: {owner_name} has no {name!r}{hint}") from None
 
 
@@ -116,20 +120,20 @@ def _named(found: Any) -> str:
 
 def _hint(found: Any) -> str:
     if found in (Leasekeeper, Consumer):
-        return ": make one and name that"
+        return ": create one and give its name"
     if callable(found):
-        return ": decorate it with @app.consumer('queue') and name the app"
+        return ": decorate it with @app.consumer('queue') and give the name of the app"
     return ""
 
 
-def configure(target: Target, said: settings.Settings) -> None:
-    """Set what was said outside the code above what the code says, for each consumer of the target.
+def configure(target: Target, given: settings.RunSettings) -> None:
+    """Let the settings from outside the code replace those in the code, for each consumer of the target.
 
     Raises:
-        ConfigurationError: a value that cannot be, or options that cannot work together.
+        ConfigurationError: an invalid value, or options that cannot work together.
     """
     for consumer in consumers_of(target):
-        layer = said.of(consumer.address.name)
+        layer = given.of(consumer.address.name)
         _blaming(layer, partial(consumer.configure, settings.values(layer)))
 
 

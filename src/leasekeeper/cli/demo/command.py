@@ -18,8 +18,8 @@ from rich.live import Live
 
 from leasekeeper.cli import BEGAN
 from leasekeeper.cli.demo import summary, view
-from leasekeeper.cli.demo.scene import Ending, Plan, Scene
 from leasekeeper.cli.demo.shop import Shop
+from leasekeeper.cli.demo.state import DemoPlan, DemoState, Ending
 from leasekeeper.cli.demo.world import CONSUMERS_CALLS, CREDENTIALS, QUEUE, OwnSqs, Producer, forget_aws
 from leasekeeper.cli.errors import Exit
 from leasekeeper.consumer import Consumer
@@ -36,17 +36,17 @@ LINE_EVERY = 2.0
 """Seconds between lines where there is no terminal."""
 
 
-def play(plan: Plan) -> Exit:
-    """Play the demo; the exit code."""
+def play(plan: DemoPlan) -> Exit:
+    """Demo the demo; the exit code."""
     forget_aws()
     console = Console()
     on_screen = console.is_terminal and not console.is_dumb_terminal
     with OwnSqs() as sqs, asyncio.Runner(loop_factory=new_event_loop) as runner:
         if not on_screen:
             print(f"SQS runs on this machine at {sqs.endpoint_url}; queue {QUEUE}", flush=True)
-            return runner.run(Play(plan, sqs, _Lines()).run())
+            return runner.run(Demo(plan, sqs, _Lines()).run())
         with Live(console=console, auto_refresh=False, transient=True) as screen:
-            demo = Play(plan, sqs, lambda scene: screen.update(view.live(scene, console.width), refresh=True))
+            demo = Demo(plan, sqs, lambda state: screen.update(view.live(state, console.width), refresh=True))
             code = runner.run(demo.run(report=False))
         if demo.last is not None:
             console.print(view.live(demo.last[0], console.width))
@@ -55,18 +55,18 @@ def play(plan: Plan) -> Exit:
 
 
 class _Lines:
-    """Shows a scene as a line now and then."""
+    """Shows a state as a line now and then."""
 
     def __init__(self) -> None:
         self._next = 0.0
 
-    def __call__(self, scene: Scene) -> None:
-        if scene.elapsed >= self._next:
-            self._next = scene.elapsed + LINE_EVERY
-            print(view.line(scene), flush=True)
+    def __call__(self, state: DemoState) -> None:
+        if state.elapsed >= self._next:
+            self._next = state.elapsed + LINE_EVERY
+            print(view.line(state), flush=True)
 
 
-def _print_report(console: Console, scene: Scene, ending: Ending) -> None:
+def _print_report(console: Console, state: DemoState, ending: Ending) -> None:
     from rich.table import Table
 
     console.print(f"\n{summary.drained(ending)}\n", highlight=False)
@@ -74,21 +74,21 @@ def _print_report(console: Console, scene: Scene, ending: Ending) -> None:
     table.add_column()
     table.add_column(justify="right", style="bold")
     table.add_column(style="bright_black")
-    for row in summary.rows(scene, ending):
+    for row in summary.rows(state, ending):
         table.add_row(*row)
     console.print(table)
 
 
-class Play:
+class Demo:
     """One run of the demo.
 
     Args:
         plan: what was asked for.
         sqs: where.
-        show: called with each scene.
+        show: called with each state.
     """
 
-    def __init__(self, plan: Plan, sqs: OwnSqs, show: Callable[[Scene], None]) -> None:
+    def __init__(self, plan: DemoPlan, sqs: OwnSqs, show: Callable[[DemoState], None]) -> None:
         self._plan = plan
         self._sqs = sqs
         self._show = show
@@ -97,7 +97,7 @@ class Play:
         self._rates: list[float] = []
         self._calls: Counter[str] = Counter()
         self._asked = asyncio.Event()
-        self.last: tuple[Scene, Ending] | None = None
+        self.last: tuple[DemoState, Ending] | None = None
         self.shop = Shop(seconds=plan.handler_ms / 1000, concurrency=plan.concurrency)
         self.consumer = Consumer(
             QUEUE,
@@ -112,7 +112,7 @@ class Play:
         )
 
     async def run(self, *, report: bool = True) -> Exit:
-        """Play it."""
+        """Demo it."""
         ahead = int(max(200, min(5_000, self._plan.most)))
         self._producer = await Producer.open(self._sqs.endpoint_url, ahead=ahead, most=self._plan.messages)
         try:
@@ -129,10 +129,10 @@ class Play:
                 await looking
             self._stage = "done"
             await self._count_calls()
-            scene = self._scene(_own(self.consumer))
-            self.last = scene, ending
+            state = self._state(_own(self.consumer))
+            self.last = state, ending
             if report:
-                print("\n" + summary.plain(scene, ending), flush=True)
+                print("\n" + summary.plain(state, ending), flush=True)
             return Exit.FAILED if ending.lost or ending.duplicates else Exit.CLEAN
         finally:
             await self._producer.close()
@@ -155,7 +155,7 @@ class Play:
     def _all_done(self) -> bool:
         statistics = _own(self.consumer)
         settled = len(self.shop.finished) + statistics.dead_lettered >= self._producer.sent
-        return settled and not view.held(self._scene(statistics))
+        return settled and not view.held(self._state(statistics))
 
     async def _stop(self, producing: asyncio.Future[None], why: str) -> Ending:
         producing.cancel()
@@ -185,7 +185,7 @@ class Play:
         )
 
     async def _look(self) -> None:
-        """Show a scene, a few times a second."""
+        """Show a state, a few times a second."""
         finished, at = 0, time.monotonic()
         while True:
             await asyncio.sleep(TICK)
@@ -193,15 +193,15 @@ class Play:
             now = time.monotonic()
             self._rates.append((len(self.shop.finished) - finished) / (now - at))
             finished, at = len(self.shop.finished), now
-            self._show(self._scene(_own(self.consumer)))
+            self._show(self._state(_own(self.consumer)))
 
     async def _count_calls(self) -> None:
         calls = await self._sqs.calls()
         self._calls = Counter({name: calls[name] for name in CONSUMERS_CALLS})
         self._calls["SendMessageBatch"] = max(0, calls["SendMessageBatch"] - self._producer.calls)
 
-    def _scene(self, statistics: RunnerStatistics) -> Scene:
-        return Scene(
+    def _state(self, statistics: RunnerStatistics) -> DemoState:
+        return DemoState(
             stage=self._stage,
             elapsed=time.monotonic() - self._began,
             plan=self._plan,

@@ -1,6 +1,6 @@
 """The demo's report: what happened, counted at both ends.
 
-Pure: the last scene and the ending go in, something to print comes out.
+Pure: the last state and the ending go in, something to print comes out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from leasekeeper.cli.demo.view import margin
 
 if TYPE_CHECKING:
-    from leasekeeper.cli.demo.scene import Ending, Plan, Scene
+    from leasekeeper.cli.demo.state import DemoPlan, DemoState, Ending
 
 SHORT = {
     "ReceiveMessage": "receive",
@@ -30,31 +30,31 @@ def drained(ending: Ending) -> str:
     )
 
 
-def allowed(plan: Plan) -> str:
+def allowed(plan: DemoPlan) -> str:
     """The rate that concurrency and handler time allow."""
     handlers = f"{plan.concurrency} handlers of about {plan.handler_ms:g} ms"
     return f"{handlers} allow {plan.most:,.0f}/s" if plan.handler_ms else handlers
 
 
-def rows(scene: Scene, ending: Ending) -> list[tuple[str, str, str]]:
+def rows(state: DemoState, ending: Ending) -> list[tuple[str, str, str]]:
     """What, how much, and a remark."""
-    each, plan = scene.statistics, scene.plan
-    rate = scene.finished / ending.flowed if ending.flowed else 0.0
+    each, plan = state.statistics, state.plan
+    rate = state.finished / ending.flowed if ending.flowed else 0.0
     settled = each.acked + each.late
-    shares = ", ".join(f"{SHORT[name]} {count / settled:.3f}" for name, count in scene.calls.items() if settled)
+    shares = ", ".join(f"{SHORT[name]} {count / settled:.3f}" for name, count in state.calls.items() if settled)
     return [
         (
             "first message handled",
             f"{ending.first:.2f} s" if ending.first is not None else "never",
             f"after the command; {ending.first_consumed:.2f} s after the consumer's start",
         ),
-        ("orders finished", f"{scene.finished:,}", f"of {scene.sent:,} sent, in {ending.flowed:.1f} s"),
+        ("orders finished", f"{state.finished:,}", f"of {state.sent:,} sent, in {ending.flowed:.1f} s"),
         (
             "rate",
             f"{rate:,.0f}/s",
             allowed(plan),
         ),
-        ("API calls a message", f"{scene.calls_a_message:.3f}", shares),
+        ("API calls a message", f"{state.calls_a_message:.3f}", shares),
         ("failed and retried", f"{each.failed + each.retried:,}", "with back-off"),
         ("dead letters", f"{ending.dead:,}", f"{each.rejected:,} rejected by the handler"),
         (
@@ -69,12 +69,12 @@ def rows(scene: Scene, ending: Ending) -> list[tuple[str, str, str]]:
     ]
 
 
-def plain(scene: Scene, ending: Ending) -> str:
+def plain(state: DemoState, ending: Ending) -> str:
     """The report as lines."""
     return "\n".join(
         (
             drained(ending),
             "",
-            *(f"  {what:<22} {much:>10}  {remark}".rstrip() for what, much, remark in rows(scene, ending)),
+            *(f"  {what:<22} {much:>10}  {remark}".rstrip() for what, much, remark in rows(state, ending)),
         )
     )

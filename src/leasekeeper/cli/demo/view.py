@@ -1,6 +1,6 @@
 """The demo's live view and, where there is no terminal, its lines.
 
-Pure: a scene goes in, something to print comes out. It fits 80 columns and 24 lines.
+Pure: a state goes in, something to print comes out. It fits 80 columns and 24 lines.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from leasekeeper.cli.demo.scene import Scene
+    from leasekeeper.cli.demo.state import DemoState
 
 BARS = " ▁▂▃▄▅▆▇█"
 STAGES = {"flowing": "bold green", "draining": "bold yellow", "done": "bold"}
@@ -49,36 +49,36 @@ def margin(seconds: float) -> str:
     return "-" if math.isinf(seconds) else f"{seconds:.1f} s"
 
 
-def live(scene: Scene, width: int) -> RenderableType:
+def live(state: DemoState, width: int) -> RenderableType:
     """The whole view."""
     panels = Table.grid(expand=True)
     for _ in range(3):
         panels.add_column(ratio=1)
-    panels.add_row(_work(scene, width), _lease(scene), _settled(scene))
-    return Group(_title(scene), _flow(scene, width), panels, _lately(scene))
+    panels.add_row(_work(state, width), _lease(state), _settled(state))
+    return Group(_title(state), _flow(state, width), panels, _lately(state))
 
 
-def _title(scene: Scene) -> RenderableType:
-    limit = f" of {scene.plan.seconds:g} s" if scene.stage == "flowing" else ""
+def _title(state: DemoState) -> RenderableType:
+    limit = f" of {state.plan.seconds:g} s" if state.stage == "flowing" else ""
     title = Table.grid(expand=True)
     title.add_column()
     title.add_column(justify="right")
     title.add_row(
-        Text.assemble(("leasekeeper demo", "bold"), "  ", (scene.stage, STAGES[scene.stage])),
-        Text(f"{scene.elapsed:.1f} s{limit}"),
+        Text.assemble(("leasekeeper demo", "bold"), "  ", (state.stage, STAGES[state.stage])),
+        Text(f"{state.elapsed:.1f} s{limit}"),
     )
     return title
 
 
-def _flow(scene: Scene, width: int) -> RenderableType:
-    statistics = scene.statistics
+def _flow(state: DemoState, width: int) -> RenderableType:
+    statistics = state.statistics
     steps = Table.grid(expand=True)
     row: list[Text] = []
     stations = (
-        ("sent", scene.sent),
-        ("in queue", scene.waiting),
-        ("in hand", held(scene)),
-        ("finished", scene.finished),
+        ("sent", state.sent),
+        ("in queue", state.waiting),
+        ("in hand", held(state)),
+        ("finished", state.finished),
         ("deleted", statistics.acked + statistics.late),
     )
     for name, count in stations:
@@ -89,19 +89,19 @@ def _flow(scene: Scene, width: int) -> RenderableType:
         row.append(Text.assemble((f"{count:,}", "bold cyan"), f"\n{name}"))
     steps.add_row(*row)
     rate = Text.assemble(
-        (f"{scene.rate:>7,.0f}/s ", "bold green"), (sparkline(scene.rates, width - 16), "green"), no_wrap=True
+        (f"{state.rate:>7,.0f}/s ", "bold green"), (sparkline(state.rates, width - 16), "green"), no_wrap=True
     )
     return Panel(Group(steps, Text(), rate), title="orders", title_align="left", border_style="bright_black")
 
 
-def held(scene: Scene) -> int:
+def held(state: DemoState) -> int:
     """Messages whose lease is ours."""
-    each = scene.statistics
+    each = state.statistics
     return each.running + each.waiting + each.acking + each.releasing
 
 
-def _work(scene: Scene, width: int) -> Panel:
-    each = scene.statistics
+def _work(state: DemoState, width: int) -> Panel:
+    each = state.statistics
     rows = Table.grid(padding=(0, 1))
     rows.add_row("running", f"{each.running} of {each.concurrency}")
     rows.add_row("", bar(each.running, each.concurrency, max(6, width // 3 - 15)))
@@ -111,10 +111,10 @@ def _work(scene: Scene, width: int) -> Panel:
     return _panel("work", rows)
 
 
-def _lease(scene: Scene) -> Panel:
-    each = scene.statistics
+def _lease(state: DemoState) -> Panel:
+    each = state.statistics
     rows = Table.grid(padding=(0, 1))
-    rows.add_row("lease of", f"{scene.plan.visibility} s")
+    rows.add_row("lease of", f"{state.plan.visibility} s")
     rows.add_row("least left", Text(margin(each.smallest_margin), style="bold"))
     rows.add_row("heartbeats", f"{each.heartbeat_calls}")
     rows.add_row("lost", Text(f"{each.lost}", style="red" if each.lost else "green"))
@@ -122,14 +122,14 @@ def _lease(scene: Scene) -> Panel:
     return _panel("leases", rows)
 
 
-def _settled(scene: Scene) -> Panel:
-    each = scene.statistics
+def _settled(state: DemoState) -> Panel:
+    each = state.statistics
     rows = Table.grid(padding=(0, 1))
     rows.add_row("acks waiting", f"{each.acks_waiting + each.acking}")
     rows.add_row("retried", f"{each.failed + each.retried:,}")
     rows.add_row("dead letters", f"{each.dead_lettered:,}")
-    rows.add_row("calls", f"{sum(scene.calls.values()):,}")
-    rows.add_row("  a message", Text(f"{scene.calls_a_message:.2f}", style="bold"))
+    rows.add_row("calls", f"{sum(state.calls.values()):,}")
+    rows.add_row("  a message", Text(f"{state.calls_a_message:.2f}", style="bold"))
     return _panel("settling", rows)
 
 
@@ -137,22 +137,22 @@ def _panel(title: str, rows: Table) -> Panel:
     return Panel(rows, title=title, title_align="left", border_style="bright_black")
 
 
-def _lately(scene: Scene) -> RenderableType:
-    lines = [Text(each, no_wrap=True, overflow="ellipsis") for each in scene.lately]
+def _lately(state: DemoState) -> RenderableType:
+    lines = [Text(each, no_wrap=True, overflow="ellipsis") for each in state.lately]
     lines += [Text()] * (4 - len(lines))
-    hint = Text(HINTS[scene.stage], style="bright_black")
+    hint = Text(HINTS[state.stage], style="bright_black")
     return Group(
         Panel(Group(*lines), title="lately", title_align="left", border_style="bright_black", subtitle=None), hint
     )
 
 
-def line(scene: Scene) -> str:
+def line(state: DemoState) -> str:
     """The same in one plain line, for logs."""
-    each = scene.statistics
+    each = state.statistics
     return (
-        f"{scene.elapsed:5.1f} s  {scene.stage:8}  {scene.rate:>6,.0f}/s  sent {scene.sent:,}  "
-        f"finished {scene.finished:,}  deleted {each.acked + each.late:,}  running {each.running}/{each.concurrency}  "
+        f"{state.elapsed:5.1f} s  {state.stage:8}  {state.rate:>6,.0f}/s  sent {state.sent:,}  "
+        f"finished {state.finished:,}  deleted {each.acked + each.late:,}  running {each.running}/{each.concurrency}  "
         f"waiting {each.waiting}  pollers {each.pollers}  retried {each.failed + each.retried}  "
         f"dead letters {each.dead_lettered}  heartbeats {each.heartbeat_calls}  "
-        f"{scene.calls_a_message:.2f} calls a message"
+        f"{state.calls_a_message:.2f} calls a message"
     )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class DemoPlan:
     """What was asked for.
 
     Attributes:
@@ -39,7 +39,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class DemoState:
     """One moment.
 
     Attributes:
@@ -56,7 +56,7 @@ class Scene:
 
     stage: str
     elapsed: float
-    plan: Plan
+    plan: DemoPlan
     statistics: RunnerStatistics
     sent: int
     waiting: int

@@ -1,0 +1,63 @@
+"""Text that others wrote: no control characters, no markup, no passwords reach the terminal."""
+
+from __future__ import annotations
+
+import io
+import unicodedata
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from leasekeeper.cli.words import escaped, printable, printable_lines, without_secrets
+
+
+def test_no_control_character_of_unicode_is_printed_raw() -> None:
+    """C0, DEL, C1, lone surrogates and line separators, whatever they are; tabs and line breaks only as lines."""
+    for code in range(0x11_0000):
+        character = chr(code)
+        if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}:
+            assert printable(character) != character
+            assert (printable_lines(character) == character) == (character in "\n\t")
+
+
+@pytest.mark.parametrize("character", "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+def test_marks_that_turn_the_reading_direction_are_shown(character: str) -> None:
+    assert printable(f"a{character}b") == f"a\\u{ord(character):04x}b"
+    assert printable_lines(f"a{character}b") == f"a\\u{ord(character):04x}b"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[2J\x07\x9b31m\x7f", "\\x1b[2J\\x07\\x9b31m\\x7f"),
+        ("one\r\ntwo\tthree", "one\\r\\ntwo\\tthree"),
+        ("C:\\temp", "C:\\temp"),
+        ("größe 量 👩‍👩‍👧 שלום", "größe 量 👩‍👩‍👧 שלום"),
+    ],
+)
+def test_a_text_is_shown_on_one_line(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_lines_stay_lines_and_a_carriage_return_cannot_overwrite_one() -> None:
+    assert printable_lines("one\r\n\ttwo\rthree\x1b") == "one\n\ttwo\\rthree\\x1b"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://user:pass@host:1/x", "http://***@host:1/x"),
+        ("via https://u:p@ss@proxy, then http://token@[::1]:80", "via https://***@proxy, then http://***@[::1]:80"),
+        ("http://host/a@b and me@example.org", "http://host/a@b and me@example.org"),
+    ],
+)
+def test_users_and_passwords_of_urls_are_hidden(text: str, shown: str) -> None:
+    assert without_secrets(text) == shown
+
+
+def test_markup_in_a_help_text_is_shown_as_it_is() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    with console.capture() as capture:
+        console.print(Text.from_markup(escaped("a table [tool.x] and [/b]")))
+    assert capture.get() == "a table [tool.x] and [/b]\n"
