@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from leasekeeper import ConfigurationError, Options
-from leasekeeper.options import CHOICES, OptionValues, make_options
+from leasekeeper.option_values import OptionValues
+from leasekeeper.options import make_options
 
 FIELDS = {each.name: each for each in dataclasses.fields(Options)}
 NUMBERS = [name for name, each in FIELDS.items() if str(each.type).startswith(("int", "float"))]
-LOW = [name for name in NUMBERS if FIELDS[name].metadata["low"] is not None]
-HIGH = [name for name in NUMBERS if FIELDS[name].metadata["high"] is not None]
+CHOICES = {name: each.metadata["choices"] for name, each in FIELDS.items() if each.metadata["choices"]}
 
 
 def refusal(**values: Any) -> str:
@@ -55,8 +56,22 @@ def test_every_option_has_its_words() -> None:
         assert each.metadata["unit"] in ("", "s"), name
 
 
-def test_every_number_has_a_lower_bound() -> None:
-    assert LOW == NUMBERS
+def test_every_number_has_bounds() -> None:
+    """Nothing that is computed from an option can overflow or become infinite."""
+    assert [name for name in NUMBERS if None in (FIELDS[name].metadata["low"], FIELDS[name].metadata["high"])] == []
+
+
+def test_sections_are_together_and_in_order() -> None:
+    sections = [each.metadata["section"] for each in FIELDS.values()]
+    assert [name for name, _ in itertools.groupby(sections)] == [
+        "Handlers",
+        "Polling",
+        "Lease",
+        "Acknowledging",
+        "Stopping",
+        "Health",
+        "Connection",
+    ]
 
 
 def test_options_do_not_change() -> None:
@@ -67,25 +82,27 @@ def test_options_do_not_change() -> None:
 # Single values
 
 
-@pytest.mark.parametrize("name", LOW)
+@pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_below_its_bound_is_refused(name: str) -> None:
     low = FIELDS[name].metadata["low"]
     assert refusal(**{name: low - 1}).startswith(f"{name}={low - 1!r}: must be ")
     assert f" {low:g}" in refusal(**{name: low - 1})
 
 
-@pytest.mark.parametrize("name", HIGH)
+@pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_above_its_bound_is_refused(name: str) -> None:
     low, high = FIELDS[name].metadata["low"], FIELDS[name].metadata["high"]
     unit = " seconds" if FIELDS[name].metadata["unit"] else ""
-    assert refusal(**{name: high + 1}) == f"{name}={high + 1!r}: must be from {low:g} to {high:g}{unit}"
+    assert refusal(**{name: high + 1}) == f"{name}={high + 1!r}: must be from {low:g} to {high:.15g}{unit}"
 
 
 MATES: dict[str, dict[str, Any]] = {
     "concurrency": {"max_in_flight": 120_000},
     "threads": {"concurrency": 1},
     "thread_queue_depth": {"concurrency": 1, "threads": 1},
+    "pollers": {"concurrency": 500},
     "max_in_flight": {"concurrency": 1},
+    "heartbeat_interval": {"visibility_timeout": 43_200},
     "visibility_timeout": {"ack_interval": 0},
     "ack_interval": {"visibility_timeout": 100},
     "retry_base": {"retry_maximum": 43_200},
@@ -98,8 +115,15 @@ MATES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_at_its_bound_is_taken(name: str, bound: str) -> None:
     value = FIELDS[name].metadata[bound]
-    if value is not None:
-        assert getattr(make_options({name: value, **MATES.get(name, {})}), name) == value
+    assert getattr(make_options({name: value, **MATES.get(name, {})}), name) == value
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize(
+    "value", [float("inf"), -float("inf"), 10**400, -(10**400)], ids=["inf", "-inf", "huge", "-huge"]
+)
+def test_no_number_is_without_limit(name: str, value: Any) -> None:
+    assert refusal(**{name: value}).startswith(f"{name}={value!r}: must be ")
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -173,14 +197,45 @@ def test_a_logger_of_ones_own() -> None:
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("concurency", "concurrency"), ("visibilityTimeout", "visibility_timeout"), ("thread", "threads")],
+    [
+        ("concurency", "concurrency"),
+        ("visibilityTimeout", "visibility_timeout"),
+        ("thread", "threads"),
+        ("timeout", "handler_timeout"),
+        ("workers", "concurrency"),
+        ("max_workers", "concurrency"),
+        ("batch_size", "receive_batch"),
+        ("MaxNumberOfMessages", "receive_batch"),
+        ("prefetch_multiplier", "prefetch"),
+        ("soft_time_limit", "handler_timeout"),
+        ("retry_delay", "retry_base"),
+        ("region_name", "region"),
+        ("session", "credentials"),
+    ],
 )
-def test_an_unknown_option_is_refused_with_the_nearest(name: str, near: str) -> None:
+def test_an_unknown_option_is_refused_with_the_one_that_was_meant(name: str, near: str) -> None:
     assert refusal(**{name: 5}) == f"unknown option {name!r}; did you mean {near!r}?"
 
 
-def test_an_option_like_no_other_is_refused_with_all_there_are() -> None:
-    assert refusal(zzz=5) == f"unknown option 'zzz'; known are {', '.join(sorted(FIELDS))}"
+def test_an_option_like_no_other_is_refused_in_one_short_sentence() -> None:
+    assert refusal(zzz=5) == "unknown option 'zzz'; `help(leasekeeper.Options)` lists the options"
+
+
+@pytest.mark.parametrize("name", ["max_retries", "retries", "max_attempts", "maxReceiveCount"])
+def test_the_number_of_retries_is_the_queues(name: str) -> None:
+    """Not `max_pollers`, which is spelt most like `max_retries`."""
+    assert refusal(**{name: 3}) == (
+        f"unknown option {name!r}: SQS counts the receives; set maxReceiveCount in the queue's redrive policy"
+    )
+
+
+def test_other_libraries_names_lead_to_options_that_exist() -> None:
+    from leasekeeper import option_checks
+
+    others = [name for names in option_checks._OTHER_NAMES.values() for name in names.split()]
+    assert set(option_checks._OTHER_NAMES) <= set(FIELDS)
+    assert not set(others) & set(FIELDS)
+    assert len(others) == len(set(others))
 
 
 # Combinations

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from leasekeeper.observe.statistics import Report, RunnerStatistics
-    from leasekeeper.options import OptionValues
+    from leasekeeper.option_values import OptionValues
 
 F = TypeVar("F", bound="Callable[..., Any]")
 

@@ -20,7 +20,7 @@ from leasekeeper.engine.runner import Runner
 from leasekeeper.errors import Closed, ConfigurationError
 from leasekeeper.lanes.handler import Handler
 from leasekeeper.observe.statistics import Report, RunnerStatistics
-from leasekeeper.options import Options, OptionValues, make_options
+from leasekeeper.options import Options, make_options
 from leasekeeper.running import Completion, in_event_loop, run
 from leasekeeper.sqs.address import QueueAddress
 from leasekeeper.sqs.client import SqsClient
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from leasekeeper.api import SqsApi
+    from leasekeeper.option_values import OptionValues
 
 
 class Consumer:

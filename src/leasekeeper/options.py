@@ -1,20 +1,21 @@
-"""The options of a consumer: one schema for code, flags, environment, TOML and the reference page.
+"""The options of a consumer: one schema for code, flags, environment, TOML, editors and the reference page.
 
-`Options` is frozen and validated when it is made; each field carries its words, unit and bounds. A combination that
-cannot work is refused here, with the sentence a user needs.
+`Options` is frozen and checked when it is made. Each field carries its section, text, unit and bounds. Options that
+cannot work together are refused here, with a sentence that says what to change.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, get_args
 
 from leasekeeper.api import Credentials, CredentialsProvider, SqsApi, TransportFactory
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.message import Message
+from leasekeeper.option_checks import check_value, hint
 
 Dispatch = Literal["semaphore", "pool"]
 RejectPolicy = Literal["dead-letter", "redrive"]
@@ -25,178 +26,225 @@ Middleware = Callable[[Message[Any], Callable[[Message[Any]], Any]], Any]
 """`(message, call_next)`: a coroutine function around coroutine handlers, a plain one around `def` handlers."""
 
 
-def _option(
-    default: Any,
-    doc: str,
-    *,
-    unit: str = "",
-    low: float | None = None,
-    high: float | None = None,
-    configurable: bool = True,
-) -> Any:
-    """A field of `Options` with its words and bounds; not `configurable` ones can be given in code only."""
-    return field(
-        default=default, metadata={"doc": doc, "unit": unit, "low": low, "high": high, "configurable": configurable}
-    )
+def _section(section: str) -> Callable[..., Any]:
+    """How the fields of a section are declared. Options that are not `configurable` can be set in code only."""
+
+    def option(
+        default: Any,
+        doc: str,
+        *,
+        unit: str = "",
+        low: float | None = None,
+        high: float | None = None,
+        choices: tuple[str, ...] = (),
+        configurable: bool = True,
+    ) -> Any:
+        metadata = {
+            "section": section,
+            "doc": doc,
+            "unit": unit,
+            "low": low,
+            "high": high,
+            "choices": choices,
+            "configurable": configurable,
+        }
+        return field(default=default, metadata=metadata)
+
+    return option
+
+
+_handlers = _section("Handlers")
+_polling = _section("Polling")
+_lease = _section("Lease")
+_settling = _section("Acknowledging")
+_stopping = _section("Stopping")
+_health = _section("Health")
+_connection = _section("Connection")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How a consumer polls, works, keeps leases, acknowledges and stops. Seconds and plain numbers throughout."""
+    """How a consumer polls, runs handlers, keeps leases, acknowledges and stops. All times are in seconds."""
 
-    # Working
-    concurrency: int = _option(20, "Handlers at work at once.", low=1, high=120_000)
-    dispatch: Dispatch = _option(
+    concurrency: int = _handlers(20, "Handlers that run at the same time.", low=1, high=120_000)
+    dispatch: Dispatch = _handlers(
         "semaphore",
-        "How coroutine handlers are run: 'semaphore' starts a task for each message, 'pool' keeps workers, hires and "
-        "lets them go with the load, and reuses them.",
+        "How coroutine handlers run: 'semaphore' starts a task for each message; 'pool' keeps workers and reuses them, "
+        "with more or fewer of them as the load changes.",
+        choices=get_args(Dispatch),
     )
-    prefetch: int | None = _option(
+    prefetch: int | None = _handlers(
         None,
-        "Messages that may wait here beyond those at work; unset, the throttler finds how many keep handlers fed.",
+        "Messages that may wait in this process while all handlers are busy. Unset: the throttler sets it so that "
+        "handlers do not wait for the next receive.",
         low=0,
         high=120_000,
     )
-    idle_timeout: float = _option(
-        10.0, "Idle time after which a pool lets a worker go, one by one.", unit="s", low=0.01
+    idle_timeout: float = _handlers(
+        10.0, "Idle time after which a pool releases a worker, one at a time.", unit="s", low=0.01, high=86_400
     )
-    threads: int | None = _option(
-        None, "Threads that run `def` handlers; unset, as many as `concurrency`, at most 32.", low=1, high=1024
+    threads: int | None = _handlers(
+        None, "Threads that run `def` handlers. Unset: as many as `concurrency`, at most 32.", low=1, high=1024
     )
-    thread_queue_depth: int = _option(
-        10, "Messages that may stand behind each busy thread; idle threads take them over.", low=0, high=10_000
+    thread_queue_depth: int = _handlers(
+        10, "Messages that may wait behind each busy thread. Idle threads take them over.", low=0, high=10_000
     )
-    handler_timeout: float | None = _option(
+    handler_timeout: float | None = _handlers(
         None,
-        "Time a handler may take before it is ended (coroutines) or given up (threads) and its message retried; "
-        "unset, no limit.",
+        "Time a handler may take. After it, a coroutine is cancelled, a thread is abandoned, and the message is "
+        "retried. Unset: no limit.",
         unit="s",
         low=0.001,
         high=43_200,
     )
-    middleware: Sequence[Middleware] = _option(
+    middleware: Sequence[Middleware] = _handlers(
         (),
-        "Functions around the handler, outermost first: `m(message, call_next)`, of the same kind as the handler.",
+        "Functions around the handler, outermost first: `m(message, call_next)`. They are coroutine functions if the "
+        "handler is one.",
         configurable=False,
     )
 
-    # Polling
-    receive_batch: int = _option(10, "Messages asked for in one receive.", low=1, high=10)
-    wait_time: float = _option(20.0, "Long-poll wait of a receive.", unit="s", low=0, high=20)
-    pollers: int | None = _option(
-        None, "Receive calls in flight at once, fixed; unset, scaled with the load from one to `max_pollers`.", low=1
+    receive_batch: int = _polling(10, "Messages requested in one receive.", low=1, high=10)
+    wait_time: float = _polling(20.0, "Long-poll wait of a receive.", unit="s", low=0, high=20)
+    pollers: int | None = _polling(
+        None,
+        "A fixed number of concurrent receive calls. Unset: from one to `max_pollers`, as the load needs.",
+        low=1,
+        high=1000,
     )
-    max_pollers: int = _option(10, "The most pollers when they are scaled.", low=1, high=1000)
-    throttle: bool = _option(
+    max_pollers: int = _polling(10, "The most pollers, when their number follows the load.", low=1, high=1000)
+    throttle: bool = _polling(
         True,
-        "Let the throttler set pollers, pauses and prefetch from what it measures; off: all pollers, no pauses, "
-        "no prefetch beyond `prefetch`.",
+        "Set pollers, pauses and prefetch from what is measured. Off: all pollers, no pauses, and no prefetch unless "
+        "`prefetch` is set.",
     )
-    longest_pause: float = _option(
+    longest_pause: float = _polling(
         0.05,
-        "The longest a poller waits for its next batch to fill, and the most that this adds to a message's latency; "
-        "0: the least latency, at up to one receive a message.",
+        "The longest time a poller waits so that its next batch fills, and the most this adds to a message's latency. "
+        "0: the least latency, with up to one receive per message.",
         unit="s",
         low=0,
         high=60,
     )
-    max_in_flight: int = _option(
-        120_000, "Messages in hand at once, acks not yet confirmed included.", low=1, high=120_000
+    max_in_flight: int = _polling(
+        120_000, "Messages held at the same time, from receive to confirmed delete.", low=1, high=120_000
     )
-    message_attributes: Sequence[str] = _option(
+    message_attributes: Sequence[str] = _polling(
         ("All",), "Message attributes to fetch: names, 'All', or a prefix such as 'bar.*'."
     )
 
-    # The lease
-    visibility_timeout: int = _option(
+    visibility_timeout: int = _lease(
         30,
-        "Seconds a received message stays hidden from others; extended as long as work lasts, so keep it short: "
-        "after a crash the message is back this soon.",
+        "Time for which SQS hides a received message. Leasekeeper extends it while the message is held, so keep it "
+        "short: after a crash the message returns this soon.",
         unit="s",
         low=1,
         high=43_200,
     )
-    adaptive_visibility: bool = _option(
+    adaptive_visibility: bool = _lease(
         False, "Raise the visibility timeout with the median handler time, so that most messages need no extension."
     )
-    heartbeat_interval: float | None = _option(
-        None, "Age of a lease at which it is extended; unset, half the visibility timeout.", unit="s", low=0.05
+    heartbeat_interval: float | None = _lease(
+        None,
+        "Age of a lease at which it is extended. Unset: half the visibility timeout.",
+        unit="s",
+        low=0.05,
+        high=32_400,
     )
-    extend_interval: float = _option(
-        0.1, "Time the visibility extender waits for a batch of ten to fill.", unit="s", low=0, high=60
+    extend_interval: float = _lease(
+        0.1, "Time that visibility changes wait for a batch of ten to fill.", unit="s", low=0, high=60
     )
-    on_lease_lost: LeaseLossPolicy = _option(
-        "tell", "What becomes of a handler whose lease is lost: 'tell' sets `message.lease_lost`, 'cancel' ends it too."
+    on_lease_lost: LeaseLossPolicy = _lease(
+        "tell",
+        "What happens to a handler when its lease is lost: 'tell' sets `message.lease_lost`; 'cancel' also cancels the "
+        "handler.",
+        choices=get_args(LeaseLossPolicy),
     )
-    remember_finished: int = _option(
+    remember_finished: int = _lease(
         10_000,
-        "Message ids of finished work to remember (at times twice as many), so that a redelivery is deleted without "
-        "running; 0: off.",
+        "Ids of finished messages to remember (at times twice as many), so that a known duplicate is deleted without "
+        "running. 0: off.",
         low=0,
         high=10_000_000,
     )
 
-    # Acknowledging
-    ack_batch_size: int = _option(10, "Deletes gathered in one call; 1 deletes each at once.", low=1, high=10)
-    ack_interval: float = _option(
-        0.5, "The longest a finished message waits for its delete batch to fill.", unit="s", low=0, high=60
+    ack_batch_size: int = _settling(10, "Deletes sent in one call. 1: each delete is sent at once.", low=1, high=10)
+    ack_interval: float = _settling(
+        0.5, "The longest time a finished message waits for its delete batch to fill.", unit="s", low=0, high=60
     )
-    retry_base: float = _option(2.0, "Back-off after the first failure, doubling with each.", unit="s", low=0)
-    retry_maximum: float = _option(900.0, "The longest back-off.", unit="s", low=0, high=43_200)
-    on_reject: RejectPolicy = _option(
+    retry_base: float = _settling(
+        2.0, "Back-off after the first failure. It doubles with each receive.", unit="s", low=0, high=43_200
+    )
+    retry_maximum: float = _settling(900.0, "The longest back-off.", unit="s", low=0, high=43_200)
+    on_reject: RejectPolicy = _settling(
         "dead-letter",
-        "What becomes of a message that can never be processed: 'dead-letter' copies it with its attributes to the "
-        "dead-letter queue and deletes it (without such a queue: as 'redrive'); 'redrive' backs it off and leaves it "
-        "to the queue's redrive policy.",
+        "What happens to a rejected message: 'dead-letter' copies it with its attributes to the dead-letter queue, "
+        "then deletes it (this needs sqs:SendMessage; without such a queue it acts as 'redrive'); 'redrive' hides it "
+        "for the longest back-off and leaves it to the queue's redrive policy.",
+        choices=get_args(RejectPolicy),
     )
-    dead_letter_queue: str | None = _option(
-        None, "Where rejected messages are copied (name, URL or ARN); unset, the queue's redrive policy says."
+    dead_letter_queue: str | None = _settling(
+        None, "Where rejected messages are copied: name, URL or ARN. Unset: the queue of the redrive policy."
     )
 
-    # Stopping
-    drain_timeout: float = _option(
-        20.0, "Time running handlers get at a stop before they are cancelled and released.", unit="s", low=0
+    drain_timeout: float = _stopping(
+        20.0,
+        "Time that running handlers get at a stop. After it they are cancelled and their messages released.",
+        unit="s",
+        low=0,
+        high=43_200,
     )
-    poll_grace: float = _option(
+    poll_grace: float = _stopping(
         1.0,
-        "Time polls in flight get at a stop: SQS may have handed them messages already, which are then released.",
+        "Time that open polls get at a stop: SQS may have sent messages already, which are then released.",
         unit="s",
         low=0,
         high=30,
     )
-    flush_timeout: float = _option(5.0, "Time the last acks and releases get at a stop.", unit="s", low=0.1)
-    on_unstarted: Unstarted = _option(
+    flush_timeout: float = _stopping(
+        5.0, "Time that the last deletes and releases get at a stop.", unit="s", low=0.1, high=3600
+    )
+    on_unstarted: Unstarted = _stopping(
         "release",
-        "What becomes of received, unstarted messages at a stop: 'release' gives them back at once (which counts as a "
-        "receive), 'run' runs them.",
+        "What happens at a stop to messages that have not started: 'release' makes them visible at once (SQS has "
+        "counted their receive); 'run' runs them.",
+        choices=get_args(Unstarted),
     )
 
-    # Health
-    unhealthy_after: float = _option(
-        60.0, "Time without one good receive after which the consumer is unhealthy.", unit="s", low=1
+    unhealthy_after: float = _health(
+        60.0, "Time without a successful receive after which the consumer is unhealthy.", unit="s", low=1, high=86_400
     )
-    exit_on_unusable: bool = _option(
-        False, "Stop the consumer when, while running, its queue is gone or access to it is denied."
+    exit_on_unusable: bool = _health(
+        False, "Stop the consumer if its queue is deleted or access to it is denied while it runs."
     )
 
-    # Where and as whom
-    region: str | None = _option(None, "AWS region; unset, from the queue's URL or ARN, the environment or profile.")
-    endpoint_url: str | None = _option(None, "Endpoint of SQS; unset, from AWS_ENDPOINT_URL_SQS or the region.")
-    profile: str | None = _option(None, "AWS profile of the shared configuration.")
-    credentials: Credentials | CredentialsProvider | None = _option(
+    region: str | None = _connection(
+        None, "AWS region. Unset: the region of the queue's URL or ARN, then the environment, then the profile."
+    )
+    endpoint_url: str | None = _connection(
+        None, "Endpoint of SQS. Unset: AWS_ENDPOINT_URL_SQS, else the endpoint of the region."
+    )
+    profile: str | None = _connection(None, "AWS profile of the shared configuration.")
+    credentials: Credentials | CredentialsProvider | None = _connection(
         None,
-        "AWS credentials (`leasekeeper.api.Credentials`), or a function, plain or async, that returns some; unset, "
-        "those that boto3 would find.",
+        "AWS credentials (`leasekeeper.api.Credentials`), or a function, plain or async, that returns them. Unset: the "
+        "credentials that boto3 would find.",
         configurable=False,
     )
-    http: HttpClient = _option("native", "HTTP client: 'native', 'aiohttp' (an extra), or a factory of transports.")
-    verify_md5: bool = _option(True, "Verify the MD5 of bodies and attributes.")
-    client: SqsApi | None = _option(None, "An SQS client of your own (`leasekeeper.api.SqsApi`).", configurable=False)
-    logger: logging.Logger = _option(logging.getLogger("leasekeeper"), "The logger.", configurable=False)
+    http: HttpClient = _connection(
+        "native", "HTTP client: 'native', 'aiohttp' (needs aiohttp), or a function that makes transports."
+    )
+    verify_md5: bool = _connection(True, "Verify the MD5 of bodies and attributes.")
+    client: SqsApi | None = _connection(
+        None, "Your own SQS client, instead of the built-in one (`leasekeeper.api.SqsApi`).", configurable=False
+    )
+    logger: logging.Logger = _connection(
+        logging.getLogger("leasekeeper"), "The logger of this consumer.", configurable=False
+    )
 
     def __post_init__(self) -> None:
-        for each in dataclasses.fields(self):
-            _check(each, getattr(self, each.name))
+        for option in dataclasses.fields(self):
+            check_value(option, getattr(self, option.name))
         _check_together(self)
 
     @property
@@ -210,109 +258,18 @@ class Options:
         return self.threads or min(self.concurrency, 32)
 
 
-class OptionValues(TypedDict, total=False):
-    """The keyword arguments of `Consumer` and of `Leasekeeper.consumer`: the fields of `Options`."""
-
-    concurrency: int
-    dispatch: Dispatch
-    prefetch: int | None
-    idle_timeout: float
-    threads: int | None
-    thread_queue_depth: int
-    handler_timeout: float | None
-    middleware: Sequence[Middleware]
-    receive_batch: int
-    wait_time: float
-    pollers: int | None
-    max_pollers: int
-    throttle: bool
-    longest_pause: float
-    max_in_flight: int
-    message_attributes: Sequence[str]
-    visibility_timeout: int
-    adaptive_visibility: bool
-    heartbeat_interval: float | None
-    extend_interval: float
-    on_lease_lost: LeaseLossPolicy
-    remember_finished: int
-    ack_batch_size: int
-    ack_interval: float
-    retry_base: float
-    retry_maximum: float
-    on_reject: RejectPolicy
-    dead_letter_queue: str | None
-    drain_timeout: float
-    poll_grace: float
-    flush_timeout: float
-    on_unstarted: Unstarted
-    unhealthy_after: float
-    exit_on_unusable: bool
-    region: str | None
-    endpoint_url: str | None
-    profile: str | None
-    credentials: Credentials | CredentialsProvider | None
-    http: HttpClient
-    verify_md5: bool
-    client: SqsApi | None
-    logger: logging.Logger
-
-
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "dispatch": ("semaphore", "pool"),
-    "on_reject": ("dead-letter", "redrive"),
-    "on_unstarted": ("release", "run"),
-    "on_lease_lost": ("tell", "cancel"),
-}
-_INTEGERS = ("int", "int | None")
-_NUMBERS = ("float", "float | None", *_INTEGERS)
-
-
 def make_options(values: Mapping[str, Any]) -> Options:
-    """Options from keyword values; an unknown name is refused with the nearest known one."""
-    known = {each.name for each in dataclasses.fields(Options)}
+    """Options from keyword values.
+
+    Raises:
+        ConfigurationError: an unknown name (the sentence suggests the right one), a value out of bounds, or values that
+            cannot work together.
+    """
+    known = [option.name for option in dataclasses.fields(Options)]
     for name in values:
         if name not in known:
-            import difflib
-
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}"
-            raise ConfigurationError(f"unknown option {name!r}{hint}")
+            raise ConfigurationError(f"unknown option {name!r}{hint(name, known)}")
     return Options(**values)
-
-
-def _check(option: dataclasses.Field[Any], value: Any) -> None:
-    kind, low, high = str(option.type), option.metadata["low"], option.metadata["high"]
-    if value is None and "None" in kind:
-        return
-    if kind in _NUMBERS:
-        allowed = (int,) if kind in _INTEGERS else (int, float)
-        if not isinstance(value, allowed) or isinstance(value, bool) or value != value:  # noqa: PLR0124 - NaN
-            word = "a whole number" if kind in _INTEGERS else "a number"
-            raise ConfigurationError(f"{option.name}={value!r}: must be {word}{_bounds(low, high, option)}")
-        if (low is not None and value < low) or (high is not None and value > high):
-            raise ConfigurationError(f"{option.name}={value!r}: must be{_bounds(low, high, option)}")
-    elif kind == "bool" and not isinstance(value, bool):
-        raise ConfigurationError(f"{option.name}={value!r}: must be True or False")
-    elif option.name in CHOICES and value not in CHOICES[option.name]:
-        raise ConfigurationError(
-            f"{option.name}={value!r}: must be one of {', '.join(map(repr, CHOICES[option.name]))}"
-        )
-    elif kind == "str | None" and not isinstance(value, str):
-        raise ConfigurationError(f"{option.name}={value!r}: must be text")
-    elif option.name == "message_attributes" and (
-        isinstance(value, str) or not isinstance(value, Iterable) or not all(isinstance(each, str) for each in value)
-    ):
-        raise ConfigurationError(f"message_attributes={value!r}: must be a sequence of names, e.g. ('All',)")
-    elif option.name == "middleware" and not isinstance(value, Sequence):
-        name = getattr(value, "__name__", "timed")
-        raise ConfigurationError(f"middleware={value!r}: must be a sequence of functions, e.g. [{name}]")
-
-
-def _bounds(low: float | None, high: float | None, option: dataclasses.Field[Any]) -> str:
-    unit = {"s": " seconds"}.get(option.metadata["unit"], "")
-    if low is not None and high is not None:
-        return f" from {low:g} to {high:g}{unit}"
-    return f" {low:g}{unit} or more" if low is not None else unit
 
 
 def _check_together(options: Options) -> None:

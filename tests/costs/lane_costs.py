@@ -22,7 +22,7 @@ from lockstep import LockStep
 from scene import Scene, Window
 
 if TYPE_CHECKING:
-    from leasekeeper.options import OptionValues
+    from leasekeeper.option_values import OptionValues
 
 Lane = Literal["semaphore", "pool", "threads"]
 LANES: tuple[Lane, ...] = ("semaphore", "pool", "threads")

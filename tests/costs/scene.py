@@ -16,7 +16,7 @@ from leasekeeper.api import Credentials
 from leasekeeper.engine.context import SourceQueue
 from leasekeeper.engine.runner import Runner
 from leasekeeper.lanes.handler import Handler
-from leasekeeper.options import OptionValues, make_options
+from leasekeeper.options import make_options
 from leasekeeper.sqs.client import SqsClient
 from leasekeeper.sqs.credentials import CredentialKeeper, Fixed
 from leasekeeper.sqs.endpoint import Endpoint
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from lockstep import LockStep
+
+    from leasekeeper.option_values import OptionValues
 
 URL = "https://sqs.eu-west-1.amazonaws.com"
 QUEUE_URL = f"{URL}/123456789012/orders"

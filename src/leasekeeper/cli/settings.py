@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from leasekeeper.errors import ConfigurationError
-from leasekeeper.options import CHOICES, Options
+from leasekeeper.options import Options
 from leasekeeper.sqs.address import QueueAddress
 
 if TYPE_CHECKING:
@@ -22,16 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PREFIX = "LEASEKEEPER_"
-SECTIONS = {
-    "concurrency": "Working",
-    "receive_batch": "Polling",
-    "visibility_timeout": "The lease",
-    "ack_batch_size": "Acknowledging",
-    "drain_timeout": "Stopping",
-    "unhealthy_after": "Health",
-    "region": "Where and as whom",
-}
-"""The first option of each section, as `Options` has them in order."""
 _NONE = "none"
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -79,27 +69,24 @@ class OptionWords:
 
 def schema() -> list[OptionWords]:
     """The options that can be given outside the code, in order."""
-    words, section = [], ""
-    for each in dataclasses.fields(Options):
-        section = SECTIONS.get(each.name, section)
-        if each.metadata["configurable"]:
-            words.append(
-                OptionWords(
-                    name=each.name,
-                    kind=str(each.type),
-                    section=section,
-                    doc=each.metadata["doc"],
-                    metavar=_metavar(each),
-                    bounds=_bounds(each),
-                    default=_shown(each.default),
-                )
-            )
-    return words
+    return [
+        OptionWords(
+            name=option.name,
+            kind=str(option.type),
+            section=option.metadata["section"],
+            doc=option.metadata["doc"],
+            metavar=_metavar(option),
+            bounds=_bounds(option),
+            default=_shown(option.default),
+        )
+        for option in dataclasses.fields(Options)
+        if option.metadata["configurable"]
+    ]
 
 
 def _metavar(option: dataclasses.Field[Any]) -> str:
-    if option.name in CHOICES:
-        return "|".join(CHOICES[option.name])
+    if choices := option.metadata["choices"]:
+        return "|".join(choices)
     if not str(option.type).startswith(("int", "float")):
         return "TEXT"
     return "SECONDS" if option.metadata["unit"] == "s" else "NUMBER"

@@ -21,7 +21,7 @@ from leasekeeper.testing.world import DEAD_LETTERS, START, World
 
 if TYPE_CHECKING:
     from leasekeeper.observe.statistics import Report
-    from leasekeeper.options import OptionValues
+    from leasekeeper.option_values import OptionValues
     from leasekeeper.testing.world import Running
 
 SILENT = logging.getLogger("leasekeeper.trial")

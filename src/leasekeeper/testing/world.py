@@ -16,7 +16,7 @@ from leasekeeper.engine.opening import open_queue
 from leasekeeper.engine.runner import Runner
 from leasekeeper.lanes.handler import Handler
 from leasekeeper.local import Broker, LocalClient
-from leasekeeper.options import OptionValues, make_options
+from leasekeeper.options import make_options
 from leasekeeper.sqs.address import QueueAddress
 from leasekeeper.testing.clock import run_virtual
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from leasekeeper.local import Faults
     from leasekeeper.local.model.queue import Queue
     from leasekeeper.observe.statistics import Report
+    from leasekeeper.option_values import OptionValues
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -1,0 +1,89 @@
+"""Checks of single options: types, bounds, choices, and suggestions for names that do not exist.
+
+Used by `Options` and by the command line. Each refusal names the option, the value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from leasekeeper.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import dataclasses
+
+_INTEGERS = ("int", "int | None")
+_NUMBERS = ("float", "float | None", *_INTEGERS)
+
+_OTHER_NAMES = {
+    "concurrency": "workers worker_count num_workers max_workers worker_concurrency max_concurrency parallelism",
+    "prefetch": "prefetch_count prefetch_multiplier worker_prefetch_multiplier prefetch_limit",
+    "handler_timeout": "timeout time_limit soft_time_limit task_time_limit max_runtime",
+    "middleware": "middlewares",
+    "receive_batch": "batch_size max_messages max_number_of_messages MaxNumberOfMessages",
+    "wait_time": "wait_time_seconds WaitTimeSeconds poll_interval polling_interval wait",
+    "visibility_timeout": "visibility VisibilityTimeout lease lease_time",
+    "heartbeat_interval": "heartbeat heartbeat_seconds",
+    "retry_base": "retry_delay default_retry_delay backoff retry_backoff min_backoff",
+    "retry_maximum": "retry_backoff_max max_backoff max_retry_delay",
+    "dead_letter_queue": "dlq dlq_url dead_letter dead_letter_queue_url",
+    "drain_timeout": "grace_period shutdown_timeout stop_timeout graceful_timeout",
+    "region": "region_name aws_region AWS_REGION",
+    "profile": "profile_name aws_profile",
+    "endpoint_url": "endpoint url",
+    "credentials": "session boto3_session aws_access_key_id aws_secret_access_key aws_session_token",
+    "client": "sqs sqs_client boto3_client",
+    "message_attributes": "attributes attribute_names message_attribute_names MessageAttributeNames",
+}
+"""Names that Celery, boto3 and other consumers give to what an option here does."""
+
+_RETRY_LIMIT = "max_retries retries max_attempts attempts retry_limit max_receive_count maxReceiveCount"
+
+
+def hint(name: str, known: Sequence[str]) -> str:
+    """The end of a sentence about an unknown option: the name that was probably meant, or where all of them are."""
+    if name in _RETRY_LIMIT.split():
+        return ": SQS counts the receives; set maxReceiveCount in the queue's redrive policy"
+    for option, others in _OTHER_NAMES.items():
+        if name in others.split():
+            return f"; did you mean {option!r}?"
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    return f"; did you mean {near[0]!r}?" if near else "; `help(leasekeeper.Options)` lists the options"
+
+
+def check_value(option: dataclasses.Field[Any], value: Any) -> None:
+    """Refuse a value of the wrong kind, or out of bounds, with a `ConfigurationError`."""
+    kind, choices = str(option.type), option.metadata["choices"]
+    if value is None and "None" in kind:
+        return
+    if kind in _NUMBERS:
+        _check_number(option, value, whole=kind in _INTEGERS)
+    elif kind == "bool" and not isinstance(value, bool):
+        raise ConfigurationError(f"{option.name}={value!r}: must be True or False")
+    elif choices and value not in choices:
+        raise ConfigurationError(f"{option.name}={value!r}: must be one of {', '.join(map(repr, choices))}")
+    elif kind == "str | None" and not isinstance(value, str):
+        raise ConfigurationError(f"{option.name}={value!r}: must be text")
+    elif option.name == "message_attributes" and (
+        isinstance(value, str) or not isinstance(value, Iterable) or not all(isinstance(name, str) for name in value)
+    ):
+        raise ConfigurationError(f"message_attributes={value!r}: must be a sequence of names, e.g. ('All',)")
+    elif option.name == "middleware" and not isinstance(value, Sequence):
+        name = getattr(value, "__name__", "timed")
+        raise ConfigurationError(f"middleware={value!r}: must be a sequence of functions, e.g. [{name}]")
+
+
+def _check_number(option: dataclasses.Field[Any], value: Any, *, whole: bool) -> None:
+    low, high = option.metadata["low"], option.metadata["high"]
+    unit = " seconds" if option.metadata["unit"] == "s" else ""
+    bounds = f"from {low:g} to {high:.15g}{unit}"
+    allowed = (int,) if whole else (int, float)
+    if not isinstance(value, allowed) or isinstance(value, bool) or (isinstance(value, float) and math.isnan(value)):
+        word = "a whole number" if whole else "a number"
+        raise ConfigurationError(f"{option.name}={value!r}: must be {word} {bounds}")
+    if not low <= value <= high:
+        raise ConfigurationError(f"{option.name}={value!r}: must be {bounds}")

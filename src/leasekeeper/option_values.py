@@ -1,0 +1,280 @@
+"""The keyword arguments of `Consumer` and of `Leasekeeper.consumer`, with the text that editors show.
+
+Written by `docs/scripts/options_page.py` from the schema in `leasekeeper/options.py`; change that, then run the script.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import TypedDict
+
+from leasekeeper.api import Credentials, CredentialsProvider, SqsApi
+from leasekeeper.options import Dispatch, HttpClient, LeaseLossPolicy, Middleware, RejectPolicy, Unstarted
+
+
+class OptionValues(TypedDict, total=False):
+    """The fields of `Options`, all optional. All times are in seconds."""
+
+    concurrency: int
+    """Handlers that run at the same time.
+
+    Default: 20; 1 to 120,000.
+    """
+
+    dispatch: Dispatch
+    """How coroutine handlers run: 'semaphore' starts a task for each message; 'pool' keeps workers and reuses them,
+    with more or fewer of them as the load changes.
+
+    Default: semaphore; 'semaphore' or 'pool'.
+    """
+
+    prefetch: int | None
+    """Messages that may wait in this process while all handlers are busy. Unset: the throttler sets it so that handlers
+    do not wait for the next receive.
+
+    Default: unset; 0 to 120,000.
+    """
+
+    idle_timeout: float
+    """Idle time after which a pool releases a worker, one at a time.
+
+    Default: 10 s; 0.01 to 86,400 s.
+    """
+
+    threads: int | None
+    """Threads that run `def` handlers. Unset: as many as `concurrency`, at most 32.
+
+    Default: unset; 1 to 1,024.
+    """
+
+    thread_queue_depth: int
+    """Messages that may wait behind each busy thread. Idle threads take them over.
+
+    Default: 10; 0 to 10,000.
+    """
+
+    handler_timeout: float | None
+    """Time a handler may take. After it, a coroutine is cancelled, a thread is abandoned, and the message is retried.
+    Unset: no limit.
+
+    Default: unset; 0.001 to 43,200 s.
+    """
+
+    middleware: Sequence[Middleware]
+    """Functions around the handler, outermost first: `m(message, call_next)`. They are coroutine functions if the
+    handler is one.
+
+    Default: none.
+    """
+
+    receive_batch: int
+    """Messages requested in one receive.
+
+    Default: 10; 1 to 10.
+    """
+
+    wait_time: float
+    """Long-poll wait of a receive.
+
+    Default: 20 s; 0 to 20 s.
+    """
+
+    pollers: int | None
+    """A fixed number of concurrent receive calls. Unset: from one to `max_pollers`, as the load needs.
+
+    Default: unset; 1 to 1,000.
+    """
+
+    max_pollers: int
+    """The most pollers, when their number follows the load.
+
+    Default: 10; 1 to 1,000.
+    """
+
+    throttle: bool
+    """Set pollers, pauses and prefetch from what is measured. Off: all pollers, no pauses, and no prefetch unless
+    `prefetch` is set.
+
+    Default: True.
+    """
+
+    longest_pause: float
+    """The longest time a poller waits so that its next batch fills, and the most this adds to a message's latency. 0:
+    the least latency, with up to one receive per message.
+
+    Default: 0.05 s; 0 to 60 s.
+    """
+
+    max_in_flight: int
+    """Messages held at the same time, from receive to confirmed delete.
+
+    Default: 120000; 1 to 120,000.
+    """
+
+    message_attributes: Sequence[str]
+    """Message attributes to fetch: names, 'All', or a prefix such as 'bar.*'.
+
+    Default: ('All',).
+    """
+
+    visibility_timeout: int
+    """Time for which SQS hides a received message. Leasekeeper extends it while the message is held, so keep it short:
+    after a crash the message returns this soon.
+
+    Default: 30 s; 1 to 43,200 s.
+    """
+
+    adaptive_visibility: bool
+    """Raise the visibility timeout with the median handler time, so that most messages need no extension.
+
+    Default: False.
+    """
+
+    heartbeat_interval: float | None
+    """Age of a lease at which it is extended. Unset: half the visibility timeout.
+
+    Default: unset; 0.05 to 32,400 s.
+    """
+
+    extend_interval: float
+    """Time that visibility changes wait for a batch of ten to fill.
+
+    Default: 0.1 s; 0 to 60 s.
+    """
+
+    on_lease_lost: LeaseLossPolicy
+    """What happens to a handler when its lease is lost: 'tell' sets `message.lease_lost`; 'cancel' also cancels the
+    handler.
+
+    Default: tell; 'tell' or 'cancel'.
+    """
+
+    remember_finished: int
+    """Ids of finished messages to remember (at times twice as many), so that a known duplicate is deleted without
+    running. 0: off.
+
+    Default: 10000; 0 to 10,000,000.
+    """
+
+    ack_batch_size: int
+    """Deletes sent in one call. 1: each delete is sent at once.
+
+    Default: 10; 1 to 10.
+    """
+
+    ack_interval: float
+    """The longest time a finished message waits for its delete batch to fill.
+
+    Default: 0.5 s; 0 to 60 s.
+    """
+
+    retry_base: float
+    """Back-off after the first failure. It doubles with each receive.
+
+    Default: 2 s; 0 to 43,200 s.
+    """
+
+    retry_maximum: float
+    """The longest back-off.
+
+    Default: 900 s; 0 to 43,200 s.
+    """
+
+    on_reject: RejectPolicy
+    """What happens to a rejected message: 'dead-letter' copies it with its attributes to the dead-letter queue, then
+    deletes it (this needs sqs:SendMessage; without such a queue it acts as 'redrive'); 'redrive' hides it for the
+    longest back-off and leaves it to the queue's redrive policy.
+
+    Default: dead-letter; 'dead-letter' or 'redrive'.
+    """
+
+    dead_letter_queue: str | None
+    """Where rejected messages are copied: name, URL or ARN. Unset: the queue of the redrive policy.
+
+    Default: unset.
+    """
+
+    drain_timeout: float
+    """Time that running handlers get at a stop. After it they are cancelled and their messages released.
+
+    Default: 20 s; 0 to 43,200 s.
+    """
+
+    poll_grace: float
+    """Time that open polls get at a stop: SQS may have sent messages already, which are then released.
+
+    Default: 1 s; 0 to 30 s.
+    """
+
+    flush_timeout: float
+    """Time that the last deletes and releases get at a stop.
+
+    Default: 5 s; 0.1 to 3,600 s.
+    """
+
+    on_unstarted: Unstarted
+    """What happens at a stop to messages that have not started: 'release' makes them visible at once (SQS has counted
+    their receive); 'run' runs them.
+
+    Default: release; 'release' or 'run'.
+    """
+
+    unhealthy_after: float
+    """Time without a successful receive after which the consumer is unhealthy.
+
+    Default: 60 s; 1 to 86,400 s.
+    """
+
+    exit_on_unusable: bool
+    """Stop the consumer if its queue is deleted or access to it is denied while it runs.
+
+    Default: False.
+    """
+
+    region: str | None
+    """AWS region. Unset: the region of the queue's URL or ARN, then the environment, then the profile.
+
+    Default: unset.
+    """
+
+    endpoint_url: str | None
+    """Endpoint of SQS. Unset: AWS_ENDPOINT_URL_SQS, else the endpoint of the region.
+
+    Default: unset.
+    """
+
+    profile: str | None
+    """AWS profile of the shared configuration.
+
+    Default: unset.
+    """
+
+    credentials: Credentials | CredentialsProvider | None
+    """AWS credentials (`leasekeeper.api.Credentials`), or a function, plain or async, that returns them. Unset: the
+    credentials that boto3 would find.
+
+    Default: unset.
+    """
+
+    http: HttpClient
+    """HTTP client: 'native', 'aiohttp' (needs aiohttp), or a function that makes transports.
+
+    Default: native.
+    """
+
+    verify_md5: bool
+    """Verify the MD5 of bodies and attributes.
+
+    Default: True.
+    """
+
+    client: SqsApi | None
+    """Your own SQS client, instead of the built-in one (`leasekeeper.api.SqsApi`).
+
+    Default: unset.
+    """
+
+    logger: logging.Logger
+    """The logger of this consumer.
+
+    Default: the logger leasekeeper.
+    """
