@@ -396,6 +396,24 @@ def test_latency_is_half_before_the_effect_and_half_after() -> None:
     on_bench(story)
 
 
+def test_a_throttled_receive_spoils_its_attempt_id() -> None:
+    """Reported of AWS: after a throttled receive only a new attempt id is accepted."""
+
+    async def story(bench: Bench) -> None:
+        await bench.send("a", MessageGroupId="g")
+        bench.broker.faults.next("ReceiveMessage", throttle=1.0)
+        with pytest.raises(Refusal, match="RequestThrottled"):
+            await bench.receive(0, ReceiveRequestAttemptId="first")
+        for _ in range(2):
+            with pytest.raises(Refusal, match=r"InvalidParameterValue.*the receive call is not retryable"):
+                await bench.receive(0, ReceiveRequestAttemptId="first")
+        assert bodies((await bench.receive(0, ReceiveRequestAttemptId="second"))[1]) == ["a"]
+        await asyncio.sleep(300)
+        assert bodies((await bench.receive(0, ReceiveRequestAttemptId="first"))[1]) == ["a"]
+
+    on_bench(story, name="q.fifo", FifoQueue="true", ContentBasedDeduplication="true")
+
+
 def test_a_refusal_takes_its_time_too() -> None:
     async def story(bench: Bench) -> None:
         bench.broker.faults.set("DeleteMessage", latency=2.0)

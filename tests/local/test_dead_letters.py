@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import json
+import uuid
 from typing import Any
 
 import pytest
@@ -67,6 +69,38 @@ def test_a_receive_goes_past_dead_letters_to_those_alive(desk: Any, source: Any,
     assert dead.bodies() == ["old"]
 
 
+def test_a_dead_letter_queue_counts_its_own_receives_towards_its_own_limit(desk: Any) -> None:
+    """Recorded from AWS: in a chain of three queues, each receives the message once before it moves on."""
+    last = desk.queue("last")
+    middle = desk.queue("middle", RedrivePolicy=redrive_to(last, 1), VisibilityTimeout="0")
+    first = desk.queue("first", RedrivePolicy=redrive_to(middle, 3), VisibilityTimeout="0")
+    first.send("a")
+    for count in "123":
+        assert first.receive()[0]["Attributes"]["ApproximateReceiveCount"] == count
+    assert first.bodies() == []
+    (message,) = middle.receive()
+    assert message["Attributes"]["ApproximateReceiveCount"] == "4"
+    assert middle.bodies() == []
+    assert last.bodies() == ["a"]
+
+
+def test_a_queue_may_be_its_own_dead_letter_queue_and_keeps_its_messages(desk: Any, queue: Any) -> None:
+    """AWS was recorded to accept this policy. What it then does with the messages is not known."""
+    queue.ask("SetQueueAttributes", Attributes={"RedrivePolicy": redrive_to(queue, 1)})
+    queue.send("a")
+    for _ in range(3):
+        assert queue.bodies(VisibilityTimeout=0) == ["a"]
+
+
+def test_text_that_is_no_arn_is_refused_before_the_queue_is_looked_up(queue: Any) -> None:
+    policy = json.dumps({"deadLetterTargetArn": "dummy", "maxReceiveCount": 42})
+    refusal = queue.refused("SetQueueAttributes", Attributes={"RedrivePolicy": policy})
+    assert (refusal.code, refusal.message) == (
+        "InvalidParameterValue",
+        f"Value {policy} for parameter RedrivePolicy is invalid. Reason: Invalid value for deadLetterTargetArn.",
+    )
+
+
 def test_without_its_dead_letter_queue_a_message_goes_on_being_received(desk: Any, source: Any, dead: Any) -> None:
     dead.ask("DeleteQueue")
     source.send("a")
@@ -116,7 +150,6 @@ def test_its_sources_can_be_listed(desk: Any, source: Any, dead: Any) -> None:
         json.dumps({"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead", "maxReceiveCount": 0}),
         json.dumps({"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead", "maxReceiveCount": 1001}),
         json.dumps({"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:none", "maxReceiveCount": 1}),
-        json.dumps({"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:q", "maxReceiveCount": 1}),
         json.dumps({"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead.fifo", "maxReceiveCount": 1}),
     ],
 )
@@ -194,12 +227,57 @@ def test_a_move_keeps_to_its_rate_and_can_be_cancelled(desk: Any, full: Any) -> 
     assert shown["TaskHandle"] == task["TaskHandle"]
     assert elsewhere.counts() == (3, 0, 0)
     refusal = desk.refused("StartMessageMoveTask", SourceArn=full.arn)
-    assert "already a task running" in refusal.message
+    assert (refusal.status, refusal.code, refusal.message) == (
+        400,
+        "InvalidParameterValue",
+        "There is already a task running. Only one active task is allowed for a source queue arn at a given time.",
+    )
     assert desk.ask("CancelMessageMoveTask", **task) == {"ApproximateNumberOfMessagesMoved": 3}
     desk.now += 10
     assert elsewhere.counts() == (3, 0, 0)
     assert full.counts() == (7, 0, 0)
     assert desk.refused("CancelMessageMoveTask", **task).code == "AWS.SimpleQueueService.UnsupportedOperation"
+
+
+def test_a_task_handle_is_base64_of_json(desk: Any, full: Any) -> None:
+    handle = desk.ask("StartMessageMoveTask", SourceArn=full.arn, MaxNumberOfMessagesPerSecond=1)["TaskHandle"]
+    decoded = json.loads(base64.b64decode(handle))
+    assert decoded == {"taskId": str(uuid.UUID(decoded["taskId"])), "sourceArn": full.arn}
+
+
+@pytest.mark.parametrize(
+    "garbage", ["foobared", "none", "ä", "", "bm9uZQ==", base64.b64encode(b'{"taskId": 1, "sourceArn": "a"}').decode()]
+)
+def test_a_handle_that_cannot_be_read_is_refused(desk: Any, garbage: str) -> None:
+    refusal = desk.refused("CancelMessageMoveTask", TaskHandle=garbage)
+    assert (refusal.status, refusal.code, refusal.message) == (
+        400,
+        "InvalidParameterValue",
+        "Value for parameter TaskHandle is invalid.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("none", "The resource that you specified for the SourceArn parameter doesn't exist."),
+        ("dead", "Task does not exist."),
+    ],
+)
+@pytest.mark.usefixtures("dead")
+def test_a_handle_of_no_queue_or_no_task_finds_no_resource(desk: Any, name: str, sentence: str) -> None:
+    handle = json.dumps({"taskId": str(uuid.UUID(int=1)), "sourceArn": desk.account.arn(name)})
+    refusal = desk.refused("CancelMessageMoveTask", TaskHandle=base64.b64encode(handle.encode()).decode())
+    assert (refusal.status, refusal.code, refusal.message) == (404, "ResourceNotFoundException", sentence)
+
+
+def test_a_move_fails_when_its_destination_is_deleted(desk: Any, full: Any) -> None:
+    elsewhere = desk.queue("elsewhere")
+    desk.ask("StartMessageMoveTask", SourceArn=full.arn, DestinationArn=elsewhere.arn, MaxNumberOfMessagesPerSecond=1)
+    elsewhere.ask("DeleteQueue")
+    desk.now += 1
+    (task,) = desk.ask("ListMessageMoveTasks", SourceArn=full.arn)["Results"]
+    assert (task["Status"], task["FailureReason"]) == ("FAILED", "AWS.SimpleQueueService.NonExistentQueue")
 
 
 def test_the_last_ten_moves_are_remembered(desk: Any, full: Any) -> None:
@@ -238,7 +316,6 @@ def test_a_move_is_from_a_dead_letter_queue_only(desk: Any, queue: Any, full: An
     ):
         refusal = desk.refused("StartMessageMoveTask", **wrong)
         assert (refusal.status, refusal.code) == (404, "ResourceNotFoundException")
-    assert desk.refused("CancelMessageMoveTask", TaskHandle="none").code == "ResourceNotFoundException"
     assert desk.refused("StartMessageMoveTask", SourceArn=full.arn, MaxNumberOfMessagesPerSecond=501).code == (
         "InvalidParameterValue"
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -45,13 +46,19 @@ def test_the_url_ends_with_account_and_name_and_only_they_count(desk: Any, queue
     assert desk.ask("GetQueueUrl", QueueName="q") == {"QueueUrl": queue.url}
     for url in ("https://sqs.eu-west-1.amazonaws.com/000000000000/q", "http://localhost:9324/000000000000/q"):
         desk.ask("GetQueueAttributes", QueueUrl=url)
-    for other in ("http://127.0.0.1/111111111111/q", "http://127.0.0.1/000000000000/r", "q", "", None):
+    for other in ("http://127.0.0.1/111111111111/q", "http://127.0.0.1/000000000000/r", "r", "/q", "", None):
         refusal = desk.refused("GetQueueAttributes", QueueUrl=other)
         assert (refusal.status, refusal.kind, refusal.code) == (
             400,
             "com.amazonaws.sqs#QueueDoesNotExist",
             "AWS.SimpleQueueService.NonExistentQueue",
         )
+
+
+def test_a_name_does_for_a_url(desk: Any, queue: Any) -> None:
+    """Recorded from AWS."""
+    desk.ask("SendMessage", QueueUrl="q", MessageBody="by name")
+    assert queue.bodies() == ["by name"]
 
 
 def test_another_accounts_queue_is_not_found(desk: Any, queue: Any) -> None:
@@ -76,6 +83,12 @@ def test_a_standard_queue_has_no_fifo_attributes(desk: Any, queue: Any) -> None:
     assert desk.refused("CreateQueue", QueueName="a", Attributes={"FifoQueue": "true"}).code == "InvalidParameterValue"
     refusal = queue.refused("SetQueueAttributes", Attributes={"ContentBasedDeduplication": "true"})
     assert refusal.code == "InvalidAttributeName"
+    for name, value in (("DeduplicationScope", "queue"), ("FifoThroughputLimit", "perQueue")):
+        refusal = desk.refused("CreateQueue", QueueName="a", Attributes={name: value})
+        assert (refusal.code, refusal.message) == (
+            "InvalidAttributeName",
+            f"You can specify the {name} only when FifoQueue is set to true.",
+        )
 
 
 @pytest.mark.parametrize(
@@ -138,9 +151,23 @@ def test_a_key_and_managed_encryption_exclude_each_other(queue: Any) -> None:
     queue.ask("SetQueueAttributes", Attributes={"KmsMasterKeyId": "alias/k"})
     shown = queue.ask("GetQueueAttributes", AttributeNames=["SqsManagedSseEnabled"])["Attributes"]
     assert shown == {"SqsManagedSseEnabled": "false"}
-    assert queue.refused("SetQueueAttributes", Attributes={"SqsManagedSseEnabled": "true"}).code == (
-        "InvalidAttributeValue"
+    refusal = queue.refused("SetQueueAttributes", Attributes={"SqsManagedSseEnabled": "true"})
+    assert (refusal.code, refusal.message) == (
+        "InvalidAttributeName",
+        "You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE or SQS SSE.",
     )
+
+
+def test_a_key_taken_away_takes_its_reuse_period_with_it(queue: Any) -> None:
+    """Recorded from AWS: managed encryption stays off."""
+    names = ["KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds", "SqsManagedSseEnabled"]
+    key = {"KmsMasterKeyId": "testKeyId", "KmsDataKeyReusePeriodSeconds": "6000"}
+    queue.ask("SetQueueAttributes", Attributes=key)
+    shown = queue.ask("GetQueueAttributes", AttributeNames=names)["Attributes"]
+    assert shown == {**key, "SqsManagedSseEnabled": "false"}
+    queue.ask("SetQueueAttributes", Attributes={"KmsMasterKeyId": "", "KmsDataKeyReusePeriodSeconds": "300"})
+    shown = queue.ask("GetQueueAttributes", AttributeNames=names)["Attributes"]
+    assert shown == {"SqsManagedSseEnabled": "false"}
 
 
 def test_queues_are_listed_by_prefix_and_page(desk: Any) -> None:
@@ -157,7 +184,8 @@ def test_queues_are_listed_by_prefix_and_page(desk: Any) -> None:
     rest = desk.ask("ListQueues", QueueNamePrefix="b", MaxResults=2, NextToken=first["NextToken"])
     assert names(rest) == ["b3"]
     assert "NextToken" not in rest
-    assert desk.refused("ListQueues", NextToken="?").code == "InvalidParameterValue"
+    for token in ("?", "ä", "\ud800", "/w=="):
+        assert desk.refused("ListQueues", NextToken=token).code == "InvalidParameterValue"
     assert desk.refused("ListQueues", MaxResults=1001).code == "InvalidParameterValue"
 
 
@@ -196,8 +224,24 @@ def test_tags(desk: Any) -> None:
 
 def test_permissions_are_written_into_the_policy(queue: Any) -> None:
     queue.ask("AddPermission", Label="l", AWSAccountIds=["123456789012"], Actions=["SendMessage"])
+    queue.ask("AddPermission", Label="m", AWSAccountIds=["1", "2"], Actions=["SendMessage", "DeleteMessage"])
     policy = queue.ask("GetQueueAttributes", AttributeNames=["Policy"])["Attributes"]["Policy"]
-    assert '"SQS:SendMessage"' in policy
+    common = {"Effect": "Allow", "Resource": queue.arn}
+    several = ["arn:aws:iam::1:root", "arn:aws:iam::2:root"]
+    assert json.loads(policy) == {
+        "Version": "2008-10-17",
+        "Id": f"{queue.arn}/SQSDefaultPolicy",
+        "Statement": [
+            {
+                "Sid": "l",
+                "Principal": {"AWS": "arn:aws:iam::123456789012:root"},
+                "Action": "SQS:SendMessage",
+                **common,
+            },
+            {"Sid": "m", "Principal": {"AWS": several}, "Action": ["SQS:SendMessage", "SQS:DeleteMessage"], **common},
+        ],
+    }
+    queue.ask("RemovePermission", Label="m")
     assert queue.refused("AddPermission", Label="l", AWSAccountIds=["1"], Actions=["*"]).code == "InvalidParameterValue"
     queue.ask("RemovePermission", Label="l")
     assert queue.ask("GetQueueAttributes", AttributeNames=["Policy"]) == {}

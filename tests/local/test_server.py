@@ -134,6 +134,17 @@ def test_void_operations_answer_with_an_empty_body(wire: Wire, url: str) -> None
     assert answer.headers["x-amzn-requestid"]
 
 
+def test_the_trace_header_of_a_send_arrives_as_a_system_attribute(wire: Wire, url: str) -> None:
+    trace = "Root=1-3152b799-8954dae64eda91bc9a23a7e8;Parent=7fa8c0f79203be72;Sampled=1"
+    entries = {"Entries": [{"Id": "0", "MessageBody": "b"}]}
+    for operation, members in (("SendMessage", {"MessageBody": "a"}), ("SendMessageBatch", entries)):
+        body = json.dumps({"QueueUrl": url, **members}).encode()
+        assert wire.call(operation, body, f"X-Amzn-Trace-Id: {trace}").status == 200
+    receive = {"QueueUrl": url, "MaxNumberOfMessages": 10, "MessageSystemAttributeNames": ["AWSTraceHeader"]}
+    messages = json.loads(wire.call("ReceiveMessage", json.dumps(receive).encode()).body)["Messages"]
+    assert [message["Attributes"] for message in messages] == [{"AWSTraceHeader": trace}] * 2
+
+
 def test_an_empty_receive_answers_with_an_empty_object(wire: Wire, url: str) -> None:
     assert wire.call("ReceiveMessage", json.dumps({"QueueUrl": url}).encode()).body == b"{}"
 

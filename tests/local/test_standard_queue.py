@@ -121,10 +121,10 @@ def test_a_message_released_is_released_once(desk: Any, queue: Any) -> None:
     queue.send("a")
     (message,) = queue.receive(VisibilityTimeout=10)
     queue.hide(message, 0)
-    desk.account.fresh.clear()
+    desk.account.readable.clear()
     desk.now = 10
     assert queue.counts() == (1, 0, 0)
-    assert not desk.account.fresh
+    assert not desk.account.readable
     queue.receive(VisibilityTimeout=100)
     desk.now = 109
     assert queue.counts() == (0, 1, 0)

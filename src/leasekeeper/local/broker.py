@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from leasekeeper.local.faults import Fate, Faults, Plan
 from leasekeeper.local.model import OPERATIONS, Account, Refusal, refusals
-from leasekeeper.local.model.message_operations import receive_wait
+from leasekeeper.local.model.message_operations import receive_wait, spoil_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -124,13 +124,13 @@ class Broker:
 
     def _spread(self, request: Request) -> None:
         """Let those who wait hear of what the last call changed."""
-        fresh = self.account.fresh
+        readable = self.account.readable
         if not self._waiting:
-            fresh.clear()
+            readable.clear()
             return
-        for queue in fresh:
+        for queue in readable:
             self._wake(queue)
-        fresh.clear()
+        readable.clear()
         url = request.get("QueueUrl")
         queue_called = self.account.queues.get(url.rpartition("/")[2]) if isinstance(url, str) else None
         if queue_called is not None:
@@ -214,8 +214,8 @@ class Broker:
     def _ring(self, queue: Queue) -> None:
         self._alarms.pop(queue, None)
         queue.advance(self._now())
-        if queue in self.account.fresh:
-            self.account.fresh.discard(queue)
+        if queue in self.account.readable:
+            self.account.readable.discard(queue)
             self._wake(queue)
         self._watch(queue)
 
@@ -282,6 +282,8 @@ class Broker:
 
     async def _suffer(self, operation: str, request: Request, plan: Plan) -> Answer:
         if plan.fate is Fate.THROTTLE:
+            if operation == "ReceiveMessage":
+                spoil_attempt(self.account, request, self._now())
             raise refusals.throttled("The request was denied due to request throttling.")
         if plan.fate is Fate.UNAVAILABLE:
             raise refusals.unavailable()

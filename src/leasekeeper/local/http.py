@@ -31,6 +31,7 @@ class HttpRequest(NamedTuple):
         target: the X-Amz-Target header; empty without one.
         close: whether the connection is to be closed after the answer.
         signed: whether it has an Authorization header.
+        trace: the X-Amzn-Trace-Id header; empty by default.
     """
 
     method: bytes
@@ -39,6 +40,7 @@ class HttpRequest(NamedTuple):
     body: bytes
     close: bool
     signed: bool
+    trace: bytes = b""
 
 
 class _Head(NamedTuple):
@@ -118,6 +120,7 @@ def _request(head: _Head, body: bytes) -> HttpRequest:
         body=body,
         close=connection == b"close" or (line[2] == b"HTTP/1.0" and connection != b"keep-alive"),
         signed=b"\r\nauthorization:" in head.lower,
+        trace=head.value(b"x-amzn-trace-id"),
     )
 
 

@@ -19,6 +19,7 @@ from leasekeeper.local import admin
 from leasekeeper.local.broker import Answer, Broker, Severed
 from leasekeeper.local.http import MOST_BODY, HttpRequest, Malformed, RequestReader
 from leasekeeper.local.model import Refusal, refusals
+from leasekeeper.local.model.message_operations import TRACE_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -45,6 +46,7 @@ _VOID = frozenset(
         "UntagQueue",
     }
 )
+_SENDS = frozenset({"SendMessage", "SendMessageBatch"})
 _REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 503: "Service Unavailable"}
 
 
@@ -189,9 +191,12 @@ class _Connection(asyncio.Protocol):
             raise refusals.access_denied("Access to the resource is denied: the request has no credentials.")
         operation = request.target[len(_PREFIX) :].decode("latin-1")
         try:
-            return operation, _decode(request.body) if request.body else {}
+            members = _decode(request.body) if request.body else {}
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise refusals.malformed(str(error)) from error
+        if request.trace and operation in _SENDS:
+            members[TRACE_HEADER] = request.trace.decode("latin-1")
+        return operation, members
 
     async def _answer_later(self, operation: str, answer: Awaitable[Answer]) -> None:
         try:

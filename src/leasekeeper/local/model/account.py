@@ -1,42 +1,33 @@
-"""An AWS account in one region as far as SQS goes: its queues, and the one door through which it is asked.
+"""The state of an AWS account in one region, as far as SQS goes: its queues, its move tasks and its random numbers.
 
-Owned by the broker, or by a test. It promises to be a function of what it was asked, when, and of its random numbers:
-no clock, no threads, no loop; and to answer or to raise `Refusal`, whatever it is asked.
+Owned by the account's API (`service.py`), whose operations read and change it. It promises that a URL, an ARN or a
+name finds the same queue.
 """
 
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from leasekeeper.local.model import fields, message_operations, move_operations, queue_operations, refusals
+from leasekeeper.local.model import fields, refusals
 from leasekeeper.local.model.queue import IN_FLIGHT_LIMIT, Queue
 from leasekeeper.local.model.stored import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from leasekeeper.local.model.fields import Request
     from leasekeeper.local.model.moves import MoveTask
-    from leasekeeper.local.model.settings import Settings
-
-_OPERATIONS: dict[str, Callable[[Account, Request, float], dict[str, Any]]] = {
-    **queue_operations.OPERATIONS,
-    **message_operations.OPERATIONS,
-    **move_operations.OPERATIONS,
-}
-OPERATIONS = frozenset(_OPERATIONS)
+    from leasekeeper.local.model.settings import QueueSettings
 
 
-class Account:
+class AccountState:
     """The queues of one account in one region.
 
     Attributes:
-        base_url: what queue URLs begin with: `http://host:port`, no slash at the end.
+        base_url: the start of queue URLs: `http://host:port`, without a slash at the end.
         account_id: twelve digits.
-        epoch: what is added to `now` for the seconds since 1970.
-        name_cooldown: seconds for which the name of a deleted queue is taken; 60 in AWS, 0 here unless asked.
-        fresh: the queues from which something became receivable since this was last cleared; whoever waits looks here.
+        epoch: seconds to add to `now` to get seconds since 1970.
+        name_cooldown: seconds for which the name of a deleted queue cannot be used; 60 in AWS, 0 here by default.
+        readable: the queues in which a receive can find something new since this set was last cleared.
     """
 
     def __init__(
@@ -50,7 +41,7 @@ class Account:
         in_flight_limit: int = IN_FLIGHT_LIMIT,
         name_cooldown: float = 0.0,
     ) -> None:
-        self.random = random or Random(0)  # noqa: S311 - ids that repeat from a seed are what is wanted
+        self.random = random or Random(0)  # noqa: S311 - the ids must repeat from a seed
         self.base_url = base_url
         self.region = region
         self.account_id = account_id
@@ -59,46 +50,24 @@ class Account:
         self.name_cooldown = name_cooldown
         self.queues: dict[str, Queue] = {}
         self.deleted: dict[str, float] = {}
-        self.fresh: set[Queue] = set()
+        self.readable: set[Queue] = set()
         self.moves: list[MoveTask] = []
 
     def __repr__(self) -> str:
-        return f"<Account {self.account_id} in {self.region}: {len(self.queues)} queues>"
-
-    def call(self, operation: str, request: Request, now: float) -> dict[str, Any]:
-        """Do what the API call of that name does, at once; a receive does not wait here.
-
-        Args:
-            operation: the name of the API call, e.g. `SendMessage`.
-            request: its members, as the JSON protocol has them.
-            now: seconds on any clock that does not go back.
-
-        Returns:
-            The members of the answer; empty for calls that answer nothing.
-
-        Raises:
-            Refusal: what SQS answers with instead.
-        """
-        perform = _OPERATIONS.get(operation)
-        if perform is None:
-            raise refusals.unknown_operation(f"The action {operation} is not valid for this endpoint.")
-        if self.moves:
-            self.step(now)
-        return perform(self, request, now)
-
-    def step(self, now: float) -> float:
-        """Let message move tasks proceed to where they are by now; returns when one goes on, infinite if none does."""
-        return move_operations.step(self, now)
+        return f"<{type(self).__name__} {self.account_id} in {self.region}: {len(self.queues)} queues>"
 
     def queue(self, request: Request, now: float) -> Queue:
-        """The queue that a request's QueueUrl names by its last two parts, as it is now."""
+        """The queue of a request, brought up to date.
+
+        As on AWS, `QueueUrl` may be the name alone. Of a URL, the last two parts count: account and name.
+        """
         url = request.get("QueueUrl")
         if url is None:
             raise refusals.no_such_queue()
         if type(url) is not str:
             fields.text(request, "QueueUrl")
         _, found, name = url.rpartition(f"/{self.account_id}/")
-        queue = self.queues.get(name) if found else None
+        queue = self.queues.get(name) if found or "/" not in url else None
         if queue is None:
             raise refusals.no_such_queue()
         queue.advance(now)
@@ -109,25 +78,25 @@ class Account:
         return f"{self.base_url}/{self.account_id}/{queue.name}"
 
     def arn(self, name: str) -> str:
-        """The ARN of the queue of that name, whether it exists or not."""
+        """The ARN of a queue with that name; the queue need not exist."""
         return f"arn:aws:sqs:{self.region}:{self.account_id}:{name}"
 
     def by_arn(self, arn: str) -> Queue | None:
-        """The queue with that ARN, None without one."""
+        """The queue with that ARN, or None."""
         name = arn.rpartition(":")[2]
         return self.queues.get(name) if arn == self.arn(name) else None
 
-    def new_queue(self, name: str, settings: Settings, now: float) -> Queue:
-        """Make a queue; the caller has seen to it that the name is free."""
+    def new_queue(self, name: str, settings: QueueSettings, now: float) -> Queue:
+        """Create a queue. The caller has checked that the name is free."""
         queue = Queue(
             name,
             self.arn(name),
             settings,
-            mark=f"{self.random.getrandbits(48):012x}",
+            receipt_tag=f"{self.random.getrandbits(48):012x}",
             created=now,
             epoch=self.epoch,
-            fresh=self.fresh,
-            bury=self._bury,
+            readable=self.readable,
+            dead_letter=self._dead_letter,
             in_flight_limit=self.in_flight_limit,
         )
         self.queues[name] = queue
@@ -138,20 +107,28 @@ class Account:
         digits = f"{self.random.getrandbits(128):032x}"
         return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
-    def _bury(self, source: Queue, message: Stored, now: float) -> bool:
-        """Copy a message to its queue's dead-letter queue, with its id, its attributes and its count of receives."""
+    def _dead_letter(self, source: Queue, message: Stored, now: float) -> bool:
+        """Copy a message to the dead-letter queue of its queue, with its id, its attributes and its receive count.
+
+        Returns False when there is no such queue. A queue may be its own dead-letter queue, as on AWS; its messages
+        stay where they are.
+        """
         redrive = source.settings.redrive
-        grave = self.by_arn(redrive.target) if redrive else None
-        if grave is None or grave is source or grave.settings.fifo != source.settings.fifo:
+        dead_letter_queue = self.by_arn(redrive.target) if redrive else None
+        if dead_letter_queue is None or dead_letter_queue is source:
+            return False
+        if dead_letter_queue.settings.fifo != source.settings.fifo:
             return False
         system = {**message.system, "DeadLetterQueueSourceArn": source.arn}
-        if grave.settings.fifo:
+        if dead_letter_queue.settings.fifo:
             system["MessageDeduplicationId"] = message.id
 
-        # A standard dead-letter queue counts retention from when the message was first sent, a FIFO one from now.
-        sent = now if grave.settings.fifo else message.sent
-        grave.advance(now)
-        buried = grave.add(lambda n: Stored(n, message.id, message.content, system, sent, message.group), 0, now)
-        buried.receives = message.receives
-        buried.first_received = message.first_received
+        # Retention starts at the first send for a standard dead-letter queue, and at the move for a FIFO queue.
+        sent = now if dead_letter_queue.settings.fifo else message.sent
+        dead_letter_queue.advance(now)
+        copy = dead_letter_queue.add(
+            lambda number: Stored(number, message.id, message.content, system, sent, message.group), 0, now
+        )
+        copy.receives = copy.carried = message.receives
+        copy.first_received = message.first_received
         return True

@@ -1,12 +1,11 @@
-"""What is in a message: its body and attributes, validated, measured and digested once, when it is sent.
+"""The content of a message: body and attributes, checked, measured and digested once, when it is sent.
 
-Owned by the message that carries it. It promises AWS's rules on characters, names, types and sizes, and AWS's MD5s.
+Owned by one message. It promises the rules of AWS on characters, names, types and sizes, and the MD5s of AWS.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 from typing import TYPE_CHECKING, Any
@@ -21,12 +20,13 @@ if TYPE_CHECKING:
 MOST_BYTES = 1_048_576
 MOST_ATTRIBUTES = 10
 
-# SQS takes #x9 #xA #xD, #x20-#xD7FF, #xE000-#xFFFD and #x10000-#x10FFFF. Tested on UTF-8: surrogates cannot be
-# encoded at all, which leaves the controls, and U+FFFE and U+FFFF.
+# SQS accepts #x9 #xA #xD, #x20-#xD7FF, #xE000-#xFFFD and #x10000-#x10FFFF. The check is on UTF-8, where surrogates
+# cannot occur. So it looks for control characters, U+FFFE and U+FFFF.
 _CONTROLS = bytes(set(range(32)) - {9, 10, 13})
 _NONCHARACTERS = (b"\xef\xbf\xbe", b"\xef\xbf\xbf")
 
-_NAME = re.compile(r"[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*")
+# AWS documents A-Z, a-z and 0-9, and was recorded to accept other letters too.
+_NAME = re.compile(r"[\w\-]+(\.[\w\-]+)*")
 _TYPE = re.compile(r"(String|Number|Binary)(\..+)?", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
@@ -37,10 +37,10 @@ class Content(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     Attributes:
         body: the text.
         body_md5: hex MD5 of its UTF-8.
-        attributes: as on the wire: name -> {DataType, StringValue | BinaryValue (base64)}.
-        attributes_md5: hex MD5 of all of them; empty without any.
-        trace: the AWSTraceHeader; empty without one.
-        trace_md5: the digest of the system attributes; empty without any.
+        attributes: as in the JSON protocol: name -> {DataType, StringValue | BinaryValue (base64)}.
+        attributes_md5: hex MD5 of all of them; empty when there are none.
+        trace: the AWSTraceHeader; empty by default.
+        trace_md5: the MD5 of the system attributes of the request; empty when there are none.
         size: bytes that count towards SQS's limit: body, attribute names, types and values.
     """
 
@@ -53,10 +53,15 @@ class Content(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     size: int
 
 
-def read(request: Request) -> Content:
-    """The content of a SendMessage request or of an entry of a batch; raises `Refusal`."""
+def read(request: Request, header_trace: str = "") -> Content:
+    """The content of a SendMessage request or of one entry of a batch; raises `Refusal`.
+
+    `header_trace` is the trace header of the HTTP request. The attribute of the message wins over it.
+    """
     body = fields.text(request, "MessageBody")
-    encoded = _encode(body, "The message body")
+    encoded = _encode(body)
+    if encoded is None:
+        raise refusals.bad_contents("The message body contains characters outside the allowed set.")
     if not encoded:
         raise refusals.missing("MessageBody")
     attributes = fields.mapping(request, "MessageAttributes")
@@ -66,7 +71,7 @@ def read(request: Request) -> Content:
         size += _check_attributes(attributes)
         digest = md5_of_attributes(attributes)
     system = fields.mapping(request, "MessageSystemAttributes")
-    trace = _read_trace(system) if system else ""
+    trace = _read_trace(system) if system else header_trace
     return Content(
         body=body,
         body_md5=hashlib.md5(encoded, usedforsecurity=False).hexdigest(),
@@ -79,7 +84,7 @@ def read(request: Request) -> Content:
 
 
 def body_size(request: Request) -> int:
-    """The bytes of an entry as far as they can be told before it is validated: what a batch's total is summed from."""
+    """The size of an entry in bytes, before it is checked; the size of a batch is the sum of these."""
     body = request.get("MessageBody")
     total = 0
     if isinstance(body, str):
@@ -94,7 +99,7 @@ def body_size(request: Request) -> int:
 
 
 def md5_of_attributes(attributes: dict[str, dict[str, str]]) -> str:
-    """The hex MD5 of attributes: sorted by name; lengths big-endian; 1 marks text, 2 bytes (SQS developer guide)."""
+    """The hex MD5 of attributes: by name, big-endian lengths, 1 for text, 2 for bytes (SQS developer guide)."""
     digest = hashlib.md5(usedforsecurity=False)
     for name in sorted(attributes):
         attribute = attributes[name]
@@ -114,19 +119,16 @@ def _feed(digest: Any, data: bytes) -> None:
     digest.update(data)
 
 
-def _encode(value: str, what: str) -> bytes:
+def _encode(value: str) -> bytes | None:
+    """The text as UTF-8; None when it has a character that SQS does not accept."""
     try:
         encoded = value.encode()
     except UnicodeEncodeError:
-        encoded = b"\x00"
+        return None
+    if len(encoded.translate(None, _CONTROLS)) != len(encoded):
+        return None
     ascii_only = len(encoded) == len(value)
-    if len(encoded.translate(None, _CONTROLS)) != len(encoded) or not (ascii_only or _clean(encoded)):
-        raise refusals.bad_contents(f"{what} contains characters outside the allowed set.")
-    return encoded
-
-
-def _clean(encoded: bytes) -> bool:
-    return not any(bad in encoded for bad in _NONCHARACTERS)
+    return None if not ascii_only and any(bad in encoded for bad in _NONCHARACTERS) else encoded
 
 
 def _check_attributes(attributes: dict[str, Any]) -> int:
@@ -144,7 +146,7 @@ def _check_attribute(name: str, attribute: Any) -> int:
     if type(attribute) is not dict:
         raise refusals.malformed(f"The message attribute '{name}' is not a structure")
     kind = fields.optional_text(attribute, "DataType") or ""
-    if not _TYPE.fullmatch(kind) or len(kind) > 256:
+    if not _TYPE.fullmatch(kind) or len(kind) > 256 or _encode(kind) is None:
         raise refusals.bad_parameter(
             f"The message attribute '{name}' has an invalid message attribute type, the set of supported type "
             "prefixes is Binary, Number, and String."
@@ -157,16 +159,19 @@ def _check_value(name: str, kind: str, attribute: Request) -> int:
     value = fields.optional_text(attribute, member)
     if not value:
         raise refusals.bad_parameter(
-            f"The message attribute '{name}' must contain a non-empty value of type '{kind}' in {member}."
+            f"Message (user) attribute '{name}' must contain a non-empty value of type '{kind}'."
         )
     if member == "BinaryValue":
         try:
             return len(base64.b64decode(value, validate=True))
-        except binascii.Error as error:
-            raise refusals.malformed(f"The message attribute '{name}' is not base64") from error
+        except ValueError as error:
+            raise refusals.malformed(f"The message attribute '{name}' is not valid base64") from error
     if kind.startswith("Number") and not _NUMBER.fullmatch(value):
         raise refusals.bad_parameter(f"Can't cast the value of message (user) attribute '{name}' to a number.")
-    return len(_encode(value, f"The message attribute '{name}'"))
+    encoded = _encode(value)
+    if encoded is None:
+        raise refusals.bad_parameter(f"Message (user) attribute '{name}' contains characters outside the allowed set.")
+    return len(encoded)
 
 
 def _read_trace(system: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
-"""Reading the members of a request: each reader gives a value of the right type, within bounds, or refuses as AWS does.
+"""Readers for the members of a request. Each returns a value of the right type, or refuses the request as AWS does.
 
-Owned by the operations. They promise that no input, however wrong, gets further than here as something it is not.
+Owned by the operations. They promise that a value of a wrong type goes no further than this file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def _wrong_type(name: str, value: object, wanted: str) -> refusals.Refusal:
 
 
 def text(request: Request, name: str) -> str:
-    """The text under `name`, which must be given."""
+    """The text under `name`, which is required."""
     value = request.get(name)
     if value is None:
         raise refusals.missing(name)
@@ -31,12 +31,12 @@ def text(request: Request, name: str) -> str:
 
 
 def optional_text(request: Request, name: str) -> str | None:
-    """The text under `name`, None without one."""
+    """The text under `name`, or None."""
     return None if request.get(name) is None else text(request, name)
 
 
 def integer(request: Request, name: str, low: int, high: int) -> int | None:
-    """The whole number under `name`, `low` to `high`, None without one."""
+    """The whole number under `name`, from `low` to `high`, or None."""
     value = request.get(name)
     if value is None:
         return None
@@ -48,7 +48,7 @@ def integer(request: Request, name: str, low: int, high: int) -> int | None:
 
 
 def names(request: Request, name: str) -> tuple[str, ...]:
-    """The list of texts under `name`, empty without one."""
+    """The list of texts under `name`; empty by default."""
     value = request.get(name)
     if value is None:
         return ()
@@ -58,7 +58,7 @@ def names(request: Request, name: str) -> tuple[str, ...]:
 
 
 def mapping(request: Request, name: str) -> dict[str, Any]:
-    """The object under `name`, empty without one."""
+    """The object under `name`; empty by default."""
     value = request.get(name)
     if value is None:
         return {}
@@ -68,7 +68,7 @@ def mapping(request: Request, name: str) -> dict[str, Any]:
 
 
 def texts(request: Request, name: str) -> dict[str, str]:
-    """The object of texts under `name`, empty without one."""
+    """The object under `name` with texts as values; empty by default."""
     value = mapping(request, name)
     for key, item in value.items():
         if type(item) is not str:
@@ -76,15 +76,15 @@ def texts(request: Request, name: str) -> dict[str, str]:
     return value
 
 
-def entries(request: Request) -> list[Request]:
-    """The one to ten entries of a batch, with distinct, well-formed ids."""
+def entries(request: Request, operation: str) -> list[Request]:
+    """The one to ten entries of a batch operation, with distinct, well-formed ids."""
     value = request.get("Entries")
     if value is None:
         raise refusals.missing("Entries")
     if type(value) is not list or any(type(entry) is not dict for entry in value):
         raise _wrong_type("Entries", value, "List of Map")
     if not value:
-        raise refusals.batch_empty("There should be at least one entry in the request.")
+        raise refusals.batch_empty(f"There should be at least one {operation}RequestEntry in the request.")
     if len(value) > MOST_ENTRIES:
         raise refusals.batch_too_many(
             f"Maximum number of entries per request are {MOST_ENTRIES}. You have sent {len(value)}."

@@ -1,24 +1,25 @@
-"""What can be asked about messages: send, receive, change visibility and delete, one at a time or in batches.
+"""The operations on messages: send, receive, change visibility and delete, single and in batches.
 
-Each function is one API call: `(account, request, now) -> answer`, raising `Refusal`. In a batch a refusal of one entry
-is that entry's answer; only what is wrong with the batch itself refuses the batch.
+Each function is one API operation: `(account, request, now) -> answer`, raising `Refusal`. In a batch, the refusal of
+one entry is the answer to that entry. Only an error of the batch itself refuses the batch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.local.model import content, fields, refusals
-from leasekeeper.local.model.fifo import Twin
+from leasekeeper.local.model.fifo import Original
 from leasekeeper.local.model.refusals import Refusal
 from leasekeeper.local.model.stored import Selection, Stored, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from leasekeeper.local.model.account import Account
+    from leasekeeper.local.model.account import AccountState
     from leasekeeper.local.model.content import Content
     from leasekeeper.local.model.fields import Request
     from leasekeeper.local.model.queue import Queue
@@ -26,32 +27,41 @@ if TYPE_CHECKING:
 _TOKEN = re.compile(r"[A-Za-z0-9!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]{1,128}")
 LONGEST_VISIBILITY = 43_200
 SENDER = "AIDALEASEKEEPERLOCAL0000"
+TRACE_HEADER = "X-Amzn-Trace-Id"
+"""An HTTP header of sends. The server puts it into the request under this name, which no member of the API has."""
+_NO_DEDUPLICATION = (
+    "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly"
+)
 
 
-def send_message(account: Account, request: Request, now: float) -> dict[str, Any]:
+def send_message(account: AccountState, request: Request, now: float) -> dict[str, Any]:
     """SendMessage."""
-    return _send(account, account.queue(request, now), request, now)
+    return _send(account, account.queue(request, now), request, now, _header_trace(request))
 
 
-def send_message_batch(account: Account, request: Request, now: float) -> dict[str, Any]:
-    """SendMessageBatch: at most 1 MiB in all."""
+def send_message_batch(account: AccountState, request: Request, now: float) -> dict[str, Any]:
+    """SendMessageBatch: at most 1 MiB in total."""
     queue = account.queue(request, now)
-    entries = fields.entries(request)
+    entries = fields.entries(request, "SendMessageBatch")
     size = sum(map(content.body_size, entries))
     if size > content.MOST_BYTES:
         raise refusals.batch_too_long(
             f"Batch requests cannot be longer than {content.MOST_BYTES} bytes. You have sent {size} bytes."
         )
-    return _each(entries, lambda entry: _send(account, queue, entry, now))
+    if queue.settings.fifo:
+        _check_fifo_entries(entries, content_dedup=queue.settings.content_dedup)
+    trace = _header_trace(request)
+    return _by_entry(entries, lambda entry: _send(account, queue, entry, now, trace))
 
 
-def receive_message(account: Account, request: Request, now: float) -> dict[str, Any]:
-    """ReceiveMessage, as it is answered when it need not, or no longer, wait."""
+def receive_message(account: AccountState, request: Request, now: float) -> dict[str, Any]:
+    """ReceiveMessage, without its wait."""
     queue = account.queue(request, now)
     most = fields.integer(request, "MaxNumberOfMessages", 1, 10) or 1
     wait = receive_wait(queue, request)
-    asked = fields.integer(request, "VisibilityTimeout", 0, LONGEST_VISIBILITY)
-    visibility = queue.settings.visibility if asked is None else asked
+    visibility = fields.integer(request, "VisibilityTimeout", 0, LONGEST_VISIBILITY)
+    if visibility is None:
+        visibility = queue.settings.visibility
     system = fields.names(request, "MessageSystemAttributeNames") + fields.names(request, "AttributeNames")
     selection = Selection(frozenset(system), fields.names(request, "MessageAttributeNames"))
     attempt_id = _read_attempt_id(queue, request)
@@ -64,38 +74,48 @@ def receive_message(account: Account, request: Request, now: float) -> dict[str,
         messages = queue.receive(most, visibility, now)
         if attempt_id and messages:
             queue.attempts.note(attempt_id, messages, now)
-    return {"Messages": [render(message, queue.mark, selection) for message in messages]} if messages else {}
+    return {"Messages": [render(message, queue.receipt_tag, selection) for message in messages]} if messages else {}
 
 
 def receive_wait(queue: Queue, request: Request) -> int:
-    """How long a receive waits for its first message: seconds, 0 to 20, the queue's own unless the request says."""
-    asked = fields.integer(request, "WaitTimeSeconds", 0, 20)
-    return queue.settings.wait if asked is None else asked
+    """Seconds that a receive waits for its first message, 0 to 20; by default the setting of the queue."""
+    wait = fields.integer(request, "WaitTimeSeconds", 0, 20)
+    return queue.settings.wait if wait is None else wait
 
 
-def delete_message(account: Account, request: Request, now: float) -> dict[str, Any]:
+def spoil_attempt(account: AccountState, request: Request, now: float) -> None:
+    """Note that a receive was throttled. On AWS its attempt id cannot be used again."""
+    attempt_id = request.get("ReceiveRequestAttemptId")
+    if isinstance(attempt_id, str):
+        with suppress(Refusal):
+            account.queue(request, now).attempts.spoil(attempt_id, now)
+
+
+def delete_message(account: AccountState, request: Request, now: float) -> dict[str, Any]:
     """DeleteMessage."""
     return _delete(account.queue(request, now), request, now)
 
 
-def delete_message_batch(account: Account, request: Request, now: float) -> dict[str, Any]:
+def delete_message_batch(account: AccountState, request: Request, now: float) -> dict[str, Any]:
     """DeleteMessageBatch."""
     queue = account.queue(request, now)
-    return _each(fields.entries(request), lambda entry: _delete(queue, entry, now))
+    entries = fields.entries(request, "DeleteMessageBatch")
+    return _by_entry(entries, lambda entry: _delete(queue, entry, now))
 
 
-def change_message_visibility(account: Account, request: Request, now: float) -> dict[str, Any]:
+def change_message_visibility(account: AccountState, request: Request, now: float) -> dict[str, Any]:
     """ChangeMessageVisibility."""
     return _change(account.queue(request, now), request, now)
 
 
-def change_message_visibility_batch(account: Account, request: Request, now: float) -> dict[str, Any]:
+def change_message_visibility_batch(account: AccountState, request: Request, now: float) -> dict[str, Any]:
     """ChangeMessageVisibilityBatch."""
     queue = account.queue(request, now)
-    return _each(fields.entries(request), lambda entry: _change(queue, entry, now))
+    entries = fields.entries(request, "ChangeMessageVisibilityBatch")
+    return _by_entry(entries, lambda entry: _change(queue, entry, now))
 
 
-def _each(entries: list[Request], perform: Callable[[Request], dict[str, Any]]) -> dict[str, Any]:
+def _by_entry(entries: list[Request], perform: Callable[[Request], dict[str, Any]]) -> dict[str, Any]:
     successful, failed = [], []
     for entry in entries:
         try:
@@ -111,7 +131,7 @@ def _each(entries: list[Request], perform: Callable[[Request], dict[str, Any]]) 
 
 
 def _failure(entry_id: str, refusal: Refusal) -> dict[str, Any]:
-    # A batch names an expired receipt otherwise than a single call does (recorded from AWS).
+    # A batch reports an expired receipt in other words than a single call does (recorded from AWS).
     expired = refusal.message.endswith("The receipt handle has expired.")
     return {
         "Id": entry_id,
@@ -135,8 +155,22 @@ def _change(queue: Queue, request: Request, now: float) -> dict[str, Any]:
     return {}
 
 
-def _send(account: Account, queue: Queue, request: Request, now: float) -> dict[str, Any]:
-    message = content.read(request)
+def _header_trace(request: Request) -> str:
+    trace = request.get(TRACE_HEADER)
+    return trace if isinstance(trace, str) else ""
+
+
+def _check_fifo_entries(entries: list[Request], *, content_dedup: bool) -> None:
+    """Refuse the whole batch when an entry lacks an id. Recorded from AWS; a single send has another code."""
+    for entry in entries:
+        if entry.get("MessageGroupId") is None:
+            raise refusals.bad_parameter("The request must contain the parameter MessageGroupId.")
+        if entry.get("MessageDeduplicationId") is None and not content_dedup:
+            raise refusals.bad_parameter(_NO_DEDUPLICATION)
+
+
+def _send(account: AccountState, queue: Queue, request: Request, now: float, trace: str) -> dict[str, Any]:
+    message = content.read(request, trace)
     if message.size > queue.settings.most_bytes:
         raise refusals.bad_parameter(
             "One or more parameters are invalid. "
@@ -153,10 +187,10 @@ def _send(account: Account, queue: Queue, request: Request, now: float) -> dict[
             "Reason: The request includes a parameter that is not valid for this queue type."
         )
     system = {} if group is None else {"MessageGroupId": group}
-    return _keep(account, queue, message, system, delay=queue.settings.delay if delay is None else delay, now=now)
+    return _store(account, queue, message, system, delay=queue.settings.delay if delay is None else delay, now=now)
 
 
-def _send_fifo(account: Account, queue: Queue, request: Request, message: Content, now: float) -> dict[str, Any]:
+def _send_fifo(account: AccountState, queue: Queue, request: Request, message: Content, now: float) -> dict[str, Any]:
     group = _read_token(request, "MessageGroupId")
     if group is None:
         raise refusals.missing("MessageGroupId")
@@ -169,24 +203,21 @@ def _send_fifo(account: Account, queue: Queue, request: Request, message: Conten
     dedup_id = _read_token(request, "MessageDeduplicationId")
     if dedup_id is None:
         if not queue.settings.content_dedup:
-            raise refusals.bad_parameter(
-                "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided "
-                "explicitly"
-            )
+            raise refusals.bad_parameter(_NO_DEDUPLICATION)
         dedup_id = hashlib.sha256(message.body.encode()).hexdigest()
     scope = group if queue.settings.dedup_by_group else ""
-    twin = queue.deduplication.find(scope, dedup_id, now)
-    if twin is not None:
-        return _sent(message, twin.message_id) | {"SequenceNumber": twin.sequence_number}
+    original = queue.deduplication.find(scope, dedup_id, now)
+    if original is not None:
+        return _sent(message, original.message_id) | {"SequenceNumber": original.sequence_number}
     sequence_number = queue.next_sequence_number()
     system = {"MessageGroupId": group, "MessageDeduplicationId": dedup_id, "SequenceNumber": sequence_number}
-    answer = _keep(account, queue, message, system, delay=queue.settings.delay, now=now)
-    queue.deduplication.note(scope, dedup_id, Twin(answer["MessageId"], sequence_number), now)
+    answer = _store(account, queue, message, system, delay=queue.settings.delay, now=now)
+    queue.deduplication.note(scope, dedup_id, Original(answer["MessageId"], sequence_number), now)
     return answer | {"SequenceNumber": sequence_number}
 
 
-def _keep(
-    account: Account, queue: Queue, message: Content, system: dict[str, str], *, delay: int, now: float
+def _store(
+    account: AccountState, queue: Queue, message: Content, system: dict[str, str], *, delay: int, now: float
 ) -> dict[str, Any]:
     message_id = account.new_message_id()
     system = {"SenderId": SENDER, "SentTimestamp": queue.stamp(now), **system}

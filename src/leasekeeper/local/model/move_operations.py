@@ -1,28 +1,39 @@
-"""What can be asked about message move tasks (redrive): start, list and cancel them; and how they proceed.
+"""The operations on message move tasks (redrive): start, list and cancel them, and move their messages.
 
-Each function is one API call: `(account, request, now) -> answer`, raising `Refusal`. A redriven message is a new one:
-new id, new age, receive count from zero.
+Each function is one API operation: `(account, request, now) -> answer`, raising `Refusal`. A moved message is a new
+message, with a new id, a new age and a receive count of zero.
 """
 
 from __future__ import annotations
 
+import base64
 from collections import deque
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from leasekeeper.local.model import fields, refusals
 from leasekeeper.local.model.moves import FASTEST, MoveStatus, MoveTask
 from leasekeeper.local.model.stored import Place, Stored
 
 if TYPE_CHECKING:
-    from leasekeeper.local.model.account import Account
+    from leasekeeper.local.model.account import AccountState
     from leasekeeper.local.model.fields import Request
     from leasekeeper.local.model.queue import Queue
 
 MOST_LISTED = 10
+_DELETED = "AWS.SimpleQueueService.NonExistentQueue"
 
 
-def start_message_move_task(account: Account, request: Request, now: float) -> dict[str, Any]:
-    """StartMessageMoveTask: from a dead-letter queue to a queue, or back to where each message came from."""
+class _Handle(msgspec.Struct):
+    """A task handle: the task and the queue that it moves from."""
+
+    task: str = msgspec.field(name="taskId")
+    source: str = msgspec.field(name="sourceArn")
+
+
+def start_message_move_task(account: AccountState, request: Request, now: float) -> dict[str, Any]:
+    """StartMessageMoveTask: from a dead-letter queue to one queue, or back to the source queue of each message."""
     source = _source(account, request)
     source.advance(now)
     if not any(q.settings.redrive and q.settings.redrive.target == source.arn for q in account.queues.values()):
@@ -38,15 +49,15 @@ def start_message_move_task(account: Account, request: Request, now: float) -> d
                 "Destination queue must be another queue of the same type as the source queue."
             )
     if any(task.source == source.arn and task.status is MoveStatus.RUNNING for task in account.moves):
-        raise refusals.unsupported(
-            "There is already a task running. Only one active task is allowed for a source queue."
+        raise refusals.bad_parameter(
+            "There is already a task running. Only one active task is allowed for a source queue arn at a given time."
         )
     task = MoveTask(
-        handle=f"{account.random.getrandbits(256):064x}",
+        id=account.new_message_id(),
         source=source.arn,
         destination=destination,
         rate=rate or FASTEST,
-        asked_rate=rate,
+        requested_rate=rate,
         started=now,
         left=deque(source.contents()),
         to_move=source.visible,
@@ -57,38 +68,40 @@ def start_message_move_task(account: Account, request: Request, now: float) -> d
     return {"TaskHandle": task.handle}
 
 
-def cancel_message_move_task(account: Account, request: Request, _now: float) -> dict[str, Any]:
-    """CancelMessageMoveTask: what was moved stays moved."""
-    handle = fields.text(request, "TaskHandle")
+def cancel_message_move_task(account: AccountState, request: Request, _now: float) -> dict[str, Any]:
+    """CancelMessageMoveTask: the messages already moved stay moved."""
+    handle = _read_handle(fields.text(request, "TaskHandle"))
+    if account.by_arn(handle.source) is None:
+        raise _no_resource("SourceArn")
     for task in account.moves:
-        if task.handle == handle:
+        if (task.id, task.source) == (handle.task, handle.source):
             if task.status is not MoveStatus.RUNNING:
                 raise refusals.unsupported("Only active tasks can be cancelled.")
             task.end(MoveStatus.CANCELLED)
             return {"ApproximateNumberOfMessagesMoved": task.moved}
-    raise _no_resource("TaskHandle")
+    raise refusals.no_such_resource("Task does not exist.")
 
 
-def list_message_move_tasks(account: Account, request: Request, _now: float) -> dict[str, Any]:
-    """ListMessageMoveTasks: those of a source queue, the latest first."""
+def list_message_move_tasks(account: AccountState, request: Request, _now: float) -> dict[str, Any]:
+    """ListMessageMoveTasks: the tasks of a source queue, the latest first."""
     source = _source(account, request)
     most = fields.integer(request, "MaxResults", 1, MOST_LISTED) or 1
     tasks = [task for task in reversed(account.moves) if task.source == source.arn]
     return {"Results": [_shown(account, task) for task in tasks[:most]]}
 
 
-def step(account: Account, now: float) -> float:
-    """Move what may be moved by now; returns when the next message may be, infinite when no task is running."""
+def step(account: AccountState, now: float) -> float:
+    """Move what the rates allow by now. Returns the time of the next move, infinite when no task is running."""
     running = [task for task in account.moves if task.status is MoveStatus.RUNNING]
     for task in running:
         _proceed(account, task, now)
     return min((task.next_step() for task in running), default=float("inf"))
 
 
-def _proceed(account: Account, task: MoveTask, now: float) -> None:
+def _proceed(account: AccountState, task: MoveTask, now: float) -> None:
     source = account.by_arn(task.source)
     if source is None:
-        task.end(MoveStatus.FAILED, "AWS.SimpleQueueService.NonExistentQueue")
+        task.end(MoveStatus.FAILED, _DELETED)
         return
     source.advance(now)
     while task.left:
@@ -100,14 +113,15 @@ def _proceed(account: Account, task: MoveTask, now: float) -> None:
         message = task.left.popleft()
         target = account.by_arn(task.destination or message.system.get("DeadLetterQueueSourceArn", ""))
         if target is None:
-            task.end(MoveStatus.FAILED, "CouldNotDetermineMessageSource")
+            known = task.destination or "DeadLetterQueueSourceArn" in message.system
+            task.end(MoveStatus.FAILED, _DELETED if known else "CouldNotDetermineMessageSource")
             return
         _move(account, source, target, message, now)
         task.moved += 1
     task.end(MoveStatus.COMPLETED)
 
 
-def _move(account: Account, source: Queue, target: Queue, message: Stored, now: float) -> None:
+def _move(account: AccountState, source: Queue, target: Queue, message: Stored, now: float) -> None:
     target.advance(now)
     source.remove(message)
     message_id = account.new_message_id()
@@ -118,14 +132,21 @@ def _move(account: Account, source: Queue, target: Queue, message: Stored, now: 
     target.add(lambda number: Stored(number, message_id, message.content, system, now, message.group), 0, now)
 
 
-def _forget_old(account: Account, source: str) -> None:
-    """Keep no more tasks of a queue than can be listed, the one to come included."""
+def _read_handle(handle: str) -> _Handle:
+    try:
+        return msgspec.json.decode(base64.b64decode(handle, validate=True), type=_Handle)
+    except (ValueError, msgspec.DecodeError, RecursionError) as error:
+        raise refusals.bad_parameter("Value for parameter TaskHandle is invalid.") from error
+
+
+def _forget_old(account: AccountState, source: str) -> None:
+    """Keep only as many tasks of a queue as can be listed, the next one included."""
     own = [task for task in account.moves if task.source == source]
     for task in own[: max(0, len(own) - MOST_LISTED + 1)]:
         account.moves.remove(task)
 
 
-def _source(account: Account, request: Request) -> Queue:
+def _source(account: AccountState, request: Request) -> Queue:
     source = account.by_arn(fields.text(request, "SourceArn"))
     if source is None:
         raise _no_resource("SourceArn")
@@ -136,7 +157,7 @@ def _no_resource(parameter: str) -> refusals.Refusal:
     return refusals.no_such_resource(f"The resource that you specified for the {parameter} parameter doesn't exist.")
 
 
-def _shown(account: Account, task: MoveTask) -> dict[str, Any]:
+def _shown(account: AccountState, task: MoveTask) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "Status": task.status.value,
         "SourceArn": task.source,
@@ -148,8 +169,8 @@ def _shown(account: Account, task: MoveTask) -> dict[str, Any]:
         shown["TaskHandle"] = task.handle
     if task.destination:
         shown["DestinationArn"] = task.destination
-    if task.asked_rate is not None:
-        shown["MaxNumberOfMessagesPerSecond"] = task.asked_rate
+    if task.requested_rate is not None:
+        shown["MaxNumberOfMessagesPerSecond"] = task.requested_rate
     if task.failure:
         shown["FailureReason"] = task.failure
     return shown

@@ -1,14 +1,18 @@
-"""A message move task: what takes the messages of a dead-letter queue back, at a given rate.
+"""A message move task, which moves the messages of a dead-letter queue back at a given rate.
 
-Owned by the account. It promises to move what was in the queue when it began and is still visible, at most at its rate.
+Owned by the account. It promises to move the messages that were in the queue at its start and are still visible, and
+never to exceed its rate.
 """
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections import deque
@@ -16,11 +20,11 @@ if TYPE_CHECKING:
     from leasekeeper.local.model.stored import Stored
 
 FASTEST = 500
-"""Messages a second at most, and when nobody says (SQS API reference)."""
+"""The highest rate and the default, in messages a second (SQS API reference)."""
 
 
 class MoveStatus(Enum):
-    """How a task is doing, in the words of the API."""
+    """The status of a task, in the words of the API."""
 
     RUNNING = "RUNNING"
     COMPLETED = "COMPLETED"
@@ -33,18 +37,19 @@ class MoveTask:
     """A message move task.
 
     Attributes:
-        source: the ARN it takes from.
-        destination: the ARN it gives to; empty: each message goes where it came from.
+        id: a random UUID.
+        source: the ARN of the queue it moves from.
+        destination: the ARN of the queue it moves to; empty: each message goes back to its source queue.
         rate: messages a second.
-        left: what it has yet to look at.
-        asked_rate: what the request said, to be shown again.
+        requested_rate: the rate in the request, or None; ListMessageMoveTasks shows it.
+        left: the messages it has not looked at yet.
     """
 
-    handle: str
+    id: str
     source: str
     destination: str
     rate: int
-    asked_rate: int | None
+    requested_rate: int | None
     started: float
     left: deque[Stored]
     to_move: int = field(default=0)
@@ -52,16 +57,21 @@ class MoveTask:
     status: MoveStatus = MoveStatus.RUNNING
     failure: str = ""
 
+    @property
+    def handle(self) -> str:
+        """The handle that cancels it: base64 of a JSON object, as on AWS."""
+        return base64.b64encode(msgspec.json.encode({"taskId": self.id, "sourceArn": self.source})).decode()
+
     def allowance(self, now: float) -> int:
-        """How many messages it may move now: the first at once, the rest as its rate has it."""
+        """How many messages it may move now: the first at once, the others at its rate."""
         return int((now - self.started) * self.rate + 1e-6) + 1 - self.moved
 
     def next_step(self) -> float:
-        """When it may move another message; infinite when it is over."""
+        """When it may move the next message; infinite when it has ended."""
         return self.started + self.moved / self.rate if self.status is MoveStatus.RUNNING else inf
 
     def end(self, status: MoveStatus, failure: str = "") -> None:
-        """Be over, for the reason given."""
+        """End, with the reason for a failure."""
         self.status = status
         self.failure = failure
         self.left.clear()

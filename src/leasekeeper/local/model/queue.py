@@ -1,7 +1,7 @@
-"""One queue: its messages, where each of them is, and the six things that can be done with them.
+"""One queue: its messages, the place of each of them, and the operations on them.
 
 Owned by the account. It promises that sending, receiving, deleting and changing visibility cost the same at any depth,
-and that its counts are right at every moment: each is kept, none is counted.
+and that its counts are exact at every moment. The counts are kept up to date; no call counts messages.
 """
 
 from __future__ import annotations
@@ -18,23 +18,19 @@ from leasekeeper.local.model.timers import Timers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from leasekeeper.local.model.settings import Settings
+    from leasekeeper.local.model.settings import QueueSettings
 
 LIFETIME = 43_200.0
-"""Seconds after its receive at which a message's receipt and its invisibility end (AWS SQS quotas)."""
+"""Seconds after a receive at which the receipt and the message's invisibility end (AWS SQS quotas)."""
 IN_FLIGHT_LIMIT = 120_000
 PURGE_INTERVAL = 60.0
 
 
 class Order(Protocol):
-    """In which order messages are received: `Tenants` for standard queues, `Groups` for FIFO ones."""
-
-    def added(self, message: Stored, /) -> None:
-        """A message came in, visible or delayed."""
-        ...
+    """The order in which messages are received: `Tenants` for standard queues, `Groups` for FIFO queues."""
 
     def shown(self, message: Stored, /) -> bool:
-        """A message became visible; True says that something can be received because of it."""
+        """A message became visible. Returns whether a receive can now find something."""
         ...
 
     def taken(self, message: Stored, /) -> None:
@@ -42,15 +38,15 @@ class Order(Protocol):
         ...
 
     def returned(self, message: Stored, /) -> None:
-        """A message is no longer in flight: it is about to be visible, or gone."""
+        """A message is no longer in flight. It becomes visible or leaves the queue next."""
         ...
 
     def gone(self, message: Stored, /) -> bool:
-        """A message left the queue; True says that something can be received because of it."""
+        """A message left the queue. Returns whether a receive can now find something."""
         ...
 
     def pick(self) -> Iterator[Stored]:
-        """Messages in the order they are to be received, for as long as there are any and someone asks."""
+        """Messages in the order of delivery, until there are none or the caller stops."""
         ...
 
 
@@ -58,38 +54,36 @@ class Queue:
     """A standard or FIFO queue.
 
     Attributes:
-        mark: twelve hex digits that its receipts carry.
-        epoch: what is added to the model's clock for the seconds since 1970.
-        bury: moves a message that was received too often to the dead-letter queue; False when there is none.
-        visible, in_flight, delayed: how many messages are where.
-        fresh: a set shared by the account's queues; this one adds itself when something can be received from it.
+        receipt_tag: twelve hex digits in each of its receipts.
+        epoch: seconds to add to the model's clock to get seconds since 1970.
+        dead_letter: moves a message to the dead-letter queue; returns False when there is no such queue.
+        visible, in_flight, delayed: how many messages are in each place.
+        readable: a set shared by the account's queues. A queue adds itself when a receive can find something in it.
     """
 
     def __init__(
         self,
         name: str,
         arn: str,
-        settings: Settings,
+        settings: QueueSettings,
         *,
-        mark: str,
+        receipt_tag: str,
         created: float,
         epoch: float,
-        fresh: set[Queue],
-        bury: Callable[[Queue, Stored, float], bool],
+        readable: set[Queue],
+        dead_letter: Callable[[Queue, Stored, float], bool],
         in_flight_limit: int = IN_FLIGHT_LIMIT,
     ) -> None:
         self.name = name
         self.arn = arn
         self.settings = settings
-        self.mark = mark
+        self.receipt_tag = receipt_tag
         self.created = self.modified = created
         self.tags: dict[str, str] = {}
         self.epoch = epoch
-        self.fresh = fresh
-        self.bury = bury
+        self.readable = readable
+        self.dead_letter = dead_letter
         self.in_flight_limit = in_flight_limit
-        self.deduplication = Deduplication()
-        self.attempts = Attempts()
         self._numbers = count(1)
         self._sequence = 18_800_000_000_000_000_000
         self._purged: float | None = None
@@ -101,6 +95,8 @@ class Queue:
         self._messages: dict[int, Stored] = {}
         self._timers = Timers()
         self._order: Order = Groups() if self.settings.fifo else Tenants()
+        self.deduplication = Deduplication()
+        self.attempts = Attempts()
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -109,10 +105,9 @@ class Queue:
         return f"<Queue {self.name} {self.visible} visible, {self.in_flight} in flight, {self.delayed} delayed>"
 
     def add(self, make: Callable[[int], Stored], delay: float, now: float) -> Stored:
-        """Take in a message made by `make` from its number, visible after `delay` seconds."""
+        """Add the message that `make` makes from its number; it is visible after `delay` seconds."""
         message = make(next(self._numbers))
         self._messages[message.number] = message
-        self._order.added(message)
         if delay > 0:
             message.place = Place.DELAYED
             self.delayed += 1
@@ -122,66 +117,71 @@ class Queue:
         return message
 
     def receive(self, most: int, visibility: float, now: float) -> list[Stored]:
-        """Take up to `most` messages, invisible for `visibility` seconds from now."""
+        """Take up to `most` messages and hide them for `visibility` seconds from now.
+
+        A message whose receive count has reached the limit of the redrive policy goes to the dead-letter queue
+        instead. Receives in another queue, before a move from there, do not count towards this limit.
+        """
         most = min(most, self.in_flight_limit - self.in_flight)
         taken: list[Stored] = []
-        doomed: list[Stored] = []
+        leaving: list[Stored] = []
         oldest = now - self.settings.retention
         redrive = self.settings.redrive
         if most > 0 and self.visible:
             for message in self._order.pick():
-                spent = redrive is not None and message.receives >= redrive.most
-                if message.sent <= oldest or (spent and self.bury(self, message, now)):
-                    doomed.append(message)
+                spent = redrive is not None and message.receives - message.carried >= redrive.max_receives
+                if message.sent <= oldest or (spent and self.dead_letter(self, message, now)):
+                    leaving.append(message)
                 else:
                     self._take(message, visibility, now)
                     taken.append(message)
                     if len(taken) == most:
                         break
-        for message in doomed:
+        for message in leaving:
             self.remove(message)
         if visibility <= 0:
             self.advance(now)
         return taken
 
     def repeat(self, attempt_id: str, visibility: float, now: float) -> list[Stored]:
-        """Receive again what the attempt of that id received, if nothing happened to it since; else nothing."""
+        """Receive an earlier attempt's messages again, with a new timeout; none if they are not in flight any more."""
         messages = self.attempts.repeat(attempt_id, now)
         for message in messages:
             self._timers.arm(message, now + visibility)
         return messages
 
     def find(self, handle: str) -> tuple[Stored | None, int]:
-        """A receipt's message, None when it is deleted, and which receive it is of; raises `Refusal` for other text."""
+        """The message of a receipt (None when deleted) and its receive's number; raises `Refusal` for other text."""
         receipt = read_receipt(handle)
         if receipt is None:
             raise refusals.receipt_unknown(handle)
-        mark, number, receive = receipt
-        if mark != self.mark:
+        receipt_tag, number, receive = receipt
+        if receipt_tag != self.receipt_tag:
             raise refusals.bad_receipt(f'The input receipt handle "{handle}" is not valid for this queue.')
         return self._messages.get(number), receive
 
     def delete(self, handle: str, now: float) -> None:
-        """Delete the message of a receipt. Twice is once; raises `Refusal` for an expired or malformed receipt.
+        """Delete the message of a receipt. Raises `Refusal` for an expired or malformed receipt.
 
-        A receipt older than the latest receive deletes nothing on a standard queue and says nothing about it: AWS
-        leaves open what it does ("might not be deleted"), and this is what a consumer must be able to live with.
+        Deleting a deleted message succeeds. On a standard queue, a receipt that is older than the latest receive
+        succeeds too and deletes nothing. AWS documents only that such a message "might not be deleted", and a
+        consumer must cope with that case.
         """
         message, receive = self.find(handle)
         if message is None:
             return
         stale = receive != message.receives
-        lapsed = self.settings.fifo and (stale or message.place is not Place.IN_FLIGHT)
-        if lapsed or now - message.received >= LIFETIME:
+        expired = self.settings.fifo and (stale or message.place is not Place.IN_FLIGHT)
+        if expired or now - message.received >= LIFETIME:
             raise refusals.receipt_expired(handle)
         if not stale:
             self.remove(message)
 
     def change_visibility(self, handle: str, timeout: int, now: float) -> None:
-        """Set when the message of a receipt becomes visible: `timeout` seconds from now. Raises `Refusal`.
+        """Make the message of a receipt visible `timeout` seconds from now. Raises `Refusal`.
 
-        As recorded from AWS, a standard queue lets an old receipt change a message that was received again, and hides
-        a visible message again.
+        As recorded from AWS, a standard queue accepts an old receipt for a message that was received again, and hides
+        a message that is already visible.
         """
         message, receive = self.find(handle)
         if message is None or message.place is Place.DELAYED:
@@ -213,10 +213,10 @@ class Queue:
         self._timers.disarm(message)
         del self._messages[message.number]
         if self._order.gone(message):
-            self.fresh.add(self)
+            self.readable.add(self)
 
     def purge(self, now: float) -> None:
-        """Delete every message; raises `Refusal` when the last purge is less than a minute ago."""
+        """Delete every message and forget deduplication ids; raises `Refusal` within a minute of the last purge."""
         if self._purged is not None and now - self._purged < PURGE_INTERVAL:
             raise refusals.purging(f"Only one PurgeQueue operation on {self.name} is allowed every 60 seconds.")
         self._purged = now
@@ -225,19 +225,19 @@ class Queue:
         self._empty()
 
     def advance(self, now: float) -> None:
-        """Let time pass: what is due becomes visible, what is older than the retention period goes."""
+        """Show the messages that are due by now, and remove those older than the retention period."""
         for message in self._timers.fire(now):
             self._unhide(message)
         if now >= self._aged:
             self._expire(now)
 
-    def configure(self, settings: Settings, now: float) -> None:
-        """Act by other settings from now on; retention and visibility count for messages already here as AWS has it."""
+    def configure(self, settings: QueueSettings, now: float) -> None:
+        """Use other settings from now on. A new retention period applies to the messages in the queue too."""
         self.settings = settings
         self.modified = self._aged = now
 
     def next_sequence_number(self) -> str:
-        """The sequence number of a FIFO queue's next message: twenty digits, each larger than the last."""
+        """The sequence number of a FIFO queue's next message: twenty digits, larger than the one before."""
         self._sequence += 256
         return str(self._sequence)
 
@@ -246,16 +246,16 @@ class Queue:
         return str(int((now + self.epoch) * 1000))
 
     def next_due(self) -> float:
-        """When a message may become visible by itself; never later than when one does. Infinite without any."""
+        """The earliest time at which a hidden message may become visible; infinite when there is none."""
         return self._timers.next()
 
     def contents(self) -> list[Stored]:
-        """All messages in the order they came, as they are at this moment."""
+        """All messages in the order of arrival."""
         return list(self._messages.values())
 
     def _expire(self, now: float) -> None:
-        # The oldest come first (but in a dead-letter queue, where a receive finds the others). Looking at the first
-        # of a dict costs as much as there were removals at its front, so it is looked at once a second at most.
+        # The oldest message is the first, except in a dead-letter queue, where `receive` finds the others. The first
+        # item of a dict costs as much as there were removals before it, so this looks once a second at most.
         oldest = now - self.settings.retention
         self._aged = now + 1.0
         while self._messages:
@@ -269,7 +269,7 @@ class Queue:
         message.place = Place.VISIBLE
         self.visible += 1
         if self._order.shown(message):
-            self.fresh.add(self)
+            self.readable.add(self)
 
     def _take(self, message: Stored, visibility: float, now: float) -> None:
         message.receives += 1
@@ -293,7 +293,7 @@ class Queue:
     def _leave(self, message: Stored) -> None:
         if message.place is Place.IN_FLIGHT:
             if self.in_flight == self.in_flight_limit:
-                self.fresh.add(self)  # there is room again for those who wait
+                self.readable.add(self)  # a waiting receive has room again
             self.in_flight -= 1
             self._order.returned(message)
         elif message.place is Place.VISIBLE:

@@ -1,13 +1,12 @@
-"""What can be asked about queues: make, find, list, describe, change, tag, empty and delete them.
+"""The operations on queues: create, find, list, describe, change, tag, purge and delete them.
 
-Each function is one API call: `(account, request, now) -> answer`, raising `Refusal`. They promise AWS's defaults,
-names and order of checks as far as they are recorded.
+Each function is one API operation: `(account, request, now) -> answer`, raising `Refusal`. They promise the defaults,
+names and order of checks of AWS, as far as these are recorded.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from leasekeeper.local.model import fields, refusals, settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from leasekeeper.local.model.account import Account
+    from leasekeeper.local.model.account import AccountState
     from leasekeeper.local.model.fields import Request
     from leasekeeper.local.model.queue import Queue
 
@@ -26,17 +25,17 @@ MOST_TAGS = 50
 PAGE = 1_000
 
 
-def create_queue(account: Account, request: Request, now: float) -> dict[str, Any]:
-    """CreateQueue: a new queue, or the one there is when nothing asked for differs."""
+def create_queue(account: AccountState, request: Request, now: float) -> dict[str, Any]:
+    """CreateQueue: a new queue, or the existing one when no given attribute differs."""
     name = fields.text(request, "QueueName")
     given = fields.texts(request, "Attributes")
     tags = fields.texts(request, "tags")
     fifo = _check_queue_name(name, given)
     existing = account.queues.get(name)
     if existing is not None:
-        asked = settings.changed(existing.settings, {k: v for k, v in given.items() if k != "FifoQueue"})
+        wanted = settings.changed(existing.settings, given)
         for attribute in given:
-            if asked.shown.get(attribute) != existing.settings.shown.get(attribute):
+            if wanted.shown.get(attribute) != existing.settings.shown.get(attribute):
                 raise refusals.queue_exists(
                     f"A queue already exists with the same name and a different value for attribute {attribute}"
                 )
@@ -48,24 +47,24 @@ def create_queue(account: Account, request: Request, now: float) -> dict[str, An
         )
     _check_tags(tags)
     initial = settings.initial(given, fifo=fifo)
-    _check_dead_letter_target(account, account.arn(name), initial)
+    _check_dead_letter_queue(account, account.arn(name), initial)
     queue = account.new_queue(name, initial, now)
     queue.tags.update(tags)
     return {"QueueUrl": account.url(queue)}
 
 
-def delete_queue(account: Account, request: Request, now: float) -> dict[str, Any]:
-    """DeleteQueue: the queue and what is in it."""
+def delete_queue(account: AccountState, request: Request, now: float) -> dict[str, Any]:
+    """DeleteQueue: the queue and its messages."""
     queue = account.queue(request, now)
     del account.queues[queue.name]
     if account.name_cooldown:
         account.deleted[queue.name] = now
-    account.fresh.add(queue)  # those who wait on it must hear that it is gone
+    account.readable.add(queue)  # wake the receives that wait, so that they find it deleted
     return {}
 
 
-def get_queue_url(account: Account, request: Request, _now: float) -> dict[str, Any]:
-    """GetQueueUrl: a queue's URL by its name."""
+def get_queue_url(account: AccountState, request: Request, _now: float) -> dict[str, Any]:
+    """GetQueueUrl: the URL of a queue, by its name."""
     queue = account.queues.get(fields.text(request, "QueueName"))
     owner = fields.optional_text(request, "QueueOwnerAWSAccountId")
     if queue is None or owner not in (None, account.account_id):
@@ -73,22 +72,22 @@ def get_queue_url(account: Account, request: Request, _now: float) -> dict[str, 
     return {"QueueUrl": account.url(queue)}
 
 
-def list_queues(account: Account, request: Request, _now: float) -> dict[str, Any]:
+def list_queues(account: AccountState, request: Request, _now: float) -> dict[str, Any]:
     """ListQueues: the URLs of queues whose names begin with a prefix, by name."""
     prefix = fields.optional_text(request, "QueueNamePrefix") or ""
     found = [queue for name, queue in sorted(account.queues.items()) if name.startswith(prefix)]
     return _page(account, request, found, "QueueUrls")
 
 
-def list_dead_letter_source_queues(account: Account, request: Request, now: float) -> dict[str, Any]:
+def list_dead_letter_source_queues(account: AccountState, request: Request, now: float) -> dict[str, Any]:
     """ListDeadLetterSourceQueues: the URLs of the queues whose redrive policy names this one, by name."""
     target = account.queue(request, now).arn
     sources = [queue for _, queue in sorted(account.queues.items()) if _target(queue) == target]
     return _page(account, request, sources, "queueUrls")
 
 
-def get_queue_attributes(account: Account, request: Request, now: float) -> dict[str, Any]:
-    """GetQueueAttributes: those asked for that the queue has."""
+def get_queue_attributes(account: AccountState, request: Request, now: float) -> dict[str, Any]:
+    """GetQueueAttributes: the requested attributes that the queue has."""
     queue = account.queue(request, now)
     names = fields.names(request, "AttributeNames")
     for name in names:
@@ -110,7 +109,7 @@ def get_queue_attributes(account: Account, request: Request, now: float) -> dict
     return {"Attributes": attributes} if attributes else {}
 
 
-def set_queue_attributes(account: Account, request: Request, now: float) -> dict[str, Any]:
+def set_queue_attributes(account: AccountState, request: Request, now: float) -> dict[str, Any]:
     """SetQueueAttributes: takes effect at once (AWS: within a minute; retention within fifteen)."""
     queue = account.queue(request, now)
     given = fields.texts(request, "Attributes")
@@ -118,19 +117,19 @@ def set_queue_attributes(account: Account, request: Request, now: float) -> dict
         raise refusals.missing("Attributes")
     changed = settings.changed(queue.settings, given)
     if "RedrivePolicy" in given:
-        _check_dead_letter_target(account, queue.arn, changed)
+        _check_dead_letter_queue(account, queue.arn, changed)
     queue.configure(changed, now)
     return {}
 
 
-def purge_queue(account: Account, request: Request, now: float) -> dict[str, Any]:
-    """PurgeQueue: everything in the queue, in flight or not; once a minute."""
+def purge_queue(account: AccountState, request: Request, now: float) -> dict[str, Any]:
+    """PurgeQueue: delete all messages, also those in flight; once a minute at most."""
     account.queue(request, now).purge(now)
     return {}
 
 
-def tag_queue(account: Account, request: Request, now: float) -> dict[str, Any]:
-    """TagQueue: sets tags, replacing those with the same key."""
+def tag_queue(account: AccountState, request: Request, now: float) -> dict[str, Any]:
+    """TagQueue: set tags, and replace those with the same key."""
     queue = account.queue(request, now)
     tags = fields.texts(request, "Tags")
     if not tags:
@@ -140,8 +139,8 @@ def tag_queue(account: Account, request: Request, now: float) -> dict[str, Any]:
     return {}
 
 
-def untag_queue(account: Account, request: Request, now: float) -> dict[str, Any]:
-    """UntagQueue: takes tags away; those that are not there are no error."""
+def untag_queue(account: AccountState, request: Request, now: float) -> dict[str, Any]:
+    """UntagQueue: remove tags. A tag that does not exist is no error."""
     queue = account.queue(request, now)
     keys = fields.names(request, "TagKeys")
     if not keys:
@@ -151,14 +150,14 @@ def untag_queue(account: Account, request: Request, now: float) -> dict[str, Any
     return {}
 
 
-def list_queue_tags(account: Account, request: Request, now: float) -> dict[str, Any]:
-    """ListQueueTags: the queue's tags; no member at all without any."""
+def list_queue_tags(account: AccountState, request: Request, now: float) -> dict[str, Any]:
+    """ListQueueTags: the tags of the queue; an empty answer when there are none."""
     tags = account.queue(request, now).tags
     return {"Tags": dict(tags)} if tags else {}
 
 
-def add_permission(account: Account, request: Request, now: float) -> dict[str, Any]:
-    """AddPermission: writes a statement into the queue's policy, which nothing here enforces."""
+def add_permission(account: AccountState, request: Request, now: float) -> dict[str, Any]:
+    """AddPermission: add a statement to the policy of the queue. The policy is not enforced."""
     queue = account.queue(request, now)
     label = fields.text(request, "Label")
     policy = _policy(queue)
@@ -169,14 +168,20 @@ def add_permission(account: Account, request: Request, now: float) -> dict[str, 
     if not accounts or not actions:
         raise refusals.missing("Actions" if accounts else "AWSAccountIds")
     policy["Statement"].append(
-        {"Sid": label, "Effect": "Allow", "Principal": {"AWS": accounts}, "Action": actions, "Resource": queue.arn}
+        {
+            "Sid": label,
+            "Effect": "Allow",
+            "Principal": {"AWS": _one_or_many(accounts)},
+            "Action": _one_or_many(actions),
+            "Resource": queue.arn,
+        }
     )
     queue.configure(settings.changed(queue.settings, {"Policy": json.dumps(policy)}), now)
     return {}
 
 
-def remove_permission(account: Account, request: Request, now: float) -> dict[str, Any]:
-    """RemovePermission: takes the statement with that label out of the queue's policy."""
+def remove_permission(account: AccountState, request: Request, now: float) -> dict[str, Any]:
+    """RemovePermission: remove the statement with that label from the policy of the queue."""
     queue = account.queue(request, now)
     label = fields.text(request, "Label")
     policy = _policy(queue)
@@ -191,10 +196,15 @@ def remove_permission(account: Account, request: Request, now: float) -> dict[st
 def _policy(queue: Queue) -> dict[str, Any]:
     shown = queue.settings.shown.get("Policy")
     policy: dict[str, Any] = (
-        json.loads(shown) if shown else {"Version": "2012-10-17", "Id": f"{queue.arn}/SQSDefaultPolicy"}
+        json.loads(shown) if shown else {"Version": "2008-10-17", "Id": f"{queue.arn}/SQSDefaultPolicy"}
     )
     policy.setdefault("Statement", [])
     return policy
+
+
+def _one_or_many(values: list[str]) -> str | list[str]:
+    """A policy has a single value as text (recorded from AWS)."""
+    return values[0] if len(values) == 1 else values
 
 
 def _check_queue_name(name: str, given: dict[str, str]) -> bool:
@@ -221,15 +231,15 @@ def _check_tags(tags: dict[str, str]) -> None:
             raise refusals.bad_parameter(f"Tag {key} is invalid: a key has 1 to 128 characters, a value at most 256.")
 
 
-def _check_dead_letter_target(account: Account, source: str, asked: settings.Settings) -> None:
-    if asked.redrive is None:
-        return
-    target = account.by_arn(asked.redrive.target)
-    policy = f"Value {asked.shown['RedrivePolicy']} for parameter RedrivePolicy is invalid. Reason: "
+def _check_dead_letter_queue(account: AccountState, source: str, wanted: settings.QueueSettings) -> None:
+    if wanted.redrive is None or wanted.redrive.target == source:
+        return  # as on AWS, a queue may be its own dead-letter queue
+    target = account.by_arn(wanted.redrive.target)
+    policy = f"Value {wanted.shown['RedrivePolicy']} for parameter RedrivePolicy is invalid. Reason: "
     if target is None:
         raise refusals.bad_parameter(policy + "Dead letter target does not exist.")
-    if target.settings.fifo != asked.fifo or target.arn == source:
-        raise refusals.bad_parameter(policy + "Dead letter queue must be another queue of the same type.")
+    if target.settings.fifo != wanted.fifo:
+        raise refusals.bad_parameter(policy + "Dead letter queue must be same type of queue as the source.")
     if not settings.allows_source(target.settings, source):
         raise refusals.bad_parameter(policy + "The dead letter queue's RedriveAllowPolicy does not allow this queue.")
 
@@ -238,7 +248,7 @@ def _target(queue: Queue) -> str | None:
     return queue.settings.redrive.target if queue.settings.redrive else None
 
 
-def _page(account: Account, request: Request, queues: Sequence[Queue], member: str) -> dict[str, Any]:
+def _page(account: AccountState, request: Request, queues: Sequence[Queue], member: str) -> dict[str, Any]:
     size = fields.integer(request, "MaxResults", 1, PAGE)
     after = _read_token(request)
     left = [queue for queue in queues if queue.name > after]
@@ -255,7 +265,7 @@ def _read_token(request: Request) -> str:
         return ""
     try:
         return base64.b64decode(token, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise refusals.bad_parameter("Invalid or expired next token.") from error
 
 

@@ -1,7 +1,7 @@
-"""What SQS says no with: one `Refusal` for every error of the service, with AWS's status, type, code and sentence.
+"""The errors of SQS: one `Refusal` for each, with the status, type, code and sentence of AWS.
 
-Owned by the model, raised by whoever finds the fault, turned into HTTP by the server and into `SqsError` by the client.
-It promises the wire shape recorded from AWS: `__type` and the code of `x-amzn-query-error` differ, and both are given.
+Owned by the model. The server turns a refusal into HTTP, the in-process client into `SqsError`. It promises the form
+recorded from AWS: `__type` and the code of `x-amzn-query-error` differ, and a refusal has both.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Refusal(Exception):
     Attributes:
         status: the HTTP status.
         kind: the `__type` of the JSON body, with its namespace.
-        code: the older code of the `x-amzn-query-error` header, which SDKs show as the error's code.
+        code: the older code, of the `x-amzn-query-error` header; SDKs show this one.
         message: the sentence.
-        sender: whether the caller is at fault (`Sender`) or the service (`Receiver`).
+        sender: True when the caller caused the error (`Sender`), False when the service did (`Receiver`).
     """
 
     def __init__(self, status: int, kind: str, code: str, message: str, *, sender: bool = True) -> None:
@@ -59,7 +59,7 @@ malformed = _platform("SerializationException", "MalformedInput")
 unknown_operation = _platform("UnknownOperationException", "InvalidAction")
 access_denied = _platform("AccessDeniedException", "AccessDenied", 403)
 
-no_such_queue_saying = _modelled("QueueDoesNotExist", LEGACY + "NonExistentQueue")
+_no_such_queue = _modelled("QueueDoesNotExist", LEGACY + "NonExistentQueue")
 queue_exists = _modelled("QueueNameExists", "QueueAlreadyExists")
 queue_deleted_recently = _modelled("QueueDeletedRecently", LEGACY + "QueueDeletedRecently")
 bad_attribute_name = _modelled("InvalidAttributeName")
@@ -80,36 +80,43 @@ batch_id_invalid = _modelled("InvalidBatchEntryId", LEGACY + "InvalidBatchEntryI
 
 
 def no_such_queue() -> Refusal:
-    """The refusal for a queue that is not there, and for a request that names none."""
-    return no_such_queue_saying("The specified queue does not exist.")
+    """The queue does not exist, or the request names none."""
+    return _no_such_queue("The specified queue does not exist.")
 
 
 def missing(parameter: str) -> Refusal:
-    """The refusal for a parameter left out."""
+    """A parameter is missing."""
     return missing_parameter(f"The request must contain the parameter {parameter}.")
 
 
 def out_of_range(value: object, parameter: str, low: int, high: int) -> Refusal:
-    """The refusal for a number beyond its bounds."""
-    return bad_parameter(
-        f"Value {value} for parameter {parameter} is invalid. Reason: Must be >= {low} and <= {high}, if provided."
-    )
+    """A number is out of bounds. AWS has two sentences for that."""
+    bounds = f"between {low} and {high}" if parameter == "MaxNumberOfMessages" else f">= {low} and <= {high}"
+    return bad_parameter(f"Value {value} for parameter {parameter} is invalid. Reason: Must be {bounds}, if provided.")
 
 
 def receipt_expired(receipt: str) -> Refusal:
-    """The refusal for a receipt whose time is over: FIFO after its visibility timeout, any after 12 hours."""
+    """A receipt has expired: on a FIFO queue after the visibility timeout, on any queue after 12 hours."""
     return bad_parameter(
         f"Value {receipt} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired."
     )
 
 
 def receipt_unknown(receipt: str) -> Refusal:
-    """The refusal for text that is no receipt."""
+    """The text is not a receipt."""
     return bad_receipt(f'The input receipt handle "{receipt}" is not a valid receipt handle.')
 
 
+def attempt_not_repeatable(attempt_id: str) -> Refusal:
+    """The receive of this attempt id was throttled, or its messages have changed since."""
+    return bad_parameter(
+        f"Value {attempt_id} for parameter ReceiveRequestAttemptId is invalid. "
+        "Reason: The receiveRequestAttemptId is not valid anymore since the receive call is not retryable."
+    )
+
+
 def unavailable(status: int = 503) -> Refusal:
-    """The refusal of a service in trouble: the caller is not at fault and may call again."""
+    """The service has a temporary failure, and the caller may call again."""
     return Refusal(
         status,
         PLATFORM + ("ServiceUnavailableException" if status == 503 else "InternalFailure"),

@@ -1,6 +1,6 @@
-"""The attributes of a queue: which there are, what they may be, what they are when nobody says.
+"""The attributes of a queue: their names, bounds and defaults.
 
-Owned by the queue. It promises that what passes here can be acted upon, and is shown again as AWS shows it.
+Owned by the queue. It promises that settings made here are valid, and that they are shown as AWS shows them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from leasekeeper.local.model import refusals
 
 DAY = 86_400
 
+_ARN = re.compile(r"arn:[^:]+:sqs:[^:]+:[0-9]+:[^:]+")
 _WHOLE = re.compile(r"[0-9]{1,10}")
 
 _BOUNDS = {
@@ -32,6 +33,7 @@ _CHOICES = {
     "FifoThroughputLimit": ("perQueue", "perMessageGroupId"),
 }
 _FIFO_ONLY = ("FifoQueue", "ContentBasedDeduplication", "DeduplicationScope", "FifoThroughputLimit")
+_SCOPES = ("DeduplicationScope", "FifoThroughputLimit")
 _FREE = ("Policy", "KmsMasterKeyId", "RedrivePolicy", "RedriveAllowPolicy")
 COMPUTED = (
     "ApproximateNumberOfMessages",
@@ -61,15 +63,15 @@ _FIFO_DEFAULTS = {
 
 @dataclass(frozen=True, slots=True)
 class Redrive:
-    """A redrive policy: after `most` receives, at the next, a message moves to the queue `target` (an ARN)."""
+    """A redrive policy: the receive after `max_receives` receives moves a message to the queue `target` (an ARN)."""
 
     target: str
-    most: int
+    max_receives: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """A queue's attributes, as text for showing and parsed for acting upon. Times are seconds, sizes bytes."""
+class QueueSettings:
+    """The attributes of a queue, as text and parsed. Times are in seconds, sizes in bytes."""
 
     shown: dict[str, str]
     fifo: bool
@@ -84,27 +86,22 @@ class Settings:
     allow: dict[str, Any] = field(default_factory=dict)
 
 
-def initial(given: dict[str, str], *, fifo: bool) -> Settings:
+def initial(given: dict[str, str], *, fifo: bool) -> QueueSettings:
     """The settings of a new queue with these attributes; raises `Refusal`."""
     defaults = _DEFAULTS | (_FIFO_DEFAULTS if fifo else {})
-    return changed(Settings(shown=defaults, fifo=fifo), given, creating=True)
+    return changed(QueueSettings(shown=defaults, fifo=fifo), given)
 
 
-def changed(settings: Settings, given: dict[str, str], *, creating: bool = False) -> Settings:
-    """The settings after setting these attributes; an empty value takes one away. Raises `Refusal`."""
+def changed(settings: QueueSettings, given: dict[str, str]) -> QueueSettings:
+    """The settings after setting these attributes; an empty value removes one. Raises `Refusal`."""
     shown = dict(settings.shown)
     for name, value in given.items():
         _check_name(name, fifo=settings.fifo)
-        if name == "FifoQueue" and not creating:
-            raise refusals.bad_attribute_value("Invalid value for the parameter FifoQueue.")
         if value == "" and name in _FREE:
             shown.pop(name, None)
         else:
             shown[name] = _checked_value(name, value)
-    if shown.get("KmsMasterKeyId") and given.get("SqsManagedSseEnabled") == "true":
-        raise refusals.bad_attribute_value("You can use one type of server-side encryption (SSE) at one time.")
-    if shown.get("KmsMasterKeyId"):
-        shown["SqsManagedSseEnabled"] = "false"
+    _settle_encryption(shown, given)
     if shown.get("FifoThroughputLimit") == "perMessageGroupId" and shown.get("DeduplicationScope") != "messageGroup":
         raise refusals.bad_attribute_value(
             "Invalid value for the parameter FifoThroughputLimit. "
@@ -113,7 +110,20 @@ def changed(settings: Settings, given: dict[str, str], *, creating: bool = False
     return _parsed(settings, shown)
 
 
-def _parsed(settings: Settings, shown: dict[str, str]) -> Settings:
+def _settle_encryption(shown: dict[str, str], given: dict[str, str]) -> None:
+    """Apply the rules recorded from AWS: one type of encryption, and a reuse period only with a key."""
+    if "KmsMasterKeyId" not in shown:
+        shown.pop("KmsDataKeyReusePeriodSeconds", None)
+    elif given.get("SqsManagedSseEnabled") == "true":
+        raise refusals.bad_attribute_name(
+            "You can use one type of server-side encryption (SSE) at one time. "
+            "You can either enable KMS SSE or SQS SSE."
+        )
+    else:
+        shown["SqsManagedSseEnabled"] = "false"
+
+
+def _parsed(settings: QueueSettings, shown: dict[str, str]) -> QueueSettings:
     policy = json.loads(shown["RedrivePolicy"]) if "RedrivePolicy" in shown else None
     return replace(
         settings,
@@ -131,6 +141,8 @@ def _parsed(settings: Settings, shown: dict[str, str]) -> Settings:
 
 
 def _check_name(name: str, *, fifo: bool) -> None:
+    if name in _SCOPES and not fifo:
+        raise refusals.bad_attribute_name(f"You can specify the {name} only when FifoQueue is set to true.")
     if name not in KNOWN or name in COMPUTED or name == "All" or (name in _FIFO_ONLY and not fifo):
         raise refusals.bad_attribute_name(f"Unknown Attribute {name}.")
 
@@ -144,8 +156,10 @@ def _checked_value(name: str, value: str) -> str:
         return str(int(value))
     if name in _CHOICES:
         choice = value.lower() if name in ("SqsManagedSseEnabled", "FifoQueue", "ContentBasedDeduplication") else value
-        if choice not in _CHOICES[name] or (name == "FifoQueue" and choice == "false"):
+        if choice not in _CHOICES[name]:
             raise invalid
+        if (name, choice) == ("FifoQueue", "false"):
+            raise refusals.bad_attribute_value(f"{invalid.message} Reason: Modifying queue type is not supported.")
         return choice
     if name == "RedrivePolicy":
         return _redrive_policy(value)
@@ -181,10 +195,12 @@ def _redrive_policy(value: str) -> str:
         raise refuse(
             text + "Redrive policy does not contain mandatory attributes: deadLetterTargetArn, maxReceiveCount."
         )
-    most = str(policy["maxReceiveCount"])
-    if not (_WHOLE.fullmatch(most) and 1 <= int(most) <= 1_000):
+    target, max_receives = str(policy["deadLetterTargetArn"]), str(policy["maxReceiveCount"])
+    if not (_WHOLE.fullmatch(max_receives) and 1 <= int(max_receives) <= 1_000):
         raise refuse(text + "Invalid value for maxReceiveCount: must be between 1 and 1000.")
-    shown = {"deadLetterTargetArn": str(policy["deadLetterTargetArn"]), "maxReceiveCount": int(most)}
+    if not _ARN.fullmatch(target):
+        raise refuse(text + "Invalid value for deadLetterTargetArn.")
+    shown = {"deadLetterTargetArn": target, "maxReceiveCount": int(max_receives)}
     return json.dumps(shown, separators=(",", ":"))
 
 
@@ -203,7 +219,7 @@ def _allow_policy(value: str) -> str:
     return json.dumps(policy, separators=(",", ":"))
 
 
-def allows_source(settings: Settings, source: str) -> bool:
+def allows_source(settings: QueueSettings, source: str) -> bool:
     """Whether the queue with these settings may be the dead-letter queue of the queue with the ARN `source`."""
     permission = settings.allow.get("redrivePermission", "allowAll")
     return permission == "allowAll" or (permission == "byQueue" and source in settings.allow["sourceQueueArns"])

@@ -1,7 +1,7 @@
-"""The order of a standard queue: the tenants' messages in turn, and a noisy tenant's after everyone else's.
+"""The order of a standard queue: the tenants take turns, and a noisy tenant comes after all others.
 
-Owned by its queue. It promises that putting and picking cost the same at any depth: at most ten tenants can each hold
-more than a tenth of what is in flight, so never more than ten are passed over.
+Owned by one queue. It promises that adding and picking cost the same at any depth: at most ten tenants can each have
+more than a tenth of the messages in flight, so a pick passes over ten tenants at most.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from leasekeeper.local.model.stored import Stored
 
 NOISY_SHARE = 0.10
-"""A tenant with more than this share of what is in flight is noisy (SQS developer guide, fair queues)."""
+"""A tenant with more than this share of the messages in flight is noisy (SQS developer guide, fair queues)."""
 NOISY_LEAST = 30
-"""... if it has at least as many in flight."""
+"""A tenant with fewer messages in flight than this is never noisy."""
 
 
 class Tenants:
-    """The visible messages of a standard queue, by tenant (message group id); those without one share a line.
+    """The visible messages of a standard queue, by tenant (message group id). Messages without one share a line.
 
-    An entry outlives its message's visibility: it is skipped when it comes up. `Stored.listed` says that there is one,
-    so no message has two.
+    An entry stays when its message is hidden or deleted; `pick` skips it later. `Stored.listed` says that a message
+    has an entry, so no message has two.
     """
 
     __slots__ = ("_held", "_in_flight", "_lines", "_turns")
@@ -37,11 +37,8 @@ class Tenants:
         self._held: dict[str, int] = {}
         self._in_flight = 0
 
-    def added(self, message: Stored) -> None:
-        """A message came in, visible or delayed."""
-
     def shown(self, message: Stored) -> bool:
-        """A message became visible; True says that it can be received."""
+        """A message became visible. Returns True: a receive can find it."""
         if not message.listed:
             message.listed = True
             line = self._lines.get(message.group)
@@ -68,11 +65,11 @@ class Tenants:
                 del self._held[message.group]
 
     def gone(self, _message: Stored) -> bool:
-        """A message left the queue; True says that others can be received because of it."""
+        """A message left the queue. Returns False: no other message was waiting for that."""
         return False
 
     def pick(self) -> Iterator[Stored]:
-        """Visible messages in the order they are to be received, each taken out of the order."""
+        """Visible messages in the order of delivery; each loses its entry."""
         while self._turns:
             message = self._take_turn()
             if message.place is Place.VISIBLE:

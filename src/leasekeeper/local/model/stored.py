@@ -1,7 +1,7 @@
-"""A message as a queue keeps it, and as a receive answers with it.
+"""A message as a queue stores it, and as a receive returns it.
 
-Owned by exactly one queue at a time. It promises a receipt that carries its own meaning: which queue, which message,
-which receive. There is no table of receipts, so an old one costs nothing.
+Owned by exactly one queue at a time. It promises a receipt that names its queue, its message and its receive. There is
+no table of receipts, so old receipts cost nothing.
 """
 
 from __future__ import annotations
@@ -28,29 +28,30 @@ class Place(Enum):
 
 
 def read_receipt(handle: str) -> tuple[str, int, int] | None:
-    """What a handle says: the queue's mark, the message's number there, which receive it was; None for other text."""
+    """The queue's receipt tag, the message's number and the number of the receive; None for other text."""
     match = _RECEIPT.fullmatch(handle)
     if match is None:
         return None
-    mark, number, receive = match.groups()
-    return mark, int(number), int(receive)
+    receipt_tag, number, receive = match.groups()
+    return receipt_tag, int(number), int(receive)
 
 
 class Stored(msgspec.Struct, eq=False, gc=False):
     """One message in one queue.
 
     Attributes:
-        number: counts the queue's messages; smaller is older in this queue.
+        number: counts the messages of the queue; a smaller number arrived earlier.
         content: body and attributes.
-        system: the system attributes that no longer change, as text.
+        system: the system attributes that do not change after sending, as text.
         sent: when it was sent, on the model's clock; retention counts from here.
         group: the message group id, as in `system`.
         receives: how often it was received, in all queues.
-        received: when it was received last; the 12 hours count from here.
-        due: when it becomes visible by itself, while it is in flight or delayed.
-        armed: the time of its one valid entry in the queue's timers; infinite without one.
+        carried: how many of those receives were in other queues, before it was moved here.
+        received: the time of its last receive; the 12 hours count from here.
+        due: when it becomes visible, while it is in flight or delayed.
+        armed: the time of its one valid entry in the timers of the queue; infinite when there is none.
         listed: whether the queue's order holds an entry for it.
-        changes: counts visibility changes, so that a repeated receive can tell.
+        changes: counts changes of visibility; a repeated receive compares it.
     """
 
     number: int
@@ -61,6 +62,7 @@ class Stored(msgspec.Struct, eq=False, gc=False):
     group: str | None = None
     place: Place = Place.VISIBLE
     receives: int = 0
+    carried: int = 0
     received: float = -inf
     first_received: str = ""
     due: float = inf
@@ -83,19 +85,19 @@ class Selection(NamedTuple):
         return name in self.system
 
     def wants_user(self, name: str) -> bool:
-        """Whether it asks for the message attribute of that name: by name, by `prefix.*`, or for all."""
+        """Whether it asks for the message attribute of that name: by name, by `prefix.*`, or for all of them."""
         return any(
-            wanted in (name, "All", ".*") or (wanted.endswith(".*") and name.startswith(wanted[:-2]))
+            wanted in (name, "All", "*", ".*") or (wanted.endswith(".*") and name.startswith(wanted[:-2]))
             for wanted in self.user
         )
 
 
-def render(message: Stored, mark: str, selection: Selection) -> dict[str, Any]:
-    """A message as ReceiveMessage answers with it, in the names of the wire."""
+def render(message: Stored, receipt_tag: str, selection: Selection) -> dict[str, Any]:
+    """A message as ReceiveMessage returns it, in the names of the JSON protocol."""
     content = message.content
     answer: dict[str, Any] = {
         "MessageId": message.id,
-        "ReceiptHandle": f"AQEB{mark}-{message.number}-{message.receives}",
+        "ReceiptHandle": f"AQEB{receipt_tag}-{message.number}-{message.receives}",
         "MD5OfBody": content.body_md5,
         "Body": content.body,
     }

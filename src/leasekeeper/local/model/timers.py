@@ -1,7 +1,7 @@
 """When hidden messages become visible: a heap with one valid entry a message.
 
-Owned by one queue. It promises that arming, disarming and firing cost the same however many messages the queue holds
-(up to the logarithm), and that entries no longer valid never outnumber the valid ones for long.
+Owned by one queue. It promises that arming, disarming and firing cost at most the logarithm of the number of messages,
+and that invalid entries are removed before they outnumber the valid ones by much.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _WORTH_SWEEPING = 1024
 class Timers:
     """The times at which messages are due.
 
-    A message due later than its entry keeps the entry: it fires early and is put back. One due sooner gets a new entry
-    and the old one turns stale. So extending a lease, the most frequent change, touches nothing here.
+    A message due later than its entry keeps the entry: the entry fires early and is put back. A message due sooner gets
+    a new entry, and the old one becomes invalid. So extending a lease, the most frequent change, costs nothing here.
     """
 
     __slots__ = ("_heap", "_valid")
@@ -35,7 +35,7 @@ class Timers:
         return len(self._heap)
 
     def arm(self, message: Stored, due: float) -> None:
-        """Have the message fire at `due`, instead of whenever it was to fire before."""
+        """Let the message fire at `due`, and at no other time."""
         message.due = due
         if message.armed <= due:
             return
@@ -45,11 +45,11 @@ class Timers:
         heappush(self._heap, (due, message.number, message))
 
     def rest(self, message: Stored) -> None:
-        """Have the message not fire, though it may be armed again soon: its entry is kept for that."""
+        """Do not let the message fire until it is armed again; its entry is kept for that."""
         message.due = inf
 
     def disarm(self, message: Stored) -> None:
-        """Have the message never fire again; its entry is swept out when enough of them are stale."""
+        """Do not let the message fire again; its entry is removed once enough entries are invalid."""
         message.due = inf
         if message.armed != inf:
             message.armed = inf
@@ -57,7 +57,7 @@ class Timers:
             self._sweep()
 
     def fire(self, now: float) -> Iterator[Stored]:
-        """Take out the messages due by now, in the order of their times."""
+        """Remove and return the messages due by now, in the order of their times."""
         heap = self._heap
         while heap and heap[0][0] <= now:
             at, _, message = heappop(heap)
@@ -73,7 +73,7 @@ class Timers:
                 self.arm(message, due)
 
     def next(self) -> float:
-        """When the next message may be due; never later than when one is. Infinite without any."""
+        """The earliest time at which a message may be due; infinite when there is none."""
         return self._heap[0][0] if self._heap else inf
 
     def _sweep(self) -> None:
