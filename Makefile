@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types layers words coverage bench clean
+.PHONY: help demo test check format lint types layers words pages coverage bench clean
 
 help: ## show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ layers: .venv/.dev ## does every floor import only floors below it?
 
 words: .venv/.dev ## old-fashioned words per 1,000, by part of the project, with each place
 	$(BIN)/python docs/scripts/words.py
+
+pages: .venv/.dev ## write the pages that come from the code
+	for script in docs/scripts/*_page.py; do $(BIN)/python $$script || exit 1; done
 
 coverage: .venv/.dev ## coverage of the decisions and their shells
 	$(BIN)/coverage run -m pytest -q

@@ -1,6 +1,6 @@
-"""What can go wrong, by what happens next.
+"""The errors of Leasekeeper, one class for each way to react.
 
-Every error says what was wrong, with which value, and what to do. All of them are `LeasekeeperError`.
+Every error says what was wrong, with which value, and what to do. All of them derive from `LeasekeeperError`.
 """
 
 from __future__ import annotations
@@ -9,67 +9,67 @@ from enum import Enum
 
 
 class LeasekeeperError(Exception):
-    """The root of every error that Leasekeeper raises on purpose."""
+    """The base class of every error that Leasekeeper raises."""
 
 
 class ConfigurationError(LeasekeeperError):
-    """Options, a handler or an address that cannot work; raised before anything is started."""
+    """Options, a handler or an address that cannot work. Raised before anything starts."""
 
 
 class CredentialsMissing(ConfigurationError):
-    """No AWS credentials could be found, or those found could not be refreshed."""
+    """No AWS credentials were found, or they could not be refreshed."""
 
 
 class QueueUnusable(LeasekeeperError):
-    """The queue does not exist, or we may not use it: a start fails with this, a running consumer turns unhealthy."""
+    """The queue does not exist, or access is denied. A start fails with it; a running consumer becomes unhealthy."""
 
 
 class UndecodableBody(LeasekeeperError):
-    """A message body that is not what the handler's annotation says; final, so it follows the reject policy."""
+    """A message body does not match the handler's annotation. This is final: the message follows the reject policy."""
 
 
 class HandlerTimeout(LeasekeeperError):
-    """A handler ran longer than `handler_timeout` seconds; the message is retried with back-off."""
+    """A handler ran longer than `handler_timeout` seconds. The message is retried with back-off."""
 
 
 class Closed(LeasekeeperError):
-    """Something was asked of a consumer, a client or a message that is already closed or settled."""
+    """A consumer or client was used after it was closed, or a message after it was settled."""
 
 
 class Verdict(Enum):
-    """What an SQS error means for the one who made the call (the decision table in `docs/reference/errors.md`)."""
+    """What an SQS error means for the caller. `docs/reference/errors.md` has the table."""
 
     THROTTLED = "throttled"
-    """Too many calls: back off with jitter, fewer pollers, lease-critical calls first."""
+    """Too many calls: back off with jitter, use fewer pollers, make lease-critical calls first."""
     UNAVAILABLE = "unavailable"
-    """5xx, reset, refused, time-out, garbage: the same call may be made again."""
+    """5xx, reset, refused, time-out or an unreadable answer: the call can be repeated."""
     OVER_LIMIT = "over_limit"
     """The queue has as many messages in flight as SQS allows: receive nothing until some are deleted."""
     MISSING = "missing"
-    """No such queue: fail a start; while running, retry slowly and turn unhealthy."""
+    """The queue does not exist: a start fails; a running consumer retries slowly and becomes unhealthy."""
     DENIED = "denied"
-    """Access, signature or key policy refused: as MISSING."""
+    """Access, signature or key policy is denied: as for MISSING."""
     CREDENTIALS = "credentials"
-    """Expired or unknown credentials: refresh them, retry slowly; handlers go on."""
+    """Credentials are expired or unknown: refresh them and retry slowly; handlers keep running."""
     LEASE_LOST = "lease_lost"
-    """The receipt is invalid, expired, or its message no longer in flight: never retried."""
+    """The receipt is invalid or expired, or the message is no longer in flight: never retried."""
     LEASE_CAPPED = "lease_capped"
-    """The extension would pass 12 hours since the receive: extend no more, the present deadline stands."""
+    """The extension would pass 12 hours since the receive: extend no more and keep the present deadline."""
     REFUSED = "refused"
-    """The request itself is wrong: a bug or bad input; reported once, never retried."""
+    """The request itself is wrong, through a bug or bad input: reported once, never retried."""
 
 
 class SqsError(LeasekeeperError):
-    """SQS refused a call, or could not be reached.
+    """SQS refused a call or could not be reached.
 
     Attributes:
         verdict: what it means for the caller.
-        code: the error code as SQS names it, e.g. `AWS.SimpleQueueService.NonExistentQueue`; for errors of the
-            connection a word of ours, e.g. `ConnectError`, `ReadTimeout`.
-        message: the server's own sentence.
+        code: the error code of SQS, e.g. `AWS.SimpleQueueService.NonExistentQueue`; for connection errors a code of
+            Leasekeeper, e.g. `ConnectError`, `ReadTimeout`.
+        message: the server's sentence.
         operation: the API call, e.g. `ReceiveMessage`.
-        status: the HTTP status, 0 when no answer came.
-        request_id: the server's id of the call, for AWS support; empty when there is none.
+        status: the HTTP status; 0 if there was no answer.
+        request_id: the server's id of the call, for AWS support; empty if there is none.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""The message, as it came off the wire (`Received`) and as a handler sees it (`Message`).
+"""The message: as SQS sent it (`Received`), and as a handler sees it (`Message`).
 
-A `Received` belongs to the engine and never changes. A `Message` belongs to one run of one handler; through it the
-handler may settle early, withhold its ack, and learn that its lease is lost.
+A `Received` belongs to the engine and never changes. A `Message` belongs to one run of one handler. The handler uses it
+to settle early, to withhold the ack, and to check its lease.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _DIGITS = 15
 
 
 class MessageAttribute(msgspec.Struct, frozen=True, gc=False, rename="pascal", kw_only=True):
-    """One user-defined attribute of a message: a type (`String`, `Number`, `Binary`; a suffix may follow) and a value.
+    """A user-defined attribute of a message: a value and its type (`String`, `Number` or `Binary`, with any suffix).
 
-    `binary_value` holds what the wire carries, base64 decoded.
+    `binary_value` is base64 decoded.
     """
 
     data_type: str
@@ -41,7 +41,7 @@ class MessageAttribute(msgspec.Struct, frozen=True, gc=False, rename="pascal", k
 
 
 class Received(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One message of one ReceiveMessage answer, in the names of the wire."""
+    """One message of a ReceiveMessage response, with the field names of the protocol."""
 
     message_id: str = msgspec.field(name="MessageId")
     receipt: str = msgspec.field(name="ReceiptHandle")
@@ -71,40 +71,40 @@ class Received(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class LeaseView(Protocol):
-    """What a `Message` may ask and say of its lease; the engine's side of it is the ledger's row."""
+    """What a `Message` needs from the engine; the ledger's row implements it."""
 
     @property
     def lease_lost(self) -> bool:
-        """Whether the lease ran out while the handler was at work."""
+        """Whether the lease ended while the handler was running."""
         ...
 
     @property
     def lease_capped(self) -> bool:
-        """Whether the lease can be extended no more."""
+        """Whether the lease cannot be extended any further."""
         ...
 
     @property
     def lease_deadline(self) -> float:
-        """When the lease ends unless it is extended: seconds on the monotonic clock."""
+        """When the lease ends, unless it is extended: seconds on the monotonic clock."""
         ...
 
     def settle_early(self, *, retry_after: float | None) -> Settlement:
-        """Ack (`None`) or retry now; raises `Closed` when settled already."""
+        """Ack (`None`) or retry now; raises `Closed` if the message is already settled."""
         ...
 
     def withhold(self) -> None:
-        """Leave the message in hand when the handler returns."""
+        """Keep holding the message when the handler returns."""
         ...
 
 
 class Message(Generic[T]):
-    """What a handler receives: the decoded body, the attributes, and a say over the lease.
+    """A received message: the decoded body, the attributes, and control over the lease.
 
     Attributes:
-        id: the message id SQS gave it; the same at each delivery.
+        id: the message id that SQS assigned; the same at each delivery.
         body: the body, decoded to the annotation `T`.
         raw_body: the body as text, as it was sent.
-        queue: the name of the queue it was received from.
+        queue: the name of the queue that the message was received from.
     """
 
     __slots__ = ("_lease", "_received", "body", "id", "queue", "raw_body")
@@ -119,67 +119,73 @@ class Message(Generic[T]):
 
     @property
     def attributes(self) -> Mapping[str, MessageAttribute]:
-        """The user-defined attributes, at most ten."""
+        """The user-defined attributes by name, at most ten. `MessageAttribute.value` is the value of one."""
         return self._received.attributes
 
     @property
     def system(self) -> Mapping[str, str]:
-        """The system attributes, as SQS names them; values are text, times epoch milliseconds."""
+        """The system attributes by their SQS names. Values are text; times are epoch milliseconds."""
         return self._received.system
 
     @property
     def receive_count(self) -> int:
-        """How often the message has been received, this time included; SQS calls it approximate. 1 when unknown."""
+        """How often the message has been received, including this time. SQS calls it approximate. 1 if unknown."""
         return self._received.receive_count
 
     @property
     def sent_at(self) -> float:
-        """When the message was sent: epoch seconds, by SQS's clock. 0.0 when unknown."""
+        """When the message was sent: epoch seconds by the clock of SQS. 0.0 if unknown."""
         return self._received.sent_at
 
     @property
     def group_id(self) -> str | None:
-        """The message group id: FIFO ordering, or the tenant of a fair queue; None without one."""
+        """The message group id: the order group on a FIFO queue, the tenant on a fair queue. None if it was not set."""
         return self._received.system.get("MessageGroupId")
 
     @property
     def lease_lost(self) -> bool:
-        """Whether the lease ran out: someone else may have the message, and what is done now may be done twice."""
+        """Whether the lease ended: another consumer may have the message, and what runs now may run twice."""
         return self._lease.lease_lost
 
     @property
     def lease_capped(self) -> bool:
-        """Whether the lease can be extended no more: SQS ends it 12 hours after the receive, at `lease_deadline`."""
+        """Whether extensions have ended: SQS ends every lease 12 hours after the receive, at `lease_deadline`."""
         return self._lease.lease_capped
 
     @property
     def lease_deadline(self) -> float:
-        """When the lease ends unless it is extended again: seconds, comparable with `time.monotonic()`."""
+        """When the lease ends, unless it is extended again: seconds, comparable with `time.monotonic()`."""
         return self._lease.lease_deadline
 
     def ack(self) -> Settlement:
-        """Say now that the message is processed: it is deleted, whatever the handler does afterwards.
+        """Delete the message now. What the handler does afterwards, even an exception, does not change that.
 
         Returns:
-            A settlement that can be awaited, and asked from threads, for whether the delete was confirmed.
+            A settlement, which tells whether SQS confirmed the delete: await it, or call `result()` in a thread.
 
         Raises:
-            Closed: it was settled already, or the consumer is closed.
+            Closed: the message is already settled, or the consumer is closed.
         """
         return self._lease.settle_early(retry_after=None)
 
     def retry(self, after: float = 0.0) -> Settlement:
-        """Say now that the message is to come again in `after` seconds (0 to 43,200), whatever the handler does next.
+        """Return the message to the queue now. What the handler does afterwards does not change that.
+
+        Args:
+            after: seconds until the message can be received again, 0 to 43,200.
+
+        Returns:
+            A settlement, which tells whether SQS confirmed the release.
 
         Raises:
-            Closed: it was settled already, or the consumer is closed.
+            Closed: the message is already settled, or the consumer is closed.
         """
         return self._lease.settle_early(retry_after=after)
 
     def withhold(self) -> None:
-        """Keep the message when the handler returns: its lease is kept until `ack()` or `retry()` is called.
+        """Keep the message when the handler returns, and extend its lease until `ack()` or `retry()` is called.
 
-        It goes on taking its place in `concurrency`, and at a stop it is waited for like a running handler.
+        The message still counts against `concurrency`. A stop waits for it as for a running handler.
         """
         self._lease.withhold()
 

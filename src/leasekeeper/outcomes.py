@@ -1,7 +1,7 @@
-"""What became of a run of a handler, and of its settlement with SQS.
+"""Outcomes: how a run of a handler ended, and how its settlement with SQS ended.
 
-A handler that returns is done; it may return or raise `Retry` or `Reject` instead. A lane answers with one of these and
-never acknowledges; the ledger decides what each means for the lease.
+A handler returns, raises, or returns or raises `Retry` or `Reject`. A lane reports one outcome per run and never
+acknowledges; `core` decides what the outcome means for the lease.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 
 class Retry(Exception):
-    """Ask for the message again: `raise Retry(after=30)`, or return it.
+    """Retry the message later: `raise Retry(after=30)`, or return it. This is not logged as a failure.
 
     Args:
-        after: seconds until it may be received again, 0 to 43,200; None takes the consumer's back-off.
+        after: seconds until the message can be received again, 0 to 43,200; None uses the consumer's back-off.
+
+    Raises:
+        ValueError: `after` is out of bounds.
     """
 
-    after: float | None = None  # of subclasses, too, whose own `__init__` does not call this one
+    after: float | None = None  # also for subclasses with an `__init__` that does not call this one
 
     def __init__(self, after: float | None = None) -> None:
         super().__init__(after)
@@ -33,9 +36,12 @@ class Retry(Exception):
 
 
 class Reject(Exception):
-    """Say that the message can never be processed: `raise Reject("no such customer")`, or return it.
+    """Reject the message, because it can never be processed: `raise Reject("no such customer")`, or return it.
 
-    It follows the consumer's reject policy: a copy to the dead-letter queue and a delete, or SQS's redrive policy.
+    The option `on_reject` decides what follows: a copy to the dead-letter queue and a delete, or the redrive policy.
+
+    Args:
+        reason: why, for the log.
     """
 
     reason: str = ""  # as `Retry.after`
@@ -47,14 +53,14 @@ class Reject(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The handler returned: delete the message."""
+    """The handler returned: the message is deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The handler raised, or ran into its time-out: retry with back-off.
+    """The handler raised or timed out: the message is retried with back-off.
 
-    `still_running` is said of a thread that could not be ended: its place is free only when `Freed` follows.
+    `still_running`: a thread could not be ended, so its slot stays taken until `Freed` follows.
     """
 
     error: BaseException
@@ -63,22 +69,22 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Freed:
-    """The thread that was given up has ended after all: its place is free."""
+    """The abandoned thread has ended: its slot is free."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The lane ended the handler because it was told to: give the message back at once."""
+    """The lane ended the handler on request: the message is released at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotStarted:
-    """The handler was never called (a stop, or the lease ran out first): give the message back."""
+    """The handler was not called (a stop, or the lease ended first): the message is released."""
 
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """The handler returned and asked to keep the message: its ack comes later, or never."""
+    """The handler returned and keeps the message: the ack comes later, or never."""
 
 
 DONE = Done()
@@ -91,20 +97,20 @@ Outcome = Done | Retry | Reject | Failed | NotStarted | Ended | Withheld | Freed
 
 
 class Settled(Enum):
-    """How a settlement ended."""
+    """How the delete or the release of a message ended."""
 
     ACKED = "acked"
-    """The delete was confirmed inside the lease."""
+    """SQS confirmed the delete within the lease."""
     RELEASED = "released"
-    """The message was given back, visible again after its delay."""
+    """The message was released; it is visible again after its delay."""
     LATE = "late"
-    """The delete was confirmed after the lease had ended: SQS may deliver the message again."""
+    """SQS confirmed the delete after the lease had ended, and may deliver the message again."""
     LOST = "lost"
-    """The lease ended, or SQS refused, before the settlement was confirmed."""
+    """The lease ended, or SQS refused the call, before the settlement was confirmed."""
 
 
 class Settlement:
-    """The promise of a settlement: awaitable on any loop, and `result(timeout)` from threads."""
+    """The pending delete or release of a message. Await it on any event loop, or call `result()` in a thread."""
 
     __slots__ = ("_future",)
 
@@ -112,18 +118,18 @@ class Settlement:
         self._future: Future[Settled] = Future()
 
     def done(self) -> bool:
-        """Whether it is known how it ended."""
+        """Whether the settlement has ended."""
         return self._future.done()
 
     def result(self, timeout: float | None = None) -> Settled:
-        """Wait at most `timeout` seconds (None: for ever) and say how it ended; raises `TimeoutError`."""
+        """Wait at most `timeout` seconds (None: without limit) for the end; raises `TimeoutError`."""
         return self._future.result(timeout)
 
     def resolve(self, settled: Settled) -> None:
-        """Make the end known; the first word stands."""
+        """Set how it ended. The first call wins."""
         if not self._future.done():
             self._future.set_result(settled)
 
     def __await__(self) -> Generator[object, None, Settled]:
-        # Shielded: whoever stops waiting must not call off the settlement itself.
+        # Shielded: a waiter that is cancelled must not cancel the settlement.
         return asyncio.shield(asyncio.wrap_future(self._future)).__await__()

@@ -1,0 +1,156 @@
+"""Write docs/reference/api.md from the docstrings of every public name: `python docs/scripts/api_page.py`.
+
+It reads the source, not the objects, so every version of Python writes the same page. A test keeps it up to date.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import leasekeeper
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+PAGE = Path(__file__).parents[1] / "reference" / "api.md"
+HEAD = """# API
+
+Every public name, with its docstring. The [options](options.md) have another page; the [glossary](glossary.md) explains
+the terms. `docs/scripts/api_page.py` writes this page from the source.
+"""
+GROUPS = {
+    "Consumers": ("leasekeeper.consumer", "leasekeeper.app", "leasekeeper.running", "leasekeeper.options"),
+    "Messages": ("leasekeeper.message",),
+    "Outcomes": ("leasekeeper.outcomes",),
+    "Statistics": ("leasekeeper.observe.statistics",),
+    "Errors": ("leasekeeper.errors",),
+}
+"""Headings, and the modules whose names stand below them; other modules follow under their own name."""
+MORE = {
+    "leasekeeper.api": "what you may replace",
+    "leasekeeper.testing.handling": "handlers without a queue",
+}
+"""Public modules beside the package itself."""
+NOT_MADE = {"Completion", "Message", "Settlement"}
+"""Classes that users receive and do not construct."""
+INTERNAL = {"Options.beat_after", "Options.thread_count", "Report.empty", "RunnerStatistics.of", "Settlement.resolve"}
+"""Members that only the engine uses."""
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join([HEAD, *_package(), *(line for name in MORE for line in _module(name))]) + "\n"
+
+
+def _package() -> Iterator[str]:
+    modules: dict[str, list[str]] = {}
+    for name in leasekeeper.__all__:
+        modules.setdefault(getattr(leasekeeper, name).__module__, []).append(name)
+    known = {module for group in GROUPS.values() for module in group}
+    others = {module: (module,) for module in sorted(set(modules) - known)}
+    for title, group in {**GROUPS, **others}.items():
+        yield f"## {title}\n"
+        for module in group:
+            definitions = _definitions(module)
+            for name in modules.get(module, []):
+                yield from _described(definitions[name])
+
+
+def _module(name: str) -> Iterator[str]:
+    yield f"## `{name}`: {MORE[name]}\n"
+    for definition in _definitions(name).values():
+        if not definition.name.startswith("_") and ast.get_docstring(definition):
+            yield from _described(definition)
+
+
+Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _definitions(module: str) -> dict[str, Definition]:
+    tree = ast.parse(inspect.getsource(importlib.import_module(module)))
+    return {node.name: node for node in tree.body if isinstance(node, Definition)}
+
+
+def _described(definition: Definition) -> Iterator[str]:
+    if not isinstance(definition, ast.ClassDef):
+        yield f"### `{_signature(definition)}`\n\n{_docstring(definition)}\n"
+        return
+    methods = [node for node in definition.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    made = next((method for method in methods if method.name == "__init__"), None)
+    shown = _signature(made, definition.name) if made and definition.name not in NOT_MADE else definition.name
+    yield f"### `{shown}`\n\n{_docstring(definition)}\n"
+    if "\nAttributes:\n" not in (ast.get_docstring(definition) or "") and definition.name != "Options":
+        yield from _fields(definition.body)
+    for method in methods:
+        hidden = method.name.startswith("_") and method.name != "__call__"
+        if not hidden and f"{definition.name}.{method.name}" not in INTERNAL:
+            yield f"**`{_signature(method)}`**  \n{_docstring(method)}\n"
+
+
+def _fields(body: list[ast.stmt]) -> Iterator[str]:
+    """Fields and enum members, each with the text below it."""
+    lines = []
+    for index, node in enumerate(body):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            name, kind = node.target.id, f": {ast.unparse(node.annotation)}"
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name, kind = node.targets[0].id, ""
+        else:
+            continue
+        following = body[index + 1] if index + 1 < len(body) else None
+        text = following.value.value if _is_text(following) else ""  # type: ignore[union-attr]
+        if not name.startswith("_"):
+            lines.append(f"- `{name}{kind}`{' - ' + ' '.join(str(text).split()) if text else ''}")
+    if lines:
+        yield "\n".join(lines) + "\n"
+
+
+def _is_text(node: ast.stmt | None) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _signature(function: ast.FunctionDef | ast.AsyncFunctionDef, name: str = "") -> str:
+    if any(ast.unparse(decorator) == "property" for decorator in function.decorator_list):
+        return f"{function.name}: {ast.unparse(function.returns) if function.returns else 'Any'}"
+    arguments = re.sub(r"^(?:self|cls)(?:, /)?(?:, )?", "", ast.unparse(function.args))
+    returns = f" -> {ast.unparse(function.returns)}" if function.returns and not name else ""
+    word = "async " if isinstance(function, ast.AsyncFunctionDef) else ""
+    return f"{word}{name or function.name}({arguments}){returns}"
+
+
+def _docstring(definition: Definition) -> str:
+    """Paragraphs joined, `Args:` and similar sections as lists."""
+    paragraphs = re.split(r"\n\s*\n", ast.get_docstring(definition) or "")
+    return "\n\n".join(_paragraph(paragraph.splitlines()) for paragraph in paragraphs)
+
+
+def _paragraph(lines: list[str]) -> str:
+    if not re.fullmatch(r"(Args|Attributes|Raises|Returns|Yields):", lines[0]):
+        return "\n".join(lines) if lines[0].startswith(("    ", "- ", "|")) else " ".join(lines)
+    if lines[0] == "Returns:":
+        return "Returns: " + " ".join(line.strip() for line in lines[1:])
+    return f"{lines[0]}\n\n" + "\n".join(_items(lines[1:]))
+
+
+def _items(lines: Iterable[str]) -> Iterator[str]:
+    """`name: text` with its continuation lines, as list items."""
+    item = ""
+    for line in lines:
+        if re.match(r"    \S", line):
+            if item:
+                yield item
+            name, _, text = line.strip().partition(": ")
+            item = f"- `{name}`: {text}"
+        else:
+            item += " " + line.strip()
+    if item:
+        yield item
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -1,0 +1,40 @@
+"""The pages that are written from the code are up to date: options, what editors show, the API."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import leasekeeper
+
+ROOT = Path(__file__).parents[1]
+
+
+def script(name: str) -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "docs" / "scripts" / name))
+
+
+def test_the_page_of_options_is_current() -> None:
+    options = script("options_page.py")
+    assert options["PAGE"].read_text() == options["page"](), "run `make pages`"
+
+
+def test_what_editors_show_is_current() -> None:
+    """An editor shows the text below a field of a `TypedDict` for `Consumer(..., concurrency=`."""
+    options = script("options_page.py")
+    assert options["VALUES"].read_text() == options["values"](), "run `make pages`"
+    assert "Handlers that run at the same time." in options["values"]()
+
+
+def test_the_page_of_the_api_is_current() -> None:
+    api = script("api_page.py")
+    assert api["PAGE"].read_text() == api["page"](), "run `make pages`"
+
+
+@pytest.mark.parametrize("name", [*leasekeeper.__all__, "sent_at", "group_id", "withhold", "problem", "run_handler"])
+def test_every_public_name_is_on_the_page_of_the_api(name: str) -> None:
+    page = script("api_page.py")["page"]()
+    assert f"`{name}" in page or f"`async {name}" in page
