@@ -1,13 +1,15 @@
-"""The doctor's checks: facts in, findings out."""
+"""The doctor's checks: facts become findings."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 import pytest
 
 from leasekeeper.cli.checks import DAY, Facts, Finding, Level, examine
+from leasekeeper.cli.policy import RedrivePolicy, account_in
 from leasekeeper.sqs.address import QueueAddress
 
 ARN = "arn:aws:sqs:eu-west-1:123456789012:"
@@ -24,12 +26,12 @@ DEAD = {"MessageRetentionPeriod": str(14 * DAY), "ApproximateNumberOfMessages": 
 
 
 def findings(changed: dict[str, str | None] | None = None, **more: Any) -> dict[str, Finding]:
-    """All findings about a good queue with something changed, those that are not ok."""
+    """The findings that are not ok, about a good queue with something changed."""
     attributes = {name: value for name, value in {**GOOD, **(changed or {})}.items() if value is not None}
     facts = Facts(
         **{"address": QueueAddress.parse(URL), "url": URL, "attributes": attributes, "dead_letters": DEAD, **more}
     )
-    return {each.what: each for each in examine(facts) if each.level is not Level.OK}
+    return {each.topic: each for each in examine(facts) if each.level is not Level.OK}
 
 
 def policy(most: int) -> dict[str, str | None]:
@@ -46,18 +48,18 @@ def test_a_good_queue_has_nothing_to_change() -> None:
     [
         ({"VisibilityTimeout": "0"}, {}, "visibility", Level.WARN, "0 s: a consumer that does not set its own"),
         ({}, {"handler_seconds": 61}, "visibility", Level.WARN, "60 s is less than the handler's 61 s"),
-        ({"VisibilityTimeout": "7200"}, {}, "visibility", Level.WARN, "messages stay away so long"),
-        ({}, {"handler_seconds": 50_000}, "visibility", Level.FAIL, "outlives the 12 hours"),
-        ({"RedrivePolicy": None}, {}, "redrive policy", Level.WARN, "none: a message that always fails comes again"),
-        (policy(1), {}, "redrive policy", Level.FAIL, "a receive whose answer is lost"),
-        (policy(2), {}, "redrive policy", Level.WARN, "stops and lost answers count too"),
-        (policy(1000), {}, "redrive policy", Level.WARN, "a poisonous message is tried long"),
+        ({"VisibilityTimeout": "7200"}, {}, "visibility", Level.WARN, "messages stay hidden that long"),
+        ({}, {"handler_seconds": 50_000}, "visibility", Level.FAIL, "takes longer than 12 hours"),
+        ({"RedrivePolicy": None}, {}, "redrive policy", Level.WARN, "none: a message that always fails comes back"),
+        (policy(1), {}, "redrive policy", Level.FAIL, "one lost answer, or one release at a stop"),
+        (policy(2), {}, "redrive policy", Level.WARN, "lost answers and releases at a stop count too"),
+        (policy(1000), {}, "redrive policy", Level.WARN, "is tried for a long time"),
         (
             {},
             {"dead_letters": {"MessageRetentionPeriod": str(DAY)}},
             "dead letters",
             Level.FAIL,
-            "orders-dead keeps messages 1 day, orders 4 days: a dead letter keeps the time it was first sent",
+            "orders-dead keeps messages for 1 day, orders for 4 days: a dead letter's time counts from its first send",
         ),
         ({}, {"dead_letters": {"MessageRetentionPeriod": str(4 * DAY)}}, "dead letters", Level.WARN, "more time"),
         (
@@ -65,7 +67,7 @@ def test_a_good_queue_has_nothing_to_change() -> None:
             {"dead_letters": None, "dead_letters_problem": "denied"},
             "dead letters",
             Level.WARN,
-            "orders-dead cannot be looked at: denied",
+            "orders-dead cannot be checked: denied",
         ),
         (
             {},
@@ -76,7 +78,7 @@ def test_a_good_queue_has_nothing_to_change() -> None:
         ),
         ({"MessageRetentionPeriod": "3600"}, {}, "retention", Level.WARN, "1 hour: a longer outage"),
         ({"ReceiveMessageWaitTimeSeconds": "0"}, {}, "long polling", Level.WARN, "off by default"),
-        ({"SqsManagedSseEnabled": "false"}, {}, "encryption", Level.WARN, "none at rest"),
+        ({"SqsManagedSseEnabled": "false"}, {}, "encryption", Level.WARN, "not encrypted at rest"),
         (
             {"KmsMasterKeyId": "alias/x", "KmsDataKeyReusePeriodSeconds": "60"},
             {},
@@ -84,8 +86,8 @@ def test_a_good_queue_has_nothing_to_change() -> None:
             Level.WARN,
             "KMS may throttle",
         ),
-        ({"ApproximateNumberOfMessagesNotVisible": "100000"}, {}, "messages", Level.WARN, "100,000 are in flight"),
-        ({"ApproximateNumberOfMessagesNotVisible": "120000"}, {}, "messages", Level.FAIL, "hands out no more"),
+        ({"ApproximateNumberOfMessagesNotVisible": "100000"}, {}, "messages", Level.WARN, "100,000 in flight"),
+        ({"ApproximateNumberOfMessagesNotVisible": "120000"}, {}, "messages", Level.FAIL, "gives out no more"),
         ({}, {"address": QueueAddress.parse("orders.fifo")}, "kind", Level.FAIL, "FIFO"),
     ],
 )
@@ -95,27 +97,72 @@ def test_each_thing_that_is_wrong_is_found_alone(
     found = findings(changed, **more)
     assert list(found) == [what]
     assert found[what].level is level
-    assert said in found[what].said
+    assert said in found[what].message
 
 
 def test_a_dead_letter_queue_needs_none_of_its_own() -> None:
     assert findings({"RedrivePolicy": None}, sources=("orders",), dead_letters=None) == {}
 
 
-def test_the_commands_name_queue_attribute_and_endpoint() -> None:
-    found = findings({"ReceiveMessageWaitTimeSeconds": "0"}, endpoint_url="http://127.0.0.1:9324")
-    (command,) = found["long polling"].fixes
+def test_the_commands_name_queue_attribute_endpoint_and_region() -> None:
+    flags = ("--endpoint-url", "http://127.0.0.1:9324", "--region", "eu-west-1")
+    (command,) = findings({"ReceiveMessageWaitTimeSeconds": "0"}, flags=flags)["long polling"].commands
     assert command == (
         f"aws sqs set-queue-attributes --queue-url {URL} --attributes ReceiveMessageWaitTimeSeconds=20 "
-        "--endpoint-url http://127.0.0.1:9324"
+        "--endpoint-url http://127.0.0.1:9324 --region eu-west-1"
     )
 
 
 def test_without_a_redrive_policy_the_commands_create_one() -> None:
-    create, change = findings({"RedrivePolicy": None})["redrive policy"].fixes
+    create, change = findings({"RedrivePolicy": None})["redrive policy"].commands
     assert create == "aws sqs create-queue --queue-name orders-dead --attributes MessageRetentionPeriod=1209600"
-    document = json.loads(change.partition("--attributes '")[2].rstrip("'"))
+    document = json.loads(shlex.split(change)[-1])
     assert json.loads(document["RedrivePolicy"]) == {
         "deadLetterTargetArn": f"{ARN}orders-dead",
         "maxReceiveCount": "5",
     }
+
+
+def test_every_word_of_a_command_is_quoted_for_the_shell() -> None:
+    """A server may put anything into a URL or an ARN; a shell must take it for text."""
+    hostile = "http://[::1]:9324/1/o$(id);'x'"
+    changed: dict[str, str | None] = {
+        "RedrivePolicy": json.dumps({"deadLetterTargetArn": "arn:aws:sqs:x:1:`id`", "maxReceiveCount": 1})
+    }
+    found = findings(
+        changed,
+        url=hostile,
+        flags=("--endpoint-url", "http://[::1]:9324/?a&b"),
+        dead_letters={"MessageRetentionPeriod": "1"},
+    )
+    for command in (*found["redrive policy"].commands, *found["dead letters"].commands):
+        words = shlex.split(command)
+        assert words[:4] == ["aws", "sqs", "set-queue-attributes", "--queue-url"]
+        assert words[4] in {hostile, "http://[::1]:9324/1/`id`"}
+        assert words[-2:] == ["--endpoint-url", "http://[::1]:9324/?a&b"]
+        assert len(words) == 9
+
+
+@pytest.mark.parametrize(
+    "policy", ["", "{", "[]", "null", '{"deadLetterTargetArn": 5}', "[" * 100_000, '{"maxReceiveCount": "5"}']
+)
+def test_a_redrive_policy_that_cannot_be_read_is_none(policy: str) -> None:
+    assert RedrivePolicy.read({"RedrivePolicy": policy}) is None
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "account"),
+    [
+        (f"{ARN}orders-dead", "orders-dead", "123456789012"),
+        ("arn:aws:sqs:elasticmq:000000000000:dead", "dead", "000000000000"),
+        ("yrn:yc:ymq:ru-central1:b1g:dead", "dead", None),
+        ("arn:scw:sqs:fr-par:project-1:dead", "dead", None),
+        ("http://host/000000000000/dead/", "dead", None),
+        ("dead", "dead", None),
+    ],
+)
+def test_a_name_is_read_from_every_spelling_of_an_arn(target: str, name: str, account: str | None) -> None:
+    policy = RedrivePolicy.read({"RedrivePolicy": json.dumps({"deadLetterTargetArn": target, "maxReceiveCount": "x"})})
+    assert policy is not None
+    assert (policy.name, policy.max_receives) == (name, None)
+    assert account_in(target) == account

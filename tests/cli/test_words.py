@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from leasekeeper.cli.words import escaped, printable, printable_lines, without_secrets
+from leasekeeper.cli.words import escaped, printable_lines, without_secrets, without_user_info
 
 
 def test_no_control_character_of_unicode_is_printed_raw() -> None:
@@ -17,13 +17,11 @@ def test_no_control_character_of_unicode_is_printed_raw() -> None:
     for code in range(0x11_0000):
         character = chr(code)
         if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}:
-            assert printable(character) != character
             assert (printable_lines(character) == character) == (character in "\n\t")
 
 
 @pytest.mark.parametrize("character", "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 def test_marks_that_turn_the_reading_direction_are_shown(character: str) -> None:
-    assert printable(f"a{character}b") == f"a\\u{ord(character):04x}b"
     assert printable_lines(f"a{character}b") == f"a\\u{ord(character):04x}b"
 
 
@@ -31,13 +29,12 @@ def test_marks_that_turn_the_reading_direction_are_shown(character: str) -> None
     ("text", "shown"),
     [
         ("\x1b[2J\x07\x9b31m\x7f", "\\x1b[2J\\x07\\x9b31m\\x7f"),
-        ("one\r\ntwo\tthree", "one\\r\\ntwo\\tthree"),
         ("C:\\temp", "C:\\temp"),
-        ("größe 量 👩‍👩‍👧 שלום", "größe 量 👩‍👩‍👧 שלום"),
+        ("größe 量 \N{WOMAN}\u200d\N{ROCKET} שלום", "größe 量 \N{WOMAN}\u200d\N{ROCKET} שלום"),
     ],
 )
-def test_a_text_is_shown_on_one_line(text: str, shown: str) -> None:
-    assert printable(text) == shown
+def test_control_characters_are_shown_and_letters_stay(text: str, shown: str) -> None:
+    assert printable_lines(text) == shown
 
 
 def test_lines_stay_lines_and_a_carriage_return_cannot_overwrite_one() -> None:
@@ -54,6 +51,7 @@ def test_lines_stay_lines_and_a_carriage_return_cannot_overwrite_one() -> None:
 )
 def test_users_and_passwords_of_urls_are_hidden(text: str, shown: str) -> None:
     assert without_secrets(text) == shown
+    assert without_user_info(text) == shown.replace("***@", "")
 
 
 def test_markup_in_a_help_text_is_shown_as_it_is() -> None:

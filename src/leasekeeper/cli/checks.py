@@ -1,29 +1,33 @@
-"""What `leasekeeper doctor` thinks of a queue: each check turns facts into a finding, with the command that changes it.
+"""The checks of `leasekeeper doctor`: each turns facts about a queue into a finding, with the commands that change it.
 
-Pure. A check promises one finding, or None where it has nothing to say.
+Pure. A check promises one finding, or None when it does not apply. Every command can be copied into a shell.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import shlex
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from leasekeeper.sqs.address import QueueAddress
+from leasekeeper.cli.policy import RedrivePolicy, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from leasekeeper.sqs.address import QueueAddress
 
 DAY = 86_400
 LIFETIME = 43_200
 MOST_IN_FLIGHT = 120_000
 LONGEST_RETENTION = 14 * DAY
+OURS = "Leasekeeper sets its own for each receive (visibility_timeout) and extends it while a handler runs"
 
 
 class Level(Enum):
-    """How bad it is."""
+    """How bad a finding is."""
 
     OK = "ok"
     WARN = "warn"
@@ -36,15 +40,15 @@ class Finding:
 
     Attributes:
         level: how bad it is.
-        what: which matter.
-        said: what was found and what it means.
-        fixes: commands that change it.
+        topic: what was checked.
+        message: what was found and what it means.
+        commands: lines to copy that change it.
     """
 
     level: Level
-    what: str
-    said: str
-    fixes: tuple[str, ...] = ()
+    topic: str
+    message: str
+    commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +59,11 @@ class Facts:
         address: the queue.
         url: its URL.
         attributes: its attributes, as SQS names them.
-        sources: queues whose dead letters it takes.
+        sources: the names of the queues whose dead-letter queue it is.
         dead_letters: attributes of its dead-letter queue; None when it has none or they could not be read.
         dead_letters_problem: why they could not be read.
-        handler_seconds: how long the handler takes, as the user says; None when not said.
-        endpoint_url: as the user said it; it goes into the commands.
+        handler_seconds: the longest time of the handler, as the user says; None when not given.
+        flags: `--endpoint-url`, `--region` and `--profile` for commands of the AWS CLI and of ours.
     """
 
     address: QueueAddress
@@ -69,200 +73,191 @@ class Facts:
     dead_letters: Mapping[str, str] | None = None
     dead_letters_problem: str | None = None
     handler_seconds: float | None = None
-    endpoint_url: str | None = None
+    flags: tuple[str, ...] = ()
 
     def number(self, name: str) -> int:
         """A whole-number attribute; 0 without it."""
-        return int(self.attributes.get(name, "0"))
+        return number(self.attributes.get(name)) or 0
 
     @property
-    def policy(self) -> Mapping[str, str]:
-        """The redrive policy; empty without one."""
-        found: dict[str, str] = json.loads(self.attributes.get("RedrivePolicy") or "{}")
-        return found
+    def arn(self) -> str:
+        """The queue's ARN."""
+        return self.attributes.get("QueueArn", "arn:aws:sqs:REGION:ACCOUNT:" + self.address.name)
 
     @property
-    def dead_letter_name(self) -> str:
-        """The name of the dead-letter queue; empty without one."""
-        target = self.policy.get("deadLetterTargetArn")
-        return QueueAddress.parse(target).name if target else ""
+    def policy(self) -> RedrivePolicy | None:
+        """The redrive policy; None without one."""
+        return RedrivePolicy.read(self.attributes)
 
-    def aws(self, command: str) -> str:
-        """A command of the AWS CLI for this queue's endpoint."""
-        return f"aws sqs {command}" + (f" --endpoint-url {self.endpoint_url}" if self.endpoint_url else "")
+    def command(self, *words: str) -> str:
+        """A command for this queue's endpoint, quoted for the shell."""
+        return shlex.join((*words, *self.flags))
 
     def set_attribute(self, name: str, value: object, *, url: str | None = None) -> str:
         """The command that sets an attribute."""
-        return self.aws(f"set-queue-attributes --queue-url {url or self.url} --attributes {name}={value}")
+        change = ("--attributes", f"{name}={value}")
+        return self.command("aws", "sqs", "set-queue-attributes", "--queue-url", url or self.url, *change)
+
+    def set_policy(self, target: str, max_receives: int) -> str:
+        """The command that sets the redrive policy."""
+        policy = json.dumps({"deadLetterTargetArn": target, "maxReceiveCount": str(max_receives)})
+        document = json.dumps({"RedrivePolicy": policy})
+        return self.command("aws", "sqs", "set-queue-attributes", "--queue-url", self.url, "--attributes", document)
 
 
 def kind(facts: Facts) -> Finding:
     """FIFO or standard, and what Leasekeeper does with it."""
     if not facts.address.fifo:
-        return Finding(Level.OK, "kind", "standard: delivered at least once, in no strict order")
+        return Finding(Level.OK, "kind", "standard: each message is delivered at least once, in no strict order")
     return Finding(Level.FAIL, "kind", "FIFO: this version of Leasekeeper consumes standard queues only")
 
 
 def visibility(facts: Facts) -> Finding:
     """The queue's visibility timeout against the handler's time."""
     seconds, handler = facts.number("VisibilityTimeout"), facts.handler_seconds
-    ours = "Leasekeeper sets its own for each receive (visibility_timeout) and extends it while a handler works"
     if handler is not None and handler > LIFETIME:
-        return Finding(
-            Level.FAIL,
-            "visibility",
-            f"a handler of {handler:g} s outlives the 12 hours after which SQS ends every lease",
-        )
+        message = f"a handler of {handler:g} s takes longer than 12 hours, after which SQS ends every lease"
+        return Finding(Level.FAIL, "visibility", message)
     wanted = math.ceil(max(30, 2 * (handler or 0)))
     if seconds == 0:
-        said = f"0 s: a consumer that does not set its own sees each message again at once. {ours}"
-        return Finding(Level.WARN, "visibility", said, (facts.set_attribute("VisibilityTimeout", wanted),))
-    if handler is not None and seconds < handler:
-        said = f"{seconds} s is less than the handler's {handler:g} s: other consumers would work twice. {ours}"
-        return Finding(Level.WARN, "visibility", said, (facts.set_attribute("VisibilityTimeout", wanted),))
-    if seconds > 3_600:
-        said = f"{seconds} s: after a crash of a consumer that does not set its own, messages stay away so long. {ours}"
-        return Finding(Level.WARN, "visibility", said, (facts.set_attribute("VisibilityTimeout", wanted),))
-    hint = "" if handler is not None else "; give --handler-seconds to compare it with"
-    return Finding(Level.OK, "visibility", f"{seconds} s{hint}")
+        problem = "0 s: a consumer that does not set its own receives each message again at once"
+    elif handler is not None and seconds < handler:
+        problem = f"{seconds} s is less than the handler's {handler:g} s: other consumers would run messages twice"
+    elif seconds > 3_600:
+        problem = f"{seconds} s: when a consumer that does not set its own crashes, messages stay hidden that long"
+    else:
+        hint = "" if handler is not None else "; give --handler-seconds to compare it with your handler"
+        return Finding(Level.OK, "visibility", f"{seconds} s{hint}")
+    return Finding(Level.WARN, "visibility", f"{problem}. {OURS}", (facts.set_attribute("VisibilityTimeout", wanted),))
 
 
 def redrive(facts: Facts) -> Finding:
-    """Whether there is a redrive policy, and whether its maxReceiveCount is sane."""
-    policy = facts.policy
-    if not policy:
+    """Whether there is a redrive policy, and whether its maxReceiveCount is sensible."""
+    policy, topic = facts.policy, "redrive policy"
+    if policy is None:
         if facts.sources:
-            return Finding(
-                Level.OK, "redrive policy", f"none; it is itself the dead-letter queue of {_all(facts.sources)}"
-            )
-        dead = facts.address.name.removesuffix(".fifo") + "-dead" + (".fifo" if facts.address.fifo else "")
-        said = "none: a message that always fails comes again until its retention ends, and is then gone"
-        return Finding(Level.WARN, "redrive policy", said, _policy_commands(facts, dead))
-    most = int(policy["maxReceiveCount"])
-    said = f"to {facts.dead_letter_name} after {most} receives"
+            sources = ", ".join(facts.sources)
+            return Finding(Level.OK, topic, f"none, as it is itself the dead-letter queue of {sources}")
+        message = "none: a message that always fails comes back until its retention ends, and is then deleted"
+        return Finding(Level.WARN, topic, message, _create_policy(facts))
+    most = policy.max_receives
+    message = f"to {policy.name} after {most if most is not None else 'an unknown number of'} receives"
+    commands = (facts.set_policy(policy.target, 5),)
     if most == 1:
-        said += ": a receive whose answer is lost, or a release at a stop, sends a good message there"
-        return Finding(Level.FAIL, "redrive policy", said, (_max_receives(facts, 5),))
+        message += ": one lost answer, or one release at a stop, moves a good message there"
+        return Finding(Level.FAIL, topic, message, commands)
     if most == 2:
-        return Finding(
-            Level.WARN, "redrive policy", f"{said}: stops and lost answers count too", (_max_receives(facts, 5),)
-        )
-    if most > 100:
-        return Finding(
-            Level.WARN, "redrive policy", f"{said}: a poisonous message is tried long", (_max_receives(facts, 5),)
-        )
-    return Finding(Level.OK, "redrive policy", said)
+        return Finding(Level.WARN, topic, f"{message}: lost answers and releases at a stop count too", commands)
+    if most is not None and most > 100:
+        return Finding(Level.WARN, topic, f"{message}: a message that always fails is tried for a long time", commands)
+    return Finding(Level.OK, topic, message)
 
 
-def _policy_commands(facts: Facts, dead: str) -> tuple[str, ...]:
-    arn = facts.attributes.get("QueueArn", "arn:aws:sqs:REGION:ACCOUNT:NAME")
-    target = arn.rpartition(":")[0] + ":" + dead
-    fifo = ",FifoQueue=true" if facts.address.fifo else ""
+def _create_policy(facts: Facts) -> tuple[str, ...]:
+    fifo = facts.address.fifo
+    dead = facts.address.name.removesuffix(".fifo") + "-dead" + (".fifo" if fifo else "")
+    change = f"MessageRetentionPeriod={LONGEST_RETENTION}" + (",FifoQueue=true" if fifo else "")
+    target = facts.arn.rpartition(":")[0] + ":" + dead
     return (
-        facts.aws(f"create-queue --queue-name {dead} --attributes MessageRetentionPeriod={LONGEST_RETENTION}{fifo}"),
-        _set_policy(facts, target, 5),
+        facts.command("aws", "sqs", "create-queue", "--queue-name", dead, "--attributes", change),
+        facts.set_policy(target, 5),
     )
-
-
-def _max_receives(facts: Facts, most: int) -> str:
-    return _set_policy(facts, facts.policy["deadLetterTargetArn"], most)
-
-
-def _set_policy(facts: Facts, target: str, most: int) -> str:
-    policy = json.dumps({"deadLetterTargetArn": target, "maxReceiveCount": str(most)}, separators=(",", ":"))
-    document = json.dumps({"RedrivePolicy": policy}, separators=(",", ":"))
-    return facts.aws(f"set-queue-attributes --queue-url {facts.url} --attributes '{document}'")
 
 
 def dead_letter_retention(facts: Facts) -> Finding | None:
-    """Whether dead letters outlive messages: a standard queue's keep the time they were first sent."""
-    if not facts.policy:
+    """Whether dead letters are kept longer than messages: on standard queues both count from the first send."""
+    if facts.policy is None:
         return None
-    name = facts.dead_letter_name
+    name, topic = facts.policy.name, "dead letters"
     if facts.dead_letters is None:
-        return Finding(Level.WARN, "dead letters", f"{name} cannot be looked at: {facts.dead_letters_problem}")
-    there, here = int(facts.dead_letters.get("MessageRetentionPeriod", "0")), facts.number("MessageRetentionPeriod")
-    said = f"{name} keeps messages {_days(there)}, {facts.address.name} {_days(here)}"
+        return Finding(Level.WARN, topic, f"{name} cannot be checked: {facts.dead_letters_problem}")
+    there = number(facts.dead_letters.get("MessageRetentionPeriod")) or 0
+    here = facts.number("MessageRetentionPeriod")
+    message = f"{name} keeps messages for {_duration(there)}, {facts.address.name} for {_duration(here)}"
     url = facts.url.rpartition("/")[0] + "/" + name
-    fix = (facts.set_attribute("MessageRetentionPeriod", LONGEST_RETENTION, url=url),)
+    commands = (facts.set_attribute("MessageRetentionPeriod", LONGEST_RETENTION, url=url),)
     if there < here and not facts.address.fifo:
-        said += ": a dead letter keeps the time it was first sent, so it may be gone before anybody looks"
-        return Finding(Level.FAIL, "dead letters", said, fix)
+        message += ": a dead letter's time counts from its first send, so it may be deleted before anyone looks"
+        return Finding(Level.FAIL, topic, message, commands)
     if there <= here and there < LONGEST_RETENTION:
-        return Finding(Level.WARN, "dead letters", f"{said}: give people more time to look", fix)
-    return Finding(Level.OK, "dead letters", said)
+        return Finding(Level.WARN, topic, f"{message}: give people more time to look", commands)
+    return Finding(Level.OK, topic, message)
 
 
 def dead_letters_waiting(facts: Facts) -> Finding | None:
-    """Whether somebody should look at the dead letters."""
-    count = int((facts.dead_letters or {}).get("ApproximateNumberOfMessages", "0"))
-    if not count:
+    """Whether there are dead letters to look at."""
+    count = number((facts.dead_letters or {}).get("ApproximateNumberOfMessages")) or 0
+    if not count or facts.policy is None:
         return None
-    name, more = facts.dead_letter_name, f" --endpoint-url {facts.endpoint_url}" if facts.endpoint_url else ""
-    commands = (f"leasekeeper peek {name}{more}", f"leasekeeper redrive {name} --to {facts.address.name}{more}")
-    return Finding(
-        Level.WARN, "dead letters", f"{name} holds about {count:,} messages: look, repair, move back", commands
+    name = facts.policy.name
+    commands = (
+        facts.command("leasekeeper", "peek", name),
+        facts.command("leasekeeper", "redrive", name, "--to", facts.address.name),
     )
+    holds = "1 message" if count == 1 else f"{count:,} messages"
+    message = f"{name} holds about {holds}: look at them, fix the cause, move them back"
+    return Finding(Level.WARN, "dead letters", message, commands)
 
 
 def retention(facts: Facts) -> Finding:
-    """How long an outage may last before messages are gone."""
+    """How long an outage may last before messages are deleted."""
     seconds = facts.number("MessageRetentionPeriod")
     if seconds < DAY:
-        said = f"{_days(seconds)}: a longer outage of the consumer loses messages"
-        return Finding(Level.WARN, "retention", said, (facts.set_attribute("MessageRetentionPeriod", 4 * DAY),))
-    return Finding(Level.OK, "retention", _days(seconds))
+        message = f"{_duration(seconds)}: a longer outage of the consumer loses messages"
+        commands = (facts.set_attribute("MessageRetentionPeriod", 4 * DAY),)
+        return Finding(Level.WARN, "retention", message, commands)
+    return Finding(Level.OK, "retention", _duration(seconds))
 
 
 def long_polling(facts: Facts) -> Finding:
-    """The queue's default wait, for consumers that do not say one."""
+    """The queue's default wait, for consumers that do not set one."""
     seconds = facts.number("ReceiveMessageWaitTimeSeconds")
     if seconds == 0:
-        said = "off by default: other consumers poll in vain and pay for it. Leasekeeper asks for long polls by itself"
-        return Finding(Level.WARN, "long polling", said, (facts.set_attribute("ReceiveMessageWaitTimeSeconds", 20),))
-    return Finding(Level.OK, "long polling", f"{seconds} s by default; Leasekeeper asks for its own wait_time")
+        message = (
+            "off by default: other consumers pay for many empty receives. Leasekeeper sets its own wait (wait_time)"
+        )
+        commands = (facts.set_attribute("ReceiveMessageWaitTimeSeconds", 20),)
+        return Finding(Level.WARN, "long polling", message, commands)
+    return Finding(Level.OK, "long polling", f"{seconds} s by default; Leasekeeper sets its own (wait_time)")
 
 
 def encryption(facts: Facts) -> Finding:
-    """Encryption at rest, and how often keys are asked for."""
+    """Encryption at rest, and how often its keys are requested."""
     key = facts.attributes.get("KmsMasterKeyId")
     if key:
         reuse = facts.number("KmsDataKeyReusePeriodSeconds") or 300
-        said = f"with the KMS key {key}, asked for every {reuse} s; consumers need kms:Decrypt"
+        message = f"with the KMS key {key}, requested every {reuse} s; consumers need kms:Decrypt"
         if reuse < 300:
-            fix = (facts.set_attribute("KmsDataKeyReusePeriodSeconds", 300),)
-            return Finding(Level.WARN, "encryption", f"{said}. So often, KMS may throttle", fix)
-        return Finding(Level.OK, "encryption", said)
+            commands = (facts.set_attribute("KmsDataKeyReusePeriodSeconds", 300),)
+            return Finding(Level.WARN, "encryption", f"{message}. That often, KMS may throttle", commands)
+        return Finding(Level.OK, "encryption", message)
     if facts.attributes.get("SqsManagedSseEnabled") == "true":
-        return Finding(Level.OK, "encryption", "with keys of SQS")
-    fix = (facts.set_attribute("SqsManagedSseEnabled", "true"),)
-    return Finding(Level.WARN, "encryption", "none at rest; with keys of SQS it costs nothing", fix)
+        return Finding(Level.OK, "encryption", "with keys that SQS manages (SSE-SQS)")
+    commands = (facts.set_attribute("SqsManagedSseEnabled", "true"),)
+    message = "messages are not encrypted at rest; keys that SQS manages (SSE-SQS) cost nothing"
+    return Finding(Level.WARN, "encryption", message, commands)
 
 
 def backlog(facts: Facts) -> Finding:
-    """What is in the queue now, and how far the in-flight limit is."""
+    """What is in the queue now, and how near the in-flight limit is."""
     waiting = facts.number("ApproximateNumberOfMessages")
-    flying = facts.number("ApproximateNumberOfMessagesNotVisible")
+    in_flight = facts.number("ApproximateNumberOfMessagesNotVisible")
     delayed = facts.number("ApproximateNumberOfMessagesDelayed")
-    said = f"about {waiting:,} messages wait, {flying:,} are in flight, {delayed:,} are delayed"
-    if flying >= 0.8 * MOST_IN_FLIGHT:
-        said += (
-            f"; at {MOST_IN_FLIGHT:,} in flight SQS hands out no more: lower max_in_flight or the number of consumers"
+    message = f"about {waiting:,} waiting, {in_flight:,} in flight, {delayed:,} delayed"
+    if in_flight >= 0.8 * MOST_IN_FLIGHT:
+        message += (
+            f"; at {MOST_IN_FLIGHT:,} in flight SQS gives out no more: lower max_in_flight or run fewer consumers"
         )
-        return Finding(Level.FAIL if flying >= MOST_IN_FLIGHT else Level.WARN, "messages", said)
-    return Finding(Level.OK, "messages", said)
+        return Finding(Level.FAIL if in_flight >= MOST_IN_FLIGHT else Level.WARN, "messages", message)
+    return Finding(Level.OK, "messages", message)
 
 
-def _days(seconds: int) -> str:
+def _duration(seconds: int) -> str:
     for size, unit in ((DAY, "day"), (3_600, "hour"), (60, "minute")):
         if seconds >= size:
             count = seconds / size
             return f"{count:g} {unit}" + ("" if count == 1 else "s")
     return f"{seconds} s"
-
-
-def _all(names: tuple[str, ...]) -> str:
-    return ", ".join(names)
 
 
 CHECKS: tuple[Callable[[Facts], Finding | None], ...] = (

@@ -1,17 +1,18 @@
-"""A queue opened for one command: where it is, as whom we come, and what SQS says when it cannot be used.
+"""A queue opened for one command: its address, the credentials, and the sentence for a queue that cannot be used.
 
-Used by `send`, `peek`, `redrive` and `doctor`. It promises that SQS's refusals come out as one sentence with
-what to do.
+Used by `send`, `peek`, `redrive` and `doctor`. It promises that a refusal of SQS becomes one sentence with what to do.
 """
 
 from __future__ import annotations
 
+import shlex
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from leasekeeper.cli.words import without_user_info
 from leasekeeper.engine.opening import ADVICE
 from leasekeeper.errors import QueueUnusable, SqsError
 from leasekeeper.sqs.address import QueueAddress
@@ -21,26 +22,26 @@ from leasekeeper.sqs.settings import ClientSettings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-PANEL = "Where and as whom"
+PANEL = "AWS"
 QueueArgument = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name, URL or ARN.")]
 EndpointOption = Annotated[
     str | None,
     typer.Option(
-        "--endpoint-url", metavar="URL", help="Endpoint of SQS, e.g. of `leasekeeper local`.", rich_help_panel=PANEL
+        "--endpoint-url", metavar="URL", help="SQS endpoint, e.g. that of `leasekeeper local`.", rich_help_panel=PANEL
     ),
 ]
 RegionOption = Annotated[
-    str | None, typer.Option("--region", metavar="REGION", help="AWS region.", rich_help_panel=PANEL)
+    str | None, typer.Option("--region", metavar="REGION", help="AWS region of the queue.", rich_help_panel=PANEL)
 ]
 ProfileOption = Annotated[
     str | None,
-    typer.Option("--profile", metavar="NAME", help="Profile of the AWS configuration.", rich_help_panel=PANEL),
+    typer.Option("--profile", metavar="NAME", help="Profile of your AWS configuration.", rich_help_panel=PANEL),
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """How to reach a queue, as the command line says it."""
+    """How to reach a queue, as given on the command line."""
 
     queue: str
     endpoint_url: str | None = None
@@ -48,7 +49,7 @@ class Connection:
     profile: str | None = None
 
     def settings(self) -> ClientSettings:
-        """The same for the client."""
+        """The same as the client's settings."""
         return ClientSettings(
             region=self.region,
             endpoint_url=self.endpoint_url,
@@ -56,10 +57,20 @@ class Connection:
             queue=QueueAddress.parse(self.queue),
         )
 
+    def flags(self) -> tuple[str, ...]:
+        """The flags that were given, without passwords, for a command that we suggest."""
+        endpoint_url = without_user_info(self.endpoint_url) if self.endpoint_url else None
+        given = {"--endpoint-url": endpoint_url, "--region": self.region, "--profile": self.profile}
+        return tuple(word for flag, value in given.items() if value for word in (flag, value))
+
+    def command(self, *words: str) -> str:
+        """A command of ours for the same endpoint, to be copied into a shell."""
+        return shlex.join(("leasekeeper", *words, *self.flags()))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenQueue:
-    """A queue that exists, and the client to use it with."""
+    """A queue that exists, and a client for it."""
 
     client: SqsClient
     address: QueueAddress
@@ -73,11 +84,11 @@ class OpenQueue:
 
 @asynccontextmanager
 async def opened(connection: Connection) -> AsyncIterator[OpenQueue]:
-    """The queue, while it is used.
+    """Open the queue and close the client at the end.
 
     Raises:
-        ConfigurationError: no such address, region, profile or credentials.
-        QueueUnusable: SQS refused the queue, or a call made inside.
+        ConfigurationError: an address, region, profile or credentials that cannot be used.
+        QueueUnusable: SQS refused the queue, or a call inside the block.
     """
     settings = connection.settings()
     address = settings.queue
@@ -92,5 +103,10 @@ async def opened(connection: Connection) -> AsyncIterator[OpenQueue]:
 
 def unusable(name: str, error: SqsError) -> QueueUnusable:
     """SQS's refusal as a sentence with what to do."""
+    return QueueUnusable(f"queue {name}: {with_advice(error)}")
+
+
+def with_advice(error: SqsError) -> str:
+    """The error and what to do about it, in one sentence."""
     advice = ADVICE.get(error.verdict)
-    return QueueUnusable(f"queue {name}: {str(error).rstrip('.')}" + (f"; {advice}" if advice else ""))
+    return str(error).rstrip(".") + (f"; {advice}" if advice else "")

@@ -1,33 +1,45 @@
-"""`leasekeeper doctor`: is a queue fit to be consumed, and are we fit to consume it; each line says what to change.
+"""`leasekeeper doctor`: is the queue ready to be consumed, and may these credentials do it; with what to change.
 
-Owned by the command line. It promises to change nothing and to receive nothing: what it tries, it tries with a
-receipt that cannot exist.
+Owned by the command line. It promises to change nothing and to receive nothing. What it tries, it tries with requests
+that SQS must refuse.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from leasekeeper.cli import permissions
 from leasekeeper.cli.checks import Facts, Finding, Level, examine
-from leasekeeper.cli.connection import Connection, EndpointOption, ProfileOption, QueueArgument, RegionOption
+from leasekeeper.cli.connection import (
+    Connection,
+    EndpointOption,
+    OpenQueue,
+    ProfileOption,
+    QueueArgument,
+    RegionOption,
+    with_advice,
+)
 from leasekeeper.cli.errors import Exit, Stopped
-from leasekeeper.engine.opening import ADVICE
-from leasekeeper.errors import ConfigurationError, SqsError, Verdict
-from leasekeeper.sqs.address import QueueAddress
+from leasekeeper.cli.policy import RedrivePolicy, account_in, name_in
+from leasekeeper.cli.words import printable_lines, without_secrets, without_user_info
+from leasekeeper.errors import ConfigurationError, SqsError
 from leasekeeper.sqs.client import SqsClient
 from leasekeeper.sqs.credentials import in_thread
 from leasekeeper.sqs.endpoint import new_session
+from leasekeeper.texts import printable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from rich.console import Console
+
 COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
-NO_RECEIPT = "leasekeeper-doctor-asks-whether-this-is-allowed"
+NARROW = 64
+"""Columns below which the message goes under its topic."""
 METHODS = {
     "env": "the environment",
     "shared-credentials-file": "~/.aws/credentials",
@@ -46,7 +58,7 @@ def doctor(
     queue: QueueArgument,
     *,
     handler_seconds: Annotated[
-        float | None, typer.Option(min=0, metavar="SECONDS", help="How long your handler takes at most.")
+        float | None, typer.Option(min=0, metavar="SECONDS", help="The longest time that your handler takes.")
     ] = None,
     endpoint_url: EndpointOption = None,
     region: RegionOption = None,
@@ -54,20 +66,22 @@ def doctor(
 ) -> None:
     """Check credentials, endpoint, permissions and the queue's attributes, and say what to change.
 
-    Nothing is received or changed. Exit code 1 when something fails.
+    Receives nothing and changes nothing. The exit code is 1 when a check fails.
     """
     connection = Connection(queue=queue, endpoint_url=endpoint_url, region=region, profile=profile)
     raise Stopped(asyncio.run(_doctor(connection, handler_seconds)))
 
 
 async def _doctor(connection: Connection, handler_seconds: float | None) -> Exit:
-    worst = dict.fromkeys(Level, 0)
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    counts = dict.fromkeys(Level, 0)
     async for finding in _findings(connection, handler_seconds):
-        _show(finding)
-        worst[finding.level] += 1
-    fails, warnings = worst[Level.FAIL], worst[Level.WARN]
-    print(f"\n{fails} to repair, {warnings} to consider, {worst[Level.OK]} in order")
-    return Exit.FAILED if fails else Exit.CLEAN
+        show(finding, console)
+        counts[finding.level] += 1
+    print(f"\n{counts[Level.FAIL]} to fix, {counts[Level.WARN]} to consider, {counts[Level.OK]} ok")
+    return Exit.FAILED if counts[Level.FAIL] else Exit.CLEAN
 
 
 async def _findings(connection: Connection, handler_seconds: float | None) -> AsyncIterator[Finding]:
@@ -87,35 +101,29 @@ async def _findings(connection: Connection, handler_seconds: float | None) -> As
             url = address.url or await client.queue_url(address.name, account=address.account)
             attributes = await client.queue_attributes(url)
         except SqsError as error:
-            yield refused("queue", error)
+            yield Finding(Level.FAIL, "queue", with_advice(error))
             return
-        yield Finding(Level.OK, "queue", f"{url}, reached in {(time.monotonic() - began) * 1000:.0f} ms")
-        yield await _permissions(client, url)
-        facts = await _facts(
-            client,
-            address,
-            url,
-            attributes,
-            handler_seconds=handler_seconds,
-            endpoint_url=connection.endpoint_url or _elsewhere(client.endpoint.url),
-        )
+        yield Finding(Level.OK, "queue", f"{url}, answered in {(time.monotonic() - began) * 1000:.0f} ms")
+        queue = OpenQueue(client=client, address=address, url=url)
+        flags = _flags(connection, client)
+        facts, dead_url = await _facts(queue, attributes, handler_seconds=handler_seconds, flags=flags)
+        for finding in await _permissions(queue, facts, dead_url):
+            yield finding
     for finding in examine(facts):
         yield finding
 
 
-def _elsewhere(url: str) -> str | None:
-    """The URL when it is no endpoint of AWS's own, which the AWS CLI finds by itself."""
-    return None if ".amazonaws.com" in url or ".api.aws" in url else url.rstrip("/")
-
-
-def refused(what: str, error: SqsError) -> Finding:
-    """What SQS refuses, with what to do."""
-    advice = ADVICE.get(error.verdict)
-    return Finding(Level.FAIL, what, str(error).rstrip(".") + (f"; {advice}" if advice else ""))
+def _flags(connection: Connection, client: SqsClient) -> tuple[str, ...]:
+    """The flags that make another command find the same queue, with no password in them."""
+    endpoint = connection.endpoint_url or client.endpoint.url.rstrip("/")
+    own = ".amazonaws.com" in endpoint or ".api.aws" in endpoint  # the AWS CLI finds these by the region
+    flags = ("--endpoint-url", without_user_info(endpoint)) if connection.endpoint_url or not own else ()
+    profile = ("--profile", connection.profile) if connection.profile else ()
+    return (*flags, "--region", client.endpoint.region, *profile)
 
 
 async def _credentials(connection: Connection, *, loopback: bool) -> Finding:
-    """Where the credentials come from; the client has found some, or there is a server that takes any."""
+    """Where the credentials come from. The client has found some, or the server is on this machine and needs none."""
 
     def look() -> Any:
         session = new_session(connection.settings())
@@ -125,87 +133,72 @@ async def _credentials(connection: Connection, *, loopback: bool) -> Finding:
 
     found = await in_thread(look)
     if found is None:
-        return Finding(Level.OK, "credentials", "none, and none needed: this server is on this machine")
+        return Finding(Level.OK, "credentials", "none found, none needed: the server is on this machine")
     key = found.get_frozen_credentials().access_key
     method = METHODS.get(found.method, found.method)
     return Finding(Level.OK, "credentials", f"from {method}, access key {key[:4]}...{key[-4:] if len(key) > 8 else ''}")
 
 
-async def _permissions(client: SqsClient, url: str) -> Finding:
-    """Whether settling is allowed, tried with a receipt that cannot exist; receiving would have side effects."""
-    denied = []
-    for action, attempt in (
-        ("sqs:DeleteMessage", client.delete_batch(url, [NO_RECEIPT])),
-        ("sqs:ChangeMessageVisibility", client.change_visibility_batch(url, [(NO_RECEIPT, 0)])),
-    ):
-        try:
-            (answer,) = await attempt
-            verdict = answer.verdict if answer is not None else None
-        except SqsError as error:
-            verdict = error.verdict
-        if verdict is Verdict.DENIED:
-            denied.append(action)
-    if denied:
-        return Finding(Level.FAIL, "permissions", f"{' and '.join(denied)} denied: allow them to these credentials")
-    return Finding(
-        Level.OK,
-        "permissions",
-        "sqs:GetQueueUrl, GetQueueAttributes, DeleteMessage and ChangeMessageVisibility are allowed; ReceiveMessage "
-        "was not tried, because that counts as a receive",
-    )
+async def _permissions(queue: OpenQueue, facts: Facts, dead_url: str | None) -> list[Finding]:
+    """Whether the credentials allow what a consumer with default options does."""
+    trials = await permissions.try_settling(queue.client, queue.url, queue=queue.name, arn=facts.arn)
+    if dead_url is not None and facts.policy is not None:
+        policy = facts.policy
+        trials.append(await permissions.try_sending(queue.client, dead_url, queue=policy.name, arn=policy.target))
+    used = ["sqs:GetQueueAttributes"] if queue.address.url else ["sqs:GetQueueUrl", "sqs:GetQueueAttributes"]
+    return permissions.findings(trials, used=used)
 
 
 async def _facts(
-    client: SqsClient,
-    address: QueueAddress,
-    url: str,
-    attributes: dict[str, str],
-    *,
-    handler_seconds: float | None,
-    endpoint_url: str | None,
-) -> Facts:
+    queue: OpenQueue, attributes: dict[str, str], *, handler_seconds: float | None, flags: tuple[str, ...]
+) -> tuple[Facts, str | None]:
+    """What is known of the queue, and the URL of its dead-letter queue."""
+    client = queue.client
     try:
-        sources = await client.list_dead_letter_sources(url)
+        sources = await client.list_dead_letter_sources(queue.url)
     except SqsError:
-        sources = []  # often denied; it only tells whether this is a dead-letter queue
-    dead, problem = None, None
-    target = json.loads(attributes.get("RedrivePolicy") or "{}").get("deadLetterTargetArn")
-    if target:
+        sources = []  # often denied; it says only whether this is a dead-letter queue
+    dead_url, dead, problem = None, None, None
+    policy = RedrivePolicy.read(attributes)
+    if policy is not None:
         try:
-            there = QueueAddress.parse(target)
-            dead = await client.queue_attributes(await client.queue_url(there.name, account=there.account))
+            dead_url = await client.queue_url(policy.name, account=account_in(policy.target))
+            dead = await client.queue_attributes(dead_url)
         except SqsError as error:
             problem = str(error)
-    return Facts(
-        address=address,
-        url=url,
+    facts = Facts(
+        address=queue.address,
+        url=without_user_info(queue.url),
         attributes=attributes,
-        sources=tuple(QueueAddress.parse(each).name for each in sources),
+        sources=tuple(map(name_in, sources)),
         dead_letters=dead,
         dead_letters_problem=problem,
         handler_seconds=handler_seconds,
-        endpoint_url=endpoint_url,
+        flags=flags,
     )
+    return facts, dead_url
 
 
-def _show(finding: Finding) -> None:
-    from rich.console import Console
-    from rich.padding import Padding
+def show(finding: Finding, console: Console) -> None:
+    """Print a finding; its commands are never wrapped or cut, so that they can be copied."""
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    line = Table.grid(padding=(0, 2, 0, 0))
-    line.add_column(width=4)
-    line.add_column(width=14)
-    line.add_column()
-    line.add_row(
-        Text(finding.level.value, style=COLOURS[finding.level]), Text(finding.what, style="bold"), finding.said
-    )
-    console.print(line)
-    for command in finding.fixes:
-        # Whole on one line, so that it can be copied.
-        console.print(
-            Padding(Text(command, style="cyan"), (0, 0, 0, 6)) if console.is_terminal else f"      {command}",
-            soft_wrap=True,
-        )
+    level = Text(finding.level.value, style=COLOURS[finding.level])
+    topic, message = Text(finding.topic, style="bold"), Text(printable(without_secrets(finding.message)))
+    if not console.is_terminal:
+        line = Text.assemble(f"{level.plain:<4}  {topic.plain:<14}  ", message)
+        console.print(line, soft_wrap=True)
+    else:
+        narrow = console.width < NARROW
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(width=4)
+        table.add_column(width=None if narrow else 14)
+        if not narrow:
+            table.add_column()
+        table.add_row(level, topic, *(() if narrow else (message,)))
+        if narrow:
+            table.add_row("", message)
+        console.print(table)
+    for command in finding.commands:
+        console.print(Text(f"      {printable_lines(command)}", style="cyan"), soft_wrap=True)

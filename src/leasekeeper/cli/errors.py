@@ -8,8 +8,9 @@ from __future__ import annotations
 import sys
 from enum import IntEnum
 
-from leasekeeper.cli.words import printable, without_secrets
+from leasekeeper.cli.words import without_secrets
 from leasekeeper.errors import ConfigurationError, LeasekeeperError, QueueUnusable, SqsError
+from leasekeeper.texts import printable
 
 
 class Exit(IntEnum):
