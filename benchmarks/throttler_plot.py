@@ -1,19 +1,22 @@
 """Draw how the throttler converges: a step in handler time, an outage, a burst; as SVG, by hand.
 
 Run `python benchmarks/throttler_plot.py` to write `docs/internals/images/throttler-*.svg`. The flows are simulated
-in virtual time by `leasekeeper.testing.flow` with a fixed seed, so the same code draws the same pictures.
+in virtual time by `tests/core/flow.py` with a fixed seed, so the same code draws the same pictures.
 """
 
 from __future__ import annotations
 
 import math
 import random
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.throttler import ThrottlePolicy
-from leasekeeper.testing.flow import Flow, Sample
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "core"))
+from flow import Flow, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable

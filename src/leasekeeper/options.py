@@ -119,9 +119,10 @@ class Options:
         "`prefetch` is set.",
     )
     longest_pause: float = _polling(
-        0.05,
+        0.0,
         "The longest time a poller waits so that its next batch fills, and the most this adds to a message's latency. "
-        "0: the least latency, with up to one receive per message.",
+        "0: the least latency, with about one receive per message up to 100 messages a second. 0.05: less than half of "
+        "these receives.",
         unit="s",
         low=0,
         high=60,

@@ -1,4 +1,4 @@
-"""The throttler's decisions one by one; `test_throttler_flow.py` has them at work."""
+"""The throttler's decisions one by one; `test_throttler_flow.py` tests them together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leasekeeper.core.throttler import LONGEST_WAIT, ThrottlePolicy, Throttler
+from leasekeeper.core.throttler import LONGEST_WAIT, MISSED, ThrottlePolicy, Throttler, receives_needed
 
 
 def throttler(**options: Any) -> Throttler:
@@ -160,10 +160,10 @@ def test_full_answers_leave_no_pause() -> None:
     assert receive(throttler(), 10, times=50).pause(1.5) == 0.0
 
 
-def paused(rate: float, got: int, **options: Any) -> Throttler:
-    """A throttler that has seen `got` messages an answer at `rate` a second, for long, and is not on trial now."""
-    subject, turn = throttler(**options), 0
-    while turn < 6 * rate / got or subject._fill.trying:
+def paused(rate: float, got: int, longest_pause: float = 0.05) -> Throttler:
+    """A throttler that has long seen `got` messages an answer at `rate` a second, and does not probe now."""
+    subject, turn = throttler(longest_pause=longest_pause), 0
+    while turn < 6 * rate / got or subject._fullness.probing:
         turn += 1
         subject.received(turn * got / rate, asked=10, got=got, latency=0.01)
     return subject
@@ -182,9 +182,72 @@ def test_a_pause_is_never_longer_than_the_policy_says() -> None:
 
 
 def test_nothing_waits_where_a_long_poll_is_quicker() -> None:
-    """Below one message in the longest pause, a call that waits at the queue brings it sooner."""
+    """Below one message in the longest pause, a call that waits at the queue gets it sooner."""
     subject = paused(50, 3)
     assert subject.pause(subject._rate_at + 60) == 0.0
+
+
+# Receives that wait at the queue
+
+
+def trickle(subject: Throttler, rate: float, *, seconds: float = 5.0, start: float = 1.0) -> Throttler:
+    """Let single messages arrive at even intervals, each in an answer that took 10 ms."""
+    for turn in range(round(rate * seconds)):
+        subject.received(start + turn / rate, asked=10, got=1, latency=0.01)
+    return subject
+
+
+@pytest.mark.parametrize("load", [0.004, 0.02, 0.1, 0.5, 1.0, 3.0])
+def test_receives_needed_is_the_least_number_that_rarely_misses_a_message(load: float) -> None:
+    """Erlang's formula, written as the sum it stands for."""
+
+    def missed(receives: int) -> float:
+        terms = [load**k / math.factorial(k) for k in range(receives + 1)]
+        return terms[-1] / sum(terms)
+
+    needed = receives_needed(load, most=100)
+    assert missed(needed) <= MISSED
+    assert needed == 1 or missed(needed - 1) > MISSED
+    assert receives_needed(load, most=2) == min(needed, 2)
+
+
+@pytest.mark.parametrize(("rate", "pollers"), [(2, 2), (10, 2), (50, 4), (100, 5)])
+def test_at_low_rates_a_receive_waits_at_the_queue_while_others_are_answered(rate: int, pollers: int) -> None:
+    assert trickle(throttler(), rate).pollers == pollers
+
+
+def test_above_the_prompt_rate_fewer_receives_wait() -> None:
+    """There a receive a message costs more than the milliseconds are worth."""
+    pollers = [trickle(throttler(), rate).pollers for rate in (100, 200, 400, 1_000)]
+    assert pollers == sorted(pollers, reverse=True)
+    assert pollers[-1] <= 3
+
+
+def test_one_message_at_a_time_needs_one_receive() -> None:
+    """L21: several open long polls would each cost a call when they end."""
+    assert trickle(throttler(), 0.5, seconds=20).pollers == 1
+
+
+def test_short_polls_are_made_one_at_a_time() -> None:
+    """Without a wait at the queue, every further receive comes back empty."""
+    assert trickle(throttler(wait=0.0), 50).pollers == 1
+
+
+def test_a_consumer_that_may_pause_needs_one_receive() -> None:
+    assert trickle(throttler(longest_pause=0.05), 50).pollers == 1
+
+
+def test_the_most_pollers_bound_the_receives_that_wait() -> None:
+    assert trickle(throttler(max_pollers=3), 50).pollers == 3
+
+
+def test_receives_that_waited_do_not_raise_the_latency() -> None:
+    """Four receives wait at the queue for 80 ms each at 50 messages a second; the call itself takes 10 ms."""
+    subject = trickle(throttler(), 50)
+    for turn in range(100):
+        subject.received(10 + turn * 0.02, asked=10, got=1, latency=0.08)
+    assert subject.latency == 0.01
+    assert subject.pollers == 4
 
 
 # The rest
@@ -239,6 +302,7 @@ def test_its_repr_reads() -> None:
         ({"batch": 0}, "batch=0 cannot work: give 1 or more"),
         ({"visibility": 0.0}, "visibility=0.0 cannot work: give seconds above 0"),
         ({"longest_pause": -1.0}, "longest_pause=-1.0 cannot work: give seconds, 0 or more"),
+        ({"wait": -1.0}, "wait=-1.0 cannot work: give seconds, 0 or more"),
         ({"prefetch": -1}, "prefetch=-1 cannot work: give 0 or more"),
         (
             {"max_in_flight": 1, "concurrency": 2},
@@ -270,7 +334,8 @@ policies = st.builds(
     max_pollers=st.integers(1, 20),
     batch=st.integers(1, 10),
     prefetch=st.none() | st.integers(0, 100),
-    longest_pause=st.floats(0, 1),
+    wait=st.floats(0, 20),
+    longest_pause=st.just(0.0) | st.floats(0, 1),
     enabled=st.booleans(),
 )
 

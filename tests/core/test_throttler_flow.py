@@ -1,4 +1,4 @@
-"""The throttler at work, in a simulation of queue, network and handlers: `leasekeeper.testing.flow`."""
+"""The throttler in a simulation of queue, network and handlers (`flow.py`), in virtual time."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from flow import Flow, Sample
 
 from leasekeeper.core.throttler import ThrottlePolicy
-from leasekeeper.testing.flow import Flow, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +105,7 @@ def test_a_step_in_handler_time_is_followed_both_ways() -> None:
     assert {sample.pollers for sample in slow} == {1}
     assert max(sample.prefetch for sample in slow) <= 30
     assert {sample.limit for sample in slow} == {1_500}
-    assert all(sample.working == 100 for sample in slow), "nobody is idle"
+    assert all(sample.working == 100 for sample in slow), "no handler is idle"
     assert sum(sample.calls for sample in slow) * 0.25 <= 40, "ten messages a call, 50 messages a second"
     assert finished(subject, 14, 14.5) >= 4_750, "when the last slow handler has ended"
 
@@ -124,25 +124,64 @@ def test_an_outage_costs_few_calls_and_ends_at_once() -> None:
     assert finished(subject, back + 0.5, back + 2) >= 4_750
 
 
-@pytest.mark.parametrize("rate", [400, 1_500, 3_000])
-def test_under_a_steady_load_it_does_not_oscillate_wildly(rate: int) -> None:
-    """Pollers stay near what the rate needs; nothing queues up; calls are well filled."""
+def percentile(delays: list[float], percent: int) -> float:
+    return sorted(delays)[len(delays) * percent // 100]
+
+
+@pytest.mark.parametrize("rate", [2, 10, 50, 100])
+def test_at_low_rates_a_message_waits_for_its_own_call_only(rate: int) -> None:
+    """Up to 100 messages a second, 99 of 100 find a receive waiting, at one receive a message.
+
+    The shortest possible delay is the 5 ms in which the answer travels: the call has reached the queue before.
+    """
+    subject = flow()
+    subject.send_steadily(rate, start=0, end=1_000 / rate)
+    subject.run(1_000 / rate + 1)
+    assert percentile(subject.delays, 50) == pytest.approx(0.005)
+    assert percentile(subject.delays, 99) <= 0.0065
+    assert subject.calls / subject.finished <= 1.02
+
+
+@pytest.mark.parametrize(("rate", "calls"), [(200, 1.0), (400, 0.8), (1_000, 0.5), (1_500, 0.3), (3_000, 0.25)])
+def test_under_a_steady_load_calls_fill_and_delays_stay_below_two_calls(rate: int, calls: float) -> None:
+    """Nothing queues up, and the number of pollers does not oscillate wildly."""
     subject = flow(latency=uneven(rate))
-    subject.send_steadily(rate, start=0, end=3)
-    subject.run(3)
-    steady = between(subject, 1, 3)
-    needed = rate * 0.01 / 10
-    assert max(sample.pollers for sample in steady) <= needed + 5
+    subject.send_steadily(rate, start=0, end=6)
+    subject.run(6)
+    steady = between(subject, 1, 6)
+    assert fmean(sample.calls for sample in steady) / rate <= calls
+    assert percentile(subject.delays[len(subject.delays) // 6 :], 99) <= 0.02
+    assert fmean(sample.pollers for sample in steady) <= rate * 0.01 / 10 + 4
     assert fmean(abs(after.pollers - before.pollers) for before, after in pairwise(steady)) <= 2
-    assert max(sample.queued for sample in steady) <= max(50, rate * 0.05)
-    assert subject.calls / subject.finished <= 0.3
-    delays = sorted(subject.delays[len(subject.delays) // 3 :])
-    assert delays[len(delays) * 99 // 100] <= 0.06
+    assert max(sample.queued for sample in steady) <= max(10, rate * 0.02)
+
+
+def test_messages_far_apart_cost_no_second_long_poll() -> None:
+    """L21: a message every 30 s adds at most one call to each: the long poll that it ends early."""
+    subject = flow(sample_every=1.0)
+    for turn in range(20):
+        subject.send(1, at=30.0 * turn)
+    subject.run(600)
+    assert {sample.pollers for sample in subject.samples} == {1}
+    assert subject.calls <= 3 * 10 + 20
+
+
+def test_when_a_trickle_ends_one_long_poll_is_left() -> None:
+    """L21: the others end with their wait, and are not made again."""
+    subject = flow(sample_every=1.0)
+    subject.send_steadily(50, start=0, end=10)
+    subject.run(10)
+    assert subject.throttler.pollers >= 3
+    subject.run(31)
+    assert subject.throttler.pollers == 1
+    calls = subject.calls
+    subject.run(91)
+    assert subject.calls - calls == 3
 
 
 @pytest.mark.parametrize(("rate", "calls", "delay"), [(2, 1.05, 0.02), (30, 0.8, 0.05), (100, 0.4, 0.05)])
-def test_a_light_load_trades_a_bounded_delay_for_fuller_calls(rate: int, calls: float, delay: float) -> None:
-    subject = flow()
+def test_pauses_trade_a_bounded_delay_for_fewer_calls(rate: int, calls: float, delay: float) -> None:
+    subject = flow(longest_pause=0.05)
     subject.send_steadily(rate, start=0, end=600 / rate)
     subject.run(600 / rate)
     assert subject.calls / subject.finished <= calls
@@ -161,7 +200,7 @@ def test_one_message_of_five_minutes_does_not_stop_the_rest() -> None:
 
 
 class Portions(Flow):
-    """A queue that holds plenty and answers in portions, as a queue spread over many servers may."""
+    """A queue that holds plenty and answers in portions, like a queue that is spread over many servers."""
 
     portion = (1, 6)
 
@@ -198,8 +237,8 @@ def test_switched_off_it_polls_with_all_pollers_and_without_pauses() -> None:
     assert subject.calls / subject.finished > 0.8
 
 
-def test_the_same_flow_runs_the_same_twice() -> None:
-    """Where pauses after errors are drawn, too."""
+def test_a_flow_repeats_exactly() -> None:
+    """Pauses after errors are random, but come from the seed."""
 
     def run() -> tuple[list[Sample], str]:
         subject = flow(latency=uneven(7))

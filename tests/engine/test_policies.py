@@ -1,4 +1,4 @@
-"""Options reach those who decide by them."""
+"""Each policy gets the options that it decides by."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from leasekeeper.engine.policies import lease_policy, throttle_policy
 from leasekeeper.options import Options
 
 
-def test_the_throttler_is_told_every_option_of_its_own() -> None:
+def test_the_throttle_policy_takes_each_of_its_options() -> None:
     options = Options(
         concurrency=7,
         visibility_timeout=11,
@@ -17,15 +17,16 @@ def test_the_throttler_is_told_every_option_of_its_own() -> None:
         max_pollers=5,
         receive_batch=4,
         prefetch=2,
+        wait_time=3.0,
         longest_pause=0.2,
         throttle=False,
     )
-    told = throttle_policy(options)
-    names = {"visibility": "visibility_timeout", "batch": "receive_batch", "enabled": "throttle"}
-    for each in fields(told):
-        assert getattr(told, each.name) == getattr(options, names.get(each.name, each.name))
+    policy = throttle_policy(options)
+    names = {"visibility": "visibility_timeout", "batch": "receive_batch", "wait": "wait_time", "enabled": "throttle"}
+    for each in fields(policy):
+        assert getattr(policy, each.name) == getattr(options, names.get(each.name, each.name))
 
 
-def test_leases_are_counted_by_the_options() -> None:
-    told = lease_policy(Options(visibility_timeout=40, heartbeat_interval=9.0, remember_finished=5))
-    assert (told.visibility, told.beat_after, told.remember) == (40, 9.0, 5)
+def test_the_lease_policy_takes_each_of_its_options() -> None:
+    policy = lease_policy(Options(visibility_timeout=40, heartbeat_interval=9.0, remember_finished=5))
+    assert (policy.visibility, policy.beat_after, policy.remember) == (40, 9.0, 5)

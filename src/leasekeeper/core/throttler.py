@@ -1,8 +1,8 @@
 """The throttler: how many messages may be in flight, how many pollers there are, and how long they pause.
 
-The runner owns one; pollers and the worker tell it what they see and read from it what to do.
-It promises that handlers are kept fed, that no more waits here than keeps them fed, and that an idle queue costs one
-call at a time. `docs/internals/throttler.md` explains it with pictures.
+The runner owns one. Pollers and the worker report to it what they see, and read its decisions.
+It promises that handlers never wait for a receive, that no more messages wait here than that needs, and that an idle
+queue costs one call at a time. The page about the throttler in `docs/internals` explains it with pictures.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from leasekeeper.core.fill import Fill
+from leasekeeper.core.fullness import FullBatchEstimator
 from leasekeeper.core.median import StreamingMedian
 
 if TYPE_CHECKING:
@@ -21,28 +21,61 @@ LONGEST_LATENCY = 2.0
 """Seconds: an answer that took longer has waited for messages, so it says nothing about the latency of a call."""
 
 LONGEST_WAIT = 1.0
-"""Seconds a prefetched message may wait for a handler: what cannot start within them is not worth fetching ahead."""
+"""The longest a prefetched message may wait for a handler, in seconds. More is not worth fetching ahead."""
 
-AIM = 0.8
-"""How full a batch a pause aims at, as a share. Arrivals vary: aiming at full ones would often find more than fits."""
+TARGET_FILL = 0.8
+"""The share of a batch that a pause waits for. Arrivals vary: with a target of 1, more would often come than fits."""
 
 HEADROOM = 1.25
-"""How many times the pollers needed on average may be there, because neither arrivals nor latencies are even."""
+"""The bound of the pollers, as a multiple of those needed on average: arrivals and latencies vary."""
 
 MEMORY = 1.0
 """Seconds over which the rate of arrivals is averaged, with weights that fall off exponentially."""
 
-GLANCE = 0.02
-"""Seconds between two looks at the handlers' median: it is asked for 50 times a second at most, not at each message."""
+MEDIAN_REFRESH = 0.02
+"""The shortest time between two reads of the handlers' median, in seconds: a read sorts 63 values."""
 
 WAITED = 5.0
 """An answer that took this many times a call's latency has waited: the queue was empty when it was called."""
 
 SHORTEST_HANDLER = 1e-9
-"""Seconds: handlers that take no time at all are taken to take this, which is no time and can be divided by."""
+"""Seconds: the handler time used in place of 0, so that it can divide."""
 
 VISIBILITY_OF_MEDIAN = 4
 """An adaptive visibility is this many medians: extended at half of it, only what takes two medians is extended ever."""
+
+MISSED = 0.005
+"""The share of messages that may find no receive waiting at the queue, while the rate is low."""
+
+PROMPT_RATE = 100.0
+"""Messages a second up to which a receive waits at the queue for almost every message, at about a receive a message.
+
+Above this rate the throttler lets receives bring more instead: the rate for which receives stand ready falls as the
+inverse of the rate of arrivals.
+"""
+
+IDLE_MARGIN = 4.0
+"""With several receives waiting, each is answered within its long poll's wait divided by this, on average.
+
+So almost none of them comes back empty.
+"""
+
+
+def receives_needed(load: float, most: int) -> int:
+    """How many receives must be out so that a message finds one of them waiting, except for `MISSED`.
+
+    This is Erlang's formula for lost calls: messages arrive at random, and each keeps one receive busy with its answer
+    for one latency.
+
+    Args:
+        load: answers under way at once, on average: messages a second times seconds of a call's latency.
+        most: the most that it may be, 1 or more.
+    """
+    receives, missed = 1, load / (1 + load)
+    while missed > MISSED and receives < most:
+        receives += 1
+        missed = load * missed / (receives + load * missed)
+    return receives
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +90,10 @@ class ThrottlePolicy:
         max_pollers: the most pollers when they are scaled.
         batch: how many messages a receive asks for, 1 to 10.
         prefetch: how many messages may wait for a handler at most; None: as many as keep the handlers fed.
-        longest_pause: seconds a poller may wait for its next batch to fill, and so the most that this adds to a
-            message's latency; 0 for the least latency, at up to one receive a message.
-        enabled: False: all pollers, no pauses, and no prefetch but `prefetch`.
+        wait: how many seconds a receive waits at an empty queue, 0 to 20.
+        longest_pause: how many seconds a poller may wait for its next batch to fill, and so the most that this adds to
+            a message's latency. 0 gives the least latency: at low rates several receives wait at the queue.
+        enabled: False means all pollers, no pauses, and no prefetch beyond `prefetch`.
     """
 
     concurrency: int
@@ -69,7 +103,8 @@ class ThrottlePolicy:
     max_pollers: int = 10
     batch: int = 10
     prefetch: int | None = None
-    longest_pause: float = 0.05
+    wait: float = 20.0
+    longest_pause: float = 0.0
     enabled: bool = True
 
     def __post_init__(self) -> None:
@@ -79,8 +114,9 @@ class ThrottlePolicy:
                 raise ValueError(f"{name}={value} cannot work: give 1 or more")
         if not self.visibility > 0:
             raise ValueError(f"visibility={self.visibility!r} cannot work: give seconds above 0")
-        if not self.longest_pause >= 0:
-            raise ValueError(f"longest_pause={self.longest_pause!r} cannot work: give seconds, 0 or more")
+        for name in ("wait", "longest_pause"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}={getattr(self, name)!r} cannot work: give seconds, 0 or more")
         if self.prefetch is not None and self.prefetch < 0:
             raise ValueError(f"prefetch={self.prefetch} cannot work: give 0 or more")
         if self.max_in_flight < self.concurrency:
@@ -92,10 +128,10 @@ class ThrottlePolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThrottlerStatistics:
-    """What a throttler has seen, and what it makes of it."""
+    """What a throttler has measured and decided."""
 
     limit: int
-    """How many messages may be in hand, waiting and at work."""
+    """How many messages may be held at once, waiting and at work."""
     pollers: int
     """How many pollers are wanted."""
     prefetch: int
@@ -107,33 +143,33 @@ class ThrottlerStatistics:
     latency: float
     """Average seconds of a receive that did not wait for messages; 0.0 before the first."""
     rate: float
-    """Messages received a second, lately: as of the last answered receive."""
+    """Messages received a second, averaged over about the last second before the last answered receive."""
 
 
 class Throttler:
-    """What is seen of queue, network and handlers, and what follows from it.
+    """Measures queue, network and handlers, and decides on limit, pollers, pauses and prefetch.
 
     Attributes:
-        limit: how many messages may be in hand, waiting and at work. By Little's law `concurrency` handlers that take
-            *m* seconds serve `concurrency * visibility / m` messages within one visibility timeout; more would only
-            wait here for somebody else to be given them. At least twice `concurrency`, so that each handler may have
-            one message at work and the next one ready however long it works; at most `max_in_flight`.
+        limit: how many messages may be held at once, waiting and at work. By Little's law `concurrency` handlers that
+            take *m* seconds serve `concurrency * visibility / m` messages within one visibility timeout; more would
+            only wait here while other processes are free. It is at least twice `concurrency`, so that each handler can
+            have one message at work and the next one ready; it is at most `max_in_flight`.
         pollers: how many pollers are wanted now; always 1 or more.
         prefetch: how many messages may wait for a handler: twice what the handlers finish during one receive, and one
-            batch more, in whole batches. Twice, because half of it is on its way at any time. No more than start
-            within `LONGEST_WAIT` and within half the visibility timeout: behind a handler of minutes nothing waits.
+            batch more, in whole batches. Twice, because half of it is in receives under way. It holds no more than can
+            start within `LONGEST_WAIT` and within half the visibility timeout: behind a handler of minutes, none.
     """
 
     __slots__ = (
         "_backlog",
-        "_fill",
+        "_fullness",
         "_handler",
         "_in_hand",
         "_latency",
-        "_looked",
         "_partial",
         "_rate",
         "_rate_at",
+        "_refreshed",
         "_worked",
         "limit",
         "policy",
@@ -145,14 +181,14 @@ class Throttler:
         self.policy = policy
         self._worked = StreamingMedian()
         self._in_hand = StreamingMedian()
-        self._handler = 0.0  # the median of `_worked` at the last look; 0.0 before the first
-        self._latency = 0.0  # of receives that brought a whole batch
-        self._partial = 0.0  # of the others that brought something: it may hold some waiting
+        self._handler = 0.0  # the median of `_worked` at the last refresh; 0.0 before the first
+        self._latency = 0.0  # of receives that brought a full answer
+        self._partial = 0.0  # of the others that brought messages: they may have waited
         self._rate = 0.0
         self._rate_at = 0.0
         self._backlog = False
-        self._fill = Fill(policy.batch)
-        self._looked = -math.inf
+        self._fullness = FullBatchEstimator(policy.batch)
+        self._refreshed = -math.inf
         if policy.enabled:
             self.pollers = policy.pollers or 1
             self.prefetch = 0
@@ -172,15 +208,15 @@ class Throttler:
         """
         self._in_hand.extend(in_hand)
         self._worked.extend(worked)
-        if now - self._looked >= GLANCE:
-            self._look(now)
+        if now - self._refreshed >= MEDIAN_REFRESH:
+            self._refresh(now)
 
     def received(self, now: float, *, asked: int, got: int, latency: float) -> None:
         """Count a receive that was answered.
 
-        A full answer makes one poller more, which doubles them in each round trip, as each poller's answer counts; a
-        short or empty one halves them, but not below what the present rate of arrivals needs. A full answer to a call
-        that asked for less than a batch says that room is short, not pollers. What counts as full, `Fill` finds out.
+        A full answer adds one poller, so pollers double in each round trip: each poller's answer counts. A short or
+        empty answer halves them, but not below what the present rate of arrivals needs. A full answer to a call that
+        asked for less than a batch adds none: capacity is short, not pollers. `FullBatchEstimator` says what is full.
 
         Args:
             now: seconds, monotonic.
@@ -190,30 +226,38 @@ class Throttler:
         """
         self._rate = self._rate_by(now) + got / MEMORY
         self._rate_at = now
-        fill = self._fill
+        fullness = self._fullness
         if not got or (got < asked and latency > WAITED * self.latency > 0):
-            fill.forget(trying=not got)
+            fullness.reset(probe=not got)
         elif asked >= self.policy.batch:
-            fill.answered(now, got)
-        full = self._backlog = got >= min(asked, fill.whole)
-        at_once = latency <= LONGEST_LATENCY
-        if got >= fill.whole and at_once:
-            self._latency += (latency - self._latency) / (8 if self._latency else 1)
-        elif got:
-            # What it waited for messages only adds: the shortest is nearest to the call's own latency.
-            rising = self._partial and self._partial < latency
-            self._partial += (min(latency, LONGEST_LATENCY) - self._partial) / (64 if rising else 1)
+            fullness.answered(now, got)
+        full = self._backlog = got >= min(asked, fullness.full_size)
+        if got:
+            self._time(got, latency)
         if not self._scales:
             return
         pollers = self.pollers
         if not full:
             pollers = max(pollers // 2, min(pollers, math.ceil(self._calls_at_once(self._rate))))
-        elif asked >= self.policy.batch and at_once:
+        elif asked >= self.policy.batch and latency <= LONGEST_LATENCY:
             pollers += 1
-        self.pollers = max(1, min(pollers, self._most_pollers()))
+        pollers = max(1, min(pollers, self._most_pollers()))
+        self.pollers = pollers if full else max(pollers, self._receives_ready())
+
+    def _time(self, got: int, latency: float) -> None:
+        """Use the time of an answer with messages to estimate the latency of a call that does not wait."""
+        if latency > LONGEST_LATENCY:
+            return
+        if got >= self._fullness.full_size:
+            self._latency += (latency - self._latency) / (8 if self._latency else 1)
+        elif not self._partial or latency < self._partial:
+            self._partial = latency  # waiting only adds to the latency, so the shortest is the best estimate
+        elif got > 1:
+            # Several messages were there when the call came, as a rule. A single one may have ended a wait.
+            self._partial += (latency - self._partial) / 64
 
     def failed(self, now: float) -> None:
-        """Count a receive that failed or was throttled: the pollers are halved.
+        """Count a receive that failed or was throttled. This halves the pollers.
 
         Args:
             now: seconds, monotonic.
@@ -221,32 +265,31 @@ class Throttler:
         self._rate = self._rate_by(now)
         self._rate_at = now
         self._backlog = False
-        self._fill.forget(trying=True)
+        self._fullness.reset(probe=True)
         if self._scales:
             self.pollers = max(1, self.pollers // 2)
 
     def pause(self, now: float) -> float:
         """How many seconds a poller waits before its next receive.
 
-        0 while answers are full: the queue holds more. Otherwise as long as it takes, at the present rate, until
-        most of a batch has come for this poller, less the latency of the call itself, but never longer than the
-        policy's `longest_pause`. And 0 where not even one message would come in that time: a long poll that waits at
-        the queue brings it sooner. With 50 ms that is below 20 messages a second; from there on the pauses make of
-        ten receives three or less.
+        0 while answers are full, because the queue holds more. Otherwise the time until most of a batch has arrived
+        for this poller at the present rate, less the latency of the call itself, and at most the policy's
+        `longest_pause`. It is also 0 where less than one message would arrive in that time: a long poll that waits at
+        the queue gets it sooner.
         """
         longest = self.policy.longest_pause
-        if self._backlog or self._fill.trying or not self.policy.enabled:
+        if self._backlog or self._fullness.probing or not self.policy.enabled:
             return 0.0
         rate = self._rate_by(now) / self.pollers
         if rate * longest < 1:
             return 0.0
-        return min(longest, max(0.0, AIM * self._fill.whole / rate - self.latency))
+        return min(longest, max(0.0, TARGET_FILL * self._fullness.full_size / rate - self.latency))
 
     def visibility(self, minimum: int, maximum: int) -> int:
-        """A visibility timeout in whole seconds that most messages need not have extended: four medians in hand.
+        """A visibility timeout in whole seconds that most messages finish within: four medians from receive to settled.
 
         Args:
-            minimum: the least it may be, and what it is before anything was settled.
+            minimum: the least it may be, and its value before anything was settled.
             maximum: the most it may be, not below `minimum`.
         """
         return max(minimum, min(maximum, math.ceil(VISIBILITY_OF_MEDIAN * self._in_hand.value)))
@@ -260,7 +303,7 @@ class Throttler:
     def latency(self) -> float:
         """Average seconds of a receive that did not wait for messages; 0.0 before the first.
 
-        A whole batch comes at once, as a rule. While none has come yet, answers with fewer messages must do.
+        Full answers rarely wait. Until one has come, the shortest of the other answers counts.
         """
         return self._latency or self._partial
 
@@ -269,31 +312,48 @@ class Throttler:
         return self.policy.enabled and self.policy.pollers is None
 
     def _rate_by(self, now: float) -> float:
-        """Messages received a second, lately, as it looks at `now`."""
+        """Messages received a second, averaged over about the last second before `now`."""
         return self._rate * math.exp(min(0.0, self._rate_at - now) / MEMORY)
 
     def _calls_at_once(self, rate: float) -> float:
-        """How many receives of whole batches are under way at once, on average, to bring `rate` messages a second."""
-        return rate * self.latency / self._fill.whole
+        """How many receives of full answers are under way at once, on average, at `rate` messages a second."""
+        return rate * self.latency / self._fullness.full_size
 
     def _capacity(self) -> float:
         """How many messages a second the handlers can take; inf before one has ended.
 
-        What they would take at their median is not bounded by what they were given, so the estimate can grow. Where
-        it is too low, because most of the work is quicker than the median, the measured rate corrects it.
+        The median does not depend on how many messages the handlers were given, so the estimate can grow. If it is too
+        low, because the mean is far below the median, the measured rate corrects it.
         """
         return max(self.policy.concurrency / self._handler, self._rate) if self._handler else math.inf
 
     def _most_pollers(self) -> int:
-        """The most pollers that there is work for. Before a handler has ended nothing is known, and all may be."""
+        """The most pollers that the handlers can use; `max_pollers` until the first handler has ended."""
         most = self.policy.max_pollers
         if not (self._handler and self.latency):
             return most
         return int(min(HEADROOM * self._calls_at_once(self._capacity()) + 1, most))
 
-    def _look(self, now: float) -> None:
-        """Take up what the handlers' median says now."""
-        self._looked = now
+    def _receives_ready(self) -> int:
+        """How many receives must be out so that one almost always waits at the queue; 1 if pauses are allowed.
+
+        A message that finds no receive waiting is delayed by up to a whole call, because the next receive is only sent
+        when an answer has come back. At low rates a second one costs nothing: each receive brings one message anyway.
+        """
+        policy, rate = self.policy, self._rate
+        if policy.longest_pause > 0:
+            return 1
+        # A message alone must not keep several long polls open: each costs a call when it ends.
+        seldom_empty = int((rate - 1 / MEMORY) * policy.wait / IDLE_MARGIN)
+        most = max(1, min(policy.max_pollers, seldom_empty))
+        if rate <= PROMPT_RATE:
+            return receives_needed(rate * self.latency, most)
+        ready = receives_needed(PROMPT_RATE * PROMPT_RATE / rate * self.latency, most)
+        return min(most, 2 * ready) if self._fullness.probing else ready
+
+    def _refresh(self, now: float) -> None:
+        """Update the decisions that follow from the handlers' median."""
+        self._refreshed = now
         policy = self.policy
         self._handler = max(self._worked.value, SHORTEST_HANDLER)
         if not policy.enabled:
@@ -309,7 +369,7 @@ class Throttler:
         self.prefetch = int(min(fed, in_time, allowed))
 
     def statistics(self) -> ThrottlerStatistics:
-        """What it has seen and makes of it now."""
+        """A snapshot of what it has measured and decided."""
         return ThrottlerStatistics(
             limit=self.limit,
             pollers=self.pollers,

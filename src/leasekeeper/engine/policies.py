@@ -31,6 +31,7 @@ def throttle_policy(options: Options) -> ThrottlePolicy:
         max_pollers=options.max_pollers,
         batch=options.receive_batch,
         prefetch=options.prefetch,
+        wait=options.wait_time,
         longest_pause=options.longest_pause,
         enabled=options.throttle,
     )

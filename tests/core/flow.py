@@ -1,7 +1,7 @@
 """The flow: a simulation of a queue, its pollers and its handlers around a real throttler, in virtual time.
 
 A test or a plot owns one. It is pure and deterministic: the same arguments give the same run.
-It shows, before anything is deployed, what a network and handlers of a given speed make of a `ThrottlePolicy`.
+It shows how a `ThrottlePolicy` behaves with a network and handlers of a given speed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 GATHER = 0.05
-"""The longest a poller waits for room for a whole batch while handlers are idle, in seconds; as the worker does."""
+"""The longest a poller waits for places for a whole batch while handlers are idle, in seconds, as in `capacity.py`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +49,12 @@ class Sample:
 
 
 class Flow:
-    """One queue, one throttler, and handlers that take as long as they are told to.
+    """One queue, one throttler, and handlers of a given speed.
 
     Args:
         policy: what the throttler may decide.
-        handler: from the time a handler starts, the seconds it takes.
-        latency: from the time a receive is called, the seconds until its answer when it need not wait for messages.
+        handler: given the time at which a handler starts, returns the seconds that it takes.
+        latency: given the time at which a receive is called, returns the seconds until its answer if it does not wait.
         wait: how many seconds a receive waits at an empty queue.
         sample_every: seconds between two samples.
         seed: of the arrivals and of the pauses after errors.
@@ -81,14 +81,14 @@ class Flow:
         self.samples: list[Sample] = []
         self.delays: list[float] = []
         self._handler, self._latency, self._wait, self._sample_every = handler, latency, wait, sample_every
-        self._random = random.Random(seed)  # noqa: S311 - a simulation, nothing secret
+        self._random = random.Random(seed)
         self._events: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self._count = 0
         self._outages: list[tuple[float, float]] = []
         self._queue: deque[float] = deque()  # when each message was sent
         self._parked: deque[tuple[int, int, float]] = deque()  # long polls: poller, asked, called at
         self._waiting: deque[tuple[float, float]] = deque()  # when each message was sent, and received
-        self._asking: deque[int] = deque()  # pollers that wait for room
+        self._asking: deque[int] = deque()  # pollers that wait for places
         self._errors: dict[int, ErrorPause] = {}  # of the pollers that run
         self._taken = self._working = self._polling = 0
         self._sampled = (0, 0)
