@@ -84,6 +84,7 @@ class Consumer:
             queue=self.address.name,
             timeout=options.handler_timeout,
             middleware=options.middleware,
+            log_bodies=options.log_bodies,
         )
 
     # Verbs

@@ -32,6 +32,13 @@ class HandlerTimeout(LeasekeeperError):
     """A handler ran longer than `handler_timeout` seconds. The message is retried with back-off."""
 
 
+class HandlerError(LeasekeeperError):
+    """Stands for an error of a handler whose own text is too long to log, or raises when it is made.
+
+    Its text is the type of that error and the start of its text; its traceback is that error's. The message is retried.
+    """
+
+
 class Closed(LeasekeeperError):
     """A consumer or client was used after it was closed, or a message after it was settled."""
 

@@ -52,6 +52,15 @@ class OptionValues(TypedDict, total=False):
     Default: 10; 0 to 10,000.
     """
 
+    switch_interval: float
+    """How often Python lets busy threads take turns (`sys.setswitchinterval`, of the whole process) while `def`
+    handlers have more than one thread; put back at the end. With Python's own 0.005 the engine waits half a second
+    behind 32 threads that compute; 0.001 costs those 8 % of their work, and 4 threads nothing. Ignored if the program
+    has set another interval than Python's own.
+
+    Default: 0.001 s; 0.0001 to 1 s.
+    """
+
     handler_timeout: float | None
     """Time a handler may take. After it, a coroutine is cancelled, a thread is abandoned, and the message is retried.
     Unset: no limit.
@@ -64,6 +73,13 @@ class OptionValues(TypedDict, total=False):
     handler is one.
 
     Default: none.
+    """
+
+    log_bodies: bool
+    """Quote a body that cannot be decoded (its first 80 characters, and single values) in the log and in the reason of
+    its rejection. Off: only its length and what is wrong with it, because bodies may be personal data.
+
+    Default: False.
     """
 
     receive_batch: int

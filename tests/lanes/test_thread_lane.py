@@ -441,8 +441,9 @@ def test_the_watch_ends_when_nothing_is_left_to_watch(deliver: Callable[..., Del
     async def main() -> None:
         scene = Scene(threads=1, handler_timeout=0.02)
         for each in "ab":
-            scene.submit(deliver, each)
+            scene.submit(deliver, each, gated=each)
             assert scene.lane._watch is not None
+            scene.gates[each].set()
             await until(lambda: scene.lane._watch is None)
         assert scene.answers == [("a", DONE), ("b", DONE)]
         await scene.close()

@@ -1,11 +1,13 @@
 """Decoding: how a message's body becomes what a handler's annotation says.
 
 Text, bytes, anything msgspec decodes from JSON (dict, list, dataclasses, TypedDicts, attrs classes, Structs, unions of
-them) and pydantic models. A decoder is made once for each handler; what it cannot decode is an `UndecodableBody`.
+them) and pydantic models. A decoder is made once for each handler; what it cannot decode is an `UndecodableBody`,
+whose text is bounded, and made where the handler runs.
 """
 
 from __future__ import annotations
 
+import re
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -13,6 +15,7 @@ import msgspec
 import msgspec.inspect
 
 from leasekeeper.errors import ConfigurationError, UndecodableBody
+from leasekeeper.texts import bounded, safe_repr, safe_str
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,13 +23,27 @@ if TYPE_CHECKING:
     from leasekeeper.message import Received
 
 SHOWN = 80
-"""Characters of a body that an error quotes."""
+"""Characters of a body, or of one value in it, that an error quotes when bodies may be logged."""
+EXPLAINED = 600
+"""Characters that say why a body cannot be decoded."""
+MANY = 100
+"""Errors of one validation above which an error gives only their number. pydantic makes the texts of all or of none;
+for the half a million that a body of 1 MB can hold they take 90 MB and seconds."""
+FIRST = 5
+"""Errors of one validation that are shown."""
+_VALUE = re.compile(r"^(Invalid (?:enum )?value) .*?( - at `[^`]*`)?$", re.DOTALL)
+"""The two of msgspec's sentences that quote a value."""
 _JSON = (dict, list, str, int, float, bool, type(None))
 """What JSON's values become by themselves."""
 
 
-def decoder_of(body_type: Any, handler: str) -> Callable[[Received], Any]:
+def decoder_of(body_type: Any, handler: str, *, quote: bool = False) -> Callable[[Received], Any]:
     """The decoder for an annotation.
+
+    Args:
+        body_type: what a body becomes.
+        handler: the handler's name, for the error.
+        quote: whether an `UndecodableBody` may quote the body and values in it, which may be personal data.
 
     Raises:
         ConfigurationError: nothing known decodes JSON to that type.
@@ -42,23 +59,63 @@ def decoder_of(body_type: Any, handler: str) -> Callable[[Received], Any]:
             f"handler {handler}: a body cannot be decoded to {_name(body_type)} ({error}); annotate the parameter with "
             "str, bytes, dict, a dataclass, a msgspec.Struct, a pydantic model, or Message[...] of one of these"
         ) from error
-    return _checked(decode, _name(body_type))
+    return _checked(decode, _name(body_type), quote=quote)
 
 
 def _bytes(received: Received) -> bytes:
     return received.body.encode()
 
 
-def _checked(decode: Callable[[str], Any], wanted: str) -> Callable[[Received], Any]:
+def _checked(decode: Callable[[str], Any], wanted: str, *, quote: bool) -> Callable[[Received], Any]:
     def checked(received: Received) -> Any:
+        body = received.body
         try:
-            return decode(received.body)
+            return decode(body)
         except Exception as error:
-            body = received.body
-            shown = body if len(body) <= SHOWN else f"{body[:SHOWN]}..."
-            raise UndecodableBody(f"its body {shown!r} ({len(body)} characters) is not {wanted}: {error}") from error
+            why = _explain(error, quote=quote)
+        # Outside of the `except`, so that the decoder's error, which may be large, is not kept as the context of ours.
+        shown = f" {body if len(body) <= SHOWN else f'{body[:SHOWN]}...'!r}" if quote else ""
+        raise UndecodableBody(f"its body{shown} ({len(body)} characters) is not {wanted}: {why}")
 
     return checked
+
+
+def error_count(error: BaseException) -> int:
+    """How many errors of pydantic's one error stands for; 1 for any other error. Does not make their texts."""
+    return error.error_count() if _is_pydantic(error) else 1  # type: ignore[attr-defined]
+
+
+def _is_pydantic(error: BaseException) -> bool:
+    return type(error).__module__ == "pydantic_core._pydantic_core" and hasattr(type(error), "error_count")
+
+
+def _explain(error: Exception, *, quote: bool) -> str:
+    """Why a body could not be decoded, in at most about `EXPLAINED` characters."""
+    if _is_pydantic(error):
+        try:
+            return bounded(_explain_pydantic(error, quote=quote), EXPLAINED)
+        except Exception:  # validators are code of others, and so are the texts of their errors
+            return type(error).__qualname__
+    text = safe_str(error, EXPLAINED)
+    return text if quote else _VALUE.sub(r"\1\2", text)
+
+
+def _explain_pydantic(error: Any, *, quote: bool) -> str:
+    count = error_count(error)
+    head = f"{count} validation error{'s' * (count != 1)} for {error.title}"
+    if count > MANY:
+        return head
+    found = error.errors(include_url=False, include_context=False, include_input=quote)[:FIRST]
+    return f"{head}: " + "; ".join(map(_explain_one, found)) + (f"; {count - FIRST} more" if count > FIRST else "")
+
+
+def _explain_one(found: dict[str, Any]) -> str:
+    """One of pydantic's errors: where, what was wrong, and the value if it may be quoted."""
+    where = bounded(".".join(bounded(str(each), SHOWN) for each in found["loc"][:FIRST]), SHOWN)
+    value = f" ({safe_repr(found['input'], SHOWN)})" if "input" in found else ""
+    return (
+        f"{where}: {bounded(found['msg'], 2 * SHOWN)}{value}" if where else f"{bounded(found['msg'], 2 * SHOWN)}{value}"
+    )
 
 
 def _msgspec(body_type: Any) -> Callable[[str], Any]:
@@ -71,7 +128,7 @@ def _msgspec(body_type: Any) -> Callable[[str], Any]:
 
 
 def _foreign(info: Any, seen: set[int]) -> type | None:
-    """A class that a body must have a value of and JSON has none of: msgspec takes it, and then refuses every body."""
+    """A class that a body needs and that nothing in JSON becomes: msgspec accepts it, and then refuses every body."""
     if id(info) in seen:  # types may contain themselves
         return None
     seen.add(id(info))
@@ -84,7 +141,7 @@ def _foreign(info: Any, seen: set[int]) -> type | None:
 
 
 def _has_pydantic(body_type: Any) -> bool:
-    """Whether the type, or anything in its brackets, is pydantic's; told without importing pydantic."""
+    """Whether the type, or anything in its brackets, is pydantic's; found out without importing pydantic."""
     return hasattr(body_type, "__pydantic_validator__") or any(_has_pydantic(each) for each in get_args(body_type))
 
 

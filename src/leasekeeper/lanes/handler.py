@@ -7,17 +7,17 @@ nothing that a handler raises gets past it.
 from __future__ import annotations
 
 import asyncio
-import inspect
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.errors import HandlerTimeout, UndecodableBody
+from leasekeeper.errors import HandlerTimeout
 from leasekeeper.lanes.decoding import decoder_of
+from leasekeeper.lanes.failures import outcome_of_error, outcome_of_result
 from leasekeeper.lanes.lease_control import LeaseControl
 from leasekeeper.lanes.middleware import compose
 from leasekeeper.lanes.signature import read_signature
 from leasekeeper.message import Message
-from leasekeeper.outcomes import DONE, WITHHELD, Failed, Outcome, Reject, Retry
+from leasekeeper.outcomes import DONE, WITHHELD, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,13 +46,14 @@ class Handler:
         queue: str,
         timeout: float | None = None,
         middleware: Sequence[Middleware] = (),
+        log_bodies: bool = False,
     ) -> None:
         signature = read_signature(function)
         self.name = signature.name
         self.is_coroutine = signature.is_coroutine
         self.timeout = timeout
         self._queue = queue
-        self._decode = decoder_of(signature.body_type, self.name)
+        self._decode = decoder_of(signature.body_type, self.name, quote=log_bodies)
         self._plain = not signature.wants_message and not middleware
         """Whether the call takes the decoded body alone, so that no `Message` is made."""
         self._call = compose(function, signature, middleware)
@@ -70,11 +71,11 @@ class Handler:
         except asyncio.CancelledError:
             raise
         except GeneratorExit as error:
-            if _loop_is_gone():  # not the handler raised it: this coroutine is being closed, as its loop was
+            if _loop_is_gone():  # the handler did not raise it: its loop is closed, and now this coroutine is too
                 raise
-            return _outcome_of_error(error)
+            return outcome_of_error(error)
         except BaseException as error:
-            return _outcome_of_error(error)
+            return outcome_of_error(error)
         if result is None and self._plain:
             return DONE
         return self._outcome_of(result, argument)
@@ -95,7 +96,7 @@ class Handler:
             argument = self._decode(delivery.received) if self._plain else self._message(say, delivery)
             result = self._call(argument)
         except BaseException as error:
-            return _outcome_of_error(error)
+            return outcome_of_error(error)
         if result is None and self._plain:
             return DONE
         return self._outcome_of(result, argument)
@@ -104,7 +105,7 @@ class Handler:
         """The sentence of a handler's time-out."""
         return (
             f"handler {self.name} ran longer than handler_timeout={timeout:g} s; its message is retried. Raise the "
-            "limit, or give the slow call inside a time-out of its own"
+            "limit, or set a time-out on the slow call"
         )
 
     def _message(self, say: Say[Delivery], delivery: Delivery) -> Message[Any]:
@@ -112,41 +113,16 @@ class Handler:
         return Message(received, self._decode(received), queue=self._queue, lease=LeaseControl(say, delivery))
 
     def _outcome_of(self, result: Any, argument: Any) -> Outcome:
-        if result is not None:
-            if isinstance(result, (Retry, Reject)):
-                return result
-            if result is Retry or result is Reject:
-                return Retry() if result is Retry else Reject()
-            if inspect.iscoroutine(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
-                return Failed(self._not_run(result))
-        if isinstance(argument, Message):
+        if result is not None and (outcome := outcome_of_result(result, self.name)) is not None:
+            return outcome
+        if type(argument) is Message:
             lease = argument._lease  # noqa: SLF001 - `_message` made this message and its lease view
             if isinstance(lease, LeaseControl) and lease.withheld:
                 return WITHHELD
         return DONE
 
-    def _not_run(self, result: Any) -> TypeError:
-        """What a result means of which nobody has run a line: acked, the message would be lost."""
-        kind = type(result).__name__.replace("_", " ")
-        if inspect.iscoroutine(result):
-            result.close()  # it is known here that it was never awaited
-        return TypeError(
-            f"handler {self.name} returned a {kind}, which nobody runs, so its work was not done; make the handler an "
-            "`async def` that awaits what it calls"
-        )
-
     def __repr__(self) -> str:
         return f"<Handler {self.name}, {'async def' if self.is_coroutine else 'def'}>"
-
-
-def _outcome_of_error(error: BaseException) -> Outcome:
-    if isinstance(error, (Retry, Reject)):
-        return error
-    if isinstance(error, UndecodableBody):
-        rejected = Reject(str(error))
-        rejected.__cause__ = error
-        return rejected
-    return Failed(error)
 
 
 def _loop_is_gone() -> bool:

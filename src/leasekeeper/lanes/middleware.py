@@ -10,7 +10,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.errors import ConfigurationError
-from leasekeeper.lanes.signature import is_coroutine
+from leasekeeper.lanes.signature import is_coroutine, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,7 +44,7 @@ def _call_around(middleware: Middleware, call_next: Callable[..., Any], message:
 
 
 def _check(middleware: Middleware, handler: Signature) -> None:
-    name = f"middleware {getattr(middleware, '__qualname__', middleware)}"
+    name = f"middleware {name_of(middleware)}"
     if is_coroutine(middleware, name) is not handler.is_coroutine:
         wanted, found = ("async def", "def") if handler.is_coroutine else ("def", "async def")
         raise ConfigurationError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.message import Message
+from leasekeeper.texts import safe_repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,12 +35,25 @@ def read_signature(function: Callable[..., Any]) -> Signature:
     Raises:
         ConfigurationError: this cannot be a handler; the sentence says why and what to change.
     """
-    name: str = getattr(function, "__qualname__", repr(function))
+    name = name_of(function)
     coroutine = is_coroutine(function, f"handler {name}")
     annotation = _parameter(function, name)
     wants_message = annotation is Message or get_origin(annotation) is Message
     body_type = (get_args(annotation) or (str,))[0] if wants_message else annotation
     return Signature(name, coroutine, wants_message, body_type)
+
+
+def name_of(function: Any) -> str:
+    """The qualified name of a function, of what a partial calls, or of an instance's class.
+
+    No `repr` of what can be called: that of a partial shows its arguments, which may be secrets.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "__qualname__", None)
+    if isinstance(name, str):
+        return name
+    return type(function).__qualname__ if callable(function) else safe_repr(function, 80)
 
 
 def is_coroutine(function: Callable[..., Any], name: str) -> bool:
