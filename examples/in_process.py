@@ -1,4 +1,4 @@
-"""No AWS and no second terminal: SQS in this process, a producer, a consumer, and what it did.
+"""Everything in one process: the built-in SQS, a producer and a consumer. No AWS account is needed.
 
 python examples/in_process.py
 """

@@ -1,6 +1,6 @@
 """Several consumers in one process: `leasekeeper run shop:app` (in this folder).
 
-Coroutine handlers run on the application's event loop, plain functions in threads; neither can stop a heartbeat.
+Coroutine handlers run on the application's event loop, plain functions in threads. Neither can stop a heartbeat.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ class Order(msgspec.Struct):
 @app.consumer("orders", concurrency=50)
 async def ship(order: Order) -> None:
     """A parameter that is not a Message receives the decoded body."""
-    if order.customer == "nobody":
-        raise Reject("no such customer")  # to the dead-letter queue, and no more of it
+    if order.customer == "unknown":
+        raise Reject("no such customer")  # to the dead-letter queue; it is not retried
     if not order.paid:
-        raise Retry(after=60)  # again in a minute, without an error
+        raise Retry(after=60)  # again in a minute; not logged as a failure
     await asyncio.sleep(0.01)
     print(f"shipped {order.id}", flush=True)
 
 
 @app.consumer("thumbnails", concurrency=4, handler_timeout=30)
 def thumbnail(message: Message[bytes]) -> None:
-    """A plain function: runs in a thread; whatever it raises is retried with back-off."""
+    """A plain function runs in a thread. If it raises, the message is retried with back-off."""
     print(f"thumbnail {hashlib.sha256(message.body).hexdigest()[:12]}", flush=True)

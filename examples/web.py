@@ -1,6 +1,6 @@
-"""A consumer inside a web app: its handlers run on the web app's own event loop, and it drains when the app stops.
+"""A consumer inside a web app: its handlers run on the web app's event loop, and it drains when the app stops.
 
-uvicorn web:app        (in this folder; needs `pip install starlette uvicorn`; FastAPI takes the same lifespan)
+uvicorn web:app        # in this folder; needs `pip install starlette uvicorn`. FastAPI accepts the same lifespan.
 """
 
 from collections.abc import AsyncIterator

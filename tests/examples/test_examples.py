@@ -1,4 +1,4 @@
-"""Every example runs as its text says: as a process of its own, against the built-in SQS, fed by boto3."""
+"""Every example runs as its text says: in a separate process, against the built-in SQS, with messages from boto3."""
 
 from __future__ import annotations
 
@@ -97,29 +97,31 @@ def test_shop(sqs: LocalSqs) -> None:
     dead = Queue("dead")
     orders = Queue("orders", RedrivePolicy=f'{{"deadLetterTargetArn": "{dead.arn}", "maxReceiveCount": 5}}')
     orders.put(
-        '{"id": 1, "customer": "ann"}', '{"id": 2, "customer": "nobody"}', '{"id": 3, "customer": "x", "paid": false}'
+        '{"id": 1, "customer": "ann"}', '{"id": 2, "customer": "unknown"}', '{"id": 3, "customer": "x", "paid": false}'
     )
     thumbnails = Queue("thumbnails")
     thumbnails.put("a picture")
     command = [str(Path(sys.executable).with_name("leasekeeper")), "run", "shop:app"]
     lines_until(command, {"shipped 1", f"thumbnail {hashlib.sha256(b'a picture').hexdigest()[:12]}"})
     assert orders.left() == (0, 1)  # the unpaid one, hidden for a minute
-    assert dead.left() == (1, 0)  # the one of nobody
+    assert dead.left() == (1, 0)  # the one of the unknown customer
     assert thumbnails.left() == (0, 0)
 
 
-def test_early(sqs: LocalSqs) -> None:
-    queue = Queue("events")
-    queue.put("a", "b", "c", "urgent")
-    lines_until([sys.executable, "early.py"], {"wrote 3", "urgent: acked"})
+def test_early_ack(sqs: LocalSqs) -> None:
+    """What fails after the ack does not bring the message back."""
+    queue = Queue("charges")
+    queue.put("ann", "bob")
+    printed = lines_until([sys.executable, "early_ack.py"], {"charged ann", "sent a receipt to ann", "charged bob"})
+    assert "may be delivered again" not in printed
     assert queue.left() == (0, 0)
 
 
-def test_around(sqs: LocalSqs) -> None:
+def test_middleware(sqs: LocalSqs) -> None:
     queue = Queue("notes")
     queue.put("spam: buy", "milk")
     expected = {"spam: buy: dropped", "spam: buy: quick", "milk: handled", "milk: quick"}
-    lines_until([sys.executable, "around.py"], expected)
+    lines_until([sys.executable, "middleware.py"], expected)
     assert queue.left() == (0, 0)
 
 
@@ -180,3 +182,8 @@ async def _get(app: Any, path: str) -> tuple[int, bytes]:
     }
     await app(scope, receive, send)
     return sent[0]["status"], b"".join(event.get("body", b"") for event in sent[1:])
+
+
+def test_every_example_has_a_test() -> None:
+    tests = Path(__file__).read_text()
+    assert [path.name for path in sorted(EXAMPLES.glob("*.py")) if path.stem not in tests] == []

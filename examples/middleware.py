@@ -1,4 +1,4 @@
-"""Middleware: functions around the handler, outermost first. They see the message, and what is done with it."""
+"""Middleware: functions around the handler, outermost first. Each sees the message and decides whether to call on."""
 
 import logging
 import time
@@ -11,17 +11,20 @@ Next = Callable[[Message[Any]], Awaitable[Any]]
 
 
 async def timed(message: Message[Any], call_next: Next) -> Any:
+    """Report how long the handler took, also when it failed."""
     began = time.perf_counter()
     try:
         return await call_next(message)
     finally:
-        print(f"{message.body}: {'quick' if time.perf_counter() - began < 5 else 'slow'}", flush=True)
+        seconds = time.perf_counter() - began
+        print(f"{message.body}: {'quick' if seconds < 5 else 'slow'}", flush=True)
 
 
-async def only_known(message: Message[Any], call_next: Next) -> Any:
+async def without_spam(message: Message[Any], call_next: Next) -> Any:
+    """Drop spam: without `call_next` the handler does not run, and returning deletes the message."""
     if message.body.startswith("spam"):
         print(f"{message.body}: dropped", flush=True)
-        return None  # returning acks
+        return None
     return await call_next(message)
 
 
@@ -31,4 +34,4 @@ async def handle(message: Message[str]) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING)
-    print(Consumer("notes", handle, middleware=(timed, only_known)).run())
+    print(Consumer("notes", handle, middleware=(timed, without_spam)).run())
