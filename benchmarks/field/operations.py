@@ -14,10 +14,10 @@ from queues import Attribute, Item, index_of, md5, md5_of_attributes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from broker import Broker, Exchange
     from queues import Queue
-    from server import Exchange, Server
 
-    Operation = Callable[[Server, Exchange, bytes], None]
+    Operation = Callable[[Broker, Exchange, bytes], None]
 
 T = TypeVar("T")
 
@@ -89,53 +89,53 @@ _receive, _entry, _batch = _decoder(Receive), _decoder(Entry), _decoder(Batch)
 _outgoing, _outgoing_batch, _about = _decoder(Outgoing), _decoder(OutgoingBatch), _decoder(About)
 
 
-def receive_message(server: Server, exchange: Exchange, body: bytes) -> None:
+def receive_message(broker: Broker, exchange: Exchange, body: bytes) -> None:
     """Up to ten messages at once, or the first that come while the poll lasts."""
     request = _receive(body)
-    queue = _called(server, request.queue_url, "ReceiveMessage")
+    queue = _called(broker, request.queue_url, "ReceiveMessage")
     limit = request.max_number_of_messages
     visibility = queue.visibility if request.visibility_timeout is None else request.visibility_timeout
     answer = queue.receive(limit, visibility, time.monotonic(), int(time.time() * 1000))
     if answer is not None:
         exchange.answer(answer, queue.latency)
     elif request.wait_time_seconds:
-        server.park(exchange, queue, limit, visibility, request.wait_time_seconds)
+        broker.park(exchange, queue, limit, visibility, request.wait_time_seconds)
     else:
         queue.counts.empty_receives += 1
         exchange.answer(b"{}", queue.latency)
 
 
-def delete_message(server: Server, exchange: Exchange, body: bytes) -> None:
+def delete_message(broker: Broker, exchange: Exchange, body: bytes) -> None:
     """Delete a message, when the receipt is its newest; say so in any case."""
     entry = _entry(body)
-    queue = _called(server, entry.queue_url, "DeleteMessage")
+    queue = _called(broker, entry.queue_url, "DeleteMessage")
     queue.delete((entry.receipt_handle,), time.monotonic())
     exchange.answer(b"{}", queue.latency)
 
 
-def delete_message_batch(server: Server, exchange: Exchange, body: bytes) -> None:
+def delete_message_batch(broker: Broker, exchange: Exchange, body: bytes) -> None:
     """Delete up to ten messages."""
     batch = _batch(body)
-    queue = _called(server, batch.queue_url, "DeleteMessageBatch")
+    queue = _called(broker, batch.queue_url, "DeleteMessageBatch")
     queue.delete([entry.receipt_handle for entry in batch.entries], time.monotonic())
     exchange.answer(_successful([entry.id for entry in batch.entries]), queue.latency)
 
 
-def change_message_visibility(server: Server, exchange: Exchange, body: bytes) -> None:
+def change_message_visibility(broker: Broker, exchange: Exchange, body: bytes) -> None:
     """Let a lease end later, or now."""
     entry = _entry(body)
-    queue = _called(server, entry.queue_url, "ChangeMessageVisibility")
+    queue = _called(broker, entry.queue_url, "ChangeMessageVisibility")
     changed = queue.change([(entry.receipt_handle, entry.visibility_timeout)], time.monotonic())
     if not changed[0]:
         raise Refusal("MessageNotInflight", "the message is not in flight")
     exchange.answer(b"{}", queue.latency)
-    server.serve(queue)
+    broker.serve(queue)
 
 
-def change_message_visibility_batch(server: Server, exchange: Exchange, body: bytes) -> None:
+def change_message_visibility_batch(broker: Broker, exchange: Exchange, body: bytes) -> None:
     """Let up to ten leases end later, or now."""
     batch = _batch(body)
-    queue = _called(server, batch.queue_url, "ChangeMessageVisibilityBatch")
+    queue = _called(broker, batch.queue_url, "ChangeMessageVisibilityBatch")
     changed = queue.change([(each.receipt_handle, each.visibility_timeout) for each in batch.entries], time.monotonic())
     if all(changed):
         answer = _successful([entry.id for entry in batch.entries])
@@ -146,42 +146,42 @@ def change_message_visibility_batch(server: Server, exchange: Exchange, body: by
             outcome["Successful" if done else "Failed"].append({"Id": entry.id, **why})
         answer = msgspec.json.encode(outcome)
     exchange.answer(answer, queue.latency)
-    server.serve(queue)
+    broker.serve(queue)
 
 
-def send_message(server: Server, exchange: Exchange, body: bytes) -> None:
+def send_message(broker: Broker, exchange: Exchange, body: bytes) -> None:
     """Take a message."""
     message = _outgoing(body)
-    queue = _called(server, message.queue_url, "SendMessage")
-    exchange.answer(msgspec.json.encode(_taken(server, queue, message)), queue.latency)
-    server.serve(queue)
+    queue = _called(broker, message.queue_url, "SendMessage")
+    exchange.answer(msgspec.json.encode(_taken(broker, queue, message)), queue.latency)
+    broker.serve(queue)
 
 
-def send_message_batch(server: Server, exchange: Exchange, body: bytes) -> None:
+def send_message_batch(broker: Broker, exchange: Exchange, body: bytes) -> None:
     """Take up to ten messages."""
     batch = _outgoing_batch(body)
-    queue = _called(server, batch.queue_url, "SendMessageBatch")
-    results = [{"Id": message.id, **_taken(server, queue, message)} for message in batch.entries]
+    queue = _called(broker, batch.queue_url, "SendMessageBatch")
+    results = [{"Id": message.id, **_taken(broker, queue, message)} for message in batch.entries]
     exchange.answer(msgspec.json.encode({"Successful": results}), queue.latency)
-    server.serve(queue)
+    broker.serve(queue)
 
 
-def queue_url(server: Server, exchange: Exchange, body: bytes) -> None:
+def queue_url(broker: Broker, exchange: Exchange, body: bytes) -> None:
     """Say where a queue is, which makes it exist."""
-    queue = _called(server, _about(body).queue_name, "GetQueueUrl")
-    exchange.answer(msgspec.json.encode({"QueueUrl": _url(server, queue)}), queue.latency)
+    queue = _called(broker, _about(body).queue_name, "GetQueueUrl")
+    exchange.answer(msgspec.json.encode({"QueueUrl": _url(broker, queue)}), queue.latency)
 
 
-def list_queues(server: Server, exchange: Exchange, body: bytes) -> None:
+def list_queues(broker: Broker, exchange: Exchange, body: bytes) -> None:
     """Name all queues, in one page; `QueueNamePrefix` narrows it down."""
     prefix = msgspec.json.decode(body).get("QueueNamePrefix") or ""
-    urls = [_url(server, queue) for name, queue in server.queues.items() if name.startswith(prefix)]
+    urls = [_url(broker, queue) for name, queue in broker.queues.items() if name.startswith(prefix)]
     exchange.answer(msgspec.json.encode({"QueueUrls": urls}))
 
 
-def get_queue_attributes(server: Server, exchange: Exchange, body: bytes) -> None:
+def get_queue_attributes(broker: Broker, exchange: Exchange, body: bytes) -> None:
     """Say how a queue is and what it holds; all of it, whatever was asked for."""
-    queue = _called(server, _about(body).queue_url, "GetQueueAttributes")
+    queue = _called(broker, _about(body).queue_url, "GetQueueAttributes")
     attributes = {
         "QueueArn": f"arn:aws:sqs:us-east-1:000000000000:{queue.name}",
         "ApproximateNumberOfMessages": queue.visible,
@@ -199,17 +199,17 @@ def get_queue_attributes(server: Server, exchange: Exchange, body: bytes) -> Non
     exchange.answer(msgspec.json.encode(answer), queue.latency)
 
 
-def set_queue_attributes(server: Server, exchange: Exchange, body: bytes) -> None:
+def set_queue_attributes(broker: Broker, exchange: Exchange, body: bytes) -> None:
     """Set the visibility timeout; other attributes are as they are."""
     request = _about(body)
-    queue = _called(server, request.queue_url, "SetQueueAttributes")
+    queue = _called(broker, request.queue_url, "SetQueueAttributes")
     queue.visibility = int(request.attributes.get("VisibilityTimeout", queue.visibility))
     exchange.answer(b"{}", queue.latency)
 
 
-def purge_queue(server: Server, exchange: Exchange, body: bytes) -> None:
+def purge_queue(broker: Broker, exchange: Exchange, body: bytes) -> None:
     """Forget all messages."""
-    queue = _called(server, _about(body).queue_url, "PurgeQueue")
+    queue = _called(broker, _about(body).queue_url, "PurgeQueue")
     queue.purge()
     exchange.answer(b"{}", queue.latency)
 
@@ -231,23 +231,23 @@ OPERATIONS: dict[bytes, Operation] = {
 }
 
 
-def _called(server: Server, url: str, operation: str) -> Queue:
-    queue = server.queue(url)
+def _called(broker: Broker, url: str, operation: str) -> Queue:
+    queue = broker.queue(url)
     queue.counts.calls[operation] += 1
     return queue
 
 
-def _url(server: Server, queue: Queue) -> str:
-    return f"{server.endpoint}/000000000000/{queue.name}"
+def _url(broker: Broker, queue: Queue) -> str:
+    return f"{broker.endpoint}/000000000000/{queue.name}"
 
 
 def _successful(ids: list[str]) -> bytes:
     return ('{"Successful":[{"Id":"' + '"},{"Id":"'.join(ids) + '"}]}').encode()
 
 
-def _taken(server: Server, queue: Queue, message: Outgoing) -> dict[str, str]:
+def _taken(broker: Broker, queue: Queue, message: Outgoing) -> dict[str, str]:
     """Put it into the queue, or into the stock that is made from what is sent there; and what its sender is told."""
-    stock = server.stocks.get(server.stocking.get(queue.name, ""))
+    stock = broker.stocks.get(broker.stocking.get(queue.name, ""))
     index = index_of(message.message_body, -1 if stock is None else len(stock))
     item = Item.of(index, message.message_body, message.message_attributes)
     if stock is None:

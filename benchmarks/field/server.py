@@ -1,150 +1,42 @@
-"""A lean SQS in memory, in a process of its own: the AWS JSON protocol, as cheap as Python can speak it.
+"""A lean SQS in memory, in a process of its own: the AWS JSON protocol, with as little CPU as Python allows.
 
     python benchmarks/field/server.py       # prints its port
 
-It is there to measure clients, so it costs less a message than any of them. Queues come into being when first named. It
-promises real long polls, leases that lapse, and answers in the order of a connection's requests. Delays of messages,
-dead-letter queues, FIFO and signatures are not its business. `steering.py` has what the harness asks of it.
+It measures clients, so it costs less a message than any of them. A queue is created when a request first names it. The
+server keeps its promises about long polls, leases that end, and answers in the order of a connection's requests. It
+does not implement delays, dead-letter queues, FIFO or signatures. `steering.py` holds the requests of the harness.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import time
 from collections import deque
-from email.utils import formatdate
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import uvloop
+from broker import Broker, Exchange
 from operations import OPERATIONS, Refusal
-from queues import Queue
 from steering import steer
-
-if TYPE_CHECKING:
-    from queues import Item
-
-TICK = 0.02
-"""Seconds between looks for leases that lapsed while nobody received."""
-
-
-class Exchange:
-    """A request whose answer is to come, in its place on its connection."""
-
-    __slots__ = ("connection", "data")
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.data: bytes | None = None
-
-    def answer(self, body: bytes, latency: float = 0.0, status: bytes = b"200 OK") -> None:
-        """Answer with this body, so many seconds from now."""
-        data = b"HTTP/1.1 %b\r\n%b%d\r\n\r\n%b" % (status, self.connection.server.head, len(body), body)
-        if latency:
-            self.connection.server.loop.call_later(latency, self._fill, data)
-        else:
-            self._fill(data)
-
-    def _fill(self, data: bytes) -> None:
-        self.data = data
-        self.connection.flush()
-
-
-class Poll:
-    """A receive that waits for messages."""
-
-    __slots__ = ("exchange", "limit", "queue", "timer", "visibility")
-
-    def __init__(self, exchange: Exchange, queue: Queue, limit: int, visibility: float, wait: float) -> None:
-        self.exchange = exchange
-        self.queue = queue
-        self.limit = limit
-        self.visibility = visibility
-        self.timer = exchange.connection.server.loop.call_later(wait, self._end)
-
-    def _end(self) -> None:
-        self.exchange.connection.server.polls[self.queue.name].remove(self)
-        self.queue.counts.empty_receives += 1
-        self.exchange.answer(b"{}", self.queue.latency)
-
-
-class Server:
-    """All queues, the polls that wait at them, and the stocks to fill them from."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.queues: dict[str, Queue] = {}
-        self.polls: dict[str, deque[Poll]] = {}
-        self.stocks: dict[str, list[Item]] = {}
-        self.stocking: dict[str, str] = {}
-        self.connections: set[Connection] = set()
-        self.endpoint = ""
-        self.head = _head()
-
-    def queue(self, url: str) -> Queue:
-        """The queue with this URL or name, made when it is new."""
-        name = url[url.rfind("/") + 1 :]
-        queue = self.queues.get(name)
-        if queue is None:
-            queue = self.queues[name] = Queue(name)
-            self.polls[name] = deque()
-        return queue
-
-    def park(self, exchange: Exchange, queue: Queue, limit: int, visibility: float, wait: float) -> None:
-        """Let a receive wait so many seconds for messages."""
-        self.polls[queue.name].append(Poll(exchange, queue, limit, visibility, wait))
-
-    def serve(self, queue: Queue) -> None:
-        """Give what is visible to the polls that wait, first come, first served."""
-        polls = self.polls[queue.name]
-        while polls:
-            poll = polls[0]
-            body = queue.receive(poll.limit, poll.visibility, time.monotonic(), int(time.time() * 1000))
-            if body is None:
-                return
-            polls.popleft()
-            poll.timer.cancel()
-            poll.exchange.answer(body, queue.latency)
-
-    async def tick(self) -> None:
-        """Notice lapsed leases, for ever."""
-        while True:
-            self.head = _head()
-            for queue in list(self.queues.values()):
-                queue.expire(time.monotonic())
-                if queue.visible:
-                    self.serve(queue)
-            await asyncio.sleep(TICK)
-
-    async def listen(self) -> asyncio.Server:
-        """Take connections, at a free port of the loopback interface."""
-        listening = await self.loop.create_server(lambda: Connection(self), "127.0.0.1", 0)
-        self.endpoint = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-        return listening
 
 
 class Connection(asyncio.Protocol):
     """One connection: reads requests to their end, answers in their order."""
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
         self._buffer = b""
         self._exchanges: deque[Exchange] = deque()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass of it
-        self.server.connections.add(self)
+        self._broker.connections += 1
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's class is not derived from it
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take its polls out of the waiting ones, or they would be given messages that nobody gets."""
         del exc
-        self.server.connections.discard(self)
+        self._broker.connections -= 1
+        self._broker.abandon(set(self._exchanges))
         self._exchanges.clear()
-        for name, polls in self.server.polls.items():
-            for poll in polls:
-                if poll.exchange.connection is self:
-                    poll.timer.cancel()
-            self.server.polls[name] = deque(poll for poll in polls if poll.exchange.connection is not self)
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer + data if self._buffer else data
@@ -158,7 +50,7 @@ class Connection(asyncio.Protocol):
                 break
             body = buffer[end + 4 : whole]
             buffer = buffer[whole:]
-            exchange = Exchange(self)
+            exchange = Exchange(self._broker, self.flush)
             self._exchanges.append(exchange)
             self._dispatch(exchange, head, lower, body)
         self._buffer = buffer
@@ -175,22 +67,14 @@ class Connection(asyncio.Protocol):
         operation = OPERATIONS.get(target[target.rfind(b".") + 1 :])
         if operation is not None:
             try:
-                operation(self.server, exchange, body)
+                operation(self._broker, exchange, body)
             except Refusal as refusal:
                 exchange.answer(refusal.body, status=b"400 Bad Request")
         elif b" /control/" in head[: head.find(b"\r\n")]:
-            steer(self.server, exchange, head.split(b" ", 2)[1].decode().removeprefix("/control/"), body)
+            steer(self._broker, exchange, head.split(b" ", 2)[1].decode().removeprefix("/control/"), body)
         else:
             print("unknown:", target or head[:200], flush=True)
             exchange.answer(Refusal("InvalidAction", "no such operation here").body, status=b"400 Bad Request")
-
-
-def _head() -> bytes:
-    """What stands in every answer between its status and its length."""
-    return (
-        b"x-amzn-RequestId: 5d1f4c3e-0000-5a5a-9b9b-0123456789ab\r\nContent-Type: application/x-amz-json-1.0\r\n"
-        b"Date: %b\r\nContent-Length: " % formatdate(usegmt=True).encode()
-    )
 
 
 def _value(head: bytes, lower: bytes, name: bytes) -> bytes:
@@ -202,13 +86,20 @@ def _value(head: bytes, lower: bytes, name: bytes) -> bytes:
     return head[at : end if end >= 0 else None].strip()
 
 
+async def listen(broker: Broker) -> asyncio.Server:
+    """Accept connections at a free port of the loopback interface."""
+    listening = await broker.loop.create_server(lambda: Connection(broker), "127.0.0.1", 0)
+    broker.endpoint = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    return listening
+
+
 async def main() -> None:
-    """Serve until the process is ended."""
-    server = Server()
-    await server.listen()
-    print(server.endpoint.rpartition(":")[2], flush=True)
-    gc.disable()  # there are no cycles to speak of, and a collection over a large stock is a pause of the server
-    await server.tick()
+    """Serve until the process ends."""
+    broker = Broker()
+    await listen(broker)
+    print(broker.endpoint.rpartition(":")[2], flush=True)
+    gc.disable()  # there are hardly any cycles, and a collection over a large stock would pause the server
+    await broker.tick()
 
 
 if __name__ == "__main__":

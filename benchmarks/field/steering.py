@@ -20,17 +20,17 @@ from queues import Item
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from broker import Broker, Exchange
     from queues import Queue
-    from server import Exchange, Server
 
 _tasks: set[asyncio.Task[None]] = set()
 LOOK = 0.01
 """Seconds between looks at what is waited for."""
 
 
-def steer(server: Server, exchange: Exchange, word: str, body: bytes) -> None:
+def steer(broker: Broker, exchange: Exchange, word: str, body: bytes) -> None:
     """Do what the harness asks, and answer when it is done."""
-    _keep(_steered(server, exchange, word, body))
+    _keep(_steered(broker, exchange, word, body))
 
 
 def _keep(work: Coroutine[Any, Any, None]) -> None:
@@ -39,52 +39,52 @@ def _keep(work: Coroutine[Any, Any, None]) -> None:
     task.add_done_callback(_tasks.discard)
 
 
-async def _steered(server: Server, exchange: Exchange, word: str, body: bytes) -> None:
+async def _steered(broker: Broker, exchange: Exchange, word: str, body: bytes) -> None:
     try:
-        answer = msgspec.json.encode(await WORDS[word](server, **msgspec.json.decode(body or b"{}")))
+        answer = msgspec.json.encode(await WORDS[word](broker, **msgspec.json.decode(body or b"{}")))
     except Exception as error:  # the harness is told, whatever it is
         answer = msgspec.json.encode({"error": repr(error)})
     exchange.answer(answer)
 
 
-async def stock(server: Server, stock: str, count: int, size: int, first: int = 0) -> dict[str, int]:
+async def stock(broker: Broker, stock: str, count: int, size: int, first: int = 0) -> dict[str, int]:
     """Make a stock of raw payloads: their index, from `first` on, in seven digits, filled up to `size` characters."""
-    server.stocks[stock] = [Item.of(index, f"{index:07d}".ljust(size, "x")) for index in range(first, first + count)]
+    broker.stocks[stock] = [Item.of(index, f"{index:07d}".ljust(size, "x")) for index in range(first, first + count)]
     return {"count": count}
 
 
-async def stocking(server: Server, queue: str, stock: str | None) -> dict[str, int]:
+async def stocking(broker: Broker, queue: str, stock: str | None) -> dict[str, int]:
     """Put what is sent to a queue into a new stock from now on; or, without one, into the queue again."""
-    kept = server.stocks.get(server.stocking.pop(queue, ""), [])
+    kept = broker.stocks.get(broker.stocking.pop(queue, ""), [])
     if stock is not None:
-        server.stocking[queue] = stock
-        server.stocks[stock] = []
+        broker.stocking[queue] = stock
+        broker.stocks[stock] = []
     return {"count": len(kept)}
 
 
-async def configure(server: Server, queue: str, latency: float, visibility: int) -> dict[str, str]:
+async def configure(broker: Broker, queue: str, latency: float, visibility: int) -> dict[str, str]:
     """Set the seconds that every answer about a queue takes, and its visibility timeout."""
-    found = server.queue(queue)
+    found = broker.queue(queue)
     found.latency, found.visibility = latency, visibility
-    return {"url": f"{server.endpoint}/000000000000/{queue}"}
+    return {"url": f"{broker.endpoint}/000000000000/{queue}"}
 
 
-async def release(server: Server, queue: str, stock: str, count: int, rate: float | None = None) -> dict[str, Any]:
+async def release(broker: Broker, queue: str, stock: str, count: int, rate: float | None = None) -> dict[str, Any]:
     """Make messages of a stock visible: at once, or from now on so many a second; and what was counted up to then."""
-    found, items = server.queue(queue), server.stocks[stock][:count]
+    found, items = broker.queue(queue), broker.stocks[stock][:count]
     if len(items) < count:
         raise ValueError(f"the stock has {len(items)} messages, not {count}")
     if rate is not None:
-        _keep(_trickle(server, found, items, rate))
-        return await counts(server, queue)
+        _keep(_trickle(broker, found, items, rate))
+        return await counts(broker, queue)
     messages = found.add(items, int(time.time() * 1000))
-    before = await counts(server, queue)
+    before = await counts(broker, queue)
     found.release(messages, time.monotonic())
-    server.serve(found)
+    broker.serve(found)
     return before
 
 
-async def _trickle(server: Server, queue: Queue, items: list[Item], rate: float) -> None:
+async def _trickle(broker: Broker, queue: Queue, items: list[Item], rate: float) -> None:
     """Release so many a second, with exponential gaps from a fixed seed."""
     draw = random.Random(4711)
     due = time.monotonic()
@@ -92,12 +92,12 @@ async def _trickle(server: Server, queue: Queue, items: list[Item], rate: float)
         due += draw.expovariate(rate)
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         queue.release(queue.add([item], int(time.time() * 1000)), time.monotonic())
-        server.serve(queue)
+        broker.serve(queue)
 
 
-async def counts(server: Server, queue: str) -> dict[str, Any]:
+async def counts(broker: Broker, queue: str) -> dict[str, Any]:
     """What was counted at a queue so far, and the server's own CPU seconds."""
-    found = server.queue(queue)
+    found = broker.queue(queue)
     used = resource.getrusage(resource.RUSAGE_SELF)
     return {
         **{each.name: getattr(found.counts, each.name) for each in dataclasses.fields(found.counts)},
@@ -107,9 +107,9 @@ async def counts(server: Server, queue: str) -> dict[str, Any]:
     }
 
 
-async def wait(server: Server, queue: str, until: str, count: int, seconds: float) -> dict[str, bool]:
+async def wait(broker: Broker, queue: str, until: str, count: int, seconds: float) -> dict[str, bool]:
     """Wait until a queue is "polled" or `count` messages are "deleted"; and whether it came to that in time."""
-    found = server.queue(queue)
+    found = broker.queue(queue)
     reached = _polled if until == "polled" else _deleted
     end = time.monotonic() + seconds
     while not reached(found, count) and time.monotonic() < end:  # noqa: ASYNC110  # ten calls a run are not worth an event in the hot path
@@ -117,17 +117,17 @@ async def wait(server: Server, queue: str, until: str, count: int, seconds: floa
     return {"reached": reached(found, count)}
 
 
-async def indices(server: Server, queue: str) -> dict[str, Any]:
+async def indices(broker: Broker, queue: str) -> dict[str, Any]:
     """When each index was released, which are deleted, and which are in flight."""
-    found = server.queue(queue)
+    found = broker.queue(queue)
     return {"released": found.release_times(), "deleted": sorted(found.deleted), "leased": sorted(found.leased())}
 
 
-async def drop(server: Server, queue: str) -> dict[str, bool]:
+async def drop(broker: Broker, queue: str) -> dict[str, bool]:
     """Forget a queue."""
-    for poll in server.polls.pop(queue, ()):
+    for poll in broker.polls.pop(queue, ()):
         poll.timer.cancel()
-    return {"dropped": server.queues.pop(queue, None) is not None}
+    return {"dropped": broker.queues.pop(queue, None) is not None}
 
 
 WORDS: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {

@@ -7,8 +7,9 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import server
+from broker import Broker
 from queues import Item, Queue, index_of
+from server import listen
 
 from leasekeeper.message import MessageAttribute
 from leasekeeper.sqs.digests import md5_of_attributes
@@ -105,10 +106,10 @@ class Talk:
 
 
 @asynccontextmanager
-async def talks() -> AsyncIterator[tuple[server.Server, Talk, Talk]]:
+async def talks() -> AsyncIterator[tuple[Broker, Talk, Talk]]:
     """A server that listens, and two connections to it; all is closed in the end."""
-    served = server.Server()
-    async with await served.listen() as listening:
+    served = Broker()
+    async with await listen(served) as listening:
         port = listening.sockets[0].getsockname()[1]
         one, other = [Talk(*await asyncio.open_connection("127.0.0.1", port)) for _ in range(2)]
         try:
