@@ -39,11 +39,11 @@ coverage: .venv/.dev ## coverage of the decisions and their shells
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage report --include='src/leasekeeper/core/*,src/leasekeeper/engine/*'
 
-bench: .venv/.dev ## Leasekeeper and the rest of the field, side by side: docs/internals/benchmarks.md (takes an hour, needs npm)
-	$(BIN)/python benchmarks/field/run.py
+bench: .venv/.dev ## all consumers side by side; writes docs/internals/benchmarks.md (takes an hour, needs npm)
+	$(BIN)/python benchmarks/field/run.py --publish
 
 clean: ## remove what was installed and cached
-	rm -rf .venv benchmarks/.environments .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv benchmarks/.environments benchmarks/.results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

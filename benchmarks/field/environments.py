@@ -93,13 +93,13 @@ _FIELD = (
         most=40_000,
     ),
     Client(
-        name="leasekeeper-prompt",
-        remark="`longest_pause=0`",
+        name="leasekeeper-pauses",
+        remark="`longest_pause=0.05`",
         kind="async",
         environment=PROJECT,
         file="leasekeeper_consumer.py",
         packages=OURS,
-        settings={"PEER_KIND": "async", "PEER_LONGEST_PAUSE": "0"},
+        settings={"PEER_KIND": "async", "PEER_LONGEST_PAUSE": "0.05"},
         most=40_000,
     ),
     Client(

@@ -103,7 +103,7 @@ SECTIONS = {
 
 def write(results: Mapping[str, Any], docs: Path = DOCS) -> None:
     """Write the page, and its pictures below it."""
-    (docs / "images").mkdir(exist_ok=True)
+    (docs / "images").mkdir(parents=True, exist_ok=True)
     parts = [_head(results)]
     for letter, section in SECTIONS.items():
         if runs := runs_of(results, letter):
@@ -124,7 +124,7 @@ def _head(results: Mapping[str, Any]) -> str:
     listed = "\n".join(f"- {', '.join(sorted(letters))}: {where}" for where, letters in sorted(machines.items()))
     return f"""# Measurements
 
-<!-- Written by benchmarks/field/run.py from benchmarks/field/results.json. -->
+<!-- Written by benchmarks/field/run.py --publish. -->
 
 The same scenarios for the consumers of SQS that are in use with Python, and for Node's, each in a process and an
 environment of its own, against one lean in-memory SQS on the same machine. `python benchmarks/field/run.py` repeats

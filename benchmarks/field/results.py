@@ -1,7 +1,7 @@
-"""Results: the raw figures of every run, by scenario and client, in a file that is kept.
+"""Results: the raw figures of every run, by scenario and client, in a file outside version control.
 
-A session replaces what it measured, and nothing else; each client's runs say on which machine, when, and of which
-revision of this project they are.
+A session replaces the figures that it measured and keeps the others. The runs of each client carry the machine, the
+date and the revision of this project.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from environments import Client
     from figures import Figures
 
-RESULTS = Path(__file__).with_name("results.json")
+FOLDER = Path(__file__).resolve().parents[1] / ".results"
+"""Where measurements are written; git ignores it."""
+RESULTS = FOLDER / "results.json"
 
 
 def load(file: Path | None) -> dict[str, Any]:
-    """What a file has: `clients` with their versions, `scenarios` with machine, date and runs; nothing without one."""
+    """The contents of a file: `clients` with versions, `scenarios` with machine, date and runs."""
     if file and file.exists():
         kept: dict[str, Any] = json.loads(file.read_text())
         return kept
@@ -32,7 +34,7 @@ def load(file: Path | None) -> dict[str, Any]:
 
 
 def describe(results: dict[str, Any], client: Client, versions: Mapping[str, str]) -> None:
-    """Keep what a client is, and its versions."""
+    """Record a client's properties and versions."""
     results["clients"][client.name] = {
         "kind": client.kind,
         "loop": client.loop,
@@ -47,25 +49,26 @@ def describe(results: dict[str, Any], client: Client, versions: Mapping[str, str
 def keep(results: dict[str, Any], letter: str, runs: Mapping[str, Sequence[Figures]]) -> None:
     """Replace a scenario's runs of these clients."""
     scenario = results["scenarios"].setdefault(letter, {"runs": {}, "measured": {}})
-    told = {"date": dt.datetime.now(dt.UTC).date().isoformat(), "revision": revision(), **machine()}
-    scenario["measured"].update(dict.fromkeys(runs, told))
+    origin = {"date": dt.datetime.now(dt.UTC).date().isoformat(), "revision": revision(), **machine()}
+    scenario["measured"].update(dict.fromkeys(runs, origin))
     scenario["runs"].update({name: list(each) for name, each in runs.items()})
 
 
 def save(results: dict[str, Any], file: Path) -> None:
-    """Write it all."""
+    """Write the results to a file; its folder is made if needed."""
     text = json.dumps(results, indent=1)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text + "\n")
 
 
 def revision() -> str:
-    """The revision of the project that is measured."""
-    command = ["git", "-C", str(RESULTS.parent), "rev-parse", "--short", "HEAD"]
+    """The revision of the project under test."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 def machine() -> dict[str, Any]:
-    """The machine this runs on, as far as it matters to a measurement."""
+    """The machine this runs on: processor, cores, kernel and Python."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
     kernel = platform.release().partition("-")[0]

@@ -1,11 +1,13 @@
-"""Leasekeeper in its field: the same scenarios for every consumer of SQS, against one lean server on this machine.
+"""Run the same scenarios for every consumer of SQS, against one lean server on this machine.
 
-    python benchmarks/field/run.py                              # everything; writes docs/internals/benchmarks.md
-    python benchmarks/field/run.py --scenarios AB --clients leasekeeper-async boto3-32 --rounds 5
-    python benchmarks/field/run.py --quick                      # whether all of it works: one round, few messages
-    python benchmarks/field/run.py --report-only                # the page and the pictures anew
+    python benchmarks/field/run.py                              # everything; about an hour
+    python benchmarks/field/run.py --scenarios ABHI --clients leasekeeper-async,boto3-1,boto3-32 --rounds 1
+    python benchmarks/field/run.py --quick                      # a check that all of it works: few messages, one round
+    python benchmarks/field/run.py --report-only                # only the page and its pictures, from the last results
+    python benchmarks/field/run.py --publish                    # write the page to docs/internals as well
 
-Rounds are interleaved: a client's runs are spread over the session, so that a busy spell of the machine hits all alike.
+Results, page and pictures go to `benchmarks/.results`, which git ignores. Rounds are interleaved: the runs of a client
+are spread over the session, so a busy moment of the machine affects all clients alike.
 """
 
 from __future__ import annotations
@@ -33,11 +35,11 @@ if TYPE_CHECKING:
     from scenarios import Scenario
 
 SETTLE = 30.0
-"""Seconds that clients have to come to rest before their idling is measured."""
+"""Seconds that clients have to settle before their idle cost is measured."""
 
 
 def available(names: Sequence[str], kept: dict[str, Any]) -> list[Client]:
-    """The clients of these names whose environment can be made; what they are is noted in the results."""
+    """The clients of these names whose environment can be made; the results record their versions."""
     ready = []
     for name in names or environments.CLIENTS:
         if name not in environments.CLIENTS:
@@ -54,7 +56,7 @@ def available(names: Sequence[str], kept: dict[str, Any]) -> list[Client]:
 
 
 def rounds(bench: Bench, scenario: Scenario, clients: Sequence[Client], count: int) -> dict[str, list[Figures]]:
-    """So many runs of every client, one of each in turn."""
+    """Run every client `count` times, one run of each in turn."""
     runs: dict[str, list[Figures]] = {client.name: [] for client in clients}
     for number in range(1, count + 1):
         for client in clients:
@@ -65,7 +67,7 @@ def rounds(bench: Bench, scenario: Scenario, clients: Sequence[Client], count: i
 
 
 def measure(options: argparse.Namespace, kept: dict[str, Any]) -> None:
-    """Run what was asked for; keep the results of each scenario as soon as they are there."""
+    """Run the chosen scenarios and save the results of each as soon as it is done."""
     scenarios = chosen(options.scenarios)
     if options.quick:
         scenarios = [quick(scenario) for scenario in scenarios]
@@ -81,30 +83,32 @@ def measure(options: argparse.Namespace, kept: dict[str, Any]) -> None:
             results.keep(kept, scenario.letter, runs)
             if options.results:
                 results.save(kept, options.results)
-            show(scenario.letter, kept)
+            show(scenario.letter, kept, [client.name for client in clients])
 
 
-def show(letter: str, kept: dict[str, Any]) -> None:
-    """Print a scenario's table, and what failed."""
-    shown = runs_of(kept, letter)
-    print(f"\n{in_text(table(letter, shown))}\n")
+def show(letter: str, kept: dict[str, Any], names: Sequence[str]) -> None:
+    """Print a scenario's table for these clients, and their failures."""
+    shown = {name: runs for name, runs in runs_of(kept, letter).items() if name in names}
+    print(f"\n{letter}\n{in_text(table(letter, shown))}\n")
     for name, runs in shown.items():
-        if failed := failure(runs):
-            print(f"{name}: {failed}")
+        if reason := failure(runs):
+            print(f"{name}: {reason}")
     print(flush=True)
     if letter == "B":
-        show("F", kept)
+        show("F", kept, names)
 
 
 def main() -> None:
-    """Measure, and write the report; into the documentation, if it is of the results that are kept there."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # so that no client outlives this
+    """Measure, and write the report."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # so that no client outlives this process
     options = _options()
     kept = results.load(options.results)
     if not options.report_only:
         measure(options, kept)
     if options.results:
-        report.write(kept, report.DOCS if options.results == results.RESULTS else options.results.parent)
+        report.write(kept, options.results.parent)
+        if options.publish:
+            report.write(kept, report.DOCS)
 
 
 def _line(scenario: Scenario, figures: Figures) -> str:
@@ -114,18 +118,26 @@ def _line(scenario: Scenario, figures: Figures) -> str:
     return "  ".join(f"{cell} {head}" for head, cell in zip(heads[1:], row[1:], strict=True))
 
 
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenarios", default="ABCDEFGHI", help="their letters, such as ABH; all of them otherwise")
-    parser.add_argument("--clients", nargs="*", default=[], help="their names; all of them otherwise")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each client in each scenario")
-    parser.add_argument("--idle-seconds", type=float, default=600.0, help="how long idling is measured")
+    parser.add_argument("--scenarios", default="ABCDEFGHI", help="their letters, such as ABH; default: all")
     parser.add_argument(
-        "--quick", action="store_true", help="one round of few messages; kept only where --results says"
+        "--clients", type=_names, nargs="*", default=[], help="their names, separated by commas or spaces; default: all"
     )
-    parser.add_argument("--report-only", action="store_true", help="write page and pictures from the results kept")
-    parser.add_argument("--results", type=Path, default=None, help="another file of results; its page goes beside it")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each client in each scenario; default: 3")
+    parser.add_argument("--idle-seconds", type=float, default=600.0, help="how long E lasts; default: 600")
+    parser.add_argument("--quick", action="store_true", help="one round of few messages; saved only with --results")
+    parser.add_argument("--report-only", action="store_true", help="only write page and pictures from saved results")
+    parser.add_argument("--publish", action="store_true", help="write page and pictures to docs/internals as well")
+    parser.add_argument(
+        "--results", type=Path, default=None, help="the file of results; default: benchmarks/.results/results.json"
+    )
     options = parser.parse_args()
+    options.clients = [name for names in options.clients for name in names]
     if options.quick:
         options.rounds, options.idle_seconds = 1, min(options.idle_seconds, 10.0)
     elif options.results is None:

@@ -1,6 +1,6 @@
 """How Leasekeeper scales: with messages in flight, and with processes.
 
-    python benchmarks/field/scale.py            # both; into scale.json beside this file
+    python benchmarks/field/scale.py            # both; writes benchmarks/.results/scale.json
     python benchmarks/field/scale.py --rounds 3
 
 *In flight*: so many handlers that wait are held in hand; then 20,000 messages with handlers that do nothing go past
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from control import serving
 from environments import CLIENTS
-from results import machine
+from results import FOLDER, machine
 from runs import Bench, queue_of
 from scenarios import WAIT, Scenario
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from environments import Client
     from processes import ClientProcess
 
-KEPT = Path(__file__).with_name("scale.json")
+KEPT = FOLDER / "scale.json"
 PASSING = 20_000
 """Messages that go past those held."""
 SPARE = 100
@@ -136,6 +136,7 @@ def main() -> None:
         "processes": rates,
         "ratio": statistics.median(rates[2]) / statistics.median(rates[1]),
     }
+    KEPT.parent.mkdir(exist_ok=True)
     KEPT.write_text(json.dumps(kept, indent=1) + "\n")
     print(f"two processes: {kept['ratio']:.2f} times one")
 
