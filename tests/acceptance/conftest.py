@@ -61,6 +61,10 @@ class Command:
         return self._out.read_text()
 
     @property
+    def out_bytes(self) -> bytes:
+        return self._out.read_bytes()
+
+    @property
     def err(self) -> str:
         return self._err.read_text()
 

@@ -34,7 +34,7 @@ def test_send_then_peek_shows_the_message_and_leaves_it_there(bench: Bench) -> N
         "tenant": {"type": "String", "value": "acme"},
         "rank": {"type": "Number", "value": "3"},
     }
-    assert "1 message seen and 1 given back; looking counts as a receive" in peeking.err
+    assert "1 message received and 1 given back. Each look is a receive" in peeking.err
     assert bench.counts(url) == (1, 0)
 
 
@@ -67,6 +67,54 @@ def test_a_queue_that_does_not_exist_is_said_in_one_line(bench: Bench, command: 
     assert asked.err.count("\n") == 1
 
 
+def test_what_the_terminal_cannot_show_is_escaped(bench: Bench) -> None:
+    """An emoji on a latin-1 terminal; a Python that cannot encode it would end with a traceback."""
+    bench.boto.send_message(QueueUrl=bench.queue("orders"), MessageBody="\N{ROCKET} \u00e9")
+
+    peeking = bench.leasekeeper("peek", "orders", PYTHONIOENCODING="latin-1:strict", PYTHONUTF8="0")
+
+    assert peeking.end() == 0
+    assert "\\U0001f680 \u00e9\n" in peeking.out_bytes.decode("latin-1")
+
+
+@pytest.mark.parametrize("attributes", [{}, {"Leasekeeper.Source": "arn:aws:sqs:us-east-1:000000000000:orders"}])
+def test_redrive_moves_copies_of_rejected_messages_back(bench: Bench, attributes: dict[str, str]) -> None:
+    """SQS does not know where they came from: their source attribute says it, or there is only one queue."""
+    dead = bench.queue("orders-dead")
+    url = bench.queue("orders", RedrivePolicy=policy(bench, dead, 5))
+    if attributes:
+        bench.queue("bills", RedrivePolicy=policy(bench, dead, 5))
+    said = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
+    for number in range(4):
+        bench.boto.send_message(QueueUrl=dead, MessageBody=f"m{number}", MessageAttributes=said)
+
+    command = bench.leasekeeper("redrive", "orders-dead")
+
+    assert command.end() == 0, command.err
+    assert command.out == (
+        "moving about 4 messages from orders-dead to orders\ncompleted to orders, moved 4 of about 4\n"
+    )
+    assert bench.counts(url) == (4, 0)
+
+
+def test_redrive_asks_where_to_before_it_starts_when_nothing_says_it(bench: Bench) -> None:
+    dead = bench.queue("orders-dead")
+    bench.queue("orders", RedrivePolicy=policy(bench, dead, 5))
+    bench.queue("bills", RedrivePolicy=policy(bench, dead, 5))
+    bench.fill(dead, 4)
+
+    command = bench.leasekeeper("redrive", "orders", "--no-wait", "--region", "us-east-1")
+
+    assert command.end() == 2
+    assert command.out == ""
+    assert command.err == (
+        "leasekeeper: orders-dead holds copies of rejected messages, and SQS does not know where a copy came from. Say "
+        "where all messages go: leasekeeper redrive orders-dead --to bills --region us-east-1 or: leasekeeper redrive "
+        "orders-dead --to orders --region us-east-1\n"
+    )
+    assert bench.counts(dead) == (4, 0)
+
+
 def test_redrive_moves_dead_letters_back_to_where_they_came_from(bench: Bench) -> None:
     dead = bench.queue("orders-dead")
     url = bench.queue("orders", RedrivePolicy=policy(bench, dead, 1), VisibilityTimeout="0")
@@ -77,7 +125,7 @@ def test_redrive_moves_dead_letters_back_to_where_they_came_from(bench: Bench) -
     command = bench.leasekeeper("redrive", "orders")  # the queue stands for its dead-letter queue
 
     assert command.end() == 0
-    assert command.out == "moving about 5 messages of orders-dead to orders\ncompleted, moved 5 of about 5\n"
+    assert command.out == "moving about 5 messages from orders-dead to orders\ncompleted, moved 5 of about 5\n"
     assert bench.counts(dead) == (0, 0)
     assert bench.counts(url) == (5, 0)
 
@@ -89,7 +137,7 @@ def test_redrive_tells_of_tasks_and_stops_a_running_one(bench: Bench) -> None:
 
     starting = bench.leasekeeper("redrive", "orders-dead", "--to", "elsewhere", "--rate", "1", "--no-wait")
     assert starting.end() == 0
-    assert "moving about 50 messages of orders-dead to elsewhere" in starting.out
+    assert "moving about 50 messages from orders-dead to elsewhere" in starting.out
     asking = bench.leasekeeper("redrive", "orders-dead", "--status")
     assert asking.end() == 0
     assert "running to elsewhere, moved" in asking.out

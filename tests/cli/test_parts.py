@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +13,10 @@ from leasekeeper.api import MAX_BYTES, Outgoing
 from leasekeeper.cli.demo import summary, view
 from leasekeeper.cli.demo.state import DemoPlan, DemoState, Ending
 from leasekeeper.cli.local import QueueWish, parse_fault
-from leasekeeper.cli.peek import as_object
-from leasekeeper.cli.redrive import said
+from leasekeeper.cli.redrive import described
 from leasekeeper.cli.send import batches, bodies, parse_attribute, size_of
 from leasekeeper.errors import ConfigurationError
-from leasekeeper.message import MessageAttribute, Received
+from leasekeeper.message import MessageAttribute
 from leasekeeper.observe.statistics import RunnerStatistics
 from leasekeeper.sqs.codec import MoveTask
 
@@ -50,6 +48,24 @@ def test_each_line_of_a_file_is_a_body_and_empty_lines_are_none(tmp_path: Path) 
     path = tmp_path / "lines"
     path.write_text("one\n\n  two \r\nthree")
     assert list(bodies(None, path)) == ["one", "  two ", "three"]
+
+
+@pytest.mark.parametrize("piped", [True, False])
+def test_a_byte_order_mark_is_no_part_of_the_first_body(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, piped: bool
+) -> None:
+    """Standard input is read as UTF-8 like a file, whatever the encoding of the terminal is."""
+    content = '\ufeff{"n": 1}\r\n\u20ac\n'.encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="latin-1"))
+    path = tmp_path / "lines"
+    path.write_bytes(content)
+    assert list(bodies(None, None if piped else path)) == ['{"n": 1}', "\u20ac"]
+
+
+def test_input_that_is_not_utf_8_is_refused_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), encoding="latin-1"))
+    with pytest.raises(ConfigurationError, match="standard input is not UTF-8 text"):
+        list(bodies(None, None))
 
 
 def test_batches_hold_ten_messages_and_a_megabyte() -> None:
@@ -85,16 +101,6 @@ def test_a_fault_is_read() -> None:
     assert parse_fault("ReceiveMessage:lose-by-reset=1") == ("ReceiveMessage", {"lose_by_reset": 1.0})
 
 
-def test_peeks_json_is_json_for_every_kind_of_attribute() -> None:
-    message = Received(
-        message_id="1",
-        receipt="r",
-        body="b",
-        attributes={"blob": MessageAttribute(data_type="Binary", binary_value=b"\xff")},
-    )
-    assert json.loads(json.dumps(as_object(message)))["attributes"] == {"blob": {"type": "Binary", "value": "/w=="}}
-
-
 def test_a_move_task_is_told_in_a_few_words() -> None:
     task = MoveTask(
         status="FAILED",
@@ -103,7 +109,7 @@ def test_a_move_task_is_told_in_a_few_words() -> None:
         approximate_number_of_messages_to_move=9,
         failure_reason="AccessDenied",
     )
-    assert said(task) == "failed to orders, moved 3 of about 9: AccessDenied"
+    assert described(task) == "failed to orders, moved 3 of about 9: AccessDenied"
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
         (("send", "orders", "b", "-f", "f"), "leasekeeper: both a BODY and --file are given"),
         (("send", "orders", "b", "-a", "x"), "leasekeeper: --attribute 'x': must be NAME=VALUE"),
         (("send", "orders.fifo", "b"), "leasekeeper: queue orders.fifo is FIFO: give --group-id"),
-        (("redrive", "orders", "--status", "--cancel"), "leasekeeper: --status and --cancel are given"),
+        (("redrive", "orders", "--status", "--cancel"), "leasekeeper: --status and --cancel are both given"),
         (("local", "--queue", "a:b=1"), "leasekeeper: --queue 'a:b=1': 'b=1' is not understood"),
         (
             ("local", "--queue", "a:max=1"),

@@ -1,18 +1,19 @@
-"""`leasekeeper redrive`: move messages of a dead-letter queue back to where they came from, or elsewhere.
+"""`leasekeeper redrive`: move messages of a dead-letter queue back to where they came from, or to another queue.
 
-Owned by the command line; SQS does the moving (StartMessageMoveTask). It promises to say what goes where before it
-starts, and that Ctrl-C leaves the task running and says how to stop it.
+Owned by the command line; SQS moves them (StartMessageMoveTask). It promises to say what goes where before it starts,
+and that Ctrl-C leaves the task running and says how to stop it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from leasekeeper.api import BATCH
 from leasekeeper.cli.connection import (
     Connection,
     EndpointOption,
@@ -23,42 +24,71 @@ from leasekeeper.cli.connection import (
     opened,
 )
 from leasekeeper.cli.errors import Exit, Stopped, say
-from leasekeeper.errors import ConfigurationError, SqsError, Verdict
+from leasekeeper.cli.origins import destinations
+from leasekeeper.cli.peek import HIDDEN, WAIT, give_back
+from leasekeeper.cli.policy import RedrivePolicy, account_in, name_in, number
+from leasekeeper.cli.words import counted
+from leasekeeper.errors import ConfigurationError, LeasekeeperError, SqsError, Verdict
 from leasekeeper.sqs.address import QueueAddress
+from leasekeeper.texts import printable
 
 if TYPE_CHECKING:
+    from leasekeeper.message import Received
     from leasekeeper.sqs.codec import MoveTask
 
 LOOK_EVERY = 0.5
+"""Seconds between two looks at a task."""
+LISTED_WITHIN = 10
+"""Looks within which SQS must list a task that it has started."""
 RUNNING = ("RUNNING", "CANCELLING")
 NO_SOURCE = "CouldNotDetermineMessageSource"
-"""Why SQS gives up on messages that it did not move to the dead-letter queue itself."""
+"""The reason of SQS when it did not move a message to the dead-letter queue itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetters:
+    """A dead-letter queue.
+
+    Attributes:
+        queue: the queue.
+        arn: its ARN.
+        sources: the names of the queues whose dead-letter queue it is; empty when this may not be read.
+    """
+
+    queue: OpenQueue
+    arn: str
+    sources: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The queue's name."""
+        return self.queue.name
 
 
 def redrive(
     queue: QueueArgument,
     *,
     to: Annotated[
-        str | None, typer.Option("--to", metavar="QUEUE", help="Where to; unset, where each message came from.")
+        str | None, typer.Option("--to", metavar="QUEUE", help="Move all to this queue; unset, back to the source.")
     ] = None,
     rate: Annotated[
         int | None, typer.Option("--rate", min=1, max=500, metavar="NUMBER", help="Messages a second, 1 to 500.")
     ] = None,
-    status: Annotated[bool, typer.Option("--status", help="Show the last tasks, and start none.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Show the last tasks and start none.")] = False,
     cancel: Annotated[
         bool, typer.Option("--cancel", help="Stop the running task; what was moved stays moved.")
     ] = False,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Show the progress until it is done.")] = True,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Show the progress until the end.")] = True,
     endpoint_url: EndpointOption = None,
     region: RegionOption = None,
     profile: ProfileOption = None,
 ) -> None:
     """Move the messages of a dead-letter queue back. QUEUE is the dead-letter queue, or the queue it belongs to.
 
-    Moved messages are new to SQS: their ids, their receive counts and their retention begin anew.
+    To SQS a moved message is new: it has a new id, a receive count of 0 and its full retention.
     """
     if status and cancel:
-        raise ConfigurationError("--status and --cancel are given: give one of them")
+        raise ConfigurationError("--status and --cancel are both given: give one of them")
     connection = Connection(queue=queue, endpoint_url=endpoint_url, region=region, profile=profile)
     raise Stopped(asyncio.run(_redrive(connection, to, rate, status=status, cancel=cancel, wait=wait)))
 
@@ -67,111 +97,146 @@ async def _redrive(
     connection: Connection, to: str | None, rate: int | None, *, status: bool, cancel: bool, wait: bool
 ) -> Exit:
     async with opened(connection) as given:
-        dead, sources = await dead_letters_of(given)
-        arn = (await dead.client.queue_attributes(dead.url, ["QueueArn"]))["QueueArn"]
+        dead = await dead_letters_of(given)
         if status:
-            return _tell_tasks(dead.name, await dead.client.list_message_move_tasks(arn))
+            return _print_tasks(dead.name, await given.client.list_message_move_tasks(dead.arn))
         if cancel:
-            return await _cancel(dead, arn)
-        destination = await _arn_of(dead, to) if to else None
-        waiting = int(
-            (await dead.client.queue_attributes(dead.url, ["ApproximateNumberOfMessages"]))[
-                "ApproximateNumberOfMessages"
-            ]
-        )
+            return await _cancel(dead)
+        attributes = await given.client.queue_attributes(dead.queue.url, ["ApproximateNumberOfMessages"])
+        waiting = number(attributes.get("ApproximateNumberOfMessages")) or 0
         if not waiting:
             print(f"{dead.name} is empty: there is nothing to move")
             return Exit.CLEAN
-        where = to or ", ".join(sources) or "where they came from"
-        print(f"moving about {waiting:,} messages of {dead.name} to {where}", flush=True)
-        await dead.client.start_message_move_task(arn, destination_arn=destination, per_second=rate)
+        destination = await _arn_of(dead, to) if to else await _destination(connection, dead)
+        where = name_in(destination) if destination else " and ".join(dead.sources) or "where they came from"
+        print(f"moving about {counted(waiting, 'message')} from {dead.name} to {where}", flush=True)
+        await given.client.start_message_move_task(dead.arn, destination_arn=destination, per_second=rate)
         if not wait:
-            print(f"SQS moves on; look with: leasekeeper redrive {dead.name} --status")
+            print(f"SQS moves them now; see how far it is: {connection.command('redrive', dead.name, '--status')}")
             return Exit.CLEAN
-        return await _watch(dead, arn, waiting)
+        return await _watch(connection, dead, waiting)
 
 
-async def dead_letters_of(given: OpenQueue) -> tuple[OpenQueue, list[str]]:
-    """The dead-letter queue that is meant, and the names of the queues whose dead letters it takes.
+async def dead_letters_of(given: OpenQueue) -> DeadLetters:
+    """The dead-letter queue that is meant: the given queue, or the one in its redrive policy."""
+    client = given.client
+    attributes = await client.queue_attributes(given.url, ["QueueArn", "RedrivePolicy"])
+    sources = await _sources(given)
+    if sources or sources is None:
+        return DeadLetters(queue=given, arn=attributes["QueueArn"], sources=sources or ())
+    policy = RedrivePolicy.read(attributes)
+    if policy is None:
+        raise ConfigurationError(
+            f"queue {given.name} is not a dead-letter queue and has none. SQS moves messages only out of dead-letter "
+            "queues: give one, or set a redrive policy (leasekeeper doctor shows how)"
+        )
+    url = await client.queue_url(policy.name, account=account_in(policy.target))
+    queue = OpenQueue(client=client, address=QueueAddress(name=policy.name), url=url)
+    return DeadLetters(queue=queue, arn=policy.target, sources=await _sources(queue) or ())
 
-    A queue that is nobody's dead-letter queue, but has one, stands for it.
-    """
+
+async def _sources(queue: OpenQueue) -> tuple[str, ...] | None:
+    """The names of the queues whose dead-letter queue it is; None when this may not be read."""
     try:
-        sources = [QueueAddress.parse(url).name for url in await given.client.list_dead_letter_sources(given.url)]
+        return tuple(map(name_in, await queue.client.list_dead_letter_sources(queue.url)))
     except SqsError as error:
         if error.verdict is not Verdict.DENIED:
             raise
-        return given, []
-    if sources:
-        return given, sources
-    policy = json.loads(
-        (await given.client.queue_attributes(given.url, ["RedrivePolicy"])).get("RedrivePolicy") or "{}"
+        return None
+
+
+async def _arn_of(dead: DeadLetters, reference: str) -> str:
+    client, address = dead.queue.client, QueueAddress.parse(reference)
+    url = address.url or await client.queue_url(address.name, account=address.account)
+    return (await client.queue_attributes(url, ["QueueArn"]))["QueueArn"]
+
+
+async def _destination(connection: Connection, dead: DeadLetters) -> str | None:
+    """The ARN to move to; None when SQS knows it of each message, because SQS moved it here.
+
+    SQS does not know it of a copy, which a consumer sends when a handler rejects a message: its task stops at the
+    first copy. So look at some messages first.
+    """
+    messages: list[Received] = []
+    try:
+        messages = await dead.queue.client.receive(dead.queue.url, maximum=BATCH, wait=WAIT, visibility=HIDDEN)
+    except SqsError as error:
+        if error.verdict is not Verdict.DENIED:  # then the task will say what is denied
+            raise
+    finally:
+        await give_back(dead.queue, messages)
+    names = destinations(messages, dead.sources)
+    if names is None:
+        return None
+    if len(names) == 1:
+        return dead.arn.rpartition(":")[0] + ":" + names.pop()
+    raise ConfigurationError(_say_where(connection, dead, names))
+
+
+def _say_where(connection: Connection, dead: DeadLetters, names: set[str] | tuple[str, ...]) -> str:
+    commands = [connection.command("redrive", dead.name, "--to", name) for name in sorted(names) or ["QUEUE"]]
+    return (
+        f"{dead.name} holds copies of rejected messages, and SQS does not know where a copy came from. Say where all "
+        f"messages go: {' or: '.join(commands)}"
     )
-    target = policy.get("deadLetterTargetArn")
-    if not target:
-        raise ConfigurationError(
-            f"queue {given.name} is no dead-letter queue and has none: SQS moves messages only out of such queues. "
-            "Give the dead-letter queue, or set a redrive policy (leasekeeper doctor shows how)"
-        )
-    address = QueueAddress.parse(target)
-    url = await given.client.queue_url(address.name, account=address.account)
-    return OpenQueue(client=given.client, address=address, url=url), [given.name]
 
 
-async def _arn_of(beside: OpenQueue, reference: str) -> str:
-    address = QueueAddress.parse(reference)
-    url = address.url or await beside.client.queue_url(address.name, account=address.account)
-    return (await beside.client.queue_attributes(url, ["QueueArn"]))["QueueArn"]
-
-
-async def _cancel(dead: OpenQueue, arn: str) -> Exit:
-    for task in await dead.client.list_message_move_tasks(arn):
+async def _cancel(dead: DeadLetters) -> Exit:
+    client = dead.queue.client
+    for task in await client.list_message_move_tasks(dead.arn):
         if task.status == "RUNNING" and task.task_handle:
-            moved = await dead.client.cancel_message_move_task(task.task_handle)
-            print(f"stopped; about {moved:,} messages had been moved, the others stay in {dead.name}")
+            moved = await client.cancel_message_move_task(task.task_handle)
+            print(f"stopped: about {counted(moved, 'message')} moved, the others stay in {dead.name}")
             return Exit.CLEAN
-    say(f"no task moves messages of {dead.name} now")
+    say(f"no task is moving messages of {dead.name} now")
     return Exit.FAILED
 
 
-def _tell_tasks(name: str, tasks: list[MoveTask]) -> Exit:
+def _print_tasks(name: str, tasks: list[MoveTask]) -> Exit:
     if not tasks:
         print(f"no task has moved messages of {name} lately")
     for task in tasks:
         began = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(task.started_timestamp / 1000))
-        print(f"{began}  {said(task)}")
+        print(f"{began}  {described(task)}")
     return Exit.CLEAN
 
 
-def said(task: MoveTask) -> str:
+def described(task: MoveTask) -> str:
     """A task in a few words."""
     most = task.approximate_number_of_messages_to_move
-    target = f" to {QueueAddress.parse(task.destination_arn).name}" if task.destination_arn else ""
+    target = f" to {name_in(task.destination_arn)}" if task.destination_arn else ""
     why = f": {task.failure_reason}" if task.failure_reason else ""
     whole = f" of about {most:,}" if most is not None else ""
-    return f"{task.status.lower()}{target}, moved {task.approximate_number_of_messages_moved:,}{whole}{why}"
+    return printable(f"{task.status.lower()}{target}, moved {task.approximate_number_of_messages_moved:,}{whole}{why}")
 
 
-async def _watch(dead: OpenQueue, arn: str, waiting: int) -> Exit:
+async def _watch(connection: Connection, dead: DeadLetters, waiting: int) -> Exit:
     """Show the progress of the newest task until it ends."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     console = Console()
-    columns = (TextColumn("moved"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("moved"), BarColumn(bar_width=None), MofNCompleteColumn())
     try:
         with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
             shown = progress.add_task("moved", total=waiting)
-            while (task := (await dead.client.list_message_move_tasks(arn))[0]).status in RUNNING:
-                progress.update(shown, completed=task.approximate_number_of_messages_moved)
+            looks = 0
+            while (task := await _newest(dead)) is None or task.status in RUNNING:
+                looks += 1
+                if task is not None:
+                    progress.update(shown, completed=task.approximate_number_of_messages_moved)
+                elif looks == LISTED_WITHIN:
+                    raise LeasekeeperError(f"SQS took the task but does not list it; see what is in {dead.name}")
                 await asyncio.sleep(LOOK_EVERY)
     except asyncio.CancelledError:
-        say(f"SQS moves on without us; stop it with: leasekeeper redrive {dead.name} --cancel")
+        say(f"SQS goes on with the move; stop it: {connection.command('redrive', dead.name, '--cancel')}")
         raise
-    print(said(task))
+    print(described(task))
     if task.failure_reason == NO_SOURCE:
-        say(
-            f"SQS knows where a message came from only if it moved it to {dead.name} itself, not of copies of rejected "
-            "messages: say where to, with --to QUEUE"
-        )
+        say(_say_where(connection, dead, dead.sources))
     return Exit.CLEAN if task.status == "COMPLETED" else Exit.FAILED
+
+
+async def _newest(dead: DeadLetters) -> MoveTask | None:
+    tasks = await dead.queue.client.list_message_move_tasks(dead.arn)
+    return tasks[0] if tasks else None
