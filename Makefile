@@ -1,60 +1,67 @@
-# Everything installs into .venv; nothing outside this folder is touched.
-PYTHON ?= python3
-BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Everything is installed into .venv; outside this folder only the download caches of pip and uv are written.
+# `make test PYTHON=python3.13` keeps an environment for that version beside the first one, in .venv/3.13.
+FIRST := $(shell cat .venv/.made 2>/dev/null)
+PYTHON ?= $(or $(FIRST),python3)
+VENV := $(if $(filter $(PYTHON),$(or $(FIRST),$(PYTHON))),.venv,.venv/$(patsubst python%,%,$(notdir $(PYTHON))))
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python .ci/install.py -c constraints.txt
+PARALLEL := -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types layers words pages coverage bench clean
+.PHONY: help demo test check format lint types layers words pages coverage dist bench clean
 
 help: ## show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: .venv/.run ## the main job: messages flow on the built-in SQS, watched live
+demo: $(VENV)/.run ## watch messages flow through the built-in SQS
 	$(BIN)/leasekeeper demo
 
-test: .venv/.dev ## all tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev ## run all tests, side by side
+	$(BIN)/python -m pytest $(PARALLEL)
 
-check: format lint types layers test ## format, lint, types, layers, tests
+check: format lint types layers test ## run format, lint, types, layers and test
 
-format: .venv/.dev ## is everything formatted?
+format: $(VENV)/.dev ## check that every file is formatted
 	$(BIN)/ruff format --check .
 
-lint: .venv/.dev ## ruff
+lint: $(VENV)/.dev ## check the style with ruff
 	$(BIN)/ruff check .
 
-types: .venv/.dev ## mypy, strict
+types: $(VENV)/.dev ## check the types with mypy, in strict mode
 	$(BIN)/mypy
 
-layers: .venv/.dev ## does every floor import only floors below it?
+layers: $(VENV)/.dev ## check that every floor imports only floors below it
 	$(BIN)/lint-imports
 
-words: .venv/.dev ## old-fashioned words per 1,000, by part of the project, with each place
+words: $(VENV)/.dev ## count old-fashioned words per 1,000 words, with the place of each
 	$(BIN)/python docs/scripts/words.py
 
-pages: .venv/.dev ## write the pages that come from the code
+pages: $(VENV)/.dev ## write the pages that come from the code
 	for script in docs/scripts/*_page.py; do $(BIN)/python $$script || exit 1; done
 
-coverage: .venv/.dev ## coverage of the decisions and their shells
-	$(BIN)/coverage run -m pytest -q
-	$(BIN)/coverage report --include='src/leasekeeper/core/*,src/leasekeeper/engine/*'
+coverage: $(VENV)/.dev ## check how much of core and engine their tests cover
+	$(BIN)/python -m pytest $(PARALLEL) -q tests/core tests/engine tests/simulation \
+	  --cov=leasekeeper.core --cov=leasekeeper.engine --cov-report=term:skip-covered --cov-fail-under=98
 
-bench: .venv/.dev ## all consumers side by side; writes docs/internals/benchmarks.md (takes an hour, needs npm)
+dist: $(VENV)/.dev ## build the wheel and the sdist into dist/, install the wheel and run its demo
+	$(BIN)/python .ci/dist.py
+
+bench: $(VENV)/.dev ## run all consumers side by side; writes docs/internals/benchmarks.md (an hour, needs npm)
 	$(BIN)/python benchmarks/field/run.py --publish
 
-clean: ## remove what was installed and cached
-	rm -rf .venv benchmarks/.environments benchmarks/.results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## remove what was installed, built and cached
+	rm -rf .venv dist benchmarks/.environments benchmarks/.results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.venv/.made:
+$(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Leasekeeper needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
+	@echo $(PYTHON) > $@
+
+$(VENV)/.run: $(VENV)/.made pyproject.toml constraints.txt
+	$(INSTALL) -e '.[cli]'
 	@touch $@
 
-.venv/.run: .venv/.made pyproject.toml constraints.txt
-	$(PIP) -e '.[cli]'
-	@touch $@
-
-.venv/.dev: .venv/.made pyproject.toml constraints.txt
-	$(PIP) -e '.[dev]'
-	@touch $@ .venv/.run
+$(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
+	$(INSTALL) -e '.[dev]'
+	@touch $@ $(VENV)/.run

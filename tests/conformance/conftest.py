@@ -147,6 +147,7 @@ class Raw(NamedTuple):
 class Sqs:
     """A server's API through boto3, and raw where boto3 hides what is on the wire."""
 
+    server: str
     endpoint_url: str
     client: Any
 
@@ -238,7 +239,7 @@ class Queue:
 
 
 @pytest.fixture
-def sqs(endpoint_url: str) -> Iterator[Sqs]:
+def sqs(request: pytest.FixtureRequest, endpoint_url: str) -> Iterator[Sqs]:
     client = boto3.client(
         "sqs",
         endpoint_url=endpoint_url,
@@ -247,7 +248,7 @@ def sqs(endpoint_url: str) -> Iterator[Sqs]:
         aws_secret_access_key="test",
         config=Config(retries={"total_max_attempts": 1}, read_timeout=30),
     )
-    yield Sqs(endpoint_url, client)
+    yield Sqs(request.node.callspec.params["endpoint_url"], endpoint_url, client)
     client.close()
 
 

@@ -61,6 +61,8 @@ def left(queue: Any) -> tuple[int, int]:
 
 def consume(queue: Any, handler: Callable[..., Any], seen: Seen, **options: Any) -> Any:
     """Run a consumer until enough was seen, then stop it; its report."""
+    if queue.sqs.server == "moto":
+        options["max_pollers"] = 1  # moto answers in threads without a lock: two receives may take the same message
     consumer = Consumer(queue.url, handler, concurrency=10, poll_grace=0.1, ack_interval=0.1, **options)
     consumer.start()
     try:
@@ -73,11 +75,12 @@ def consume(queue: Any, handler: Callable[..., Any], seen: Seen, **options: Any)
 @pytest.mark.parametrize("kind", ["async def", "def", "pool"])
 def test_everything_is_handled_once_and_deleted(queue: Any, kind: str) -> None:
     seen = Seen(COUNT)
+    odd: list[str] = []
     put(queue, COUNT)
 
     async def coroutine(message: Message[Order]) -> None:
-        assert message.attributes["tenant"].value == f"t{message.body.id % 3}"
-        assert message.receive_count == 1
+        if message.receive_count != 1 or message.attributes["tenant"].value != f"t{message.body.id % 3}":
+            odd.append(f"{message}: {message.attributes}")
         seen.note(message.body)
 
     def blocking(order: Order) -> None:
@@ -85,6 +88,7 @@ def test_everything_is_handled_once_and_deleted(queue: Any, kind: str) -> None:
 
     options = {"dispatch": "pool"} if kind == "pool" else {}
     report = consume(queue, blocking if kind == "def" else coroutine, seen, **options)
+    assert odd == []
     assert Counter(each.id for each in seen.bodies) == Counter(range(COUNT))
     assert (report.handled, report.acked, report.lost, report.unsettled) == (COUNT, COUNT, 0, 0)
     assert left(queue) == (0, 0)

@@ -66,7 +66,7 @@ def call(handler: Handler, delivery: Delivery) -> Outcome:
 
 
 @pytest.mark.parametrize("plain_body", [True, False])
-@pytest.mark.parametrize("value", [None, 5, "text", False, ValueError, object()], ids=str)
+@pytest.mark.parametrize("value", [None, 5, "text", False, ValueError, print], ids=str)
 def test_returning_anything_is_done(value: Any, deliver: Callable[..., Delivery], *, plain_body: bool) -> None:
     for handler in returns(value, plain_body=plain_body):
         assert call(handler, deliver()) is DONE

@@ -1,0 +1,79 @@
+"""Install packages into the environment of the Python that runs this file: with uv, in seconds, or else with pip.
+
+The arguments are those of `pip install`. pip itself brings uv, so a package index, a proxy or a certificate that pip
+is configured for is asked for uv too, and uv is then told the same. pip does the whole work where pip has a setting
+that uv has no word for, where there is no uv for the platform, and where uv fails for any reason.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+CONSTRAINTS = str(Path(__file__).parent.with_name("constraints.txt"))
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+UV = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", sys.executable]
+
+SAME = {
+    "index-url": ("UV_DEFAULT_INDEX",),
+    "extra-index-url": ("UV_INDEX",),
+    "find-links": ("UV_FIND_LINKS",),
+    "trusted-host": ("UV_INSECURE_HOST",),
+    "constraint": ("UV_CONSTRAINT",),
+    "cert": ("SSL_CERT_FILE",),
+    "proxy": ("HTTP_PROXY", "HTTPS_PROXY"),
+    "default-timeout": ("UV_HTTP_TIMEOUT",),
+    "timeout": ("UV_HTTP_TIMEOUT",),
+}
+"""What uv calls a setting of pip."""
+
+HARMLESS = {
+    "disable-pip-version-check",
+    "no-color",
+    "progress-bar",
+    "quiet",
+    "require-virtualenv",
+    "retries",
+    "verbose",
+}
+"""Settings of pip that make no difference to what is installed."""
+
+
+def pip_settings() -> dict[str, str]:
+    """What pip is configured with: its environment wins over section `install` of its files, that one over `global`."""
+    printed = subprocess.run([*PIP, "config", "list"], capture_output=True, text=True, check=True).stdout
+    found: dict[str, str] = {}
+    for section in ("global.", "install.", ":env:."):
+        for line in printed.splitlines():
+            if line.startswith(section):
+                name, _, value = line.removeprefix(section).partition("=")
+                found[name] = str(ast.literal_eval(value))
+    return found
+
+
+def uv_environment(settings: dict[str, str]) -> dict[str, str] | None:
+    """The variables that tell uv the same; None where it cannot be told."""
+    if not settings.keys() <= SAME.keys() | HARMLESS:
+        return None
+    if "find-links" in settings:  # pip separates them by spaces
+        settings = {**settings, "find-links": ",".join(settings["find-links"].split())}
+    told = {name: value for key, value in settings.items() for name in SAME.get(key, ())}
+    # pip takes the best version of all indexes; uv would take the first index that has the package.
+    return {"UV_INDEX_STRATEGY": "unsafe-best-match", **told, **os.environ}
+
+
+def install_with_uv(arguments: list[str]) -> bool:
+    """Whether uv is there and installed it."""
+    environment = uv_environment(pip_settings())
+    if environment is None:
+        return False
+    brought = subprocess.run([*PIP, "install", "--quiet", "-c", CONSTRAINTS, "uv"], capture_output=True, check=False)
+    return brought.returncode == 0 and subprocess.run([*UV, *arguments], env=environment, check=False).returncode == 0
+
+
+if __name__ == "__main__":
+    if not install_with_uv(sys.argv[1:]):
+        sys.exit(subprocess.run([*PIP, "install", "--quiet", *sys.argv[1:]], check=False).returncode)
