@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -476,6 +479,45 @@ def test_close_ends_the_threads(deliver: Callable[..., Delivery]) -> None:
         assert not any(each is not None and each.is_alive() for each in threads)
 
     asyncio.run(main())
+
+
+def test_close_works_after_the_end_of_the_main_thread() -> None:
+    """L22: the default executor of a loop then takes no more work, so a close must not need it."""
+    program = textwrap.dedent(
+        """
+        import asyncio, threading
+        from leasekeeper.lanes.handler import Handler
+        from leasekeeper.lanes.mailbox import Mailbox
+        from leasekeeper.lanes.threads import ThreadLane
+        from leasekeeper.options import Options
+        from leasekeeper.core.ledger import Ledger
+        from leasekeeper.core.delivery import LeasePolicy
+        from leasekeeper.message import Received
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            answered = asyncio.Event()
+            lane = ThreadLane(
+                Handler(lambda message: None, queue="q"),
+                Options(threads=2),
+                answers=Mailbox(loop, lambda answers: answered.set()),
+                clock=loop.time,
+                timer=loop,
+            )
+            received = [Received(message_id="m", receipt="r", body="")]
+            rows, _ = Ledger(LeasePolicy(visibility=30, beat_after=15)).receive(received, asked=0, now=0)
+            lane.submit(rows)
+            await answered.wait()
+            while threading.main_thread().is_alive():
+                await asyncio.sleep(0.001)
+            await lane.close()
+            print("closed", [each.thread.is_alive() for each in lane._processors])
+
+        threading.Thread(target=lambda: asyncio.run(main())).start()
+        """
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("closed [False]\n", "", 0)
 
 
 def test_close_leaves_a_handler_that_never_returns_behind(deliver: Callable[..., Delivery]) -> None:

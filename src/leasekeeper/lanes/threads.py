@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from functools import partial
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Generic
 
 from leasekeeper.errors import HandlerTimeout
 from leasekeeper.lanes.api import Answer, LaneStatistics, U
+from leasekeeper.lanes.switching import SWITCH_INTERVAL
 from leasekeeper.outcomes import FREED, NOT_STARTED, Failed
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ LOOK_BEHIND = 4
 QUICK = 0.00005
 """Seconds: while handlers take less, one thread does more alone than several that hand the GIL to and fro. Nothing that
 waits for a network takes so little, so that handlers which wait have threads to overlap in."""
+JOIN = 0.1
+"""The most seconds that a close blocks the loop, so that threads which have ended are gone when it returns."""
 STUCK = 0.002
 """Seconds after which another thread is woken in any case, if none has taken anything in between."""
 
@@ -39,7 +43,7 @@ STUCK = 0.002
 class Processor(Generic[U]):
     """One thread: what waits behind it, and what it is at work on. Only `ThreadLane` makes and moves it."""
 
-    __slots__ = ("behind", "current", "given_up", "thread", "visits")
+    __slots__ = ("behind", "current", "ended", "given_up", "thread", "visits")
 
     def __init__(self) -> None:
         self.behind: deque[U] = deque()
@@ -48,6 +52,8 @@ class Processor(Generic[U]):
         self.given_up: U | None = None
         """The unit whose time ran out here, answered already."""
         self.thread: threading.Thread | None = None
+        self.ended = False
+        """Whether its thread takes no more work and is about to end."""
         self.visits = 0
         """How often it has come for more work than stood behind it."""
 
@@ -78,6 +84,10 @@ class ThreadLane(Generic[U]):
         self._parking = threading.Condition()
         self._idle = 0
         self._closing = False
+        self._left: Callable[[], None] = _nothing
+        """Called by each thread when it ends."""
+        self._switch_interval = options.switch_interval
+        self._holds_interval = False
         self._watch: asyncio.TimerHandle | None = None
         self._lookout: asyncio.TimerHandle | None = None
         self._pace = math.inf
@@ -140,6 +150,9 @@ class ThreadLane(Generic[U]):
             target=self._process, args=(processor,), name=f"leasekeeper-{self._handler.name}", daemon=True
         )
         self._processors.append(processor)
+        if len(self._processors) > 1 and not self._holds_interval:
+            self._holds_interval = True
+            SWITCH_INTERVAL.hold(self._switch_interval)
         try:
             processor.thread.start()
         except RuntimeError:  # the system has no more threads: those there are do the work
@@ -164,6 +177,8 @@ class ThreadLane(Generic[U]):
             elif self._given_up(me, unit):
                 outcome = FREED
             self._answers.post((Answer(unit, outcome),))
+        me.ended = True
+        self._left()
 
     def _may_summon(self) -> bool:
         return bool(self._idle) or len(self._processors) < self._maximum
@@ -248,17 +263,29 @@ class ThreadLane(Generic[U]):
         return False
 
     async def close(self) -> None:
-        """Let the threads end; one whose handler never returns is left behind, a daemon."""
+        """Let the threads end; wait at most a second for idle ones. A handler that never returns keeps its thread."""
+        loop, left = asyncio.get_running_loop(), asyncio.Event()
         with self._parking:
             self._closing = True
+            # Not `Thread.join` in the loop's default executor, which takes no more work once the main thread has ended.
+            self._left = partial(_tell, loop, left)
             self._parking.notify_all()
+            if self._holds_interval:
+                self._holds_interval = False
+                SWITCH_INTERVAL.release(self._switch_interval)
         for timer in (self._watch, self._lookout):
             if timer is not None:
                 timer.cancel()
         self._watch = self._lookout = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                while any(each.current is None and not each.ended for each in self._processors):
+                    await left.wait()
+                    left.clear()
+        until = time.monotonic() + JOIN
         for each in self._processors:
-            if each.thread is not None and each.current is None:
-                await asyncio.to_thread(each.thread.join, 1.0)
+            if each.thread is not None and each.ended:
+                each.thread.join(max(0.0, until - time.monotonic()))  # it has only to return
 
     def statistics(self) -> LaneStatistics:
         """What it is doing now."""
@@ -272,6 +299,15 @@ class ThreadLane(Generic[U]):
     def __repr__(self) -> str:
         now = self.statistics()
         return f"<ThreadLane {now.running} running, {now.waiting} waiting, {now.workers} of {self._maximum} threads>"
+
+
+def _nothing() -> None:
+    """For a lane that is not closing."""
+
+
+def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    with suppress(RuntimeError):  # the loop is closed: it waits no more
+        loop.call_soon_threadsafe(event.set)
 
 
 def _pop(waiting: deque[U], *, last: bool = False) -> U | None:
