@@ -6,16 +6,16 @@ Owned by the user, and found by `leasekeeper run module:app`.
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from leasekeeper.consumer import Consumer
-from leasekeeper.engine.host import LoopThread
-from leasekeeper.errors import Closed, ConfigurationError
-from leasekeeper.running import Completion, in_event_loop, run
+from leasekeeper.engine.host import Host
+from leasekeeper.errors import ConfigurationError
+from leasekeeper.running import Completion, Several, in_event_loop, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
 
     from leasekeeper.observe.statistics import Report, RunnerStatistics
     from leasekeeper.option_values import OptionValues
@@ -24,34 +24,39 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 
 class Leasekeeper:
-    """Consumers that share an engine.
+    """Consumers that share an engine, and one event loop for their `async def` handlers.
+
+    It can be started again after its stop.
 
     Args:
-        defaults: options for every consumer, unless it says otherwise.
+        defaults: options for every consumer, unless the consumer sets its own.
     """
 
     def __init__(self, **defaults: Unpack[OptionValues]) -> None:
         self._defaults = defaults
-        self._host = LoopThread("leasekeeper")
+        self._host = Host("leasekeeper")
         self._consumers: list[Consumer] = []
+        self._all = Several(self._consumers)
 
     def consumer(self, queue: str, **values: Unpack[OptionValues]) -> Callable[[F], F]:
-        """Consume `queue` with the decorated function, which stays as it is.
+        """Consume `queue` with the decorated function, which is returned unchanged.
 
         Raises:
-            ConfigurationError: as `Consumer`, at the decoration.
+            ConfigurationError: as `Consumer`, at the decoration; and when the app has a consumer of this queue already.
         """
 
         def declare(handler: F) -> F:
             merged: OptionValues = {**self._defaults, **values}
-            self._consumers.append(Consumer(queue, handler, host=self._host, **merged))
+            new = Consumer(queue, handler, host=self._host, **merged)
+            refuse_shared_queues((*self._consumers, new))
+            self._consumers.append(new)
             return handler
 
         return declare
 
     @property
     def consumers(self) -> tuple[Consumer, ...]:
-        """The consumers, in the order in which they were declared; there is one at least.
+        """The consumers, in the order in which they were declared; at least one.
 
         Raises:
             ConfigurationError: none was declared.
@@ -63,72 +68,83 @@ class Leasekeeper:
         return tuple(self._consumers)
 
     def start(self) -> Completion[None]:
-        """Start all consumers; if one cannot start, none goes on. As `Consumer.start`."""
-        consumers = self.consumers
-        starts: Future[None] = Future()
-        if in_event_loop():
-            task = asyncio.ensure_future(self._start_all(consumers))
-            task.add_done_callback(lambda done: _copy(done, starts))
-        else:
-            try:
-                for each in consumers:
-                    each.start()
-            except BaseException:
-                self.stop()
-                raise
-            starts.set_result(None)
-        return Completion(starts)
+        """Start all consumers at once; if one cannot start, none goes on. As `Consumer.start`."""
+        return Completion(self.begin())
 
-    async def _start_all(self, consumers: tuple[Consumer, ...]) -> None:
-        results = await asyncio.gather(*(each.start() for each in consumers), return_exceptions=True)
-        errors = [each for each in results if isinstance(each, BaseException)]
-        if errors:
-            await self.stop()
-            raise errors[0]
+    def begin(self) -> Future[None]:
+        """`start()` without waiting: a future that is done when all receive, or none does.
+
+        Raises:
+            ConfigurationError: no consumer was declared.
+        """
+        _ = self.consumers
+        return self._all.begin()
 
     def stop(self, *, force: bool = False) -> Completion[tuple[Report, ...]]:
         """Stop all consumers at once. As `Consumer.stop`."""
-        self.request_stop(force=force)
-        reports: Future[tuple[Report, ...]] = Future()
-        if in_event_loop():
-            task = asyncio.ensure_future(self._stop_all())
-            task.add_done_callback(lambda done: _copy(done, reports))
-        else:
-            reports.set_result(tuple(each.stop().result() for each in self._consumers))
-            self._host.end()
+        completion = Completion(self.finish(force=force))
+        if not in_event_loop():
             self._host.join()
-        return Completion(reports)
+        return completion
 
-    async def _stop_all(self) -> tuple[Report, ...]:
-        ends = await asyncio.gather(*(each.stop() for each in self._consumers), return_exceptions=True)
-        self._host.end()
-        await asyncio.to_thread(self._host.join)
-        return tuple(each for each in ends if not isinstance(each, BaseException))
+    def finish(self, *, force: bool = False) -> Future[tuple[Report, ...]]:
+        """`stop()` without waiting: a future with the reports. Never raises."""
+        return self._all.finish(force=force)
 
     def request_stop(self, *, force: bool = False) -> None:
         """Ask for a stop without waiting; takes no lock, so that signal handlers may call it."""
+        self._all.request_stop(force=force)
+
+    def quiet(self) -> None:
+        """Receive nothing more; what is here is run. A `stop()` still has to follow."""
         for each in self._consumers:
-            each.request_stop(force=force)
+            each.quiet()
 
     async def wait(self) -> None:
         """Wait until every consumer has ended by itself."""
         await asyncio.gather(*(each.wait() for each in self.consumers), return_exceptions=True)
 
     def run(self) -> tuple[Report, ...]:
-        """Start, work until SIGTERM or SIGINT, drain, and report. A second signal cuts the drain short."""
-        return run(self)
+        """Start, work until SIGTERM or SIGINT, drain, and report. As `Consumer.run`."""
+        reports: tuple[Report, ...] = run(self)
+        return reports
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()  # this was cancelled, or timed out: the start does not go on without us
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+        self._host.join(1.0)  # they have ended but for their last instructions
 
     @property
     def healthy(self) -> bool:
         """Whether every consumer is healthy."""
         return all(each.healthy for each in self.consumers)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every consumer receives messages now: as `Consumer.ready`."""
+        return all(each.ready for each in self.consumers)
+
+    @property
+    def problem(self) -> Exception | None:
+        """The first error that keeps a consumer from receiving and will not pass by itself; None when there is none."""
+        return next((problem for each in self.consumers if (problem := each.problem) is not None), None)
+
+    @property
+    def ends(self) -> Sequence[Future[Report]]:
+        """Futures that are done when the consumers' present lives have ended."""
+        return self._all.ends
+
+    @property
+    def longest_stop(self) -> float:
+        """Seconds that a stop may take, all time-outs together."""
+        return self._all.longest_stop
 
     def statistics(self) -> tuple[RunnerStatistics, ...]:
         """A snapshot of each consumer that has been started."""
@@ -138,11 +154,33 @@ class Leasekeeper:
         return f"<Leasekeeper {', '.join(repr(each) for each in self._consumers) or 'no consumers yet'}>"
 
 
-def _copy(task: asyncio.Task[Any], future: Future[Any]) -> None:
-    """Pass on how a task ended."""
-    if task.cancelled():
-        future.set_exception(Closed("the event loop was closed while the app was starting or stopping"))
-    elif (error := task.exception()) is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(task.result())
+def refuse_shared_queues(consumers: Sequence[Consumer]) -> None:
+    """Refuse two consumers of one queue: each would get messages that were meant for the other.
+
+    Raises:
+        ConfigurationError: two addresses may be the same queue, as far as they say.
+    """
+    for index, one in enumerate(consumers):
+        for other in consumers[:index]:
+            if _may_be_one_queue(one, other):
+                raise ConfigurationError(
+                    f"queue {one.address.name} has two consumers here, {other.handler.name} and {one.handler.name}: "
+                    "SQS would give each message to either of them. Use one handler that decides by the message; if "
+                    "they are queues of two accounts, regions or endpoints, give both as URLs"
+                )
+
+
+def _may_be_one_queue(one: Consumer, other: Consumer) -> bool:
+    if one.address.name != other.address.name or one.options.client is not other.options.client:
+        return False
+    pairs = (
+        (one.address.account, other.address.account),
+        (one.address.region or one.options.region, other.address.region or other.options.region),
+        (_endpoint(one), _endpoint(other)),
+    )
+    return all(first is None or second is None or first == second for first, second in pairs)
+
+
+def _endpoint(consumer: Consumer) -> str | None:
+    url = consumer.address.endpoint or consumer.options.endpoint_url
+    return url and url.rstrip("/")

@@ -1,51 +1,49 @@
 """The consumer: a queue, a handler and options; `start()`, `stop()`, `run()`.
 
-Owned by the user. It works from synchronous code, from inside anybody's event loop and as `async with`; its engine
-has a thread and a loop of its own.
+Owned by the user. It works from synchronous code, inside a running event loop and as `async with`; its engine has a
+thread and a loop for itself. It promises that a stop ends in bounded time, and that it can be started again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-import threading
-import time
-from concurrent.futures import Future
+import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from leasekeeper.engine.host import LoopThread
-from leasekeeper.engine.opening import open_queue
-from leasekeeper.engine.runner import Runner
+from leasekeeper.engine.host import Host, running_future
 from leasekeeper.errors import Closed, ConfigurationError
 from leasekeeper.lanes.handler import Handler
+from leasekeeper.life import Life, beginning
 from leasekeeper.observe.statistics import Report, RunnerStatistics
 from leasekeeper.options import Options, make_options
 from leasekeeper.running import Completion, in_event_loop, run
 from leasekeeper.sqs.address import QueueAddress
-from leasekeeper.sqs.client import SqsClient
-from leasekeeper.sqs.settings import ClientSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Future
 
-    from leasekeeper.api import SqsApi
     from leasekeeper.option_values import OptionValues
 
 
 class Consumer:
     """Consumes a queue with a handler.
 
+    It can be started again after its stop.
+
     Args:
-        queue: the queue's name, URL or ARN. handler: a function of one argument, `async def` (run on the
-        application's event loop) or `def` (run in threads).
-            Annotated with `Message` or `Message[T]` it receives the message, annotated with a type the decoded body;
-            without an annotation a `Message[str]`. Returning acks; raising retries with back-off; `Retry` and `Reject`
-            say otherwise.
-        options: all options in one object; `values` change single ones. `docs/reference/options.md` lists them.
+        queue: the queue's name, URL or ARN.
+        handler: a function of one argument: `async def` (runs on the application's event loop) or `def` (runs in
+            threads). Annotated with `Message` or `Message[T]` it receives the message; annotated with another type, the
+            decoded body; without an annotation, a `Message[str]`. Returning deletes the message; raising retries it
+            with back-off; `Retry` and `Reject` decide otherwise.
+        options: all options in one object.
+        host: threads to share with other consumers; an app passes its own.
+        values: single options, by name; see the page of options in the reference.
 
     Raises:
-        ConfigurationError: a handler of the wrong signature, a malformed queue, or options that cannot work together.
+        ConfigurationError: a handler with a wrong signature, a malformed queue, or options that cannot work together.
     """
 
     def __init__(
@@ -54,7 +52,7 @@ class Consumer:
         handler: Callable[..., Any],
         *,
         options: Options | None = None,
-        host: LoopThread | None = None,
+        host: Host | None = None,
         **values: Unpack[OptionValues],
     ) -> None:
         if options is not None and values:
@@ -64,17 +62,8 @@ class Consumer:
         self._queue = queue
         self._function = handler
         self._configure(options or make_options(values))
-        self._own_host = host is None
-        self._host = host or LoopThread(f"leasekeeper-{self.address.name}")
-        self._handlers: LoopThread | None = None
-        self._lock = threading.Lock()
-        self._ready: Future[None] = Future()
-        self._ended: Future[Report] | None = None
-        self._task: asyncio.Task[Report] | None = None
-        self._runner: Runner | None = None
-        self._stop_asked = False
-        self._force_asked = False
-        self._quiet_asked = False
+        self._host = host or Host(f"leasekeeper-{self.address.name}")
+        self._life: Life | None = None
 
     def _configure(self, options: Options) -> None:
         self.options = options
@@ -90,188 +79,196 @@ class Consumer:
     # Verbs
 
     def configure(self, values: Mapping[str, Any]) -> None:
-        """Set options above those in the code, before the start: what flags, environment and files say.
+        """Set options above those in the code, before a start: what flags, environment and files say.
 
         Raises:
             ConfigurationError: an unknown option, or one that cannot work with the others.
-            Closed: the consumer was started already.
+            Closed: the consumer is running.
         """
-        if self._ended is not None:
-            raise Closed(f"consumer of {self.address.name} was started: configure it before")
+        if self._alive is not None:
+            raise Closed(f"consumer of {self.address.name} is running: configure it before its start")
         before = {each.name: getattr(self.options, each.name) for each in fields(Options)}
         self._configure(make_options({**before, **values}))
 
     def start(self) -> Completion[None]:
-        """Start consuming; coroutine handlers run on the loop this is called in, or on one of our own.
+        """Start consuming. Coroutine handlers run on the loop this is called in, or on one of ours.
 
         Returns:
-            In an event loop something to await; in synchronous code it has waited already. May be called twice.
+            In an event loop, something to await; in synchronous code it has waited already. A second call while it runs
+            changes nothing.
 
         Raises:
             QueueUnusable: the queue does not exist, cannot be reached, or we may not use it.
             CredentialsMissing: no credentials were found.
-            Closed: the consumer was stopped before; make a new one.
+            ConfigurationError: gevent or eventlet has patched this process.
+            Closed: a stop was asked for, and has not ended yet.
         """
-        with self._lock:
-            if self._ended is None:
-                self._ended = self._host.submit(self._serve(self._application()))
-                self._ended.add_done_callback(self._after)
-            elif self._ended.done() or self._stop_asked:
-                raise Closed(f"consumer of {self.address.name} was stopped: a consumer runs once, make a new one")
-        return Completion(self._ready)
+        return Completion(self.begin())
+
+    def begin(self) -> Future[None]:
+        """`start()` without waiting: a future that is done when it receives, or has failed to start. Never raises."""
+        with beginning:
+            life = self._life
+            if life is not None and not life.forked and not life.ended.done():
+                if life.stop_asked:
+                    return _failed(Closed(f"consumer of {self.address.name} is stopping: await its stop() first"))
+                return life.ready
+            life = Life(self.address, self.handler, self.options, self._host)
+            try:
+                _refuse_green_threads()
+                life.begin(asyncio.get_running_loop() if in_event_loop() else None)
+            except Exception as error:
+                return _failed(error)
+            self._life = life
+            return life.ready
 
     def stop(self, *, force: bool = False) -> Completion[Report]:
-        """Stop: drain, settle, close. `force` cuts the drain short. Legal at any time, and more than once.
+        """Stop: drain, settle, close. Legal at any time, and more than once.
 
-        Not from a signal handler, nor from inside a `def` handler, which it would wait for: there, `request_stop()`.
+        In a signal handler, and in a `def` handler, which it would wait for, call `request_stop()` instead.
+
+        Args:
+            force: do not wait for running handlers: cancel them, and give their messages back.
 
         Returns:
-            The report of what it did: to be awaited in an event loop, and its `.result()` in synchronous code.
+            The report of what the consumer did: await it in an event loop; in synchronous code call `.result()`.
+
+        Raises:
+            Closed: in a forked child of the process that started the consumer.
         """
-        with self._lock:
-            if self._ended is None:
-                self._ended = Future()
-                self._ended.set_result(Report.empty(self.address.name))
-                self._ready.set_exception(Closed(f"consumer of {self.address.name} was stopped before it was started"))
-        self.request_stop(force=force)
-        completion = Completion(self._ended)
+        completion = Completion(self.finish(force=force))
         if not in_event_loop():
-            self._join()
+            self._host.join()
         return completion
+
+    def finish(self, *, force: bool = False) -> Future[Report]:
+        """`stop()` without waiting: a future with the report. Never raises."""
+        life = self._life
+        if life is None:
+            ended = running_future()
+            ended.set_result(Report.empty(self.address.name))
+            return ended
+        if life.forked:
+            return _failed(life.closed_here())
+        life.stop(force=force)
+        return life.ended
 
     def request_stop(self, *, force: bool = False) -> None:
         """Ask for a stop without waiting; takes no lock, so that signal handlers may call it."""
-        self._stop_asked = True
-        self._force_asked |= force
-        ended = self._ended
-        if ended is not None and not ended.done():
-            self._host.call_soon(self._pass_on_stop)
-
-    def _pass_on_stop(self) -> None:
-        if self._runner is not None:
-            self._runner.stop(force=self._force_asked)
-        elif self._force_asked and self._task is not None:
-            self._task.cancel()
+        if self._life is not None:
+            self._life.stop(force=force)
 
     def quiet(self) -> None:
-        """Receive nothing more; what is here is run. `stop()` still has to follow."""
-        self._quiet_asked = True
-        self._host.call_soon(self._pass_on_quiet)
-
-    def _pass_on_quiet(self) -> None:
-        if self._runner is not None:
-            self._runner.quiet()
+        """Receive nothing more; what is here is run. A `stop()` still has to follow. Does nothing before the start."""
+        if self._life is not None:
+            self._life.quiet()
 
     async def wait(self) -> Report:
         """Wait until it has ended by itself (`exit_on_unusable`) or was stopped."""
-        if self._ended is None:
+        if self._life is None:
             raise Closed(f"consumer of {self.address.name} was not started")
-        return await asyncio.shield(asyncio.wrap_future(self._ended))
+        return await asyncio.shield(asyncio.wrap_future(self._here(self._life).ended))
 
     def run(self) -> Report:
-        """Start, work until SIGTERM or SIGINT, drain, and report. A second signal cuts the drain short."""
-        return run(self)
+        """Start, work until SIGTERM or SIGINT, drain, and report. A second signal cuts the drain short.
+
+        In the main thread its end is bounded: the sum of `poll_grace`, `drain_timeout` and `flush_timeout`, and at most
+        10 seconds for what handlers leave behind. If a handler still blocks the main thread then, the process ends with
+        exit code 1.
+        """
+        report: Report = run(self)
+        return report
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()  # this was cancelled, or timed out: the start does not go on without us
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
-        await asyncio.to_thread(self._join)
-
-    # On the engine's loop
-
-    def _application(self) -> asyncio.AbstractEventLoop:
-        """Where coroutine handlers run."""
-        if in_event_loop():
-            return asyncio.get_running_loop()
-        if not self.handler.is_coroutine:
-            return self._host.loop
-        self._handlers = LoopThread(f"leasekeeper-{self.address.name}-handlers")
-        return self._handlers.loop
-
-    async def _serve(self, application: asyncio.AbstractEventLoop) -> Report:
-        self._task = asyncio.current_task()
-        client: SqsApi | None = self.options.client
-        try:
-            if client is None:
-                client = await SqsClient.connect(self._settings())
-            target = await open_queue(client, self.address, self.options)
-            runner = self._runner = Runner(
-                target,
-                client,
-                self.handler,
-                self.options,
-                application=application,
-                clock=time.monotonic,
-                draw=random.random,
-            )
-            if self._quiet_asked:
-                runner.quiet()
-            if self._stop_asked:
-                runner.stop(force=self._force_asked)
-            return await runner.run(lambda: self._ready.set_result(None))
-        except (Exception, asyncio.CancelledError) as error:
-            if self._ready.done():
-                raise
-            if isinstance(error, asyncio.CancelledError):
-                error = Closed(f"consumer of {self.address.name} was stopped while it was starting")
-            self._ready.set_exception(error)  # the start tells; a stop that follows has nothing to add
-            return Report.empty(self.address.name)
-        finally:
-            if client is not None and self.options.client is None:
-                await client.close()
-
-    def _settings(self) -> ClientSettings:
-        options = self.options
-        return ClientSettings(
-            region=options.region,
-            endpoint_url=options.endpoint_url,
-            profile=options.profile,
-            credentials=options.credentials,
-            queue=self.address,
-            http=options.http,
-            verify_md5=options.verify_md5,
-        )
-
-    def _after(self, _ended: Future[Report]) -> None:
-        if self._own_host:
-            self._host.end()
-        if self._handlers is not None:
-            self._handlers.end()
-
-    def _join(self) -> None:
-        if self._own_host:
-            self._host.join()
-        if self._handlers is not None:
-            self._handlers.join()
+        self._host.join(1.0)  # they have ended but for their last instructions
 
     # What it looks like
 
     @property
+    def _alive(self) -> Life | None:
+        """Its present life in this process."""
+        life = self._life
+        return life if life is not None and not life.forked and not life.ended.done() else None
+
+    @staticmethod
+    def _here(life: Life) -> Life:
+        if life.forked:
+            raise life.closed_here()
+        return life
+
+    @property
     def healthy(self) -> bool:
-        """Whether it is running and its receives succeed."""
-        return self._runner is not None and self._runner.healthy
+        """Whether it is running and its receives succeed: false before the start and after the stop."""
+        life = self._alive
+        return life is not None and life.runner is not None and life.runner.healthy
 
     @property
     def ready(self) -> bool:
-        """Whether it receives messages now: false before the start and as soon as a stop is asked for."""
-        return self.healthy and not self._stop_asked
+        """Whether it receives messages now: healthy, and no stop was asked for."""
+        life = self._alive
+        return self.healthy and life is not None and not life.stop_asked
 
     @property
     def problem(self) -> Exception | None:
-        """The error that keeps it from receiving and will not pass by itself; None when there is none."""
-        return self._runner.problem if self._runner is not None else None
+        """The error that keeps it from receiving and will not pass by itself, or that ended it; None without one."""
+        life = self._life
+        return life.runner.problem if life is not None and not life.forked and life.runner is not None else None
+
+    @property
+    def ends(self) -> Sequence[Future[Report]]:
+        """A future that is done when its present life has ended, if there is one."""
+        return [self._life.ended] if self._life is not None else []
+
+    @property
+    def longest_stop(self) -> float:
+        """Seconds that a stop may take, all its time-outs together."""
+        return self._life.longest_stop if self._life is not None else 0.0
 
     def statistics(self) -> RunnerStatistics | None:
-        """A snapshot; None before the start."""
-        return self._runner.statistics() if self._runner is not None else None
+        """A snapshot; None before the start.
+
+        Raises:
+            Closed: in a forked child of the process that started the consumer.
+        """
+        life = self._life
+        return runner.statistics() if life is not None and (runner := self._here(life).runner) is not None else None
 
     def __repr__(self) -> str:
-        return (
-            repr(self._runner).replace("Runner", "Consumer") if self._runner else f"<Consumer {self.address.name} NEW>"
-        )
+        life = self._life
+        if life is None or life.runner is None:
+            return f"<Consumer {self.address.name} NEW>"
+        if life.forked:
+            return f"<Consumer {self.address.name} of a parent process>"
+        return f"<Consumer{repr(life.runner).removeprefix('<Runner')}"
+
+
+def _failed(error: Exception) -> Future[Any]:
+    future = running_future()
+    future.set_exception(error)
+    return future
+
+
+def _refuse_green_threads() -> None:
+    """Refuse to start where gevent or eventlet has replaced threads: ours would never run beside each other."""
+    for name, question, part in (
+        ("gevent", ("gevent.monkey", "is_module_patched"), "threading"),
+        ("eventlet", ("eventlet.patcher", "is_monkey_patched"), "thread"),
+    ):
+        patched = getattr(sys.modules.get(question[0]), question[1], None)
+        if patched is not None and patched(part):
+            raise ConfigurationError(
+                f"{name} has patched this process (monkey-patching of threads): Leasekeeper needs real threads and "
+                "sockets. Run consumers in a process that is not patched; what they call may use plain `def` handlers"
+            )
 
 
 def _address(queue: str, options: Options) -> QueueAddress:

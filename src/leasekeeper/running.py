@@ -1,32 +1,32 @@
-"""Running a service in the foreground: its handlers on this thread's loop, until a signal or its own end.
+"""Running services: several as one, and in the foreground until a signal, always to an end in bounded time.
 
-Used by `Consumer.run`, `Leasekeeper.run` and the command line. The first SIGTERM or SIGINT stops, which drains; the
-second forces, which cuts the drain short.
+Used by `Consumer.run`, `Leasekeeper` and the command line; the one place that starts and stops several together. The
+first SIGTERM or SIGINT stops, which drains; the second forces, which cuts the drain short.
 """
 
 from __future__ import annotations
 
 import asyncio
-import signal
+import logging
 import threading
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from contextlib import nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from leasekeeper.engine.host import new_event_loop
-from leasekeeper.errors import LeasekeeperError
+from leasekeeper.engine.host import LINGER, close_loop, new_event_loop, running_future
+from leasekeeper.errors import Closed, LeasekeeperError
+from leasekeeper.guard import Guard, Signals
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
     from concurrent.futures import Future
-    from types import FrameType
 
 T = TypeVar("T")
-R_co = TypeVar("R_co", covariant=True)
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+log = logging.getLogger("leasekeeper.run")
 
 
 class Completion(Generic[T]):
-    """What `start()` and `stop()` return: to be awaited inside an event loop, done already in synchronous code."""
+    """What `start()` and `stop()` return: await it inside an event loop; in synchronous code it is done already."""
 
     __slots__ = ("_future",)
 
@@ -36,36 +36,121 @@ class Completion(Generic[T]):
             future.result()
 
     def done(self) -> bool:
-        """Whether it has come to its end."""
+        """Whether it has ended."""
         return self._future.done()
 
     def result(self, timeout: float | None = None) -> T:
-        """Wait for the end, at most `timeout` seconds, and say what came of it. Not from inside the event loop."""
+        """Wait for the end, at most `timeout` seconds, and return its result. Not from inside the event loop."""
         return self._future.result(timeout)
 
     def __await__(self) -> Generator[object, None, T]:
-        # Shielded: whoever stops waiting does not call off the start or the stop.
+        # Shielded: a caller that stops waiting does not cancel the start or the stop.
         return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
 
 
-class Service(Protocol[R_co]):
-    """Something that can be run in the foreground."""
+class Service(Protocol):
+    """Something that can be started, run in the foreground, and stopped."""
 
-    def start(self) -> Awaitable[None]:
-        """Start; done when it works."""
+    def begin(self) -> Future[None]:
+        """Start without waiting; the future is done when it works, or has failed to. Never raises."""
         ...
 
-    def wait(self) -> Awaitable[object]:
-        """Wait until it has ended, for whatever reason."""
-        ...
-
-    def stop(self) -> Awaitable[R_co]:
-        """Stop; done when everything is settled."""
+    def finish(self, *, force: bool = False) -> Future[Any]:
+        """Stop without waiting; the future is done when everything is settled and closed. Never raises."""
         ...
 
     def request_stop(self, *, force: bool = False) -> None:
         """Ask for a stop from a signal handler: takes no lock, does not wait."""
         ...
+
+    @property
+    def ends(self) -> Sequence[Future[Any]]:
+        """Futures that are done when what was begun has ended, for whatever reason."""
+        ...
+
+    @property
+    def longest_stop(self) -> float:
+        """Seconds that a stop may take, all its time-outs together."""
+        ...
+
+
+class Several:
+    """Several services as one: started all or none, stopped at once.
+
+    `finish` has the results of those that ended well; how the others ended is logged.
+    """
+
+    def __init__(self, members: Sequence[Service]) -> None:
+        self._members = members
+
+    def begin(self) -> Future[None]:
+        """Start all at once. When one cannot start, the others are stopped before the future fails with its error."""
+        begun, errors = running_future(), list[BaseException]()
+
+        def note(start: Future[None]) -> None:
+            error = start.exception()
+            if error is not None:
+                errors.append(error)
+                self.request_stop()  # at once: the others may wait long for an endpoint
+
+        def settle(_: object = None) -> None:
+            if not errors:
+                begun.set_result(None)
+            else:
+                self.finish().add_done_callback(lambda _: begun.set_exception(errors[0]))
+
+        starts = [each.begin() for each in self._members]
+        for each in starts:
+            each.add_done_callback(note)
+        when_all(starts, settle)
+        return begun
+
+    def finish(self, *, force: bool = False) -> Future[tuple[Any, ...]]:
+        """Stop all at once; their results."""
+        finished = running_future()
+        ends = [each.finish(force=force) for each in self._members]
+        when_all(ends, lambda: finished.set_result(tuple(each.result() for each in ends if _ended_well(each))))
+        return finished
+
+    def request_stop(self, *, force: bool = False) -> None:
+        """Ask all for a stop."""
+        for each in self._members:
+            each.request_stop(force=force)
+
+    @property
+    def ends(self) -> Sequence[Future[Any]]:
+        """Futures that are done when the members have ended."""
+        return [end for each in self._members for end in each.ends]
+
+    @property
+    def longest_stop(self) -> float:
+        """Seconds that the slowest stop may take."""
+        return max((each.longest_stop for each in self._members), default=0.0)
+
+
+def _ended_well(end: Future[Any]) -> bool:
+    error = end.exception()
+    if error is not None:
+        log.error("a consumer ended with an error", exc_info=error)
+    return error is None
+
+
+def when_all(futures: Sequence[Future[Any]], call: Callable[[], None]) -> None:
+    """Call once all are done: in the thread that ends the last of them, or here if none is left to wait for."""
+    left, lock = len(futures), threading.Lock()
+
+    def count(_: object) -> None:
+        nonlocal left
+        with lock:
+            left -= 1
+            last = left == 0
+        if last:
+            call()
+
+    for each in futures:
+        each.add_done_callback(count)
+    if not futures:
+        call()
 
 
 def in_event_loop() -> bool:
@@ -77,47 +162,69 @@ def in_event_loop() -> bool:
     return True
 
 
-def run(service: Service[T]) -> T:
-    """Run until stopped by a signal or ended by itself; what came of it."""
+def run(service: Service) -> Any:
+    """Run until a signal or until it ends by itself; returns the result of its stop.
+
+    In the main thread the end is bounded (L22). Handlers, background tasks and blocking calls that do not end within
+    their time are named in the log and left behind. If a handler still blocks the main thread, the process ends without
+    it, with exit code 1.
+
+    Raises:
+        LeasekeeperError: called inside a running event loop; or the start failed, with its own error.
+    """
     if in_event_loop():
         raise LeasekeeperError("run() was called inside a running event loop: use `await consumer.start()` there")
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(_run(service))
+    loop = new_event_loop()
+    foreground = threading.current_thread() is threading.main_thread()
+    guard = Guard(loop, service)
+    signals = Signals(partial(_on_signal, service, guard))
+    with guard if foreground else nullcontext(), signals if foreground else nullcontext():
+        try:
+            return _complete(loop, service, _serve(service, guard, signals))
+        finally:
+            guard.stopped()
+            for each in close_loop(loop):
+                log.error("%s did not end in %g s after the stop and is left behind", each, LINGER)
 
 
-async def _run(service: Service[T]) -> T:
-    with _signals(service) as asked:
-        await service.start()
-        ended = asyncio.ensure_future(service.wait())
-        stop = asyncio.ensure_future(asked.wait())
+def _on_signal(service: Service, guard: Guard, count: int) -> None:
+    service.request_stop(force=count > 1)
+    guard.stop_asked(force=count > 1)
+
+
+def _complete(loop: asyncio.AbstractEventLoop, service: Service, work: Any) -> Any:
+    main = loop.create_task(work, name="leasekeeper-run")
+    try:
+        return loop.run_until_complete(main)
+    except BaseException:
+        # `sys.exit()` in a task of the user's stops the loop: what it has is drained before it goes on its way.
+        if not main.done():
+            service.request_stop()
+            loop.run_until_complete(asyncio.wait((main,)))
+        raise
+
+
+async def _serve(service: Service, guard: Guard, signals: Signals) -> Any:
+    asked = signals.listen()
+    if not asked.is_set():
+        starting = service.begin()
+        guard.watch(service)
+        try:
+            await asyncio.wrap_future(starting)
+        except Closed:
+            if not signals.count:
+                raise
+            log.info("stopped while it was starting; nothing was received")
+        else:
+            await _first(asked, service.ends)
+    return await asyncio.wrap_future(service.finish())
+
+
+async def _first(asked: asyncio.Event, ends: Sequence[Future[Any]]) -> None:
+    """Wait until a stop is asked for, or all have ended."""
+    ended = asyncio.gather(*map(asyncio.wrap_future, ends), return_exceptions=True)
+    stop = asyncio.ensure_future(asked.wait())
+    try:
         await asyncio.wait((ended, stop), return_when=asyncio.FIRST_COMPLETED)
+    finally:
         stop.cancel()
-        return await service.stop()
-
-
-class _signals(Generic[T]):  # noqa: N801 - a context manager, used like a function
-    """Turns signals into stops while it is open; outside the main thread it does nothing."""
-
-    def __init__(self, service: Service[T]) -> None:
-        self._service = service
-        self._loop = asyncio.get_running_loop()
-        self._asked = asyncio.Event()
-        self._before: dict[signal.Signals, Callable[[int, FrameType | None], object] | int | None] = {}
-        self._count = 0
-
-    def __enter__(self) -> asyncio.Event:
-        # Plain signal handlers, not the loop's: they are called even while a handler blocks the loop.
-        if threading.current_thread() is threading.main_thread():
-            for each in SIGNALS:
-                self._before[each] = signal.signal(each, self._on_signal)
-        return self._asked
-
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._count += 1
-        self._service.request_stop(force=self._count > 1)
-        self._loop.call_soon_threadsafe(self._asked.set)
-
-    def __exit__(self, *_: object) -> None:
-        for each, before in self._before.items():
-            if before is not None:  # None: it was not set by Python, and cannot be set again by it
-                signal.signal(each, before)

@@ -41,14 +41,14 @@ def wait_until(condition: Callable[[], object], what: str, deadline: float = DEA
 
 
 class Command:
-    """A running `leasekeeper`: what it says, its signals, its end."""
+    """A running program, `leasekeeper` or a script: what it says, its signals, its end."""
 
-    def __init__(self, arguments: tuple[str, ...], directory: Path, environment: dict[str, str]) -> None:
+    def __init__(self, arguments: tuple[str | Path, ...], directory: Path, environment: dict[str, str]) -> None:
         self._out = directory / f"out-{time.monotonic_ns()}"
         self._err = self._out.with_name(self._out.name.replace("out", "err"))
         with self._out.open("w") as out, self._err.open("w") as err:
             self.process = subprocess.Popen(
-                [LEASEKEEPER, *arguments],
+                arguments,
                 cwd=directory,
                 env=environment,
                 stdout=out,
@@ -110,6 +110,13 @@ class Bench:
         (self.directory / f"{name}.py").write_text(textwrap.dedent(code))
 
     def leasekeeper(self, *arguments: str, **environment: str) -> Command:
+        return self._started((LEASEKEEPER, *arguments), environment)
+
+    def script(self, name: str, **environment: str) -> Command:
+        """Run a module of this directory as a program, in the development mode of Python."""
+        return self._started((sys.executable, "-X", "dev", f"{name}.py"), environment)
+
+    def _started(self, arguments: tuple[str | Path, ...], environment: dict[str, str]) -> Command:
         command = Command(arguments, self.directory, self.environment | environment)
         self._running.append(command)
         return command

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, cast
 
 from leasekeeper.cli.service import Services
@@ -29,15 +28,3 @@ def test_a_signal_inside_the_handler_of_another_deadlocks_nothing() -> None:
     target.services.request_stop()
     assert target.said == [False, True]
     assert target.services.signalled
-    assert target.services.await_signal()
-
-
-def test_whoever_waits_for_a_signal_is_let_go_when_none_will_come() -> None:
-    services = Services([])
-    answers: list[bool] = []
-    waiting = threading.Thread(target=lambda: answers.append(services.await_signal()))
-    waiting.start()
-    services.release()
-    waiting.join(10)
-    assert answers == [False]
-    assert not services.signalled

@@ -28,7 +28,7 @@ def test_a_loop_that_cannot_be_made_is_an_error_and_not_a_wait_without_end(monke
 
     def ask() -> None:
         try:
-            _ = thread.loop
+            thread.enter()
         except OSError as error:
             errors.append(error)
 
@@ -37,6 +37,5 @@ def test_a_loop_that_cannot_be_made_is_an_error_and_not_a_wait_without_end(monke
     asking.join(5)
     assert [str(each) for each in errors] == ["[Errno 24] Too many open files"]
     free = True
-    assert thread.loop.is_running()
-    thread.end()
-    thread.join()
+    assert thread.enter().is_running()
+    thread.leave().result(5)

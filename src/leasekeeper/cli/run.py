@@ -9,20 +9,20 @@ import inspect
 import logging
 import os
 import signal
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from leasekeeper.cli import logs, settings
 from leasekeeper.cli.errors import Exit, Stopped
 from leasekeeper.cli.words import escaped
-from leasekeeper.errors import Closed, ConfigurationError
+from leasekeeper.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from leasekeeper.cli.targets import Target
     from leasekeeper.observe.statistics import Report
 
 log = logging.getLogger("leasekeeper.run")
@@ -76,12 +76,19 @@ def run(
 
 
 def _serve(references: Sequence[str], said: settings.RunSettings) -> Exit:
-    from leasekeeper.cli.service import Services, end_in_bounded_time, tell
+    from leasekeeper.app import refuse_shared_queues
+    from leasekeeper.cli.service import Services, reports_of, tell
     from leasekeeper.cli.targets import configure, consumers_of, load
-    from leasekeeper.running import SIGNALS
+    from leasekeeper.guard import SIGNALS
     from leasekeeper.running import run as run_in_foreground
 
-    targets = list({id(each): each for each in map(load, references)}.values())
+    targets: list[Target] = []
+    services = Services(targets)
+    for number in SIGNALS:
+        # Before the start nothing was received, so the process ends at once; and one signal too many does not kill a
+        # process that has drained and not yet reported. In between, the run has signal handlers of its own.
+        signal.signal(number, lambda *_: None if services.begun else _end_now())
+    targets += {id(each): each for each in map(load, references)}.values()
     for each in targets:
         configure(each, said)
     consumers = [consumer for each in targets for consumer in consumers_of(each)]
@@ -93,26 +100,17 @@ def _serve(references: Sequence[str], said: settings.RunSettings) -> Exit:
     for consumer in consumers:
         layer = said.of(consumer.address.name)
         log.info("queue %s: %s", consumer.address.name, settings.described(layer) or "options as in the code")
-    services, over = Services(targets), threading.Event()
-    for number in SIGNALS:
-        # The run has handlers of its own. These stand shortly before and after it: a signal that comes too early is
-        # not lost, and one too many does not kill a process that has drained but not yet said so.
-        signal.signal(number, lambda *_: services.request_stop())
-    end_in_bounded_time(services, consumers, over)
-    try:
-        reports = run_in_foreground(services)
-    except Closed:
-        if not services.signalled:
-            raise
-        log.info("stopped while it was starting")
-        return Exit.CLEAN
-    finally:
-        over.set()
-        services.release()
+    refuse_shared_queues(consumers)
+    reports = reports_of(run_in_foreground(services))
     tell(reports)
     return _verdict(
         reports, len(consumers), unusable=not services.signalled and any(each.problem for each in consumers)
     )
+
+
+def _end_now() -> NoReturn:
+    os.write(2, b"leasekeeper: stopped before it started; nothing was received\n")  # no lock, unlike print
+    os._exit(Exit.CLEAN)
 
 
 def _verdict(reports: Sequence[Report], expected: int, *, unusable: bool) -> Exit:

@@ -1,114 +1,56 @@
-"""All targets of a `leasekeeper run` as one service, and its end in bounded time.
+"""All targets of a `leasekeeper run` as one service.
 
-Owned by `leasekeeper run`. It promises to start all or none, to stop all at once, and that the process ends even when a
-handler blocks the event loop that it shares with the main thread.
+Owned by `leasekeeper run`. It promises that the log says when all are ready, and what each consumer did.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
-import threading
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from leasekeeper.cli.errors import Exit
-from leasekeeper.engine.runner import END_GRACE
 from leasekeeper.observe.statistics import Report
+from leasekeeper.running import Several
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Future
 
     from leasekeeper.cli.targets import Target
-    from leasekeeper.consumer import Consumer
 
 log = logging.getLogger("leasekeeper.run")
 
-LINGER = 5.0
-"""Seconds the main thread gets to end by itself after its consumers have ended."""
 
-
-class Services:
+class Services(Several):
     """Several apps and consumers as one `leasekeeper.running.Service`."""
 
     def __init__(self, targets: Sequence[Target]) -> None:
+        super().__init__(targets)
         self._targets = targets
         self.signalled = False
         """Whether a signal asked for the stop."""
-        # A queue, and not an event: a second signal may come while the first one's handler is in here, and an event's
-        # lock would then wait for itself.
-        self._words: SimpleQueue[bool] = SimpleQueue()
+        self.begun = False
+        """Whether it was started."""
 
-    async def start(self) -> None:
-        """Start all; if one cannot start, those that have are stopped."""
-        results = await asyncio.gather(*(each.start() for each in self._targets), return_exceptions=True)
-        errors = [each for each in results if isinstance(each, BaseException)]
-        if errors:
-            await self.stop()
-            raise errors[0]
-        log.info("ready: %s", ", ".join(repr(each) for each in self._targets))
+    def begin(self) -> Future[None]:
+        """Start all or none; the log says when they are ready."""
+        self.begun = True
+        begun = super().begin()
+        begun.add_done_callback(self._tell_ready)
+        return begun
 
-    async def wait(self) -> None:
-        """Wait until all have ended by themselves."""
-        await asyncio.gather(*(each.wait() for each in self._targets), return_exceptions=True)
-
-    async def stop(self) -> tuple[Report, ...]:
-        """Stop all at once; their reports."""
-        ends: list[Any] = await asyncio.gather(*(each.stop() for each in self._targets), return_exceptions=True)
-        reports: list[Report] = []
-        for end in ends:
-            if isinstance(end, BaseException):
-                log.error("a consumer ended by an error", exc_info=end)
-            else:
-                reports += (end,) if isinstance(end, Report) else end
-        return tuple(reports)
+    def _tell_ready(self, begun: Future[None]) -> None:
+        if begun.exception() is None:
+            log.info("ready: %s", ", ".join(repr(each) for each in self._targets))
 
     def request_stop(self, *, force: bool = False) -> None:
         """Ask for a stop from a signal handler, also while the main thread is in a handler that blocks."""
         self.signalled = True
-        for each in self._targets:
-            each.request_stop(force=force)
-        self._words.put(True)
-
-    def release(self) -> None:
-        """Let go of who waits for a signal: none will come any more."""
-        self._words.put(False)
-
-    def await_signal(self) -> bool:
-        """Wait, in a thread, until a signal asks for a stop; false when there was none."""
-        return self._words.get()
+        super().request_stop(force=force)
 
 
-def end_in_bounded_time(services: Services, consumers: Sequence[Consumer], over: threading.Event) -> None:
-    """See to it that the process ends after a stop, though the main thread may be stuck in a handler that blocks."""
-
-    def watch() -> None:
-        if not services.await_signal():
-            return
-        longest = max(each.options.drain_timeout for each in consumers)
-        log.info("stopping: handlers have %g s to finish; another signal cuts that short", longest)
-        reports: list[Report] = []
-        settling = threading.Thread(
-            target=lambda: reports.extend(each.stop().result() for each in consumers),
-            name="leasekeeper-stop",
-            daemon=True,
-        )
-        settling.start()
-        settling.join(max(map(longest_stop, consumers)))
-        if not over.wait(LINGER):
-            tell(reports)
-            log.error("what a handler began still blocks the event loop or a thread; the process ends without it")
-            logging.shutdown()
-            os._exit(Exit.FAILED)
-
-    threading.Thread(target=watch, name="leasekeeper-end", daemon=True).start()
-
-
-def longest_stop(consumer: Consumer) -> float:
-    """Seconds a consumer's stop may take, all its time-outs together."""
-    options = consumer.options
-    return options.poll_grace + options.drain_timeout + END_GRACE + options.flush_timeout + LINGER
+def reports_of(results: Sequence[Report | tuple[Report, ...]]) -> list[Report]:
+    """The reports of all consumers, whether their target is an app or a consumer."""
+    return [report for each in results for report in ((each,) if isinstance(each, Report) else each)]
 
 
 def tell(reports: Sequence[Report]) -> None:

@@ -1,84 +1,240 @@
-"""The host: a thread with an event loop of its own, where nothing but Leasekeeper runs.
+"""The host: the threads with an event loop that Leasekeeper runs, one for the engine and one for coroutine handlers.
 
-Owned by a consumer, or by an app for all its consumers. User code never runs here, so a handler that blocks its own
-loop for minutes stops no heartbeat (L9).
+Owned by a consumer, or by an app for all its consumers. User code never runs on the engine's loop, so a handler that
+blocks its loop for minutes stops no heartbeat (L9). A loop runs while someone uses it, and ends in bounded time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import sys
 import threading
+import time
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakSet
+
+from leasekeeper.engine.executor import DaemonExecutor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Iterable
 
-T = TypeVar("T")
+log = logging.getLogger("leasekeeper.run")
+
+LINGER = 3.0
+"""Seconds that tasks and blocking calls which are left on a loop get to end, before they are left behind."""
+
+_executors: WeakKeyDictionary[asyncio.AbstractEventLoop, DaemonExecutor] = WeakKeyDictionary()
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """A uvloop where it is installed, else asyncio's own."""
+    """A uvloop where it is installed, else asyncio's own; its blocking calls run in daemon threads."""
     try:
         import uvloop
     except ImportError:
-        return asyncio.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+        loop = asyncio.new_event_loop()
+    else:
+        loop = uvloop.new_event_loop()
+    executor = _executors[loop] = DaemonExecutor()
+    loop.set_default_executor(executor)
     return loop
 
 
+def close_loop(loop: asyncio.AbstractEventLoop, *, within: float = LINGER) -> list[str]:
+    """Cancel what is left on a loop that has stopped, wait for it at most `within` seconds, and close the loop.
+
+    `asyncio.run` waits without a limit for tasks, and minutes for blocking calls.
+
+    Returns:
+        What did not end, in words; it is left behind.
+    """
+    deadline = time.monotonic() + within
+    left: list[str] = []
+    tasks = asyncio.all_tasks(loop)
+    if tasks:
+        for each in tasks:
+            each.cancel()
+        _run_to_end(loop, asyncio.wait(tasks, timeout=within))
+        left += [f"task {each.get_name()} ({_coroutine_name(each)})" for each in tasks if not each.done()]
+        _tell_errors(loop, tasks)
+    with suppress(TimeoutError):
+        _run_to_end(loop, asyncio.wait_for(loop.shutdown_asyncgens(), max(0.1, deadline - time.monotonic())))
+    executor = _executors.get(loop)
+    if executor is not None:
+        executor.shutdown(wait=False, cancel_futures=True)
+        executor.join(max(0.0, deadline - time.monotonic()))
+        left += [f"blocking call {each}()" for each in executor.running]
+    loop.close()
+    return left
+
+
+def _run_to_end(loop: asyncio.AbstractEventLoop, work: Any) -> None:
+    """Run to the end, whatever a task raises through the loop: SystemExit and KeyboardInterrupt stop it each time."""
+    task = loop.create_task(_awaited(work))
+    while not task.done():
+        try:
+            loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt) as error:
+            log.warning("%r ended a task while its event loop was closed", error)
+    task.result()
+
+
+async def _awaited(work: Any) -> None:
+    await work
+
+
+def _tell_errors(loop: asyncio.AbstractEventLoop, tasks: Iterable[asyncio.Task[Any]]) -> None:
+    for each in tasks:
+        if each.done() and not each.cancelled() and (error := each.exception()) is not None:
+            context = {"message": "a task failed while its event loop was closed", "exception": error, "task": each}
+            loop.call_exception_handler(context)
+
+
+def _coroutine_name(task: asyncio.Task[Any]) -> str:
+    return str(getattr(task.get_coro(), "__qualname__", "?"))
+
+
 class LoopThread:
-    """A daemon thread that runs an event loop until it is closed."""
+    """A daemon thread with an event loop, which runs while it has users; the last that leaves ends it.
+
+    It can be used again after that, with a new thread. A forked child has no thread of its parent's: there it starts
+    anew.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._forget()
+        _all.add(self)
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
+        self._gone: Future[None] = Future()
+        self._gone.set_result(None)
 
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop; starts the thread when it is first asked for."""
+    def enter(self) -> asyncio.AbstractEventLoop:
+        """Use the loop, and start it if it does not run; to be followed by `leave`.
+
+        Raises:
+            OSError: no loop can be made, as a rule because no file descriptors are left.
+        """
         with self._lock:
             if self._loop is None:
                 opened: Future[asyncio.AbstractEventLoop] = Future()
-                self._thread = threading.Thread(target=self._run, args=(opened,), name=self._name, daemon=True)
-                self._thread.start()
+                gone = running_future()
+                thread = threading.Thread(target=self._run, args=(opened, gone), name=self._name, daemon=True)
+                thread.start()
                 self._loop = opened.result()
+                self._thread, self._gone = thread, gone
+            self._users += 1
             return self._loop
 
-    def _run(self, opened: Future[asyncio.AbstractEventLoop]) -> None:
-        runner = asyncio.Runner(loop_factory=new_event_loop)
+    def leave(self) -> Future[None]:
+        """Use it no more. Returns when the thread is gone if this was its last user, else something done already."""
+        with self._lock:
+            self._users -= 1
+            if self._users:
+                done: Future[None] = Future()
+                done.set_result(None)
+                return done
+            loop, self._loop = self._loop, None
+            if loop is not None:
+                loop.call_soon_threadsafe(loop.stop)
+            return self._gone
+
+    def _run(self, opened: Future[asyncio.AbstractEventLoop], gone: Future[None]) -> None:
         try:
-            loop = runner.get_loop()
-        except Exception as error:  # no descriptors left, as a rule: whoever waits for the loop is to hear of it
+            loop = new_event_loop()
+        except Exception as error:  # whoever waits for the loop is told
             opened.set_exception(error)
             return
-        with runner:
-            loop.call_soon(opened.set_result, loop)
-            self._ended = asyncio.Event()
-            runner.run(self._ended.wait())
+        stopped = False
 
-    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run a coroutine on the loop, from any thread."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop)
+        def stop() -> None:
+            nonlocal stopped
+            stopped = True
+
+        loop.call_soon(opened.set_result, loop)
+        try:
+            while not stopped:
+                try:
+                    loop.run_forever()
+                    stop()
+                except (SystemExit, KeyboardInterrupt) as error:
+                    # asyncio stops the loop with it. Only the main thread's end ends a process: this loop goes on.
+                    log.error("%r was raised by a task on the event loop %s; the loop goes on", error, self._name)  # noqa: TRY400
+            for each in close_loop(loop):
+                log.error("event loop %s: %s did not end in %g s and is left behind", self._name, each, LINGER)
+        finally:
+            gone.set_result(None)
 
     def call_soon(self, callback: Callable[[], object]) -> None:
-        """Call on the loop soon, from any thread or signal handler: takes no lock. Nothing, if no loop is running."""
+        """Call on the loop soon, from any thread or signal handler: takes no lock. Does nothing when no loop runs."""
         loop = self._loop
         if loop is not None:
             with suppress(RuntimeError):  # it was closed this very moment
                 loop.call_soon_threadsafe(callback)
 
-    def end(self) -> None:
-        """End the loop when what it is doing is done; does not wait, may be called twice and from any thread."""
-        with self._lock:
-            loop, self._loop = self._loop, None
-        if loop is not None:
-            loop.call_soon_threadsafe(self._ended.set)
+    def place(self) -> str:
+        """The function that its thread runs now, or ran last, for logs."""
+        return place_of(self._thread)
 
     def join(self, timeout: float = 5.0) -> None:
-        """Wait for the thread to end after `end`, at most that many seconds."""
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+        """Wait for the thread to end after the last `leave`, at most `timeout` seconds."""
+        thread = self._thread
+        if self._loop is None and thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+
+
+class Host:
+    """The two loops of a consumer, or of all consumers of an app.
+
+    Attributes:
+        engine: where receiving, heartbeats and acknowledging run.
+        handlers: where `async def` handlers run when they are started from synchronous code.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.engine = LoopThread(name)
+        self.handlers = LoopThread(f"{name}-handlers")
+
+    def join(self, timeout: float = 5.0) -> None:
+        """Wait for threads that nothing uses any more to end, at most `timeout` seconds each."""
+        self.engine.join(timeout)
+        self.handlers.join(timeout)
+
+
+def place_of(thread: threading.Thread | None) -> str:
+    """The function that a thread runs now, with its file and line."""
+    frame = sys._current_frames().get((thread and thread.ident) or 0)  # noqa: SLF001 - documented, in spite of its name
+    if frame is None:
+        return "a call that cannot be named"
+    return f"{frame.f_code.co_qualname} ({Path(frame.f_code.co_filename).name}, line {frame.f_lineno})"
+
+
+def running_future() -> Future[Any]:
+    """A future that those who wait for it cannot cancel."""
+    future: Future[Any] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
+_all: WeakSet[LoopThread] = WeakSet()
+_inherited: list[object] = []
+"""Loops of the parent process: closed in a child, they would take the parent's sockets off its selector."""
+
+
+def _after_fork() -> None:
+    for each in list(_all):
+        if each._loop is not None:  # noqa: SLF001 - the class is of this module
+            _inherited.append(each._loop)  # noqa: SLF001
+        each._forget()  # noqa: SLF001
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,167 @@
+"""The guard of a run in the foreground: signals become stops, and the process ends even when the main thread cannot.
+
+Owned by `leasekeeper.running.run`. It promises that a stop which was asked for ends the process in bounded time (L22),
+and that a forked child inherits none of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import os
+import signal
+import threading
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Protocol, Self
+from weakref import WeakSet
+
+from leasekeeper.engine.host import LINGER, place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
+    from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+FORCED_LINGER = 1.0
+"""As `LINGER`, after a second signal."""
+EXIT_CODE = 1
+"""Exit code of a process that could not end by itself."""
+
+log = logging.getLogger("leasekeeper.run")
+
+
+class Ending(Protocol):
+    """What the guard has to know of a service."""
+
+    @property
+    def ends(self) -> Sequence[Future[Any]]: ...  # noqa: D102
+    @property
+    def longest_stop(self) -> float: ...  # noqa: D102
+
+
+class Guard:
+    """A thread that waits for the end of a stop, and then a little for the main thread to follow."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, service: Ending) -> None:
+        self._loop = loop
+        self._service = service
+        # A queue, not an event: a second signal may interrupt the handler of the first one inside `put`, and an event's
+        # lock would then wait for itself.
+        self._words: SimpleQueue[bool] = SimpleQueue()
+        self._forced = False
+        self._stopped = threading.Event()
+        self._over = threading.Event()
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._watch, name="leasekeeper-guard", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._words.put(False)
+
+    def watch(self, service: Ending) -> None:
+        """Take the end of everything that has begun for a stop as well."""
+        ends, left = service.ends, len(service.ends)
+        lock = threading.Lock()
+
+        def count(_: object) -> None:
+            nonlocal left
+            with lock:
+                left -= 1
+            if left == 0:
+                self._words.put(True)
+
+        for each in ends:
+            each.add_done_callback(count)
+
+    def stop_asked(self, *, force: bool) -> None:
+        """Note that a signal asks for a stop; takes no lock."""
+        self._forced |= force
+        self._words.put(True)
+
+    def stopped(self) -> None:
+        """Note that the service has stopped, and the main thread is closing its loop."""
+        self._stopped.set()
+
+    def _watch(self) -> None:
+        if not self._words.get():
+            return
+        ends = self._service.ends
+        if not all(each.done() for each in ends):
+            log.info("stopping, in at most %g s; a second signal cuts that short", self._service.longest_stop)
+        concurrent.futures.wait(ends, self._service.longest_stop)
+        if self._stopped.wait(FORCED_LINGER if self._forced else LINGER) and self._over.wait(2 * LINGER):
+            return
+        if self._over.is_set():
+            return
+        self._abandon(ends)
+
+    def _abandon(self, ends: Sequence[Future[Any]]) -> None:
+        for each in ends:
+            if each.done() and each.exception() is None:
+                log.info("%s", each.result())
+        log.error(
+            "all consumers have stopped, but the main thread is still in %s; the process ends without it",
+            place_of(threading.main_thread()),
+        )
+        logging.shutdown()
+        os._exit(EXIT_CODE)
+
+
+class Signals:
+    """Calls `tell` with the count of signals so far, while it is open; in the main thread only."""
+
+    def __init__(self, tell: Callable[[int], None]) -> None:
+        self._tell = tell
+        self.count = 0
+        """How many signals have come."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._asked: asyncio.Event | None = None
+        self._before: dict[signal.Signals, Callable[[int, FrameType | None], object] | int | None] = {}
+
+    def __enter__(self) -> Self:
+        # Plain signal handlers, not the loop's: they are called even while a handler blocks the loop.
+        for each in SIGNALS:
+            self._before[each] = signal.signal(each, self._on_signal)
+        _open.add(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.restore()
+
+    def restore(self) -> None:
+        """Put back the handlers that were there before."""
+        _open.discard(self)
+        for each, before in self._before.items():
+            if before is not None:  # None: it was not set by Python, and Python cannot set it again
+                signal.signal(each, before)
+
+    def listen(self) -> asyncio.Event:
+        """An event of the running loop that is set as soon as a signal has come."""
+        self._loop, self._asked = asyncio.get_running_loop(), asyncio.Event()
+        if self.count:
+            self._asked.set()
+        return self._asked
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+        self._tell(self.count)
+        if self._loop is not None and self._asked is not None:
+            with suppress(RuntimeError):  # the loop is closed: the run is over
+                self._loop.call_soon_threadsafe(self._asked.set)
+
+
+_open: WeakSet[Signals] = WeakSet()
+
+
+def _after_fork() -> None:
+    """A child that is told to end shall end, and not drain its parent's consumers."""
+    for each in list(_open):
+        each.restore()
+
+
+os.register_at_fork(after_in_child=_after_fork)

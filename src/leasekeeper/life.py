@@ -1,0 +1,258 @@
+"""One life of a consumer, from a start to the end of its stop.
+
+Made by `Consumer.begin`, lived on the engine's loop. It promises that both of its futures come to an end, that a stop
+while it starts ends it at once, and that a process which ends while it is at work drains it first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import logging
+import os
+import random
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from leasekeeper.engine.host import LINGER, Host, running_future
+from leasekeeper.engine.opening import open_queue
+from leasekeeper.engine.runner import END_GRACE, Runner
+from leasekeeper.errors import Closed
+from leasekeeper.observe.statistics import Report
+from leasekeeper.sqs.client import SqsClient
+from leasekeeper.sqs.settings import ClientSettings
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from leasekeeper.api import SqsApi
+    from leasekeeper.lanes.handler import Handler
+    from leasekeeper.options import Options
+    from leasekeeper.sqs.address import QueueAddress
+
+log = logging.getLogger("leasekeeper.run")
+
+beginning = threading.RLock()
+"""Held while a life begins, and during a fork: no child inherits it held, nor half a beginning."""
+_alive: set[Life] = set()
+
+
+class Life:
+    """What a consumer is between `begin` and the end of its stop.
+
+    Attributes:
+        ready: done when it receives, or fails with the reason when it could not start.
+        ended: done when everything is settled and closed; its threads are then gone, if nothing else uses them.
+    """
+
+    def __init__(self, address: QueueAddress, handler: Handler, options: Options, host: Host) -> None:
+        self._address = address
+        self._handler = handler
+        self._options = options
+        self._host = host
+        self._pid = os.getpid()
+        self._task: asyncio.Task[Report] | None = None
+        self._failure: BaseException | None = None
+        self._own_loop = False
+        self.runner: Runner | None = None
+        self.stop_asked = False
+        self._force_asked = False
+        self._quiet_asked = False
+        self.ready: Future[None] = running_future()
+        self.ended: Future[Report] = running_future()
+
+    @property
+    def forked(self) -> bool:
+        """Whether it is of the parent process of this one, where none of its threads exist."""
+        return self._pid != os.getpid()
+
+    def closed_here(self) -> Closed:
+        """The error of all that cannot be done in a forked child."""
+        return Closed(
+            f"consumer of {self._address.name} was started by process {self._pid}; this is its child {os.getpid()}, "
+            "where no consumer runs: start it here, or stop it there"
+        )
+
+    @property
+    def queue(self) -> str:
+        """The queue's name."""
+        return self._address.name
+
+    # Verbs
+
+    def begin(self, application: asyncio.AbstractEventLoop | None) -> None:
+        """Begin; coroutine handlers run on `application`, or on the host's loop for them if that is None.
+
+        Raises:
+            OSError: no thread or loop can be made.
+        """
+        engine = self._host.engine.enter()
+        try:
+            if application is None and self._handler.is_coroutine:
+                application, self._own_loop = self._host.handlers.enter(), True
+        except BaseException:
+            self._host.engine.leave()
+            raise
+        _alive.add(self)
+        lived = asyncio.run_coroutine_threadsafe(self._live(application or engine), engine)
+        lived.add_done_callback(self._after)
+
+    def stop(self, *, force: bool = False) -> None:
+        """Ask for its end; takes no lock, so that signal handlers may call it."""
+        self.stop_asked = True
+        self._force_asked |= force
+        if not self.forked:
+            self._host.engine.call_soon(self._pass_on_stop)
+
+    def _pass_on_stop(self) -> None:
+        if self.runner is not None:
+            self.runner.stop(force=self._force_asked)
+        elif self._task is not None:
+            self._task.cancel()  # nothing was received yet: there is nothing to wait for
+
+    def quiet(self) -> None:
+        """Receive nothing more."""
+        self._quiet_asked = True
+        self._host.engine.call_soon(self._pass_on_quiet)
+
+    def _pass_on_quiet(self) -> None:
+        if self.runner is not None:
+            self.runner.quiet()
+
+    # On the engine's loop
+
+    async def _live(self, application: asyncio.AbstractEventLoop) -> Report:
+        self._task = asyncio.current_task()
+        if self.stop_asked:  # before it could be passed on
+            self._pass_on_stop()
+        client: SqsApi | None = self._options.client
+        try:
+            if client is None:
+                client = await SqsClient.connect(self._settings())
+            runner = await self._open(client, application)
+            return await runner.run(lambda: self.ready.set_result(None))
+        except BaseException as error:
+            if self.ready.done():
+                raise
+            early = isinstance(error, asyncio.CancelledError) and self.stop_asked
+            self._failure = self._stopped_early() if early else error
+            return Report.empty(self._address.name)
+        finally:
+            self._task = None  # a stop has nothing to cancel any more
+            if client is not None and self._options.client is None:
+                await self._close(client)
+            if self._own_loop:
+                await self._leave_handlers()
+
+    async def _open(self, client: SqsApi, application: asyncio.AbstractEventLoop) -> Runner:
+        target = await open_queue(client, self._address, self._options)
+        runner = self.runner = Runner(
+            target,
+            client,
+            self._handler,
+            self._options,
+            application=application,
+            clock=time.monotonic,
+            draw=random.random,
+        )
+        if self._quiet_asked:
+            runner.quiet()
+        if self.stop_asked:
+            runner.stop(force=self._force_asked)
+        return runner
+
+    async def _close(self, client: SqsApi) -> None:
+        try:
+            async with asyncio.timeout(LINGER):
+                await client.close()
+        except Exception as error:  # a transport may be a user's
+            log.warning("queue %s: closing the connections failed with %r", self._address.name, error)
+
+    async def _leave_handlers(self) -> None:
+        """Leave the handlers' loop; its thread is waited for here, where a handler that blocks it can be timed out."""
+        gone = asyncio.wrap_future(self._host.handlers.leave())
+        await asyncio.wait((gone,), timeout=2 * LINGER)
+        if not gone.done():
+            where = self._host.handlers.place()
+            log.error("queue %s: the handlers' event loop is still in %s and is left behind", self._address.name, where)
+
+    def _stopped_early(self) -> Closed:
+        return Closed(f"consumer of {self._address.name} was stopped while it was starting")
+
+    def _settings(self) -> ClientSettings:
+        options = self._options
+        return ClientSettings(
+            region=options.region,
+            endpoint_url=options.endpoint_url,
+            profile=options.profile,
+            credentials=options.credentials,
+            queue=self._address,
+            http=options.http,
+            verify_md5=options.verify_md5,
+        )
+
+    # Its end
+
+    def _after(self, lived: Future[Report]) -> None:
+        """Leave the engine, and tell those that wait when its thread is gone."""
+        self._host.engine.leave().add_done_callback(lambda _: self._conclude(lived))
+
+    def _conclude(self, lived: Future[Report]) -> None:
+        _alive.discard(self)
+        error = self._stopped_early() if lived.cancelled() else lived.exception()
+        if error is None:
+            self.ended.set_result(lived.result())
+        else:
+            self.ended.set_exception(error)
+        if not self.ready.done():
+            self.ready.set_exception(self._failure or error or self._stopped_early())
+
+    @property
+    def longest_stop(self) -> float:
+        """Seconds that its stop may take, all time-outs together."""
+        options = self._options
+        return options.poll_grace + options.drain_timeout + END_GRACE + options.flush_timeout + 2 * LINGER
+
+    def __repr__(self) -> str:
+        return f"<Life of {self._address.name}>"
+
+
+def _drain_at_exit() -> None:
+    """Drain what is still at work when the process ends: killed in the middle, its messages would stay hidden."""
+    lives = [each for each in list(_alive) if not each.forked]
+    if not lives:
+        return
+    longest = max(each.longest_stop for each in lives)
+    log.warning(
+        "the program ends while consumers run (%s): draining, in at most %g s. Call stop() before the end, or use "
+        "run() or `async with`",
+        ", ".join(sorted(each.queue for each in lives)),
+        longest,
+    )
+    for each in lives:
+        each.stop()
+    ends = [each.ended for each in lives]
+    try:
+        left = concurrent.futures.wait(ends, longest).not_done
+    except KeyboardInterrupt:
+        for each in lives:
+            each.stop(force=True)
+        left = concurrent.futures.wait(ends, longest).not_done
+    for end in ends:
+        if end in left:
+            log.error("a consumer did not end in time; its messages come again when their visibility timeout ends")
+        elif end.exception() is None:
+            log.warning("%s", end.result())
+
+
+atexit.register(_drain_at_exit)
+
+
+def _after_fork() -> None:
+    _alive.clear()
+    beginning.release()
+
+
+os.register_at_fork(before=beginning.acquire, after_in_parent=beginning.release, after_in_child=_after_fork)
