@@ -38,3 +38,8 @@ def test_the_page_of_the_api_is_current() -> None:
 def test_every_public_name_is_on_the_page_of_the_api(name: str) -> None:
     page = script("api_page.py")["page"]()
     assert f"`{name}" in page or f"`async {name}" in page
+
+
+def test_the_page_of_states_is_current() -> None:
+    states = script("states_page.py")
+    assert states["PAGE"].read_text() == states["page"](), "run `make pages`"

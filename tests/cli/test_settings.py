@@ -138,12 +138,12 @@ def test_a_file_of_its_own_has_a_shorter_table(tmp_path: Path) -> None:
         ("[other]\n", "there is no [leasekeeper] table in it"),
         (
             "[leasekeeper]\nconcurency = 1\n",
-            "x.toml [leasekeeper]: 'concurency' is no option; did you mean 'concurrency'?",
+            "x.toml [leasekeeper]: 'concurency' is not an option; did you mean 'concurrency'?",
         ),
         ("[leasekeeper]\nlogger = 'x'\n", "x.toml [leasekeeper]: 'logger' can be given in code only"),
         ("[leasekeeper]\nregion = 5\n", "x.toml [leasekeeper]: region=5: must be text, in quotes"),
         ("[leasekeeper]\nqueues = 5\n", "[leasekeeper.queues]: give a table for each queue"),
-        ("[leasekeeper.queues.orders]\nfoo = 1\n", "x.toml [leasekeeper.queues.orders]: 'foo' is no option"),
+        ("[leasekeeper.queues.orders]\nfoo = 1\n", "x.toml [leasekeeper.queues.orders]: 'foo' is not an option"),
     ],
 )
 def test_a_file_that_cannot_be_says_what_is_wrong_with_it(tmp_path: Path, content: str, sentence: str) -> None:

@@ -71,7 +71,7 @@ def run(
     )
     logs.set_up(log_level, log_format)
     for name, near in settings.misspelt(os.environ).items():
-        log.warning("%s is no option; did you mean %s?", name, near)
+        log.warning("%s is not an option; did you mean %s?", name, near)
     raise Stopped(_serve(targets, said))
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.option_checks import hint
 from leasekeeper.options import Options
 from leasekeeper.sqs.address import QueueAddress
 
@@ -220,10 +221,8 @@ def _table(table: Mapping[str, Any], source: str) -> Layer:
     for key, value in table.items():
         name = key.replace("-", "_")
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            code_only = name in {each.name for each in dataclasses.fields(Options)}
-            why = " can be given in code only" if code_only else f" is no option{hint}"
+            code_only = name in {option.name for option in dataclasses.fields(Options)}
+            why = " can be given in code only" if code_only else f" is not an option{hint(name, list(known))}"
             raise ConfigurationError(f"{source}: {key!r}{why}")
         layer[name] = Setting(_typed(known[name], value, source), source)
     return layer
