@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from leasekeeper.local import Account, Broker, Refusal
-from leasekeeper.local.broker import Severed
+from leasekeeper.local.broker import NoAnswer
 from leasekeeper.testing.clock import run_virtual
 
 if TYPE_CHECKING:
@@ -350,7 +350,7 @@ def test_a_refusal_without_effect(switch: str, code: str, status: int) -> None:
 def test_no_answer_with_or_without_effect(switch: str, *, garbage: bool, takes_effect: bool) -> None:
     async def story(bench: Bench) -> None:
         bench.broker.faults.next("SendMessage", **certain(switch))
-        with pytest.raises(Severed) as caught:
+        with pytest.raises(NoAnswer) as caught:
             await bench.send("a")
         assert caught.value.garbage is garbage
         assert bodies((await bench.receive(0))[1]) == (["a"] if takes_effect else [])
@@ -374,7 +374,7 @@ def test_a_lost_receive_leaves_its_messages_in_flight() -> None:
     async def story(bench: Bench) -> None:
         await bench.send("a")
         bench.broker.faults.next("ReceiveMessage", lose_by_reset=1.0)
-        with pytest.raises(Severed):
+        with pytest.raises(NoAnswer):
             await bench.receive(20, VisibilityTimeout=9)
         when, (message,) = await bench.receive(20, AttributeNames=["All"])
         assert when == 9.0
@@ -502,7 +502,7 @@ def test_one_seed_is_one_story() -> None:
                 try:
                     await bench.send(str(at))
                     said.append(f"{bench.now} {(await bench.receive(1, VisibilityTimeout=2))[1]}")
-                except (Refusal, Severed) as fault:
+                except (Refusal, NoAnswer) as fault:
                     said.append(f"{bench.now} {fault!r}")
 
         run_virtual(story())

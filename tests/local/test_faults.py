@@ -7,23 +7,23 @@ from typing import Any
 import pytest
 
 from leasekeeper.errors import ConfigurationError
-from leasekeeper.local.faults import Fate, Faults, Switches
+from leasekeeper.local.faults import CallFault, Faults, Switches
 
 
 def test_nothing_goes_wrong_unless_told() -> None:
     faults = Faults()
     assert not faults.active
-    assert faults.draw("SendMessage").fate is Fate.SPARED
+    assert faults.draw("SendMessage").fault is CallFault.NONE
 
 
 def test_an_operations_own_switches_go_before_everyones() -> None:
     faults = Faults()
     faults.set("*", throttle=1.0)
     faults.set("DeleteMessage", reset=1.0)
-    assert faults.draw("SendMessage").fate is Fate.THROTTLE
-    assert faults.draw("DeleteMessage").fate is Fate.RESET
+    assert faults.draw("SendMessage").fault is CallFault.THROTTLE
+    assert faults.draw("DeleteMessage").fault is CallFault.RESET
     faults.set("DeleteMessage")
-    assert faults.draw("DeleteMessage").fate is Fate.THROTTLE
+    assert faults.draw("DeleteMessage").fault is CallFault.THROTTLE
     faults.clear()
     assert not faults.active
 
@@ -33,8 +33,8 @@ def test_the_next_calls_go_before_all_in_their_order() -> None:
     faults.set("SendMessage", throttle=1.0)
     faults.next("SendMessage", times=2, hang=1.0)
     faults.next("SendMessage", deny=1.0)
-    fates = [faults.draw("SendMessage").fate for _ in range(4)]
-    assert fates == [Fate.HANG, Fate.HANG, Fate.DENY, Fate.THROTTLE]
+    drawn = [faults.draw("SendMessage").fault for _ in range(4)]
+    assert drawn == [CallFault.HANG, CallFault.HANG, CallFault.DENY, CallFault.THROTTLE]
 
 
 def test_latency_is_fixed_or_drawn_between_two() -> None:
@@ -50,7 +50,7 @@ def test_latency_is_fixed_or_drawn_between_two() -> None:
 def test_probabilities_are_kept_to() -> None:
     faults = Faults(seed=5)
     faults.set("SendMessage", throttle=0.25)
-    throttled = sum(faults.draw("SendMessage").fate is Fate.THROTTLE for _ in range(4_000))
+    throttled = sum(faults.draw("SendMessage").fault is CallFault.THROTTLE for _ in range(4_000))
     assert 900 < throttled < 1_100
 
 

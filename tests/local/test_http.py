@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leasekeeper.local.http import MOST_BODY, HttpRequest, Malformed, RequestReader
+from leasekeeper.local.http import MOST_BODY, MOST_CHUNKS, HttpRequest, Malformed, RequestReader
 
 PLAIN = (
     b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nauthorization: AWS4\r\n"
@@ -34,7 +34,7 @@ def read_all(data: bytes, cuts: list[int]) -> list[HttpRequest]:
 @given(st.lists(st.integers(0, len(PLAIN + CHUNKED + BARE)), max_size=8))
 def test_requests_are_read_however_their_bytes_come(cuts: list[int]) -> None:
     assert read_all(PLAIN + CHUNKED + BARE, cuts) == [
-        HttpRequest(b"POST", b"/", b"AmazonSQS.ListQueues", b"{}", close=False, signed=True),
+        HttpRequest(b"POST", b"/", b"AmazonSQS.ListQueues", b"{}", close=False, signed=True, host=b"x"),
         HttpRequest(b"POST", b"/", b"AmazonSQS.SendMessage", b"Wiki0123456789", close=False, signed=False),
         HttpRequest(b"GET", b"/_leasekeeper/health", b"", b"", close=True, signed=False),
     ]
@@ -80,6 +80,10 @@ def test_who_waits_to_be_told_to_go_on_is_noticed_once() -> None:
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\n", 413),
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1" * 2_000, 400),
         (b"POST / HTTP/1.1\r\n" + b"x" * 70_000, 431),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabcd\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01", 400),
+        (b"\x00", 400),
+        (b"{", 400),
     ],
 )
 def test_what_is_no_request_is_malformed(data: bytes, status: int) -> None:
@@ -88,6 +92,44 @@ def test_what_is_no_request_is_malformed(data: bytes, status: int) -> None:
     with pytest.raises(Malformed) as caught:
         reader.next()
     assert caught.value.status == status
+
+
+def test_the_first_byte_of_tls_is_refused_with_the_advice_to_use_http() -> None:
+    """A client that starts TLS sends nothing more until it is answered."""
+    reader = RequestReader()
+    reader.feed(b"\x16")
+    with pytest.raises(Malformed, match="use http://"):
+        reader.next()
+
+
+def test_empty_lines_before_a_request_are_skipped() -> None:
+    assert [request.path for request in read_all(b"\r\n\r\n" + BARE + b"\r\n" + BARE, [1, 3])] == [
+        b"/_leasekeeper/health"
+    ] * 2
+
+
+def test_chunks_are_taken_as_they_arrive_and_not_read_again() -> None:
+    reader = RequestReader()
+    reader.feed(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(1_000):
+        reader.feed(b"1\r\nx\r\n1")
+        assert reader.next() is None
+        assert reader.buffered == 1
+        reader.feed(b"\r\ny\r\n")
+        assert reader.next() is None
+        assert reader.buffered == 0
+    reader.feed(b"0\r\n\r\n")
+    request = reader.next()
+    assert request is not None
+    assert request.body == b"xy" * 1_000
+
+
+def test_the_number_of_chunks_is_limited() -> None:
+    head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    (request,) = read_all(head + b"1\r\nx\r\n" * (MOST_CHUNKS - 1) + b"0\r\n\r\n", [])
+    assert len(request.body) == MOST_CHUNKS - 1
+    with pytest.raises(Malformed, match="send larger ones"):
+        read_all(head + b"1\r\nx\r\n" * MOST_CHUNKS + b"0\r\n\r\n", [])
 
 
 @given(st.binary(max_size=300))

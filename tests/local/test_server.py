@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -17,6 +19,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+from botocore.parsers import create_parser
 
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.local import Broker, LocalServer, LocalSqs
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.slow
+
+UNSUPPORTED = "AWS.SimpleQueueService.UnsupportedOperation"
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +99,16 @@ class Wire:
         self.socket.sendall("\r\n".join([*lines, "", ""]).encode() + body)
 
     def answer(self) -> Answer:
+        answer = self.head()
+        return answer._replace(body=self.file.read(int(answer.headers.get("content-length", 0))))
+
+    def head(self) -> Answer:
         status = int(self.file.readline().split()[1])
         headers = {}
         while (line := self.file.readline().strip().decode()) != "":
             name, _, value = line.partition(": ")
             headers[name.lower()] = value
-        return Answer(status, headers, self.file.read(int(headers.get("content-length", 0))))
+        return Answer(status, headers, b"")
 
 
 @pytest.fixture
@@ -190,6 +199,166 @@ def test_what_is_no_http_is_answered_with_400_and_the_server_lives(sqs: LocalSqs
         assert wire.file.read() == b""
     with Wire(sqs.endpoint_url) as wire:
         assert wire.call("ListQueues").status == 200
+
+
+def test_a_client_that_uses_https_fails_at_once(sqs: LocalSqs) -> None:
+    host, _, port = sqs.endpoint_url.removeprefix("http://").partition(":")
+    with (
+        socket.create_connection((host, int(port)), timeout=5) as plain,
+        pytest.raises(ssl.SSLError, match=r"WRONG_VERSION_NUMBER|wrong version number"),
+    ):
+        ssl.create_default_context().wrap_socket(plain, server_hostname="localhost")
+
+
+def test_a_body_of_tiny_chunks_holds_up_no_other_client(sqs: LocalSqs, wire: Wire) -> None:
+    head = b"POST / HTTP/1.1\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with Wire(sqs.endpoint_url) as other:
+        started = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            wire.socket.sendall(head + b"1\r\nx\r\n" * 1_400_000)
+        assert other.call("ListQueues").status == 200
+        assert time.monotonic() - started < 4
+
+
+def test_a_client_that_reads_no_answers_is_not_answered_for_ever(sqs: LocalSqs, client: Any, wire: Wire) -> None:
+    for at in range(200):
+        client.create_queue(QueueName=f"many-{at}")
+    call = b"POST / HTTP/1.1\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nContent-Length: 2\r\n\r\n{}"
+    wire.socket.sendall(call * 5_000)
+    with Wire(sqs.endpoint_url) as other:
+        assert other.call("ListQueues").status == 200
+        assert sqs.calls["ListQueues"] < 4_000
+    for at in range(200):
+        client.delete_queue(QueueUrl=f"many-{at}")
+
+
+def test_requests_sent_ahead_by_one_client_leave_others_their_turns(sqs: LocalSqs, wire: Wire) -> None:
+    call = b"POST / HTTP/1.1\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nContent-Length: 2\r\n\r\n{}"
+    wire.socket.sendall(call * 500)
+    assert all(wire.answer().status == 200 for _ in range(500))
+    assert sqs.calls["ListQueues"] == 500
+
+
+async def answer_of(server: LocalServer, data: bytes) -> bytes:
+    """Everything that the server sends before it closes the connection."""
+    reader, writer = await asyncio.open_connection(server.host, server.port)
+    writer.write(data)
+    answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"P",
+        b"POST / HTTP/1.1\r\nContent-Le",
+        b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\n{",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+    ],
+)
+def test_a_request_that_stops_half_way_is_ended_by_a_time_out(part: bytes) -> None:
+    async def story() -> None:
+        server = LocalServer(Broker(), request_timeout=0.05)
+        await server.open()
+        idle, writer = await asyncio.open_connection(server.host, server.port)
+        assert (await answer_of(server, part)).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        writer.write(b"GET /_leasekeeper/health HTTP/1.1\r\n\r\n")  # no request had begun here
+        assert await idle.readline() == b"HTTP/1.1 200 OK\r\n"
+        writer.close()
+        await server.close()
+
+    asyncio.run(story())
+
+
+def test_a_connection_beyond_the_limit_is_refused_until_another_closes() -> None:
+    async def story() -> None:
+        server = LocalServer(Broker(), most_connections=1)
+        await server.open()
+        health = b"GET /_leasekeeper/health HTTP/1.1\r\nConnection: close\r\n\r\n"
+        reader, writer = await asyncio.open_connection(server.host, server.port)
+        answer = await answer_of(server, b"")
+        assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert b"ServiceUnavailable;Receiver" in answer
+        writer.write(health)
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 OK\r\n")
+        writer.close()
+        assert (await answer_of(server, health)).startswith(b"HTTP/1.1 200 OK\r\n")
+        await server.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("path", ["/", "/_leasekeeper/health", "/_leasekeeper/nothing"])
+def test_head_has_the_heads_of_get_and_no_body(wire: Wire, path: str) -> None:
+    heads = []
+    for method in ("GET", "HEAD", "GET"):
+        wire.socket.sendall(f"{method} {path} HTTP/1.1\r\n\r\n".encode())
+        answer = wire.head()
+        heads.append((answer.status, answer.headers["content-length"]))
+        if method == "GET":
+            assert len(wire.file.read(int(answer.headers["content-length"]))) > 0
+    assert len(set(heads)) == 1
+
+
+@pytest.mark.parametrize(
+    ("request_line", "body", "code", "sentence"),
+    [
+        ("POST / HTTP/1.1", "Action=SendMessage&Version=2012-11-05", UNSUPPORTED, "supports only the JSON protocol"),
+        ("GET /000000000000/q?Action=ReceiveMessage HTTP/1.1", "", UNSUPPORTED, "update the AWS SDK"),
+        ("POST / HTTP/1.1", "Action=Foo%3CBar", "InvalidAction", "The action Foo<Bar is not valid for this endpoint."),
+        ("POST / HTTP/1.1", "Action=%00%0D%0Ax", "InvalidAction", "The action x is not valid for this endpoint."),
+    ],
+)
+def test_the_query_protocol_is_refused_in_xml_that_its_clients_can_read(
+    wire: Wire, request_line: str, body: str, code: str, sentence: str
+) -> None:
+    wire.socket.sendall(f"{request_line}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+    answer = wire.answer()
+    assert (answer.status, answer.headers["content-type"]) == (400, "text/xml")
+    parsed = create_parser("query").parse({"status_code": 400, "headers": {}, "body": answer.body}, None)
+    assert (parsed["Error"]["Type"], parsed["Error"]["Code"]) == ("Sender", code)
+    assert sentence in parsed["Error"]["Message"]
+    assert parsed["ResponseMetadata"]["RequestId"] == answer.headers["x-amzn-requestid"]
+
+
+def test_a_browser_is_told_what_this_is(wire: Wire) -> None:
+    wire.socket.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    answer = wire.answer()
+    assert answer.status == 404
+    assert answer.body.startswith(b"<UnknownOperationException>")  # recorded from AWS
+    assert b"SQS server for development" in answer.body
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:9324", 200),
+        ("[::1]:9324", 200),
+        ("[::1]", 200),
+        ("localhost:9324", 200),
+        ("sqs.localhost", 200),
+        ("192.168.1.5:80", 200),
+        ("evil.example:9324", 403),
+        ("localhost.evil.example", 403),
+        ("127.0.0.1.evil.example:9324", 403),
+    ],
+)
+def test_a_name_that_resolves_to_this_machine_does_not_reach_the_fault_switches(
+    sqs: LocalSqs, wire: Wire, host: str, status: int
+) -> None:
+    """DNS rebinding: a web page makes its own name resolve to 127.0.0.1, and then calls it."""
+    body = b'{"*": {"deny": 1.0}}'
+    head = f"PUT /_leasekeeper/faults HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n"
+    wire.socket.sendall(head.encode() + body)
+    assert wire.answer().status == status
+    assert sqs.faults.active is (status == 200)
+
+
+def test_a_server_for_other_machines_may_have_any_name() -> None:
+    with LocalSqs(anywhere=True) as sqs, Wire(sqs.endpoint_url) as wire:
+        wire.socket.sendall(b"GET /_leasekeeper/health HTTP/1.1\r\nHost: sqs:9324\r\n\r\n")
+        assert wire.answer().status == 200
 
 
 def test_requests_sent_ahead_are_answered_in_their_order(wire: Wire, url: str) -> None:
@@ -340,6 +509,7 @@ def test_health_calls_and_faults_have_pages(sqs: LocalSqs, client: Any, url: str
         ({"*": {"times": 3}}, "no switch 'times'"),
         ({"*": {"operation": 1, "self": 1}}, "no switch 'operation'"),
         ([], "Expected `object`"),
+        ({"dead_polls": "yes"}, "dead_polls: give true or false"),
     ],
 )
 def test_faults_that_cannot_be_are_refused_and_change_nothing(sqs: LocalSqs, body: Any, said: str) -> None:

@@ -1,7 +1,7 @@
-"""SQS on your machine: a pure model of queues, a broker that gives it time, a server and a client in process.
+"""SQS on your machine: a pure model of queues, a broker with a clock, an HTTP server and an in-process client.
 
-Owned by whoever starts it, for as long as it runs; nothing is kept on disk. It promises what AWS was recorded to do
-(`docs/how-to/local.md` says where it does not), and every fault that a consumer must survive, at the turn of a switch.
+Owned by the program that starts it. It keeps nothing on disk. It promises what was recorded from AWS
+(`docs/how-to/local.md` lists the differences), and a switch for each fault that a consumer must survive.
 """
 
 from leasekeeper.local.broker import Broker

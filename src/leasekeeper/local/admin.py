@@ -1,11 +1,13 @@
-"""The server's own pages, beside the API: health, counters, faults.
+"""The server's pages beside the API: health, counts of calls, faults.
 
-Owned by the server; each function is one page. They promise JSON in and out, and 400 with the reason for what cannot be
-set.
+Owned by the connection. They promise JSON in and out, and 400 with the reason for a value that is not accepted. Only a
+request whose Host header names this machine is answered: a web page of another site that makes its name resolve to
+127.0.0.1 (DNS rebinding) cannot read or switch anything.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,21 +16,44 @@ from leasekeeper.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from leasekeeper.local.broker import Broker
+    from leasekeeper.local.http import HttpRequest
 
 ROOT = b"/_leasekeeper/"
 
 
-def answer(broker: Broker, method: bytes, path: bytes, body: bytes) -> tuple[int, bytes]:
-    """The status and the JSON of the page at `path`."""
-    page = (method.decode("latin-1"), path.partition(b"?")[0][len(ROOT) :].decode("latin-1"))
+def answer(broker: Broker, request: HttpRequest, hosts: frozenset[str] | None) -> tuple[int, bytes]:
+    """The status and the JSON of a page. `hosts` are the names allowed in the Host header; None allows all."""
+    host = request.host.decode("latin-1")
+    if hosts is not None and not _names_this_machine(host, hosts):
+        reason = f"the Host header {host!r} does not name this machine: call it by IP address or as localhost"
+        return 403, msgspec.json.encode({"error": reason})
+    method = "GET" if request.method == b"HEAD" else request.method.decode("latin-1")
+    page = (method, request.path.partition(b"?")[0][len(ROOT) :].decode("latin-1"))
     try:
-        shown = _shown(broker, page, body)
-    except (ConfigurationError, msgspec.DecodeError) as error:
+        shown = _shown(broker, page, request.body)
+    except (ConfigurationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return 400, msgspec.json.encode({"error": str(error)})
     if shown is None:
-        sentence = f"no page {page[0]} /_leasekeeper/{page[1]}: see docs/how-to/local.md"
-        return 404, msgspec.json.encode({"error": sentence})
+        return 404, msgspec.json.encode(
+            {"error": f"no page {page[0]} /_leasekeeper/{page[1]}: see docs/how-to/local.md"}
+        )
     return 200, msgspec.json.encode(shown)
+
+
+def _names_this_machine(host: str, hosts: frozenset[str]) -> bool:
+    """Whether a Host header is an IP address, `localhost`, one of `hosts`, or missing. Browsers always send one."""
+    name = host.lower()
+    if not name.endswith("]"):
+        head, colon, port = name.rpartition(":")
+        name = head if colon and port.isdigit() else name
+    name = name.strip("[]")
+    if name in ("", "localhost") or name.endswith(".localhost") or name in hosts:
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _shown(broker: Broker, page: tuple[str, str], body: bytes) -> Any:
@@ -56,8 +81,10 @@ def _faults(broker: Broker) -> dict[str, Any]:
 
 
 def _set_faults(broker: Broker, wanted: dict[str, Any]) -> None:
-    """Replace all switches by those given: operation (or `*`) -> switches, and `dead_polls`."""
-    dead_polls = bool(wanted.pop("dead_polls", False))
+    """Replace all switches by the given ones: operation (or `*`) -> switches, and `dead_polls`."""
+    dead_polls = wanted.pop("dead_polls", False)
+    if not isinstance(dead_polls, bool):
+        raise ConfigurationError(f"dead_polls: give true or false, not {dead_polls!r}")
     for operation, switches in wanted.items():
         if not isinstance(switches, dict):
             raise ConfigurationError(f"{operation}: give an object of switches, not {switches!r}")

@@ -1,7 +1,8 @@
-"""SQS in time: the model with a clock, long polls that wait, and faults that happen.
+"""The model of SQS with a clock, long polls and faults.
 
-Owned by one event loop, for a server or for clients in the same process. It promises that whoever waits hears of a
-message in the loop's next turns, that those who come too late go on waiting, and that all of it is as the seed has it.
+Owned by one event loop, for a server or for clients in the same process. It promises to wake waiting polls in the order
+of arrival, in the next turns of the loop; that a poll woken for nothing goes on waiting; and that runs repeat from the
+seed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from math import inf
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.local.faults import Fate, Faults, Plan
+from leasekeeper.local.faults import CallFault, CallPlan, Faults
 from leasekeeper.local.model import OPERATIONS, Account, Refusal, refusals
 from leasekeeper.local.model.message_operations import receive_wait, spoil_attempt
 
@@ -31,8 +32,8 @@ _BATCHES = ("SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBa
 _MOVE_EVERY = 0.01
 
 
-class Severed(Exception):
-    """The call got no answer that can be read: the connection was reset, or what came was garbage."""
+class NoAnswer(Exception):
+    """A fault took the answer: the connection was reset, or the answer is garbage (`garbage`)."""
 
     def __init__(self, *, garbage: bool) -> None:
         super().__init__(garbage)
@@ -40,23 +41,23 @@ class Severed(Exception):
 
 
 class Broker:
-    """An account that is called over time.
+    """An account on an event loop, whose time it uses.
 
     Attributes:
         account: the queues.
-        faults: what goes wrong; nothing unless told.
-        calls: how often each operation was called, refused calls included.
+        faults: the faults that are switched on; none by default.
+        calls: the number of calls of each operation, refused calls included.
 
     Args:
         account: the queues; by default a new account whose ids are drawn from `seed`.
-        seed: of ids and of faults; None: others each time. A server that starts anew must not give old ids again: a
-            consumer that still runs knows them as finished.
-        epoch: what the wall clock shows at the first call, seconds since 1970; by default what it does show.
+        seed: of ids and faults; None draws a new one. A server that starts again must not repeat message ids: a
+            consumer that is still running takes such messages for duplicates.
+        epoch: the wall clock at the first call, in seconds since 1970; by default the real one.
     """
 
     def __init__(self, account: Account | None = None, *, seed: int | None = 0, epoch: float | None = None) -> None:
-        seed = Random().getrandbits(64) if seed is None else seed  # noqa: S311 - no secret
-        self.account = account or Account(Random(seed))  # noqa: S311 - ids that repeat from a seed are what is wanted
+        seed = Random().getrandbits(64) if seed is None else seed  # noqa: S311 - not a secret
+        self.account = account or Account(Random(seed))  # noqa: S311 - the ids must repeat from the seed
         self.faults = Faults(seed)
         self.calls: Counter[str] = Counter()
         self._epoch = epoch
@@ -71,27 +72,27 @@ class Broker:
         return f"<Broker {len(self.account.queues)} queues, {waiting} long polls, {self.calls.total()} calls>"
 
     async def call(self, operation: str, request: Request) -> Answer:
-        """Make the API call of that name, waiting as long as it does.
+        """Perform an operation of the API and wait for its answer.
 
-        Cancelling it is what a client does that goes away: it undoes nothing that took effect.
+        Cancelling this is like a client that disconnects: it undoes nothing that has taken effect.
 
         Raises:
-            Refusal: what SQS answers with instead.
-            Severed: a fault made it so.
+            Refusal: the error that SQS answers with.
+            NoAnswer: a fault took the answer.
         """
         answer = self.start(operation, request)
         return answer if isinstance(answer, dict) else await answer
 
     def start(self, operation: str, request: Request) -> Answer | Awaitable[Answer]:
-        """As `call`, but the answer itself when it can be had at once, without a task or a turn of the loop."""
+        """Like `call`, but returns an answer that is ready at once as it is, without a task or a turn of the loop."""
         if operation in OPERATIONS:
             self.calls[operation] += 1
         if self.faults.active:
-            return self._disturbed(operation, request)
+            return self._call_with_faults(operation, request)
         return self._serve(operation, request)
 
     async def close(self) -> None:
-        """End what goes on by itself: timers, and polls whose clients are gone. Other polls are their callers'."""
+        """Cancel the timers, and the polls whose clients have disconnected. The callers cancel the other polls."""
         for _, alarm in self._alarms.values():
             alarm.cancel()
         self._alarms.clear()
@@ -117,13 +118,13 @@ class Broker:
                 if wait:
                     return self._long_poll(queue, request, now + wait)
         finally:
-            self._spread(request)
+            self._wake_waiting(request)
         if operation == "StartMessageMoveTask":
             self._move()
         return answer
 
-    def _spread(self, request: Request) -> None:
-        """Let those who wait hear of what the last call changed."""
+    def _wake_waiting(self, request: Request) -> None:
+        """Wake the polls for which the last call changed something."""
         readable = self.account.readable
         if not self._waiting:
             readable.clear()
@@ -134,7 +135,7 @@ class Broker:
         url = request.get("QueueUrl")
         queue_called = self.account.queues.get(url.rpartition("/")[2]) if isinstance(url, str) else None
         if queue_called is not None:
-            self._watch(queue_called)
+            self._set_alarm(queue_called)
 
     async def _long_poll(self, queue: Queue, request: Request, until: float) -> Answer:
         first = True
@@ -147,15 +148,15 @@ class Broker:
                 self._wake(queue)
                 raise
             finally:
-                self._spread(request)
+                self._wake_waiting(request)
             if answer:
-                # There may be more where this came from; if not, the one woken goes on waiting.
+                # There may be more messages. If not, the poll woken here goes on waiting.
                 self._wake(queue)
             if answer or not woken:
                 return answer
 
     async def _wait(self, queue: Queue, request: Request, until: float, *, first: bool) -> bool:
-        """Wait for a wake-up; False when the time is over. Whoever waited before keeps its place at the front."""
+        """Wait for a wake-up; False when the time is over. A poll that has waited before keeps its place in front."""
         loop = asyncio.get_running_loop()
         woken: asyncio.Future[bool] = loop.create_future()
         line = self._waiting.setdefault(queue, deque())
@@ -163,22 +164,22 @@ class Broker:
             line.append(woken)
         else:
             line.appendleft(woken)
-        self._watch(queue)
+        self._set_alarm(queue)
         timer = loop.call_at(until, _resolve, woken, False)
         try:
             return await woken
         except asyncio.CancelledError:
-            # Woken and cancelled in one turn: the wake-up is someone else's now.
+            # Woken and cancelled in the same turn of the loop: pass the wake-up on, or the message would wait.
             if woken.done() and not woken.cancelled() and woken.result():
                 self._wake(queue)
             if self.faults.dead_polls and loop.time() < until:
-                self._go_on_unheard(self._long_poll(queue, request, until))
+                self._continue_without_client(self._long_poll(queue, request, until))
             raise
         finally:
             timer.cancel()
-            self._leave(queue, woken)
+            self._stop_waiting(queue, woken)
 
-    def _leave(self, queue: Queue, woken: asyncio.Future[bool]) -> None:
+    def _stop_waiting(self, queue: Queue, woken: asyncio.Future[bool]) -> None:
         line = self._waiting.get(queue)
         if line is None:
             return
@@ -198,8 +199,8 @@ class Broker:
                 woken.set_result(True)
                 return
 
-    def _watch(self, queue: Queue) -> None:
-        """See to it that time itself wakes those who wait on the queue, when a message becomes visible."""
+    def _set_alarm(self, queue: Queue) -> None:
+        """Set a timer for the next hidden message of the queue, if polls wait for one."""
         if queue not in self._waiting:
             return
         due = queue.next_due()
@@ -208,26 +209,26 @@ class Broker:
             return
         if earlier is not None:
             earlier[1].cancel()
-        # The time is kept beside the handle: uvloop's, for a time that has passed, does not know it.
-        self._alarms[queue] = due, asyncio.get_running_loop().call_at(due, self._ring, queue)
+        # The time is kept beside the handle, because uvloop's handle for a time in the past does not have it.
+        self._alarms[queue] = due, asyncio.get_running_loop().call_at(due, self._alarm_due, queue)
 
-    def _ring(self, queue: Queue) -> None:
+    def _alarm_due(self, queue: Queue) -> None:
         self._alarms.pop(queue, None)
         queue.advance(self._now())
         if queue in self.account.readable:
             self.account.readable.discard(queue)
             self._wake(queue)
-        self._watch(queue)
+        self._set_alarm(queue)
 
     def _move(self) -> None:
-        """Have message move tasks proceed by themselves."""
+        """Let message move tasks continue, now and later."""
         now = self._now()
         due = self.account.step(now)
-        self._spread({})
+        self._wake_waiting({})
         if due < inf:
             self._moving = asyncio.get_running_loop().call_at(max(due, now + _MOVE_EVERY), self._move)
 
-    def _go_on_unheard(self, poll: Awaitable[Answer]) -> None:
+    def _continue_without_client(self, poll: Awaitable[Answer]) -> None:
         task = asyncio.ensure_future(poll)
         assert isinstance(task, asyncio.Task)
         self._dead_polls.add(task)
@@ -236,31 +237,31 @@ class Broker:
     def _forget(self, task: asyncio.Task[Answer]) -> None:
         self._dead_polls.discard(task)
         if not task.cancelled():
-            task.exception()  # nobody will ask for it
+            task.exception()  # marks it as seen, so that asyncio does not log it
 
     # ---- faults
 
-    async def _disturbed(self, operation: str, request: Request) -> Answer:
+    async def _call_with_faults(self, operation: str, request: Request) -> Answer:
         plan = self.faults.draw(operation)
-        await self._travel_there(operation, request, plan.latency / 2)
-        if plan.fate is Fate.HANG:
+        await self._delay_request(operation, request, plan.latency / 2)
+        if plan.fault is CallFault.HANG:
             await _for_ever()
-        answer: Answer | Exception
+        outcome: Answer | Exception
         try:
-            answer = await self._suffer(operation, request, plan)
-        except (Refusal, Severed) as no_answer:
-            answer = no_answer
+            outcome = await self._take_effect(operation, request, plan)
+        except (Refusal, NoAnswer) as error:
+            outcome = error
         if plan.latency:
             await asyncio.sleep(plan.latency / 2)
-        if plan.fate is Fate.LOSE:
+        if plan.fault is CallFault.LOSE:
             await _for_ever()
-        if plan.fate is Fate.LOSE_BY_RESET:
-            raise Severed(garbage=False)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        if plan.fault is CallFault.LOSE_BY_RESET:
+            raise NoAnswer(garbage=False)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
-    async def _travel_there(self, operation: str, request: Request, seconds: float) -> None:
+    async def _delay_request(self, operation: str, request: Request, seconds: float) -> None:
         if not seconds:
             return
         loop = asyncio.get_running_loop()
@@ -268,36 +269,36 @@ class Broker:
         try:
             await asyncio.sleep(seconds)
         except asyncio.CancelledError:
-            # The client is gone, its call is on the way and takes effect. A receive would take messages that nobody
-            # sees, which is a fault with a switch of its own.
+            # The client has disconnected, and its call is on the way and takes effect. A receive would take messages
+            # that no client sees; that is another fault, `dead_polls`.
             if operation != "ReceiveMessage" or self.faults.dead_polls:
-                loop.call_at(arrival, self._take_effect_unheard, operation, request)
+                loop.call_at(arrival, self._apply_without_client, operation, request)
             raise
 
-    def _take_effect_unheard(self, operation: str, request: Request) -> None:
+    def _apply_without_client(self, operation: str, request: Request) -> None:
         with suppress(Refusal):
             answer = self._serve(operation, request)
             if isawaitable(answer):
-                self._go_on_unheard(answer)
+                self._continue_without_client(answer)
 
-    async def _suffer(self, operation: str, request: Request, plan: Plan) -> Answer:
-        if plan.fate is Fate.THROTTLE:
+    async def _take_effect(self, operation: str, request: Request, plan: CallPlan) -> Answer:
+        if plan.fault is CallFault.THROTTLE:
             if operation == "ReceiveMessage":
                 spoil_attempt(self.account, request, self._now())
             raise refusals.throttled("The request was denied due to request throttling.")
-        if plan.fate is Fate.UNAVAILABLE:
+        if plan.fault is CallFault.UNAVAILABLE:
             raise refusals.unavailable()
-        if plan.fate is Fate.DENY:
+        if plan.fault is CallFault.DENY:
             raise refusals.access_denied(f"User is not authorized to perform: sqs:{operation} on this resource.")
-        if plan.fate in (Fate.RESET, Fate.GARBAGE):
-            raise Severed(garbage=plan.fate is Fate.GARBAGE)
+        if plan.fault in (CallFault.RESET, CallFault.GARBAGE):
+            raise NoAnswer(garbage=plan.fault is CallFault.GARBAGE)
         if operation == "ReceiveMessage":
-            return await self._receive_badly(request, plan)
+            return await self._receive_with_faults(request, plan)
         if operation in _BATCHES and plan.switches.fail_entries:
-            return await self._batch_badly(operation, request, plan)
+            return await self._batch_with_faults(operation, request, plan)
         return await self._finished(self._serve(operation, request))
 
-    async def _receive_badly(self, request: Request, plan: Plan) -> Answer:
+    async def _receive_with_faults(self, request: Request, plan: CallPlan) -> Answer:
         if self.faults.happens(plan.switches.empty):
             return {}
         most = request.get("MaxNumberOfMessages")
@@ -310,15 +311,15 @@ class Broker:
                 self._serve("ChangeMessageVisibility", again)
         return answer
 
-    async def _batch_badly(self, operation: str, request: Request, plan: Plan) -> Answer:
+    async def _batch_with_faults(self, operation: str, request: Request, plan: CallPlan) -> Answer:
         entries = request.get("Entries")
         if not isinstance(entries, list):
             return await self._finished(self._serve(operation, request))
         failing = [self.faults.happens(plan.switches.fail_entries) for _ in entries]
-        left = [entry for entry, fails in zip(entries, failing, strict=True) if not fails]
+        others = [entry for entry, fails in zip(entries, failing, strict=True) if not fails]
         answer: Answer = {}
-        if left or not entries:
-            answer = await self._finished(self._serve(operation, {**request, "Entries": left}))
+        if others or not entries:
+            answer = await self._finished(self._serve(operation, {**request, "Entries": others}))
         failed = [
             {
                 "Id": entry.get("Id"),

@@ -1,7 +1,7 @@
 """The in-process client: `leasekeeper.api.SqsApi` over a broker, without HTTP.
 
-Owned by one consumer or test, on the broker's event loop. It promises what the client over HTTP promises, errors and
-deadlines included, in the loop's own time: under a virtual clock the same seed is the same story.
+Owned by one consumer or test, on the event loop of the broker. It promises the same as the client over HTTP, with the
+same errors and deadlines, in the time of the loop. Under a virtual clock, runs repeat from the seed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 
 from leasekeeper.api import RECEIVE_GRACE, EntryFailure, Sent
 from leasekeeper.errors import Closed, SqsError, Verdict
-from leasekeeper.local.broker import Severed
+from leasekeeper.local.broker import NoAnswer
 from leasekeeper.local.model import Refusal
 from leasekeeper.message import Received
 from leasekeeper.sqs.errors import verdict_of
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from leasekeeper.local.broker import Answer, Broker
 
 TIMEOUT = 10.0
-"""Seconds after which any other call is given up."""
+"""Seconds after which a call other than a receive is given up."""
 
 
 class LocalClient:
     """A client of a broker's queues.
 
     Args:
-        broker: whose queues.
+        broker: the owner of the queues.
         timeout: seconds after which a call other than a receive is given up as `ReadTimeout`.
     """
 
@@ -47,15 +47,15 @@ class LocalClient:
         return f"<LocalClient of {self.broker!r}>"
 
     async def queue_url(self, name: str, *, account: str | None = None) -> str:
-        """The URL of the queue of that name; `account` for another account's."""
-        asked = {"QueueName": name} if account is None else {"QueueName": name, "QueueOwnerAWSAccountId": account}
-        url: str = (await self._call("GetQueueUrl", asked, self._timeout))["QueueUrl"]
+        """The URL of the queue with that name; `account` is the id of another account."""
+        request = {"QueueName": name} if account is None else {"QueueName": name, "QueueOwnerAWSAccountId": account}
+        url: str = (await self._call("GetQueueUrl", request, self._timeout))["QueueUrl"]
         return url
 
     async def queue_attributes(self, queue_url: str, names: Sequence[str] = ("All",)) -> dict[str, str]:
-        """The queue's attributes, values as text."""
-        asked = {"QueueUrl": queue_url, "AttributeNames": list(names)}
-        attributes: dict[str, str] = (await self._call("GetQueueAttributes", asked, self._timeout)).get(
+        """The attributes of a queue, with their values as text."""
+        request = {"QueueUrl": queue_url, "AttributeNames": list(names)}
+        attributes: dict[str, str] = (await self._call("GetQueueAttributes", request, self._timeout)).get(
             "Attributes", {}
         )
         return attributes
@@ -72,10 +72,10 @@ class LocalClient:
     ) -> list[Received]:
         """Receive 1 to 10 messages, waiting up to `wait` (0-20, rounded up to seconds) for the first.
 
-        They are hidden for `visibility` seconds. The call is given up 5 seconds after its wait.
+        They are hidden for `visibility` seconds. The call is given up 5 seconds after the end of its wait.
         """
         seconds = math.ceil(wait)
-        asked: dict[str, Any] = {
+        request: dict[str, Any] = {
             "QueueUrl": queue_url,
             "MaxNumberOfMessages": maximum,
             "WaitTimeSeconds": seconds,
@@ -84,12 +84,12 @@ class LocalClient:
             "MessageAttributeNames": list(attribute_names),
         }
         if attempt_id is not None:
-            asked["ReceiveRequestAttemptId"] = attempt_id
-        answer = await self._call("ReceiveMessage", asked, seconds + RECEIVE_GRACE)
+            request["ReceiveRequestAttemptId"] = attempt_id
+        answer = await self._call("ReceiveMessage", request, seconds + RECEIVE_GRACE)
         return msgspec.convert(answer.get("Messages", []), list[Received])
 
     async def delete_batch(self, queue_url: str, receipts: Sequence[str]) -> list[EntryFailure | None]:
-        """Delete up to ten messages; the answer stands by position, None where the delete was confirmed."""
+        """Delete up to ten messages. The results are in the order of the receipts; None is a confirmed delete."""
         entries = [{"Id": str(at), "ReceiptHandle": receipt} for at, receipt in enumerate(receipts)]
         answer = await self._batch("DeleteMessageBatch", queue_url, entries)
         return _by_position(answer, len(entries))
@@ -97,7 +97,7 @@ class LocalClient:
     async def change_visibility_batch(
         self, queue_url: str, entries: Sequence[tuple[str, int]]
     ) -> list[EntryFailure | None]:
-        """Set when up to ten messages (receipt, seconds from now) become visible; the answer stands by position."""
+        """Change the visibility of up to ten messages (receipt, seconds from now). The results are in this order."""
         changes = [
             {"Id": str(at), "ReceiptHandle": receipt, "VisibilityTimeout": seconds}
             for at, (receipt, seconds) in enumerate(entries)
@@ -106,7 +106,7 @@ class LocalClient:
         return _by_position(answer, len(changes))
 
     async def send_batch(self, queue_url: str, messages: Sequence[Outgoing]) -> list[Sent | EntryFailure]:
-        """Send up to ten messages; the answer stands by position."""
+        """Send up to ten messages. The results are in the same order."""
         entries = [_entry(at, message) for at, message in enumerate(messages)]
         answer = await self._batch("SendMessageBatch", queue_url, entries)
         sent = {
@@ -117,7 +117,7 @@ class LocalClient:
         return [failure or sent[str(at)] for at, failure in enumerate(failures)]
 
     async def close(self) -> None:
-        """Make no more calls; those in progress end by themselves. May be called twice."""
+        """Refuse further calls. Calls in progress still end. May be called twice."""
         self._closed = True
 
     async def _batch(self, operation: str, queue_url: str, entries: list[dict[str, Any]]) -> Answer:
@@ -125,8 +125,8 @@ class LocalClient:
 
     async def _call(self, operation: str, request: dict[str, Any], deadline: float) -> Answer:
         if self._closed:
-            raise Closed(f"{operation} was asked of a client that is closed")
-        # As on a network, no call comes back within the turn that made it: whoever calls in a circle starves nobody.
+            raise Closed(f"{operation} was called on a client that is closed")
+        # As on a network, no call returns in the turn of the loop that made it. So many calls in a row starve no task.
         await asyncio.sleep(0)
         try:
             answer = self.broker.start(operation, request)
@@ -137,15 +137,15 @@ class LocalClient:
         except Refusal as refusal:
             verdict = verdict_of(refusal.code, refusal.message, refusal.status)
             raise SqsError(verdict, refusal.code, refusal.message, operation=operation, status=refusal.status) from None
-        except Severed as severed:
-            code, what = ("Garbage", "is no JSON") if severed.garbage else ("ConnectionReset", "never came")
-            status = 200 if severed.garbage else 0
+        except NoAnswer as fault:
+            code, problem = ("Garbage", "is not JSON") if fault.garbage else ("ConnectionReset", "did not arrive")
+            status = 200 if fault.garbage else 0
             raise SqsError(
-                Verdict.UNAVAILABLE, code, f"the answer {what}", operation=operation, status=status
+                Verdict.UNAVAILABLE, code, f"the answer {problem}", operation=operation, status=status
             ) from None
         except TimeoutError:
-            said = f"no answer in {deadline:g} s"
-            raise SqsError(Verdict.UNAVAILABLE, "ReadTimeout", said, operation=operation) from None
+            message = f"no answer in {deadline:g} s"
+            raise SqsError(Verdict.UNAVAILABLE, "ReadTimeout", message, operation=operation) from None
 
 
 def _by_position(answer: Answer, size: int) -> list[EntryFailure | None]:

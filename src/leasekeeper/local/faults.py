@@ -1,7 +1,7 @@
-"""What can be made to go wrong: switches by operation, drawn from one seeded source.
+"""Faults that can be switched on, by operation, drawn from one seeded source.
 
-Owned by the broker, set by tests and users at run time. It promises that the same seed and the same calls bring the
-same faults, and that switches at zero draw nothing, so that turning one on does not shift the others' luck.
+Owned by the broker, and set by tests and users at run time. It promises that the same seed and the same calls give the
+same faults. A switch at zero draws no number, so switching another one on changes nothing else.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from leasekeeper.errors import ConfigurationError
 from leasekeeper.local.model import OPERATIONS
 
 ANY = "*"
-"""The operation that stands for all that have no switches of their own."""
+"""Stands for every operation that has no other switches."""
 
 
 class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How often each thing goes wrong with the calls of one operation: probabilities, 0.0 to 1.0.
+    """How often each fault happens to the calls of one operation: probabilities, 0.0 to 1.0.
 
     Attributes:
-        latency: seconds a call takes on its way, half of them before it takes effect; a pair is drawn between.
+        latency: seconds that a call takes on its way, half of them before it takes effect; of a pair, a number between.
         throttle: `RequestThrottled`, without effect.
         unavailable: 503, without effect.
         deny: `AccessDenied`, without effect.
         reset: the connection is reset, without effect.
-        garbage: a 200 whose body is no JSON, without effect.
-        hang: never an answer, without effect.
-        lose: it takes effect, and no answer ever comes.
-        lose_by_reset: it takes effect, and the connection is reset.
-        fail_entries: each entry of a batch fails alone, `SenderFault` false.
-        duplicate: each message of a receive stays visible to the next receive as well.
-        shorten: a receive brings fewer than it might.
-        empty: a receive is empty, at once, though there are messages.
+        garbage: a 200 whose body is not JSON, without effect.
+        hang: no answer, without effect.
+        lose: the call takes effect, and no answer comes.
+        lose_by_reset: the call takes effect, and the connection is reset.
+        fail_entries: single entries of a batch fail, `SenderFault` false.
+        duplicate: each message of a receive stays visible to the next receive too.
+        shorten: a receive returns fewer messages than it could.
+        empty: a receive is empty at once, although there are messages.
     """
 
     latency: float | tuple[float, float] = 0.0
@@ -64,10 +64,10 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 raise ConfigurationError(f"{name}={value!r}: a probability is between 0.0 and 1.0")
 
 
-class Fate(Enum):
-    """What becomes of a call as a whole; the values are the names of the switches."""
+class CallFault(Enum):
+    """The fault of a whole call. The values are the names of the switches."""
 
-    SPARED = "spared"
+    NONE = "none"
     THROTTLE = "throttle"
     UNAVAILABLE = "unavailable"
     DENY = "deny"
@@ -78,45 +78,45 @@ class Fate(Enum):
     LOSE_BY_RESET = "lose_by_reset"
 
 
-_FATES = [fate for fate in Fate if fate is not Fate.SPARED]
+_CALL_FAULTS = [fault for fault in CallFault if fault is not CallFault.NONE]
 
 
-class Plan(NamedTuple):
+class CallPlan(NamedTuple):
     """What was drawn for one call."""
 
     latency: float
-    fate: Fate
+    fault: CallFault
     switches: Switches
 
 
 class Faults:
     """The switches of one broker.
 
-    `faults.set("ReceiveMessage", throttle=0.2)` until it is set otherwise; `faults.next("DeleteMessageBatch", times=2,
-    reset=1.0)` for the next two calls only, before all else; `"*"` for every operation that has nothing of its own.
+    `faults.set("ReceiveMessage", throttle=0.2)` lasts until the next `set`. `faults.next("DeleteMessageBatch", times=2,
+    reset=1.0)` is for the next two calls only, and comes first. `"*"` stands for operations without other switches.
 
     Attributes:
-        random: where the draws come from.
-        dead_polls: whether a long poll whose client went away goes on, and takes messages that nobody will see, as
-            reported of AWS; off by default.
+        random: the source of the draws.
+        dead_polls: whether a long poll continues when its client has disconnected, and takes messages that no client
+            sees. This was reported of AWS. Off by default.
     """
 
     def __init__(self, seed: int = 0) -> None:
-        self.random = Random(seed)  # noqa: S311 - faults that repeat from a seed are what is wanted
+        self.random = Random(seed)  # noqa: S311 - the faults must repeat from the seed
         self.dead_polls = False
         self._standing: dict[str, Switches] = {}
         self._next: dict[str, deque[Switches]] = {}
 
     @property
     def active(self) -> bool:
-        """Whether any call may be disturbed."""
+        """Whether any switch is on."""
         return bool(self._standing or self._next)
 
     def set(self, operation: str = ANY, /, **switches: Any) -> None:
-        """Set an operation's switches, replacing those it had; no switches takes them away.
+        """Replace the switches of an operation; without switches, remove them.
 
         Raises:
-            ConfigurationError: no such operation or switch, or a value beyond its bounds.
+            ConfigurationError: there is no such operation or switch, or a value is out of bounds.
         """
         checked = _checked(operation, switches)
         if switches:
@@ -125,62 +125,64 @@ class Faults:
             self._standing.pop(operation, None)
 
     def next(self, operation: str, /, *, times: int = 1, **switches: Any) -> None:
-        """Set the switches of an operation's next calls only; those of several such calls queue up."""
+        """Set the switches of the next calls of an operation. Calling this again adds more calls after them."""
         checked = _checked(operation, switches)
         self._next.setdefault(operation, deque()).extend([checked] * times)
 
     def check(self, operation: str, /, **switches: Any) -> None:
-        """Raise what `set` would raise, and set nothing."""
+        """Raise what `set` raises, but set nothing."""
         _checked(operation, switches)
 
     def clear(self) -> None:
-        """Turn everything off."""
+        """Switch everything off."""
         self._standing.clear()
         self._next.clear()
         self.dead_polls = False
 
     def standing(self) -> dict[str, Switches]:
-        """The switches that are set, by operation; those of single calls to come are not among them."""
+        """The switches from `set`, by operation; those from `next` are not included."""
         return dict(self._standing)
 
-    def draw(self, operation: str) -> Plan:
-        """What happens to the call that comes now."""
+    def draw(self, operation: str) -> CallPlan:
+        """Draw the faults of the next call."""
         switches = self._switches(operation)
         latency = switches.latency
         if isinstance(latency, tuple):
             latency = self.random.uniform(*latency)
-        for fate in _FATES:
-            if self.happens(getattr(switches, fate.value)):
-                return Plan(latency, fate, switches)
-        return Plan(latency, Fate.SPARED, switches)
+        for fault in _CALL_FAULTS:
+            if self.happens(getattr(switches, fault.value)):
+                return CallPlan(latency, fault, switches)
+        return CallPlan(latency, CallFault.NONE, switches)
 
     def happens(self, probability: float) -> bool:
-        """Whether something of that probability happens this time."""
+        """Whether something with this probability happens this time."""
         return probability > 0 and self.random.random() < probability
 
     def _switches(self, operation: str) -> Switches:
         for name in (operation, ANY):
-            line = self._next.get(name)
-            if line:
-                switches = line.popleft()
-                if not line:
+            upcoming = self._next.get(name)
+            if upcoming:
+                switches = upcoming.popleft()
+                if not upcoming:
                     del self._next[name]
                 return switches
-        return self._standing.get(operation) or self._standing.get(ANY) or _CALM
+        return self._standing.get(operation) or self._standing.get(ANY) or _NO_FAULTS
 
     def __repr__(self) -> str:
         return f"<Faults {', '.join(sorted({*self._standing, *self._next})) or 'none'}>"
 
 
-_CALM = Switches()
+_NO_FAULTS = Switches()
 
 
 def _checked(operation: str, switches: dict[str, Any]) -> Switches:
     if operation != ANY and operation not in OPERATIONS:
-        raise ConfigurationError(f"no operation {operation!r}: give one of SQS's, e.g. 'ReceiveMessage', or '*'")
+        raise ConfigurationError(
+            f"no operation {operation!r}: give an operation of SQS, e.g. 'ReceiveMessage', or '*' for all"
+        )
     unknown = sorted(switches.keys() - set(Switches.__struct_fields__))
     if unknown:
-        raise ConfigurationError(f"no switch {unknown[0]!r}: there are {', '.join(Switches.__struct_fields__)}")
+        raise ConfigurationError(f"no switch {unknown[0]!r}: the switches are {', '.join(Switches.__struct_fields__)}")
     try:
         return msgspec.convert(switches, Switches)
     except msgspec.ValidationError as error:

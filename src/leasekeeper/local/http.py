@@ -1,7 +1,7 @@
-"""HTTP/1.1 requests, read from bytes as they come; just enough of it for an API server on a loopback address.
+"""HTTP/1.1 requests, read from bytes as they arrive. It covers what an API server on a loopback address needs.
 
-Owned by one connection. It promises a whole request or nothing yet, at the cost of one search for the end of the head,
-and `Malformed` for what cannot be read, after which the connection is of no more use.
+Owned by one connection. It promises that reading costs time in proportion to the bytes, in whatever pieces they arrive,
+and that it raises `Malformed` as soon as they cannot become a request. The connection must be closed after that.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from typing import NamedTuple
 
 MOST_HEAD = 65_536
 MOST_BODY = 16 * 1_048_576
+MOST_CHUNKS = 65_536
+"""Chunks in one body. Each costs time whatever its size, so a body of tiny chunks would hold up other clients."""
 
 _END = b"\r\n\r\n"
 _SPACE = b" \t"
+_TLS_HANDSHAKE = 0x16
 
 
 class Malformed(Exception):
-    """What came is no HTTP request that can be answered; `status` is what to say before closing."""
+    """The bytes are not an HTTP request that can be answered. Answer with `status`, then close the connection."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(status, reason)
@@ -25,13 +28,14 @@ class Malformed(Exception):
 
 
 class HttpRequest(NamedTuple):
-    """A whole request.
+    """A complete request.
 
     Attributes:
-        target: the X-Amz-Target header; empty without one.
-        close: whether the connection is to be closed after the answer.
+        target: the X-Amz-Target header; empty by default, as all headers here.
+        close: whether to close the connection after the answer.
         signed: whether it has an Authorization header.
-        trace: the X-Amzn-Trace-Id header; empty by default.
+        trace: the X-Amzn-Trace-Id header.
+        host: the Host header.
     """
 
     method: bytes
@@ -41,16 +45,17 @@ class HttpRequest(NamedTuple):
     close: bool
     signed: bool
     trace: bytes = b""
+    host: bytes = b""
 
 
 class _Head(NamedTuple):
-    """A head with its names in lower case (`lower`) and as it came (`raw`); positions are the same in both."""
+    """A head as it arrived (`raw`) and in lower case (`lower`). Positions are the same in both."""
 
     raw: bytes
     lower: bytes
 
     def value(self, name: bytes) -> bytes:
-        """The value of a header, by its name in lower case; empty without one."""
+        """The value of a header, by its name in lower case; empty by default."""
         at = self.lower.find(b"\r\n" + name + b":")
         if at < 0:
             return b""
@@ -63,49 +68,144 @@ class RequestReader:
     """Turns bytes into requests.
 
     Attributes:
-        wants_continue: the client waits for `100 Continue` before it sends the body; whoever sends it clears this.
+        wants_continue: the client waits for `100 Continue` before it sends the body. The caller sends it, then clears
+            this.
     """
 
-    __slots__ = ("_buffer", "_continued", "wants_continue")
+    __slots__ = ("_body", "_buffer", "_head", "_searched", "wants_continue")
 
     def __init__(self) -> None:
-        self._buffer = b""
-        self._continued = False
+        self._buffer = bytearray()
+        self._searched = 0
+        self._head: _Head | None = None
+        self._body: _SizedBody | _ChunkedBody | None = None
         self.wants_continue = False
 
     @property
     def buffered(self) -> int:
-        """Bytes that came and were not yet read as requests."""
+        """The number of bytes that have arrived and are not yet part of a request."""
         return len(self._buffer)
 
+    @property
+    def partial(self) -> bool:
+        """Whether the beginning of a request has arrived and its end has not."""
+        return self._head is not None or bool(self._buffer)
+
     def feed(self, data: bytes) -> None:
-        """Take in bytes."""
-        self._buffer = self._buffer + data if self._buffer else data
+        """Add bytes that arrived."""
+        self._buffer += data
 
     def next(self) -> HttpRequest | None:
-        """The next request, None when it is not complete; raises `Malformed`."""
+        """The next request, or None while it is incomplete; raises `Malformed`."""
+        head = self._head or self._read_head()
+        if head is None or self._body is None:
+            return None
+        body = self._body.read(self._buffer)
+        if body is None:
+            return None
+        self._head = self._body = None
+        self.wants_continue = False
+        return _request(head, body)
+
+    def _read_head(self) -> _Head | None:
         buffer = self._buffer
-        end = buffer.find(_END)
+        while buffer.startswith(b"\r\n"):
+            del buffer[:2]
+        if not buffer or buffer == b"\r":
+            return None
+        _check_first_byte(buffer[0])
+        end = buffer.find(_END, self._searched)
         if end < 0 or end > MOST_HEAD:
             if len(buffer) > MOST_HEAD:
                 raise Malformed(431, "Request Header Fields Too Large")
+            self._searched = max(0, len(buffer) - 3)
             return None
-        raw = buffer[:end]
-        head = _Head(raw, raw.lower())
-        start = end + 4
+        raw = bytes(buffer[:end])
+        del buffer[: end + 4]
+        self._searched = 0
+        self._head = head = _Head(raw, raw.lower())
         if b"\r\ntransfer-encoding:" in head.lower:
-            found = _read_chunks(buffer, start)
+            self._body = _ChunkedBody()
         else:
-            stop = start + _content_length(head)
-            found = (buffer[start:stop], stop) if stop <= len(buffer) else None
-        if found is None:
-            if not self._continued and b"\r\nexpect:" in head.lower:
-                self.wants_continue = self._continued = True
+            self._body = _SizedBody(_content_length(head))
+        self.wants_continue = not buffer and b"\r\nexpect:" in head.lower
+        return head
+
+
+class _SizedBody:
+    """A body whose size is known from its head."""
+
+    __slots__ = ("_size",)
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def read(self, buffer: bytearray) -> bytes | None:
+        """The body, taken from the buffer, or None while it is incomplete."""
+        if len(buffer) < self._size:
             return None
-        body, stop = found
-        self._buffer = buffer[stop:]
-        self._continued = False
-        return _request(head, body)
+        body = bytes(buffer[: self._size])
+        del buffer[: self._size]
+        return body
+
+
+class _ChunkedBody:
+    """A body in chunks. What has been read once is not looked at again."""
+
+    __slots__ = ("_body", "_chunks", "_ended", "_left")
+
+    def __init__(self) -> None:
+        self._body = bytearray()
+        self._chunks = 0
+        self._left = 0
+        self._ended = False
+
+    def read(self, buffer: bytearray) -> bytes | None:
+        """The body, taken from the buffer piece by piece, or None while it is incomplete."""
+        at = 0
+        while not self._ended:
+            if self._left:
+                at += self._take_data(buffer, at)
+                if self._left:
+                    break
+            line_end = buffer.find(b"\r\n", at)
+            if line_end < 0:
+                if len(buffer) - at > 1024:
+                    raise Malformed(400, "The size of a chunk is missing")
+                break
+            self._start_chunk(bytes(buffer[at:line_end]))
+            at = line_end + 2
+        del buffer[:at]
+        return bytes(self._body) if self._ended and _skip_trailers(buffer) else None
+
+    def _take_data(self, buffer: bytearray, at: int) -> int:
+        """Take as much of the current chunk as there is, and return its size. The line end after it is part of it."""
+        taken = min(self._left, len(buffer) - at)
+        self._body += buffer[at : at + taken]
+        self._left -= taken
+        if not self._left:
+            if not self._body.endswith(b"\r\n"):
+                raise Malformed(400, "A chunk is longer than its size says")
+            del self._body[-2:]
+        return taken
+
+    def _start_chunk(self, line: bytes) -> None:
+        size = _chunk_size(line)
+        self._chunks += 1
+        self._left = size + 2 if size else 0
+        self._ended = not size
+        if len(self._body) + size > MOST_BODY:
+            raise Malformed(413, "Content Too Large")
+        if self._chunks > MOST_CHUNKS:
+            raise Malformed(413, f"The body has more than {MOST_CHUNKS} chunks: send larger ones")
+
+
+def _check_first_byte(byte: int) -> None:
+    """Refuse at once what cannot be HTTP. A client that starts TLS waits for an answer before it sends more."""
+    if byte == _TLS_HANDSHAKE:
+        raise Malformed(400, "The client started TLS, and this is a plain HTTP port: use http:// in the endpoint URL")
+    if not (65 <= byte <= 90 or 97 <= byte <= 122):
+        raise Malformed(400, "Bad Request")
 
 
 def _request(head: _Head, body: bytes) -> HttpRequest:
@@ -121,6 +221,7 @@ def _request(head: _Head, body: bytes) -> HttpRequest:
         close=connection == b"close" or (line[2] == b"HTTP/1.0" and connection != b"keep-alive"),
         signed=b"\r\nauthorization:" in head.lower,
         trace=head.value(b"x-amzn-trace-id"),
+        host=head.value(b"host"),
     )
 
 
@@ -135,29 +236,6 @@ def _content_length(head: _Head) -> int:
     return int(value)
 
 
-def _read_chunks(buffer: bytes, at: int) -> tuple[bytes, int] | None:
-    """The body in chunks from `at`, and where it ends; None when it does not yet."""
-    body: list[bytes] = []
-    total = 0
-    while True:
-        line_end = buffer.find(b"\r\n", at)
-        if line_end < 0:
-            if len(buffer) - at > 1024:
-                raise Malformed(400, "Bad Request")
-            return None
-        size = _chunk_size(buffer[at:line_end])
-        total += size
-        if total > MOST_BODY:
-            raise Malformed(413, "Content Too Large")
-        at = line_end + 2
-        if size == 0:
-            return _skip_trailers(b"".join(body), buffer, at)
-        if len(buffer) < at + size + 2:
-            return None
-        body.append(buffer[at : at + size])
-        at += size + 2
-
-
 def _chunk_size(line: bytes) -> int:
     digits = line.partition(b";")[0].strip(_SPACE)
     if not digits or len(digits) > 8 or digits.strip(b"0123456789abcdefABCDEF"):
@@ -165,10 +243,15 @@ def _chunk_size(line: bytes) -> int:
     return int(digits, 16)
 
 
-def _skip_trailers(body: bytes, buffer: bytes, at: int) -> tuple[bytes, int] | None:
-    if buffer.startswith(b"\r\n", at):
-        return body, at + 2
-    end = buffer.find(_END, at)
-    if end < 0 and len(buffer) - at > MOST_HEAD:
-        raise Malformed(431, "Request Header Fields Too Large")
-    return (body, end + 4) if end >= 0 else None
+def _skip_trailers(buffer: bytearray) -> bool:
+    """Remove the end of a body in chunks from the buffer; False while it is incomplete."""
+    if buffer.startswith(b"\r\n"):
+        del buffer[:2]
+        return True
+    end = buffer.find(_END)
+    if end < 0:
+        if len(buffer) > MOST_HEAD:
+            raise Malformed(431, "Request Header Fields Too Large")
+        return False
+    del buffer[: end + 4]
+    return True

@@ -1,7 +1,7 @@
-"""A local SQS with a thread of its own, for tests, examples and programs that are not asynchronous.
+"""A local SQS on its thread, for tests, examples and programs that are not asynchronous.
 
-Owned by whoever entered it. It promises to be listening when it is entered and gone when it is left, and to keep none
-of its messages.
+Owned by the program that enters it. It promises to listen from the entry of the `with` block to its end. It keeps no
+messages after that.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class LocalSqs:
     """SQS on this machine: `with LocalSqs() as sqs: boto3.client("sqs", endpoint_url=sqs.endpoint_url, ...)`.
 
     Args:
-        host: where to listen; loopback only, unless `anywhere`.
+        host: where to listen; loopback, unless `anywhere`.
         port: 0 takes a free one.
-        seed: of message ids and faults, to have the same again; None: new ones at each start, as ids have to be.
+        seed: of message ids and faults, to repeat a run; None draws a new one, so that message ids never repeat.
         anywhere: listen on an address that other machines can reach.
         require_credentials: refuse requests without an Authorization header.
     """
@@ -53,21 +53,21 @@ class LocalSqs:
 
     @property
     def endpoint_url(self) -> str:
-        """Where clients call: `http://host:port`."""
+        """The address for clients: `http://host:port`."""
         return self._server.endpoint_url
 
     @property
     def faults(self) -> Faults:
-        """What goes wrong; may be set from any thread, and counts from the next call on."""
+        """The faults. They may be set from any thread, and apply from the next call on."""
         return self.broker.faults
 
     @property
     def calls(self) -> Counter[str]:
-        """How often each operation was called."""
+        """The number of calls of each operation."""
         return self.broker.calls
 
     def start(self) -> None:
-        """Start, and return when it listens; raises `OSError` when it cannot."""
+        """Start, and return when it listens; raises `OSError` if it cannot listen."""
         listening: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(listening,), name="local-sqs", daemon=True)
         self._thread.start()
@@ -78,7 +78,7 @@ class LocalSqs:
             raise
 
     def stop(self) -> None:
-        """Stop, cutting every connection; legal before `start` and twice."""
+        """Stop, and cut every connection. May be called before `start`, and twice."""
         if self._thread is None or self._loop is None or self._stopping is None:
             return
         if self._thread.is_alive():
@@ -116,7 +116,7 @@ class LocalSqs:
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """What makes the server's event loop: uvloop's where it is installed, else None for asyncio's own."""
+    """The factory of the event loop: that of uvloop if it is installed, else None, for the default of asyncio."""
     try:
         import uvloop
     except ImportError:

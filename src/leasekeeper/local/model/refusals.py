@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 SERVICE = "com.amazonaws.sqs#"
 PLATFORM = "com.amazon.coral.service#"
 LEGACY = "AWS.SimpleQueueService."
+_TEMPORARY = "The request has failed because of a temporary failure of the server."
 
 
 class Refusal(Exception):
@@ -115,12 +116,12 @@ def attempt_not_repeatable(attempt_id: str) -> Refusal:
     )
 
 
-def unavailable(status: int = 503) -> Refusal:
+def unavailable(status: int = 503, message: str = _TEMPORARY) -> Refusal:
     """The service has a temporary failure, and the caller may call again."""
     return Refusal(
         status,
         PLATFORM + ("ServiceUnavailableException" if status == 503 else "InternalFailure"),
         "ServiceUnavailable" if status == 503 else "InternalFailure",
-        "The request has failed because of a temporary failure of the server.",
+        message,
         sender=False,
     )
