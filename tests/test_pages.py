@@ -43,3 +43,8 @@ def test_every_public_name_is_on_the_page_of_the_api(name: str) -> None:
 def test_the_page_of_states_is_current() -> None:
     states = script("states_page.py")
     assert states["PAGE"].read_text() == states["page"](), "run `make pages`"
+
+
+def test_the_page_of_modules_is_current() -> None:
+    modules = script("modules_page.py")
+    assert modules["PAGE"].read_text() == modules["page"](), "run `make pages`"
