@@ -10,6 +10,7 @@ from micro_cases import TEN, Operation, case
 
 from leasekeeper.api import Credentials, TransportSettings
 from leasekeeper.sqs import codec, http_native
+from leasekeeper.sqs.connection import Connection
 from leasekeeper.sqs.digests import intact
 from leasekeeper.sqs.signer import Signer
 from leasekeeper.sqs.wire import FIXED_HEADERS
@@ -64,15 +65,25 @@ class Link:
 
     def write(self, _: bytes) -> None: ...
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
 
 def _linked() -> tuple[http_native.NativeTransport, Any]:
     """A transport with one idle connection."""
     transport = http_native.NativeTransport(TransportSettings(url="http://127.0.0.1:9324", headers=FIXED_HEADERS))
-    connection = http_native._Connection(transport)
+    connection = Connection(transport)
     connection.connection_made(cast("asyncio.Transport", Link()))
     transport._open.add(connection)
     transport._idle.append(connection)
     return transport, connection
+
+
+def _arrive(connection: Connection, data: bytes) -> None:
+    """As the loop hands over what has arrived."""
+    space = connection.get_buffer(-1)
+    space[: len(data)] = data
+    connection.buffer_updated(len(data))
 
 
 HEAD = (
@@ -90,7 +101,7 @@ def _reading(pieces: list[bytes]) -> Operation:
         transport._idle.pop()
         answer = connection.send(b"")
         for piece in pieces:
-            connection.data_received(piece)
+            _arrive(connection, piece)
         answer.result()
 
     return operation
@@ -115,7 +126,7 @@ def _() -> Operation:
     def operation() -> None:
         call = transport.post(body, headers, 10.0)
         call.send(None)
-        connection.data_received(WHOLE)
+        _arrive(connection, WHOLE)
         try:
             call.send(None)
         except StopIteration:

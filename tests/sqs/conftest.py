@@ -78,6 +78,12 @@ class _Connection(asyncio.Protocol):
         self.script.came.set()
         self.act(self.script.steps.pop(0) if self.script.steps else answer({}))
 
+    def drip(self, data: bytes) -> None:
+        """Send the data as a slow network does: 10 bytes every 20 ms."""
+        if data and not self.transport.is_closing():
+            self.transport.write(data[:10])
+            asyncio.get_running_loop().call_later(0.02, self.drip, data[10:])
+
     def act(self, step: bytes | str) -> None:
         if isinstance(step, bytes):
             self.transport.write(step)
@@ -98,6 +104,10 @@ class _Connection(asyncio.Protocol):
                 self.transport.close()
             case "hang":
                 pass
+            case "steady":
+                self.drip(answer({"Attributes": {"Policy": "x" * 200}}))
+            case "endless":
+                self.drip(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"{" * 2_000)
             case "drip":
                 self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{")
             case _:

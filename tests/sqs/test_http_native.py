@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from leasekeeper.sqs.http_native import NativeTransport
 class Peer(asyncio.Protocol):
     """A server that answers each request with the next of its pieces, written one by one in turns of the loop."""
 
-    def __init__(self, answers: list[list[bytes]], *, close: bool = False) -> None:
+    def __init__(self, answers: list[list[bytes]], *, close: bool | str = False) -> None:
         self.answers = answers
         self.close = close
         self.requests: list[bytes] = []
@@ -35,11 +37,15 @@ class Peer(asyncio.Protocol):
             asyncio.get_running_loop().call_later(0.001, self._write, pieces[1:])
         else:
             self.answered.set()
-            if self.close:
+            if self.close == "reset":
+                linger = struct.pack("ii", 1, 0)
+                self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                asyncio.get_running_loop().call_later(0.01, self.transport.abort)
+            elif self.close:
                 self.transport.close()
 
 
-def posted(*answers: list[bytes], close: bool = False, **connecting: Any) -> tuple[list[Any], Peer]:
+def posted(*answers: list[bytes], close: bool | str = False, **connecting: Any) -> tuple[list[Any], Peer]:
     """What comes of a post for each of the answers, and the peer."""
 
     async def story() -> tuple[list[Any], Peer]:
@@ -58,6 +64,12 @@ def posted(*answers: list[bytes], close: bool = False, **connecting: Any) -> tup
         return got, peer
 
     return asyncio.run(story())
+
+
+def arrive(connection: Any, data: bytes) -> None:
+    """Let bytes arrive at a connection, as the loop does."""
+    connection.get_buffer(-1)[: len(data)] = data
+    connection.buffer_updated(len(data))
 
 
 def bodies(got: list[Any]) -> list[bytes]:
@@ -111,10 +123,10 @@ def test_what_are_no_chunks_is_garbage(chunks: bytes) -> None:
 
 def test_each_byte_of_chunks_is_looked_at_once() -> None:
     """10 MiB in pieces of a line each: copied at each of them it would take minutes."""
-    chunks = Chunks()
+    chunks = Chunks(10 * 1024 * 1024)
     piece = b"400\r\n" + b"x" * 1024 + b"\r\n"
     assert not any(chunks.feed(piece) for _ in range(10 * 1024))
-    assert chunks.feed(b"0\r\n\r\n") == b"x" * 10 * 1024 * 1024
+    assert bytes(chunks.feed(b"0\r\n\r\n") or b"") == b"x" * 10 * 1024 * 1024
 
 
 def test_any_number_of_interim_answers_is_passed_over() -> None:
@@ -138,18 +150,113 @@ def test_an_answer_without_a_body_needs_no_length() -> None:
     assert bodies(got) == [b"", b""]
 
 
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
 @pytest.mark.parametrize(
-    "garbage",
+    ("garbage", "said"),
     [
-        b"SSH-2.0-OpenSSH_9.2\r\n",
-        b"HTTP/1.1 abc OK\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokay",
-        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000,
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "SSH-2.0"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", "it answers in TLS: write https:// in the endpoint URL"),
+        (b"HTTP/1.1 abc OK\r\n\r\n", "is no head of a response"),
+        (b"HTTP/1.1 999 OK\r\n\r\n", "is no head of a response"),
+        (b"HTTP/1.1 200OK\r\n\r\n", "is no head of a response"),
+        (b"HTTP/2 200 OK\r\n\r\n", "HTTP/2"),
+        (b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", "200 OK"),
+        (OK + b"Content-Length: 2\r\n\r\nokay", "2 bytes more than announced"),
+        (OK + b"X: " + b"y" * 70_000, "a head of more than 65,536 bytes"),
+        (OK + b"Content-Length : 2\r\n\r\nok", "is no head of a response"),
+        (OK + b"no colon\r\n\r\n", "is no head of a response"),
+        (OK + b" folded: x\r\n\r\n", "is no head of a response"),
+        (OK + b"X: a\0b\r\n\r\n", "is no head of a response"),
+        (OK + b"Content-Length: " + b"9" * 4_300 + b"\r\n\r\n", "Content-Length b'9999"),
+        (OK + b"Content-Length: 99999999999\r\n\r\n", "a body of 99,999,999,999 bytes was announced"),
+        (OK + b"Content-Length: -1\r\n\r\n", "Content-Length b'-1'"),
+        (OK + b"Content-Length: +2\r\n\r\nok", "Content-Length b'+2'"),
+        (OK + b"Content-Length: 0x2\r\n\r\nok", "Content-Length b'0x2'"),
+        (OK + b"Content-Length:\r\n\r\nok", "Content-Length b''"),
+        (OK + b"Content-Length: 2, 2\r\n\r\nok", "Content-Length b'2, 2'"),
+        (OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok", "two lengths, 2 and 3"),
+        (OK + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", "both a length and chunks"),
+        (OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n", "Transfer-Encoding b'gzip, chunked'"),
+        (OK + b"Transfer-Encoding: identity\r\n\r\n", "Transfer-Encoding b'identity'"),
+        (b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "Transfer-Encoding b'chunked'"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n", "is no chunk's size"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\nfffffffff\r\n", "a body of more than 83,886,080 bytes"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: y\r\n" * 3_000, "trailers of more than 8,192 bytes"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "it switches protocols"),
+        (b"HTTP/1.1 103 Early Hints\r\nX: 1234567890\r\n\r\n" * 2_000, "interim responses of more than 65,536 bytes"),
     ],
 )
-def test_what_is_no_http_is_garbage(garbage: bytes) -> None:
+def test_what_no_server_of_sqs_sends_is_refused_at_once(garbage: bytes, said: str) -> None:
+    """The peer keeps the connection open: what is not judged at once would last until the call's time-out."""
     (got,), _ = posted([garbage])
     assert got.code == "Garbage"
+    assert said in got.message
+    assert len(got.message) < 700
+
+
+def test_a_length_may_be_said_twice() -> None:
+    got, _ = posted([OK + b"Content-Length: 2\r\nContent-Length: 02\r\n\r\nok"])
+    assert bodies(got) == [b"ok"]
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+def test_a_status_without_a_body_has_none_whatever_its_head_says(status: bytes) -> None:
+    """Nothing is waited for, and the connection is not used again: the server may send the body after all."""
+    got, peer = posted([b"HTTP/1.1 " + status + b"\r\nContent-Length: 5\r\n\r\n"])
+    assert bodies(got) == [b""]
+    assert peer.transport.is_closing()
+
+
+@pytest.mark.parametrize("head", [OK + b"\r\n", OK + b"Content-Length: 9\r\n\r\n", OK[:-1], OK + b"\r\nto the"])
+def test_a_reset_within_an_answer_is_no_end_of_it(head: bytes) -> None:
+    """A body without a length ends with the connection's orderly end only: after a reset it may have lost its rest."""
+    (got,), _ = posted([head], close="reset")
+    assert isinstance(got, SqsError)
+    assert got.code == "Truncated"
+
+
+def test_a_body_without_a_length_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leasekeeper.sqs.response.MAX_BODY", 1_000)
+    (got,), _ = posted([OK + b"\r\n", b"x" * 1_001])
+    assert (got.code, "a body of more than 1,000 bytes" in got.message) == ("Garbage", True)
+
+
+def test_chunks_of_one_byte_have_the_same_limit() -> None:
+    chunks = Chunks(1_000)
+    with pytest.raises(ValueError, match="a body of more than 1,000 bytes"):
+        for _ in range(1_001):
+            chunks.feed(b"1\r\nx\r\n")
+
+
+def test_a_connection_is_not_used_again_while_a_request_is_still_being_sent() -> None:
+    """A server may answer before it has read the request; the rest of it must not go in front of the next one."""
+    made: list[asyncio.BaseTransport] = []
+
+    class Hasty(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+            made.append(transport)
+
+        def data_received(self, _: bytes) -> None:
+            self.transport.pause_reading()
+            self.transport.write(OK + b"Content-Length: 2\r\n\r\nok")
+
+    async def story() -> None:
+        server = await asyncio.get_running_loop().create_server(Hasty, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        transport = NativeTransport(TransportSettings(url=f"http://127.0.0.1:{port}/"))
+        for size in (30_000_000, 2):
+            assert (await transport.post(b"x" * size, {}, 5.0)).body == b"ok"
+        await transport.close()
+        for each in made:
+            each.close()
+        server.close()
+        await asyncio.sleep(0)
+
+    asyncio.run(story())
+    assert len(made) == 2
 
 
 def test_an_answer_that_comes_in_the_moment_of_the_cancellation_is_kept() -> None:
@@ -164,7 +271,7 @@ def test_an_answer_that_comes_in_the_moment_of_the_cancellation_is_kept() -> Non
         call = asyncio.create_task(transport.post(b"{}", {}, 5.0))
         await peer.answered.wait()
         (connection,) = transport._open
-        connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        arrive(connection, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         call.cancel()
         answer = await call
         await transport.close()
@@ -189,7 +296,7 @@ def test_a_call_given_up_takes_no_other_call_along() -> None:
         (connection,) = transport._open
         other = asyncio.create_task(transport.post(b"{}", {}, 5.0))
         given_up.cancel()
-        connection.data_received(whole)
+        arrive(connection, whole)
         answer = await other
         assert given_up.cancelled()
         assert transport._open == {connection}
@@ -201,7 +308,7 @@ def test_a_call_given_up_takes_no_other_call_along() -> None:
 
 
 def test_a_proxy_that_is_no_http_proxy_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="speaks to http:// proxies only"):
+    with pytest.raises(ConfigurationError, match="supports http:// proxies only"):
         NativeTransport(TransportSettings(url="https://sqs.eu-west-1.amazonaws.com/", proxy="https://proxy:3128"))
 
 
@@ -247,12 +354,12 @@ def test_a_proxy_that_does_not_answer_leaves_no_connection_open() -> None:
     asyncio.run(story())
 
 
-def test_a_host_name_that_cannot_be_is_a_connect_error() -> None:
+def test_a_host_name_that_cannot_exist_is_not_resolved() -> None:
     async def story() -> None:
         transport = NativeTransport(TransportSettings(url="http://sqs..example:1/"))
         with pytest.raises(SqsError) as failed:
             await transport.post(b"{}", {}, 5.0)
-        assert failed.value.code == "ConnectError"
+        assert failed.value.code == "NameNotResolved"
         await transport.close()
 
     asyncio.run(story())
@@ -267,14 +374,14 @@ def test_calls_share_one_timer_and_each_keeps_its_own_limit() -> None:
         transport = NativeTransport(TransportSettings(url=f"http://127.0.0.1:{port}/"))
         polls = [asyncio.create_task(transport.post(b"{}", {}, 20.0 + each)) for each in range(3)]
         await asked(transport, 3)
-        timer = transport._watchman
+        timer = transport._overdue
         polls.append(asyncio.create_task(transport.post(b"{}", {}, 25.0)))
         await asked(transport, 4)
-        assert transport._watchman is timer
+        assert transport._overdue is timer
         with pytest.raises(SqsError, match=r"did not answer in time.*\(after 0\.05 s\)"):
             await transport.post(b"{}", {}, 0.05)
         assert not any(each.done() for each in polls)
-        assert transport._watchman is not timer
+        assert transport._overdue is not timer
         await transport.close()
         errors = await asyncio.gather(*polls, return_exceptions=True)
         assert [each.code for each in errors if isinstance(each, SqsError)] == ["Closed"] * 4

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leasekeeper.api import Credentials
-from leasekeeper.sqs.signer import Signer, host_of
+from leasekeeper.sqs.signer import Signer
+from leasekeeper.sqs.urls import host_of
 from leasekeeper.sqs.wire import FIXED_HEADERS
 
 WORDS = st.text(string.ascii_letters + string.digits + "/+=-_", min_size=1, max_size=60)

@@ -12,6 +12,7 @@ import trustme
 
 from leasekeeper.api import Outgoing
 from leasekeeper.errors import ConfigurationError, SqsError, Verdict
+from leasekeeper.sqs.http import allowance
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,25 +61,93 @@ def test_nobody_listening_is_a_connect_error(kit: Any) -> None:
         async with await kit.connect(url) as client:
             error = await send(client)
             assert error.code == "ConnectError"
-            assert error.message.startswith(f"{url}/ cannot be reached: check the endpoint URL, DNS, ")
+            assert error.message.startswith(f"{url}/ cannot be reached: check the endpoint URL, the network route ")
 
     asyncio.run(story())
 
 
-def test_a_name_that_does_not_resolve_is_a_connect_error(kit: Any) -> None:
+def test_a_name_that_does_not_resolve_has_an_error_for_it(kit: Any) -> None:
     async def story() -> None:
         async with await kit.connect("http://nowhere.invalid:4566") as client:
-            assert (await send(client)).code == "ConnectError"
+            error = await send(client)
+            assert error.code == "NameNotResolved"
+            assert error.message.startswith(
+                "http://nowhere.invalid:4566/ has a host name that cannot be resolved: check "
+            )
 
     asyncio.run(story())
 
 
-def test_a_plain_server_behind_an_https_url_is_an_error_in_time(kit: Any) -> None:
+@pytest.mark.slow
+def test_an_answer_that_keeps_arriving_may_take_longer_than_the_time_out(kit: Any) -> None:
+    """A slow network delivers large messages; giving them up would receive them again until they are dead letters."""
+
+    async def story(client: SqsClient, _: Any) -> None:
+        assert await client.queue_attributes(QUEUE) == {"Policy": "x" * 200}
+
+    assert len(kit.play(story, "steady", call_timeout=0.2).asked) == 1
+
+
+@pytest.mark.slow
+def test_an_answer_that_never_ends_is_given_up(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("http_native", "http_aiohttp"):
+        monkeypatch.setattr(f"leasekeeper.sqs.{module}.LONGEST_ANSWER", 0.3)
+
+    async def story(client: SqsClient, _: Any) -> None:
+        assert (await send(client)).code == "ReadTimeout"
+
+    kit.play(story, "endless", call_timeout=0.2)
+
+
+def test_a_large_request_is_given_the_time_of_a_slow_network() -> None:
+    """SQS answers when it has all of it: 1 MiB at 100 KB/s is longer on its way than a call may take otherwise."""
+    assert allowance(10.0, b"x" * 1_000_000) == 20.0
+    assert allowance(10.0, b"x" * 500) == 10.005
+
+
+def test_a_silent_server_behind_an_https_url_is_an_error_in_time(kit: Any) -> None:
     async def story() -> None:
         async with kit.serve() as script:
             url = script.url.replace("http:", "https:")
             async with await kit.connect(url, call_timeout=0.2, connect_timeout=0.1) as client:
-                assert (await send(client)).code in {"ConnectTimeout", "ConnectError"}
+                error = await send(client)
+                assert error.code == "ConnectTimeout"
+                if kit.http == "native":
+                    assert "in the TLS handshake: does this port speak plain http://?" in error.message
+
+    asyncio.run(story())
+
+
+def test_a_plain_server_behind_an_https_url_is_named_at_once(kit: Any) -> None:
+    class Plain(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            transport.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            transport.close()
+
+    async def story() -> None:
+        server = await asyncio.get_running_loop().create_server(Plain, "127.0.0.1", 0)
+        async with await kit.connect(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}") as client:
+            error = await send(client)
+        server.close()
+        assert error.code == "ConnectError"
+        assert "the server does not speak TLS on this port; write http:// in the endpoint URL" in error.message
+
+    asyncio.run(story())
+
+
+@pytest.mark.slow
+def test_a_tls_server_behind_an_http_url_is_named_at_once(kit: Any, certificate: tuple[Path, Path]) -> None:
+    async def story() -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate[1])
+        async with (
+            kit.serve(tls=context) as script,
+            await kit.connect(script.url.replace("https:", "http:")) as client,
+        ):
+            error = await send(client)
+        assert error.code in {"Garbage", "ConnectionReset"}  # the alert may be lost in the reset that follows it
+        if kit.http == "native" and error.code == "Garbage":
+            assert "it answers in TLS: write https:// in the endpoint URL" in error.message
 
     asyncio.run(story())
 

@@ -27,8 +27,8 @@ from leasekeeper.cli.errors import Exit, Stopped
 from leasekeeper.cli.policy import RedrivePolicy, account_in, name_in
 from leasekeeper.cli.words import printable_lines, without_secrets, without_user_info
 from leasekeeper.errors import ConfigurationError, SqsError
+from leasekeeper.sqs.blocking import in_thread
 from leasekeeper.sqs.client import SqsClient
-from leasekeeper.sqs.credentials import in_thread
 from leasekeeper.sqs.endpoint import new_session
 from leasekeeper.texts import printable
 

@@ -16,7 +16,8 @@ import msgspec
 from leasekeeper.api import RECEIVE_GRACE, Credentials, TransportSettings
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.sqs import codec
-from leasekeeper.sqs.credentials import CredentialKeeper, Fixed, FromBotocore, FromProvider, in_thread
+from leasekeeper.sqs.blocking import in_thread
+from leasekeeper.sqs.credentials import CredentialKeeper, Fixed, FromBotocore, FromProvider
 from leasekeeper.sqs.digests import intact
 from leasekeeper.sqs.settings import ClientSettings
 from leasekeeper.sqs.signer import Signer

@@ -10,13 +10,13 @@ import asyncio
 import inspect
 import logging
 import math
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 from leasekeeper.api import Credentials, CredentialsProvider
 from leasekeeper.errors import CredentialsMissing, SqsError, Verdict
+from leasekeeper.sqs.blocking import in_thread
 
 T = TypeVar("T")
 log = logging.getLogger("leasekeeper.sqs")
@@ -236,32 +236,3 @@ _NOT_FOUND = (
     "credentials (ECS, EKS Pod Identity); the instance's role (EC2). Set one of them, or pass `credentials`. "
     "For a local SQS any will do, e.g. AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local"
 )
-
-
-async def in_thread(function: Callable[[], T]) -> T:
-    """Run a function that blocks on a thread that no stop waits for, unlike those of the loop's executor."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(error: BaseException | None, answer: Any) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(answer)
-
-    def run() -> None:
-        error: BaseException | None = None
-        answer: Any = None
-        try:
-            answer = function()
-        except BaseException as raised:  # handed over whole: it is raised where it is awaited
-            error = raised
-        try:
-            loop.call_soon_threadsafe(settle, error, answer)
-        except RuntimeError:
-            return  # the loop was closed meanwhile, and with it went everyone who waited
-
-    threading.Thread(target=run, name="leasekeeper-blocking", daemon=True).start()
-    return await future

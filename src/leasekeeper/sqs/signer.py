@@ -13,6 +13,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlsplit
 
+from leasekeeper.sqs.urls import host_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from hashlib import _Hash
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "application/x-amz-json-1.0"
 TOLERANCE = 240.0
 """Seconds that our clock may differ from the server's."""
-_PORTS = {"http": 80, "https": 443}
 
 
 class Signer:
@@ -103,7 +104,8 @@ class Signer:
         """
         try:
             theirs = parsedate_to_datetime(date or "").timestamp()
-        except ValueError:
+            time.gmtime(theirs)
+        except (ValueError, OverflowError, OSError):  # of a date that is none, or one beyond the year 9999
             return False
         if abs(theirs - self._clock() - self._skew) < TOLERANCE:
             return False
@@ -133,15 +135,6 @@ def _padded(key: bytes) -> tuple[_Hash, _Hash]:
     """What an HMAC with this key (at most 64 bytes) begins with: RFC 2104's inner and outer hash, the pads taken in."""
     block = key.ljust(64, b"\0")
     return sha256(bytes(each ^ 0x36 for each in block)), sha256(bytes(each ^ 0x5C for each in block))
-
-
-def host_of(endpoint: str) -> str:
-    """The value of the Host header for a URL: without the port where that is the scheme's own."""
-    parts = urlsplit(endpoint)
-    host = parts.hostname or ""
-    if ":" in host:
-        host = f"[{host}]"
-    return host if parts.port in {None, _PORTS.get(parts.scheme)} else f"{host}:{parts.port}"
 
 
 def _canonical_path(endpoint: str) -> str:

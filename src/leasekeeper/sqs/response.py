@@ -1,0 +1,188 @@
+"""One HTTP response, read from bytes as they arrive (RFC 9112); it knows no socket and no clock.
+
+Owned by a connection, one for each call. It promises that everything it takes in is bounded, that what no server of SQS
+sends is refused at once instead of waited out, and that a body of known length is written once, where it stays.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+
+from leasekeeper.api import Response
+from leasekeeper.sqs.chunks import Chunks
+
+MAX_HEAD = 65_536
+"""Bytes of a head, interim responses before it included."""
+MAX_BODY = 80 * 1024 * 1024
+"""Bytes of a body: ten messages of 1 MiB with each byte escaped as six in JSON, their attributes and receipts."""
+MAX_DIGITS = 15
+"""Digits of a Content-Length."""
+_STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\r\n")
+_FIELDS = re.compile(rb"(?:[!#-'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*\r\n)*")
+_FRAMING = re.compile(rb"\n(content-length|transfer-encoding|connection):[ \t]*([^\r\n]*?)[ \t]*\r", re.IGNORECASE)
+_TLS_ALERT = b"\x15\x03"
+
+
+class ResponseReader:
+    """A response that is arriving.
+
+    Args:
+        tunnel: whether it answers CONNECT: such a response has no body, whatever its head says.
+    """
+
+    __slots__ = ("_body", "_chunks", "_closing", "_have", "_head", "_held", "_length", "_passed", "_status", "_tunnel")
+
+    def __init__(self, *, tunnel: bool = False) -> None:
+        self._tunnel = tunnel
+        self._held = b""  # the beginning of a head
+        self._passed = 0  # bytes of interim responses
+        self._head = b""
+        self._status = 0
+        self._closing = False
+        self._length: int | None = None  # None: in chunks, or until the connection closes
+        self._chunks: Chunks | None = None
+        self._body = bytearray()
+        self._have = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether a byte of it has arrived."""
+        return bool(self._head or self._held or self._passed)
+
+    @property
+    def closing(self) -> bool:
+        """Whether the connection must be closed after it."""
+        return self._closing
+
+    def space(self) -> memoryview | None:
+        """The rest of a body of known length, to be written into; then `filled` says how much. None: use `feed`."""
+        if self._length is None or not self._head:
+            return None
+        return memoryview(self._body)[self._have :]
+
+    def filled(self, count: int) -> bool:
+        """Note that so many bytes were written into `space`; whether the response is whole."""
+        self._have += count
+        return self._have == self._length
+
+    def feed(self, data: bytes) -> bool:
+        """Take in bytes; whether the response is whole.
+
+        Raises:
+            ValueError: this is not a response to our request.
+        """
+        if not self._head:
+            rest = self._read_head(self._held + data if self._held else data)
+            if rest is None:
+                return False
+            data = rest
+        if self._length is not None:
+            end = self._have + len(data)
+            if end > self._length:
+                raise ValueError(f"{end - self._length} bytes more than announced")
+            self._body[self._have : end] = data
+            return self.filled(len(data))
+        if self._chunks is not None:
+            body = self._chunks.feed(data)
+            if body is None:
+                return False
+            self._body = body
+            return True
+        self._body += data
+        if len(self._body) > MAX_BODY:
+            raise ValueError(f"a body of more than {MAX_BODY:,} bytes")
+        return False
+
+    def ended(self) -> bool:
+        """Note that the connection was closed in good order; whether that makes the response whole."""
+        return bool(self._head) and self._length is None and self._chunks is None
+
+    def response(self) -> Response:
+        """The response, once it is whole."""
+        return Response(self._status, partial(_header, self._head), self._body)
+
+    def _read_head(self, data: bytes) -> bytes | None:
+        """Read heads up to the final one; what follows it, or None when it is not whole yet."""
+        while True:
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                _check_beginning(data)
+                if self._passed + len(data) > MAX_HEAD:
+                    raise ValueError(f"a head of more than {MAX_HEAD:,} bytes")
+                self._held = data
+                return None
+            head, data = data[: end + 2], data[end + 4 :]
+            begin = _STATUS.match(head)
+            if begin is None or _FIELDS.fullmatch(head, begin.end()) is None:
+                _check_beginning(head)
+                raise ValueError(f"{head[:40]!r} is no head of a response")
+            status = int(begin[1])
+            if status == 101:
+                raise ValueError("it switches protocols, which nothing asked for")
+            if status >= 200:
+                break
+            self._passed += end + 4  # an interim response; the final one follows
+            if self._passed > MAX_HEAD:
+                raise ValueError(f"interim responses of more than {MAX_HEAD:,} bytes")
+        self._held, self._status = b"", status
+        self._frame(head)
+        self._head = head
+        return data
+
+    def _frame(self, head: bytes) -> None:
+        """Find out where the body ends."""
+        length: int | None = None
+        chunked = False
+        self._closing = head.startswith(b"HTTP/1.0")
+        for name, value in _FRAMING.findall(head):
+            match name.lower():
+                case b"content-length":
+                    found = _length(value)
+                    if length not in {None, found}:
+                        raise ValueError(f"two lengths, {length} and {found}")
+                    length = found
+                case b"transfer-encoding":
+                    if value.lower() != b"chunked" or chunked or head.startswith(b"HTTP/1.0"):
+                        raise ValueError(f"Transfer-Encoding {value[:40]!r}, which nothing asked for")
+                    chunked = True
+                case _:
+                    self._closing = self._closing or b"close" in value.lower()
+        if self._tunnel or self._status in {204, 304}:
+            # Such a response has no body. When the head announces one, the server may still send it: use no more.
+            self._closing = self._closing or chunked or bool(length)
+            self._length = 0
+        elif chunked:
+            if length is not None:
+                raise ValueError("both a length and chunks, as in request smuggling")
+            self._chunks = Chunks(MAX_BODY)
+        elif length is not None:
+            if length > MAX_BODY:
+                raise ValueError(f"a body of {length:,} bytes was announced")
+            self._length, self._body = length, bytearray(length)
+        else:
+            self._closing = True  # only the connection's end says that the body is whole
+
+
+def _check_beginning(data: bytes) -> None:
+    """Refuse what can become no head, before the rest of it arrives."""
+    if data.startswith(_TLS_ALERT):
+        raise ValueError("it answers in TLS: write https:// in the endpoint URL")
+    line_end = data.find(b"\n")
+    if not b"HTTP/1.".startswith(data[:7]) or line_end == 0 or (line_end > 0 and data[line_end - 1] != 0x0D):
+        raise ValueError(repr(data[:40]))
+
+
+def _length(value: bytes) -> int:
+    if not value.isdigit() or len(value) > MAX_DIGITS:
+        raise ValueError(f"Content-Length {value[:40]!r}")
+    return int(value)
+
+
+def _header(head: bytes, name: str) -> str | None:
+    wanted = name.lower().encode("latin-1")
+    for line in head.split(b"\r\n")[1:]:
+        found, _, value = line.partition(b":")
+        if found.lower() == wanted:
+            return value.strip().decode("latin-1")
+    return None
