@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +35,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 def test_help_names_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "--help") == 0
     shown = capsys.readouterr().out
-    assert all(f" {command} " in shown for command in COMMANDS)
+    assert all(f"\n  {command}\n" in shown for command in COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -50,11 +51,47 @@ def test_help_of_run_has_a_flag_for_every_option_of_the_schema(
 ) -> None:
     run(monkeypatch, "run", "--help")
     shown = capsys.readouterr().out
-    for each in settings.schema():
-        assert f" {each.flag} " in shown
-    assert " --no-throttle " in shown
+    for option in settings.schema():
+        switch = f" / --no-{option.flag[2:]}\n" if option.kind == "bool" else f" {option.metavar}\n"
+        assert f"\n  {option.flag}{switch}" in shown.replace("NAME,...", "TEXT")
+    assert "\n  --throttle / --no-throttle\n" in shown
     assert "[tool.leasekeeper.queues.NAME]" in shown
     assert "[default: 20; 1 to 120000]" in shown
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_no_flag_is_cut_and_no_text_is_wider_than_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, columns: int
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["leasekeeper", command, "--help"])
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert execute() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert not [line for line in lines if "\N{HORIZONTAL ELLIPSIS}" in line or re.search(r"<\w+>|\[required", line)]
+    flags = [line for line in lines if re.match(r"  -", line)]
+    assert all(re.fullmatch(r"  (-\w, )?--[a-z0-9-]+( / --no-[a-z0-9-]+)?( \S+)?", flag) for flag in flags)
+    assert len(flags) >= 5
+    assert max(len(line) for line in lines if line.startswith("      ") and " " in line.strip()) <= columns
+
+
+@pytest.mark.parametrize(
+    ("arguments", "quoted"),
+    [
+        (("send", "orders", "x", "--count", "[/x]\x1b"), "--count"),
+        (("peek", "--[/b]"), "--[/b]"),
+        (("run",), "MODULE:NAME"),
+        (("x[/red]",), "x[/red]"),
+    ],
+)
+def test_wrong_flags_are_quoted_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], quoted: str
+) -> None:
+    assert run(monkeypatch, *arguments) == Exit.USAGE
+    error = capsys.readouterr().err
+    assert error.startswith("Usage: leasekeeper ")
+    assert quoted in error
+    assert "\x1b" not in error
 
 
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,7 +121,7 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
             "leasekeeper: --queue 'a:max=1': max=1 must be a whole number, given together",
         ),
         (("local", "--fault", "throttle"), "leasekeeper: --fault 'throttle': 'throttle' is not NAME=NUMBER"),
-        (("local", "--fault", "no=1"), "leasekeeper: no switch 'no': there are "),
+        (("local", "--fault", "no=1"), "leasekeeper: no switch 'no': the switches are "),
     ],
 )
 def test_wrong_usage_is_told_in_one_line_and_ends_with_2(

@@ -135,14 +135,14 @@ def test_a_file_of_its_own_has_a_shorter_table(tmp_path: Path) -> None:
     ("content", "sentence"),
     [
         ("concurrency = ", "is not TOML"),
-        ("[other]\n", "there is no [leasekeeper] table in it"),
+        ("[other]\n", "x.toml has no [leasekeeper] table"),
         (
             "[leasekeeper]\nconcurency = 1\n",
             "x.toml [leasekeeper]: 'concurency' is not an option; did you mean 'concurrency'?",
         ),
         ("[leasekeeper]\nlogger = 'x'\n", "x.toml [leasekeeper]: 'logger' can be given in code only"),
         ("[leasekeeper]\nregion = 5\n", "x.toml [leasekeeper]: region=5: must be text, in quotes"),
-        ("[leasekeeper]\nqueues = 5\n", "[leasekeeper.queues]: give a table for each queue"),
+        ("[leasekeeper]\nqueues = 5\n", "[leasekeeper.queues]: give each queue a table"),
         ("[leasekeeper.queues.orders]\nfoo = 1\n", "x.toml [leasekeeper.queues.orders]: 'foo' is not an option"),
     ],
 )
@@ -173,3 +173,16 @@ def test_variables_that_look_like_an_option_are_noticed_and_others_left_alone() 
         "LEASEKEEPER_CONFIG": "x",
     }
     assert settings.misspelt(environment) == {"LEASEKEEPER_CONCURENCY": "LEASEKEEPER_CONCURRENCY"}
+
+
+def test_the_line_that_run_logs_of_its_settings_has_no_password() -> None:
+    layer = {"endpoint_url": Setting("http://user:secret@h:1", "--endpoint-url"), "pollers": Setting(None, "x.toml")}
+    assert settings.described(layer) == "endpoint_url='http://***@h:1' (--endpoint-url), pollers=None (x.toml)"
+
+
+def test_the_help_of_an_option_names_only_values_that_can_be_written_outside_the_code() -> None:
+    http = next(each for each in settings.schema() if each.name == "http")
+    assert (http.metavar, http.help) == (
+        "native|aiohttp",
+        "HTTP client: 'native', or 'aiohttp' (needs the extra of that name). [default: native]",
+    )

@@ -1,15 +1,12 @@
-"""Text that others wrote: no control characters, no markup, no passwords reach the terminal."""
+"""Text that others wrote: no control characters, no passwords reach the terminal."""
 
 from __future__ import annotations
 
-import io
 import unicodedata
 
 import pytest
-from rich.console import Console
-from rich.text import Text
 
-from leasekeeper.cli.words import escaped, printable_lines, without_secrets, without_user_info
+from leasekeeper.cli.words import printable_lines, without_secrets, without_user_info
 
 
 def test_no_control_character_of_unicode_is_printed_raw() -> None:
@@ -52,10 +49,3 @@ def test_lines_stay_lines_and_a_carriage_return_cannot_overwrite_one() -> None:
 def test_users_and_passwords_of_urls_are_hidden(text: str, shown: str) -> None:
     assert without_secrets(text) == shown
     assert without_user_info(text) == shown.replace("***@", "")
-
-
-def test_markup_in_a_help_text_is_shown_as_it_is() -> None:
-    console = Console(file=io.StringIO(), width=80)
-    with console.capture() as capture:
-        console.print(Text.from_markup(escaped("a table [tool.x] and [/b]")))
-    assert capture.get() == "a table [tool.x] and [/b]\n"

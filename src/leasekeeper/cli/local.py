@@ -1,19 +1,22 @@
-"""`leasekeeper local`: SQS on this machine, in the foreground, with the queues and faults asked for.
+"""`leasekeeper local`: SQS on this machine, in the foreground, with the queues and faults from the command line.
 
-Owned by the command line. It promises to say how to reach it, and a clean end on TERM and INT.
+Owned by the command line. It promises to say how to reach the server, and a clean end on SIGTERM and SIGINT.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import signal
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from leasekeeper.cli.errors import Exit, Stopped, say
+from leasekeeper.cli.words import counted
 from leasekeeper.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -27,18 +30,18 @@ ATTRIBUTES = {
     "wait": "ReceiveMessageWaitTimeSeconds",
     "retention": "MessageRetentionPeriod",
 }
-"""Short words for a queue's attributes; the full names of SQS are understood as well."""
+"""Short names for a queue's attributes; the full names of SQS work too."""
 MAX_RECEIVES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueWish:
-    """A queue to be created, as `--queue` says it.
+    """A queue to create, from `--queue`.
 
     Attributes:
-        name: ending in `.fifo`, a FIFO queue.
-        attributes: by SQS's names.
-        dead_letters: the name of its dead-letter queue, created before it; None for none.
+        name: its name; a FIFO queue's ends in `.fifo`.
+        attributes: by their SQS names.
+        dead_letters: the name of its dead-letter queue, which is created first; None for none.
         max_receives: receives after which SQS moves a message there.
     """
 
@@ -48,19 +51,19 @@ class QueueWish:
     max_receives: int = MAX_RECEIVES
 
     @classmethod
-    def parse(cls, said: str) -> QueueWish:
+    def parse(cls, given: str) -> QueueWish:
         """Read `orders` or `orders:dlq=orders-dead,max=5,visibility=30`.
 
         Raises:
-            ConfigurationError: it cannot be read so.
+            ConfigurationError: it is malformed.
         """
-        name, _, rest = said.partition(":")
+        name, _, rest = given.partition(":")
         attributes, wish = {"FifoQueue": "true"} if name.endswith(".fifo") else {}, dict[str, str]()
-        for each in filter(None, rest.split(",")):
-            key, equals, value = each.partition("=")
+        for pair in filter(None, rest.split(",")):
+            key, equals, value = pair.partition("=")
             if not (equals and value) or not (key in {"dlq", "max"} or key in ATTRIBUTES or key[:1].isupper()):
                 raise ConfigurationError(
-                    f"--queue {said!r}: {each!r} is not understood; say dlq=NAME, max=RECEIVES, "
+                    f"--queue {given!r}: {pair!r} is not understood; give dlq=NAME, max=RECEIVES, "
                     f"{', '.join(f'{word}=SECONDS' for word in ATTRIBUTES)}, or an attribute of SQS, e.g. "
                     "orders:dlq=orders-dead,max=5,visibility=60"
                 )
@@ -68,61 +71,75 @@ class QueueWish:
         maximum = wish.get("max", str(MAX_RECEIVES))
         if not maximum.isdigit() or ("max" in wish and "dlq" not in wish):
             raise ConfigurationError(
-                f"--queue {said!r}: max={maximum} must be a whole number, given together with dlq="
+                f"--queue {given!r}: max={maximum} must be a whole number, given together with dlq=NAME"
             )
         return cls(name=name, attributes=attributes, dead_letters=wish.get("dlq"), max_receives=int(maximum))
 
 
-def parse_fault(said: str) -> tuple[str, dict[str, Any]]:
-    """Read `throttle=0.1,latency=0.02` or `ReceiveMessage:empty=0.5`: the operation, `*` for all, and its switches."""
-    operation, colon, rest = said.rpartition(":")
+def parse_fault(given: str) -> tuple[str, dict[str, Any]]:
+    """Read `throttle=0.1,latency=0.02` or `ReceiveMessage:empty=0.5`: the operation (`*` for all) and its switches."""
+    operation, colon, rest = given.rpartition(":")
     switches: dict[str, Any] = {}
-    for each in rest.split(","):
-        name, _, value = each.partition("=")
+    for pair in rest.split(","):
+        name, _, value = pair.partition("=")
         try:
             low, dash, high = value.partition("-")
             switches[name.strip().replace("-", "_")] = (float(low), float(high)) if dash else float(low)
         except ValueError:
             raise ConfigurationError(
-                f"--fault {said!r}: {each!r} is not NAME=NUMBER; e.g. throttle=0.1 or ReceiveMessage:latency=0.01-0.05"
+                f"--fault {given!r}: {pair!r} is not NAME=NUMBER, e.g. throttle=0.1 or ReceiveMessage:latency=0.01-0.05"
             ) from None
     return (operation if colon else "*"), switches
 
 
 def local(
     *,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 9324,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="NUMBER", help="Port to listen on; 0 takes a free one.", min=0, max=65535)
+    ] = 9324,
     queue: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME[:KEY=VALUE,...]",
-            help="Create a queue; again for more. Keys: dlq (name of its dead-letter queue, created too), max "
-            "(receives before a message goes there), visibility, delay, wait, retention (seconds), or any of SQS's.",
+            help="Create a queue; may be repeated. Keys: dlq (name of its dead-letter queue, which is created too), "
+            "max (receives after which a message goes there), visibility, delay, wait and retention (in seconds), "
+            "and every attribute of SQS by its name.",
         ),
     ] = None,
     fault: Annotated[
         list[str] | None,
         typer.Option(
             metavar="[OPERATION:]NAME=NUMBER,...",
-            help="Let things go wrong: latency (seconds, or LOW-HIGH) and, as probabilities, throttle, unavailable, "
-            "deny, reset, garbage, hang, lose, lose_by_reset, fail_entries, duplicate, shorten, empty.",
+            help="Make calls fail; may be repeated. Names: latency (seconds, or LOW-HIGH) and, each with a probability "
+            "from 0 to 1: throttle, unavailable, deny, reset, garbage, hang, lose, lose_by_reset, fail_entries, "
+            "duplicate, shorten, empty.",
         ),
     ] = None,
     dead_polls: Annotated[
-        bool, typer.Option("--dead-polls", help="Long polls whose client went away take messages that nobody sees.")
+        bool, typer.Option("--dead-polls", help="Let long polls of clients that have disconnected take messages.")
     ] = False,
-    seed: Annotated[int | None, typer.Option(help="Of message ids and faults; new at each start by default.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", help="Seed of message ids and faults; unset, a new one at each start."),
+    ] = None,
     anywhere: Annotated[
-        bool, typer.Option("--anywhere", help="Allow a host that other machines can reach; nobody is kept out.")
+        bool,
+        typer.Option("--anywhere", help="Allow an address that other machines can reach; there is no access control."),
     ] = False,
     require_credentials: Annotated[
-        bool, typer.Option("--require-credentials", help="Refuse requests without credentials; any will do.")
+        bool,
+        typer.Option(
+            "--require-credentials", help="Refuse requests without credentials; any credentials are accepted."
+        ),
     ] = False,
 ) -> None:
-    """Run SQS on this machine until Ctrl-C: standard and FIFO queues in memory, for boto3, the AWS CLI and others."""
-    wishes = [QueueWish.parse(each) for each in queue or ()]
-    faults = [parse_fault(each) for each in fault or ()]
+    """Run SQS on this machine until Ctrl-C, with standard and FIFO queues in memory.
+
+    It works with boto3, the AWS CLI and every other SQS client.
+    """
+    wishes = [QueueWish.parse(given) for given in queue or ()]
+    faults = [parse_fault(given) for given in fault or ()]
     from leasekeeper.local import Broker, LocalServer
     from leasekeeper.local.running import loop_factory
 
@@ -134,7 +151,7 @@ def local(
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(server, wishes, faults, dead_polls=dead_polls))
     except OSError as error:
-        say(f"cannot listen on {host}:{port} ({error.strerror or error}); another --port? 0 takes a free one")
+        say(f"cannot listen on {host}:{port} ({error.strerror or error}); give another --port, or 0 for a free one")
         raise Stopped(Exit.FAILED) from error
 
 
@@ -148,7 +165,7 @@ async def _serve(
     try:
         for wish in wishes:
             await _create(server, wish)
-        for operation, switches in faults:  # now, not before: the queues asked for are there whatever goes wrong
+        for operation, switches in faults:  # only now, so that no fault can prevent the queues
             server.broker.faults.set(operation, **switches)
         server.broker.faults.dead_polls = dead_polls
         _greet(server, wishes, faults)
@@ -156,7 +173,9 @@ async def _serve(
     finally:
         await server.close()
     calls = server.broker.calls
-    print(f"stopped after {calls.total():,} calls; the queues and their messages are gone")
+    if sys.stdout.isatty():
+        print()  # below the ^C that the terminal shows
+    print(f"stopped after {counted(calls.total(), 'call')}; the queues and their messages are gone")
 
 
 async def _create(server: LocalServer, wish: QueueWish) -> None:
@@ -174,7 +193,7 @@ async def _create(server: LocalServer, wish: QueueWish) -> None:
 
 
 async def _arn_of(server: LocalServer, wish: QueueWish) -> str:
-    """Create the dead-letter queue, of the same kind; its ARN."""
+    """Create the dead-letter queue, of the same kind, and return its ARN."""
     kind = {"FifoQueue": "true"} if wish.name.endswith(".fifo") else {}
     created = await server.broker.call("CreateQueue", {"QueueName": wish.dead_letters, "Attributes": kind})
     asked = {"QueueUrl": created["QueueUrl"], "AttributeNames": ["QueueArn"]}
@@ -183,21 +202,28 @@ async def _arn_of(server: LocalServer, wish: QueueWish) -> str:
 
 
 def _greet(server: LocalServer, wishes: Sequence[QueueWish], faults: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    lines = [f"SQS is listening on {server.endpoint_url}, in memory, until Ctrl-C."]
+    url = shlex.quote(server.endpoint_url)  # the brackets of an IPv6 address mean something to a shell
+    lines = [f"SQS runs in memory at {server.endpoint_url}. Ctrl-C stops it."]
     for wish in wishes:
-        dead = f", dead letters to {wish.dead_letters} after {wish.max_receives} receives" if wish.dead_letters else ""
+        limit = counted(wish.max_receives, "receive")
+        dead = f", its messages go to {wish.dead_letters} after {limit}" if wish.dead_letters else ""
         lines.append(f"  queue {wish.name}{dead}")
     for operation, switches in faults:
-        said = ", ".join(f"{name}={value}" for name, value in switches.items())
-        lines.append(f"  fault {'all calls' if operation == '*' else operation}: {said}")
-    # The AWS CLI, version 1, has an endpoint of its own for SQS in some regions and passes the variable by.
+        shown = ", ".join(f"{name}={_number(value)}" for name, value in switches.items())
+        lines.append(f"  fault in {'all calls' if operation == '*' else operation}: {shown}")
     name = wishes[0].name if wishes else "orders"
+    command = "list-queues" if wishes else f"create-queue --queue-name {name}"
+    # Version 1 of the AWS CLI ignores the variable in some regions, so its command names the endpoint.
     lines += [
         "",
-        "Point anything at it:",
-        f"  export AWS_ENDPOINT_URL_SQS={server.endpoint_url} AWS_DEFAULT_REGION=us-east-1",
+        "In another terminal:",
+        f"  export AWS_ENDPOINT_URL_SQS={url} AWS_DEFAULT_REGION=us-east-1",
         "  export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local",
-        f"  aws sqs create-queue --queue-name {name} --endpoint-url {server.endpoint_url}",
-        f"  leasekeeper send {name} hello",
+        f"  aws sqs {command} --endpoint-url {url}",
+        f"  leasekeeper send {name} hello" + (" --group-id 1" if name.endswith(".fifo") else ""),
     ]
     print("\n".join(lines), flush=True)
+
+
+def _number(value: float | tuple[float, float]) -> str:
+    return "-".join(f"{bound:g}" for bound in value) if isinstance(value, tuple) else f"{value:g}"

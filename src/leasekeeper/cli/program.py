@@ -1,7 +1,7 @@
-"""The program: every command of `leasekeeper`, and the way out of each.
+"""The program: every command of `leasekeeper`, and how each ends.
 
-Owned by the console script. It promises the exit codes of `errors.py`, and to load what a command needs
-only when it runs.
+Owned by the console script. It promises the exit codes of `errors.py`, and to load what a command needs only when that
+command runs.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ import typer
 
 from leasekeeper.cli import doctor, local, peek, redrive, run, send
 from leasekeeper.cli.errors import Exit, Stopped, exit_of, say
+from leasekeeper.cli.layout import HelpfulCommand, HelpfulGroup
 from leasekeeper.errors import LeasekeeperError
 
 program = typer.Typer(
     name="leasekeeper",
-    help="Consume Amazon SQS: you write the handler, Leasekeeper keeps the lease.",
+    cls=HelpfulGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -40,33 +41,43 @@ def _options(
     *,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=lambda wanted: _version(wanted=wanted), is_eager=True, help="The version."),
+        typer.Option(
+            "--version",
+            callback=lambda wanted: _version(wanted=wanted),
+            is_eager=True,
+            help="Print the version and exit.",
+        ),
     ] = False,
 ) -> None:
     """Consume Amazon SQS: you write the handler, Leasekeeper keeps the lease."""
 
 
-program.command("run")(run.command())
-program.command("local")(local.local)
-for each in (send.send, peek.peek, redrive.redrive, doctor.doctor):
-    program.command()(each)
+for name, command in (
+    ("run", run.command()),
+    ("local", local.local),
+    ("send", send.send),
+    ("peek", peek.peek),
+    ("redrive", redrive.redrive),
+    ("doctor", doctor.doctor),
+):
+    program.command(name, cls=HelpfulCommand)(command)
 
 
-@program.command()
+@program.command(cls=HelpfulCommand)
 def demo(
     *,
-    seconds: Annotated[float, typer.Option(help="How long orders flow.", min=1, metavar="SECONDS")] = 20.0,
+    seconds: Annotated[float, typer.Option(help="Time for which orders are sent.", min=1, metavar="SECONDS")] = 20.0,
     messages: Annotated[
-        int | None, typer.Option(help="How many orders; unset, as many as flow.", min=1, metavar="NUMBER")
+        int | None, typer.Option(help="Stop after this many orders; unset, no limit.", min=1, metavar="NUMBER")
     ] = None,
-    concurrency: Annotated[int, typer.Option(help="Handlers at work at once.", min=1, metavar="NUMBER")] = 50,
+    concurrency: Annotated[int, typer.Option(help="Handlers that run at the same time.", min=1, metavar="NUMBER")] = 50,
     handler_ms: Annotated[
-        float, typer.Option(help="What the handler waits, on average, in milliseconds.", min=0, metavar="NUMBER")
+        float, typer.Option(help="Average time of a handler, in milliseconds.", min=0, metavar="NUMBER")
     ] = 20.0,
 ) -> None:
-    """Watch messages flow: a local SQS, a producer, and a consumer whose handler waits, fails and rejects as real ones.
+    """Watch messages flow through a local SQS, without an AWS account. The handler waits, fails and rejects.
 
-    Needs no AWS. Ctrl-C drains and reports; without a terminal it prints plain lines.
+    Ctrl-C drains and shows the report. Without a terminal the demo prints plain lines.
     """
     from leasekeeper.cli.demo.command import play
     from leasekeeper.cli.demo.state import DemoPlan
@@ -80,7 +91,7 @@ def execute() -> int:
         if isinstance(stream, io.TextIOWrapper):  # show what the terminal's encoding lacks as an escape
             stream.reconfigure(errors="backslashreplace")
     try:
-        program()
+        program(prog_name="leasekeeper")
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else Exit.FAILED
     except Stopped as stopped:

@@ -16,7 +16,6 @@ import typer
 
 from leasekeeper.cli import logs, settings
 from leasekeeper.cli.errors import Exit, Stopped
-from leasekeeper.cli.words import escaped
 from leasekeeper.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -46,7 +45,8 @@ def run(
     config: Annotated[
         Path | None,
         typer.Option(
-            help=escaped("TOML file with a [leasekeeper] table; unset, [tool.leasekeeper] of ./pyproject.toml."),
+            metavar="FILE",
+            help="TOML file with a [leasekeeper] table; unset, [tool.leasekeeper] of ./pyproject.toml.",
             envvar="LEASEKEEPER_CONFIG",
         ),
     ] = None,
@@ -128,7 +128,7 @@ def command() -> Callable[..., None]:
     def flagged(**given: Any) -> None:
         run(given.pop("targets"), **given)
 
-    flagged.__doc__ = escaped(HELP)
+    flagged.__doc__ = HELP
     parameters = [each.replace(kind=each.KEYWORD_ONLY) for each in (*fixed, *flags)]
     vars(flagged)["__signature__"] = signature.replace(parameters=parameters)
     flagged.__annotations__ = {each.name: each.annotation for each in (*fixed, *flags)}
@@ -139,11 +139,11 @@ def _flag(option: settings.OptionWords) -> inspect.Parameter:
     panel = f"Options: {option.section.lower()}"
     if option.kind == "bool":
         both = f"{option.flag}/--no-{option.flag.removeprefix('--')}"
-        kind: Any = Annotated[bool | None, typer.Option(both, help=escaped(option.help), rich_help_panel=panel)]
+        kind: Any = Annotated[bool | None, typer.Option(both, help=option.help, rich_help_panel=panel)]
     elif option.kind == "Sequence[str]":
-        words = typer.Option(option.flag, help=escaped(option.help), metavar="NAME,...", rich_help_panel=panel)
+        words = typer.Option(option.flag, help=option.help, metavar="NAME,...", rich_help_panel=panel)
         kind = Annotated[list[str] | None, words]
     else:
-        words = typer.Option(option.flag, help=escaped(option.help), metavar=option.metavar, rich_help_panel=panel)
+        words = typer.Option(option.flag, help=option.help, metavar=option.metavar, rich_help_panel=panel)
         kind = Annotated[str | None, words]
     return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)

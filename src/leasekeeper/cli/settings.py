@@ -1,7 +1,7 @@
 """Options from outside the code: flags, environment and TOML, all from the schema in `leasekeeper.options`.
 
-Owned by `leasekeeper run`. It promises flag over environment over file over code, and that an error names where the
-value was said.
+Owned by `leasekeeper run`. It promises that a flag wins over the environment, that over the file, and the file over the
+code; and that an error names the place of the value.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from leasekeeper.cli.words import without_secrets
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.option_checks import hint
 from leasekeeper.options import Options
@@ -23,13 +24,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PREFIX = "LEASEKEEPER_"
+_OUTSIDE = {
+    "http": ("native|aiohttp", "HTTP client: 'native', or 'aiohttp' (needs the extra of that name)."),
+}
+"""Values and text of options that take more in code, e.g. a function, than can be written outside it."""
 _NONE = "none"
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value and where it was said, e.g. `--concurrency`, `LEASEKEEPER_CONCURRENCY`, `pyproject.toml`."""
+    """A value and its source, e.g. `--concurrency`, `LEASEKEEPER_CONCURRENCY`, `pyproject.toml`."""
 
     value: Any
     source: str
@@ -40,7 +45,7 @@ Layer: TypeAlias = "Mapping[str, Setting]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptionWords:
-    """An option as a command line says it."""
+    """An option as a flag: its name, its kind, and the words of its help."""
 
     name: str
     kind: str
@@ -62,10 +67,9 @@ class OptionWords:
 
     @property
     def help(self) -> str:
-        """Its words for `--help`."""
-        facts = [f"default: {self.default}" if self.default is not None else "", self.bounds]
-        said = "; ".join(filter(None, facts))
-        return f"{self.doc} [{said}]" if said else self.doc
+        """Its text for `--help`."""
+        facts = "; ".join(filter(None, [f"default: {self.default}" if self.default is not None else "", self.bounds]))
+        return f"{self.doc} [{facts}]" if facts else self.doc
 
 
 def schema() -> list[OptionWords]:
@@ -75,7 +79,7 @@ def schema() -> list[OptionWords]:
             name=option.name,
             kind=str(option.type),
             section=option.metadata["section"],
-            doc=option.metadata["doc"],
+            doc=_OUTSIDE.get(option.name, ("", option.metadata["doc"]))[1],
             metavar=_metavar(option),
             bounds=_bounds(option),
             default=_shown(option.default),
@@ -86,6 +90,8 @@ def schema() -> list[OptionWords]:
 
 
 def _metavar(option: dataclasses.Field[Any]) -> str:
+    if option.name in _OUTSIDE:
+        return _OUTSIDE[option.name][0]
     if choices := option.metadata["choices"]:
         return "|".join(choices)
     if not str(option.type).startswith(("int", "float")):
@@ -111,26 +117,26 @@ def _shown(value: Any) -> str | None:
 
 
 def from_flags(given: Mapping[str, Any]) -> Layer:
-    """What the command line says; None is what it does not say."""
+    """The settings on the command line; None stands for a flag that was not given."""
     return {
-        each.name: Setting(_parsed(each, given[each.name], each.flag), each.flag)
-        for each in schema()
-        if given.get(each.name) not in (None, [])
+        option.name: Setting(_parsed(option, given[option.name], option.flag), option.flag)
+        for option in schema()
+        if given.get(option.name) not in (None, [])
     }
 
 
 def from_environment(environment: Mapping[str, str]) -> Layer:
-    """What variables say; an empty one says nothing."""
+    """The settings in environment variables; an empty one counts as not set."""
     return {
-        each.name: Setting(_parsed(each, environment[each.variable], each.variable), each.variable)
-        for each in schema()
-        if environment.get(each.variable)
+        option.name: Setting(_parsed(option, environment[option.variable], option.variable), option.variable)
+        for option in schema()
+        if environment.get(option.variable)
     }
 
 
 def misspelt(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables that look like an option's but are none, and the one each is like. Others may own such names."""
-    known = {each.variable for each in schema()} | {PREFIX + name for name in ("CONFIG", "LOG_LEVEL", "LOG_FORMAT")}
+    """Variables that look like a misspelt option, with the option's variable. Other programs may own such names."""
+    known = {option.variable for option in schema()} | {PREFIX + name for name in ("CONFIG", "LOG_LEVEL", "LOG_FORMAT")}
     found = {}
     for name in environment:
         if name.startswith(PREFIX) and name not in known:
@@ -142,7 +148,7 @@ def misspelt(environment: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """Everything said outside the code.
+    """All settings from outside the code.
 
     Attributes:
         file: for every consumer, from a file.
@@ -157,7 +163,7 @@ class RunSettings:
     flags: Layer = field(default_factory=dict)
 
     def of(self, queue: str) -> Layer:
-        """What holds for the consumer of a queue, given by name, URL or ARN."""
+        """The settings for the consumer of a queue, which is given by name, URL or ARN."""
         own = self.queues.get(QueueAddress.parse(queue).name, {})
         return {**self.file, **own, **self.environment, **self.flags}
 
@@ -168,19 +174,21 @@ def values(layer: Layer) -> dict[str, Any]:
 
 
 def blamed(error: ConfigurationError, layer: Layer) -> ConfigurationError:
-    """The same error, with where the options it names were said."""
-    said = str(error)
-    named = [name for name in dict.fromkeys(re.findall(r"\b([a-z_0-9]+)=", said)) if name in layer]
+    """The same error, with the sources of the options that it names."""
+    text = str(error)
+    named = [name for name in dict.fromkeys(re.findall(r"\b([a-z_0-9]+)=", text)) if name in layer]
     if not named:
         return error
-    return ConfigurationError(f"{said} ({', '.join(f'{name} is set by {layer[name].source}' for name in named)})")
+    return ConfigurationError(f"{text} ({', '.join(f'{name} is set by {layer[name].source}' for name in named)})")
 
 
 def from_file(config: Path | None, directory: Path) -> tuple[Layer, Mapping[str, Layer]]:
-    """What `config` says under `[leasekeeper]`, or ./pyproject.toml under `[tool.leasekeeper]`: for all, and by queue.
+    """The settings of a file, for all consumers and by queue.
+
+    They are in `[leasekeeper]` of `config`, or in `[tool.leasekeeper]` of ./pyproject.toml when there is no `config`.
 
     Raises:
-        ConfigurationError: no such file, no TOML, an unknown option, or a value of the wrong kind.
+        ConfigurationError: the file is missing or not TOML, an option is unknown, or a value is of the wrong kind.
     """
     path = config or directory / "pyproject.toml"
     if config is None and not path.is_file():
@@ -196,11 +204,11 @@ def from_file(config: Path | None, directory: Path) -> tuple[Layer, Mapping[str,
         table, title = tool["leasekeeper"], "tool.leasekeeper"
     if table is None:
         if config is not None:
-            raise ConfigurationError(f"{config}: there is no [leasekeeper] table in it")
+            raise ConfigurationError(f"{config} has no [leasekeeper] table")
         return {}, {}
     queues = table.pop("queues", {})
-    if not isinstance(queues, dict) or not all(isinstance(each, dict) for each in queues.values()):
-        raise ConfigurationError(f"{path.name} [{title}.queues]: give a table for each queue, [{title}.queues.orders]")
+    if not isinstance(queues, dict) or not all(isinstance(table, dict) for table in queues.values()):
+        raise ConfigurationError(f"{path.name} [{title}.queues]: give each queue a table, e.g. [{title}.queues.orders]")
     return _table(table, f"{path.name} [{title}]"), {
         name: _table(own, f"{path.name} [{title}.queues.{name}]") for name, own in queues.items()
     }
@@ -216,7 +224,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _table(table: Mapping[str, Any], source: str) -> Layer:
-    known = {each.name: each for each in schema()}
+    known = {option.name: option for option in schema()}
     layer = {}
     for key, value in table.items():
         name = key.replace("-", "_")
@@ -229,7 +237,7 @@ def _table(table: Mapping[str, Any], source: str) -> Layer:
 
 
 def _typed(option: OptionWords, value: Any, source: str) -> Any:
-    """A value of TOML, which has types of its own; numbers and bounds are checked by `Options`."""
+    """A value of TOML, which has its own types; `Options` checks numbers and bounds."""
     if isinstance(value, list):
         return tuple(value)
     if isinstance(value, str) and (value == _NONE or option.kind == "Sequence[str]"):
@@ -239,32 +247,31 @@ def _typed(option: OptionWords, value: Any, source: str) -> Any:
     return value
 
 
-def _parsed(option: OptionWords, said: Any, source: str) -> Any:
-    if isinstance(said, bool):
-        return said
-    if not isinstance(said, str):
-        said = ",".join(said)
-    if "None" in option.kind and said.lower() == _NONE:
+def _parsed(option: OptionWords, given: Any, source: str) -> Any:
+    if isinstance(given, bool):
+        return given
+    text = given if isinstance(given, str) else ",".join(given)
+    if "None" in option.kind and text.lower() == _NONE:
         return None
     if option.kind == "Sequence[str]":
-        return tuple(each.strip() for each in said.split(",") if each.strip())
+        return tuple(name.strip() for name in text.split(",") if name.strip())
     if option.kind == "bool":
-        if said.lower() not in _WORDS:
-            raise ConfigurationError(f"{source}: {option.name}={said!r}: must be true or false")
-        return _WORDS[said.lower()]
-    return _number(option, said, source) if option.kind.startswith(("int", "float")) else said
+        if text.lower() not in _WORDS:
+            raise ConfigurationError(f"{source}: {option.name}={text!r}: must be true or false")
+        return _WORDS[text.lower()]
+    return _number(option, text, source) if option.kind.startswith(("int", "float")) else text
 
 
-def _number(option: OptionWords, said: str, source: str) -> float:
+def _number(option: OptionWords, text: str, source: str) -> float:
     whole = option.kind.startswith("int")
     try:
-        return int(said) if whole else float(said)
+        return int(text) if whole else float(text)
     except ValueError:
         kind = "a whole number" if whole else "a number"
         bounds = f", {option.bounds}" if option.bounds else ""
-        raise ConfigurationError(f"{source}: {option.name}={said!r}: must be {kind}{bounds}") from None
+        raise ConfigurationError(f"{source}: {option.name}={text!r}: must be {kind}{bounds}") from None
 
 
 def described(layer: Layer) -> str:
-    """The settings in one line, each with its source."""
-    return ", ".join(f"{name}={setting.value!r} ({setting.source})" for name, setting in layer.items())
+    """The settings in one line, each with its source, and with no password in a URL."""
+    return without_secrets(", ".join(f"{name}={setting.value!r} ({setting.source})" for name, setting in layer.items()))

@@ -36,11 +36,6 @@ def without_user_info(url: str) -> str:
     return _USER_INFO.sub("", url)
 
 
-def escaped(text: str) -> str:
-    """The text for a place where rich reads markup, such as a help text: shown as it is."""
-    return text.replace("[", "\\[")
-
-
 def counted(number: int, noun: str) -> str:
     """A number and its noun: `1 message`, `2,000 messages`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
