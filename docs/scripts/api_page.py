@@ -30,7 +30,7 @@ GROUPS = {
     "Statistics": ("leasekeeper.observe.statistics",),
     "Errors": ("leasekeeper.errors",),
 }
-"""Headings, and the modules whose names stand below them; other modules follow under their own name."""
+"""Headings, and the modules with the names below them; other modules follow under their own name."""
 MORE = {
     "leasekeeper.api": "what you may replace",
     "leasekeeper.testing.handling": "handlers without a queue",

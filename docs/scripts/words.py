@@ -19,9 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 4.0  # hits per 1,000 words, overall; may only be lowered, down to 1.0
+LIMIT = 3.7  # hits per 1,000 words, overall; may only be lowered, down to 1.0
 CODE = ("src", "examples", "benchmarks", "tests", "docs")
-SKIPPED = {Path("docs/scripts/words.py"), Path("tests/test_words.py")}  # they name the words
+SKIPPED = {
+    *(Path("docs/scripts/words.py"), Path("tests/test_words.py")),  # they name the words
+    *(Path("docs/reference") / name for name in ("api.md", "options.md")),  # written from the code, counted there
+    *(Path("docs/internals") / name for name in ("modules.md", "states.md")),
+    Path("src/leasekeeper/option_values.py"),
+}
 OLD = re.compile(
     r"""\b(?:
     whoever | whomever | whosoever | nobody | somebody | whose | whom | shall | anew | whither | whence | hither
@@ -30,6 +35,7 @@ OLD = re.compile(
     | (?:is|are|was|were) \s+ to \s+ be
     | of \s+ (?:its|their|his|her) \s+ own
     | that \s+ which | those \s+ who | as \s+ it \s+ were | it \s+ is \s+ so \s+ that | be \s+ it | may \s+ well
+    | midst | to \s+ and \s+ fro | reckoned | in \s+ hand | hears? \s+ of | bec(?:a|o)mes? \s+ of
     | told \s+ one \s+ from | comes? \s+ round
     )\b
     | (?:\A who | [.:;]\s+ (?-i:Who)) \s+ (?:goes|has|wants|runs|waits|says|asks|brings|measures|needs|takes)\b""",
@@ -88,10 +94,10 @@ def overall(parts: dict[str, Part]) -> Part:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    for folder in CODE:
-        yield from (path for path in sorted((root / folder).rglob("*.py")) if path.relative_to(root) not in SKIPPED)
-    yield from sorted([*root.glob("*.md"), *(root / "docs").rglob("*.md")])
-    yield from (root / name for name in ("Makefile", "pyproject.toml", "constraints.txt", ".ci/run"))
+    code = (path for folder in CODE for path in sorted((root / folder).rglob("*.py")))
+    pages = sorted([*root.glob("*.md"), *(root / "docs").rglob("*.md")])
+    others = (root / name for name in ("Makefile", "pyproject.toml", "constraints.txt", ".ci/run"))
+    yield from (path for path in (*code, *pages, *others) if path.relative_to(root) not in SKIPPED)
 
 
 def _part_of(path: Path) -> str:

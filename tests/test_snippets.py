@@ -1,0 +1,49 @@
+"""The code in the documentation is Python, and what it imports or passes to Leasekeeper exists."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from leasekeeper import Options
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SNIPPETS = [
+    pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
+    for page in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+    for number, block in enumerate(BLOCK.findall(page.read_text()), start=1)
+]
+
+
+def _parsed(block: str) -> ast.Module:
+    flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    tree = compile(block, "snippet", "exec", flags)
+    assert isinstance(tree, ast.Module)
+    return tree
+
+
+@pytest.mark.parametrize("block", SNIPPETS)
+def test_a_snippet_is_python_and_its_imports_exist(block: str) -> None:
+    for node in ast.walk(_parsed(block)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("leasekeeper"):
+            module = importlib.import_module(node.module)
+            assert [name.name for name in node.names if not hasattr(module, name.name)] == []
+
+
+@pytest.mark.parametrize("block", SNIPPETS)
+def test_the_options_in_a_snippet_exist(block: str) -> None:
+    known = {field.name for field in dataclasses.fields(Options)}
+    for node in ast.walk(_parsed(block)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"Consumer", "Leasekeeper", "app.consumer"}:
+            given = {keyword.arg for keyword in node.keywords if keyword.arg}
+            assert given - known - {"options", "host"} == set()
+
+
+def test_there_are_snippets() -> None:
+    assert len(SNIPPETS) > 10
