@@ -156,12 +156,27 @@ class Signals:
 
 
 _open: WeakSet[Signals] = WeakSet()
+_mask = threading.local()
+
+
+def _before_fork() -> None:
+    # Blocked until the child has its own handlers: Python forgets a signal that comes to a child before that.
+    if _open:
+        _mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
 def _after_fork() -> None:
-    """A child that is told to end shall end, and not drain its parent's consumers."""
+    before = getattr(_mask, "before", None)
+    if before is not None:
+        _mask.before = None
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _after_fork_in_child() -> None:
+    """Give a child the handlers from before the run: it ends when it is told to, and drains no consumer."""
     for each in list(_open):
         each.restore()
+    _after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
