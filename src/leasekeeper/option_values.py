@@ -259,6 +259,13 @@ class OptionValues(TypedDict, total=False):
     Default: unset.
     """
 
+    wait_for_endpoint: float
+    """Time that a start waits for an endpoint that is not up yet, as when containers start together; 0: a start fails
+    at once.
+
+    Default: 0 s; 0 to 86,400 s.
+    """
+
     profile: str | None
     """AWS profile of the shared configuration.
 

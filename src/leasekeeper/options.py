@@ -240,6 +240,14 @@ class Options:
     endpoint_url: str | None = _connection(
         None, "Endpoint of SQS. Unset: AWS_ENDPOINT_URL_SQS, else the endpoint of the region."
     )
+    wait_for_endpoint: float = _connection(
+        0.0,
+        "Time that a start waits for an endpoint that is not up yet, as when containers start together; 0: a start "
+        "fails at once.",
+        unit="s",
+        low=0,
+        high=86_400,
+    )
     profile: str | None = _connection(None, "AWS profile of the shared configuration.")
     credentials: Credentials | CredentialsProvider | None = _connection(
         None,

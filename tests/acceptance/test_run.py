@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from leasekeeper.local import LocalSqs
+
 Bench = Any  # of conftest.py, which tests cannot import
 COROUTINE = """
     import asyncio
@@ -282,6 +284,22 @@ def test_an_endpoint_that_cannot_be_reached_is_said_in_one_line(shop: Bench) -> 
     assert command.end() == 3
     assert "http://127.0.0.1:1/ cannot be reached" in command.err
     assert command.err.count("\n") == 1
+
+
+def test_an_endpoint_that_comes_up_later_is_waited_for(shop: Bench) -> None:
+    """As when containers start together; a flag says how long."""
+    shop.module("shop", COROUTINE.format(seconds=0))
+    with LocalSqs() as first:
+        endpoint = first.endpoint_url
+    command = shop.leasekeeper("run", "shop:app", "--wait-for-endpoint", "60", "--endpoint-url", endpoint)
+    command.until_it_says("queue orders: waiting for the endpoint, up to ")
+
+    shop.leasekeeper("local", "--port", endpoint.rpartition(":")[2], "--queue", "orders")
+
+    command.until_it_says("ready")
+    assert "queue orders: the endpoint is up after" in command.err
+    command.signal()
+    assert command.end() == 0
 
 
 def test_when_one_consumer_cannot_start_none_goes_on(shop: Bench) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Interrupted:
-    """A target whose stop is interrupted by another signal's handler, in the same thread."""
+    """A target that is stopped, and interrupted there by the handler of another signal, in the same thread."""
 
     def __init__(self) -> None:
         self.services = Services([cast("Target", self)])

@@ -202,7 +202,7 @@ def test_quiet_after_a_stop_starts_nothing(orders: Orders) -> None:
     assert _no_thread_left()
 
 
-def test_quiet_while_it_starts_is_heeded(orders: Orders) -> None:
+def test_quiet_while_it_starts_receives_nothing(orders: Orders) -> None:
     orders.send(1)
 
     async def main() -> Report:

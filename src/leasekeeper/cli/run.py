@@ -86,7 +86,7 @@ def _serve(references: Sequence[str], said: settings.RunSettings) -> Exit:
     services = Services(targets)
     for number in SIGNALS:
         # Before the start nothing was received, so the process ends at once; and one signal too many does not kill a
-        # process that has drained and not yet reported. In between, the run has signal handlers of its own.
+        # process that has drained and not yet reported. In between, the run sets its signal handlers.
         signal.signal(number, lambda *_: None if services.begun else _end_now())
     targets += {id(each): each for each in map(load, references)}.values()
     for each in targets:

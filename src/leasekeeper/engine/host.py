@@ -101,8 +101,8 @@ def _coroutine_name(task: asyncio.Task[Any]) -> str:
 class LoopThread:
     """A daemon thread with an event loop, which runs while it has users; the last that leaves ends it.
 
-    It can be used again after that, with a new thread. A forked child has no thread of its parent's: there it starts
-    anew.
+    After that it can be used again, with a new thread. In a forked child, which has no thread of its parent, it starts
+    a new one.
     """
 
     def __init__(self, name: str) -> None:
@@ -151,7 +151,7 @@ class LoopThread:
     def _run(self, opened: Future[asyncio.AbstractEventLoop], gone: Future[None]) -> None:
         try:
             loop = new_event_loop()
-        except Exception as error:  # whoever waits for the loop is told
+        except Exception as error:  # raised in `enter`
             opened.set_exception(error)
             return
         stopped = False
@@ -219,7 +219,7 @@ def place_of(thread: threading.Thread | None) -> str:
 
 
 def running_future() -> Future[Any]:
-    """A future that those who wait for it cannot cancel."""
+    """A future that no caller can cancel."""
     future: Future[Any] = Future()
     future.set_running_or_notify_cancel()
     return future

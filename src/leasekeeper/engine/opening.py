@@ -1,21 +1,25 @@
-"""Opening a queue: find its URL, look at its attributes, and refuse at the start what could not work (L18).
+"""Opening a queue: find its URL, read its attributes, and refuse at the start what could not work (L18).
 
-Used once by a consumer before its runner is made. It promises that a queue that is missing, denied or of a kind we
-cannot consume is said at the start, with what to do about it.
+Used once by each start, before the runner is made. It promises an error that names the queue, the reason and what to do
+when a queue is missing, denied or of a kind we cannot consume, whether it was given by name, URL or ARN.
 """
 
 from __future__ import annotations
 
-import json
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from leasekeeper.engine.context import SourceQueue
+from leasekeeper.engine.dead_letter_address import Source, find_dead_letters
 from leasekeeper.errors import ConfigurationError, QueueUnusable, SqsError, Verdict
-from leasekeeper.sqs.address import QueueAddress
 
 if TYPE_CHECKING:
+    import logging
+
     from leasekeeper.api import SqsApi
     from leasekeeper.options import Options
+    from leasekeeper.sqs.address import QueueAddress
 
 ADVICE = {
     Verdict.MISSING: "create it, or check name, account and region",
@@ -27,10 +31,14 @@ ADVICE = {
     Verdict.UNAVAILABLE: "check the endpoint, the network and the region",
     Verdict.THROTTLED: "too many calls are made with these credentials; start again in a moment",
 }
+NO_RECEIPT = "leasekeeper-asks-whether-it-may-delete"
+"""A receipt that cannot exist: SQS checks the permission before it looks at receipts."""
+AGAIN = 0.5
+"""Seconds between tries while `wait_for_endpoint` waits."""
 
 
 async def open_queue(client: SqsApi, address: QueueAddress, options: Options) -> SourceQueue:
-    """The queue to work on.
+    """The queue to work on; an endpoint that is not up yet is waited for, as `wait_for_endpoint` says.
 
     Raises:
         QueueUnusable: it does not exist, cannot be reached, or we may not use it.
@@ -41,52 +49,68 @@ async def open_queue(client: SqsApi, address: QueueAddress, options: Options) ->
             f"queue {address.name} is a FIFO queue: consuming it in order is not supported yet, and out of order would "
             "break its promise; use a standard queue"
         )
-    try:
-        url = address.url or await client.queue_url(address.name, account=address.account)
-        attributes = await _attributes(client, url, options)
-        return SourceQueue(name=address.name, url=url, dead_letter_url=await _dead_letters(client, attributes, options))
-    except SqsError as error:
-        advice = ADVICE.get(error.verdict)
-        raise QueueUnusable(
-            f"queue {address.name} cannot be used: {str(error).rstrip('.')}" + (f"; {advice}" if advice else "")
-        ) from error
+    loop = asyncio.get_running_loop()
+    began, waited = loop.time(), False
+    while True:
+        try:
+            opened = await _open(client, address, options)
+        except SqsError as error:
+            left = began + options.wait_for_endpoint - loop.time()
+            if error.verdict is not Verdict.UNAVAILABLE or left <= 0:
+                raise _unusable(address, error, options) from error
+            if not waited:
+                _tell(options.logger, "queue %s: the endpoint is not up yet (%s)", address.name, error)
+            waited = True
+            _tell(options.logger, "queue %s: waiting for the endpoint, up to %.1f s more", address.name, left)
+            await asyncio.sleep(min(AGAIN, left))
+        else:
+            if waited:
+                seconds = loop.time() - began
+                _tell(options.logger, "queue %s: the endpoint is up after %.1f s", address.name, seconds)
+            return opened
+
+
+def _unusable(address: QueueAddress, error: SqsError, options: Options) -> QueueUnusable:
+    advice = ADVICE.get(error.verdict)
+    if error.verdict is Verdict.UNAVAILABLE and not options.wait_for_endpoint:
+        advice = f"{advice}; to wait for an endpoint that is still starting, set wait_for_endpoint"
+    return QueueUnusable(
+        f"queue {address.name} cannot be used: {str(error).rstrip('.')}" + (f"; {advice}" if advice else "")
+    )
+
+
+async def _open(client: SqsApi, address: QueueAddress, options: Options) -> SourceQueue:
+    url = address.url or await client.queue_url(address.name, account=address.account)
+    source = Source(address=address, url=url, attributes=await _attributes(client, url, options))
+    return SourceQueue(name=address.name, url=url, dead_letter_url=await find_dead_letters(client, source, options))
 
 
 async def _attributes(client: SqsApi, url: str, options: Options) -> dict[str, str]:
-    """The queue's attributes; nothing when only these are denied, which is common across accounts."""
+    """The queue's attributes; none when only these are denied, which is common across accounts."""
     try:
         return await client.queue_attributes(url)
     except SqsError as error:
         if error.verdict is not Verdict.DENIED:
             raise
-        options.logger.warning(
+        await _check_that_deletes_are_allowed(client, url)
+        _tell(
+            options.logger,
             "the attributes of %s may not be read (%s); rejected messages have no dead-letter queue unless "
-            "dead_letter_queue says one",
+            "dead_letter_queue names one",
             url,
             error,
         )
         return {}
 
 
-async def _dead_letters(client: SqsApi, attributes: dict[str, str], options: Options) -> str | None:
-    """The URL of the queue that rejected messages are copied to."""
-    reference = options.dead_letter_queue
-    if reference is None and options.on_reject == "dead-letter":
-        policy = json.loads(attributes.get("RedrivePolicy") or "{}")
-        reference = policy.get("deadLetterTargetArn")
-    if not reference:
-        return None
-    address = QueueAddress.parse(reference)
-    if address.url:
-        return address.url
-    try:
-        return await client.queue_url(address.name, account=address.account)
-    except SqsError as error:
-        if options.dead_letter_queue is not None:
-            raise
-        options.logger.warning(
-            "the dead-letter queue %s cannot be found (%s); rejected messages are left to the redrive policy",
-            reference,
-            error,
-        )
-        return None
+async def _check_that_deletes_are_allowed(client: SqsApi, url: str) -> None:
+    """Raise what SQS says if everything is denied: a queue given by name fails earlier, at the look for its URL."""
+    (answer,) = await client.delete_batch(url, [NO_RECEIPT])
+    if answer is not None and answer.verdict is Verdict.DENIED:
+        raise SqsError(answer.verdict, answer.code, answer.message, operation="DeleteMessageBatch")
+
+
+def _tell(logger: logging.Logger, sentence: str, *values: object) -> None:
+    """Log a warning; a logger is the user's, and what it raises stops no start."""
+    with suppress(Exception):
+        logger.warning(sentence, *values)
