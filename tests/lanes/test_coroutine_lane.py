@@ -13,7 +13,7 @@ from leasekeeper.lanes.coroutines import CoroutineLane
 from leasekeeper.lanes.handler import Handler
 from leasekeeper.lanes.mailbox import Mailbox
 from leasekeeper.options import Options
-from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED
+from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, Failed
 from leasekeeper.testing.clock import VirtualLoop, run_virtual
 
 if TYPE_CHECKING:
@@ -131,6 +131,53 @@ def test_a_closed_application_gives_everything_back(deliver: Callable[..., Deliv
         assert home.outcomes["d"] == NOT_STARTED
         lane.recall()
         assert not lane.end(), "its handlers are gone with it"
+        await lane.close()
+
+    run_virtual(main())
+
+
+@both
+def test_a_loop_that_is_closed_under_handlers_answers_for_them_and_for_what_waits(
+    dispatch: Dispatch, deliver: Callable[..., Delivery]
+) -> None:
+    """L22, L23: at the next call of the engine, so that a stop does not wait for what can never end."""
+    application = VirtualLoop()
+
+    async def main() -> None:
+        home = Home(asyncio.get_running_loop())
+        lane = lane_of(home, application, dispatch, concurrency=1)
+        lane.submit([deliver("a"), deliver("b")])
+        await asyncio.to_thread(application.run_until_complete, asyncio.sleep(0.5))
+        lane.submit([deliver("c")])
+        application.close()
+        lane.recall()
+        await asyncio.sleep(0)
+        outcomes = home.outcomes
+        running = outcomes.pop("a")
+        assert isinstance(running, Failed)
+        assert str(running.error) == "the event loop was closed while the handler ran on it; its message is retried"
+        assert outcomes == dict.fromkeys("bc", NOT_STARTED)
+        assert not lane.end(), "there is nothing left"
+        await asyncio.sleep(0)
+        assert len(home.outcomes) == 3
+
+    run_virtual(main())
+
+
+@both
+def test_a_loop_that_goes_down_takes_no_more_work(dispatch: Dispatch, deliver: Callable[..., Delivery]) -> None:
+    """L23: `submit` says so before the loop is closed, so that the consumer stops receiving."""
+
+    async def main() -> None:
+        home = Home(asyncio.get_running_loop())
+        lane = lane_of(home, asyncio.get_running_loop(), dispatch, concurrency=1)
+        assert lane.submit([deliver("a"), deliver("b")])
+        await asyncio.sleep(0.5)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        assert not lane.submit([deliver("c")])
+        await asyncio.sleep(1)
+        assert home.outcomes == {"a": ENDED, "b": NOT_STARTED, "c": NOT_STARTED}
         await lane.close()
 
     run_virtual(main())

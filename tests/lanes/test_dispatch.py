@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from leasekeeper.lanes.dispatch import PoolDispatch, SemaphoreDispatch
 from leasekeeper.lanes.handler import Handler
+from leasekeeper.lanes.pool_dispatch import PoolDispatch
+from leasekeeper.lanes.semaphore_dispatch import SemaphoreDispatch
 from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, Failed
 from leasekeeper.testing.clock import VirtualLoop, run_virtual
 
@@ -86,6 +87,11 @@ async def awaits_a_cancelled_task(_body: str) -> None:
     task = asyncio.create_task(asyncio.sleep(60))
     task.cancel()
     await task
+
+
+def handler_tasks() -> set[asyncio.Task[Any]]:
+    """The tasks that handlers run in, or would; not the one that only watches for the loop's end."""
+    return {task for task in asyncio.all_tasks() if task.get_name() == "leasekeeper-handler"}
 
 
 # Work
@@ -371,77 +377,175 @@ def test_a_loop_that_goes_down_as_the_last_handler_ends_leaves_nothing_unanswere
 
 
 @both
-def test_tasks_that_had_no_turn_are_answered_by_those_that_had(kind: str, deliver: Callable[..., Delivery]) -> None:
-    """L23: submitted in the very turn in which the loop went down."""
+@pytest.mark.parametrize("begun", [True, False])
+def test_units_submitted_as_the_loop_goes_down_are_answered_and_not_started(
+    kind: str, deliver: Callable[..., Delivery], *, begun: bool
+) -> None:
+    """L23: in the same turn, and while cancelled handlers clean up."""
+    scenes: list[Scene] = []
+
+    async def cleans_up(body: str) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(1)
+            scenes[0].submit(deliver, f"{body} late")
 
     async def main() -> None:
-        scene = Scene(kind, second)
+        scene = Scene(kind, cleans_up)
+        scenes.append(scene)
+        if begun:
+            scene.submit(deliver, "a")
+            await asyncio.sleep(0.5)
+        scene.submit(deliver, *"bcde")
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    run_virtual(main())
+    [scene] = scenes
+    assert scene.strategy.down
+    outcomes = dict(scene.answers)
+    assert len(outcomes) == len(scene.answers)
+    assert scene.started == ["a"] * begun
+    expected: dict[str, Outcome] = dict.fromkeys("bcde", NOT_STARTED)
+    assert outcomes == (expected | {"a": ENDED, "a late": NOT_STARTED} if begun else expected)
+    assert scene.numbers[:2] == (0, 0)
+
+
+@both
+def test_a_loop_that_goes_down_waits_for_no_worker(kind: str, deliver: Callable[..., Delivery]) -> None:
+    """L22: neither for one that was given work in that turn, nor for one whose handler takes its cancellation back."""
+
+    async def takes_it_back(body: str) -> None:
+        try:
+            await asyncio.sleep(60 if body == "b" else 1)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()
+
+    async def main() -> Scene:
+        scene = Scene(kind, takes_it_back)
         scene.submit(deliver, "a")
         await asyncio.sleep(0.5)
-        [running] = asyncio.all_tasks() - {asyncio.current_task()}
-        running.cancel()
-        scene.submit(deliver, *"bcd")
+        scene.submit(deliver, "b")
+        await asyncio.sleep(1)
+        scene.submit(deliver, "c")
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return scene
+
+    scene = run_virtual(main())
+    assert Counter(scene.answers) == Counter([("a", DONE), ("b", DONE), ("c", NOT_STARTED)])
+
+
+@both
+def test_a_handlers_task_that_is_cancelled_inside_the_application_is_its_own_failure(
+    kind: str, deliver: Callable[..., Delivery]
+) -> None:
+    """L24: as old time-out libraries do it. What waits is run, and nothing is given back."""
+
+    async def cancelled_later(body: str) -> None:
+        if body == "odd":
+            task = asyncio.current_task()
+            assert task is not None
+            asyncio.get_running_loop().call_later(0.5, task.cancel)
+        await asyncio.sleep(1)
+
+    async def main() -> None:
+        for concurrency in (1, 2):
+            scene = Scene(kind, cancelled_later, concurrency=concurrency)
+            scene.submit(deliver, "a", "odd", "b", "c", "odd", "d")
+            await asyncio.sleep(20)
+            failed = [outcome for body, outcome in scene.answers if body == "odd"]
+            assert [type(outcome) for outcome in failed] == [Failed, Failed]
+            assert Counter(answer for answer in scene.answers if answer[0] != "odd") == Counter(
+                (body, DONE) for body in "abcd"
+            )
+            assert not scene.strategy.down
+
+    run_virtual(main())
+
+
+@both
+def test_a_handler_that_cancels_itself_is_its_own_failure(kind: str, deliver: Callable[..., Delivery]) -> None:
+    """L20, L24: before it waits, or in its very last step, when the cancellation is still to come."""
+
+    async def cancels_itself(body: str) -> None:
+        if body != "fine":
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+        if body != "at its end":
+            await asyncio.sleep(1)
+
+    async def main() -> None:
+        scene = Scene(kind, cancels_itself, concurrency=2)
+        scene.submit(deliver, "at once", "at its end", "fine", "at once", "at its end", "fine")
+        await asyncio.sleep(5)
+        kinds = Counter((body, type(outcome).__name__) for body, outcome in scene.answers)
+        assert kinds == {("at once", "Failed"): 2, ("at its end", "Done"): 2, ("fine", "Done"): 2}
+        scene.submit(deliver, *["fine"] * 4)
+        await asyncio.sleep(0.5)
+        assert scene.numbers == (2, 2, 2)
+        await asyncio.sleep(30)
+        assert scene.answers[6:] == [("fine", DONE)] * 4
+
+    run_virtual(main())
+
+
+def test_an_idle_worker_that_is_cancelled_loses_no_unit(deliver: Callable[..., Delivery]) -> None:
+    """L20, L24: before, in, and after the turn in which it is given work."""
+
+    async def main() -> None:
+        scene = Scene("pool", second, concurrency=1)
+        scene.submit(deliver, "a")
+        await asyncio.sleep(2)
+        [worker] = handler_tasks()
+        worker.cancel()
+        scene.submit(deliver, "b")  # in the turn in which it is being cancelled
+        await asyncio.sleep(2)
+        assert scene.answers[1:] == [("b", DONE)]
+        [worker] = handler_tasks()
+        worker.cancel()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert scene.started == ["a"]
-        outcomes = dict(scene.answers)
-        assert isinstance(outcomes.pop("a"), Failed)
-        assert outcomes == dict.fromkeys("bcd", NOT_STARTED)
-        assert asyncio.all_tasks() == {asyncio.current_task()}
+        scene.submit(deliver, "c")
+        await asyncio.sleep(2)
+        assert scene.answers[2:] == [("c", DONE)]
+        [worker] = handler_tasks()
+        scene.submit(deliver, "d")
+        worker.cancel()  # in the turn in which it was given work
+        await asyncio.sleep(60)
+        assert scene.answers[3:] == [("d", DONE)]
+        scene.submit(deliver, "e")
+        await asyncio.sleep(60)
+        assert scene.answers[4:] == [("e", DONE)]
         assert scene.numbers == (0, 0, 0)
 
     run_virtual(main())
 
 
-def test_a_worker_that_somebody_cancelled_is_replaced(deliver: Callable[..., Delivery]) -> None:
-    """L20: a handler that cancels the task it runs in costs what waits a redelivery, but no place for ever."""
+@both
+def test_a_task_that_is_cancelled_before_it_begins_is_answered_at_the_end(
+    kind: str, deliver: Callable[..., Delivery]
+) -> None:
+    """L20: it runs not one line, so that only `end` sees it."""
 
-    async def cancels_itself(body: str) -> None:
-        if body == "odd":
-            task = asyncio.current_task()
-            assert task is not None
-            task.cancel()
-        await asyncio.sleep(1)
-
-    async def main(kind: str) -> None:
-        scene = Scene(kind, cancels_itself, concurrency=2)
-        scene.submit(deliver, "odd", "a", "b")
-        await asyncio.sleep(5)
-        outcomes = dict(scene.answers)
-        assert isinstance(outcomes.pop("odd"), Failed)
-        assert outcomes == {"a": DONE, "b": NOT_STARTED}
-        scene.submit(deliver, *"cdef")
-        await asyncio.sleep(0.5)
-        assert scene.numbers == (2, 2, 2)
-        await asyncio.sleep(30)
-        assert Counter(scene.answers[3:]) == Counter((each, DONE) for each in "cdef")
-
-    for kind in KINDS:
-        run_virtual(main(kind))
-
-
-def test_an_idle_worker_that_somebody_cancels_is_not_given_work(deliver: Callable[..., Delivery]) -> None:
     async def main() -> None:
-        scene = Scene("pool", second, concurrency=1)
-        scene.submit(deliver, "a")
-        await asyncio.sleep(2)
-        [worker] = asyncio.all_tasks() - {asyncio.current_task()}
-        worker.cancel()
-        scene.submit(deliver, "b")  # in the turn in which it is being cancelled
-        assert scene.answers[1:] == [("b", NOT_STARTED)]
-        await asyncio.sleep(0)
-        scene.submit(deliver, "c")
-        await asyncio.sleep(2)
-        assert scene.answers[2:] == [("c", DONE)]
-        [worker] = asyncio.all_tasks() - {asyncio.current_task()}
-        scene.submit(deliver, "d")
-        worker.cancel()  # in the turn in which it was given work
-        await asyncio.sleep(60)
-        assert scene.answers[3:] == [("d", NOT_STARTED)]
-        scene.submit(deliver, "e")
-        await asyncio.sleep(60)
-        assert scene.answers[4:] == [("e", DONE)]
-        assert scene.numbers == (0, 0, 0)
+        scene = Scene(kind, second, concurrency=1)
+        scene.submit(deliver, "a", "b")
+        [task] = handler_tasks()
+        task.cancel()
+        await asyncio.sleep(5)
+        assert scene.answers == []
+        scene.strategy.end(None)
+        await asyncio.sleep(5)
+        assert scene.answers == [("a", NOT_STARTED), ("b", DONE)]
 
     run_virtual(main())
 
@@ -533,7 +637,7 @@ def test_a_worker_that_is_being_cancelled_can_be_dismissed_too(deliver: Callable
         scene = Scene("pool", second, concurrency=2)
         scene.submit(deliver, *"ab")
         await asyncio.sleep(2)
-        worker, _ = asyncio.all_tasks() - {asyncio.current_task()}
+        worker, _ = handler_tasks()
         worker.cancel()
         scene.strategy.dismiss()
         await asyncio.sleep(0)
@@ -547,7 +651,9 @@ def test_tasks_of_the_semaphore_end_with_their_message(deliver: Callable[..., De
         scene = Scene("semaphore", second)
         scene.submit(deliver, *"ab")
         await asyncio.sleep(2)
+        assert handler_tasks() == set()
         scene.strategy.dismiss()
+        await asyncio.sleep(0)
         assert scene.numbers == (0, 0, 0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 

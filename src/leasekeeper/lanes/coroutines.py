@@ -1,7 +1,7 @@
 """The coroutine lane: `async def` handlers on the application's loop, which may be another thread's.
 
-Owned by the worker of a consumer. Units cross to the loop with one wake-up a batch and outcomes come home the same
-way, so a loop that a handler blocks delays handlers and nothing else (L9).
+Owned by the worker of a consumer. A batch of units crosses to the loop with one wake-up, and outcomes come back in the
+same way. So a handler that blocks the loop delays handlers and nothing else (L9).
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Generic
 
+from leasekeeper.errors import Closed
 from leasekeeper.lanes.api import Answer, U
-from leasekeeper.lanes.dispatch import PoolDispatch, SemaphoreDispatch
 from leasekeeper.lanes.mailbox import Mailbox
-from leasekeeper.outcomes import NOT_STARTED
+from leasekeeper.lanes.pool_dispatch import PoolDispatch
+from leasekeeper.lanes.semaphore_dispatch import SemaphoreDispatch
+from leasekeeper.outcomes import NOT_STARTED, Failed
 
 if TYPE_CHECKING:
     import asyncio
@@ -55,17 +57,16 @@ class CoroutineLane(Generic[U]):
         self._inbox: Mailbox[U] = Mailbox(loop, self._strategy.submit)
 
     def submit(self, units: Sequence[U]) -> bool:
-        """Run the handler for each, or let them wait; False, and gives them back at once, when the loop is closed."""
-        if self._inbox.post(units):
-            return True
-        # Nor will what was posted before it closed be received any more.
-        self._answers.post([Answer(unit, NOT_STARTED) for unit in self._inbox.take_back()])
-        return False
+        """Run the handler for each, or let them wait. False: the loop is ending or closed, and each is answered."""
+        if self._strategy.down:
+            self._answers.post([Answer(unit, NOT_STARTED) for unit in units])
+            return False
+        return self._inbox.post(units) or self._answer_all()
 
     def _reply(self, unit: U, outcome: Outcome) -> None:
         outgoing = self._outgoing
         if not outgoing:
-            # Handlers that end in one turn of the loop go home together, in the turn after.
+            # Answers of handlers that end in one turn of the loop are sent together, in the turn after.
             self._loop.call_soon(self._send)
         outgoing.append(Answer(unit, outcome))
 
@@ -88,9 +89,24 @@ class CoroutineLane(Generic[U]):
     def _on_loop(self, call: Callable[..., None], *arguments: object) -> bool:
         try:
             self._loop.call_soon_threadsafe(call, *arguments)
-        except RuntimeError:  # the application's loop is closed: its handlers are gone with it
-            return False
+        except RuntimeError:  # the application's loop is closed
+            return self._answer_all()
         return True
+
+    def _answer_all(self) -> bool:
+        """Answer for everything that is here, now that the loop is closed and no handler runs on; always False.
+
+        No lock: the loop's thread has left the loop, so only the engine uses the strategy now.
+        """
+        waiting, running = self._strategy.abandon()
+        answers, self._outgoing = self._outgoing, []
+        answers += [Answer(unit, NOT_STARTED) for unit in (*waiting, *self._inbox.take_back())]
+        if running:
+            lost = Failed(Closed("the event loop was closed while the handler ran on it; its message is retried"))
+            answers += [Answer(unit, lost) for unit in running]
+        if answers:
+            self._answers.post(answers)
+        return False
 
     def statistics(self) -> LaneStatistics:
         """What it is doing now."""
