@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import subprocess
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pydantic
 import pytest
 
 from leasekeeper import Consumer, HandlerTimeout, Message, Reject, Retry, UndecodableBody
@@ -141,3 +143,32 @@ def test_the_plugin_itself_imports_neither_engine_nor_client() -> None:
     code += "print([each for each in set(sys.modules) - before if each.startswith('leasekeeper.')])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert sorted(eval(shown)) == ["leasekeeper.testing", "leasekeeper.testing.plugin"]
+
+
+class Line(pydantic.BaseModel):
+    item: str = pydantic.Field(alias="articleName")
+
+
+class Basket(pydantic.BaseModel):
+    lines: list[Line]
+    at: dt.date
+
+
+def test_a_pydantic_model_is_a_body_also_within_others() -> None:
+    basket = Basket(lines=[Line(articleName="pen")], at=dt.date(2026, 11, 28))
+    seen: list[Any] = []
+
+    def one(body: Basket) -> None:
+        seen.append(body)
+
+    def many(body: list[Basket]) -> None:
+        seen.extend(body)
+
+    assert run_handler(one, basket).acked
+    assert run_handler(many, [basket]).acked
+    assert seen == [basket, basket]
+
+
+def test_a_body_that_cannot_be_encoded_is_refused_with_its_type() -> None:
+    with pytest.raises(NotImplementedError, match="a body with a object cannot be encoded as JSON: give its text"):
+        run_handler(ship, {"id": object()})

@@ -1,4 +1,4 @@
-"""Handling without a queue: a handler is called with a message as a consumer calls it, and says what it made of it.
+"""Handling without a queue: call a handler with a message as a consumer calls it, and get the outcome.
 
 Used by users' tests, directly or as the pytest fixture `handle`. It promises the decoding, the middleware, the time-out
 and the meaning of outcomes that a consumer has, and needs no SQS, no thread and no engine.
@@ -96,7 +96,8 @@ def run_handler(
 
     Args:
         handler: as given to `Consumer`.
-        body: text as it is sent; anything else is encoded as JSON first.
+        body: text as it is sent; anything else (dicts, dataclasses, msgspec structs, pydantic models) is encoded as
+            JSON first.
         attributes: message attributes: text or bytes.
         system: system attributes beyond those a message always has, e.g. `MessageGroupId`.
         receive_count: how often it has been received, this time included.
@@ -145,7 +146,7 @@ def _prepare(
     received = Received(
         message_id="00000000-0000-4000-a000-000000000000",
         receipt="test",
-        body=body if isinstance(body, str) else msgspec.json.encode(body).decode(),
+        body=body if isinstance(body, str) else msgspec.json.encode(body, enc_hook=_plain).decode(),
         attributes={name: _attribute(value) for name, value in (attributes or {}).items()},
         system={
             "ApproximateReceiveCount": str(receive_count),
@@ -156,6 +157,14 @@ def _prepare(
     lease = Lease(LEASE, due=now + LEASE / 2, deadline=now + LEASE)
     delivery = Delivery(received, lease, asked=now, received_at=now, receipt=received.receipt, started=now)
     return called, delivery, listener
+
+
+def _plain(value: Any) -> Any:
+    """What JSON encodes of a pydantic model, by the names it is validated by."""
+    dump = getattr(value, "model_dump", None)
+    if dump is None:
+        raise NotImplementedError(f"a body with a {type(value).__qualname__} cannot be encoded as JSON: give its text")
+    return dump(mode="json", by_alias=True)
 
 
 def _attribute(value: str | bytes) -> MessageAttribute:
