@@ -203,3 +203,13 @@ def test_what_cannot_work_is_refused_with_its_value(settings: ClientSettings, sa
     with pytest.raises(ConfigurationError) as refused:
         locate(settings)
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9324.", "http://127.0.0.1:99999", "ftp://127.0.0.1", "http:///path"])
+def test_an_endpoint_of_the_environment_is_checked_like_one_of_the_options(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """A full stop copied with the address from a sentence was a traceback."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", url)
+    with pytest.raises(ConfigurationError, match=r"endpoint"):
+        locate(ClientSettings(region="eu-west-1"))

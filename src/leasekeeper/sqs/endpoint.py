@@ -123,7 +123,7 @@ def _url(session: Any, settings: ClientSettings, region: str) -> tuple[str, bool
     if url == own and settings.queue is not None and settings.queue.endpoint is not None:
         # A queue of somebody else's server, and no endpoint is configured: that server is meant.
         return _with_path(settings.queue.endpoint), True
-    return url, url != own
+    return _with_path(url), url != own
 
 
 def _with_path(url: str) -> str:
