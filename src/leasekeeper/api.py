@@ -7,6 +7,7 @@ position and never raise for single entries.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -123,7 +124,8 @@ class Credentials:
         expiry: when they stop working, epoch seconds; None when they do not, or when that is not known.
 
     Raises:
-        CredentialsMissing: a value is empty, or has a blank, a line break or a letter beyond ASCII in it.
+        CredentialsMissing: a value is not text, is empty, or has a blank, a line break or a letter beyond ASCII in it;
+            or `expiry` is not a number.
     """
 
     access_key: str
@@ -133,13 +135,21 @@ class Credentials:
 
     def __post_init__(self) -> None:
         for name in ("access_key", "secret_key", "token"):
-            value = getattr(self, name)
-            if value is not None and (not value or not value.isascii() or not value.isprintable() or " " in value):
+            value: object = getattr(self, name)
+            if not isinstance(value, str) and (value is not None or name != "token"):
+                raise CredentialsMissing(f"the AWS {name} is of type {type(value).__name__}: it must be text")
+            if isinstance(value, str) and (not value or not value.isascii() or not value.isprintable() or " " in value):
                 # They become headers: a line break would end one, and such a key cannot be right anyway.
                 raise CredentialsMissing(
                     f"the AWS {name} is empty, or has a blank, a line break or a letter beyond ASCII in it: "
                     "check where it is set for a stray end of line"
                 )
+        expiry: object = self.expiry
+        if expiry is not None and (not isinstance(expiry, (int, float)) or not math.isfinite(expiry)):
+            raise CredentialsMissing(
+                f"the expiry of the AWS credentials is {expiry!r}: it must be epoch seconds, for a datetime its "
+                "timestamp(), or None"
+            )
 
 
 class CredentialsProvider(Protocol):

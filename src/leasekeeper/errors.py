@@ -77,6 +77,7 @@ class SqsError(LeasekeeperError):
         operation: the API call, e.g. `ReceiveMessage`.
         status: the HTTP status; 0 if there was no answer.
         request_id: the server's id of the call, for AWS support; empty if there is none.
+        retry_after: seconds that the server asks to wait before the next call (`Retry-After`), 0 to 60; 0: it does not.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class SqsError(LeasekeeperError):
         operation: str = "",
         status: int = 0,
         request_id: str = "",
+        retry_after: float = 0.0,
     ) -> None:
         super().__init__(verdict, code, message)
         self.verdict = verdict
@@ -96,6 +98,12 @@ class SqsError(LeasekeeperError):
         self.operation = operation
         self.status = status
         self.request_id = request_id
+        self.retry_after = retry_after
+
+    @property
+    def advised(self) -> bool:
+        """Whether its message says what to do already, as those of connections do."""
+        return self.verdict is Verdict.UNAVAILABLE and (not self.status or self.code.startswith(("HTTP", "Garbage")))
 
     def __str__(self) -> str:
         where = f"{self.operation}: " if self.operation else ""

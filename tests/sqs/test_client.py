@@ -372,7 +372,7 @@ class TestRetries:
 class TestCredentials:
     """What refused credentials and a wrong clock lead to."""
 
-    def test_refused_credentials_are_renewed_before_the_next_call(self, one_kit: Any) -> None:
+    def test_a_call_with_refused_credentials_is_made_again_with_new_ones(self, one_kit: Any) -> None:
         made: list[Credentials] = []
 
         def provider() -> Credentials:
@@ -381,15 +381,51 @@ class TestCredentials:
 
         async def story(client: SqsClient, script: Any) -> None:
             script.steps.append(one_kit.refusal("ExpiredToken", "", "expired", 403))
-            with pytest.raises(SqsError) as failed:
-                await client.delete(QUEUE, "r")
-            assert failed.value.verdict is Verdict.CREDENTIALS
             await client.delete(QUEUE, "r")
             used = [asked.headers["authorization"].split("Credential=")[1].split("/")[0] for asked in script.asked]
             assert used == ["AK0", "AK1"]
             assert script.asked[1].headers["x-amz-security-token"] == "t"
 
         one_kit.play(story, credentials=provider)
+
+    def test_a_call_is_made_again_once_and_only_with_other_credentials(self, one_kit: Any) -> None:
+        expired = one_kit.refusal("ExpiredToken", "", "expired", 403)
+
+        async def story(client: SqsClient, script: Any) -> None:
+            with pytest.raises(SqsError) as failed:
+                await client.delete(QUEUE, "r")
+            assert failed.value.verdict is Verdict.CREDENTIALS
+            assert len(script.asked) == 1
+
+        one_kit.play(story, expired, credentials=lambda: Credentials(access_key="SAME", secret_key="s"))
+
+    @pytest.mark.parametrize("raised", [SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError(), StopIteration()])
+    @pytest.mark.parametrize("kind", ["function", "coroutine"])
+    def test_whatever_a_provider_raises_ends_a_refresh_and_no_more(
+        self, one_kit: Any, raised: BaseException, kind: str
+    ) -> None:
+        """L15: the engine's thread goes on, the held credentials are used, and the next refresh may succeed."""
+        answers: list[BaseException | None] = [None, raised]
+
+        def provider() -> Credentials:
+            error = answers.pop(0)
+            if error is not None:
+                raise error
+            return Credentials(access_key="AK", secret_key="s")
+
+        async def coroutine() -> Credentials:
+            return provider()
+
+        async def story(client: SqsClient, script: Any) -> None:
+            script.steps.append(one_kit.refusal("ExpiredToken", "", "expired", 403))
+            with pytest.raises(SqsError) as failed:
+                await client.delete(QUEUE, "r")
+            assert failed.value.verdict is Verdict.CREDENTIALS
+            assert client.credentials_failure is not None
+            await client.delete(QUEUE, "r")
+            assert not answers
+
+        one_kit.play(story, credentials=provider if kind == "function" else coroutine)
 
     def test_a_call_refused_for_the_time_of_day_is_signed_again_by_the_servers_clock(
         self, one_kit: Any, caplog: pytest.LogCaptureFixture
@@ -406,7 +442,59 @@ class TestCredentials:
 
         with caplog.at_level(logging.WARNING, "leasekeeper.sqs"):
             one_kit.play(story, tomorrow)
-        assert "this machine's clock is off" in caplog.text
+        assert "this machine's clock is wrong" in caplog.text
+
+
+@pytest.mark.parametrize("date", ["Fri, 01 Jan 2100 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 +99999999999999"])
+def test_the_date_of_a_proxys_page_does_not_move_our_clock(one_kit: Any, date: str) -> None:
+    """Only a refusal in SQS's own form is about our signature; a date may hold any number."""
+
+    async def story(client: SqsClient, script: Any) -> None:
+        script.steps.append(one_kit.answer(b"<html>Forbidden</html>", 403, Date=date))
+        script.steps.append(
+            one_kit.answer({"__type": "AccessDenied"}, 403, Date=date.replace("2100 00:00:00 GMT", "x"))
+        )
+        for verdict in (Verdict.UNAVAILABLE, Verdict.DENIED):
+            with pytest.raises(SqsError) as failed:
+                await client.delete(QUEUE, "r")
+            assert failed.value.verdict is verdict
+        assert not script.steps
+        assert len(script.asked) == 2
+        assert not script.asked[1].headers["x-amz-date"].startswith("2100")
+
+    one_kit.play(story)
+
+
+@pytest.mark.parametrize("body", [b"<html>Please log in</html>", b"[]", b'"ok"'])
+def test_a_page_instead_of_an_empty_answer_confirms_nothing(one_kit: Any, body: bytes) -> None:
+    """L12."""
+
+    async def story(client: SqsClient, _: Any) -> None:
+        for call in (client.delete(QUEUE, "r"), client.change_visibility(QUEUE, "r", 5), client.purge_queue(QUEUE)):
+            with pytest.raises(SqsError) as failed:
+                await call
+            assert (failed.value.verdict, failed.value.code) == (Verdict.UNAVAILABLE, "Garbage")
+
+    one_kit.play(story, *[one_kit.answer(body)] * 3)
+
+
+def test_retry_after_delays_a_call_of_administration(one_kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    real = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        await real(0)
+
+    busy = [one_kit.answer(b"", 503, Retry_After=each) for each in ("3", "3600")]
+
+    async def story(client: SqsClient, _: Any) -> None:
+        monkeypatch.setattr("leasekeeper.sqs.wire.asyncio.sleep", sleep)
+        assert await client.queue_url("orders") == "u"
+        monkeypatch.undo()
+
+    one_kit.play(story, *busy, one_kit.answer({"QueueUrl": "u"}))
+    assert [each for each in pauses if each] == [3.0, 5.0]
 
 
 def test_a_closed_client_says_so(one_kit: Any) -> None:

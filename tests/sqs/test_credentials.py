@@ -29,8 +29,8 @@ class Source:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def fetch(self, *, anew: bool) -> Credentials:
-        self.asked.append(anew)
+    async def fetch(self, *, renew: bool) -> Credentials:
+        self.asked.append(renew)
         await self.gate.wait()
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
@@ -159,7 +159,7 @@ def test_expired_credentials_are_waited_for_and_their_lack_is_an_error() -> None
     play(story, key("a", 4600), OSError("no route"), key("b", 9000))
 
 
-def test_refused_credentials_are_fetched_anew_at_most_every_ten_seconds() -> None:
+def test_refused_credentials_are_fetched_again_at_most_every_ten_seconds() -> None:
     async def story(keeper: CredentialKeeper, source: Source, clock: Clock) -> None:
         keeper.reject(key("a"))
         assert keeper.current() is None
@@ -207,7 +207,7 @@ class TestProvider:
             threads.append(threading.current_thread())
             return key("a")
 
-        assert asyncio.run(FromProvider(provider).fetch(anew=False)) == key("a")
+        assert asyncio.run(FromProvider(provider).fetch(renew=False)) == key("a")
         assert threads[0] is not threading.main_thread()
         assert threads[0].daemon
 
@@ -217,21 +217,19 @@ class TestProvider:
             assert threading.current_thread() is threading.main_thread()
             return key("a")
 
-        assert asyncio.run(FromProvider(provider).fetch(anew=False)) == key("a")
+        assert asyncio.run(FromProvider(provider).fetch(renew=False)) == key("a")
 
     def test_its_errors_are_handed_on(self) -> None:
         def provider() -> Credentials:
             raise LookupError("vault is sealed")
 
         with pytest.raises(LookupError, match="vault is sealed"):
-            asyncio.run(FromProvider(provider).fetch(anew=False))
+            asyncio.run(FromProvider(provider).fetch(renew=False))
 
     def test_an_answer_of_another_kind_is_refused(self) -> None:
         provider: Any = lambda: ("key", "secret")  # noqa: E731
-        with pytest.raises(
-            CredentialsMissing, match=r"answered with tuple: it must return leasekeeper\.api\.Credentials"
-        ):
-            asyncio.run(FromProvider(provider).fetch(anew=False))
+        with pytest.raises(CredentialsMissing, match=r"returned tuple: it must return leasekeeper\.api\.Credentials"):
+            asyncio.run(FromProvider(provider).fetch(renew=False))
 
 
 class TestChain:
@@ -243,7 +241,7 @@ class TestChain:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
         monkeypatch.setenv("AWS_SESSION_TOKEN", "t")
         source = FromBotocore(lambda: new_session(ClientSettings()))
-        found = asyncio.run(source.fetch(anew=False))
+        found = asyncio.run(source.fetch(renew=False))
         assert found == Credentials(access_key="AKENV", secret_key="s", token="t")
 
     def test_a_profile_is_read_and_read_again_when_its_keys_were_refused(self, bare_aws: Path) -> None:
@@ -253,10 +251,10 @@ class TestChain:
         async def story() -> None:
             source = FromBotocore(lambda: new_session(ClientSettings(profile="team")))
             write("OLD")
-            assert (await source.fetch(anew=False)).access_key == "OLD"
+            assert (await source.fetch(renew=False)).access_key == "OLD"
             write("NEW")
-            assert (await source.fetch(anew=False)).access_key == "OLD"
-            assert (await source.fetch(anew=True)).access_key == "NEW"
+            assert (await source.fetch(renew=False)).access_key == "OLD"
+            assert (await source.fetch(renew=True)).access_key == "NEW"
 
         asyncio.run(story())
 
@@ -264,7 +262,7 @@ class TestChain:
     def test_nothing_anywhere_says_where_we_looked(self) -> None:
         source = FromBotocore(lambda: new_session(ClientSettings()))
         with pytest.raises(CredentialsMissing) as missing:
-            asyncio.run(source.fetch(anew=False))
+            asyncio.run(source.fetch(renew=False))
         for place in ("AWS_ACCESS_KEY_ID", "~/.aws/credentials", "AWS_WEB_IDENTITY_TOKEN_FILE", "ECS", "EC2"):
             assert place in str(missing.value)
 

@@ -88,9 +88,63 @@ def test_query_code_and_shape_mean_the_same(verdict: Verdict, code: str, shape: 
         (504, Verdict.UNAVAILABLE),
     ],
 )
-def test_without_a_known_code_the_status_decides(status: int, verdict: Verdict) -> None:
-    assert verdict_of("", "", status) is verdict
+def test_for_an_unknown_code_the_status_decides(status: int, verdict: Verdict) -> None:
     assert verdict_of("NeverHeardOf", "", status) is verdict
+
+
+@pytest.mark.parametrize("status", [204, 301, 302, 307, 400, 401, 403, 404, 405, 407, 408, 413, 500, 502, 503])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>Forbidden</html>", b'{"message": "Forbidden"}', b"[]", b'{"__type": null}']
+)
+def test_only_sqs_itself_in_its_own_form_says_that_a_call_will_never_succeed(status: int, body: bytes) -> None:
+    """L12: a delete that a proxy answers with 403 or 404 was not refused by SQS, and is tried again."""
+    error = error_of("DeleteMessageBatch", status, body)
+    assert (error.verdict, error.code) == (Verdict.UNAVAILABLE, f"HTTP{status}")
+
+
+def test_too_many_requests_is_throttling_whoever_says_it() -> None:
+    assert error_of("DeleteMessageBatch", 429, b"<html>slow down</html>").verdict is Verdict.THROTTLED
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("", 0.0),
+        ("0", 0.0),
+        ("7", 7.0),
+        ("3600", 60.0),
+        ("9" * 5000, 60.0),
+        ("-5", 0.0),
+        ("1.5", 0.0),
+        ("soon", 0.0),
+        ("\u0663", 0.0),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", 60.0),
+        ("Fri, 01 Jan 1999 00:00:00 GMT", 0.0),
+        ("Fri, 01 Jan 2100 00:00:00 +99999999999999", 0.0),
+    ],
+)
+def test_retry_after_is_read_and_bounded(header: str, seconds: float) -> None:
+    assert error_of("ReceiveMessage", 503, b"", retry_after=header).retry_after == seconds
+
+
+@pytest.mark.parametrize("body", [b'{"X":' + b"[" * 100_000, b"[" * 100_000, b'{"__type":' + b"9" * 9_000])
+def test_a_body_of_any_depth_is_an_error_of_ours(body: bytes) -> None:
+    error = error_of("ReceiveMessage", 503, body)
+    assert error.verdict is Verdict.UNAVAILABLE
+    assert len(str(error)) < 1_000
+
+
+def test_an_error_in_odd_types_is_read() -> None:
+    error = error_of("ReceiveMessage", 400, b'{"__type": "com.amazonaws.sqs#OverLimit", "message": 5, "Message": {}}')
+    assert (error.verdict, error.message) == (Verdict.OVER_LIMIT, "5")
+
+
+def test_texts_from_outside_are_bounded() -> None:
+    body = json.dumps({"__type": "x" * 100_000, "message": "\x1b[31m" + "y" * 1_000_000}).encode()
+    error = error_of("ReceiveMessage", 400, body, query_error="z" * 10_000, request_id="r" * 10_000)
+    assert len(str(error)) < 3_000
+    assert len(error.request_id) < 300
+    assert str(error).isprintable()
 
 
 @pytest.mark.parametrize("key", ["message", "Message"])
@@ -128,11 +182,11 @@ def test_an_unknown_header_leaves_the_word_to_the_shape() -> None:
 def test_a_body_that_is_not_of_sqs_is_quoted_with_advice(body: bytes, said: str) -> None:
     error = error_of("ReceiveMessage", 502, body)
     assert (error.verdict, error.code) == (Verdict.UNAVAILABLE, "HTTP502")
-    assert error.message == f"{said} (no error of SQS: is the endpoint SQS, and is a proxy in between?)"
+    assert error.message == f"{said} (not an error of SQS: check that the endpoint is SQS, and any proxy in between)"
 
 
 def test_a_long_garbage_body_is_cut() -> None:
-    assert error_of("ReceiveMessage", 502, b"x" * 10_000).message.startswith("x" * 200 + " (no error of SQS")
+    assert error_of("ReceiveMessage", 502, b"x" * 10_000).message.startswith("x" * 200 + " (not an error of SQS")
 
 
 def failed(**entry: object) -> FailedEntry:

@@ -108,5 +108,5 @@ def unusable(name: str, error: SqsError) -> QueueUnusable:
 
 def with_advice(error: SqsError) -> str:
     """The error and what to do about it, in one sentence."""
-    advice = ADVICE.get(error.verdict)
+    advice = None if error.advised else ADVICE.get(error.verdict)
     return str(error).rstrip(".") + (f"; {advice}" if advice else "")

@@ -71,12 +71,12 @@ async def open_queue(client: SqsApi, address: QueueAddress, options: Options) ->
 
 
 def _unusable(address: QueueAddress, error: SqsError, options: Options) -> QueueUnusable:
-    advice = ADVICE.get(error.verdict)
+    sentence = f"queue {address.name} cannot be used: {str(error).rstrip('.')}"
+    if not error.advised and (advice := ADVICE.get(error.verdict)):
+        sentence = f"{sentence}; {advice}"
     if error.verdict is Verdict.UNAVAILABLE and not options.wait_for_endpoint:
-        advice = f"{advice}; to wait for an endpoint that is still starting, set wait_for_endpoint"
-    return QueueUnusable(
-        f"queue {address.name} cannot be used: {str(error).rstrip('.')}" + (f"; {advice}" if advice else "")
-    )
+        sentence = f"{sentence}; to wait for an endpoint that is still starting, set wait_for_endpoint"
+    return QueueUnusable(sentence)
 
 
 async def _open(client: SqsApi, address: QueueAddress, options: Options) -> SourceQueue:

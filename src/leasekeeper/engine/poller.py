@@ -146,6 +146,7 @@ class Poller:
             context.tally.failed_entry(error.code)
             if error.verdict in SLOW_VERDICTS:
                 pause += SLOW
+            pause = max(pause, error.retry_after)
             context.logger.warning("receive from queue %s failed, next try in %.1f s: %s", context.queue, pause, error)
             self._health.failed(error)
         else:

@@ -41,6 +41,7 @@ _receive = msgspec.json.Decoder(codec.ReceiveAnswer)
 _batch = msgspec.json.Decoder(codec.BatchAnswer)
 _sent = msgspec.json.Decoder(codec.SendAnswer)
 _sent_batch = msgspec.json.Decoder(codec.SendBatchAnswer)
+_nothing = msgspec.json.Decoder(codec.EmptyAnswer)
 _task_handle = msgspec.json.Decoder(codec.TaskHandleAnswer)
 
 
@@ -147,12 +148,12 @@ class SqsClient:
     async def delete(self, queue_url: str, receipt: str) -> None:
         """Delete one message."""
         body = codec.encode({"QueueUrl": queue_url, "ReceiptHandle": receipt})
-        await self._wire.call("DeleteMessage", body, again=True)
+        read(_nothing, "DeleteMessage", await self._wire.call("DeleteMessage", body, again=True))
 
     async def change_visibility(self, queue_url: str, receipt: str, seconds: int) -> None:
         """Set when one message becomes visible, 0 to 43,200 seconds from now."""
         body = codec.encode({"QueueUrl": queue_url, "ReceiptHandle": receipt, "VisibilityTimeout": seconds})
-        await self._wire.call("ChangeMessageVisibility", body, again=True)
+        read(_nothing, "ChangeMessageVisibility", await self._wire.call("ChangeMessageVisibility", body, again=True))
 
     async def send(self, queue_url: str, message: Outgoing) -> Sent:
         """Send one message."""
@@ -242,7 +243,7 @@ class SqsClient:
         return (await self._ask("CancelMessageMoveTask", asked, codec.MovedAnswer)).approximate_number_of_messages_moved
 
     @property
-    def credentials_failure(self) -> Exception | None:
+    def credentials_failure(self) -> BaseException | None:
         """Why the credentials could not be refreshed when that was last tried, for health; None when all is well."""
         return self._wire.credentials_failure
 
@@ -255,7 +256,7 @@ class SqsClient:
         )
 
     async def _tell(self, operation: str, asked: object) -> None:
-        await self._wire.call_patiently(operation, codec.encode(asked))
+        read(_nothing, operation, await self._wire.call_patiently(operation, codec.encode(asked)))
 
     async def _pages(
         self, operation: str, asked: dict[str, object], answer: type[codec.QueuesAnswer | codec.SourcesAnswer]

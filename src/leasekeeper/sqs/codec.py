@@ -90,6 +90,10 @@ class BatchAnswer(msgspec.Struct, gc=False, rename="pascal"):
     failed: list[FailedEntry] | None = None
 
 
+class EmptyAnswer(msgspec.Struct, gc=False):
+    """The answer to a call that returns nothing: AWS sends no byte, other servers an object."""
+
+
 class SendAnswer(msgspec.Struct, gc=False, rename="pascal"):
     """The answer to SendMessage."""
 

@@ -1,7 +1,8 @@
 """AWS credentials: where they come from and how they are kept fresh.
 
-The keeper is owned by one client and used on its loop; sources that block run on threads of their own. It promises that
-a call never waits for a refresh while what is held still works, and that a failed refresh says so and is tried again.
+The keeper is owned by one client and used on its loop; sources that block run in threads. It promises that a call never
+waits for a refresh while the held credentials work, and that whatever a source raises, SystemExit too, is logged and
+the refresh is tried again.
 """
 
 from __future__ import annotations
@@ -17,30 +18,31 @@ from typing import Any, Protocol, TypeVar
 from leasekeeper.api import Credentials, CredentialsProvider
 from leasekeeper.errors import CredentialsMissing, SqsError, Verdict
 from leasekeeper.sqs.blocking import in_thread
+from leasekeeper.texts import safe_repr, safe_str
 
 T = TypeVar("T")
 log = logging.getLogger("leasekeeper.sqs")
 
 EARLY = 900.0
-"""Seconds before expiry at which a refresh begins, or a third of the lifetime if that is less (botocore's advisory)."""
+"""Seconds before expiry at which a refresh begins, or a third of the lifetime if that is less (as in botocore)."""
 RETRY = 10.0
-"""Seconds between attempts after a refresh has failed, and between refreshes that the server's refusals ask for."""
+"""Seconds between attempts after a refresh has failed, and between refreshes that refusals by SQS cause."""
 RECHECK = 60.0
-"""Seconds between looks at a source that refreshes by itself and does not say when."""
+"""Seconds between fetches from a source that refreshes by itself and does not say when."""
 PATIENCE = 15.0
-"""Seconds a call waits for a refresh once nothing that works is held."""
+"""Seconds that a call waits for a refresh when the held credentials do not work."""
 LIMIT = 60.0
-"""Seconds after which a refresh is given up, so that a source that hangs is asked again."""
+"""Seconds after which a refresh fails, so that a source that hangs is asked again."""
 
 
 class Source(Protocol):
     """Where credentials come from."""
 
     self_refreshing: bool
-    """Whether the source, not saying when its credentials expire, is to be asked every `RECHECK` seconds."""
+    """Whether to fetch every `RECHECK` seconds from a source that does not say when its credentials expire."""
 
-    async def fetch(self, *, anew: bool) -> Credentials:
-        """The credentials of this moment; `anew` when the last ones were refused. Raises whatever went wrong."""
+    async def fetch(self, *, renew: bool) -> Credentials:
+        """The current credentials; `renew` when SQS refused the last ones. May raise anything."""
         ...
 
 
@@ -52,7 +54,7 @@ class CredentialKeeper:
         clock: epoch seconds.
 
     Attributes:
-        failure: why the last refresh failed; None when it went well.
+        failure: why the last refresh failed; None when it succeeded.
     """
 
     def __init__(self, source: Source, *, clock: Callable[[], float] = time.time) -> None:
@@ -63,18 +65,20 @@ class CredentialKeeper:
         self._due = -math.inf
         self._asked = -math.inf  # when the last refresh that a refusal asked for ended
         self._refresh: asyncio.Task[None] | None = None
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
 
     async def start(self) -> None:
         """Fetch the first credentials; raises `CredentialsMissing`."""
-        await self._renew(anew=False)
+        await self._renew(renew=False)
         if self._held is None:
             if isinstance(self.failure, CredentialsMissing):
                 raise self.failure
-            raise CredentialsMissing(f"no AWS credentials: {self._source!r} failed: {self.failure!r}") from self.failure
+            raise CredentialsMissing(
+                f"no AWS credentials: {safe_repr(self._source)} failed: {safe_repr(self.failure)}"
+            ) from self.failure
 
     def current(self) -> Credentials | None:
-        """Credentials that work as far as we know; None when a call must wait for `renewed`. Begins refreshes."""
+        """Credentials that are expected to work; None when a call must wait for `renewed`. Begins refreshes."""
         now = self._clock()
         if now >= self._due and self._refresh is None:
             self._begin()
@@ -98,12 +102,13 @@ class CredentialKeeper:
             raise SqsError(
                 Verdict.CREDENTIALS,
                 "CredentialsExpired",
-                f"the AWS credentials have expired and could not be refreshed from {self._source!r}: {self.failure!r}",
+                f"the AWS credentials have expired and could not be refreshed from {safe_repr(self._source)}: "
+                f"{safe_repr(self.failure)}",
             )
         return held
 
     def reject(self, credentials: Credentials) -> None:
-        """Take note that the server refused these: the next call waits for new ones, at most every `RETRY` seconds."""
+        """Note that SQS refused these: the next call waits for new ones, at most every `RETRY` seconds."""
         now = self._clock()
         if credentials == self._held and self._refresh is None and now >= self._asked + RETRY:
             self._refused = True
@@ -115,7 +120,7 @@ class CredentialKeeper:
             self._refresh.cancel()
 
     def _begin(self) -> None:
-        self._refresh = asyncio.create_task(self._renew(anew=self._refused), name="leasekeeper credentials")
+        self._refresh = asyncio.create_task(self._renew(renew=self._refused), name="leasekeeper credentials")
         self._refresh.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -123,25 +128,31 @@ class CredentialKeeper:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("keeping credentials fresh failed unexpectedly", exc_info=error)
 
-    async def _renew(self, *, anew: bool) -> None:
+    async def _renew(self, *, renew: bool) -> None:
         try:
             async with asyncio.timeout(LIMIT):
-                fetched = await self._source.fetch(anew=anew)
-        except Exception as error:  # a user's provider may raise anything; what we hold may still work
+                fetched = await self._source.fetch(renew=renew)
+            due = self._next_fetch(fetched)
+        except BaseException as error:  # a user's provider may raise anything, and the held ones may still work
+            if isinstance(error, GeneratorExit) or _ends_this_task(error):
+                raise
             self.failure = error
             self._due = self._clock() + RETRY
             if self._held is not None:  # otherwise `start` raises it
-                log.warning("AWS credentials could not be refreshed from %r: %s", self._source, error)
+                log.warning(
+                    "AWS credentials could not be refreshed from %s: %s",
+                    safe_repr(self._source),
+                    safe_str(error) or type(error).__name__,
+                )
             return
         finally:
             self._refused = False
-            if anew:
+            if renew:
                 self._asked = self._clock()
         self.failure = None
-        self._held = fetched
-        self._due = self._next_look(fetched)
+        self._held, self._due = fetched, due
 
-    def _next_look(self, fetched: Credentials) -> float:
+    def _next_fetch(self, fetched: Credentials) -> float:
         now = self._clock()
         if fetched.expiry is not None:
             left = fetched.expiry - now
@@ -149,15 +160,21 @@ class CredentialKeeper:
         return now + RECHECK if self._source.self_refreshing else math.inf
 
 
+def _ends_this_task(error: BaseException) -> bool:
+    """Whether it is the cancellation of the task that we run in, and not one that a provider raised."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
 class Fixed:
-    """Credentials that were given as such."""
+    """Credentials that do not change."""
 
     self_refreshing = False
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
 
-    async def fetch(self, *, anew: bool) -> Credentials:  # noqa: ARG002 - there are no others
+    async def fetch(self, *, renew: bool) -> Credentials:  # noqa: ARG002 - there are no others
         """The credentials given."""
         return self._credentials
 
@@ -173,29 +190,29 @@ class FromProvider:
     def __init__(self, provider: CredentialsProvider) -> None:
         self._provider = provider
 
-    async def fetch(self, *, anew: bool) -> Credentials:  # noqa: ARG002 - asking is all one can do
-        """What the function answers."""
+    async def fetch(self, *, renew: bool) -> Credentials:  # noqa: ARG002 - it is called each time
+        """What the function returns."""
         answer = self._provider() if inspect.iscoroutinefunction(self._provider) else await in_thread(self._provider)
         credentials = await answer if isinstance(answer, Awaitable) else answer
         if not isinstance(credentials, Credentials):
             raise CredentialsMissing(
-                f"the credentials provider {self._provider!r} answered with {type(credentials).__name__}: "
+                f"the credentials provider {safe_repr(self._provider)} returned {type(credentials).__name__}: "
                 "it must return leasekeeper.api.Credentials"
             )
         return credentials
 
     def __repr__(self) -> str:
-        return f"<credentials provider {getattr(self._provider, '__qualname__', self._provider)!r}>"
+        return f"<credentials provider {getattr(self._provider, '__qualname__', None) or safe_repr(self._provider)}>"
 
 
 class FromBotocore:
     """Credentials from botocore's chain: environment, profiles, web identity, SSO, processes, containers, instances.
 
     Args:
-        session: makes a botocore session with the wanted profile; called again when credentials were refused, so that
-            rotated files and variables are read anew.
-        metadata: whether the instance metadata service may be asked, which takes seconds where there is none.
-        fallback: what to use when the chain finds nothing; servers on this machine take anything.
+        session: makes a botocore session with the wanted profile; called again when SQS refused the credentials, so
+            that rotated files and variables are read again.
+        metadata: whether to ask the instance metadata service, which takes seconds where there is none.
+        fallback: credentials to use when the chain finds none; servers on this machine accept any.
     """
 
     self_refreshing = True
@@ -208,12 +225,12 @@ class FromBotocore:
         self._metadata = metadata
         self._found: Any = None
 
-    async def fetch(self, *, anew: bool) -> Credentials:
-        """What the chain finds; botocore refreshes what is about to expire."""
-        return await in_thread(lambda: self._look(anew=anew))
+    async def fetch(self, *, renew: bool) -> Credentials:
+        """The credentials that the chain finds; botocore refreshes those that expire soon."""
+        return await in_thread(lambda: self._look(renew=renew))
 
-    def _look(self, *, anew: bool) -> Credentials:
-        if self._found is None or anew:
+    def _look(self, *, renew: bool) -> Credentials:
+        if self._found is None or renew:
             session = self._session()
             if not self._metadata:
                 session.get_component("credential_provider").remove("iam-role")

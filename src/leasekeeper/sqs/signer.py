@@ -1,7 +1,7 @@
 """Signature Version 4 for the one kind of request we make: POST of the SQS JSON protocol to one endpoint.
 
-Owned by the wire. It promises the bytes that botocore's signer would make, at a tenth of the cost: whatever does not
-change from call to call is prepared once, per second or per day.
+Owned by the wire. It promises the bytes that botocore's signer would make, at a tenth of the cost: what does not
+change from call to call is prepared once a second or once a day.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Signer:
         self._clock = clock
         self._skew = 0.0  # seconds that the server's clock is ahead of ours
         self._head = f"POST\n{_canonical_path(endpoint)}\n\ncontent-type:{CONTENT_TYPE}\nhost:{host_of(endpoint)}\n"
-        # What was prepared, and what it was prepared for: compared at every call, so that nothing stale can be used.
+        # What was prepared, and for what: compared at every call, so that nothing stale can be used.
         self._second = -1
         self._credentials: Credentials | None = None
         self._date = ""
@@ -59,14 +59,14 @@ class Signer:
         canonical = prepared.canonical.copy()
         canonical.update(sha256(body).hexdigest().encode())
         # HMAC by its definition, the padded key hashed beforehand: a third of the time of `hmac.digest`, which also
-        # lets go of the GIL, and then waits for whichever handler has taken it.
+        # releases the GIL, and then waits for the handler that has taken it.
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(canonical.hexdigest().encode())
         outer.update(inner.digest())
         return {**prepared.headers, "Authorization": f"{prepared.authorization}{outer.hexdigest()}"}
 
     def _turn_to(self, second: int, credentials: Credentials) -> None:
-        """Prepare for the calls of a second: what is the same in all of them."""
+        """Prepare what all calls of one second have in common."""
         self._date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
         day = self._date[:8]
         self._scope = f"{day}/{self.region}/sqs/aws4_request"
@@ -79,7 +79,7 @@ class Signer:
         self._prepared.clear()
 
     def _prepare(self, credentials: Credentials, operation: str) -> _Prepared:
-        """Prepare for the calls of one operation within this second."""
+        """Prepare what all calls of one operation within this second have in common."""
         headers = {"X-Amz-Target": f"AmazonSQS.{operation}", "X-Amz-Date": self._date}
         if (token := credentials.token) is None:
             of_token, named = "", "content-type;host;x-amz-date;x-amz-target;x-amzn-query-mode"
@@ -97,10 +97,13 @@ class Signer:
         prepared = self._prepared[operation] = _Prepared(sha256(canonical.encode()), headers, authorization)
         return prepared
 
-    def heed(self, date: str | None) -> bool:
-        """Take over the server's clock from the Date header of a refusal; whether ours was more than 4 minutes off it.
+    def adjust_clock(self, date: str | None) -> bool:
+        """Sign by the server's clock, given by the Date header of a refusal, if ours is more than 4 minutes off.
 
-        SQS refuses signatures of more than about five minutes away, and a machine that slept may be hours away.
+        SQS refuses signatures that are more than about five minutes old, and a machine that slept may be hours off.
+
+        Returns:
+            Whether the clock was off.
         """
         try:
             theirs = parsedate_to_datetime(date or "").timestamp()
@@ -117,10 +120,10 @@ class _Prepared(NamedTuple):
     """What all calls of an operation within one second have in common: all but what follows from the body."""
 
     canonical: _Hash
-    """The canonical request hashed up to the hash of the body, which ends it."""
+    """The hash of the canonical request up to the hash of the body, which comes last."""
     headers: dict[str, str]
     authorization: str
-    """The header up to the signature, which ends it."""
+    """The header up to the signature, which comes last."""
 
 
 def signing_key(secret_key: str, day: str, region: str) -> bytes:
@@ -132,7 +135,7 @@ def signing_key(secret_key: str, day: str, region: str) -> bytes:
 
 
 def _padded(key: bytes) -> tuple[_Hash, _Hash]:
-    """What an HMAC with this key (at most 64 bytes) begins with: RFC 2104's inner and outer hash, the pads taken in."""
+    """The inner and outer hash of an HMAC with this key (at most 64 bytes), with the pads taken in (RFC 2104)."""
     block = key.ljust(64, b"\0")
     return sha256(bytes(each ^ 0x36 for each in block)), sha256(bytes(each ^ 0x5C for each in block))
 

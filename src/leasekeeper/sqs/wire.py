@@ -1,7 +1,7 @@
 """One call of the SQS JSON protocol: signed, posted, and read as an answer or an `SqsError`.
 
-Owned by one client, on its loop. It promises that polls share no connection with other calls, that refused credentials
-are refreshed before the next call, and that whatever goes wrong on the way is an `SqsError` with a verdict.
+Owned by one client, on its loop. It promises that receives share no connection with other calls, that a call refused
+for its credentials or its time is repeated once with better ones, and that every failure is an `SqsError`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from leasekeeper.errors import Closed, SqsError, Verdict
 from leasekeeper.sqs import tolerant
 from leasekeeper.sqs.errors import EXCERPT, error_of
 from leasekeeper.sqs.signer import CONTENT_TYPE
+from leasekeeper.texts import bounded
 
 if TYPE_CHECKING:
     from leasekeeper.api import Credentials, Response, Transport
@@ -30,9 +31,11 @@ log = logging.getLogger("leasekeeper.sqs")
 FIXED_HEADERS = {"Content-Type": CONTENT_TYPE, "x-amzn-query-mode": "true"}
 """Headers of every call; the query mode asks for error codes in the older protocol's spelling too."""
 ATTEMPTS = 3
-"""How often a call of administration is made before its error stands."""
-PASSING = frozenset({Verdict.UNAVAILABLE, Verdict.THROTTLED})
+"""How often a call of administration is made before it fails."""
+REPEATED = frozenset({Verdict.UNAVAILABLE, Verdict.THROTTLED})
 """Verdicts after which a call of administration is made again."""
+LONGEST_PAUSE = 5.0
+"""The most seconds that a server's `Retry-After` delays a call of administration."""
 
 
 class Wire:
@@ -40,10 +43,10 @@ class Wire:
 
     Args:
         signer: signs for the endpoint.
-        credentials: what to sign with.
+        credentials: holds the credentials to sign with.
         polls: carries the calls that wait for messages.
-        calls: carries all others, so that a delete never waits behind a poll.
-        timeout: seconds a call may take when it does not say otherwise.
+        calls: carries all others, so that a delete never waits behind a receive.
+        timeout: seconds that a call may take unless it gives its own.
     """
 
     def __init__(
@@ -57,13 +60,13 @@ class Wire:
         self._closed = False
 
     @property
-    def credentials_failure(self) -> Exception | None:
-        """Why the last refresh of credentials failed; None when it went well."""
+    def credentials_failure(self) -> BaseException | None:
+        """Why the last refresh of credentials failed; None when it succeeded."""
         return self._credentials.failure
 
     async def poll(self, operation: str, body: bytes, *, timeout: float) -> Body:  # noqa: ASYNC109 - see `Transport`
         """Make a call that waits for messages, once."""
-        return await self._once(self._polls, operation, body, timeout)
+        return await self._call(self._polls, operation, body, timeout)
 
     async def call(self, operation: str, body: bytes, *, again: bool = False) -> Body:
         """Make a call, once.
@@ -71,57 +74,69 @@ class Wire:
         Args:
             operation: the API call.
             body: its JSON.
-            again: whether it may be made twice without harm; it then is, at once, when the connection was reset before
-                an answer: SQS closes idle connections, now and then just as we take one up again.
+            again: whether making it twice does no harm. It then is made twice, at once, when the connection was reset
+                before an answer: SQS closes idle connections, sometimes at the moment in which a call uses one.
         """
         try:
-            return await self._once(self._calls, operation, body, self._timeout)
+            return await self._call(self._calls, operation, body, self._timeout)
         except SqsError as error:
             if not again or error.code != "ConnectionReset":
                 raise
-        return await self._once(self._calls, operation, body, self._timeout)
+        return await self._call(self._calls, operation, body, self._timeout)
 
     async def call_patiently(self, operation: str, body: bytes) -> Body:
-        """Make a call of administration, up to three times while its errors are passing, 0-0.2 s and 0-0.4 s apart."""
+        """Make a call of administration, up to three times while its errors are temporary.
+
+        The pauses are 0 to 0.2 s and 0 to 0.4 s, or as long as the server asks for, at most 5 s.
+        """
         for attempt in range(1, ATTEMPTS):
             try:
-                return await self._once(self._calls, operation, body, self._timeout)
+                return await self._call(self._calls, operation, body, self._timeout)
             except SqsError as error:
-                if error.verdict not in PASSING or error.code == "Closed":
+                if error.verdict not in REPEATED or error.code == "Closed":
                     raise
-            await asyncio.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 - jitter, not a secret
-        return await self._once(self._calls, operation, body, self._timeout)
+                asked = min(error.retry_after, LONGEST_PAUSE)
+            await asyncio.sleep(max(asked, random.uniform(0, 0.1 * 2**attempt)))  # noqa: S311 - jitter, not a secret
+        return await self._call(self._calls, operation, body, self._timeout)
 
     async def close(self) -> None:
-        """Give back all connections; may be called twice."""
+        """Close all connections; may be called twice."""
         self._closed = True
         self._credentials.close()
         await asyncio.gather(self._polls.close(), self._calls.close())
 
-    async def _once(self, transport: Transport, operation: str, body: bytes, timeout: float) -> Body:  # noqa: ASYNC109
+    async def _call(self, transport: Transport, operation: str, body: bytes, timeout: float) -> Body:  # noqa: ASYNC109
         if self._closed:
             raise Closed(f"{operation} was asked of a client that is closed")
         credentials = self._credentials.current() or await self._credentials.renewed()
         answer = await self._post(transport, credentials, operation, body, timeout)
         if answer.status == 200:
             return answer.body
-        if answer.status in {400, 403} and self._signer.heed(answer.header("date")):
-            log.warning(
-                "this machine's clock is off: calls are signed by the server's from now on; set the clock right"
-            )
-            answer = await self._post(transport, credentials, operation, body, timeout)
-            if answer.status == 200:
-                return answer.body
-        refusal = error_of(
-            operation,
-            answer.status,
-            answer.body,
-            query_error=answer.header("x-amzn-query-error") or "",
-            request_id=answer.header("x-amzn-requestid") or "",
-        )
+        refusal = _refusal(operation, answer)
+        better = await self._better(credentials, refusal, answer)
+        if better is None:
+            raise refusal
+        # The refused call did nothing, so it can be made again.
+        answer = await self._post(transport, better, operation, body, timeout)
+        if answer.status == 200:
+            return answer.body
+        refusal = _refusal(operation, answer)
         if refusal.verdict is Verdict.CREDENTIALS:
-            self._credentials.reject(credentials)
+            self._credentials.reject(better)
         raise refusal
+
+    async def _better(self, credentials: Credentials, refusal: SqsError, answer: Response) -> Credentials | None:
+        """Credentials with which the refused call may succeed; None when there is no reason to try."""
+        if refusal.verdict not in {Verdict.CREDENTIALS, Verdict.DENIED}:
+            return None
+        if self._signer.adjust_clock(answer.header("date")):
+            log.warning("this machine's clock is wrong: calls are signed by the server's clock from now on; set it")
+            return credentials
+        if refusal.verdict is not Verdict.CREDENTIALS:
+            return None
+        self._credentials.reject(credentials)
+        renewed = self._credentials.current() or await self._credentials.renewed()
+        return renewed if renewed != credentials else None
 
     async def _post(
         self,
@@ -136,6 +151,17 @@ class Wire:
         except SqsError as error:
             error.operation = operation
             raise
+
+
+def _refusal(operation: str, answer: Response) -> SqsError:
+    return error_of(
+        operation,
+        answer.status,
+        answer.body,
+        query_error=answer.header("x-amzn-query-error") or "",
+        request_id=answer.header("x-amzn-requestid") or "",
+        retry_after=answer.header("retry-after") or "",
+    )
 
 
 def read(decoder: msgspec.json.Decoder[T], operation: str, answer: Body) -> T:
@@ -159,7 +185,7 @@ def _read_odd(kind: type[T], operation: str, answer: Body, strict: Exception) ->
         raise SqsError(
             Verdict.UNAVAILABLE,
             "Garbage",
-            f"the answer is not one of SQS ({str(strict)[:EXCERPT]}): {excerpt!r}. "
+            f"the answer is not one of SQS ({bounded(str(strict), EXCERPT)}): {excerpt!r}. "
             "Check that the endpoint is SQS, and any proxy in between",
             operation=operation,
             status=200,
