@@ -42,7 +42,7 @@ def test_a_cut_costs_the_same_however_long_the_text_is() -> None:
 
 
 class Raises:
-    """An object whose texts raise."""
+    """An object with texts that raise."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -56,8 +56,8 @@ class Raises:
 @pytest.mark.parametrize("error", [ValueError(), KeyboardInterrupt(), SystemExit(), RecursionError()], ids=repr)
 def test_a_text_that_raises_is_replaced(error: BaseException) -> None:
     """L15: whatever `__str__` and `__repr__` raise."""
-    assert safe_str(Raises(error)) == "(Raises whose text cannot be shown)"
-    assert safe_repr(Raises(error)) == "(Raises whose text cannot be shown)"
+    assert safe_str(Raises(error)) == "(Raises, its text cannot be shown)"
+    assert safe_repr(Raises(error)) == "(Raises, its text cannot be shown)"
 
 
 def test_other_texts_are_bounded_too() -> None:

@@ -33,7 +33,7 @@ class HandlerTimeout(LeasekeeperError):
 
 
 class HandlerError(LeasekeeperError):
-    """Stands for an error of a handler whose own text is too long to log, or raises when it is made.
+    """Stands for an error of a handler that has too long a text for the log, or a text that raises.
 
     Its text is the type of that error and the start of its text; its traceback is that error's. The message is retried.
     """

@@ -32,7 +32,7 @@ def safe_str(thing: object, limit: int = LIMIT) -> str:
     try:
         return bounded(str(thing), limit)
     except BaseException:  # the code of others may raise anything, and no text is worth losing a message
-        return f"({type(thing).__name__} whose text cannot be shown)"
+        return f"({type(thing).__name__}, its text cannot be shown)"
 
 
 def safe_repr(thing: object, limit: int = LIMIT) -> str:
@@ -40,4 +40,4 @@ def safe_repr(thing: object, limit: int = LIMIT) -> str:
     try:
         return bounded(repr(thing), limit)
     except BaseException:  # as in `safe_str`
-        return f"({type(thing).__name__} whose text cannot be shown)"
+        return f"({type(thing).__name__}, its text cannot be shown)"

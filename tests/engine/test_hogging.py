@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 
 class Shop:
-    """A broker with one message, a consumer whose handler hogs, and a second that gets what lapses."""
+    """A broker with one message, a consumer with a handler that hogs, and a second that gets what lapses."""
 
     def __init__(self) -> None:
         self.broker = Broker()
@@ -86,7 +86,7 @@ def test_a_function_that_hogs_its_thread_stops_no_heartbeat(hog: object) -> None
 
 
 def test_a_handler_that_blocks_the_applications_own_loop_stops_no_heartbeat() -> None:
-    """L9: also when the consumer was started inside somebody's loop, and the stop waits in it too."""
+    """L9: also when the consumer was started inside the application's loop, and the stop waits in it too."""
     shop = Shop()
 
     async def handle(body: str) -> None:

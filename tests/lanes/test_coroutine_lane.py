@@ -222,7 +222,7 @@ def test_a_loop_that_a_handler_blocks_does_not_hold_the_engine_up(
         lane.submit([deliver("hog")])
         await asyncio.to_thread(blocked.wait, 10)
         lane.submit([deliver(each) for each in "abc"])
-        for _ in range(100):  # the engine's loop comes round
+        for _ in range(100):  # the engine's loop runs on
             await asyncio.sleep(0)
         assert home.batches == []
         go_on.set()

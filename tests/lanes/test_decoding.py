@@ -232,7 +232,7 @@ def test_the_error_of_a_large_body_is_small(
 
 
 class Odd:
-    """A validator's error whose text raises."""
+    """A validator's error with a text that raises."""
 
     @staticmethod
     def refuse(_value: object) -> None:
@@ -256,7 +256,7 @@ class RefusedByMsgspec:
 
 
 @pytest.mark.parametrize("body_type", [Refused, RefusedByMsgspec])
-def test_an_error_whose_text_raises_is_an_undecodable_body_too(
+def test_an_error_with_a_text_that_raises_is_an_undecodable_body_too(
     body_type: Any, deliver: Callable[..., Delivery]
 ) -> None:
     """L15."""

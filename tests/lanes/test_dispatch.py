@@ -114,7 +114,7 @@ def test_the_concurrency_is_kept_and_the_rest_waits_in_order(kind: str, deliver:
 
 
 @both
-def test_a_slow_handler_holds_up_nobody_else(kind: str, deliver: Callable[..., Delivery]) -> None:
+def test_a_slow_handler_holds_up_no_other(kind: str, deliver: Callable[..., Delivery]) -> None:
     """L19: one message of five minutes among ten slots leaves nine in full use."""
 
     async def work(body: str) -> None:
@@ -162,7 +162,7 @@ def test_failures_give_their_places_back(kind: str, deliver: Callable[..., Deliv
 
 @both
 def test_a_cancellation_of_the_handlers_own_making_is_a_failure(kind: str, deliver: Callable[..., Delivery]) -> None:
-    """L20: it awaited a task that somebody cancelled; its worker goes on."""
+    """L20: it awaited a task that was cancelled; its worker goes on."""
 
     async def main() -> None:
         scene = Scene(kind, awaits_a_cancelled_task)
@@ -416,7 +416,7 @@ def test_units_submitted_as_the_loop_goes_down_are_answered_and_not_started(
 
 @both
 def test_a_loop_that_goes_down_waits_for_no_worker(kind: str, deliver: Callable[..., Delivery]) -> None:
-    """L22: neither for one that was given work in that turn, nor for one whose handler takes its cancellation back."""
+    """L22: neither for one that was just given work, nor for one with a handler that takes its cancellation back."""
 
     async def takes_it_back(body: str) -> None:
         try:
@@ -554,7 +554,7 @@ def test_a_task_that_is_cancelled_before_it_begins_is_answered_at_the_end(
 def test_a_loop_that_is_closed_under_running_handlers_dies_in_silence(
     kind: str, deliver: Callable[..., Delivery], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is collected then is closed where it stands, and answers nobody."""
+    """What is collected then is closed where it stands, and answers nothing."""
 
     async def main() -> Scene:
         scene = Scene(kind, second)
@@ -602,7 +602,7 @@ def test_workers_are_hired_with_the_load_and_let_go_one_by_one(deliver: Callable
     run_virtual(main())
 
 
-def test_a_lull_that_ends_in_time_dismisses_nobody(deliver: Callable[..., Delivery]) -> None:
+def test_a_short_lull_dismisses_no_worker(deliver: Callable[..., Delivery]) -> None:
     async def main() -> None:
         scene = Scene("pool", second, concurrency=1)
         for _ in range(5):
@@ -661,7 +661,7 @@ def test_tasks_of_the_semaphore_end_with_their_message(deliver: Callable[..., De
 
 
 @both
-def test_whose_context_a_handler_sees(kind: str, deliver: Callable[..., Delivery]) -> None:
+def test_which_context_a_handler_sees(kind: str, deliver: Callable[..., Delivery]) -> None:
     """A task each: a context each. Handlers of one worker share theirs."""
     last: contextvars.ContextVar[str] = contextvars.ContextVar("last", default="nothing")
     seen: list[str] = []

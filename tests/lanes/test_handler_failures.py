@@ -101,7 +101,7 @@ LOOP = "loop over it before the handler returns"
         (concurrent.futures.Future, "a Future", "return its `.result()`"),
     ],
 )
-def test_a_result_whose_work_has_not_run_is_a_failure(
+def test_a_result_that_is_work_still_to_run_is_a_failure(
     make: Callable[[], Any], kind: str, advice: str, deliver: Callable[..., Delivery]
 ) -> None:
     """If it counted as done, the message would be deleted although nothing was done."""
@@ -262,12 +262,14 @@ class RetryRaises(Retry):
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (TextRaises(), "TextRaises: (TextRaises whose text cannot be shown)"),
+        (TextRaises(), "TextRaises: (TextRaises, its text cannot be shown)"),
         (CauseRaises("x"), "CauseRaises: x"),
     ],
     ids=["text", "cause"],
 )
-def test_an_error_whose_texts_raise_is_a_failure(error: Exception, text: str, deliver: Callable[..., Delivery]) -> None:
+def test_an_error_with_texts_that_raise_is_a_failure(
+    error: Exception, text: str, deliver: Callable[..., Delivery]
+) -> None:
     """L15, L20: neither the lane nor a slot is lost because of it."""
     for outcome in outcomes(lambda: error, deliver):
         assert isinstance(outcome, Failed)
@@ -312,7 +314,7 @@ def _changed(word: Any, **values: Any) -> Any:
         ("\x1b[31mred\nnext", r"\x1b[31mred next"),
         (ValueError("no such customer"), "no such customer"),
         (None, ""),
-        (TextRaises(), "(TextRaises whose text cannot be shown)"),
+        (TextRaises(), "(TextRaises, its text cannot be shown)"),
     ],
     ids=["long", "control characters", "an error", "none", "raises"],
 )

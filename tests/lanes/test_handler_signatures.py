@@ -371,5 +371,5 @@ def test_middleware_that_cannot_be_called_or_is_a_class_is_refused() -> None:
             Handler(plain, queue="q", middleware=[middleware])  # type: ignore[list-item]  # the mistake that is tried
 
 
-def test_middleware_whose_signature_cannot_be_read_is_taken_at_its_word() -> None:
+def test_middleware_with_a_signature_that_cannot_be_read_is_taken_at_its_word() -> None:
     assert not Handler(plain, queue="q", middleware=[max]).is_coroutine

@@ -89,7 +89,7 @@ def test_posting_to_a_closed_loop_says_so_every_time(*, posted_before: bool) -> 
 
 @pytest.mark.slow
 def test_many_threads_lose_nothing_and_keep_their_order() -> None:
-    """Eight senders, a switch of threads at nearly every instruction, and a loop that comes round all the time."""
+    """Eight senders, a switch of threads at nearly every instruction, and a loop that receives all the time."""
     senders, each = 8, 2000
     got: list[tuple[int, int]] = []
 

@@ -159,7 +159,7 @@ def test_an_idle_processor_takes_over_what_stands_behind_a_busy_one(deliver: Cal
 
 
 def test_quick_handlers_share_one_thread(deliver: Callable[..., Delivery], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads that hand the GIL to and fro do less than one alone. The clock says that no handler takes any time."""
+    """Threads that take turns with the GIL do less than one alone. The clock says that no handler takes any time."""
     monkeypatch.setattr(threads, "STUCK", 60.0)
 
     async def main() -> None:
@@ -175,10 +175,10 @@ def test_quick_handlers_share_one_thread(deliver: Callable[..., Delivery], monke
     asyncio.run(main())
 
 
-def test_a_long_handler_among_quick_ones_delays_nobody(
+def test_a_long_handler_among_quick_ones_delays_no_other(
     deliver: Callable[..., Delivery], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """L19: whoever has been at work for a while already will not come for what is submitted."""
+    """L19: a thread that has been busy for a while will not take what is submitted."""
     monkeypatch.setattr(threads, "STUCK", 60.0)
     now = [1.0]
 
@@ -199,7 +199,7 @@ def test_a_long_handler_among_quick_ones_delays_nobody(
 
 
 def test_what_waits_behind_a_quick_handler_that_turned_slow_is_taken_over(deliver: Callable[..., Delivery]) -> None:
-    """L19: nobody was called when it was taken, and nothing is submitted any more that would call somebody."""
+    """L19: no thread was woken when it was taken, and nothing more is submitted that would wake one."""
 
     async def main() -> None:
         scene = Scene(threads=3, clock=lambda: 1.0)
@@ -219,7 +219,7 @@ def test_what_waits_behind_a_quick_handler_that_turned_slow_is_taken_over(delive
 def test_nothing_stands_for_long_behind_a_slow_handler_however_full_the_queue(
     deliver: Callable[..., Delivery],
 ) -> None:
-    """L19: while the queue never runs dry nobody is idle; still somebody looks behind the others now and then."""
+    """L19: while the queue is never empty no thread is idle; still one looks behind the others now and then."""
 
     async def main() -> None:
         scene = Scene(threads=2)
@@ -245,7 +245,7 @@ def test_nothing_stands_for_long_behind_a_slow_handler_however_full_the_queue(
 
 
 def test_a_share_is_left_to_the_others(deliver: Callable[..., Delivery]) -> None:
-    """Nobody takes more for itself than stands in the queue for each thread, nor more than the depth."""
+    """No thread takes more for itself than waits in the queue for each thread, nor more than the depth."""
 
     async def main() -> None:
         for depth, behind in ((10, 4), (2, 2), (0, 0)):
@@ -277,6 +277,39 @@ def test_what_a_handler_raises_ends_no_thread(deliver: Callable[..., Delivery]) 
         await scene.answered(4)
         assert [type(outcome).__name__ for _, outcome in scene.answers] == ["Failed"] * 3 + ["Done"]
         assert scene.numbers[2] == 1
+        await scene.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("timeout", [None, 60.0])
+def test_an_error_that_reaches_the_thread_after_its_handler_costs_neither_of_them(
+    timeout: float | None, deliver: Callable[..., Delivery]
+) -> None:
+    """L15, L20: time-out libraries raise in threads from outside, and may be late. The clock raises in their place."""
+
+    class Late(BaseException):
+        """What such a library raises."""
+
+    async def main() -> None:
+        calls = iter(range(1000))
+
+        def clock() -> float:
+            if threading.current_thread() is not threading.main_thread() and next(calls) == 1:
+                raise Late
+            return 1.0
+
+        scene = Scene(threads=1, clock=clock, handler_timeout=timeout)
+        scene.submit(deliver, "abc")
+        await scene.answered(3)
+        assert [(body, type(outcome).__name__) for body, outcome in scene.answers] == [
+            ("a", "Failed"),
+            ("b", "Done"),
+            ("c", "Done"),
+        ]
+        assert isinstance(scene.answers[0][1], Failed)
+        assert isinstance(scene.answers[0][1].error, Late)
+        assert scene.numbers == (0, 0, 1)
         await scene.close()
 
     asyncio.run(main())
@@ -337,7 +370,7 @@ def test_a_thread_cannot_be_ended(deliver: Callable[..., Delivery]) -> None:
 
 
 class Clock:
-    """A clock that stands until it is set; the lane's timer still comes round by itself."""
+    """A clock that stands until it is set; the lane's timer still runs."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -417,7 +450,7 @@ def test_the_watch_is_kept_while_a_processor_is_between_two_messages(deliver: Ca
 
         def clock() -> float:
             if threading.current_thread() is not threading.main_thread():
-                taken.set()  # `started` is being noted: the delivery is in nobody's hands but the thread's own
+                taken.set()  # `started` is being noted: only the thread itself has the delivery
                 assert begin.wait(PATIENCE)
             return now
 
@@ -521,7 +554,7 @@ def test_close_works_after_the_end_of_the_main_thread() -> None:
 
 
 def test_close_leaves_a_handler_that_never_returns_behind(deliver: Callable[..., Delivery]) -> None:
-    """L22: a stop is bounded; the thread is a daemon and keeps nobody from ending."""
+    """L22: a stop is bounded; the thread is a daemon and does not keep the process alive."""
 
     async def main() -> None:
         clock = Clock()

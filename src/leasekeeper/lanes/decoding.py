@@ -2,7 +2,7 @@
 
 Text, bytes, anything msgspec decodes from JSON (dict, list, dataclasses, TypedDicts, attrs classes, Structs, unions of
 them) and pydantic models. A decoder is made once for each handler; what it cannot decode is an `UndecodableBody`,
-whose text is bounded, and made where the handler runs.
+with a bounded text that is made where the handler runs.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def decoder_of(body_type: Any, handler: str, *, quote: bool = False) -> Callable
         return _bytes
     try:
         decode = _pydantic(body_type) if _has_pydantic(body_type) else _msgspec(body_type)
-    except Exception as error:  # either library raises kinds of its own
+    except Exception as error:  # both libraries have their own types of errors
         raise ConfigurationError(
             f"handler {handler}: a body cannot be decoded to {_name(body_type)} ({error}); annotate the parameter with "
             "str, bytes, dict, a dataclass, a msgspec.Struct, a pydantic model, or Message[...] of one of these"

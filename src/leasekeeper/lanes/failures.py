@@ -55,7 +55,7 @@ def outcome_of_result(result: Any, handler: str) -> Outcome | None:
 
 
 def _checked(word: Any) -> Outcome:
-    """A `Retry` or `Reject` whose fields are what they should be; a failure if they cannot be read or used.
+    """A `Retry` or `Reject` with fields of the right kind; a failure if they cannot be read or used.
 
     Subclasses may have fields of any kind, and properties that raise.
     """
@@ -88,7 +88,7 @@ def _is_unfinished(kind: type) -> bool:
 
 
 def _not_done(result: Any, handler: str) -> TypeError:
-    """The error for a result whose work has not run: if the message were deleted, it would be lost."""
+    """The error for a result that is work still to run: if the message were deleted, it would be lost."""
     kind = type(result)
     if kind is types.CoroutineType and inspect.getcoroutinestate(result) == inspect.CORO_CREATED:
         result.close()  # otherwise Python warns that it was never awaited

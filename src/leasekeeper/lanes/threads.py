@@ -1,8 +1,8 @@
-"""The thread lane: `def` handlers on processors, threads that steal work from each other.
+"""The thread lane: `def` handlers on processors, which are threads that steal work from each other.
 
-Owned by the worker of a consumer. Units come in through one queue that all processors take from; each takes some
-for itself, and an idle processor takes over what waits behind a busy one. A thread cannot be ended: one that outlives
-its time-out keeps its place until it ends.
+Owned by the worker of a consumer. Units come in through one queue that all processors take from. Each takes some for
+itself, and an idle processor takes over what waits behind a busy one. A thread cannot be ended: a handler that runs
+longer than its time-out keeps its thread, and its place in the concurrency, until it ends.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Generic
 
 from leasekeeper.errors import HandlerTimeout
 from leasekeeper.lanes.api import Answer, LaneStatistics, U
+from leasekeeper.lanes.failures import outcome_of_error
 from leasekeeper.lanes.switching import SWITCH_INTERVAL
 from leasekeeper.outcomes import FREED, NOT_STARTED, Failed
 
@@ -30,32 +31,32 @@ if TYPE_CHECKING:
 
 
 LOOK_BEHIND = 4
-"""Every so many visits to the queue a processor first looks for what stands behind the others."""
+"""At every fourth visit to the queue, a processor first looks for units that wait behind the others."""
 QUICK = 0.00005
-"""Seconds: while handlers take less, one thread does more alone than several that hand the GIL to and fro. Nothing that
-waits for a network takes so little, so that handlers which wait have threads to overlap in."""
+"""Seconds. While handlers take less, one thread alone does more than several that take turns with the GIL. A handler
+that waits for a network takes longer, so such handlers do get several threads."""
 JOIN = 0.1
 """The most seconds that a close blocks the loop, so that threads which have ended are gone when it returns."""
 STUCK = 0.002
-"""Seconds after which another thread is woken in any case, if none has taken anything in between."""
+"""Seconds after which another thread is woken in any case, if no thread has taken a unit meanwhile."""
 
 
 class Processor(Generic[U]):
-    """One thread: what waits behind it, and what it is at work on. Only `ThreadLane` makes and moves it."""
+    """One thread, the unit that it runs, and the units that wait behind it. Only `ThreadLane` makes and changes it."""
 
     __slots__ = ("behind", "current", "ended", "given_up", "thread", "visits")
 
     def __init__(self) -> None:
         self.behind: deque[U] = deque()
-        """Its own units: it takes from the left, thieves from the right."""
+        """Its own units. It takes from the left; other processors steal from the right."""
         self.current: U | None = None
         self.given_up: U | None = None
-        """The unit whose time ran out here, answered already."""
+        """The unit that ran longer than its time-out here; it has been answered."""
         self.thread: threading.Thread | None = None
         self.ended = False
         """Whether its thread takes no more work and is about to end."""
         self.visits = 0
-        """How often it has come for more work than stood behind it."""
+        """How often it went to the queue because nothing waited behind it."""
 
 
 class ThreadLane(Generic[U]):
@@ -80,7 +81,7 @@ class ThreadLane(Generic[U]):
         self._timer = timer
         self._queue: deque[U] = deque()
         self._processors: list[Processor[U]] = []
-        # Guards hiring, parking and closing. Taking work needs no lock: a deque's ends are atomic.
+        # Guards hiring, parking and closing. Taking work needs no lock: taking from either end of a deque is atomic.
         self._parking = threading.Condition()
         self._idle = 0
         self._closing = False
@@ -91,22 +92,22 @@ class ThreadLane(Generic[U]):
         self._watch: asyncio.TimerHandle | None = None
         self._lookout: asyncio.TimerHandle | None = None
         self._pace = math.inf
-        """Seconds that the handler took which ended last."""
+        """Seconds that the last handler took."""
         self._taken = 0
-        """Units taken so far, as nearly as threads count that do not wait for each other."""
+        """Units taken so far. Threads count without a lock, so the number may be a little too small."""
 
     def submit(self, units: Sequence[U]) -> bool:
-        """Let processors run the handler for each.
+        """Let processors run the handler for each; always True.
 
         Raises:
-            RuntimeError: not one thread can be started; what waits is answered `NotStarted`.
+            RuntimeError: no thread at all can be started. What waits is answered `NotStarted`.
         """
         self._queue.extend(units)
         if self._pace >= QUICK or self._all_busy():
             try:
-                self._summon()
+                self._wake_one()
             except RuntimeError:
-                self.recall()  # kept, they would be invisible with nobody to work on them
+                self.recall()  # if kept, they would stay invisible and never run
                 raise
         if self._timeout is not None and self._watch is None:
             self._check_timeouts(self._timeout)
@@ -115,19 +116,20 @@ class ThreadLane(Generic[U]):
         return True
 
     def _check_stuck(self, taken: int = -1) -> None:
-        """Wake another processor if nothing has been taken since the last look: whoever is awake may be stuck."""
+        """Wake another processor if no unit was taken since the last check: those awake may be in a long handler."""
         loop = self._timer or asyncio.get_running_loop()
         self._lookout = None
-        if self._has_waiting() and self._may_summon() and not self._closing:
+        if self._has_waiting() and self._may_wake() and not self._closing:
             if self._taken == taken:
-                with suppress(RuntimeError):  # no more threads are to be had: those there are do the work
-                    self._summon()
+                with suppress(RuntimeError):  # the system has no more threads: the existing ones do the work
+                    self._wake_one()
             self._lookout = loop.call_later(STUCK, self._check_stuck, self._taken)
 
     def _all_busy(self) -> bool:
-        """Whether no thread is about to take what was submitted: all are parked, or at work for a while already."""
+        """Whether no thread is about to take what was submitted: all are parked, or busy for a while already."""
         now = self._clock()
-        with self._parking:  # whoever is about to park has either seen what is in the queue, or is counted here
+        # Race: a thread may park right now. Under this lock it has either seen the queue already, or is counted idle.
+        with self._parking:
             busy = [current for each in self._processors if (current := each.current) is not None]
             return self._idle + sum(now - each.started >= QUICK for each in busy) >= len(self._processors)
 
@@ -135,8 +137,8 @@ class ThreadLane(Generic[U]):
         """Whether something waits for a thread."""
         return bool(self._queue) or any(each.behind for each in self._processors)
 
-    def _summon(self) -> None:
-        """Wake an idle processor, or start one; while handlers take their time, it wakes the next if there is more."""
+    def _wake_one(self) -> None:
+        """Wake an idle processor, or start one. With slow handlers, it wakes the next one if more units wait."""
         with self._parking:
             if self._idle:
                 self._parking.notify()
@@ -145,7 +147,7 @@ class ThreadLane(Generic[U]):
 
     def _hire(self) -> None:
         processor: Processor[U] = Processor()
-        # A daemon: a handler that never returns must not keep the process from ending.
+        # A daemon, because a handler that never returns must not keep the process alive.
         processor.thread = threading.Thread(
             target=self._process, args=(processor,), name=f"leasekeeper-{self._handler.name}", daemon=True
         )
@@ -155,20 +157,33 @@ class ThreadLane(Generic[U]):
             SWITCH_INTERVAL.hold(self._switch_interval)
         try:
             processor.thread.start()
-        except RuntimeError:  # the system has no more threads: those there are do the work
+        except RuntimeError:  # the system has no more threads: the existing ones do the work
             self._processors.remove(processor)
             if not self._processors:
                 raise
 
     def _process(self, me: Processor[U]) -> None:
+        try:
+            while not me.ended:
+                try:
+                    self._run_all(me)
+                    me.ended = True
+                except BaseException as error:
+                    self._recover(me, error)
+        finally:
+            me.ended = True
+            self._left()
+
+    def _run_all(self, me: Processor[U]) -> None:
+        """Run unit after unit, until the lane closes."""
         while (unit := self._next(me)) is not None:
             if unit.lost:
                 self._answers.post((Answer(unit, NOT_STARTED),))
                 continue
             self._taken += 1
-            if (me.behind or (self._queue and self._pace >= QUICK)) and self._may_summon():
-                self._summon()
-            unit.started = self._clock()  # before `current`: the watch reads it of whatever is current
+            if (me.behind or (self._queue and self._pace >= QUICK)) and self._may_wake():
+                self._wake_one()
+            unit.started = self._clock()  # before `current`, because the watch reads it of the current unit
             me.current = unit
             outcome = self._run(unit)
             self._pace = self._clock() - unit.started
@@ -177,14 +192,22 @@ class ThreadLane(Generic[U]):
             elif self._given_up(me, unit):
                 outcome = FREED
             self._answers.post((Answer(unit, outcome),))
-        me.ended = True
-        self._left()
 
-    def _may_summon(self) -> bool:
+    def _recover(self, me: Processor[U], error: BaseException) -> None:
+        """Answer for the current unit, so that neither it nor this thread is lost.
+
+        Race: time-out libraries raise errors in a thread from outside. One may arrive after its handler has ended.
+        """
+        unit = me.current
+        if unit is not None:
+            outcome = FREED if self._given_up(me, unit) else outcome_of_error(error)
+            self._answers.post((Answer(unit, outcome),))
+
+    def _may_wake(self) -> bool:
         return bool(self._idle) or len(self._processors) < self._maximum
 
     def _given_up(self, me: Processor[U], unit: U) -> bool:
-        """Whether the watch has given up what just ended; under the lock, for it may be about to."""
+        """Whether the watch has given up the unit that just ended. Race: it may be about to; the lock decides."""
         with self._parking:
             me.current = None
             given_up, me.given_up = me.given_up is unit, None
@@ -196,21 +219,24 @@ class ThreadLane(Generic[U]):
             if unit is not None:
                 return unit
             with self._parking:
-                # Looked at again under the lock: who adds work looks under it for somebody awake, so nothing slips in
-                # between; and should something stand with a thread that has not yet put it behind itself, it summons.
+                # Race: units may arrive between `_take` and here. So this looks again, under the lock under which
+                # `submit` looks for idle threads: either this thread sees the units, or `submit` wakes it. A unit that
+                # another thread holds and has not yet put behind itself is not missed: that thread wakes one of us.
                 if not self._has_waiting():
                     if self._closing:
                         return None
                     self._idle += 1
-                    self._parking.wait()
-                    self._idle -= 1
+                    try:
+                        self._parking.wait()
+                    finally:
+                        self._idle -= 1
 
     def _take(self, me: Processor[U]) -> U | None:
         """The next unit: mine, from the queue (with a share for myself), or from behind another."""
         if (mine := _pop(me.behind)) is not None:
             return mine
         me.visits += 1
-        # While the queue never runs dry nobody is idle, and still nothing may stand behind a slow handler for long.
+        # While the queue is never empty no thread is idle, and still no unit may wait for long behind a slow handler.
         if me.visits % LOOK_BEHIND == 0 and (stolen := self._steal(me)) is not None:
             return stolen
         first = _pop(self._queue)
@@ -229,7 +255,7 @@ class ThreadLane(Generic[U]):
         return None
 
     def _check_timeouts(self, timeout: float) -> None:
-        """Give up, from time to time, what has run for too long."""
+        """Give up the units that have run for too long, and set the next check."""
         loop = self._timer or asyncio.get_running_loop()
         self._watch = None
         now = self._clock()
@@ -238,10 +264,10 @@ class ThreadLane(Generic[U]):
                 late = each.current
                 if late is not None and each.given_up is None and now - late.started >= timeout:
                     each.given_up = late
-                    # Said under the lock: the thread may end at any moment, and what it says then comes after this.
+                    # Race: the handler may end right now. Posted under the lock, this answer comes before `FREED`.
                     error = HandlerTimeout(self._handler.timed_out(timeout))
                     self._answers.post((Answer(late, Failed(error, still_running=True)),))
-            # Whoever is not parked may be about to start something, even if nothing is to be seen of it yet.
+            # Race: a thread that is not idle may have taken a unit that is not its current one yet.
             busy = bool(self._queue) or self._idle < len(self._processors)
         if busy and not self._closing:
             self._watch = loop.call_later(min(max(timeout / 4, 0.01), 1.0), self._check_timeouts, timeout)
@@ -258,7 +284,7 @@ class ThreadLane(Generic[U]):
         if recalled:
             self._answers.post(recalled)
 
-    def end(self, unit: U | None = None) -> bool:  # noqa: ARG002 - the seam's
+    def end(self, unit: U | None = None) -> bool:  # noqa: ARG002 - the protocol's
         """False: a thread cannot be ended."""
         return False
 
