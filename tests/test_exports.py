@@ -1,4 +1,4 @@
-"""The public names of Leasekeeper: adding one is a decision, losing one breaks somebody."""
+"""The public names of Leasekeeper: adding one is a decision, losing one breaks users."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ NAMES = [
     "ConfigurationError",
     "Consumer",
     "CredentialsMissing",
+    "HandlerError",
     "HandlerTimeout",
     "Leasekeeper",
     "LeasekeeperError",
@@ -49,7 +50,7 @@ def test_the_version_is_one() -> None:
 
 
 def test_every_error_of_ours_has_one_root() -> None:
-    """Whoever calls us can catch all of it, and nothing else, with one name."""
+    """A caller can catch all of them, and nothing else, with one name."""
     errors = [
         each for name in NAMES if isinstance(each := getattr(leasekeeper, name), type) and issubclass(each, Exception)
     ]

@@ -33,9 +33,9 @@ class HandlerTimeout(LeasekeeperError):
 
 
 class HandlerError(LeasekeeperError):
-    """Stands for an error of a handler that has too long a text for the log, or a text that raises.
+    """Replaces an error of a handler that is too long to log, or that cannot be shown. The message is retried.
 
-    Its text is the type of that error and the start of its text; its traceback is that error's. The message is retried.
+    Its text is the type of the original error and the start of its text; its traceback is the original one.
     """
 
 

@@ -91,10 +91,10 @@ class Options:
     )
     switch_interval: float = _handlers(
         0.001,
-        "How often Python lets busy threads take turns (`sys.setswitchinterval`, of the whole process) while `def` "
-        "handlers have more than one thread; put back at the end. With Python's own 0.005 the engine waits half a "
-        "second behind 32 threads that compute; 0.001 costs those 8 % of their work, and 4 threads nothing. Ignored "
-        "if the program has set another interval than Python's own.",
+        "How often Python lets busy threads take turns, in the whole process, while `def` handlers have several "
+        "threads (`sys.setswitchinterval`; the old value returns at the end). Python's default, 0.005, delays the engine by "
+        "half a second behind 32 threads that compute; 0.001 costs them 8% of their work, and up to 4 threads nothing. "
+        "Not changed if the program has set another value.",
         unit="s",
         low=0.0001,
         high=1,
