@@ -92,9 +92,9 @@ class Options:
     switch_interval: float = _handlers(
         0.001,
         "How often Python lets busy threads take turns, in the whole process, while `def` handlers have several "
-        "threads (`sys.setswitchinterval`; the old value returns at the end). Python's default, 0.005, delays the engine by "
-        "half a second behind 32 threads that compute; 0.001 costs them 8% of their work, and up to 4 threads nothing. "
-        "Not changed if the program has set another value.",
+        "threads (`sys.setswitchinterval`; the old value returns at the end). Python's default, 0.005, delays the "
+        "engine by half a second behind 32 threads that compute; 0.001 costs them 8% of their work, and up to 4 threads "
+        "nothing. Not changed if the program has set another value.",
         unit="s",
         low=0.0001,
         high=1,
