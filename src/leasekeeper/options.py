@@ -93,7 +93,7 @@ class Options:
         0.001,
         "How often Python lets busy threads take turns, in the whole process, while `def` handlers have several "
         "threads (`sys.setswitchinterval`; the old value returns at the end). Python's default, 0.005, delays the "
-        "engine by half a second behind 32 threads that compute; 0.001 costs them 8% of their work, and up to 4 threads "
+        "engine by half a second behind 32 threads that compute; 0.001 costs these 8% of their work, and 4 threads "
         "nothing. Not changed if the program has set another value.",
         unit="s",
         low=0.0001,
