@@ -1,12 +1,12 @@
-"""What the parts cost one by one: nanoseconds and bytecode instructions of an operation.
+"""The cost of each part: nanoseconds and bytecode instructions of an operation.
 
     python benchmarks/micro.py                        # all of them
-    python benchmarks/micro.py ledger signer          # those whose names contain one of these
+    python benchmarks/micro.py ledger signer          # operations with these texts in their names
     python benchmarks/micro.py --json > before.json
     python benchmarks/micro.py --against before.json  # ratios to what was measured then
 
 The time is CPU time of this thread, the least of several rounds; on a busy machine it still varies by some percent. The
-instructions do not vary: where they are the same and the time is not, it was the machine, or what happens inside of C.
+instructions do not vary: if they are the same and the time is not, the machine or C code made the difference.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROUNDS = 7
 ROUND = 0.02
 """Seconds that a round takes at least."""
 COUNTED = 200
-"""Operations whose instructions are counted: now and then one does more than the others."""
+"""How many operations are averaged for instructions: some operations do more than others."""
 
 
 class Measured(TypedDict):
@@ -74,11 +74,11 @@ def instructions(operation: Operation) -> float:
 
 
 def chosen(names: list[str]) -> list[Case]:
-    """The cases whose names contain one of these; all of them when none is given."""
+    """The cases with one of these texts in their names; all cases without names."""
     for name in names:
         if not any(name in each.name for each in CASES):
             known = ", ".join(each.name for each in CASES)
-            raise SystemExit(f"nothing here is called {name!r}; there are {known}")
+            raise SystemExit(f"no operation has {name!r} in its name; there are {known}")
     return [each for each in CASES if not names or any(name in each.name for name in names)]
 
 
@@ -93,9 +93,9 @@ def row(case: Case, now: Measured, before: Measured | None) -> str:
 
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="a part of the names to be measured")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a part of the names to measure")
     parser.add_argument("--json", action="store_true", help="print JSON, for a later --against")
-    parser.add_argument("--against", type=Path, metavar="FILE", help="what --json printed earlier")
+    parser.add_argument("--against", type=Path, metavar="FILE", help="an earlier output of --json")
     given = parser.parse_args()
     cases = chosen(given.names)
     earlier = json.loads(given.against.read_text()) if given.against else {"cases": {}}

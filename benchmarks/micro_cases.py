@@ -1,7 +1,7 @@
-"""The operations that `micro.py` measures, of core objects and lanes, each as it is used at full load.
+"""The operations of core objects and lanes that `micro.py` measures, each as it is used at full load.
 
-A case makes its operation once; the operation leaves everything as it found it, so that it can be repeated. All of it
-happens within a running event loop, and nothing waits for it.
+A case makes its operation once. The operation restores the state that it found, so that it can be repeated. It runs
+inside a running event loop, and never waits.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Operation = Callable[[], object]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An operation by name, and what it does."""
+    """An operation with its name and description."""
 
     name: str
     says: str
@@ -91,7 +91,7 @@ ORDER = received(1, json.dumps({"id": 1, "customer": "anna", "items": ["tea", "h
 
 @case("ledger-ten", "receive, done and deleted of ten messages")
 def _() -> Operation:
-    # Nothing is remembered, or these ten would be known for finished from the second time on.
+    # With `remember` above 0 these ten would count as finished from the second time on.
     ledger = Ledger(LeasePolicy(visibility=30, beat_after=15, remember=0))
 
     def operation() -> None:
@@ -172,7 +172,7 @@ def _() -> Operation:
     return operation
 
 
-@case("pool-waiting", "submit and finished, everybody busy")
+@case("pool-waiting", "submit and finished, all workers busy")
 def _() -> Operation:
     pool: Pool[int] = Pool(maximum=1, waiting_room=100, idle_timeout=10.0)
     pool.submit(1, 1.0)

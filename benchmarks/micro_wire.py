@@ -1,5 +1,5 @@
-"""The operations that `micro.py` measures, of the wire: from the bytes of an answer to messages, and back."""
-# ruff: noqa: SLF001 - a connection is only to be had by dialling, and here nobody answers
+"""The operations of the wire that `micro.py` measures: from the bytes of an answer to messages, and back."""
+# ruff: noqa: SLF001 - a connection is normally made by dialling, and here no server answers
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _() -> Operation:
 
 
 class Link:
-    """The end of a connection that goes nowhere."""
+    """A transport without a peer."""
 
     def get_extra_info(self, _: str) -> None:
         return None
@@ -80,7 +80,7 @@ def _linked() -> tuple[http_native.NativeTransport, Any]:
 
 
 def _arrive(connection: Connection, data: bytes) -> None:
-    """As the loop hands over what has arrived."""
+    """Pass bytes to the protocol, as the loop does."""
     space = connection.get_buffer(-1)
     space[: len(data)] = data
     connection.buffer_updated(len(data))

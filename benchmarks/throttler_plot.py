@@ -122,7 +122,7 @@ def _row(panel: Panel, samples: list[Sample], top: float, start: float, end: flo
 
 
 def _round_up(value: float) -> float:
-    """The next number that looks well at the top of an axis."""
+    """The next round number for the top of an axis."""
     scale = 10.0 ** math.floor(math.log10(value))
     return next(step * scale for step in (1, 2, 4, 6, 8, 10) if step * scale >= value)
 

@@ -1,4 +1,4 @@
-"""Horizontal bars as SVG, by hand: one a client, the median as its length, least and most as a line across its end."""
+"""Horizontal bars as SVG: one for each client, with the median as its length, and a line from least to most."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ INK, PALE = "#1b3a4b", "#c9d6df"
 FONT = 'font-family="sans-serif" font-size="11"'
 OURS, OTHERS, LOOPS = "#0b7a75", "#edae49", "#9fb3c1"
 LOGARITHMIC = 30.0
-"""From this ratio of the largest value to the least on, the axis is logarithmic."""
+"""The axis is logarithmic if the largest value is at least this many times the least."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One client's values; `words` stand in for a bar that cannot be drawn."""
+    """One client's values; `words` replace a bar that cannot be drawn."""
 
     name: str
     colour: str
@@ -102,7 +102,7 @@ def _decades(bars: Sequence[Bar]) -> tuple[int, int]:
 
 
 def _highest(bars: Sequence[Bar]) -> float:
-    """The next number that looks well at the end of an axis."""
+    """The next round number for the end of an axis."""
     value = max((value for bar in bars for value in bar.values), default=0.0)
     if value <= 0:
         return 1.0

@@ -1,4 +1,4 @@
-"""The harness's side of the lean SQS: starts it, fills it, asks what it counted."""
+"""The harness's side of the lean SQS: starts it, fills it and reads its counts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PATIENCE = 30.0
-"""Seconds by which an answer may be later than what it was asked to wait for."""
+"""Seconds that an answer may take beyond the wait that was requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """A lean SQS that runs: where it is, and what can be asked of it. The words are `steering.py`'s."""
+    """A running lean SQS: its address, and requests to it. `steering.py` defines the words."""
 
     port: int
 
@@ -30,7 +30,7 @@ class Control:
         return f"http://127.0.0.1:{self.port}"
 
     def ask(self, word: str, patience: float = PATIENCE, **request: Any) -> dict[str, Any]:
-        """Ask, and wait for the answer; patience: seconds."""
+        """Send a request and wait for the answer; patience: seconds."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=patience)
         try:
             connection.request("POST", f"/control/{word}", json.dumps(request))
@@ -42,14 +42,14 @@ class Control:
         return answer
 
     def wait(self, queue: str, until: str, count: int, seconds: float) -> bool:
-        """Wait until a queue is "polled" or `count` messages are "deleted", so many seconds at most."""
+        """Wait until a queue is "polled" or `count` messages are "deleted", at most `seconds`."""
         answer = self.ask("wait", seconds + PATIENCE, queue=queue, until=until, count=count, seconds=seconds)
         return bool(answer["reached"])
 
 
 @contextmanager
 def serving() -> Iterator[Control]:
-    """A lean SQS of one's own, until the block is left."""
+    """Run a lean SQS until the block ends."""
     command = [sys.executable, str(Path(__file__).with_name("server.py"))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -1,8 +1,8 @@
-"""The field: which consumers are measured, under which settings, each in an environment of its own.
+"""The field: the consumers to measure, their settings, and a separate environment for each.
 
-Environments are made below `benchmarks/.environments` when first needed, and again when their packages change. Run as
-`python benchmarks/field/environments.py` it makes them all and prints what is in them. It promises nothing about the
-machine but `npm` and a Python with `venv`; the project's own clients run in the project's environment.
+Environments are made below `benchmarks/.environments` when first needed, and again when their packages change.
+`python benchmarks/field/environments.py` makes them all and prints their versions. It needs `npm` and a Python with
+`venv`. The project's own clients run in the project's environment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ENVIRONMENTS = Path(__file__).resolve().parents[1] / ".environments"
 PEERS = Path(__file__).resolve().parent / "peers"
 PROJECT = "project"
-"""The environment this runs in; it is used, never made."""
+"""The environment that this runs in; it is never made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +34,13 @@ class Client:
         kind: what runs its handlers: coroutines, threads, Node, or nothing (a client of SQS alone).
         environment: name of the environment it runs in; clients may share one.
         file: its script, relative to the peers.
-        packages: what is installed in its environment, pinned; the project's: whose versions are of interest.
-        settings: what its script is told besides what the harness asks; names begin with PEER_.
-        produces: whether only its own library can write what it reads, so that its script has to fill the queue.
-        most: messages of a no-op run of sensible length, a few seconds.
-        concurrency: what serves it best when handlers do not wait; None: whatever is asked.
-        loop: whether it is a bare loop over a client of SQS, there for scale.
-        remark: how it is set up, where that is not what the scenarios say or what its library does by itself.
+        packages: the pinned packages of its environment; for the project's own clients, the packages to report.
+        settings: more environment variables for its script; names begin with PEER_.
+        produces: whether only its own library can write the messages it reads, so its script fills the queue.
+        most: the number of messages that makes a no-op run last a few seconds.
+        concurrency: the best concurrency when handlers do not wait; None: that of the scenario.
+        loop: whether it is a bare loop over an SQS client, as a reference.
+        remark: settings that differ from the scenario or from the library's defaults.
     """
 
     name: str
@@ -163,7 +163,11 @@ _FIELD = (
         kind="threads",
         environment="sqs-workers",
         file="sqs_workers_queue.py",
-        packages=("sqs-workers==0.7.3", "typing-extensions==4.16.0", *BOTO3),  # it imports the second, undeclared
+        packages=(
+            "sqs-workers==0.7.3",
+            "typing-extensions==4.16.0",
+            *BOTO3,
+        ),  # it imports the second without declaring it
         most=20_000,
         concurrency=1,
     ),
@@ -245,7 +249,7 @@ CLIENTS: dict[str, Client] = {each.name: each for each in _FIELD}
 
 
 def command(client: Client) -> list[str]:
-    """The interpreter and the file to start a client with; its environment is made if it is not there."""
+    """The command that starts a client; this makes its environment if needed."""
     _make(client)
     return [str(_interpreter(client)), str(PEERS / client.file)]
 
@@ -286,7 +290,7 @@ def _interpreter(client: Client) -> Path:
 
 
 def _make(client: Client) -> None:
-    """Make the client's environment unless a complete one with just its packages is there."""
+    """Make the client's environment, unless it exists with exactly these packages."""
     if client.environment == PROJECT:
         return
     directory = _directory(client)
@@ -312,7 +316,7 @@ def _install_node(directory: Path, packages: tuple[str, ...]) -> None:
 
 
 def _output(command: list[str]) -> str:
-    """What a command prints; if it fails, the end of what it complained about."""
+    """The output of a command; if it fails, the end of its error output is reported."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")

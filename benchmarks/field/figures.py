@@ -1,4 +1,4 @@
-"""From what was seen of a run to its figures: pure arithmetic, one function a question.
+"""Figures from the counts and notes of a run: pure arithmetic, one function for each question.
 
 Everything "a message" is per message that was deleted. Times are seconds of the monotonic clock, which clients, server
 and harness share.
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 WINDOW = 0.1
 """Seconds over which finishes are counted, to see when a client reached its full speed."""
 SUSTAINED = 10
-"""How many windows in a row are its sustained rate."""
+"""How many windows in a row make the sustained rate."""
 FULL = 0.9
 """The share of the best sustained rate that is full speed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """How a run stood at one time: the server's counts, the client's CPU seconds and peak memory in megabytes."""
+    """The state of a run at one time: the server's counts, the client's CPU seconds and peak memory in megabytes."""
 
     counts: dict[str, Any]
     cpu: float
@@ -37,7 +37,7 @@ class Snapshot:
 
 
 def costs(scenario: Scenario, before: Snapshot, after: Snapshot) -> Figures:
-    """What all runs are asked: speed, CPU, calls, memory."""
+    """The figures of all runs: speed, CPU, calls, memory."""
     first, last = before.counts, after.counts
     calls = {name: count - first["calls"].get(name, 0) for name, count in last["calls"].items()}
     figures: Figures = {
@@ -68,12 +68,12 @@ def costs(scenario: Scenario, before: Snapshot, after: Snapshot) -> Figures:
 
 
 def share(scenario: Scenario, figures: Figures) -> Figures:
-    """How much of what the concurrency allows was reached."""
+    """The share of the rate that the concurrency allows."""
     return {"share": figures["rate"] * scenario.seconds / scenario.concurrency} if "rate" in figures else {}
 
 
 def beyond(scenario: Scenario, figures: Figures) -> Figures:
-    """The CPU beyond what handlers burnt themselves."""
+    """The CPU beyond that of the handlers."""
     return {"beyond_us": figures["cpu_us"] - scenario.seconds * 1e6} if "cpu_us" in figures else {}
 
 
@@ -97,7 +97,7 @@ def ramp(notes: Sequence[Note], released: float, last_delete: float | None) -> F
 
 
 def lease(figures: Figures, notes: Sequence[Note], count: int) -> Figures:
-    """What keeping leases cost, and whether it worked."""
+    """The cost of keeping leases, and whether it worked."""
     extensions = figures["heartbeats"]
     return {
         "heartbeat_calls_a_message": figures["heartbeat_calls"] / count,
@@ -115,7 +115,7 @@ def delay(notes: Sequence[Note], released: dict[int, float]) -> Figures:
 
 
 def stop(notes: Sequence[Note], deleted: set[int], leased: list[int], ended: Exit) -> Figures:
-    """What SIGTERM left behind."""
+    """The messages that SIGTERM left behind."""
     return {
         "stop_deleted": len(deleted),
         "left_leased": len(leased),
@@ -129,5 +129,5 @@ def stop(notes: Sequence[Note], deleted: set[int], leased: list[int], ended: Exi
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The least value that so large a share is not above."""
+    """The least value that at least this share of all values does not exceed."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

@@ -1,4 +1,4 @@
-"""What handlers noted of each message: a file that clients write through shared memory, one record an index."""
+"""The notes of handlers on each message: a file that clients write through shared memory, one record for each index."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _RECORD = struct.Struct("<ddII")
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A message as its handlers saw it; times are seconds of the monotonic clock, zero when it did not come to it."""
+    """A message as its handlers saw it; times are seconds of the monotonic clock, zero if it did not happen."""
 
     started: float
     finished: float
@@ -23,7 +23,7 @@ class Note:
 
 
 def blank(path: Path, count: int) -> None:
-    """Make a file with nothing noted of `count` messages."""
+    """Make an empty file for `count` messages."""
     path.write_bytes(bytes(_RECORD.size * count))
 
 

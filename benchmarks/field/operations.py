@@ -1,6 +1,6 @@
-"""The operations of SQS that clients call: a request's JSON in, its answer to the exchange.
+"""The operations of SQS that clients call: each takes a request's JSON and answers the exchange.
 
-Owned by `server.py`. A malformed request is refused as AWS refuses it, as far as a measured client comes to see it.
+Owned by `server.py`. Malformed requests get AWS's errors, as far as the measured clients can see them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Refusal(Exception):
-    """A request that SQS does not do: its code, and a sentence."""
+    """An error of SQS: its code and its message."""
 
     def __init__(self, code: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -38,7 +38,7 @@ class Receive(msgspec.Struct, rename="pascal"):
 
 
 class Entry(msgspec.Struct, rename="pascal"):
-    """A receipt, and what to do with it; alone in its request, or one of a batch."""
+    """An entry with a receipt, alone in its request or in a batch."""
 
     receipt_handle: str
     id: str = ""
@@ -52,7 +52,7 @@ class Batch(msgspec.Struct, rename="pascal"):
 
 
 class Outgoing(msgspec.Struct, rename="pascal"):
-    """A message to send; alone in its request, or one of a batch."""
+    """A message to send, alone in its request or in a batch."""
 
     message_body: str
     id: str = ""
@@ -66,7 +66,7 @@ class OutgoingBatch(msgspec.Struct, rename="pascal"):
 
 
 class About(msgspec.Struct, rename="pascal"):
-    """A question about a queue, or a wish for its attributes (a list of names, or values by name)."""
+    """A request about a queue or its attributes (a list of names, or values by name)."""
 
     queue_url: str = ""
     queue_name: str = ""
@@ -90,7 +90,7 @@ _outgoing, _outgoing_batch, _about = _decoder(Outgoing), _decoder(OutgoingBatch)
 
 
 def receive_message(broker: Broker, exchange: Exchange, body: bytes) -> None:
-    """Up to ten messages at once, or the first that come while the poll lasts."""
+    """Answer with up to ten messages at once, or with the first that arrive during the long poll."""
     request = _receive(body)
     queue = _called(broker, request.queue_url, "ReceiveMessage")
     limit = request.max_number_of_messages
@@ -106,7 +106,7 @@ def receive_message(broker: Broker, exchange: Exchange, body: bytes) -> None:
 
 
 def delete_message(broker: Broker, exchange: Exchange, body: bytes) -> None:
-    """Delete a message, when the receipt is its newest; say so in any case."""
+    """Delete a message if the receipt is its newest; the answer is success in any case."""
     entry = _entry(body)
     queue = _called(broker, entry.queue_url, "DeleteMessage")
     queue.delete((entry.receipt_handle,), time.monotonic())
@@ -122,7 +122,7 @@ def delete_message_batch(broker: Broker, exchange: Exchange, body: bytes) -> Non
 
 
 def change_message_visibility(broker: Broker, exchange: Exchange, body: bytes) -> None:
-    """Let a lease end later, or now."""
+    """Change when a lease ends."""
     entry = _entry(body)
     queue = _called(broker, entry.queue_url, "ChangeMessageVisibility")
     changed = queue.change([(entry.receipt_handle, entry.visibility_timeout)], time.monotonic())
@@ -133,7 +133,7 @@ def change_message_visibility(broker: Broker, exchange: Exchange, body: bytes) -
 
 
 def change_message_visibility_batch(broker: Broker, exchange: Exchange, body: bytes) -> None:
-    """Let up to ten leases end later, or now."""
+    """Change when up to ten leases end."""
     batch = _batch(body)
     queue = _called(broker, batch.queue_url, "ChangeMessageVisibilityBatch")
     changed = queue.change([(each.receipt_handle, each.visibility_timeout) for each in batch.entries], time.monotonic())
@@ -150,7 +150,7 @@ def change_message_visibility_batch(broker: Broker, exchange: Exchange, body: by
 
 
 def send_message(broker: Broker, exchange: Exchange, body: bytes) -> None:
-    """Take a message."""
+    """Accept a message."""
     message = _outgoing(body)
     queue = _called(broker, message.queue_url, "SendMessage")
     exchange.answer(msgspec.json.encode(_taken(broker, queue, message)), queue.latency)
@@ -158,7 +158,7 @@ def send_message(broker: Broker, exchange: Exchange, body: bytes) -> None:
 
 
 def send_message_batch(broker: Broker, exchange: Exchange, body: bytes) -> None:
-    """Take up to ten messages."""
+    """Accept up to ten messages."""
     batch = _outgoing_batch(body)
     queue = _called(broker, batch.queue_url, "SendMessageBatch")
     results = [{"Id": message.id, **_taken(broker, queue, message)} for message in batch.entries]
@@ -167,20 +167,20 @@ def send_message_batch(broker: Broker, exchange: Exchange, body: bytes) -> None:
 
 
 def queue_url(broker: Broker, exchange: Exchange, body: bytes) -> None:
-    """Say where a queue is, which makes it exist."""
+    """Answer with a queue's URL; this creates the queue."""
     queue = _called(broker, _about(body).queue_name, "GetQueueUrl")
     exchange.answer(msgspec.json.encode({"QueueUrl": _url(broker, queue)}), queue.latency)
 
 
 def list_queues(broker: Broker, exchange: Exchange, body: bytes) -> None:
-    """Name all queues, in one page; `QueueNamePrefix` narrows it down."""
+    """List all queues on one page, or those that start with `QueueNamePrefix`."""
     prefix = msgspec.json.decode(body).get("QueueNamePrefix") or ""
     urls = [_url(broker, queue) for name, queue in broker.queues.items() if name.startswith(prefix)]
     exchange.answer(msgspec.json.encode({"QueueUrls": urls}))
 
 
 def get_queue_attributes(broker: Broker, exchange: Exchange, body: bytes) -> None:
-    """Say how a queue is and what it holds; all of it, whatever was asked for."""
+    """Answer with all attributes of a queue, whatever was requested."""
     queue = _called(broker, _about(body).queue_url, "GetQueueAttributes")
     attributes = {
         "QueueArn": f"arn:aws:sqs:us-east-1:000000000000:{queue.name}",
@@ -200,7 +200,7 @@ def get_queue_attributes(broker: Broker, exchange: Exchange, body: bytes) -> Non
 
 
 def set_queue_attributes(broker: Broker, exchange: Exchange, body: bytes) -> None:
-    """Set the visibility timeout; other attributes are as they are."""
+    """Set the visibility timeout; ignore other attributes."""
     request = _about(body)
     queue = _called(broker, request.queue_url, "SetQueueAttributes")
     queue.visibility = int(request.attributes.get("VisibilityTimeout", queue.visibility))
@@ -208,7 +208,7 @@ def set_queue_attributes(broker: Broker, exchange: Exchange, body: bytes) -> Non
 
 
 def purge_queue(broker: Broker, exchange: Exchange, body: bytes) -> None:
-    """Forget all messages."""
+    """Delete all messages."""
     queue = _called(broker, _about(body).queue_url, "PurgeQueue")
     queue.purge()
     exchange.answer(b"{}", queue.latency)
@@ -246,7 +246,7 @@ def _successful(ids: list[str]) -> bytes:
 
 
 def _taken(broker: Broker, queue: Queue, message: Outgoing) -> dict[str, str]:
-    """Put it into the queue, or into the stock that is made from what is sent there; and what its sender is told."""
+    """Put a message into the queue, or into the stock that is filled from it; return the answer to its sender."""
     stock = broker.stocks.get(broker.stocking.get(queue.name, ""))
     index = index_of(message.message_body, -1 if stock is None else len(stock))
     item = Item.of(index, message.message_body, message.message_attributes)

@@ -1,6 +1,6 @@
-"""A client's processes: started in a session of their own, weighed while they live, ended together.
+"""A client's processes: started in a new session, measured while they run, ended together.
 
-Linux only: CPU and memory are read from /proc, with which a process cannot be asked in vain to measure itself.
+Linux only: CPU and memory are read from /proc, so a client need not measure itself.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One living process; cpu: seconds, user and system, with those of its children that it has waited for."""
+    """One running process; cpu: seconds, user and system, including the children that it has waited for."""
 
     pid: int
     parent: int
@@ -35,7 +35,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a client ended; seconds: from SIGTERM on. left: processes that outlived the first of them."""
+    """How a client ended; seconds: since SIGTERM. left: processes that outlived the first one."""
 
     seconds: float
     status: int
@@ -44,7 +44,7 @@ class Exit:
 
 
 class ClientProcess:
-    """A client that runs: its first process and all that came of it."""
+    """A running client: its first process and all descendants."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         with log.open("wb") as output:
@@ -64,7 +64,7 @@ class ClientProcess:
         return self._process.poll()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the first process to exit by itself: whether it did."""
+        """Wait until the first process exits; return whether it did."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
         return self.status is not None
@@ -82,18 +82,18 @@ class ClientProcess:
         return sum(_memory(member.pid, "VmRSS:") for member in self.members()) / 1024
 
     def members(self) -> list[Member]:
-        """Its processes that live: of its session, or descended from one that is (a session may be left)."""
+        """Its running processes: those of its session and their descendants (a process may leave its session)."""
         ours = {self._process.pid}
         living = sorted(_processes(), key=lambda each: each.pid)
         found: dict[int, Member] = {}
-        for _ in range(2):  # a child may have the lesser pid, once numbers were all used
+        for _ in range(2):  # a child may have the lower pid, because numbers are used again
             for each in living:
                 if each.session in ours or each.parent in found or each.pid in ours:
                     found[each.pid] = each
         return list(found.values())
 
     def terminate(self, patience: float) -> Exit:
-        """Ask the first process to end, as an init would; kill all that is there after `patience` seconds."""
+        """Send SIGTERM to the first process; after `patience` seconds, kill all that are left."""
         began = time.monotonic()
         members = self.members()
         if self.status is None:
@@ -108,7 +108,7 @@ class ClientProcess:
         return Exit(seconds, self._process.wait(), not in_time, len(left - {self._process.pid}))
 
     def last_words(self) -> str:
-        """What it wrote that tells most of a failure: the first line that names an error, or the last line."""
+        """The line of its output that best explains a failure: the first that names an error, or the last."""
         lines = self._log.read_text(errors="replace").strip().splitlines() or ["it wrote nothing"]
         errors = (line for line in lines if _ERROR.match(line))
         return next(errors, lines[-1]).strip()[:200]
@@ -127,7 +127,7 @@ def _processes() -> list[Member]:
 
 
 def _clock(pid: int) -> int:
-    """The clock of a process's CPU time, living threads and past ones, in nanoseconds where stat has ticks of 10 ms.
+    """The clock of a process's CPU time, all threads included, in nanoseconds; `stat` has ticks of 10 ms.
 
     This is what clock_getcpuclockid(3) returns on Linux, which Python does not offer.
     """
@@ -135,7 +135,7 @@ def _clock(pid: int) -> int:
 
 
 def _memory(pid: int, name: str) -> int:
-    """One of the sizes that Linux tells of a process, in kilobytes."""
+    """One of the sizes that Linux reports for a process, in kilobytes."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith(name):

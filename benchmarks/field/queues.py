@@ -1,8 +1,8 @@
-"""The queues of the lean SQS: what is visible, what is leased until when, and what was counted.
+"""The queues of the lean SQS: visible messages, leased messages, and counts.
 
-Owned by `server.py`. It promises AWS's ways with leases, as a pessimist would have them, at the least CPU that Python
-can do it with: whatever can be written before a run is, and a receive only joins it. Pure: `now` comes in, in seconds
-of the monotonic clock.
+Owned by `broker.py`. It treats leases as strictly as AWS may, with as little CPU as Python allows: most of each answer
+is written before a run, and a receive only joins the pieces. It is pure: callers pass `now`, in seconds of the
+monotonic clock.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 RECEIPT = "AQEB"
-"""How a receipt begins: ten digits of the message's number and four of the receive's follow, then what fills it up."""
+"""The start of a receipt. Ten digits of the message's number follow, then four of the receive's, then a filling."""
 _FILL = "wJalrXUtnFEMIbPxRfiCYEXAMPLEKEY" * 11
 _PLAIN = re.compile(r"(?<!\d)(\d{7})x{8}")
 _PACKED = re.compile(r"[A-Za-z0-9+/]{16,}")
@@ -38,7 +38,7 @@ class Attribute(msgspec.Struct, rename="pascal", omit_defaults=True):
 
 
 def md5(data: bytes) -> str:
-    """The digest that SQS sends along, hexadecimal."""
+    """The digest that SQS sends with a body, hexadecimal."""
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
@@ -68,7 +68,7 @@ def index_of(body: str, otherwise: int, depth: int = 4) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What of a message is the same in every run: its payload's index, and the middle of its answer, ready to send."""
+    """The part of a message that is the same in every run: its payload's index, and the middle of its answer."""
 
     index: int
     middle: bytes
@@ -89,7 +89,7 @@ class Item:
 
 
 class Sent:
-    """A message in a queue: an item, an identity, and how it stands with its lease."""
+    """A message in a queue: an item, an identity and the state of its lease."""
 
     __slots__ = ("deadline", "first", "head", "item", "number", "receives", "sent")
 
@@ -100,12 +100,12 @@ class Sent:
         self.sent = sent
         self.receives = 0
         self.first = 0
-        self.deadline: float | None = None  # of its lease, while it has one
+        self.deadline: float | None = None  # of its lease, if it has one
 
 
 @dataclass(slots=True)
 class Counts:
-    """What happened at a queue."""
+    """The counts of a queue."""
 
     calls: Counter[str] = field(default_factory=Counter)
     received: int = 0
@@ -148,7 +148,7 @@ class Queue:
         return [message.item.index for message in self._messages.values() if message.deadline is not None]
 
     def add(self, items: Sequence[Item], wall_ms: int) -> list[Sent]:
-        """Messages of these items, each with an identity of its own, that nobody can receive before their release."""
+        """Make messages of these items, each with a separate identity; they can be received after their release."""
         sent = b"%d" % wall_ms
         messages = [Sent(item, sent) for item in items]
         self._messages.update((message.number, message) for message in messages)
@@ -166,7 +166,7 @@ class Queue:
         return {message.item.index: time for time, messages in self._released for message in messages}
 
     def expire(self, now: float) -> None:
-        """Make visible what has a lease that is over."""
+        """Make messages visible after their lease has ended."""
         leases = self._leases
         while leases and leases[0][0] <= now:
             for message in heapq.heappop(leases)[2]:
@@ -183,7 +183,7 @@ class Queue:
         visible, counts = self._visible, self.counts
         while visible and len(taken) < limit:
             message = visible.popleft()
-            if message.number not in self._messages:  # deleted after its lease was over
+            if message.number not in self._messages:  # deleted after its lease had ended
                 continue
             taken.append(message)
             message.deadline = deadline
@@ -207,7 +207,7 @@ class Queue:
         return b"".join(parts)
 
     def delete(self, receipts: Iterable[str], now: float) -> None:
-        """Delete what these receipts are the newest of."""
+        """Delete the messages for which these receipts are the newest."""
         done = 0
         for receipt in receipts:
             message = self._messages.get(int(receipt[4:14]))
@@ -225,7 +225,7 @@ class Queue:
             counts.deletes[int((now - (counts.released_at or now)) * 100)] += done
 
     def change(self, changes: Iterable[tuple[str, int]], now: float) -> list[bool]:
-        """Let leases end so many seconds from now: which receipts were the newest of a leased message."""
+        """Set the remaining time of leases; return which receipts were the newest of a leased message."""
         changed: list[bool] = []
         extended = 0
         for receipt, seconds in changes:

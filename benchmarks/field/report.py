@@ -45,8 +45,8 @@ class Section:
 SECTIONS = {
     "A": Section(
         "Nothing to do but consume",
-        "Handlers that do nothing; calls are answered at once. What a message costs all in, and how fast one process\n"
-        "can be. Clients that do better with less concurrency have what suits them.",
+        "Handlers that do nothing; calls are answered at once. The whole cost of a message, and the speed of one\n"
+        "process. Clients that do better with less concurrency use what suits them.",
         (
             Chart("cpu_us", "CPU a message, handlers that do nothing", "microseconds, less is better"),
             Chart("rate", "Messages a second, handlers that do nothing", "more is better", most_first=True),
@@ -54,26 +54,26 @@ SECTIONS = {
     ),
     "B": Section(
         "Handlers that wait",
-        "Handlers of 20 ms, every call takes 10 ms, concurrency 100: it allows 5,000 messages a second. What is\n"
-        "missing is time in which handlers waited for messages, or concurrency that a client does not have. The rate\n"
-        "is that of the whole run, start and end too.",
+        "Handlers of 20 ms, every call takes 10 ms, concurrency 100: it allows 5,000 messages a second. The\n"
+        "rest is time in which handlers waited for messages, or concurrency that a client does not have. The rate\n"
+        "is that of the whole run, including start and end.",
         (Chart("share", "Handlers of 20 ms, calls of 10 ms", "% of 5,000 messages a second", True, 100),),
     ),
     "C": Section(
         "Handlers that compute",
-        "Handlers that burn 1 ms of CPU each. One thread at a time can do 1,000 a second at most; what is missing is\n"
-        "what the client itself needs, and what threads lose to each other.",
+        "Handlers that burn 1 ms of CPU each. One thread at a time can do 1,000 a second at most. The rest is\n"
+        "what the client needs, and what threads lose to each other.",
         (Chart("rate", "Handlers of 1 ms of CPU", "messages a second, more is better", most_first=True),),
     ),
     "D": Section(
         "Handlers longer than the visibility timeout",
         "200 messages, handled for 12 s, all at once where that can be had, under a visibility timeout of 4 s; every\n"
-        "call takes 10 ms. Who does not extend it has messages run twice. *Started again* counts starts beyond a\n"
+        "call takes 10 ms. Clients that do not extend it run messages twice. *Started again* counts starts beyond a\n"
         "message's first; the run ends 20 s after the release.",
     ),
     "E": Section(
         "Nothing to do at all",
-        "All clients at once, a queue each, empty. What is paid for while nothing happens.",
+        "All clients at once, a queue each, empty. The cost while nothing happens.",
         (Chart("cpu_ms_a_minute", "CPU of an idle minute", "milliseconds, less is better"),),
     ),
     "F": Section(
@@ -85,8 +85,8 @@ SECTIONS = {
     ),
     "G": Section(
         "SIGTERM at full load",
-        "One second into B. *Left invisible* had been received and was neither deleted nor given back: nobody has it\n"
-        "until its visibility timeout. *Finished, not deleted* will run twice. *Deleted, not finished* is lost.\n"
+        "One second into B. *Left invisible* had been received and was neither deleted nor given back: it comes back\n"
+        "after its visibility timeout. *Finished, not deleted* will run twice. *Deleted, not finished* is lost.\n"
         "A negative exit status is the number of a signal.",
         (Chart("left_leased", "Messages left invisible by a SIGTERM", "messages, less is better"),),
     ),
@@ -95,7 +95,7 @@ SECTIONS = {
     "I": Section(
         "A trickle",
         "50 messages a second for 20 s, at random times; every call takes 10 ms. From a message's release in the\n"
-        "queue to the start of its handler: the 10 ms of the receive are the least that is possible.",
+        "queue to the start of its handler: 10 ms, those of the receive, are the minimum.",
         (Chart("p99_ms", "Send to handled, 50 messages a second", "milliseconds at p99, less is better"),),
     ),
 }
@@ -118,30 +118,29 @@ def write(results: Mapping[str, Any], docs: Path = DOCS) -> None:
 def _head(results: Mapping[str, Any]) -> str:
     machines: dict[str, set[str]] = {}
     for letter, scenario in results["scenarios"].items():
-        for told in scenario["measured"].values():
-            where = f"{told['cpu']}, {told['cores']} cores, Linux {told['kernel']}, Python {told['python']}"
-            machines.setdefault(f"{where}, {told['date']}, revision {told['revision']}", set()).add(letter)
+        for origin in scenario["measured"].values():
+            where = f"{origin['cpu']}, {origin['cores']} cores, Linux {origin['kernel']}, Python {origin['python']}"
+            machines.setdefault(f"{where}, {origin['date']}, revision {origin['revision']}", set()).add(letter)
     listed = "\n".join(f"- {', '.join(sorted(letters))}: {where}" for where, letters in sorted(machines.items()))
     return f"""# Measurements
 
 <!-- Written by benchmarks/field/run.py --publish. -->
 
-The same scenarios for the consumers of SQS that are in use with Python, and for Node's, each in a process and an
-environment of its own, against one lean in-memory SQS on the same machine. `python benchmarks/field/run.py` repeats
-them.
+This page compares SQS consumers that are used with Python, and one on Node, in the same scenarios. Each runs in a
+separate process and environment, against one lean in-memory SQS on the same machine. `make bench` repeats everything.
 
-A run: a fresh queue, the client is started and idles until 1.5 s after its first receive; then messages appear. CPU is
-that of all the client's processes, user and system, from there to the last delete; memory is their largest resident
-sizes, added up. Everything *a message* is per message deleted. Rounds are interleaved; cells are the median (least -
-most) of the runs. Bodies have 500 characters unless said otherwise. Where a scenario speaks of a concurrency, clients
-have it that can be told one; [the clients](#the-clients) tells of the others, and how many messages slow ones get.
+In a run, the client starts with a fresh queue and idles until 1.5 s after its first receive; then messages appear. CPU
+is the user and system time of all its processes from then to the last delete. Memory is the sum of their peak resident
+sizes. Figures *a message* are per deleted message. Rounds are interleaved; cells show the median (least - most) of the
+runs. Bodies have 500 characters unless a scenario says otherwise. Clients use the scenario's concurrency if they have
+such a setting; [the clients](#the-clients) lists the others, and how many messages slow ones get.
 
 Measured on:
 
 {listed}
 
-The server shares the machine with the client: on few cores, a client that keeps it busy is held back by it. It answers
-with all attributes of a message whether they were asked for or not, which costs clients that do not ask some 3 us.
+The server shares the machine with the client, so on few cores it holds back a client that keeps it busy. It answers
+with all attributes of a message even if the client requested none, which costs such clients about 3 us.
 """
 
 
@@ -152,7 +151,7 @@ def _section(results: Mapping[str, Any], letter: str, section: Section, runs: Ma
     lines += [_line(heads), _line(["---", *["---:"] * (len(heads) - 1)])]
     for name, *cells in rows:
         lines.append(_line([_named(results, name), *cells]))
-    failures = [f"- {name}: {told}" for name, each in runs.items() if (told := failure(each))]
+    failures = [f"- {name}: {reason}" for name, each in runs.items() if (reason := failure(each))]
     counts = sorted({len(each) for each in runs.values()})
     lines += ["", f"Runs of each: {' or '.join(map(str, counts))}.", *([""] if failures else []), *failures, ""]
     return "\n".join(lines)
@@ -162,7 +161,7 @@ def _clients(results: Mapping[str, Any]) -> str:
     lines = [
         "## The clients",
         "",
-        "Names in italics are bare loops, without a framework, there for scale.",
+        "Names in italics are bare loops without a framework, as a reference.",
         "",
         _line(["client", "handlers run in", "messages at most", "concurrency of A, C, E and H", "set up", "versions"]),
         _line(["---", "---", "---:", "---:", "---", "---"]),
@@ -170,8 +169,8 @@ def _clients(results: Mapping[str, Any]) -> str:
     for name, client in results["clients"].items():
         versions = ", ".join(f"{package} {version}" for package, version in client["versions"].items())
         concurrency = str(client["concurrency"] or 100)
-        told = [client["kind"], f"{client['most']:,}", concurrency, client["remark"], versions]
-        lines.append(_line([_named(results, name), *told]))
+        cells = [client["kind"], f"{client['most']:,}", concurrency, client["remark"], versions]
+        lines.append(_line([_named(results, name), *cells]))
     return "\n".join([*lines, ""])
 
 

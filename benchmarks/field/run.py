@@ -39,7 +39,7 @@ SETTLE = 30.0
 
 
 def available(names: Sequence[str], kept: dict[str, Any]) -> list[Client]:
-    """The clients of these names whose environment can be made; the results record their versions."""
+    """The named clients, if their environments can be made; the results record their versions."""
     ready = []
     for name in names or environments.CLIENTS:
         if name not in environments.CLIENTS:

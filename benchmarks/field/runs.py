@@ -1,4 +1,4 @@
-"""Runs: a client, put into a scenario once, and what came of it.
+"""Runs: one client in one scenario, once, and its figures.
 
 A client that dies or does nothing is a result ("failure" says how), never an exception.
 """
@@ -29,38 +29,38 @@ if TYPE_CHECKING:
     from scenarios import Scenario
 
 START_LIMIT = 60.0
-"""Seconds in which a client must have sent its first receive."""
+"""Seconds in which a client must send its first receive."""
 QUIET = 1.5
 """Seconds of idling before a release, so that no client is measured while it warms up."""
 STOP_LIMIT = 30.0
 """Seconds a client has from SIGTERM to its exit."""
 END_LIMIT = 1.0
-"""The same where the end is not what is measured: then it is killed."""
+"""The same in scenarios that do not measure the end; then the client is killed."""
 PRODUCE_LIMIT = 300.0
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 
 
 class Unfit(Exception):
-    """A client cannot be put into a scenario: why."""
+    """The reason why a client cannot run a scenario."""
 
 
 @dataclass(slots=True)
 class Bench:
-    """What all runs of a session share.
+    """The parts that all runs of a session share.
 
     Attributes:
         control: the server.
         folder: for notes and logs.
-        scenarios: all that will be run, so that a stock is made once and large enough.
+        scenarios: all scenarios of the session, so that a stock is made once and large enough.
     """
 
     control: Control
     folder: Path
     scenarios: Sequence[Scenario]
-    _stocks: dict[str, str] = field(default_factory=dict)  # to what is wrong with each, or nothing
+    _stocks: dict[str, str] = field(default_factory=dict)  # stock to its error, or an empty text
 
     def run(self, client: Client, scenario: Scenario) -> Figures:
-        """Put the client into the scenario, and say what was seen."""
+        """Run the client in the scenario, and return the figures."""
         try:
             stock = self._stock(client, scenario.size)
         except Unfit as reason:
@@ -77,7 +77,7 @@ class Bench:
             return self._whole(client, scenario, stock, process, file)
 
     def idle(self, clients: Sequence[Client], settle: float, seconds: float) -> dict[str, Figures]:
-        """All clients at once with nothing to do: by client, what a minute of that costs."""
+        """Run all clients at once with nothing to do; return the cost of a minute, by client."""
         results: dict[str, Figures] = {}
         running: dict[str, tuple[Client, ClientProcess]] = {}
         with _all_stopped(running):
@@ -98,7 +98,7 @@ class Bench:
         return {client.name: results[client.name] for client in clients}
 
     def _whole(self, client: Client, scenario: Scenario, stock: str, process: ClientProcess, file: Path) -> Figures:
-        """A run up to the last delete, or the scenario's limit."""
+        """Run up to the last delete, or to the scenario's limit."""
         count, queue = scenario.count(client), queue_of(client)
         start = self._snapshot(client, process)
         counts = self.control.ask("release", queue=queue, stock=stock, count=count, rate=scenario.rate)
@@ -116,7 +116,7 @@ class Bench:
         return found | self._special(client, scenario, found, file)
 
     def _special(self, client: Client, scenario: Scenario, found: Figures, file: Path) -> Figures:
-        """The figures that only this scenario is asked for."""
+        """The figures that only this scenario has."""
         if scenario.letter == "C":
             return figures.beyond(scenario, found)
         if not scenario.notes:
@@ -132,7 +132,7 @@ class Bench:
         return figures.delay(noted, {int(index): at for index, at in released.items()})
 
     def _stop(self, client: Client, scenario: Scenario, stock: str, process: ClientProcess, file: Path) -> Figures:
-        """A run that is ended in its midst."""
+        """Run, and send SIGTERM during the run."""
         count, queue = scenario.count(client), queue_of(client)
         self.control.ask("release", queue=queue, stock=stock, count=count)
         time.sleep(scenario.term_after or 0.0)
@@ -140,7 +140,7 @@ class Bench:
             return {"failure": f"did not last: {_death(process)}"}
         done = self.control.ask("counts", queue=queue)["deleted"]
         ended = process.terminate(STOP_LIMIT)
-        time.sleep(0.1)  # what the process sent last is read by then
+        time.sleep(0.1)  # by then the server has read the last request
         indices = self.control.ask("indices", queue=queue)
         found = figures.stop(notes.read(file), set(indices["deleted"]), indices["leased"], ended)
         if done == count:
@@ -148,14 +148,14 @@ class Bench:
         return found | {"deleted": found["stop_deleted"], "deleted_before_term": done}
 
     def prepare(self, client: Client, scenario: Scenario) -> None:
-        """Have a fresh queue for the client, as the scenario wants it."""
+        """Make a fresh queue for the client, with the scenario's settings."""
         queue = queue_of(client)
         self.control.ask("drop", queue=queue)
         self.control.ask("configure", queue=queue, latency=scenario.latency, visibility=scenario.visibility)
 
     @contextmanager
     def started(self, client: Client, scenario: Scenario, file: Path | None) -> Iterator[ClientProcess]:
-        """A process of the client, until the block is left; file: where handlers note what they do."""
+        """Run a process of the client until the block ends; file: for the notes of handlers."""
         process = self._start(client, scenario, file)
         try:
             yield process
@@ -168,7 +168,7 @@ class Bench:
         )
 
     def awaited(self, client: Client, process: ClientProcess) -> str | None:
-        """Wait for the first receive; why there was none."""
+        """Wait for the first receive; return the reason if there was none."""
         end = time.monotonic() + START_LIMIT
         while time.monotonic() < end:
             if self.control.wait(queue_of(client), "polled", 1, 1.0):
@@ -182,7 +182,7 @@ class Bench:
         return Snapshot(self.control.ask("counts", queue=queue_of(client)), cpu, memory)
 
     def _stock(self, client: Client, size: int) -> str:
-        """The stock of a client's messages of this size, made when it is new."""
+        """The stock of a client's messages of this size; it is made at the first call."""
         alike = [each for each in self.scenarios if each.size == size]
         stock = f"{queue_of(client)}-{size}" if client.produces else f"raw-{size}"
         if stock not in self._stocks:
@@ -196,7 +196,7 @@ class Bench:
         return stock
 
     def _produce(self, client: Client, stock: str, count: int, size: int) -> str:
-        """Let the client's own producer make the stock; what went wrong, or nothing."""
+        """Let the client's own producer make the stock; return the error, or an empty text."""
         queue = queue_of(client)
         self.control.ask("configure", queue=queue, latency=0.0, visibility=30)
         self.control.ask("stocking", queue=queue, stock=stock)
@@ -238,7 +238,7 @@ class Bench:
 
 
 def queue_of(client: Client) -> str:
-    """The name of the client's queue: always the same, because some formats have it within their messages."""
+    """The name of the client's queue: always the same, because some formats contain it in their messages."""
     return f"field-{_plain(client.name)}"
 
 

@@ -3,10 +3,10 @@
     python benchmarks/field/scale.py            # both; writes benchmarks/.results/scale.json
     python benchmarks/field/scale.py --rounds 3
 
-*In flight*: so many handlers that wait are held in hand; then 20,000 messages with handlers that do nothing go past
-them. Their cost must not depend on how many are held; and the memory that came with those, over their number, is what
-one takes. *Processes*: scenario B with one consumer process, then with two on the same queue; no more than two cores
-are needed for them.
+*In flight*: the consumer holds a number of messages in handlers that wait. Then 20,000 messages with handlers that do
+nothing pass. Their cost must not depend on how many are held; the memory that the held messages add, divided by their
+number, is the cost of one. *Processes*: scenario B with one consumer process, then with two on the same queue. Two
+cores are enough.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 
 KEPT = FOLDER / "scale.json"
 PASSING = 20_000
-"""Messages that go past those held."""
+"""Messages that pass the held ones."""
 SPARE = 100
-"""Handlers that may run beside those held."""
+"""Handlers that may run in addition to the held ones."""
 MOST = 120_000
 """Messages in flight that SQS allows a queue."""
 STEPS = (1, 100, 1_000, 10_000, 50_000, MOST - 4 * SPARE)
-"""How many are held; at the last, what is being acknowledged has to fit in beside them."""
+"""How many are held. In the last step, messages that wait for their delete need the rest."""
 SIZE = 500
 REST = 2.0
-"""Seconds for handlers to have begun and pollers to have come to rest."""
+"""Seconds in which handlers start and pollers settle."""
 PATIENCE = 180.0
 """Seconds that a step may take."""
 HOLDING = replace(CLIENTS["leasekeeper-async"], name="leasekeeper-holding", file="leasekeeper_holding.py")
@@ -53,7 +53,7 @@ HOLDING = replace(CLIENTS["leasekeeper-async"], name="leasekeeper-holding", file
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What was seen with so many messages in hand."""
+    """The measurement with this many messages held."""
 
     held: int
     cpu_us: float
@@ -62,7 +62,7 @@ class Held:
 
 
 def hold(control: Control, folder: Path, count: int) -> Held:
-    """Have so many messages held, and let others pass."""
+    """Hold `count` messages and let others pass."""
     scenario = Scenario("J", "held in hand", concurrency=count + SPARE, visibility=600, size=SIZE)
     client = replace(HOLDING, settings={"PEER_HELD": str(count)})
     bench, queue = Bench(control, folder, [scenario]), queue_of(client)
@@ -86,7 +86,7 @@ def hold(control: Control, folder: Path, count: int) -> Held:
 
 
 def share(control: Control, folder: Path, processes: int) -> float:
-    """Messages a second that so many consumer processes take off one queue, in scenario B; 10,000 messages each."""
+    """Messages a second of several consumer processes on one queue, in scenario B; 10,000 messages each."""
     client, count = CLIENTS["leasekeeper-async"], WAIT.messages * processes
     bench, queue = Bench(control, folder, [WAIT]), queue_of(client)
     control.ask("stock", stock="shared", count=count, size=WAIT.size)
@@ -116,7 +116,7 @@ def _until(reached: Callable[[], bool]) -> None:
 
 
 def main() -> None:
-    """Measure, print, keep."""
+    """Measure, print and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds

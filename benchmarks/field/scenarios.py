@@ -1,4 +1,4 @@
-"""The scenarios: what is asked of every client, with all figures in one place."""
+"""The scenarios that every client runs, with all figures in one place."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ KILOBYTE = 1024
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One situation that clients are put into.
+    """One situation for clients.
 
     Attributes:
         letter: its name on the command line and in the results.
         title: what it is, in a few words.
         handler: "noop", "wait" or "burn"; seconds: what it waits or burns.
-        messages: how many are released, or what the client takes in a sensible time (`Client.most`) if that is less.
+        messages: how many are released; fewer for slow clients (`Client.most`).
         limit: seconds from the release after which a run is over.
         latency: seconds that every answer of the server takes.
         visibility: seconds.
         size: characters of a body.
         rate: messages released a second; all at once without one.
         notes: whether handlers note when they start and finish.
-        term_after: seconds from the release to SIGTERM, when that is what it is about.
-        own_concurrency: whether a client that does best with another concurrency may have it.
+        term_after: seconds from the release to SIGTERM; None: no SIGTERM.
+        own_concurrency: whether a client may use the concurrency that suits it best.
     """
 
     letter: str
@@ -50,7 +50,7 @@ class Scenario:
         return min(self.messages, client.most)
 
     def concurrency_of(self, client: Client) -> int:
-        """How many handlers a client is told to run at a time."""
+        """How many handlers a client may run at once."""
         return client.concurrency if self.own_concurrency and client.concurrency else self.concurrency
 
 
@@ -100,7 +100,7 @@ TRICKLE = Scenario(
 )
 
 SCENARIOS = {each.letter: each for each in (NOOP, WAIT, BURN, LEASE, IDLE, STOP, LARGE, LARGEST, TRICKLE)}
-"""All that are run; F is drawn from B's runs."""
+"""All scenarios that run; F is calculated from B's runs."""
 
 
 def chosen(letters: str) -> list[Scenario]:
@@ -114,7 +114,7 @@ def chosen(letters: str) -> list[Scenario]:
 
 
 def quick(scenario: Scenario) -> Scenario:
-    """The same with few messages, to see that it works."""
+    """The same scenario with few messages, as a check that it works."""
     few = {"A": 2_000, "B": 1_000, "C": 300, "D": 40, "G": 5_000, "H64": 50, "H1M": 10, "I": 100}
     shorter = replace(scenario, messages=few.get(scenario.letter, 0), limit=min(scenario.limit, 30.0))
     return replace(shorter, seconds=6.0, limit=10.0) if scenario is LEASE else shorter

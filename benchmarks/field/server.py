@@ -1,4 +1,4 @@
-"""A lean SQS in memory, in a process of its own: the AWS JSON protocol, with as little CPU as Python allows.
+"""A lean SQS in memory, in a separate process: the AWS JSON protocol, with as little CPU as Python allows.
 
     python benchmarks/field/server.py       # prints its port
 

@@ -1,8 +1,8 @@
-"""What the harness asks of the lean SQS: stocks, releases, and what was counted.
+"""The requests of the harness to the lean SQS: stocks, releases and counts.
 
 Owned by `server.py`; `control.py` is the other end. A stock is a list of messages made before the run, by the server
-itself or from what a client's own producer sent. Every request is a JSON object to `/control/<word>`, and so is every
-answer.
+or from the messages of a client's own producer. Each request is a JSON object to `/control/<word>`; the answer is a
+JSON object too.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 _tasks: set[asyncio.Task[None]] = set()
 LOOK = 0.01
-"""Seconds between looks at what is waited for."""
+"""Seconds between two checks of a condition."""
 
 
 def steer(broker: Broker, exchange: Exchange, word: str, body: bytes) -> None:
-    """Do what the harness asks, and answer when it is done."""
+    """Carry out a request of the harness, and answer when it is done."""
     _keep(_steered(broker, exchange, word, body))
 
 
@@ -42,7 +42,7 @@ def _keep(work: Coroutine[Any, Any, None]) -> None:
 async def _steered(broker: Broker, exchange: Exchange, word: str, body: bytes) -> None:
     try:
         answer = msgspec.json.encode(await WORDS[word](broker, **msgspec.json.decode(body or b"{}")))
-    except Exception as error:  # the harness is told, whatever it is
+    except Exception as error:  # the harness reports any error
         answer = msgspec.json.encode({"error": repr(error)})
     exchange.answer(answer)
 
@@ -54,7 +54,7 @@ async def stock(broker: Broker, stock: str, count: int, size: int, first: int = 
 
 
 async def stocking(broker: Broker, queue: str, stock: str | None) -> dict[str, int]:
-    """Put what is sent to a queue into a new stock from now on; or, without one, into the queue again."""
+    """From now on put messages sent to a queue into a new stock; without a stock, into the queue again."""
     kept = broker.stocks.get(broker.stocking.pop(queue, ""), [])
     if stock is not None:
         broker.stocking[queue] = stock
@@ -70,7 +70,7 @@ async def configure(broker: Broker, queue: str, latency: float, visibility: int)
 
 
 async def release(broker: Broker, queue: str, stock: str, count: int, rate: float | None = None) -> dict[str, Any]:
-    """Make messages of a stock visible: at once, or from now on so many a second; and what was counted up to then."""
+    """Make messages of a stock visible, at once or at `rate` a second; return the counts before."""
     found, items = broker.queue(queue), broker.stocks[stock][:count]
     if len(items) < count:
         raise ValueError(f"the stock has {len(items)} messages, not {count}")
@@ -85,7 +85,7 @@ async def release(broker: Broker, queue: str, stock: str, count: int, rate: floa
 
 
 async def _trickle(broker: Broker, queue: Queue, items: list[Item], rate: float) -> None:
-    """Release so many a second, with exponential gaps from a fixed seed."""
+    """Release `rate` messages a second, with exponential gaps from a fixed seed."""
     draw = random.Random(4711)
     due = time.monotonic()
     for item in items:
@@ -96,7 +96,7 @@ async def _trickle(broker: Broker, queue: Queue, items: list[Item], rate: float)
 
 
 async def counts(broker: Broker, queue: str) -> dict[str, Any]:
-    """What was counted at a queue so far, and the server's own CPU seconds."""
+    """The counts of a queue, and the server's CPU seconds."""
     found = broker.queue(queue)
     used = resource.getrusage(resource.RUSAGE_SELF)
     return {
@@ -108,7 +108,7 @@ async def counts(broker: Broker, queue: str) -> dict[str, Any]:
 
 
 async def wait(broker: Broker, queue: str, until: str, count: int, seconds: float) -> dict[str, bool]:
-    """Wait until a queue is "polled" or `count` messages are "deleted"; and whether it came to that in time."""
+    """Wait until a queue is "polled" or `count` messages are "deleted"; return whether it happened in time."""
     found = broker.queue(queue)
     reached = _polled if until == "polled" else _deleted
     end = time.monotonic() + seconds
@@ -124,7 +124,7 @@ async def indices(broker: Broker, queue: str) -> dict[str, Any]:
 
 
 async def drop(broker: Broker, queue: str) -> dict[str, bool]:
-    """Forget a queue."""
+    """Delete a queue."""
     for poll in broker.polls.pop(queue, ()):
         poll.timer.cancel()
     return {"dropped": broker.queues.pop(queue, None) is not None}

@@ -1,4 +1,4 @@
-"""Which figures of a scenario are shown, and how several runs become one cell: the median (least - most)."""
+"""The columns of each scenario, and how several runs become one cell: the median (least - most)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One figure of a table: its key in the results, its heading, digits after the point, what to multiply it by."""
+    """One figure of a table: its key in the results, its heading, digits after the point, and a factor."""
 
     key: str
     heading: str
@@ -23,7 +23,7 @@ class Column:
     spread: bool = True  # whether least and most are shown too
 
     def cell(self, runs: Sequence[Figures]) -> str:
-        """The median of the runs that have the figure, with least and most where they differ."""
+        """The median of the runs that have the figure, with least and most if they differ."""
         values = [run[self.key] * self.scale for run in runs if run.get(self.key) is not None]
         if not values:
             return "-"
@@ -80,7 +80,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
 
 
 def runs_of(results: Mapping[str, Any], letter: str) -> dict[str, list[Figures]]:
-    """The runs of a scenario by client, in the order of the clients; F's are B's."""
+    """The runs of a scenario by client, in the order of the clients; F uses B's runs."""
     runs = results["scenarios"].get("B" if letter == "F" else letter, {}).get("runs", {})
     return {name: runs[name] for name in results["clients"] if name in runs}
 
@@ -91,7 +91,7 @@ def completed(runs: Sequence[Figures]) -> list[Figures]:
 
 
 def failure(runs: Sequence[Figures]) -> str | None:
-    """How runs failed or how far they came, in the words of the first that did; with how many, when others did not."""
+    """How the first failed run ended, or how far it came, with the number of failed runs if others succeeded."""
     failures = [run.get("failure") or run["unfinished"] for run in runs if "failure" in run or "unfinished" in run]
     if not failures:
         return None
@@ -99,7 +99,7 @@ def failure(runs: Sequence[Figures]) -> str | None:
 
 
 def table(letter: str, runs: Mapping[str, Sequence[Figures]]) -> list[list[str]]:
-    """Rows of cells, the headings first; a client that never finished has its failure for figures."""
+    """Rows of cells, the headings first; a client without a completed run has dashes."""
     columns = COLUMNS[letter]
     rows = [["client", *(column.heading for column in columns)]]
     for name, each in runs.items():

@@ -1,4 +1,4 @@
-"""What the lean SQS of the benchmarks promises; a client is measured against these."""
+"""The promises of the benchmarks' lean SQS, which clients are measured against."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_the_index_of_a_payload_is_found_in_base64_within_base64() -> None:
 
 
 class Talk:
-    """A connection to a server of its own, which listens on the same loop."""
+    """A connection to a server that listens on the same loop."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -107,7 +107,7 @@ class Talk:
 
 @asynccontextmanager
 async def talks() -> AsyncIterator[tuple[Broker, Talk, Talk]]:
-    """A server that listens, and two connections to it; all is closed in the end."""
+    """A server that listens, and two connections to it; all are closed at the end."""
     served = Broker()
     async with await listen(served) as listening:
         port = listening.sockets[0].getsockname()[1]
@@ -121,12 +121,12 @@ async def talks() -> AsyncIterator[tuple[Broker, Talk, Talk]]:
 
 
 async def until(reached: Callable[[], bool]) -> None:
-    """Let the loop turn until something is so."""
+    """Let the loop run until a condition holds."""
     for _ in range(10_000):
         if reached():
             return
         await asyncio.sleep(0)
-    raise AssertionError("it never came to it")
+    raise AssertionError("the condition never held")
 
 
 def test_a_conversation_of_send_receive_and_delete_keeps_ids_and_digests() -> None:
@@ -164,7 +164,7 @@ def test_a_long_poll_is_answered_by_what_comes_and_before_later_requests_of_its_
     asyncio.run(conversation())
 
 
-def test_a_poll_whose_connection_is_gone_is_given_nothing() -> None:
+def test_a_poll_of_a_closed_connection_is_given_nothing() -> None:
     async def conversation() -> None:
         async with talks() as (served, talk, other):
             talk.ask("ReceiveMessage", QueueUrl="orders", WaitTimeSeconds=20)

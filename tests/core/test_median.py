@@ -29,14 +29,14 @@ def test_it_is_the_median_of_the_last_values(values: list[float], window: int, t
         assert len(stream) == len(recent)
 
 
-def test_it_is_zero_before_anything_came() -> None:
+def test_it_is_zero_before_the_first_value() -> None:
     stream = StreamingMedian()
     assert stream.value == 0.0
     assert len(stream) == 0
     assert stream.window == 63
 
 
-def test_it_lies_between_the_middle_two_where_there_are_two() -> None:
+def test_of_two_middle_values_it_is_the_mean() -> None:
     stream = StreamingMedian()
     for value in (1.0, 4.0, 2.0, 100.0):
         stream.push(value)
@@ -44,7 +44,7 @@ def test_it_lies_between_the_middle_two_where_there_are_two() -> None:
     assert repr(stream) == "<StreamingMedian 3 of 4>"
 
 
-def test_half_of_the_window_out_of_the_ordinary_does_not_move_it() -> None:
+def test_extreme_values_in_less_than_half_of_the_window_do_not_move_it() -> None:
     stream = StreamingMedian(63)
     for turn in range(63):
         stream.push(300.0 if turn % 2 else 0.02)
@@ -58,21 +58,21 @@ def test_extremes_do_not_overflow() -> None:
     assert stream.value == pytest.approx(1.65e308)
 
 
-def test_what_has_no_place_in_an_order_is_refused() -> None:
+def test_nan_is_refused() -> None:
     stream = StreamingMedian()
     stream.push(1.0)
     for values in ([float("nan")], [2.0, float("nan"), 3.0]):
-        with pytest.raises(ValueError, match="a median of NaN cannot be: push numbers"):
+        with pytest.raises(ValueError, match="NaN has no place in a median: push numbers"):
             stream.extend(values)
     assert (stream.value, len(stream)) == (1.0, 1)
 
 
-def test_a_window_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="the median of the last 0 values cannot be: give a window of 1 or more"):
+def test_a_window_of_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="the median of the last 0 values is not defined: give a window of 1 or more"):
         StreamingMedian(0)
 
 
-def test_a_push_by_another_thread_while_it_is_read_leaves_a_number() -> None:
+def test_a_push_by_another_thread_during_a_read_returns_a_number() -> None:
     """Statistics are read by any thread: a push may come between any two lines of the reader."""
     stream = StreamingMedian()
     stream.push(1.0)

@@ -39,7 +39,7 @@ def test_it_begins_with_one_poller() -> None:
     assert throttler().pollers == 1
 
 
-def test_every_full_answer_makes_one_poller_more_up_to_the_most() -> None:
+def test_every_full_answer_adds_a_poller_up_to_the_maximum() -> None:
     """L21: each poller's answer counts, so they double in each round trip."""
     subject = throttler(max_pollers=5)
     assert [receive(subject, 10, now=float(turn)).pollers for turn in range(6)] == [2, 3, 4, 5, 5, 5]
@@ -70,8 +70,8 @@ def test_failures_halve_the_pollers() -> None:
     assert pollers == [5, 2, 1, 1, 1]
 
 
-def test_a_full_answer_to_a_smaller_question_calls_for_no_poller() -> None:
-    """It says that there is no room for more, and more pollers would find none either."""
+def test_a_full_answer_to_a_smaller_request_adds_no_poller() -> None:
+    """It says that places are short, and more pollers would find none either."""
     subject = throttler()
     for turn in range(10):
         subject.received(1.0 + turn, asked=3, got=3, latency=0.01)
@@ -86,7 +86,7 @@ def test_no_more_pollers_than_the_handlers_can_use() -> None:
 
 
 def test_the_bound_of_the_pollers_grows_with_what_they_bring() -> None:
-    """The median may hide that most of the work is quicker: measured throughput corrects it upwards, never down."""
+    """If the median hides that most work is quicker, measured throughput raises the bound; it never lowers it."""
     subject = settle(throttler(concurrency=1), 0.1)
     for turn in range(300):
         receive(subject, 10, now=100.0 + turn * 0.002)
@@ -110,7 +110,7 @@ def test_in_flight_is_what_can_be_served_within_the_visibility() -> None:
     assert settle(throttler(), 2.0).limit == 1_500
 
 
-def test_in_flight_is_twice_the_concurrency_where_handlers_outlast_the_visibility() -> None:
+def test_in_flight_is_twice_the_concurrency_if_handlers_outlast_the_visibility() -> None:
     assert throttler().limit == 200, "and before anything is known"
     assert settle(throttler(), 600.0).limit == 200
 
@@ -146,7 +146,7 @@ def test_nothing_is_prefetched_before_a_handler_has_ended() -> None:
 
 
 def test_one_message_of_five_minutes_changes_nothing() -> None:
-    """L19: a median does not see it."""
+    """L19: it does not change a median."""
     subject = settle(receive(throttler(), 10), 0.02)
     before = subject.statistics()
     subject.settled(1_000.0, in_hand=[300.0], worked=[300.0])
@@ -169,7 +169,7 @@ def paused(rate: float, got: int, longest_pause: float = 0.05) -> Throttler:
     return subject
 
 
-def test_a_pause_lets_most_of_a_batch_come_net_of_the_call() -> None:
+def test_a_pause_waits_for_most_of_a_batch_less_the_latency_of_the_call() -> None:
     """400 messages a second bring eight in 20 ms, of which the call itself takes 10."""
     subject = paused(400, 4)
     assert subject.pause(subject._rate_at) == pytest.approx(0.01, abs=0.003)
@@ -181,7 +181,7 @@ def test_a_pause_is_never_longer_than_the_policy_says() -> None:
     assert paused(50, 3, longest_pause=0.0).pause(0.0) == 0.0
 
 
-def test_nothing_waits_where_a_long_poll_is_quicker() -> None:
+def test_there_is_no_pause_if_a_long_poll_is_quicker() -> None:
     """Below one message in the longest pause, a call that waits at the queue gets it sooner."""
     subject = paused(50, 3)
     assert subject.pause(subject._rate_at + 60) == 0.0
@@ -261,7 +261,7 @@ def test_visibility_is_four_medians_within_bounds() -> None:
     assert subject.visibility(30, 60) == 60
 
 
-def test_switched_off_it_decides_nothing() -> None:
+def test_a_disabled_throttler_decides_nothing() -> None:
     subject = throttler(enabled=False)
     assert (subject.pollers, subject.limit, subject.prefetch) == (10, 100, 0)
     settle(receive(subject, 3, times=50), 0.02)
@@ -272,7 +272,7 @@ def test_switched_off_it_decides_nothing() -> None:
     assert (subject.pollers, subject.limit, subject.prefetch) == (3, 150, 50)
 
 
-def test_an_answer_that_waited_for_messages_says_nothing_of_the_latency() -> None:
+def test_an_answer_that_waited_for_messages_does_not_change_the_latency() -> None:
     subject = receive(throttler(), 10)
     assert subject.latency == 0.01
     receive(subject, 10, now=20.0, latency=17.0)
@@ -281,14 +281,14 @@ def test_an_answer_that_waited_for_messages_says_nothing_of_the_latency() -> Non
     assert subject.pollers == 1
 
 
-def test_without_whole_batches_the_shortest_answers_give_the_latency() -> None:
+def test_without_full_answers_the_shortest_answers_give_the_latency() -> None:
     subject = throttler()
     for turn, latency in enumerate((1.5, 0.02, 0.5, 1.2, 0.02)):
         receive(subject, 1, now=float(turn), latency=latency)
     assert subject.latency == pytest.approx(0.02, abs=0.01)
 
 
-def test_its_repr_reads() -> None:
+def test_its_repr() -> None:
     subject = settle(receive(throttler(), 10), 0.02)
     assert repr(subject) == ("<Throttler 2 pollers, 120000 in flight, 110 ahead; handler 20 ms, receive 10 ms, 10/s>")
 
@@ -342,7 +342,7 @@ policies = st.builds(
 
 @settings(max_examples=20)
 @given(policies, st.lists(events, max_size=15))
-def test_whatever_it_sees_its_decisions_stay_within_bounds(
+def test_its_decisions_always_stay_within_bounds(
     policy: ThrottlePolicy, seen: list[tuple[str, float, float, int]]
 ) -> None:
     subject, now = Throttler(policy), 0.0

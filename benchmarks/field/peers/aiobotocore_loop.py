@@ -1,6 +1,6 @@
-"""aiobotocore by hand, as well as one writes it in an hour: pollers, tasks behind a semaphore, deletes in batches.
+"""aiobotocore by hand, as a good engineer writes it in an hour: pollers, tasks behind a semaphore, batched deletes.
 
-It has no heartbeat and no stop: what it holds when it is ended is seen again after its visibility timeout.
+It has no heartbeat and no stop: messages that it holds when it ends come back after their visibility timeout.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the harness asks of a client: read once from the environment it was started with.
+"""The settings of a client, read once from the environment that the harness started it with.
 
-Shared by all peers that are written in Python. A client is started as `FILE run`, or as `FILE produce COUNT SIZE` where
-only its own library can write what it reads.
+All peers written in Python share it. A client is started as `FILE run`, or as `FILE produce COUNT SIZE` if only its
+own library can write the messages that it reads.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Celery on SQS: its worker with a pool of threads, acknowledging late, so that a crash loses nothing.
 
-It asks SQS for no visibility timeout: the queue's holds, and nothing extends it.
+It sets no visibility timeout, so the queue's applies, and nothing extends it.
 """
 
 from __future__ import annotations

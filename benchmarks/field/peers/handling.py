@@ -1,7 +1,7 @@
-"""The handlers of all peers written in Python: what is done with a payload, chosen once by what was asked.
+"""The handlers of all peers written in Python, chosen once by the settings.
 
-`handler_async` and `handler_sync` take a payload. Without notes and work to do they are empty functions, so that what
-is measured is the library alone.
+`handler_async` and `handler_sync` take a payload. Without notes and work they are empty functions, so that only the
+library is measured.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _RECORD = struct.Struct("<ddII")
 class Notes:
     """A file of when each payload was handled: first start, latest finish, starts and finishes at 24 bytes a payload.
 
-    The harness makes it, of zeros, and reads it; what is written is in the file even if this process is killed. Safe
+    The harness makes it, of zeros, and reads it. The file keeps everything even if this process is killed. It is safe
     for threads. Times are seconds of the monotonic clock.
     """
 
@@ -35,7 +35,7 @@ class Notes:
         self._lock = threading.Lock()
 
     def start(self, payload: str) -> int:
-        """Note a start; the answer says to `finish` where the payload's record is."""
+        """Note a start; return the place of the payload's record, for `finish`."""
         at = int(payload[:7]) * _RECORD.size
         with self._lock:
             first, latest, starts, finishes = _RECORD.unpack_from(self._records, at)

@@ -1,4 +1,4 @@
-"""Leasekeeper: a consumer of the kind that PEER_KIND says, with its defaults but for what was asked."""
+"""Leasekeeper: a consumer of the kind in PEER_KIND, with its defaults except for the settings of the scenario."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KIND = os.environ["PEER_KIND"]
 
 
 def options() -> dict[str, Any]:
-    """Threads stay at the default unless handlers wait: then each handler at work needs one."""
+    """Threads keep their default, unless handlers wait: then each running handler needs one."""
     if "PEER_LONGEST_PAUSE" in os.environ:
         return {"longest_pause": float(os.environ["PEER_LONGEST_PAUSE"])}
     if KIND == "def" and HANDLER == "wait":

@@ -1,4 +1,4 @@
-"""Leasekeeper with handlers that never end for the first PEER_HELD messages, and do nothing for all others."""
+"""Leasekeeper with handlers that never end for the first PEER_HELD messages, and do nothing for the others."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""olist-loafer: a route with a client of its own that all calls share, run by the library's manager.
+"""olist-loafer: a route with one client for all calls, run by the library's manager.
 
-Without that client it makes a new one for every call, which is some forty times slower. Without a translator the
-handler is given the message as it came; the library's own translator takes JSON only.
+Without that client it makes a new one for every call, which is about forty times slower. Without a translator the
+handler receives the message unchanged; the library's own translator takes JSON only.
 """
 
 from __future__ import annotations

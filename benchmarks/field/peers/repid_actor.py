@@ -1,6 +1,6 @@
 """repid with its SQS server: an actor in its worker, which keeps messages alive and stops on SIGTERM by itself.
 
-It asks SQS for no visibility timeout: the queue's holds until its first heartbeat, a third of the configured one later.
+It sets no visibility timeout: the queue's applies until the first heartbeat, after a third of the configured one.
 """
 
 from __future__ import annotations

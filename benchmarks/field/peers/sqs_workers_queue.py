@@ -1,7 +1,7 @@
-"""sqs-workers: its own loop over a queue of raw messages. One message at a time, acknowledged by tens.
+"""sqs-workers: its own loop over a queue of raw messages. One message at a time, acknowledged ten at a time.
 
-Its `process_queues` runs this loop once a queue in a process of its own; here it runs without that process in between.
-It asks SQS for no visibility timeout: the queue's holds.
+Its `process_queues` runs this loop in a separate process for each queue; here the loop runs directly.
+It sets no visibility timeout, so the queue's applies.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """taskiq with taskiq-aio-sqs: its command line runs one worker process, with ten messages a receive and heartbeats.
 
-Messages are acknowledged when their result is saved, as by default. A receive waits one second at most; the wait it can
-be told only says how many of them make a poll, which a stop does not interrupt: the default stays.
+Messages are acknowledged when their result is saved, as by default. A receive waits one second at most. Its wait option
+only sets how many receives make a poll, which a stop does not interrupt, so it keeps its default.
 """
 
 from __future__ import annotations

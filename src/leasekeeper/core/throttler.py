@@ -199,12 +199,12 @@ class Throttler:
             self.limit = min(policy.concurrency + self.prefetch, policy.max_in_flight)
 
     def settled(self, now: float, *, in_hand: Collection[float], worked: Collection[float]) -> None:
-        """Count messages whose handlers have ended.
+        """Count handled messages.
 
         Args:
             now: seconds, monotonic.
             in_hand: seconds since each was received.
-            worked: seconds that each one's handler took.
+            worked: seconds that each handler took.
         """
         self._in_hand.extend(in_hand)
         self._worked.extend(worked)
