@@ -85,7 +85,7 @@ class ThrottlePolicy:
     Attributes:
         concurrency: how many handlers run at once, 1 or more.
         visibility: the visibility timeout in seconds, above 0.
-        max_in_flight: how many messages may be in hand at most, not below `concurrency`; SQS allows 120,000.
+        max_in_flight: the most messages that may be held, not below `concurrency`; SQS allows 120,000.
         pollers: a fixed number of pollers; None: scaled from 1 to `max_pollers`.
         max_pollers: the most pollers when they are scaled.
         batch: how many messages a receive asks for, 1 to 10.
