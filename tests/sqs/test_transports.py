@@ -168,7 +168,7 @@ def test_connections_are_kept_and_polls_share_none_with_other_calls(kit: Any) ->
 def test_the_host_is_sent_as_it_was_signed_and_the_path_as_a_path(kit: Any) -> None:
     async def story() -> None:
         async with kit.serve() as proxy:
-            for endpoint in ("http://sqs.example.invalid:80/a b/", "http://sqs.example.invalid:8080"):
+            for endpoint in ("http://sqs.example.invalid:80/a%20b/", "http://sqs.example.invalid:8080"):
                 async with await kit.connect(endpoint, proxies={"http": proxy.url}) as client:
                     await client.delete(QUEUE, "r")
         assert [asked.headers["host"] for asked in proxy.asked] == [
