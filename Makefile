@@ -6,9 +6,11 @@ VENV := $(if $(filter $(PYTHON),$(or $(FIRST),$(PYTHON))),.venv,.venv/$(patsubst
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python .ci/install.py -c constraints.txt
 PARALLEL := -n auto
+# The tests start many processes. With bytecode on disk none of them compiles its modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types layers words pages coverage dist bench clean
+.PHONY: help demo test check format lint types layers words pages coverage lowest dist bench clean
 
 help: ## show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +44,9 @@ pages: $(VENV)/.dev ## write the pages that come from the code
 coverage: $(VENV)/.dev ## check how much of core and engine their tests cover
 	$(BIN)/python -m pytest $(PARALLEL) -q tests/core tests/engine tests/simulation \
 	  --cov=leasekeeper.core --cov=leasekeeper.engine --cov-report=term:skip-covered --cov-fail-under=98
+
+lowest: $(VENV)/.dev ## run the tests on the oldest versions that pyproject.toml allows; TESTS= chooses some
+	$(BIN)/python .ci/lowest.py $(TESTS)
 
 dist: $(VENV)/.dev ## build the wheel and the sdist into dist/, install the wheel and run its demo
 	$(BIN)/python .ci/dist.py

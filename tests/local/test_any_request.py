@@ -1,4 +1,4 @@
-"""The model answers or refuses every request, whatever its members."""
+"""Whatever a request is made of, the model answers or refuses."""
 
 from __future__ import annotations
 

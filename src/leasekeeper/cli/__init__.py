@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import importlib.util
 import os
-import signal
 import sys
 import time
 from contextlib import suppress
@@ -36,9 +35,6 @@ def _run() -> int:
     if missing:
         print(f"leasekeeper: {' and '.join(missing)} not installed: pip install {' '.join(missing)}", file=sys.stderr)
         return 2
-    # Ctrl-C while the commands are imported ends this process as any other, and not with a traceback.
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     from leasekeeper.cli.program import execute
 
-    signal.signal(signal.SIGINT, before)
     return execute()

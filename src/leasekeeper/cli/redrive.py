@@ -7,6 +7,7 @@ and that Ctrl-C leaves the task running and says how to stop it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -218,9 +219,11 @@ async def _watch(connection: Connection, dead: DeadLetters, waiting: int) -> Exi
     console = Console()
     columns = (TextColumn("moved"), BarColumn(bar_width=None), MofNCompleteColumn())
     try:
-        with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-            shown = progress.add_task("moved", total=waiting)
-            looks = 0
+        progress = Progress(*columns, console=console, transient=True)
+        shown = progress.add_task("moved", total=waiting)
+        looks = 0
+        # Before Rich 14.3 a progress that is disabled prints an empty line.
+        with progress if console.is_terminal else contextlib.nullcontext():
             while (task := await _newest(dead)) is None or task.status in RUNNING:
                 looks += 1
                 if task is not None:
