@@ -206,7 +206,7 @@ def test_the_demo_without_a_terminal_runs_to_its_report(bench: Bench) -> None:
     command = bench.leasekeeper("demo", "--messages", "500", "--handler-ms", "5")
 
     assert command.end() == 0
-    assert "Stopped (every order was settled)" in command.out
+    assert "Stopped (every order is settled)" in command.out
     assert re.search(r"duplicates +0 ", command.out)
     assert re.search(r"lost +0 ", command.out)
 
@@ -218,5 +218,5 @@ def test_ctrl_c_in_the_demo_drains_and_says_what_it_did(bench: Bench) -> None:
     command.signal(signal.SIGINT)
 
     assert command.end() == 0
-    assert "Stopped (you asked for it)" in command.out
+    assert "Stopped (Ctrl-C)" in command.out
     assert re.search(r"lost +0 ", command.out)

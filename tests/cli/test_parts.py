@@ -136,7 +136,7 @@ def state(**changed: Any) -> DemoState:
         "finished": 1_111_111,
         "rates": [float(n) for n in range(500)],
         "calls": {"ReceiveMessage": 10, "DeleteMessageBatch": 10},
-        "lately": ["order 1: " + "x" * 300] * 4,
+        "events": ["order 1: " + "x" * 300] * 4,
     }
     return DemoState(**{**made, **changed})
 
@@ -153,14 +153,14 @@ def test_the_view_fits_its_width_and_a_small_terminal(width: int, stage: str) ->
     assert "1,234,567" in capture.get()
 
 
-def test_without_a_settled_message_there_are_no_calls_a_message() -> None:
-    assert state().calls_a_message == 0.0
+def test_without_a_settled_message_there_are_no_calls_per_message() -> None:
+    assert state().calls_per_message == 0.0
     assert view.margin(inf) == "-"
 
 
 def test_the_report_adds_up() -> None:
     ending = Ending(
-        why="the time was over",
+        why="the time is over",
         flowed=10.0,
         drained=0.5,
         first=0.7,
@@ -176,6 +176,9 @@ def test_the_report_adds_up() -> None:
         lost=0,
     )
     shown = summary.plain(state(finished=1000), ending)
-    assert shown.startswith("Stopped (the time was over) and drained in 0.5 s: 5 handlers were running, 5 finished")
-    assert "first message handled      0.70 s  after the command; 0.10 s after the consumer's start" in shown
-    assert "rate                        100/s  50 handlers of about 20 ms allow 2,500/s" in shown
+    assert shown.startswith(
+        "Stopped (the time is over). The drain took 0.5 s: 5 handlers finished, 2 messages given back before a start, "
+        "7 deletes confirmed."
+    )
+    assert "first message handled      0.70 s  after the command, 0.10 s after the consumer's start" in shown
+    assert "rate                        100/s  the most for 50 handlers of about 20 ms: 2,500/s" in shown

@@ -1,4 +1,4 @@
-"""`leasekeeper demo`: the main job in one command, on an SQS of its own, with no AWS.
+"""`leasekeeper demo`: a consumer at work in one command, on a local SQS, without an AWS account.
 
-`command` plays it, `world` holds queue, producer and handler, `view` draws it while it runs, `summary` at the end.
+`command` runs it, `world` holds server and producer, `shop` the handler, `view` draws it, `summary` reports at the end.
 """

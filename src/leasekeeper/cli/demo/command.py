@@ -1,6 +1,6 @@
-"""The demo's command: plays producer, consumer and view until the time is over or Ctrl-C, then drains and reports.
+"""The demo's command: runs producer, consumer and view until the time is over or Ctrl-C, then drains and reports.
 
-Owned by `leasekeeper demo`. It promises to end in bounded time, and to leave no process behind.
+Owned by `leasekeeper demo`. It promises to end in bounded time and to leave no process behind.
 """
 
 from __future__ import annotations
@@ -30,32 +30,39 @@ if TYPE_CHECKING:
 
     from leasekeeper.observe.statistics import RunnerStatistics
 
+NARROWEST = 72
+"""Columns that the view needs; a narrower terminal gets lines."""
 TICK = 0.25
-"""Seconds between looks."""
+"""Seconds between two states."""
 LINE_EVERY = 2.0
-"""Seconds between lines where there is no terminal."""
+"""Seconds between two lines where there is no terminal."""
 
 
 def play(plan: DemoPlan) -> Exit:
-    """Demo the demo; the exit code."""
+    """Run the demo; returns the exit code."""
     forget_aws()
     console = Console()
-    on_screen = console.is_terminal and not console.is_dumb_terminal
+    utf_8 = console.encoding.lower().startswith("utf")  # the view needs its bars
+    on_screen = console.is_terminal and not console.is_dumb_terminal and utf_8 and console.width >= NARROWEST
     with OwnSqs() as sqs, asyncio.Runner(loop_factory=new_event_loop) as runner:
-        if not on_screen:
-            print(f"SQS runs on this machine at {sqs.endpoint_url}; queue {QUEUE}", flush=True)
-            return runner.run(Demo(plan, sqs, _Lines()).run())
-        with Live(console=console, auto_refresh=False, transient=True) as screen:
-            demo = Demo(plan, sqs, lambda state: screen.update(view.live(state, console.width), refresh=True))
-            code = runner.run(demo.run(report=False))
-        if demo.last is not None:
-            console.print(view.live(demo.last[0], console.width))
+        if on_screen:
+            with Live(console=console, auto_refresh=False, screen=True) as screen:
+                demo = Demo(plan, sqs, lambda state: screen.update(view.live(state, console.width), refresh=True))
+                code = runner.run(demo.run(report=False))
+            if demo.last is not None:
+                console.print(view.live(demo.last[0], console.width))
+        else:
+            print(f"A producer sends orders to queue {QUEUE} of a local SQS at {sqs.endpoint_url},", flush=True)
+            print("and a consumer handles and deletes them. Ctrl-C drains and reports.\n", flush=True)
+            demo = Demo(plan, sqs, _Lines())
+            code = runner.run(demo.run(report=not console.is_terminal))
+        if console.is_terminal and demo.last is not None:
             _print_report(console, *demo.last)
         return code
 
 
 class _Lines:
-    """Shows a state as a line now and then."""
+    """Prints a state as a line from time to time."""
 
     def __init__(self) -> None:
         self._next = 0.0
@@ -73,7 +80,7 @@ def _print_report(console: Console, state: DemoState, ending: Ending) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column()
     table.add_column(justify="right", style="bold")
-    table.add_column(style="bright_black")
+    table.add_column(style="dim")
     for row in summary.rows(state, ending):
         table.add_row(*row)
     console.print(table)
@@ -83,8 +90,8 @@ class Demo:
     """One run of the demo.
 
     Args:
-        plan: what was asked for.
-        sqs: where.
+        plan: what to do.
+        sqs: the server.
         show: called with each state.
     """
 
@@ -97,6 +104,8 @@ class Demo:
         self._rates: list[float] = []
         self._calls: Counter[str] = Counter()
         self._asked = asyncio.Event()
+        self._signal = ""
+        self._over = asyncio.Event()
         self.last: tuple[DemoState, Ending] | None = None
         self.shop = Shop(seconds=plan.handler_ms / 1000, concurrency=plan.concurrency)
         self.consumer = Consumer(
@@ -112,21 +121,20 @@ class Demo:
         )
 
     async def run(self, *, report: bool = True) -> Exit:
-        """Demo it."""
+        """Run the demo to its end."""
         ahead = int(max(200, min(5_000, self._plan.most)))
         self._producer = await Producer.open(self._sqs.endpoint_url, ahead=ahead, most=self._plan.messages)
         try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
+            for number, name in ((signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")):
+                asyncio.get_running_loop().add_signal_handler(number, self._on_signal, name)
             producing = asyncio.ensure_future(self._producer.run())
             self._consuming = time.monotonic()
             await self.consumer.start()
             looking = asyncio.ensure_future(self._look())
             why = await self._until_over(producing)
             ending = await self._stop(producing, why)
-            looking.cancel()
-            with suppress(asyncio.CancelledError):
-                await looking
+            self._over.set()
+            await looking
             self._stage = "done"
             await self._count_calls()
             state = self._state(_own(self.consumer))
@@ -137,7 +145,8 @@ class Demo:
         finally:
             await self._producer.close()
 
-    def _on_signal(self) -> None:
+    def _on_signal(self, name: str) -> None:
+        self._signal = name
         self.consumer.request_stop(force=self._asked.is_set())
         self._asked.set()
 
@@ -146,11 +155,9 @@ class Demo:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._plan.seconds):
                 while not (self._asked.is_set() or (producing.done() and self._all_done())):
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(TICK):
-                            await self._asked.wait()
-            return "you asked for it" if self._asked.is_set() else "every order was settled"
-        return "the time was over"
+                    await _wait(self._asked)
+            return self._signal or "every order is settled"
+        return "the time is over"
 
     def _all_done(self) -> bool:
         statistics = _own(self.consumer)
@@ -158,10 +165,10 @@ class Demo:
         return settled and not view.held(self._state(statistics))
 
     async def _stop(self, producing: asyncio.Future[None], why: str) -> Ending:
-        producing.cancel()
-        await asyncio.gather(producing, return_exceptions=True)
         self._stage = "draining"
         began = time.monotonic()
+        self._producer.stop()
+        await asyncio.gather(producing, return_exceptions=True)
         before = _own(self.consumer)
         await self.consumer.stop()
         after = _own(self.consumer)
@@ -185,10 +192,10 @@ class Demo:
         )
 
     async def _look(self) -> None:
-        """Show a state, a few times a second."""
+        """Show a state a few times a second."""
         finished, at = 0, time.monotonic()
-        while True:
-            await asyncio.sleep(TICK)
+        while not self._over.is_set():
+            await _wait(self._over)
             await asyncio.gather(self._count_calls(), self._producer.counts())
             now = time.monotonic()
             self._rates.append((len(self.shop.finished) - finished) / (now - at))
@@ -211,18 +218,25 @@ class Demo:
             finished=len(self.shop.finished),
             rates=tuple(self._rates),
             calls=self._calls,
-            lately=tuple(self.shop.lately),
+            events=tuple(self.shop.events),
         )
 
 
 def _own(consumer: Consumer) -> RunnerStatistics:
     statistics = consumer.statistics()
-    assert statistics is not None, "asked for after the start"
+    assert statistics is not None, "read after the start"
     return statistics
 
 
+async def _wait(event: asyncio.Event) -> None:
+    """Wait for the event, but no longer than a tick."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(TICK):
+            await event.wait()
+
+
 def _quiet() -> logging.Logger:
-    """A logger for failures that are part of the play: the view tells them."""
+    """A logger that prints nothing: the view shows the failures of the demo."""
     logger = logging.getLogger("leasekeeper.demo")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False

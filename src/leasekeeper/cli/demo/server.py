@@ -1,7 +1,7 @@
-"""The demo's SQS, as the demo starts it: the local server in a process that ends when its parent does.
+"""The demo's SQS: the local server in a process that ends when its parent ends.
 
-Owned by `world.OwnSqs`, which holds the other end of its standard input. It promises to outlive no demo, not even one
-that was killed.
+Owned by `world.OwnSqs`, which holds the other end of its standard input. It promises to end with the demo, also when
+the demo is killed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from leasekeeper.local.__main__ import main
 
 
 def end_with_the_parent() -> None:
-    """Ask for a stop when standard input ends: the parent closed it, or is no more."""
+    """Ask for a stop when standard input ends: the parent closed it, or has ended."""
     # Not through sys.stdin: its buffer has a lock, and a daemon thread that holds it aborts the interpreter's end.
     while os.read(sys.stdin.fileno(), 4096):
         pass

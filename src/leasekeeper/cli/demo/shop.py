@@ -1,7 +1,7 @@
-"""The demo's shop: the handler, which waits, fails, rejects and is slow as real ones are, and counts what it sees.
+"""The demo's shop: a handler that waits, fails, rejects and is sometimes slow, and that counts what it finishes.
 
-Owned by the demo. It promises to know every order that was finished, so that duplicates and losses are counted, not
-guessed.
+Owned by the demo. It promises to know every order that was finished, so that duplicates and losses are counted and not
+estimated.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ REJECTED = 1000
 SLOW_SECONDS = 4.0
 """How long a slow order takes: longer than its lease goes without an extension."""
 SLOW_SHARE = 0.05
-"""The most of the concurrency that slow orders may take."""
-SAID_EVERY = 0.7
-"""Seconds between two remarks of one kind, so that they can be read."""
+"""The largest share of the concurrency that slow orders may take."""
+EVENT_EVERY = 0.7
+"""Seconds between two events of one kind, so that they can be read."""
 
 
 class Order(msgspec.Struct):
@@ -48,23 +48,23 @@ class Shop:
         self.duplicates = 0
         self.first: float | None = None
         """When the first order was finished, on the monotonic clock."""
-        self.lately: deque[str] = deque(maxlen=4)
-        """What was out of the ordinary, for people."""
+        self.events: deque[str] = deque(maxlen=4)
+        """The last orders that failed, were rejected or took long."""
         self._seconds = seconds
         self._random = Random(7)  # noqa: S311 - waiting times
         self._slow_every = max(2.0, SLOW_SECONDS / (SLOW_SHARE * concurrency))
         self._slow_next = time.monotonic() + 2.0
-        self._said: dict[str, float] = {}
+        self._shown: dict[str, float] = {}
 
     async def ship(self, message: Message[Order]) -> None:
         """The handler."""
         order = message.body
         await asyncio.sleep(self._duration(order))
         if order.number % FAILING == FAILING // 2 and message.receive_count == 1:
-            self._say("failed", f"order {order.number}: the carrier did not answer; it is retried with back-off")
+            self._show("failed", f"order {order.number} failed: the carrier did not answer; retried with back-off")
             raise TimeoutError("the carrier did not answer")
         if order.number % REJECTED == REJECTED // 4:
-            self._say("rejected", f"order {order.number}: no customer {order.customer}; goes to the dead-letter queue")
+            self._show("rejected", f"order {order.number} rejected: no customer {order.customer}; now a dead letter")
             raise Reject(f"no customer {order.customer}")
         if order.number in self.finished:
             self.duplicates += 1
@@ -76,12 +76,12 @@ class Shop:
         now = time.monotonic()
         if now >= self._slow_next:
             self._slow_next = now + self._slow_every
-            self._say("slow", f"order {order.number}: takes {SLOW_SECONDS:g} s; heartbeats keep its lease")
+            self._show("slow", f"order {order.number} takes {SLOW_SECONDS:g} s: heartbeats keep its lease")
             return SLOW_SECONDS
         return self._seconds * self._random.uniform(0.5, 1.5)
 
-    def _say(self, kind: str, words: str) -> None:
+    def _show(self, kind: str, text: str) -> None:
         now = time.monotonic()
-        if now >= self._said.get(kind, 0.0) + SAID_EVERY:
-            self._said[kind] = now
-            self.lately.append(words)
+        if now >= self._shown.get(kind, 0.0) + EVENT_EVERY:
+            self._shown[kind] = now
+            self.events.append(text)

@@ -1,6 +1,6 @@
-"""What the demo knows at one moment, for the view and the summary.
+"""The demo at one moment, for the view and the summary.
 
-Made by the command several times a second; reading it costs nothing and changes nothing.
+Made by the command several times a second. It promises that reading it changes nothing.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoPlan:
-    """What was asked for.
+    """The demo that was asked for.
 
     Attributes:
-        seconds: how long orders flow.
-        messages: how many orders; None: as many as flow.
+        seconds: for how long orders are sent.
+        messages: the most orders; None for no limit.
         concurrency: of the consumer.
         handler_ms: average time of the handler, in milliseconds.
         visibility: seconds of a lease.
@@ -47,11 +47,11 @@ class DemoState:
         elapsed: seconds since the demo began.
         statistics: of the consumer.
         sent: orders sent.
-        waiting: messages that wait in the queue.
+        waiting: visible messages in the queue.
         finished: orders finished, each counted once.
         rates: orders finished a second, oldest first, one for each `TICK`.
         calls: API calls of the consumer, by operation.
-        lately: what was out of the ordinary.
+        events: the last few orders that failed, were rejected or took long.
     """
 
     stage: str
@@ -63,7 +63,7 @@ class DemoState:
     finished: int
     rates: Sequence[float]
     calls: Mapping[str, int]
-    lately: Sequence[str]
+    events: Sequence[str]
 
     @property
     def rate(self) -> float:
@@ -72,7 +72,7 @@ class DemoState:
         return sum(recent) / len(recent) if recent else 0.0
 
     @property
-    def calls_a_message(self) -> float:
+    def calls_per_message(self) -> float:
         """API calls of the consumer for each message settled."""
         settled = self.statistics.acked + self.statistics.late
         return sum(self.calls.values()) / settled if settled else 0.0
@@ -90,13 +90,13 @@ class Ending:
         first_consumed: the same from the consumer's start.
         running: handlers at work when the stop began.
         finished_in_drain: of those, how many were finished.
-        ended_in_drain: of those, how many were ended and given back, because a second signal cut the drain short.
-        released_at_stop: messages given back unstarted.
+        ended_in_drain: of those, how many were cancelled and given back, because a second signal cut the drain short.
+        released_at_stop: messages given back before they started.
         acked_in_drain: deletes confirmed during the stop.
         duplicates: orders finished twice.
         left: messages in the queue.
         dead: messages in the dead-letter queue.
-        lost: orders that are nowhere.
+        lost: orders that were sent and are in none of these places.
     """
 
     why: str

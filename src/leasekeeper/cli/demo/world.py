@@ -1,6 +1,6 @@
-"""The demo's world: a local SQS in a process of its own, a producer, and a consumer of the shop's orders.
+"""The demo's world: a local SQS in another process, and a producer of orders.
 
-Owned by the demo. It promises to end what it started, and to need nothing of the user's AWS configuration.
+Owned by the demo. It promises to end what it started, and to use nothing of the user's AWS configuration.
 """
 
 from __future__ import annotations
@@ -40,38 +40,38 @@ PARALLEL = 4
 
 
 def forget_aws() -> None:
-    """Make this process know nothing of the user's AWS configuration, and go to its own server through no proxy."""
-    for name in [each for each in os.environ if each.startswith("AWS_")]:
+    """Hide the user's AWS configuration from this process, and use no proxy for the local server."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     os.environ |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "NO_PROXY": "127.0.0.1"}
 
 
 class OwnSqs:
-    """SQS as a process of its own, out of reach of the terminal's Ctrl-C."""
+    """SQS in another process, which the terminal's Ctrl-C does not reach."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
-        self._complaints: IO[str] | None = None
+        self._errors: IO[str] | None = None
         self.endpoint_url = ""
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "leasekeeper.cli.demo.server"]
-        # Its complaints go to a file: on the screen they would stand in the middle of the view.
-        self._complaints = tempfile.TemporaryFile("w+")
+        # Its errors go to a file: on the screen they would spoil the view.
+        self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._complaints,
+            stderr=self._errors,
             text=True,
             start_new_session=True,
         )
         assert self._process.stdout is not None
-        said = self._process.stdout.readline()
-        self.endpoint_url = said.rpartition(" ")[2].strip()
+        line = self._process.stdout.readline()
+        self.endpoint_url = line.rpartition(" ")[2].strip()
         if not self.endpoint_url.startswith("http"):
             self.__exit__(None, None, None)
-            raise LeasekeeperError(f"the local SQS did not start; it said {said!r}")
+            raise LeasekeeperError(f"the local SQS did not start; it printed {line!r}")
         return self
 
     def __exit__(
@@ -80,11 +80,11 @@ class OwnSqs:
         if self._process is not None:
             self._process.terminate()
             self._process.communicate()
-        if self._complaints is not None:
-            self._complaints.seek(0)
-            for line in self._complaints.read().splitlines()[-3:]:
-                say(f"the local SQS said: {line}")
-            self._complaints.close()
+        if self._errors is not None:
+            self._errors.seek(0)
+            for line in self._errors.read().splitlines()[-3:]:
+                say(f"the local SQS reported: {line}")
+            self._errors.close()
 
     async def calls(self) -> Counter[str]:
         """How often each operation was called so far."""
@@ -97,13 +97,12 @@ class OwnSqs:
 
 
 class Producer:
-    """Puts orders into the queue, always somewhat ahead of the consumer.
+    """Sends orders, always a little ahead of the consumer.
 
     Attributes:
         sent: orders so far; they are numbered from 0.
-        calls: calls that took.
-        left: messages in the queue, as SQS says, on its way or hidden included.
-        dead: messages in the dead-letter queue.
+        calls: the calls for them.
+        waiting: visible messages in the queue, as SQS counts them.
     """
 
     def __init__(self, client: SqsClient, url: str, dead_url: str, *, ahead: int, most: int | None) -> None:
@@ -115,10 +114,11 @@ class Producer:
         self._dead_url = dead_url
         self._ahead = ahead
         self._most = most
+        self._stopped = False
 
     @classmethod
     async def open(cls, endpoint_url: str, *, ahead: int, most: int | None) -> Self:
-        """Create the queues: orders, and a dead-letter queue behind it."""
+        """Create the queue of orders and its dead-letter queue."""
         client = await SqsClient.connect(
             ClientSettings(endpoint_url=endpoint_url, region="us-east-1", credentials=CREDENTIALS)
         )
@@ -129,8 +129,8 @@ class Producer:
         return cls(client, url, dead_url, ahead=ahead, most=most)
 
     async def run(self) -> None:
-        """Send until cancelled, or all have been sent."""
-        while self._most is None or self.sent < self._most:
+        """Send until stopped, or until all orders are sent."""
+        while not self._stopped and (self._most is None or self.sent < self._most):
             self.waiting = int((await self._client.queue_attributes(self._url, COUNTS[:1]))[COUNTS[0]])
             room = self._ahead - self.waiting
             if self._most is not None:
@@ -142,16 +142,20 @@ class Producer:
             sizes = [min(BATCH, room - BATCH * n) for n in range(batches)]
             await asyncio.gather(*(self._send(size) for size in sizes))
 
+    def stop(self) -> None:
+        """End `run` after the calls that it has made. A cancelled call may still return an answer, and go on."""
+        self._stopped = True
+
     async def _send(self, size: int) -> None:
         numbers = range(self.sent, self.sent + size)
         self.sent += size
         self.calls += 1
         bodies = [msgspec.json.encode(Order(number, f"C{number % 977:03}")).decode() for number in numbers]
-        answers = await self._client.send_batch(self._url, [Outgoing(body=each) for each in bodies])
-        self.sent -= sum(isinstance(each, EntryFailure) for each in answers)
+        answers = await self._client.send_batch(self._url, [Outgoing(body=body) for body in bodies])
+        self.sent -= sum(isinstance(answer, EntryFailure) for answer in answers)
 
     async def counts(self) -> tuple[int, int, int]:
-        """Messages that wait in the queue, those hidden or delayed there, and those in the dead-letter queue."""
+        """Messages that are visible in the queue, hidden or delayed there, and in the dead-letter queue."""
         orders, dead = [
             [int(found[name]) for name in COUNTS]
             for found in await asyncio.gather(
@@ -162,5 +166,5 @@ class Producer:
         return orders[0], sum(orders[1:]), sum(dead)
 
     async def close(self) -> None:
-        """Give back connections."""
+        """Close the connections."""
         await self._client.close()
