@@ -1,4 +1,4 @@
-"""The real command line as a subprocess, a local SQS on a port of its own, and boto3 as the other side."""
+"""The real command line as a subprocess, a local SQS on a free port, and boto3 as the other side."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class Bench:
         return url
 
     def fill(self, url: str, count: int) -> set[str]:
-        """Send that many messages with bodies of their own, by boto3; the bodies."""
+        """Send that many messages with different bodies through boto3; returns the bodies."""
         bodies = [f"m{number}" for number in range(count)]
         for start in range(0, count, 10):
             entries = [{"Id": body, "MessageBody": body} for body in bodies[start : start + 10]]
@@ -175,7 +175,7 @@ NOTE = '''
 import os
 
 def note(name, words):
-    """One line, whole or not at all, whoever dies when."""
+    """Write one line, completely or not at all, even if a process dies."""
     with open(name, "a") as file:
         file.write(f"{words}\\n")
 '''

@@ -328,7 +328,7 @@ def test_a_module_that_fails_shows_its_own_traceback_and_nothing_of_ours(shop: B
     )
 
 
-def test_options_for_a_queue_that_nobody_consumes_are_said_to_be_so(shop: Bench) -> None:
+def test_options_for_a_queue_without_a_consumer_are_reported(shop: Bench) -> None:
     shop.queue("orders")
     shop.module("shop", COROUTINE.format(seconds=0))
     (shop.directory / "leasekeeper.toml").write_text("[leasekeeper.queues.oders]\nconcurrency = 5\n")

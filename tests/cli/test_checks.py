@@ -100,7 +100,7 @@ def test_each_thing_that_is_wrong_is_found_alone(
     assert said in found[what].message
 
 
-def test_a_dead_letter_queue_needs_none_of_its_own() -> None:
+def test_a_dead_letter_queue_needs_no_further_one() -> None:
     assert findings({"RedrivePolicy": None}, sources=("orders",), dead_letters=None) == {}
 
 

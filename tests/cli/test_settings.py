@@ -124,7 +124,7 @@ def test_pyproject_is_read_when_it_is_there(tmp_path: Path) -> None:
     assert queues == {"orders": {"throttle": Setting(False, "pyproject.toml [tool.leasekeeper.queues.orders]")}}
 
 
-def test_a_file_of_its_own_has_a_shorter_table(tmp_path: Path) -> None:
+def test_a_separate_file_has_a_shorter_table(tmp_path: Path) -> None:
     path = tmp_path / "prod.toml"
     path.write_text("[leasekeeper]\nconcurrency = 9\n")
     general, _ = settings.from_file(path, tmp_path)

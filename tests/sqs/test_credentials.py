@@ -79,7 +79,7 @@ def test_fixed_credentials_are_asked_for_once() -> None:
     play(story, key("a"))
 
 
-def test_a_refresh_begins_before_expiry_and_nobody_waits_for_it() -> None:
+def test_a_refresh_begins_before_expiry_and_no_call_waits_for_it() -> None:
     async def story(keeper: CredentialKeeper, source: Source, clock: Clock) -> None:
         source.gate.clear()
         clock.now = 1000 + 3600 - 901
@@ -200,7 +200,7 @@ def test_without_any_credentials_there_is_no_start(error: Exception) -> None:
 class TestProvider:
     """A user's own function."""
 
-    def test_a_plain_function_runs_on_a_thread_of_its_own(self) -> None:
+    def test_a_plain_function_runs_in_a_separate_thread(self) -> None:
         threads: list[threading.Thread] = []
 
         def provider() -> Credentials:

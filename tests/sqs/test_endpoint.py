@@ -175,7 +175,7 @@ def test_the_ca_bundle_is_the_options_then_the_environments(monkeypatch: pytest.
 def test_a_system_without_certificates_is_given_those_that_botocore_brings(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, one_kit: Any
 ) -> None:
-    """A minimal container has none, and a transport that trusts nobody cannot even be made."""
+    """A minimal container has none, and a transport without certificates cannot be made."""
     monkeypatch.setenv("SSL_CERT_FILE", "/dev/null")
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
     found = locate(ClientSettings(region="eu-west-1"))

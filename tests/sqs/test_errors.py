@@ -102,7 +102,7 @@ def test_only_sqs_itself_in_its_own_form_says_that_a_call_will_never_succeed(sta
     assert (error.verdict, error.code) == (Verdict.UNAVAILABLE, f"HTTP{status}")
 
 
-def test_too_many_requests_is_throttling_whoever_says_it() -> None:
+def test_too_many_requests_is_throttling_from_any_server() -> None:
     assert error_of("DeleteMessageBatch", 429, b"<html>slow down</html>").verdict is Verdict.THROTTLED
 
 

@@ -54,7 +54,7 @@ def test_a_server_that_misbehaves_is_named_and_the_next_call_goes_well(kit: Any,
     assert script.operations() == ["SendMessage", "GetQueueAttributes"]
 
 
-def test_nobody_listening_is_a_connect_error(kit: Any) -> None:
+def test_a_port_without_a_listener_is_a_connect_error(kit: Any) -> None:
     async def story() -> None:
         async with kit.serve() as script:
             url = script.url
@@ -240,7 +240,7 @@ def test_a_call_can_be_called_off_and_the_next_goes_well(kit: Any) -> None:
 
 
 def test_a_poll_that_is_given_up_closes_its_connection(kit: Any) -> None:
-    """A server must not hand messages to a poll that nobody waits for, though the call is still referenced."""
+    """A server must not hand messages to a poll that no task waits for, though the call is still referenced."""
 
     async def story(client: SqsClient, script: Any) -> None:
         call = asyncio.create_task(client.receive(QUEUE, maximum=1, wait=20, visibility=30))
@@ -270,7 +270,7 @@ def test_closing_ends_calls_in_flight(kit: Any) -> None:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A certificate for localhost that nobody's system trusts, with its key."""
+    """A certificate for localhost that no system trusts, with its key."""
     authority = trustme.CA()
     paths = tmp_path / "ca.pem", tmp_path / "server.pem"
     authority.cert_pem.write_to_path(str(paths[0]))

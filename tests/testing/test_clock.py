@@ -187,7 +187,7 @@ def test_sockets_within_the_loop_need_no_real_time() -> None:
 
 
 def test_without_timers_an_open_socket_is_waited_for() -> None:
-    """Nothing says that the thread will write, but while a socket is open somebody may."""
+    """Nothing says that the thread will write, but while a socket is open it may."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     writing = threading.Timer(0.01, theirs.sendall, (b"x",))

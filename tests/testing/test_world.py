@@ -1,4 +1,4 @@
-"""Worlds and trials: what they promise to those who test with them."""
+"""Worlds and trials: what they promise to tests."""
 
 from __future__ import annotations
 

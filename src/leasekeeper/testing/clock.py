@@ -1,4 +1,4 @@
-"""Virtual time: an asyncio event loop whose clock jumps to the next timer when nothing is ready.
+"""Virtual time: an asyncio event loop with a clock that jumps to the next timer when nothing is ready.
 
 A test owns one, as a rule through `run_virtual`. Code that takes its time from the loop (`asyncio.sleep`, `timeout`,
 `loop.time()`) is promised the same order and the same times at each run; 24 hours of timers take milliseconds.
@@ -33,10 +33,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
       really waits: until something wakes it, which leaves the clock where it was, or for the next timer's
       distance in real seconds, after which it jumps there. So a thread faster than every timer is seen at once, and a
       time-out over a slow thread still strikes.
-    - With no timer but with sockets of its own open, it really waits for them.
+    - With no timer but with open sockets, it really waits for them.
     - With nothing that could ever wake it, it raises `RuntimeError`, naming the tasks that wait.
 
-    Sockets whose other end is in this loop need nothing special. One whose other end is in another thread or process
+    Sockets between two tasks of this loop need nothing special. A socket to another thread or process
     belongs within `external()`, since the loop cannot see that an answer is on its way.
 
     Args:
