@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.live import Live
 
-from leasekeeper.cli import BEGAN
 from leasekeeper.cli.demo import summary, view
 from leasekeeper.cli.demo.shop import Shop
 from leasekeeper.cli.demo.state import DemoPlan, DemoState, Ending
 from leasekeeper.cli.demo.world import CONSUMERS_CALLS, CREDENTIALS, QUEUE, OwnSqs, Producer, forget_aws
 from leasekeeper.cli.errors import Exit
+from leasekeeper.cli.start import BEGAN
 from leasekeeper.consumer import Consumer
 from leasekeeper.engine.host import new_event_loop
 
