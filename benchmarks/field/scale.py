@@ -63,7 +63,7 @@ class Held:
 
 def hold(control: Control, folder: Path, count: int) -> Held:
     """Hold `count` messages and let others pass."""
-    scenario = Scenario("J", "held in hand", concurrency=count + SPARE, visibility=600, size=SIZE)
+    scenario = Scenario("J", "messages held", concurrency=count + SPARE, visibility=600, size=SIZE)
     client = replace(HOLDING, settings={"PEER_HELD": str(count)})
     bench, queue = Bench(control, folder, [scenario]), queue_of(client)
     control.ask("stock", stock="held", count=count, size=SIZE)

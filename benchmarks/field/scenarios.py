@@ -86,7 +86,7 @@ LEASE = Scenario(
     notes=True,
 )
 IDLE = Scenario("E", "nothing to do", own_concurrency=True)
-STOP = replace(WAIT, letter="G", title="SIGTERM in the midst of B", visibility=60, term_after=1.0)
+STOP = replace(WAIT, letter="G", title="SIGTERM during B", visibility=60, term_after=1.0)
 LARGE = Scenario("H64", "bodies of 64 KiB", messages=1_000, size=64 * KILOBYTE, visibility=120, own_concurrency=True)
 LARGEST = replace(LARGE, letter="H1M", title="bodies of 1 MiB", messages=100, size=1024 * KILOBYTE)
 TRICKLE = Scenario(

@@ -97,7 +97,12 @@ def _files(root: Path) -> Iterator[Path]:
     code = (path for folder in CODE for path in sorted((root / folder).rglob("*.py")))
     pages = sorted([*root.glob("*.md"), *(root / "docs").rglob("*.md")])
     others = (root / name for name in ("Makefile", "pyproject.toml", "constraints.txt", ".ci/run"))
-    yield from (path for path in (*code, *pages, *others) if path.relative_to(root) not in SKIPPED)
+    yield from (path for path in (*code, *pages, *others) if _is_ours(path.relative_to(root)))
+
+
+def _is_ours(path: Path) -> bool:
+    """Hidden folders hold the work of others, such as the environments of the benchmarks."""
+    return path not in SKIPPED and not any(part.startswith(".") and part != ".ci" for part in path.parts)
 
 
 def _part_of(path: Path) -> str:

@@ -1,7 +1,7 @@
-"""One suite for what SQS does, run against our local server and against servers that others wrote.
+"""One suite for the behaviour of SQS, run against our local server, moto and ministack.
 
-Where a server differs from AWS, the test says so: `@pytest.mark.differs("moto", because="...")`. It then must fail on
-that server, so that the mark goes when the server learns; the check itself is the same for all.
+Where a server differs from AWS, the test names it: `@pytest.mark.differs("moto", because="...")`. The test must then
+fail on that server, so that the mark is removed when the server improves. The check is the same for all servers.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 STARTS_WITHIN = 60.0
 DIFFERENCES = (AssertionError, ClientError, BotoCoreError, KeyError, pytest.fail.Exception)
-"""What a difference may raise. A server that does not start raises none of them, and so fails its every case."""
+"""What a difference may raise. A server that does not start raises something else, so all its cases fail."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server to be tested: how it is started on a port, and what it is told by its environment."""
+    """A server under test: the command that starts it on a port, and its environment."""
 
     name: str
     command: tuple[str, ...]
@@ -46,7 +46,7 @@ SERVERS = {
     for server in (
         Server("leasekeeper", ("-m", "leasekeeper.local", "--port", "{port}")),
         Server("moto", ("-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}")),
-        # It listens on all addresses unless it is told not to.
+        # It listens on all addresses by default.
         Server(
             "ministack",
             ("-m", "ministack"),
@@ -57,7 +57,7 @@ SERVERS = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "differs(*servers, because): these servers are known not to do as AWS does")
+    config.addinivalue_line("markers", "differs(*servers, because): these servers differ from AWS here")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -90,7 +90,7 @@ def endpoint_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @contextmanager
 def running(server: Server) -> Iterator[str]:
-    """The server as a process on a free port of the loopback address; its process ends with the block."""
+    """The server as a process on a free port of the loopback address. The process ends with the block."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -118,8 +118,10 @@ def _wait_until_it_listens(server: Server, process: subprocess.Popen[str], port:
     deadline = time.monotonic() + STARTS_WITHIN
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            _, said = process.communicate()
-            raise RuntimeError(f"{server.name} did not start; is it installed (the dev extra)? It said: {said[-2000:]}")
+            _, errors = process.communicate()
+            raise RuntimeError(
+                f"{server.name} did not start. Is it installed (the dev extra)? Its errors: {errors[-2000:]}"
+            )
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
@@ -136,7 +138,7 @@ class Refused(NamedTuple):
 
 
 class Raw(NamedTuple):
-    """An answer as it is on the wire."""
+    """An HTTP answer."""
 
     status: int
     headers: dict[str, str]
@@ -145,7 +147,7 @@ class Raw(NamedTuple):
 
 @dataclass
 class Sqs:
-    """A server's API through boto3, and raw where boto3 hides what is on the wire."""
+    """The API of a server through boto3, and through HTTP where boto3 hides the answer."""
 
     server: str
     endpoint_url: str
@@ -164,7 +166,8 @@ class Sqs:
         status = caught.value.response["ResponseMetadata"]["HTTPStatusCode"]
         return Refused(str(error["Code"]), status, error["Message"])
 
-    def raw(self, operation: str, body: Any) -> Raw:
+    def raw(self, operation: str, body: Any, more: dict[str, str] | None = None) -> Raw:
+        """The answer to a request with that body, as JSON or as bytes, and with `more` headers."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {
             "Content-Type": "application/x-amz-json-1.0",
@@ -172,6 +175,7 @@ class Sqs:
             "X-Amzn-Query-Mode": "true",
             "Authorization": "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sqs/aws4_request, "
             "SignedHeaders=host, Signature=0",
+            **(more or {}),
         }
         request = urllib.request.Request(f"{self.endpoint_url}/", data, headers, method="POST")
         try:
@@ -184,7 +188,7 @@ class Sqs:
 
 @dataclass
 class Queue:
-    """One queue of its own for each test that asks."""
+    """A queue of one test."""
 
     sqs: Sqs
     name: str
@@ -209,9 +213,9 @@ class Queue:
         return messages
 
     def one(self, **request: Any) -> dict[str, Any]:
-        """The one message that must be there, or come within three seconds."""
+        """The one message in the queue; waits up to three seconds for it."""
         messages = self.receive(1, wait=3, **request)
-        assert len(messages) == 1, "no message came"
+        assert len(messages) == 1, "no message arrived"
         return messages[0]
 
     def bodies(self, most: int = 10, wait: int = 0, **request: Any) -> list[str]:

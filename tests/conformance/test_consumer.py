@@ -1,4 +1,4 @@
-"""The consumer against servers that others wrote, with messages that boto3 put there: all are handled and gone."""
+"""The consumer with each server and messages sent by boto3: all are handled and deleted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Order:
 
 
 class Seen:
-    """What handlers saw; `reached` once there were so many."""
+    """The bodies that handlers saw. `reached` is set when there are `count` of them."""
 
     def __init__(self, count: int) -> None:
         self.bodies: list[Any] = []
@@ -53,14 +53,14 @@ def put(queue: Any, count: int) -> None:
 
 
 def left(queue: Any) -> tuple[int, int]:
-    """Messages visible, and in flight."""
+    """The numbers of messages that are visible and in flight."""
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     found = queue.ask("get_queue_attributes", AttributeNames=names)["Attributes"]
     return int(found[names[0]]), int(found[names[1]])
 
 
 def consume(queue: Any, handler: Callable[..., Any], seen: Seen, **options: Any) -> Any:
-    """Run a consumer until enough was seen, then stop it; its report."""
+    """Run a consumer until it has seen enough, then stop it. Returns its report."""
     if queue.sqs.server == "moto":
         options["max_pollers"] = 1  # moto answers in threads without a lock: two receives may take the same message
     consumer = Consumer(queue.url, handler, concurrency=10, poll_grace=0.1, ack_interval=0.1, **options)
@@ -89,12 +89,12 @@ def test_everything_is_handled_once_and_deleted(queue: Any, kind: str) -> None:
     options = {"dispatch": "pool"} if kind == "pool" else {}
     report = consume(queue, blocking if kind == "def" else coroutine, seen, **options)
     assert odd == []
-    assert Counter(each.id for each in seen.bodies) == Counter(range(COUNT))
+    assert Counter(order.id for order in seen.bodies) == Counter(range(COUNT))
     assert (report.handled, report.acked, report.lost, report.unsettled) == (COUNT, COUNT, 0, 0)
     assert left(queue) == (0, 0)
 
 
-def test_a_retried_message_comes_again_and_a_rejected_one_does_not(queue: Any) -> None:
+def test_a_retried_message_is_received_again_and_a_rejected_one_is_not(queue: Any) -> None:
     seen = Seen(3)
     put(queue, 10)
 
@@ -110,11 +110,11 @@ def test_a_retried_message_comes_again_and_a_rejected_one_does_not(queue: Any) -
     report = consume(queue, handle, seen)
     assert seen.bodies == [1, 2, 3]
     assert (report.retried, report.rejected, report.acked) == (2, 1, 9)
-    assert left(queue) == (0, 1)  # the rejected one: there is no dead-letter queue, so it stays, hidden
+    assert left(queue) == (0, 1)  # the rejected message stays hidden, because there is no dead-letter queue
 
 
 def test_a_lease_is_kept_for_three_times_its_length(queue: Any) -> None:
-    """L3: with a visibility of a second and a handler of three, nobody receives the message again."""
+    """L3: with a visibility of one second and a handler of three seconds, the message is received once."""
     seen = Seen(1)
     end = threading.Event()
     put(queue, 10)

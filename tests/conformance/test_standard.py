@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 
-def test_a_message_comes_back_whole(queue: Any) -> None:
+def test_a_message_is_received_as_it_was_sent(queue: Any) -> None:
     attributes = {
         "text": {"DataType": "String.kind", "StringValue": "v"},
         "number": {"DataType": "Number", "StringValue": "1.50"},
@@ -33,7 +33,7 @@ def test_system_attributes_are_text_and_times_epoch_milliseconds(queue: Any) -> 
     assert attributes["SenderId"]
 
 
-def test_nothing_asked_for_nothing_comes(queue: Any) -> None:
+def test_no_attributes_are_returned_by_default(queue: Any) -> None:
     queue.send("a", MessageAttributes={"k": {"DataType": "String", "StringValue": "v"}})
     message = queue.one(MessageSystemAttributeNames=[], MessageAttributeNames=[])
     assert "Attributes" not in message
@@ -48,17 +48,27 @@ def test_attributes_are_chosen_by_name_and_prefix(queue: Any) -> None:
     assert sorted(message["MessageAttributes"]) == ["a.b", "a.c", "d"]
 
 
-def test_an_empty_receive_names_no_messages(queue: Any) -> None:
+@pytest.mark.parametrize(
+    "wanted",
+    ["All", ".*", pytest.param("*", marks=pytest.mark.differs("moto", "ministack", because="* is not known"))],
+)
+def test_all_attributes_are_chosen_in_three_ways(queue: Any, wanted: str) -> None:
+    value = {"DataType": "String", "StringValue": "v"}
+    queue.send("a", MessageAttributes=dict.fromkeys(("a.b", "c"), value))
+    assert sorted(queue.one(MessageAttributeNames=[wanted])["MessageAttributes"]) == ["a.b", "c"]
+
+
+def test_an_empty_receive_has_no_messages_member(queue: Any) -> None:
     assert "Messages" not in queue.ask("receive_message")
 
 
-def test_one_message_comes_unless_more_are_asked_for(queue: Any) -> None:
+def test_a_receive_returns_one_message_by_default(queue: Any) -> None:
     for body in "abc":
         queue.send(body)
     assert len(queue.ask("receive_message")["Messages"]) == 1
 
 
-def test_a_message_comes_again_after_its_timeout_with_another_receipt(queue: Any) -> None:
+def test_a_message_is_received_again_after_its_timeout_with_another_receipt(queue: Any) -> None:
     queue.send("a")
     first = queue.one(VisibilityTimeout=1)
     assert queue.bodies() == []
@@ -68,7 +78,7 @@ def test_a_message_comes_again_after_its_timeout_with_another_receipt(queue: Any
     assert second["Attributes"]["ApproximateReceiveCount"] == "2"
 
 
-def test_the_queues_timeout_counts_where_the_receive_gives_none(sqs: Any) -> None:
+def test_the_timeout_of_the_queue_is_the_default(sqs: Any) -> None:
     queue = sqs.queue(VisibilityTimeout="1")
     queue.send("a")
     queue.receive()
@@ -76,14 +86,14 @@ def test_the_queues_timeout_counts_where_the_receive_gives_none(sqs: Any) -> Non
     assert queue.one()["Body"] == "a"
 
 
-def test_a_deleted_message_does_not_come_again(queue: Any) -> None:
+def test_a_deleted_message_is_not_received_again(queue: Any) -> None:
     queue.send("a")
     queue.delete(queue.one(VisibilityTimeout=1))
     assert queue.bodies(wait=2) == []
 
 
 @pytest.mark.differs("ministack", because="the receipt of a deleted message is refused")
-def test_deleting_twice_is_no_error(queue: Any) -> None:
+def test_a_message_can_be_deleted_twice(queue: Any) -> None:
     queue.send("a")
     message = queue.one()
     queue.delete(message)
@@ -97,12 +107,12 @@ def test_the_latest_receipt_deletes_after_its_timeout(queue: Any) -> None:
     assert queue.bodies(wait=1) == []
 
 
-def test_text_that_is_no_receipt_is_refused(queue: Any) -> None:
+def test_text_that_is_not_a_receipt_is_refused(queue: Any) -> None:
     for operation, extra in (("delete_message", {}), ("change_message_visibility", {"VisibilityTimeout": 1})):
         assert queue.refused(operation, ReceiptHandle="garbage", **extra).code == "ReceiptHandleIsInvalid"
 
 
-def test_visibility_counts_from_the_call_that_changes_it(queue: Any) -> None:
+def test_a_new_timeout_starts_with_the_call_that_sets_it(queue: Any) -> None:
     queue.send("a")
     message = queue.one(VisibilityTimeout=1)
     queue.hide(message, 60)
@@ -111,7 +121,7 @@ def test_visibility_counts_from_the_call_that_changes_it(queue: Any) -> None:
     assert queue.one()["Body"] == "a"
 
 
-def test_no_timeout_releases_at_once(queue: Any) -> None:
+def test_timeout_0_releases_a_message_at_once(queue: Any) -> None:
     queue.send("a")
     queue.hide(queue.one(), 0)
     assert queue.bodies() == ["a"]
@@ -127,7 +137,7 @@ def test_the_visibility_of_a_deleted_message_cannot_change(queue: Any) -> None:
 
 
 @pytest.mark.differs("ministack", because="an old receipt is refused")
-def test_an_old_receipt_still_releases_what_was_received_again(queue: Any) -> None:
+def test_an_old_receipt_releases_a_message_that_was_received_again(queue: Any) -> None:
     queue.send("a")
     first = queue.one(VisibilityTimeout=0)
     queue.one(VisibilityTimeout=60)
@@ -135,14 +145,14 @@ def test_an_old_receipt_still_releases_what_was_received_again(queue: Any) -> No
     assert queue.bodies() == ["a"]
 
 
-def test_an_expired_receipt_that_is_the_latest_still_changes_visibility(queue: Any) -> None:
+def test_the_latest_receipt_changes_the_visibility_after_its_timeout(queue: Any) -> None:
     queue.send("a")
     message = queue.one(VisibilityTimeout=0)
     queue.hide(message, 30)
 
 
-@pytest.mark.differs("ministack", because="twelve hours are no limit")
-def test_no_change_reaches_beyond_twelve_hours_since_the_receive(queue: Any) -> None:
+@pytest.mark.differs("ministack", because="there is no limit of twelve hours")
+def test_visibility_ends_at_most_twelve_hours_after_the_receive(queue: Any) -> None:
     queue.send("a")
     message = queue.one()
     refused = queue.refused(
@@ -153,23 +163,23 @@ def test_no_change_reaches_beyond_twelve_hours_since_the_receive(queue: Any) -> 
     queue.hide(message, 43_190)
 
 
-def test_a_delayed_message_comes_after_its_delay(sqs: Any) -> None:
+def test_a_delayed_message_is_received_after_its_delay(sqs: Any) -> None:
     queue = sqs.queue(DelaySeconds="30")
-    queue.send("queue's")
+    queue.send("of the queue")
     queue.send("own", DelaySeconds=1)
     assert queue.counts() == (0, 0, 2)
     assert queue.bodies() == []
     assert queue.one()["Body"] == "own"
 
 
-def test_a_long_poll_takes_its_time_when_nothing_comes(queue: Any) -> None:
+def test_a_long_poll_of_an_empty_queue_waits(queue: Any) -> None:
     started = time.monotonic()
     assert queue.bodies(wait=1) == []
     assert 0.9 < time.monotonic() - started < 3
 
 
 @pytest.mark.parametrize("cause", ["send", "release"])
-def test_a_long_poll_ends_when_a_message_comes(queue: Any, cause: str) -> None:
+def test_a_long_poll_ends_when_a_message_arrives(queue: Any, cause: str) -> None:
     message = None
     if cause == "release":
         queue.send("a")
@@ -182,14 +192,14 @@ def test_a_long_poll_ends_when_a_message_comes(queue: Any, cause: str) -> None:
     act.join()
 
 
-def test_the_queues_wait_counts_where_the_receive_gives_none(sqs: Any) -> None:
+def test_the_wait_of_the_queue_is_the_default(sqs: Any) -> None:
     queue = sqs.queue(ReceiveMessageWaitTimeSeconds="1")
     started = time.monotonic()
     assert "Messages" not in queue.ask("receive_message")
     assert time.monotonic() - started > 0.9
 
 
-def test_a_group_id_on_a_standard_queue_is_returned_and_locks_nothing(queue: Any) -> None:
+def test_a_group_id_on_a_standard_queue_is_returned_and_locks_no_message(queue: Any) -> None:
     for body in "abc":
         queue.send(body, group="tenant")
     messages = queue.receive()
@@ -197,7 +207,7 @@ def test_a_group_id_on_a_standard_queue_is_returned_and_locks_nothing(queue: Any
     assert messages[0]["Attributes"]["MessageGroupId"] == "tenant"
 
 
-def test_counts_say_where_messages_are(queue: Any) -> None:
+def test_the_counts_are_by_place(queue: Any) -> None:
     for body in "abc":
         queue.send(body)
     queue.send("d", DelaySeconds=60)
@@ -224,7 +234,7 @@ def test_a_second_purge_within_a_minute_is_refused(queue: Any) -> None:
 # ---- batches
 
 
-def test_a_batch_of_sends_and_one_of_deletes(queue: Any) -> None:
+def test_messages_are_sent_and_deleted_in_batches(queue: Any) -> None:
     entries = [{"Id": f"e{at}", "MessageBody": str(at)} for at in range(10)]
     sent = queue.ask("send_message_batch", Entries=entries)
     assert [entry["Id"] for entry in sent["Successful"]] == [entry["Id"] for entry in entries]
@@ -238,7 +248,7 @@ def test_a_batch_of_sends_and_one_of_deletes(queue: Any) -> None:
 
 @pytest.mark.differs("ministack", because="an old receipt is refused")
 def test_two_deliveries_of_one_message_are_deleted_in_one_batch(queue: Any) -> None:
-    """L11: an entry's id is all that tells it from another."""
+    """L11: SQS distinguishes entries only by their id."""
     queue.send("a")
     receipts = [queue.one(VisibilityTimeout=0)["ReceiptHandle"] for _ in range(2)]
     entries = [{"Id": str(at), "ReceiptHandle": receipt} for at, receipt in enumerate(receipts)]
@@ -247,7 +257,7 @@ def test_two_deliveries_of_one_message_are_deleted_in_one_batch(queue: Any) -> N
     assert queue.bodies(wait=1) == []
 
 
-def test_a_bad_entry_fails_alone(queue: Any) -> None:
+def test_only_the_invalid_entry_of_a_batch_fails(queue: Any) -> None:
     queue.send("a")
     receipt = queue.one()["ReceiptHandle"]
     deleted = queue.ask(
@@ -259,7 +269,7 @@ def test_a_bad_entry_fails_alone(queue: Any) -> None:
     assert (failed["Id"], failed["Code"], failed["SenderFault"]) == ("bad", "ReceiptHandleIsInvalid", True)
 
 
-def test_a_bad_visibility_entry_fails_alone(queue: Any) -> None:
+def test_only_the_invalid_entry_of_a_visibility_batch_fails(queue: Any) -> None:
     queue.send("a")
     receipt = queue.one()["ReceiptHandle"]
     changed = queue.ask(
@@ -274,8 +284,8 @@ def test_a_bad_visibility_entry_fails_alone(queue: Any) -> None:
     assert queue.bodies() == ["a"]
 
 
-@pytest.mark.differs("moto", because="any character will do")
-def test_a_body_that_cannot_be_fails_its_entry_only(queue: Any) -> None:
+@pytest.mark.differs("moto", because="characters are not checked")
+def test_an_invalid_body_fails_only_its_entry(queue: Any) -> None:
     entries = [{"Id": "good", "MessageBody": "a"}, {"Id": "bad", "MessageBody": "\x00"}]
     sent = queue.ask("send_message_batch", Entries=entries)
     assert [entry["Id"] for entry in sent["Successful"]] == ["good"]
@@ -295,18 +305,20 @@ def test_a_body_that_cannot_be_fails_its_entry_only(queue: Any) -> None:
         pytest.param(
             ["a", "a"],
             "BatchEntryIdsNotDistinct",
-            marks=pytest.mark.differs("moto", because="receipts must be distinct, ids need not"),
+            marks=pytest.mark.differs("moto", because="it checks receipts instead of ids"),
         ),
-        pytest.param(["a b"], "InvalidBatchEntryId", marks=pytest.mark.differs("moto", because="any entry id will do")),
+        pytest.param(
+            ["a b"], "InvalidBatchEntryId", marks=pytest.mark.differs("moto", because="entry ids are not checked")
+        ),
     ],
 )
-def test_a_batch_that_is_none_is_refused_as_a_whole(queue: Any, ids: list[str], code: str) -> None:
+def test_an_invalid_batch_is_refused_as_a_whole(queue: Any, ids: list[str], code: str) -> None:
     entries = [{"Id": entry_id, "ReceiptHandle": f"r{at}"} for at, entry_id in enumerate(ids)]
     refused = queue.refused("delete_message_batch", Entries=entries)
     assert (refused.code, refused.status) == (f"AWS.SimpleQueueService.{code}", 400)
 
 
-def test_a_batch_is_a_mebibyte_at_most_in_all(queue: Any) -> None:
+def test_a_batch_is_limited_to_a_mebibyte_in_total(queue: Any) -> None:
     half = "x" * 524_288
     entries = [{"Id": str(at), "MessageBody": half + "x" * at} for at in range(2)]
     assert queue.refused("send_message_batch", Entries=entries).code == ("AWS.SimpleQueueService.BatchRequestTooLong")

@@ -41,7 +41,7 @@ class Sample:
     prefetch: int
     """Messages that may wait for a handler."""
     limit: int
-    """Messages that may be in hand."""
+    """Messages that may be held at once."""
     finished: float
     """Messages finished a second."""
     calls: float

@@ -1,4 +1,4 @@
-"""What tests of the local SQS share: an account at a time of the test's choosing, and queues that are easily asked."""
+"""What the tests of the local SQS share: an account, a clock that tests set, and short ways to call them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EPOCH = 1_700_000_000.0
 
 
 class Desk:
-    """An account and a clock that stands still until it is moved."""
+    """An account with a clock that tests set."""
 
     def __init__(self, **options: Any) -> None:
         self.account = Account(Random(1), epoch=EPOCH, **options)
@@ -37,7 +37,7 @@ class Desk:
 
 
 class Line:
-    """One queue of a desk."""
+    """One queue of the account."""
 
     def __init__(self, desk: Desk, name: str, url: str) -> None:
         self.desk = desk
@@ -73,7 +73,7 @@ class Line:
         self.ask("ChangeMessageVisibility", ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=seconds)
 
     def counts(self) -> tuple[int, int, int]:
-        """How many messages are visible, in flight and delayed, by the queue's attributes."""
+        """The numbers of messages that are visible, in flight and delayed, from the attributes of the queue."""
         shown = self.ask("GetQueueAttributes", AttributeNames=["All"])["Attributes"]
         names = ("", "NotVisible", "Delayed")
         visible, in_flight, delayed = (int(shown[f"ApproximateNumberOfMessages{name}"]) for name in names)

@@ -1,10 +1,10 @@
-"""CPU that a call costs the server: `python tests/local/cpu_per_call.py [--depths 1000 50000] [--calls 3000]`.
+"""The CPU time of a call in the server: `python tests/local/cpu_per_call.py [--depths 1000 50000] [--calls 3000]`.
 
-Starts the server as a process of its own, fills a queue to a depth, then times batches of ten against user and system
+It starts the server as a separate process, fills a queue to a depth, then times batches of ten against user and system
 time of the server's process alone. The client is raw sockets, so that it does not limit the rate.
 """
 
-# ruff: noqa: T201 - what it prints is what it is for
+# ruff: noqa: T201 - it is a script that prints
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a request is made of, the model answers or refuses."""
+"""The model answers or refuses every request, whatever its members."""
 
 from __future__ import annotations
 

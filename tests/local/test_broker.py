@@ -1,4 +1,4 @@
-"""The broker in virtual time: what waits, what wakes it, and what goes wrong at the turn of a switch."""
+"""The broker in virtual time: long polls, wake-ups and faults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Bench:
-    """A broker with one queue, on a virtual loop."""
+    """A broker with one queue, in virtual time."""
 
     def __init__(self, name: str = "q", **attributes: str) -> None:
         self.broker = Broker(Account(in_flight_limit=5), seed=3, epoch=1_700_000_000.0)
@@ -39,7 +39,7 @@ class Bench:
         await self.ask("SendMessage", MessageBody=body, **request)
 
     async def receive(self, wait: int = 20, most: int = 1, **request: Any) -> tuple[float, list[dict[str, Any]]]:
-        """When the receive was answered, and what it brought."""
+        """The time of the answer to a receive, and its messages."""
         answer = await self.ask("ReceiveMessage", WaitTimeSeconds=wait, MaxNumberOfMessages=most, **request)
         return self.now, answer.get("Messages", [])
 
@@ -75,7 +75,7 @@ def certain(switch: str) -> dict[str, Any]:
 # ---- long polls
 
 
-def test_a_long_poll_of_an_empty_queue_takes_its_time_and_brings_nothing() -> None:
+def test_a_long_poll_of_an_empty_queue_waits_and_returns_nothing() -> None:
     async def story(bench: Bench) -> None:
         assert await bench.receive(20) == (20.0, [])
         assert await bench.receive(0) == (20.0, [])
@@ -83,7 +83,7 @@ def test_a_long_poll_of_an_empty_queue_takes_its_time_and_brings_nothing() -> No
     on_bench(story)
 
 
-def test_the_queues_wait_counts_where_the_receive_gives_none() -> None:
+def test_the_wait_of_the_queue_is_the_default() -> None:
     async def story(bench: Bench) -> None:
         assert await bench.ask("ReceiveMessage") == {}
         assert bench.now == 7.0
@@ -104,7 +104,7 @@ def test_a_send_wakes_a_long_poll_at_once() -> None:
 
 
 @pytest.mark.parametrize("cause", ["visibility", "delay", "release", "shortened"])
-def test_whatever_makes_a_message_visible_wakes_a_long_poll(cause: str) -> None:
+def test_every_way_to_become_visible_wakes_a_long_poll(cause: str) -> None:
     async def story(bench: Bench) -> None:
         await bench.send("a", DelaySeconds=4 if cause == "delay" else 0)
         _, held = await bench.receive(0, VisibilityTimeout=4 if cause == "visibility" else 1000)
@@ -121,7 +121,7 @@ def test_whatever_makes_a_message_visible_wakes_a_long_poll(cause: str) -> None:
     on_bench(story)
 
 
-def test_an_extension_puts_the_wake_up_off() -> None:
+def test_an_extension_postpones_the_wake_up() -> None:
     async def story(bench: Bench) -> None:
         await bench.send("a")
         _, held = await bench.receive(0, VisibilityTimeout=4)
@@ -149,7 +149,7 @@ def test_a_delete_unlocks_a_fifo_group_for_a_long_poll() -> None:
     on_bench(story, name="q.fifo", FifoQueue="true", ContentBasedDeduplication="true")
 
 
-def test_a_dead_letter_wakes_who_waits_for_it() -> None:
+def test_a_dead_letter_wakes_a_poll_of_the_dead_letter_queue() -> None:
     async def story(bench: Bench) -> None:
         dead = (await bench.ask("CreateQueue", QueueName="dead"))["QueueUrl"]
         policy = '{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead", "maxReceiveCount": 1}'
@@ -165,7 +165,7 @@ def test_a_dead_letter_wakes_who_waits_for_it() -> None:
     on_bench(story)
 
 
-def test_losers_of_a_wake_up_go_on_waiting_for_as_long_as_they_said() -> None:
+def test_a_poll_that_gets_no_message_waits_until_its_end() -> None:
     async def story(bench: Bench) -> None:
         polls = [bench.poll(10) for _ in range(5)]
         await asyncio.sleep(1)
@@ -179,7 +179,7 @@ def test_losers_of_a_wake_up_go_on_waiting_for_as_long_as_they_said() -> None:
     on_bench(story)
 
 
-def test_a_batch_wakes_as_many_as_it_serves() -> None:
+def test_a_batch_wakes_one_poll_for_each_message() -> None:
     async def story(bench: Bench) -> None:
         polls = [bench.poll() for _ in range(4)]
         await asyncio.sleep(1)
@@ -190,7 +190,7 @@ def test_a_batch_wakes_as_many_as_it_serves() -> None:
     on_bench(story)
 
 
-def test_a_client_that_goes_away_loses_nothing() -> None:
+def test_a_client_that_disconnects_loses_no_message() -> None:
     async def story(bench: Bench) -> None:
         gone, stays = bench.poll(), bench.poll()
         await asyncio.sleep(1)
@@ -202,11 +202,11 @@ def test_a_client_that_goes_away_loses_nothing() -> None:
     on_bench(story)
 
 
-def test_a_client_that_goes_away_in_the_turn_it_is_woken_passes_the_message_on() -> None:
+def test_a_client_that_disconnects_as_it_is_woken_passes_the_message_on() -> None:
     async def story(bench: Bench) -> None:
         gone, stays = bench.poll(), bench.poll()
         await asyncio.sleep(1)
-        await bench.send("a")  # wakes the first, which has had no turn yet when it is cancelled
+        await bench.send("a")  # wakes the first poll, which is cancelled before it runs
         gone.cancel()
         when, messages = await stays
         assert (when, bodies(messages)) == (1.0, ["a"])
@@ -214,7 +214,7 @@ def test_a_client_that_goes_away_in_the_turn_it_is_woken_passes_the_message_on()
     on_bench(story)
 
 
-def test_a_dead_poll_takes_a_message_that_nobody_sees_until_its_timeout() -> None:
+def test_a_dead_poll_hides_a_message_until_its_timeout() -> None:
     async def story(bench: Bench) -> None:
         bench.broker.faults.dead_polls = True
         gone = bench.poll(20, VisibilityTimeout=5)
@@ -242,7 +242,7 @@ def test_a_dead_poll_ends_with_its_wait() -> None:
     on_bench(story)
 
 
-def test_who_waits_hears_that_the_queue_is_gone() -> None:
+def test_waiting_polls_end_when_their_queue_is_deleted() -> None:
     async def story(bench: Bench) -> None:
         polls = [bench.poll(), bench.poll()]
         await asyncio.sleep(1)
@@ -255,7 +255,7 @@ def test_who_waits_hears_that_the_queue_is_gone() -> None:
     on_bench(story)
 
 
-def test_a_full_queue_lets_a_long_poll_wait_for_room() -> None:
+def test_a_long_poll_of_a_full_queue_waits_for_room() -> None:
     async def story(bench: Bench) -> None:
         for body in "abcdef":
             await bench.send(body)
@@ -271,7 +271,7 @@ def test_a_full_queue_lets_a_long_poll_wait_for_room() -> None:
     on_bench(story)
 
 
-def test_a_message_move_task_goes_on_by_itself() -> None:
+def test_a_message_move_task_continues_without_calls() -> None:
     async def story(bench: Bench) -> None:
         dead = (await bench.ask("CreateQueue", QueueName="dead"))["QueueUrl"]
         arn = "arn:aws:sqs:us-east-1:000000000000:dead"
@@ -288,7 +288,7 @@ def test_a_message_move_task_goes_on_by_itself() -> None:
     on_bench(story)
 
 
-def test_times_are_the_wall_clocks() -> None:
+def test_times_are_those_of_the_wall_clock() -> None:
     async def story(bench: Bench) -> None:
         await asyncio.sleep(2.5)
         await bench.send("a")
@@ -298,7 +298,7 @@ def test_times_are_the_wall_clocks() -> None:
     on_bench(story)
 
 
-def test_two_hundred_polls_are_served_by_two_hundred_messages_in_no_time() -> None:
+def test_two_hundred_messages_serve_two_hundred_polls_at_once() -> None:
     async def story(bench: Bench) -> None:
         bench.broker.account.queues["q"].in_flight_limit = 1_000
         polls = [bench.poll() for _ in range(200)]
@@ -312,7 +312,7 @@ def test_two_hundred_polls_are_served_by_two_hundred_messages_in_no_time() -> No
     on_bench(story)
 
 
-def test_calls_are_counted_by_operation_refused_ones_too() -> None:
+def test_calls_are_counted_by_operation_also_when_refused() -> None:
     async def story(bench: Bench) -> None:
         await bench.receive(1)
         with pytest.raises(Refusal):
@@ -359,7 +359,7 @@ def test_no_answer_with_or_without_effect(switch: str, *, garbage: bool, takes_e
 
 
 @pytest.mark.parametrize(("switch", "takes_effect"), [("hang", False), ("lose", True)])
-def test_never_an_answer_with_or_without_effect(switch: str, *, takes_effect: bool) -> None:
+def test_no_answer_ever_with_or_without_effect(switch: str, *, takes_effect: bool) -> None:
     async def story(bench: Bench) -> None:
         bench.broker.faults.next("SendMessage", **certain(switch))
         with pytest.raises(TimeoutError):
@@ -383,7 +383,7 @@ def test_a_lost_receive_leaves_its_messages_in_flight() -> None:
     on_bench(story)
 
 
-def test_latency_is_half_before_the_effect_and_half_after() -> None:
+def test_half_of_the_latency_is_before_the_effect_and_half_after() -> None:
     async def story(bench: Bench) -> None:
         await bench.send("a")
         bench.broker.faults.set("ReceiveMessage", latency=2.0)
@@ -414,7 +414,7 @@ def test_a_throttled_receive_spoils_its_attempt_id() -> None:
     on_bench(story, name="q.fifo", FifoQueue="true", ContentBasedDeduplication="true")
 
 
-def test_a_refusal_takes_its_time_too() -> None:
+def test_a_refusal_has_the_same_latency() -> None:
     async def story(bench: Bench) -> None:
         bench.broker.faults.set("DeleteMessage", latency=2.0)
         with pytest.raises(Refusal):
@@ -425,7 +425,7 @@ def test_a_refusal_takes_its_time_too() -> None:
 
 
 @pytest.mark.parametrize(("operation", "takes_effect"), [("SendMessage", True), ("ReceiveMessage", False)])
-def test_a_call_on_its_way_takes_effect_though_its_client_is_gone_but_receives_do_not(
+def test_a_call_on_its_way_takes_effect_after_a_disconnect_unless_it_is_a_receive(
     operation: str, *, takes_effect: bool
 ) -> None:
     async def story(bench: Bench) -> None:
@@ -441,8 +441,8 @@ def test_a_call_on_its_way_takes_effect_though_its_client_is_gone_but_receives_d
     on_bench(story)
 
 
-def test_entries_fail_alone_and_the_others_take_effect() -> None:
-    """L12: entries that failed through no fault of the sender."""
+def test_single_entries_fail_and_the_others_take_effect() -> None:
+    """L12: the service failed these entries, not the sender."""
 
     async def story(bench: Bench) -> None:
         entries = [{"Id": str(at), "MessageBody": str(at)} for at in range(5)]
@@ -461,7 +461,7 @@ def test_entries_fail_alone_and_the_others_take_effect() -> None:
     on_bench(story)
 
 
-def test_a_duplicate_is_received_by_the_next_as_well() -> None:
+def test_a_duplicate_is_received_by_the_next_receive_too() -> None:
     async def story(bench: Bench) -> None:
         await bench.send("a")
         bench.broker.faults.next("ReceiveMessage", duplicate=1.0)
@@ -474,7 +474,7 @@ def test_a_duplicate_is_received_by_the_next_as_well() -> None:
     on_bench(story)
 
 
-def test_receives_bring_fewer_or_nothing() -> None:
+def test_receives_return_fewer_messages_or_none() -> None:
     async def story(bench: Bench) -> None:
         for body in "abcde":
             await bench.send(body)
@@ -489,9 +489,9 @@ def test_receives_bring_fewer_or_nothing() -> None:
     on_bench(story)
 
 
-def test_one_seed_is_one_story() -> None:
+def test_runs_repeat_from_the_seed() -> None:
     def play(seed: int) -> list[str]:
-        said: list[str] = []
+        events: list[str] = []
 
         async def story() -> None:
             bench = Bench()
@@ -501,12 +501,12 @@ def test_one_seed_is_one_story() -> None:
             for at in range(30):
                 try:
                     await bench.send(str(at))
-                    said.append(f"{bench.now} {(await bench.receive(1, VisibilityTimeout=2))[1]}")
+                    events.append(f"{bench.now} {(await bench.receive(1, VisibilityTimeout=2))[1]}")
                 except (Refusal, NoAnswer) as fault:
-                    said.append(f"{bench.now} {fault!r}")
+                    events.append(f"{bench.now} {fault!r}")
 
         run_virtual(story())
-        return said
+        return events
 
     assert play(1) == play(1)
     assert play(1) != play(2)

@@ -1,4 +1,4 @@
-"""The in-process client against the seam it implements, in virtual time."""
+"""The in-process client and its protocol, in virtual time."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def on_bench(story: Callable[[Bench], Coroutine[Any, Any, None]], name: str = "q
     run_virtual(play())
 
 
-def test_what_is_sent_is_received_whole() -> None:
+def test_a_message_is_received_as_it_was_sent() -> None:
     async def story(bench: Bench) -> None:
         outgoing = Outgoing(
             body="grüß dich",
@@ -83,7 +83,7 @@ def test_a_fifo_queue_gives_sequence_numbers_and_repeats_an_attempt() -> None:
     on_bench(story, "q.fifo")
 
 
-def test_batches_answer_by_position() -> None:
+def test_batch_results_are_in_the_order_of_the_entries() -> None:
     async def story(bench: Bench) -> None:
         outcomes = await bench.client.send_batch(
             bench.url, [Outgoing(body="a"), Outgoing(body="\x00"), Outgoing(body="b", delay=5)]
@@ -110,7 +110,7 @@ def test_batches_answer_by_position() -> None:
     on_bench(story)
 
 
-def test_entries_failed_by_the_service_may_be_tried_again() -> None:
+def test_an_entry_that_the_service_failed_can_be_retried() -> None:
     async def story(bench: Bench) -> None:
         bench.broker.faults.next("DeleteMessageBatch", fail_entries=1.0)
         (failure,) = await bench.client.delete_batch(bench.url, ["x"])
@@ -120,7 +120,7 @@ def test_entries_failed_by_the_service_may_be_tried_again() -> None:
     on_bench(story)
 
 
-def test_url_and_attributes_by_name() -> None:
+def test_a_queue_is_found_by_name_and_shows_its_attributes() -> None:
     async def story(bench: Bench) -> None:
         assert await bench.client.queue_url("q") == bench.url
         assert await bench.client.queue_url("q", account="000000000000") == bench.url
@@ -134,7 +134,7 @@ def test_url_and_attributes_by_name() -> None:
     on_bench(story)
 
 
-def test_a_wait_is_whole_seconds_rounded_up() -> None:
+def test_a_wait_is_rounded_up_to_seconds() -> None:
     async def story(bench: Bench) -> None:
         assert await bench.receive(wait=1.2) == []
         assert bench.now == 2.0
@@ -155,7 +155,7 @@ def test_a_wait_is_whole_seconds_rounded_up() -> None:
         ("lose", Verdict.UNAVAILABLE, "ReadTimeout"),
     ],
 )
-def test_each_fault_is_the_error_it_is_over_the_network(switch: str, verdict: Verdict, code: str) -> None:
+def test_each_fault_is_the_same_error_as_over_the_network(switch: str, verdict: Verdict, code: str) -> None:
     async def story(bench: Bench) -> None:
         certain: dict[str, Any] = {switch: 1.0}
         bench.broker.faults.set("DeleteMessageBatch", **certain)
@@ -169,7 +169,7 @@ def test_each_fault_is_the_error_it_is_over_the_network(switch: str, verdict: Ve
 
 
 def test_a_receive_is_given_up_five_seconds_after_its_wait() -> None:
-    """L17: the simulated network's side of it."""
+    """L17: so is it on the simulated network."""
 
     async def story(bench: Bench) -> None:
         bench.broker.faults.set("ReceiveMessage", hang=1.0)
@@ -180,7 +180,7 @@ def test_a_receive_is_given_up_five_seconds_after_its_wait() -> None:
     on_bench(story)
 
 
-def test_a_full_queue_says_so_to_a_short_poll() -> None:
+def test_a_short_poll_of_a_full_queue_is_over_the_limit() -> None:
     async def story(bench: Bench) -> None:
         bench.broker.account.queues["q"].in_flight_limit = 1
         await bench.client.send_batch(bench.url, [Outgoing(body="a"), Outgoing(body="b")])
@@ -204,7 +204,7 @@ def test_an_expired_receipt_is_a_lost_lease_on_a_fifo_queue() -> None:
     on_bench(story, "q.fifo")
 
 
-def test_no_call_comes_back_within_its_turn() -> None:
+def test_no_call_returns_in_the_turn_of_the_loop_that_made_it() -> None:
     async def story(bench: Bench) -> None:
         turns = 0
 

@@ -28,7 +28,7 @@ def receive_until_dead(desk: Any, source: Any) -> None:
         desk.now += 1
 
 
-def test_the_receive_that_would_exceed_the_maximum_moves_the_message(desk: Any, source: Any, dead: Any) -> None:
+def test_the_receive_after_the_last_allowed_one_moves_the_message(desk: Any, source: Any, dead: Any) -> None:
     source.send("a")
     for _ in range(2):
         assert source.bodies() == ["a"]
@@ -59,7 +59,7 @@ def test_a_dead_letter_keeps_its_id_its_attributes_and_its_count(desk: Any, sour
     assert attributes["ApproximateFirstReceiveTimestamp"] == "1700000000000"
 
 
-def test_a_receive_goes_past_dead_letters_to_those_alive(desk: Any, source: Any, dead: Any) -> None:
+def test_a_receive_passes_over_dead_letters(desk: Any, source: Any, dead: Any) -> None:
     source.send("old")
     for _ in range(2):
         source.receive()
@@ -92,7 +92,7 @@ def test_a_queue_may_be_its_own_dead_letter_queue_and_keeps_its_messages(desk: A
         assert queue.bodies(VisibilityTimeout=0) == ["a"]
 
 
-def test_text_that_is_no_arn_is_refused_before_the_queue_is_looked_up(queue: Any) -> None:
+def test_text_that_is_not_an_arn_is_refused_before_a_lookup(queue: Any) -> None:
     policy = json.dumps({"deadLetterTargetArn": "dummy", "maxReceiveCount": 42})
     refusal = queue.refused("SetQueueAttributes", Attributes={"RedrivePolicy": policy})
     assert (refusal.code, refusal.message) == (
@@ -101,7 +101,7 @@ def test_text_that_is_no_arn_is_refused_before_the_queue_is_looked_up(queue: Any
     )
 
 
-def test_without_its_dead_letter_queue_a_message_goes_on_being_received(desk: Any, source: Any, dead: Any) -> None:
+def test_without_its_dead_letter_queue_a_message_is_received_again(desk: Any, source: Any, dead: Any) -> None:
     dead.ask("DeleteQueue")
     source.send("a")
     for _ in range(5):
@@ -135,7 +135,7 @@ def test_a_standard_dead_letter_queue_counts_retention_from_the_first_sending(de
     assert dead.receive() == []
 
 
-def test_its_sources_can_be_listed(desk: Any, source: Any, dead: Any) -> None:
+def test_the_sources_of_a_dead_letter_queue_are_listed(desk: Any, source: Any, dead: Any) -> None:
     other = desk.queue("other", RedrivePolicy=redrive_to(dead))
     assert dead.ask("ListDeadLetterSourceQueues") == {"queueUrls": [other.url, source.url]}
     assert source.ask("ListDeadLetterSourceQueues") == {}
@@ -161,7 +161,7 @@ def test_a_redrive_policy_that_cannot_work_is_refused(desk: Any, queue: Any, pol
     assert "RedrivePolicy" in refusal.message
 
 
-def test_a_redrive_policy_is_shown_with_a_number_and_taken_away_by_nothing(source: Any, dead: Any) -> None:
+def test_a_redrive_policy_shows_a_number_and_an_empty_one_removes_it(source: Any, dead: Any) -> None:
     source.ask("SetQueueAttributes", Attributes={"RedrivePolicy": redrive_to(dead).replace("2", '"7"')})
     shown = source.ask("GetQueueAttributes", AttributeNames=["RedrivePolicy"])["Attributes"]["RedrivePolicy"]
     assert json.loads(shown) == {"deadLetterTargetArn": dead.arn, "maxReceiveCount": 7}
@@ -178,7 +178,7 @@ def test_a_redrive_policy_is_shown_with_a_number_and_taken_away_by_nothing(sourc
         ({"redrivePermission": "byQueue", "sourceQueueArns": ["arn:aws:sqs:us-east-1:000000000000:x"]}, False),
     ],
 )
-def test_a_dead_letter_queue_says_whose_it_is(dead: Any, queue: Any, allow: dict[str, Any], *, fine: bool) -> None:
+def test_a_dead_letter_queue_chooses_its_sources(dead: Any, queue: Any, allow: dict[str, Any], *, fine: bool) -> None:
     dead.ask("SetQueueAttributes", Attributes={"RedriveAllowPolicy": json.dumps(allow)})
     request = {"Attributes": {"RedrivePolicy": redrive_to(dead)}}
     if fine:
@@ -200,7 +200,7 @@ def full(desk: Any, source: Any, dead: Any) -> Any:
     return dead
 
 
-def test_a_move_takes_messages_back_where_they_came_from_as_new_ones(desk: Any, source: Any, full: Any) -> None:
+def test_a_move_puts_new_messages_into_the_source_queues(desk: Any, source: Any, full: Any) -> None:
     old = {message["MessageId"] for message in full.receive(VisibilityTimeout=0)}
     desk.ask("StartMessageMoveTask", SourceArn=full.arn)
     desk.now += 1
@@ -265,7 +265,7 @@ def test_a_handle_that_cannot_be_read_is_refused(desk: Any, garbage: str) -> Non
     ],
 )
 @pytest.mark.usefixtures("dead")
-def test_a_handle_of_no_queue_or_no_task_finds_no_resource(desk: Any, name: str, sentence: str) -> None:
+def test_a_handle_of_an_unknown_queue_or_task_finds_no_resource(desk: Any, name: str, sentence: str) -> None:
     handle = json.dumps({"taskId": str(uuid.UUID(int=1)), "sourceArn": desk.account.arn(name)})
     refusal = desk.refused("CancelMessageMoveTask", TaskHandle=base64.b64encode(handle.encode()).decode())
     assert (refusal.status, refusal.code, refusal.message) == (404, "ResourceNotFoundException", sentence)
@@ -280,7 +280,7 @@ def test_a_move_fails_when_its_destination_is_deleted(desk: Any, full: Any) -> N
     assert (task["Status"], task["FailureReason"]) == ("FAILED", "AWS.SimpleQueueService.NonExistentQueue")
 
 
-def test_the_last_ten_moves_are_remembered(desk: Any, full: Any) -> None:
+def test_the_last_ten_moves_are_listed(desk: Any, full: Any) -> None:
     for at in range(12):
         desk.now = 100 + at
         desk.ask("StartMessageMoveTask", SourceArn=full.arn)
@@ -289,7 +289,7 @@ def test_the_last_ten_moves_are_remembered(desk: Any, full: Any) -> None:
     assert len(desk.account.moves) == 10
 
 
-def test_a_move_leaves_what_is_in_flight(desk: Any, source: Any, full: Any) -> None:
+def test_a_move_leaves_messages_in_flight(desk: Any, source: Any, full: Any) -> None:
     held = full.receive(4)
     desk.ask("StartMessageMoveTask", SourceArn=full.arn)
     desk.now += 1
@@ -299,7 +299,7 @@ def test_a_move_leaves_what_is_in_flight(desk: Any, source: Any, full: Any) -> N
     full.delete(held[0])
 
 
-def test_a_move_without_a_way_back_fails(desk: Any, source: Any, dead: Any) -> None:
+def test_a_move_of_a_message_without_a_source_fails(desk: Any, source: Any, dead: Any) -> None:
     dead.send("sent here directly")
     assert source.counts() == (0, 0, 0)
     desk.ask("StartMessageMoveTask", SourceArn=dead.arn)
@@ -308,7 +308,7 @@ def test_a_move_without_a_way_back_fails(desk: Any, source: Any, dead: Any) -> N
     assert dead.counts() == (1, 0, 0)
 
 
-def test_a_move_is_from_a_dead_letter_queue_only(desk: Any, queue: Any, full: Any) -> None:
+def test_only_a_dead_letter_queue_can_be_moved_from(desk: Any, queue: Any, full: Any) -> None:
     assert desk.refused("StartMessageMoveTask", SourceArn=queue.arn).code == "InvalidParameterValue"
     for wrong in (
         {"SourceArn": desk.account.arn("none")},

@@ -10,13 +10,13 @@ from leasekeeper.errors import ConfigurationError
 from leasekeeper.local.faults import CallFault, Faults, Switches
 
 
-def test_nothing_goes_wrong_unless_told() -> None:
+def test_there_are_no_faults_by_default() -> None:
     faults = Faults()
     assert not faults.active
     assert faults.draw("SendMessage").fault is CallFault.NONE
 
 
-def test_an_operations_own_switches_go_before_everyones() -> None:
+def test_switches_of_an_operation_come_before_those_of_all() -> None:
     faults = Faults()
     faults.set("*", throttle=1.0)
     faults.set("DeleteMessage", reset=1.0)
@@ -28,7 +28,7 @@ def test_an_operations_own_switches_go_before_everyones() -> None:
     assert not faults.active
 
 
-def test_the_next_calls_go_before_all_in_their_order() -> None:
+def test_switches_of_the_next_calls_come_first_and_in_order() -> None:
     faults = Faults()
     faults.set("SendMessage", throttle=1.0)
     faults.next("SendMessage", times=2, hang=1.0)
@@ -37,7 +37,7 @@ def test_the_next_calls_go_before_all_in_their_order() -> None:
     assert drawn == [CallFault.HANG, CallFault.HANG, CallFault.DENY, CallFault.THROTTLE]
 
 
-def test_latency_is_fixed_or_drawn_between_two() -> None:
+def test_latency_is_fixed_or_drawn_between_two_numbers() -> None:
     faults = Faults(seed=5)
     faults.set("SendMessage", latency=0.5)
     assert faults.draw("SendMessage").latency == 0.5
@@ -47,7 +47,7 @@ def test_latency_is_fixed_or_drawn_between_two() -> None:
     assert all(1.0 <= latency <= 2.0 for latency in drawn)
 
 
-def test_probabilities_are_kept_to() -> None:
+def test_faults_have_their_probability() -> None:
     faults = Faults(seed=5)
     faults.set("SendMessage", throttle=0.25)
     throttled = sum(faults.draw("SendMessage").fault is CallFault.THROTTLE for _ in range(4_000))
@@ -62,7 +62,7 @@ def test_a_switch_at_zero_draws_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("operation", "switches", "said"),
+    ("operation", "switches", "message"),
     [
         ("MakeCoffee", {"throttle": 1.0}, "no operation 'MakeCoffee'"),
         ("SendMessage", {"explode": 1.0}, "no switch 'explode'"),
@@ -72,16 +72,16 @@ def test_a_switch_at_zero_draws_nothing() -> None:
         ("SendMessage", {"latency": (2, 1)}, "latency=(2.0, 1.0)"),
     ],
 )
-def test_what_cannot_be_is_refused_with_its_name(operation: str, switches: dict[str, Any], said: str) -> None:
+def test_an_invalid_switch_is_refused_by_name(operation: str, switches: dict[str, Any], message: str) -> None:
     faults = Faults()
     for change in (faults.set, faults.next, faults.check):
         with pytest.raises(ConfigurationError) as caught:
             change(operation, **switches)
-        assert said in str(caught.value)
+        assert message in str(caught.value)
     assert not faults.active
 
 
-def test_the_switches_that_stand_can_be_seen() -> None:
+def test_the_switches_can_be_shown() -> None:
     faults = Faults()
     faults.set("SendMessage", throttle=0.5)
     faults.next("SendMessage", hang=1.0)
@@ -89,7 +89,7 @@ def test_the_switches_that_stand_can_be_seen() -> None:
     assert repr(faults) == "<Faults SendMessage>"
 
 
-def test_every_switch_is_in_the_manual_and_no_other() -> None:
+def test_the_manual_lists_exactly_the_switches() -> None:
     manual = (Path(__file__).parents[2] / "docs" / "how-to" / "local.md").read_text()
     table = manual.partition("| switch |")[2].partition("\n\n")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(Switches.__struct_fields__)

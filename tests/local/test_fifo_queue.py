@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 
-def test_a_groups_messages_come_in_order_all_in_one_receive(fifo: Any) -> None:
+def test_one_receive_returns_the_messages_of_a_group_in_order(fifo: Any) -> None:
     for body in ("1", "2", "3"):
         fifo.send(body, group="a")
     assert fifo.bodies() == ["1", "2", "3"]
 
 
-def test_as_many_of_one_group_as_there_are_then_of_the_next(fifo: Any) -> None:
+def test_a_receive_takes_all_of_one_group_then_of_the_next(fifo: Any) -> None:
     for at in range(8):
         fifo.send(f"{at}", group="ab"[at % 2])
     assert fifo.bodies() == ["0", "2", "4", "6", "1", "3", "5", "7"]
@@ -30,7 +30,7 @@ def test_a_group_is_locked_while_one_of_its_messages_is_in_flight(fifo: Any) -> 
     assert fifo.bodies() == ["3"]
 
 
-def test_a_locked_group_does_not_lock_another(fifo: Any) -> None:
+def test_a_locked_group_locks_no_other_group(fifo: Any) -> None:
     fifo.send("a1", group="a")
     fifo.receive()
     fifo.send("a2", group="a")
@@ -38,7 +38,7 @@ def test_a_locked_group_does_not_lock_another(fifo: Any) -> None:
     assert fifo.bodies() == ["b1"]
 
 
-def test_a_message_released_comes_again_without_those_still_held(fifo: Any) -> None:
+def test_a_released_message_is_received_without_later_ones_in_flight(fifo: Any) -> None:
     for body in ("1", "2", "3"):
         fifo.send(body, group="a")
     one, _ = fifo.receive(2)
@@ -46,7 +46,7 @@ def test_a_message_released_comes_again_without_those_still_held(fifo: Any) -> N
     assert fifo.bodies() == ["1"]
 
 
-def test_those_behind_an_invisible_message_wait_those_before_it_do_not(fifo: Any) -> None:
+def test_only_messages_after_an_invisible_one_wait(fifo: Any) -> None:
     for body in ("1", "2", "3"):
         fifo.send(body, group="a")
     one, two, three = fifo.receive()
@@ -56,8 +56,8 @@ def test_those_behind_an_invisible_message_wait_those_before_it_do_not(fifo: Any
     assert fifo.bodies() == ["1"]
 
 
-def test_released_from_the_tail_the_order_holds(fifo: Any) -> None:
-    """L24: FIFO messages released from the tail come again in their order."""
+def test_messages_released_from_the_last_on_keep_their_order(fifo: Any) -> None:
+    """L24: FIFO messages that are released from the last to the first keep their order."""
     for body in ("1", "2", "3"):
         fifo.send(body, group="a")
     for message in reversed(fifo.receive()):
@@ -66,7 +66,7 @@ def test_released_from_the_tail_the_order_holds(fifo: Any) -> None:
     assert fifo.bodies() == ["1", "2", "3"]
 
 
-def test_the_order_holds_when_visibility_runs_out(desk: Any, fifo: Any) -> None:
+def test_messages_keep_their_order_after_the_visibility_timeout(desk: Any, fifo: Any) -> None:
     for body in ("1", "2"):
         fifo.send(body, group="a")
     fifo.receive(VisibilityTimeout=5)
@@ -75,7 +75,7 @@ def test_the_order_holds_when_visibility_runs_out(desk: Any, fifo: Any) -> None:
     assert fifo.bodies() == ["1", "2", "3"]
 
 
-def test_deleting_after_the_visibility_timeout_fails(desk: Any, fifo: Any) -> None:
+def test_a_delete_after_the_visibility_timeout_fails(desk: Any, fifo: Any) -> None:
     fifo.send("1", group="a")
     (message,) = fifo.receive(VisibilityTimeout=1)
     desk.now = 1
@@ -95,7 +95,7 @@ def test_deleting_after_the_visibility_timeout_fails(desk: Any, fifo: Any) -> No
     }
 
 
-def test_deleting_with_an_older_receipt_fails(desk: Any, fifo: Any) -> None:
+def test_a_delete_with_an_older_receipt_fails(desk: Any, fifo: Any) -> None:
     fifo.send("1", group="a")
     (old,) = fifo.receive(VisibilityTimeout=1)
     desk.now = 1
@@ -106,7 +106,7 @@ def test_deleting_with_an_older_receipt_fails(desk: Any, fifo: Any) -> None:
     assert fifo.counts() == (0, 0, 0)
 
 
-def test_extended_in_time_it_can_be_deleted(desk: Any, fifo: Any) -> None:
+def test_a_message_extended_in_time_can_be_deleted(desk: Any, fifo: Any) -> None:
     fifo.send("1", group="a")
     (message,) = fifo.receive(VisibilityTimeout=5)
     desk.now = 4
@@ -116,7 +116,7 @@ def test_extended_in_time_it_can_be_deleted(desk: Any, fifo: Any) -> None:
     assert fifo.counts() == (0, 0, 0)
 
 
-def test_changing_the_visibility_of_a_visible_message_is_refused(desk: Any, fifo: Any) -> None:
+def test_the_visibility_of_a_visible_message_cannot_change(desk: Any, fifo: Any) -> None:
     fifo.send("1", group="a")
     (message,) = fifo.receive(VisibilityTimeout=1)
     desk.now = 1
@@ -124,7 +124,7 @@ def test_changing_the_visibility_of_a_visible_message_is_refused(desk: Any, fifo
     assert refusal.code == "AWS.SimpleQueueService.MessageNotInflight"
 
 
-def test_a_duplicate_within_five_minutes_is_answered_and_not_kept(desk: Any, fifo: Any) -> None:
+def test_a_duplicate_within_five_minutes_is_not_stored(desk: Any, fifo: Any) -> None:
     first = fifo.send("same", group="a")
     desk.now = 299.9
     second = fifo.send("same", group="b")
@@ -136,28 +136,28 @@ def test_a_duplicate_within_five_minutes_is_answered_and_not_kept(desk: Any, fif
     assert fifo.counts() == (2, 0, 0)
 
 
-def test_a_duplicate_of_a_deleted_message_is_one_still(fifo: Any) -> None:
+def test_a_copy_of_a_deleted_message_is_a_duplicate(fifo: Any) -> None:
     first = fifo.send("same", group="a")
     fifo.delete(fifo.receive()[0])
     assert fifo.send("same", group="a")["MessageId"] == first["MessageId"]
     assert fifo.receive() == []
 
 
-def test_an_explicit_deduplication_id_goes_before_the_content(fifo: Any) -> None:
+def test_an_explicit_deduplication_id_replaces_the_content(fifo: Any) -> None:
     fifo.send("same", group="a", MessageDeduplicationId="1")
     fifo.send("same", group="a", MessageDeduplicationId="2")
     fifo.send("other", group="a", MessageDeduplicationId="2")
     assert fifo.bodies() == ["same", "same"]
 
 
-def test_without_content_deduplication_an_id_is_needed(desk: Any) -> None:
+def test_a_deduplication_id_is_required_without_content_deduplication(desk: Any) -> None:
     fifo = desk.queue("strict.fifo")
     refusal = fifo.refused("SendMessage", MessageBody="x", MessageGroupId="a")
     assert refusal.code == "InvalidParameterValue"
     assert "ContentBasedDeduplication" in refusal.message
 
 
-def test_with_high_throughput_duplicates_are_of_one_group(desk: Any) -> None:
+def test_with_high_throughput_each_group_has_its_duplicates(desk: Any) -> None:
     fifo = desk.queue(
         "ht.fifo",
         ContentBasedDeduplication="true",
@@ -170,7 +170,7 @@ def test_with_high_throughput_duplicates_are_of_one_group(desk: Any) -> None:
     assert fifo.counts() == (2, 0, 0)
 
 
-def test_the_content_is_the_deduplication_id_where_none_is_given(fifo: Any) -> None:
+def test_the_default_deduplication_id_is_the_hash_of_the_body(fifo: Any) -> None:
     sent = fifo.send("body", group="a")
     (message,) = fifo.receive()
     assert message["Attributes"]["MessageDeduplicationId"] == hashlib.sha256(b"body").hexdigest()
@@ -184,7 +184,7 @@ def test_sequence_numbers_have_twenty_digits_and_grow(fifo: Any) -> None:
     assert numbers == sorted(set(numbers))
 
 
-def test_a_queues_delay_holds_each_message_back(desk: Any) -> None:
+def test_the_delay_of_the_queue_applies_to_each_message(desk: Any) -> None:
     fifo = desk.queue("slow.fifo", ContentBasedDeduplication="true", DelaySeconds="10")
     fifo.send("1", group="a")
     desk.now = 5
@@ -265,7 +265,7 @@ def test_a_purge_forgets_deduplication_ids_and_attempts(fifo: Any) -> None:
     assert fifo.bodies(ReceiveRequestAttemptId="try") == ["same"]
 
 
-def test_the_type_of_a_queue_can_be_set_to_what_it_is_and_to_nothing_else(desk: Any, fifo: Any, queue: Any) -> None:
+def test_the_type_of_a_queue_can_only_be_set_to_itself(desk: Any, fifo: Any, queue: Any) -> None:
     assert fifo.ask("SetQueueAttributes", Attributes={"FifoQueue": "true"}) == {}
     refusal = fifo.refused("SetQueueAttributes", Attributes={"FifoQueue": "false"})
     assert (refusal.code, refusal.message) == (
@@ -277,7 +277,7 @@ def test_the_type_of_a_queue_can_be_set_to_what_it_is_and_to_nothing_else(desk: 
 
 
 def test_a_message_moved_back_passes_delayed_messages(desk: Any) -> None:
-    """A redriven message has no delay, whatever the delay of the queue."""
+    """A moved message has no delay, even if the queue has one."""
     dead = desk.queue("dead.fifo", ContentBasedDeduplication="true")
     policy = json.dumps({"deadLetterTargetArn": dead.arn, "maxReceiveCount": 1})
     source = desk.queue("q.fifo", ContentBasedDeduplication="true", DelaySeconds="10", RedrivePolicy=policy)
@@ -287,13 +287,13 @@ def test_a_message_moved_back_passes_delayed_messages(desk: Any) -> None:
     assert source.bodies() == ["moved"]
 
 
-def test_a_messages_own_delay_is_refused(fifo: Any) -> None:
+def test_a_delay_of_a_single_message_is_refused(fifo: Any) -> None:
     assert fifo.refused("SendMessage", MessageBody="x", MessageGroupId="a", DelaySeconds=1).code == (
         "InvalidParameterValue"
     )
 
 
-def test_a_group_is_needed(fifo: Any) -> None:
+def test_a_group_is_required(fifo: Any) -> None:
     refusal = fifo.refused("SendMessage", MessageBody="x")
     assert (refusal.kind, refusal.code) == (
         "com.amazon.coral.service#MissingRequiredParameterException",
@@ -304,7 +304,7 @@ def test_a_group_is_needed(fifo: Any) -> None:
 # ---- ReceiveRequestAttemptId
 
 
-def test_an_attempt_repeated_brings_the_same_receipts_and_a_new_timeout(desk: Any, fifo: Any) -> None:
+def test_a_repeated_attempt_returns_the_same_receipts_with_a_new_timeout(desk: Any, fifo: Any) -> None:
     fifo.send("1", group="a")
     fifo.send("2", group="b")
     first = fifo.receive(ReceiveRequestAttemptId="try", VisibilityTimeout=10)
@@ -337,7 +337,7 @@ def test_an_attempt_is_refused_after_a_change_to_one_of_its_messages(fifo: Any, 
     assert fifo.bodies(ReceiveRequestAttemptId="another") == (["1"] if change == "release" else [])
 
 
-def test_an_attempt_whose_messages_became_visible_receives_them_as_new(desk: Any, fifo: Any) -> None:
+def test_a_repeated_attempt_is_a_new_receive_once_its_messages_are_visible(desk: Any, fifo: Any) -> None:
     fifo.send("1", group="a")
     (first,) = fifo.receive(ReceiveRequestAttemptId="try", VisibilityTimeout=10)
     desk.now = 10
@@ -361,7 +361,7 @@ def test_an_attempt_id_is_for_fifo_queues(queue: Any) -> None:
 
 
 def test_a_large_group_does_not_slow_its_receives(desk: Any, fifo: Any) -> None:
-    """Only as many messages are looked at as are taken, however many wait in the group."""
+    """A receive looks only at the messages it takes, however many wait in the group."""
     for at in range(2_000):
         fifo.send(str(at), group="a")
     seen: list[str] = []

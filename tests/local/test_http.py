@@ -32,7 +32,7 @@ def read_all(data: bytes, cuts: list[int]) -> list[HttpRequest]:
 
 
 @given(st.lists(st.integers(0, len(PLAIN + CHUNKED + BARE)), max_size=8))
-def test_requests_are_read_however_their_bytes_come(cuts: list[int]) -> None:
+def test_requests_are_read_from_any_pieces(cuts: list[int]) -> None:
     assert read_all(PLAIN + CHUNKED + BARE, cuts) == [
         HttpRequest(b"POST", b"/", b"AmazonSQS.ListQueues", b"{}", close=False, signed=True, host=b"x"),
         HttpRequest(b"POST", b"/", b"AmazonSQS.SendMessage", b"Wiki0123456789", close=False, signed=False),
@@ -48,12 +48,12 @@ def test_requests_are_read_however_their_bytes_come(cuts: list[int]) -> None:
         (b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", False),
     ],
 )
-def test_a_connection_closes_when_the_client_says_so(line: bytes, *, close: bool) -> None:
+def test_a_connection_closes_when_the_client_asks_for_it(line: bytes, *, close: bool) -> None:
     (request,) = read_all(line, [])
     assert request.close is close
 
 
-def test_who_waits_to_be_told_to_go_on_is_noticed_once() -> None:
+def test_a_client_that_expects_100_continue_is_noticed_once() -> None:
     reader = RequestReader()
     reader.feed(b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
     assert reader.next() is None
@@ -86,7 +86,7 @@ def test_who_waits_to_be_told_to_go_on_is_noticed_once() -> None:
         (b"{", 400),
     ],
 )
-def test_what_is_no_request_is_malformed(data: bytes, status: int) -> None:
+def test_bytes_that_are_not_a_request_are_malformed(data: bytes, status: int) -> None:
     reader = RequestReader()
     reader.feed(data)
     with pytest.raises(Malformed) as caught:
@@ -133,7 +133,7 @@ def test_the_number_of_chunks_is_limited() -> None:
 
 
 @given(st.binary(max_size=300))
-def test_no_bytes_at_all_do_worse_than_malformed(data: bytes) -> None:
+def test_any_bytes_are_a_request_or_malformed(data: bytes) -> None:
     reader = RequestReader()
     reader.feed(data + b"\r\n\r\n")
     try:

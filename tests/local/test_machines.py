@@ -1,4 +1,4 @@
-"""The model against a naive one, under whatever Hypothesis thinks of: a list of rows and no cleverness at all."""
+"""The model compared with a naive one, a list of rows, in calls that Hypothesis chooses."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from leasekeeper.local.model import Account, Refusal
 
 MOST_RECEIVES = 3
 TIMEOUTS = st.sampled_from([0, 1, 3, 10])
-PICKS = st.integers(0, 12)  # among the latest receipts, where most of them still mean something
+PICKS = st.integers(0, 12)  # among the latest receipts, most of which are still valid
 
 
 @dataclass
 class Row:
-    """A message as a child would keep it."""
+    """A message of the naive model."""
 
     body: str
     group: str
@@ -40,14 +40,14 @@ class Held(NamedTuple):
 
 
 class World:
-    """The queue under test with its dead-letter queue, and the rows that say what must be in them."""
+    """The queue under test with its dead-letter queue, and the rows that must be in them."""
 
     def __init__(self, suffix: str = "") -> None:
         self.account = Account(Random(0))
         self.now = 0.0
         self.sent = 0
         self.rows: list[Row] = []
-        self.buried: set[str] = set()
+        self.dead_bodies: set[str] = set()
         self.held: list[Held] = []
         attributes = {"FifoQueue": "true"} if suffix else {}
         self.dead = self.call("CreateQueue", QueueName=f"dead{suffix}", Attributes=attributes)["QueueUrl"]
@@ -68,7 +68,7 @@ class World:
         return next((row for row in self.rows if row.body == body), None)
 
     def receive(self, most: int, timeout: int) -> list[Row]:
-        """Receive, check each message against its row and note what becomes of it."""
+        """Receive, compare each message with its row, and update the row."""
         answer = self.ask(
             "ReceiveMessage", MaxNumberOfMessages=most, VisibilityTimeout=timeout, MessageSystemAttributeNames=["All"]
         )
@@ -87,15 +87,15 @@ class World:
             row.visible_at = self.now + timeout
         return taken
 
-    def newly_buried(self) -> list[Row]:
-        """What went to the dead-letter queue since this was last asked; the rows go with it."""
+    def newly_dead(self) -> list[Row]:
+        """Remove and return the rows that went to the dead-letter queue since the last call of this."""
         dead = self.account.by_arn(self.account.arn(self.dead.rpartition("/")[2]))
         assert dead is not None
         bodies = {message.content.body for message in dead.contents()}
         rows = [row for row in self.rows if row.body in bodies]
         self.rows = [row for row in self.rows if row.body not in bodies]
-        assert len(bodies) == len(self.buried) + len(rows)
-        self.buried = bodies
+        assert len(bodies) == len(self.dead_bodies) + len(rows)
+        self.dead_bodies = bodies
         return rows
 
     def check_counts(self) -> None:
@@ -107,7 +107,7 @@ class World:
         assert int(shown["ApproximateNumberOfMessagesDelayed"]) == len(self.rows) - visible - in_flight
 
     def outcome(self, operation: str, held: Held, **request: Any) -> str:
-        """What a call with a receipt was answered: nothing, or the code of the refusal."""
+        """The code with which a call with a receipt was refused; empty if it was not."""
         try:
             self.ask(operation, ReceiptHandle=held.receipt, **request)
         except Refusal as refusal:
@@ -135,10 +135,10 @@ class StandardMachine(RuleBasedStateMachine):
         fit = [row for row in world.rows if world.visible(row) and not row.spent]
         taken = world.receive(most, timeout)
         assert len(taken) == min(most, len(fit))
-        buried = world.newly_buried()
-        assert all(row in spent for row in buried)
+        dead = world.newly_dead()
+        assert all(row in spent for row in dead)
         if len(taken) < most:
-            assert len(buried) == len(spent), "a receive that found too few has looked at every message"
+            assert len(dead) == len(spent), "a receive that found too few has looked at every message"
 
     @precondition(lambda self: self.world.held)
     @rule(pick=PICKS)
@@ -197,7 +197,7 @@ class FifoMachine(RuleBasedStateMachine):
             world.rows.append(Row(str(world.sent), group, world.now))
 
     def receivable(self) -> dict[str, list[Row]]:
-        """Of each group, the rows that no invisible one precedes."""
+        """The rows of each group that come before its first invisible one."""
         prefixes: dict[str, list[Row]] = {}
         locked = set()
         for row in self.world.rows:
@@ -219,11 +219,11 @@ class FifoMachine(RuleBasedStateMachine):
             own = [row for row in taken if row.group == group]
             whole = group != groups[-1] or len(taken) < most
             assert own == (fit[group] if whole else fit[group][: len(own)]), "a group came out of its order"
-        buried = world.newly_buried()
+        dead = world.newly_dead()
         spent = [row for rows in prefixes.values() for row in rows if row not in fit[row.group]]
-        assert all(row in spent for row in buried)
+        assert all(row in spent for row in dead)
         if len(taken) < most:
-            assert len(buried) == len(spent)
+            assert len(dead) == len(spent)
 
     @precondition(lambda self: self.world.held)
     @rule(pick=PICKS)
@@ -269,5 +269,5 @@ SETTINGS = settings(max_examples=60, stateful_step_count=40, deadline=None, dera
 
 @pytest.mark.slow
 @pytest.mark.parametrize("machine", [StandardMachine, FifoMachine])
-def test_the_model_is_what_the_naive_one_is(machine: type[RuleBasedStateMachine]) -> None:
+def test_the_model_agrees_with_the_naive_one(machine: type[RuleBasedStateMachine]) -> None:
     run_state_machine_as_test(machine, settings=SETTINGS)

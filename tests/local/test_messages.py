@@ -9,7 +9,7 @@ import pytest
 STRING = {"DataType": "String", "StringValue": "v"}
 
 
-def test_body_and_digest_come_as_they_went(queue: Any) -> None:
+def test_body_and_digest_are_those_of_the_send(queue: Any) -> None:
     body = "grüß dich, \t 世界 😀\r\n"
     sent = queue.send(body)
     assert sent["MD5OfMessageBody"] == hashlib.md5(body.encode()).hexdigest()
@@ -19,8 +19,8 @@ def test_body_and_digest_come_as_they_went(queue: Any) -> None:
     assert message["MessageId"] == sent["MessageId"]
 
 
-def test_the_digest_of_attributes_is_awss(queue: Any) -> None:
-    """The digest was computed by hand from the developer guide's description."""
+def test_the_digest_of_attributes_is_that_of_aws(queue: Any) -> None:
+    """The digest is computed here as the developer guide describes it."""
     attributes = {
         "b": {"DataType": "Binary.png", "BinaryValue": base64.b64encode(b"\x00\xff").decode()},
         "a": {"DataType": "Number", "StringValue": "1.50"},
@@ -49,7 +49,9 @@ def test_the_digest_of_attributes_is_awss(queue: Any) -> None:
         (["none"], []),
     ],
 )
-def test_only_the_attributes_asked_for_come_with_their_digest(queue: Any, wanted: list[str], names: list[str]) -> None:
+def test_only_requested_attributes_are_returned_with_their_digest(
+    queue: Any, wanted: list[str], names: list[str]
+) -> None:
     queue.send("x", MessageAttributes=dict.fromkeys(("a.b", "a.c", "d"), STRING))
     (message,) = queue.receive(MessageAttributeNames=wanted)
     assert sorted(message.get("MessageAttributes", [])) == names
@@ -61,7 +63,7 @@ def test_only_the_attributes_asked_for_come_with_their_digest(queue: Any, wanted
 
 
 @pytest.mark.parametrize("member", ["AttributeNames", "MessageSystemAttributeNames"])
-def test_only_the_system_attributes_asked_for_come(queue: Any, member: str) -> None:
+def test_only_requested_system_attributes_are_returned(queue: Any, member: str) -> None:
     queue.send("x")
     asked = {"MessageSystemAttributeNames": [], member: ["ApproximateReceiveCount", "SequenceNumber"]}
     (message,) = queue.receive(**asked)
@@ -69,13 +71,13 @@ def test_only_the_system_attributes_asked_for_come(queue: Any, member: str) -> N
     assert "Attributes" not in queue.send("y")
 
 
-def test_none_asked_for_none_come(queue: Any) -> None:
+def test_no_attributes_are_returned_by_default(queue: Any) -> None:
     queue.send("x", MessageAttributes={"a": STRING})
     (message,) = queue.receive(MessageSystemAttributeNames=[], MessageAttributeNames=[])
     assert sorted(message) == ["Body", "MD5OfBody", "MessageId", "ReceiptHandle"]
 
 
-def test_times_are_epoch_milliseconds_and_the_first_receive_stands(desk: Any, queue: Any) -> None:
+def test_times_are_epoch_milliseconds_and_the_first_receive_is_kept(desk: Any, queue: Any) -> None:
     desk.now = 1.5
     queue.send("x")
     desk.now = 2
@@ -102,7 +104,7 @@ def test_characters_outside_the_set_are_refused_in_attributes_with_another_code(
         assert queue.refused("SendMessage", MessageBody="ok", **attributes).code == "InvalidParameterValue"
 
 
-def test_letters_of_any_language_may_name_an_attribute(queue: Any) -> None:
+def test_attribute_names_may_have_letters_of_any_language(queue: Any) -> None:
     """Recorded from AWS, which documents A-Z and a-z only."""
     queue.send("ok", MessageAttributes={"attr.1øßä": STRING})
     for name in ("Invalid-!-attr", 'Invalid-"-attr', "Invalid-§-attr", "Invalid-(-attr", "Invalid-?-attr"):
@@ -161,24 +163,24 @@ def test_a_trace_in_the_header_of_a_send_is_the_trace_of_its_messages(queue: Any
 
 
 @pytest.mark.parametrize("good", ["\t\n\r", "\x7f\x80\x9f", "\ud7ff\ue000\ufffd", "\U00010000\U0010ffff"])
-def test_the_edges_of_the_set_are_taken(queue: Any, good: str) -> None:
+def test_the_edges_of_the_set_are_accepted(queue: Any, good: str) -> None:
     queue.send(good)
     assert queue.bodies() == [good]
 
 
-def test_a_message_has_a_body(queue: Any) -> None:
+def test_a_body_is_required(queue: Any) -> None:
     assert queue.refused("SendMessage").code == "MissingParameter"
     assert queue.refused("SendMessage", MessageBody="").code == "MissingParameter"
 
 
-def test_a_mebibyte_is_taken_and_a_byte_more_is_not(queue: Any) -> None:
+def test_a_mebibyte_is_accepted_and_one_byte_more_is_refused(queue: Any) -> None:
     queue.send("x" * 1_048_576)
     refusal = queue.refused("SendMessage", MessageBody="x" * 1_048_577)
     assert refusal.code == "InvalidParameterValue"
     assert "Message must be shorter than 1048576 bytes" in refusal.message
 
 
-def test_attributes_count_by_name_type_and_value_and_bytes_by_utf8(desk: Any) -> None:
+def test_the_size_is_that_of_utf8_and_of_attribute_names_types_and_values(desk: Any) -> None:
     queue = desk.queue(MaximumMessageSize="1024")
     attributes = {"ab": {"DataType": "String", "StringValue": "vv"}}
     queue.send("é" * 507, MessageAttributes=attributes)
@@ -187,7 +189,7 @@ def test_attributes_count_by_name_type_and_value_and_bytes_by_utf8(desk: Any) ->
     )
 
 
-def test_the_trace_header_is_kept_and_does_not_count(desk: Any) -> None:
+def test_the_trace_header_is_kept_and_adds_nothing_to_the_size(desk: Any) -> None:
     queue = desk.queue(MaximumMessageSize="1024")
     trace = {"AWSTraceHeader": {"DataType": "String", "StringValue": "Root=1-2-3"}}
     assert queue.send("x" * 1024, MessageSystemAttributes=trace)["MD5OfMessageSystemAttributes"]
@@ -217,7 +219,7 @@ def test_the_trace_header_is_kept_and_does_not_count(desk: Any) -> None:
         {"a": {"DataType": "Number", "StringValue": "one"}},
     ],
 )
-def test_attributes_that_cannot_be_are_refused(queue: Any, attributes: dict[str, Any]) -> None:
+def test_invalid_attributes_are_refused(queue: Any, attributes: dict[str, Any]) -> None:
     assert queue.refused("SendMessage", MessageBody="x", MessageAttributes=attributes).code == "InvalidParameterValue"
 
 
@@ -236,7 +238,7 @@ def test_attributes_that_cannot_be_are_refused(queue: Any, attributes: dict[str,
         ("SendMessage", {"MessageBody": "x", "MessageGroupId": "a" * 129}),
     ],
 )
-def test_values_beyond_their_bounds_are_refused(queue: Any, operation: str, request_: dict[str, Any]) -> None:
+def test_values_out_of_bounds_are_refused(queue: Any, operation: str, request_: dict[str, Any]) -> None:
     refusal = queue.refused(operation, **request_)
     assert (refusal.status, refusal.kind, refusal.code) == (
         400,
@@ -278,7 +280,7 @@ def test_values_of_a_wrong_type_are_refused(desk: Any, queue: Any, operation: st
         ("SetQueueAttributes", {}),
     ],
 )
-def test_what_is_missing_is_named(queue: Any, operation: str, request_: dict[str, Any]) -> None:
+def test_a_missing_parameter_is_named(queue: Any, operation: str, request_: dict[str, Any]) -> None:
     refusal = queue.refused(operation, **request_)
     assert (refusal.kind, refusal.code) == (
         "com.amazon.coral.service#MissingRequiredParameterException",
@@ -287,7 +289,7 @@ def test_what_is_missing_is_named(queue: Any, operation: str, request_: dict[str
 
 
 @pytest.mark.parametrize("receipt", ["", "garbage", "AQEB", "AQEB00-1-1", "AQEB" + "0" * 12 + "-1-1"])
-def test_what_is_no_receipt_is_refused(queue: Any, receipt: str) -> None:
+def test_text_that_is_not_a_receipt_is_refused(queue: Any, receipt: str) -> None:
     for operation, extra in (("DeleteMessage", {}), ("ChangeMessageVisibility", {"VisibilityTimeout": 1})):
         refusal = queue.refused(operation, ReceiptHandle=receipt, **extra)
         assert (refusal.status, refusal.code) == (404, "ReceiptHandleIsInvalid")
@@ -296,7 +298,7 @@ def test_what_is_no_receipt_is_refused(queue: Any, receipt: str) -> None:
 # ---- batches
 
 
-def test_a_batch_answers_entry_by_entry(queue: Any) -> None:
+def test_a_batch_answers_each_entry(queue: Any) -> None:
     answer = queue.ask(
         "SendMessageBatch",
         Entries=[{"Id": "good", "MessageBody": "a"}, {"Id": "bad", "MessageBody": "\x00"}, {"Id": "late"}],
@@ -310,14 +312,14 @@ def test_a_batch_answers_entry_by_entry(queue: Any) -> None:
 
 
 def test_two_entries_with_one_receipt_both_succeed(queue: Any) -> None:
-    """L11: SQS itself tells entries apart by their id only."""
+    """L11: SQS distinguishes entries only by their id."""
     queue.send("a")
     (message,) = queue.receive()
     entries = [{"Id": str(at), "ReceiptHandle": message["ReceiptHandle"]} for at in range(2)]
     assert queue.ask("DeleteMessageBatch", Entries=entries) == {"Successful": [{"Id": "0"}, {"Id": "1"}]}
 
 
-def test_a_visibility_batch_fails_by_entry(queue: Any) -> None:
+def test_a_visibility_batch_answers_each_entry(queue: Any) -> None:
     queue.send("a")
     (message,) = queue.receive()
     answer = queue.ask(
@@ -347,7 +349,7 @@ def test_a_visibility_batch_fails_by_entry(queue: Any) -> None:
     ],
 )
 @pytest.mark.parametrize("operation", ["SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"])
-def test_a_batch_that_is_none_is_refused_as_a_whole(queue: Any, operation: str, ids: list[str], kind: str) -> None:
+def test_an_invalid_batch_is_refused_as_a_whole(queue: Any, operation: str, ids: list[str], kind: str) -> None:
     entries = [{"Id": entry_id, "MessageBody": "x", "ReceiptHandle": "x", "VisibilityTimeout": 1} for entry_id in ids]
     refusal = queue.refused(operation, Entries=entries)
     assert (refusal.status, refusal.kind, refusal.code) == (
@@ -357,7 +359,7 @@ def test_a_batch_that_is_none_is_refused_as_a_whole(queue: Any, operation: str, 
     )
 
 
-def test_a_batch_is_a_mebibyte_at_most_in_all(queue: Any) -> None:
+def test_a_batch_is_limited_to_a_mebibyte_in_total(queue: Any) -> None:
     half = "x" * 524_288
     queue.ask("SendMessageBatch", Entries=[{"Id": str(at), "MessageBody": half} for at in range(2)])
     refusal = queue.refused(

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def test_a_new_queue_has_awss_defaults(desk: Any, queue: Any) -> None:
+def test_a_new_queue_has_the_defaults_of_aws(desk: Any, queue: Any) -> None:
     desk.now = 5
     assert queue.ask("GetQueueAttributes", AttributeNames=["All"])["Attributes"] == {
         "QueueArn": "arn:aws:sqs:us-east-1:000000000000:q",
@@ -27,7 +27,7 @@ def test_a_new_queue_has_awss_defaults(desk: Any, queue: Any) -> None:
     }
 
 
-def test_a_fifo_queue_has_four_more(fifo: Any) -> None:
+def test_a_fifo_queue_has_four_more_attributes(fifo: Any) -> None:
     names = ["FifoQueue", "ContentBasedDeduplication", "DeduplicationScope", "FifoThroughputLimit"]
     assert fifo.ask("GetQueueAttributes", AttributeNames=names)["Attributes"] == {
         "FifoQueue": "true",
@@ -37,11 +37,11 @@ def test_a_fifo_queue_has_four_more(fifo: Any) -> None:
     }
 
 
-def test_none_asked_for_none_are_shown(queue: Any) -> None:
+def test_no_attributes_are_shown_by_default(queue: Any) -> None:
     assert queue.ask("GetQueueAttributes") == {}
 
 
-def test_the_url_ends_with_account_and_name_and_only_they_count(desk: Any, queue: Any) -> None:
+def test_only_account_and_name_of_a_url_count(desk: Any, queue: Any) -> None:
     assert queue.url == "http://127.0.0.1/000000000000/q"
     assert desk.ask("GetQueueUrl", QueueName="q") == {"QueueUrl": queue.url}
     for url in ("https://sqs.eu-west-1.amazonaws.com/000000000000/q", "http://localhost:9324/000000000000/q"):
@@ -55,7 +55,7 @@ def test_the_url_ends_with_account_and_name_and_only_they_count(desk: Any, queue
         )
 
 
-def test_a_name_does_for_a_url(desk: Any, queue: Any) -> None:
+def test_a_name_is_accepted_as_a_url(desk: Any, queue: Any) -> None:
     """Recorded from AWS."""
     desk.ask("SendMessage", QueueUrl="q", MessageBody="by name")
     assert queue.bodies() == ["by name"]
@@ -67,7 +67,7 @@ def test_another_accounts_queue_is_not_found(desk: Any, queue: Any) -> None:
     assert refusal.code == "AWS.SimpleQueueService.NonExistentQueue"
 
 
-def test_creating_it_again_alike_is_no_error_otherwise_it_is(desk: Any, queue: Any) -> None:
+def test_creating_a_queue_again_fails_only_with_other_attributes(desk: Any, queue: Any) -> None:
     assert desk.ask("CreateQueue", QueueName="q", Attributes={"VisibilityTimeout": "30"})["QueueUrl"] == queue.url
     refusal = desk.refused("CreateQueue", QueueName="q", Attributes={"VisibilityTimeout": "31"})
     assert (refusal.kind, refusal.code) == ("com.amazonaws.sqs#QueueNameExists", "QueueAlreadyExists")
@@ -116,9 +116,7 @@ def test_a_standard_queue_has_no_fifo_attributes(desk: Any, queue: Any) -> None:
         ("RedriveAllowPolicy", "{}", "InvalidParameterValue"),
     ],
 )
-def test_an_attribute_that_cannot_be_is_refused_and_nothing_changes(
-    queue: Any, name: str, value: str, code: str
-) -> None:
+def test_an_invalid_attribute_is_refused_and_nothing_changes(queue: Any, name: str, value: str, code: str) -> None:
     before = queue.ask("GetQueueAttributes", AttributeNames=["All"])
     refusal = queue.refused("SetQueueAttributes", Attributes={"DelaySeconds": "5", name: value})
     assert (refusal.status, refusal.code) == (400, code)
@@ -138,7 +136,7 @@ def test_attributes_take_effect(desk: Any, queue: Any) -> None:
     assert shown == {"LastModifiedTimestamp": "1700000009"}
 
 
-def test_unknown_attributes_cannot_be_asked_for(queue: Any) -> None:
+def test_unknown_attributes_cannot_be_requested(queue: Any) -> None:
     assert queue.refused("GetQueueAttributes", AttributeNames=["Nonsense"]).code == "InvalidAttributeName"
 
 
@@ -158,7 +156,7 @@ def test_a_key_and_managed_encryption_exclude_each_other(queue: Any) -> None:
     )
 
 
-def test_a_key_taken_away_takes_its_reuse_period_with_it(queue: Any) -> None:
+def test_removing_a_key_removes_its_reuse_period(queue: Any) -> None:
     """Recorded from AWS: managed encryption stays off."""
     names = ["KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds", "SqsManagedSseEnabled"]
     key = {"KmsMasterKeyId": "testKeyId", "KmsDataKeyReusePeriodSeconds": "6000"}
@@ -189,7 +187,7 @@ def test_queues_are_listed_by_prefix_and_page(desk: Any) -> None:
     assert desk.refused("ListQueues", MaxResults=1001).code == "InvalidParameterValue"
 
 
-def test_a_deleted_queue_is_gone_with_what_was_in_it(desk: Any, queue: Any) -> None:
+def test_a_deleted_queue_loses_its_messages(desk: Any, queue: Any) -> None:
     queue.send("a")
     (message,) = queue.receive()
     assert queue.ask("DeleteQueue") == {}
@@ -199,7 +197,7 @@ def test_a_deleted_queue_is_gone_with_what_was_in_it(desk: Any, queue: Any) -> N
     assert again.refused("DeleteMessage", ReceiptHandle=message["ReceiptHandle"]).code == "ReceiptHandleIsInvalid"
 
 
-def test_a_deleted_queues_name_can_be_held_back_as_in_aws(new_desk: Callable[..., Any]) -> None:
+def test_the_name_of_a_deleted_queue_can_be_blocked_as_on_aws(new_desk: Callable[..., Any]) -> None:
     desk = new_desk(name_cooldown=60)
     desk.queue().ask("DeleteQueue")
     desk.now = 59

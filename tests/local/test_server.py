@@ -1,4 +1,4 @@
-"""The server over real sockets, asked by boto3 and by hand."""
+"""The server over real sockets, called by boto3 and with raw bytes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Answer(NamedTuple):
 
 
 class Wire:
-    """A connection, used by hand."""
+    """A raw connection."""
 
     def __init__(self, endpoint_url: str) -> None:
         host, _, port = endpoint_url.removeprefix("http://").partition(":")
@@ -128,7 +128,7 @@ def test_a_message_through_boto3_and_back(client: Any, url: str) -> None:
     assert "Messages" not in client.receive_message(QueueUrl=url)
 
 
-def test_an_error_is_the_exception_boto3_has_for_it(client: Any) -> None:
+def test_an_error_raises_the_exception_of_boto3(client: Any) -> None:
     with pytest.raises(client.exceptions.QueueDoesNotExist) as caught:
         client.get_queue_url(QueueName="none")
     assert caught.value.response["Error"]["Code"] == "AWS.SimpleQueueService.NonExistentQueue"
@@ -158,7 +158,7 @@ def test_an_empty_receive_answers_with_an_empty_object(wire: Wire, url: str) -> 
     assert wire.call("ReceiveMessage", json.dumps({"QueueUrl": url}).encode()).body == b"{}"
 
 
-def test_an_error_has_its_type_its_sentence_and_its_older_code(wire: Wire) -> None:
+def test_an_error_has_its_type_sentence_and_older_code(wire: Wire) -> None:
     answer = wire.call("DeleteQueue", b'{"QueueUrl": "http://x/000000000000/none"}')
     assert answer.status == 400
     assert answer.headers["x-amzn-query-error"] == "AWS.SimpleQueueService.NonExistentQueue;Sender"
@@ -181,7 +181,7 @@ def test_an_error_has_its_type_its_sentence_and_its_older_code(wire: Wire) -> No
         ("CreateQueue", b"", 400, "MissingParameter"),
     ],
 )
-def test_wrong_requests_are_answered_and_the_connection_lives(
+def test_an_invalid_request_is_answered_and_the_connection_stays_open(
     wire: Wire, operation: str, body: bytes, status: int, code: str
 ) -> None:
     answer = wire.call(operation, body)
@@ -192,7 +192,7 @@ def test_wrong_requests_are_answered_and_the_connection_lives(
 @pytest.mark.parametrize(
     "nonsense", [b"\x16\x03\x01\x02\x00\r\n\r\n", b"GET\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n"]
 )
-def test_what_is_no_http_is_answered_with_400_and_the_server_lives(sqs: LocalSqs, nonsense: bytes) -> None:
+def test_bytes_that_are_not_http_are_answered_with_400_and_the_server_goes_on(sqs: LocalSqs, nonsense: bytes) -> None:
     with Wire(sqs.endpoint_url) as wire:
         wire.socket.sendall(nonsense)
         assert wire.answer().status == 400
@@ -220,7 +220,7 @@ def test_a_body_of_tiny_chunks_holds_up_no_other_client(sqs: LocalSqs, wire: Wir
         assert time.monotonic() - started < 4
 
 
-def test_a_client_that_reads_no_answers_is_not_answered_for_ever(sqs: LocalSqs, client: Any, wire: Wire) -> None:
+def test_a_client_that_reads_no_answers_gets_a_limited_number(sqs: LocalSqs, client: Any, wire: Wire) -> None:
     for at in range(200):
         client.create_queue(QueueName=f"many-{at}")
     call = b"POST / HTTP/1.1\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nContent-Length: 2\r\n\r\n{}"
@@ -232,7 +232,7 @@ def test_a_client_that_reads_no_answers_is_not_answered_for_ever(sqs: LocalSqs, 
         client.delete_queue(QueueUrl=f"many-{at}")
 
 
-def test_requests_sent_ahead_by_one_client_leave_others_their_turns(sqs: LocalSqs, wire: Wire) -> None:
+def test_many_requests_sent_ahead_are_all_answered(sqs: LocalSqs, wire: Wire) -> None:
     call = b"POST / HTTP/1.1\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nContent-Length: 2\r\n\r\n{}"
     wire.socket.sendall(call * 500)
     assert all(wire.answer().status == 200 for _ in range(500))
@@ -290,7 +290,7 @@ def test_a_connection_beyond_the_limit_is_refused_until_another_closes() -> None
 
 
 @pytest.mark.parametrize("path", ["/", "/_leasekeeper/health", "/_leasekeeper/nothing"])
-def test_head_has_the_heads_of_get_and_no_body(wire: Wire, path: str) -> None:
+def test_head_is_answered_like_get_without_the_body(wire: Wire, path: str) -> None:
     heads = []
     for method in ("GET", "HEAD", "GET"):
         wire.socket.sendall(f"{method} {path} HTTP/1.1\r\n\r\n".encode())
@@ -322,7 +322,7 @@ def test_the_query_protocol_is_refused_in_xml_that_its_clients_can_read(
     assert parsed["ResponseMetadata"]["RequestId"] == answer.headers["x-amzn-requestid"]
 
 
-def test_a_browser_is_told_what_this_is(wire: Wire) -> None:
+def test_a_browser_is_told_what_server_this_is(wire: Wire) -> None:
     wire.socket.sendall(b"GET / HTTP/1.1\r\n\r\n")
     answer = wire.answer()
     assert answer.status == 404
@@ -377,7 +377,7 @@ def test_a_body_in_chunks(wire: Wire) -> None:
     assert wire.answer().status == 200
 
 
-def test_a_client_that_waits_is_told_to_go_on(wire: Wire) -> None:
+def test_a_client_that_expects_100_continue_gets_it(wire: Wire) -> None:
     head = "POST / HTTP/1.1\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
     wire.socket.sendall(head.encode())
     assert wire.file.readline() == b"HTTP/1.1 100 Continue\r\n"
@@ -386,13 +386,13 @@ def test_a_client_that_waits_is_told_to_go_on(wire: Wire) -> None:
     assert wire.answer().status == 200
 
 
-def test_the_connection_closes_when_asked(wire: Wire) -> None:
+def test_the_connection_closes_when_the_client_asks_for_it(wire: Wire) -> None:
     answer = wire.call("ListQueues", b"{}", "Connection: close")
     assert answer.headers["connection"] == "close"
     assert wire.file.read() == b""
 
 
-def test_a_mebibyte_goes_through(client: Any, url: str) -> None:
+def test_a_mebibyte_is_sent_and_received(client: Any, url: str) -> None:
     client.send_message(QueueUrl=url, MessageBody="é" * 524_288)
     assert len(client.receive_message(QueueUrl=url)["Messages"][0]["Body"]) == 524_288
 
@@ -400,14 +400,14 @@ def test_a_mebibyte_goes_through(client: Any, url: str) -> None:
 def test_a_send_ends_a_long_poll_within_milliseconds(client: Any, sqs: LocalSqs, url: str) -> None:
     with Wire(sqs.endpoint_url) as poller:
         poller.send("ReceiveMessage", json.dumps({"QueueUrl": url, "WaitTimeSeconds": 20}).encode())
-        time.sleep(0.05)  # the poll must be there before the send; if it is not, the test still holds
+        time.sleep(0.05)  # the poll should arrive before the send; otherwise the test still passes
         client.send_message(QueueUrl=url, MessageBody="now")
         started = time.monotonic()
         assert b"now" in poller.answer().body
         assert time.monotonic() - started < 1
 
 
-def test_a_client_gone_during_a_long_poll_loses_nothing(client: Any, sqs: LocalSqs, url: str) -> None:
+def test_a_client_that_disconnects_during_a_long_poll_loses_no_message(client: Any, sqs: LocalSqs, url: str) -> None:
     with Wire(sqs.endpoint_url) as poller:
         poller.send("ReceiveMessage", json.dumps({"QueueUrl": url, "WaitTimeSeconds": 20}).encode())
         until(lambda: sqs.calls["ReceiveMessage"] == 1)
@@ -417,10 +417,10 @@ def test_a_client_gone_during_a_long_poll_loses_nothing(client: Any, sqs: LocalS
 
 
 def until(condition: Any) -> None:
-    """Give another thread its turns, for two seconds at most."""
+    """Wait for a condition that another thread makes true, two seconds at most."""
     deadline = time.monotonic() + 2
     while not condition():
-        assert time.monotonic() < deadline, "it did not come true within two seconds"
+        assert time.monotonic() < deadline, "the condition is not true after two seconds"
         time.sleep(0.001)
 
 
@@ -443,7 +443,7 @@ def test_faults_reach_clients_as_http(client: Any, sqs: LocalSqs, url: str) -> N
     assert message["Body"] == "lose_by_reset"
 
 
-def test_garbage_and_silence(sqs: LocalSqs, wire: Wire, url: str) -> None:
+def test_faults_of_garbage_and_of_no_answer(sqs: LocalSqs, wire: Wire, url: str) -> None:
     body = json.dumps({"QueueUrl": url}).encode()
     sqs.faults.next("ReceiveMessage", garbage=1.0)
     garbage = wire.call("ReceiveMessage", body)
@@ -458,14 +458,14 @@ def test_garbage_and_silence(sqs: LocalSqs, wire: Wire, url: str) -> None:
     assert wire.call("ReceiveMessage", body).body == b"{}"
 
 
-def test_an_error_of_ours_is_an_answer_and_in_the_log(
+def test_a_defect_of_the_server_is_answered_and_logged(
     sqs: LocalSqs, wire: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> Any:
         raise ZeroDivisionError("not thought of")
 
     monkeypatch.setattr(sqs.broker.account, "call", broken)
-    for _ in range(2):  # answered at once, then by a task
+    for _ in range(2):  # first answered at once, then by a task
         answer = wire.call("ListQueues")
         assert (answer.status, answer.headers["x-amzn-query-error"]) == (500, "InternalFailure;Receiver")
         sqs.faults.set("ListQueues", latency=0.001)
@@ -501,7 +501,7 @@ def test_health_calls_and_faults_have_pages(sqs: LocalSqs, client: Any, url: str
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ({"MakeCoffee": {}}, "no operation 'MakeCoffee'"),
         ({"*": {"explode": 1}}, "no switch 'explode'"),
@@ -512,11 +512,11 @@ def test_health_calls_and_faults_have_pages(sqs: LocalSqs, client: Any, url: str
         ({"dead_polls": "yes"}, "dead_polls: give true or false"),
     ],
 )
-def test_faults_that_cannot_be_are_refused_and_change_nothing(sqs: LocalSqs, body: Any, said: str) -> None:
+def test_invalid_faults_are_refused_and_change_nothing(sqs: LocalSqs, body: Any, message: str) -> None:
     sqs.faults.set("SendMessage", throttle=1.0)
     status, answer = page(sqs, "PUT", "faults", body)
     assert status == 400
-    assert said in answer["error"]
+    assert message in answer["error"]
     assert list(sqs.faults.standing()) == ["SendMessage"]
     assert page(sqs, "GET", "nothing")[0] == 404
 
@@ -529,7 +529,7 @@ def test_credentials_can_be_required() -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", ""])
-def test_only_loopback_unless_it_is_meant(host: str) -> None:
+def test_only_loopback_is_allowed_by_default(host: str) -> None:
     with pytest.raises(ConfigurationError, match="can be reached from other machines"):
         LocalSqs(host=host)
     LocalServer(Broker(), host=host, anywhere=True)
@@ -555,7 +555,7 @@ def test_a_port_that_is_taken_is_an_error_at_start(sqs: LocalSqs) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_as_a_process_it_says_where_it_is_and_ends_cleanly(number: signal.Signals) -> None:
+def test_the_process_prints_its_address_and_ends_with_status_0(number: signal.Signals) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "leasekeeper.local", "--port", "0"],
         stdout=subprocess.PIPE,
@@ -569,12 +569,12 @@ def test_as_a_process_it_says_where_it_is_and_ends_cleanly(number: signal.Signal
             assert url == f"{endpoint_url}/000000000000/q"
             wire.send("ReceiveMessage", json.dumps({"QueueUrl": url, "WaitTimeSeconds": 20}).encode())
             process.send_signal(number)
-            _, said = process.communicate(timeout=5)
-        assert (process.returncode, said) == (0, "")
+            _, errors = process.communicate(timeout=5)
+        assert (process.returncode, errors) == (0, "")
 
 
-def test_a_server_that_starts_anew_gives_no_old_ids_again() -> None:
-    """A consumer that still runs would take a new message for one that it has finished."""
+def test_a_server_that_starts_again_repeats_no_message_ids() -> None:
+    """A consumer that is still running would take a new message with an old id for a duplicate."""
     ids = []
     for _ in range(2):
         with LocalSqs() as sqs:

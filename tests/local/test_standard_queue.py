@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 DAY = 86_400
 
 
-def test_a_message_received_is_invisible_until_its_timeout(desk: Any, queue: Any) -> None:
+def test_a_received_message_is_invisible_until_its_timeout(desk: Any, queue: Any) -> None:
     queue.send("a")
     assert queue.bodies(VisibilityTimeout=5) == ["a"]
     desk.now = 4.999
@@ -20,7 +20,7 @@ def test_a_message_received_is_invisible_until_its_timeout(desk: Any, queue: Any
     assert again["Attributes"]["ApproximateReceiveCount"] == "2"
 
 
-def test_the_queues_timeout_counts_where_the_receive_gives_none(desk: Any) -> None:
+def test_the_timeout_of_the_queue_is_the_default(desk: Any) -> None:
     queue = desk.queue(VisibilityTimeout="7")
     queue.send("a")
     queue.receive()
@@ -30,7 +30,7 @@ def test_the_queues_timeout_counts_where_the_receive_gives_none(desk: Any) -> No
     assert queue.counts() == (1, 0, 0)
 
 
-def test_each_receive_gives_another_receipt(desk: Any, queue: Any) -> None:
+def test_each_receive_returns_another_receipt(desk: Any, queue: Any) -> None:
     queue.send("a")
     (first,) = queue.receive(VisibilityTimeout=1)
     desk.now = 1
@@ -39,7 +39,7 @@ def test_each_receive_gives_another_receipt(desk: Any, queue: Any) -> None:
     assert first["ReceiptHandle"] != second["ReceiptHandle"]
 
 
-def test_received_with_no_timeout_it_stays_visible_but_comes_once_a_receive(queue: Any) -> None:
+def test_a_message_received_with_timeout_0_stays_visible_and_is_in_a_receive_once(queue: Any) -> None:
     queue.send("a")
     assert queue.bodies(VisibilityTimeout=0) == ["a"]
     assert queue.counts() == (1, 0, 0)
@@ -47,7 +47,7 @@ def test_received_with_no_timeout_it_stays_visible_but_comes_once_a_receive(queu
     assert again["Attributes"]["ApproximateReceiveCount"] == "2"
 
 
-def test_a_deleted_message_is_gone_and_deleting_it_again_is_no_error(desk: Any, queue: Any) -> None:
+def test_a_deleted_message_is_gone_and_can_be_deleted_again(desk: Any, queue: Any) -> None:
     queue.send("a")
     (message,) = queue.receive()
     queue.delete(message)
@@ -57,7 +57,7 @@ def test_a_deleted_message_is_gone_and_deleting_it_again_is_no_error(desk: Any, 
     assert queue.counts() == (0, 0, 0)
 
 
-def test_the_latest_receipt_deletes_though_its_timeout_is_over(desk: Any, queue: Any) -> None:
+def test_the_latest_receipt_deletes_after_its_timeout(desk: Any, queue: Any) -> None:
     queue.send("a")
     (message,) = queue.receive(VisibilityTimeout=1)
     desk.now = 2
@@ -65,7 +65,7 @@ def test_the_latest_receipt_deletes_though_its_timeout_is_over(desk: Any, queue:
     assert queue.bodies() == []
 
 
-def test_an_older_receipt_is_taken_and_deletes_nothing(desk: Any, queue: Any) -> None:
+def test_an_older_receipt_is_accepted_and_deletes_nothing(desk: Any, queue: Any) -> None:
     queue.send("a")
     (first,) = queue.receive(VisibilityTimeout=1)
     desk.now = 1
@@ -85,7 +85,7 @@ def test_after_twelve_hours_a_receipt_has_expired(desk: Any, queue: Any) -> None
     assert "The receipt handle has expired" in refusal.message
 
 
-def test_visibility_counts_from_the_call_that_changes_it(desk: Any, queue: Any) -> None:
+def test_a_new_timeout_starts_with_the_call_that_sets_it(desk: Any, queue: Any) -> None:
     queue.send("a")
     (message,) = queue.receive(VisibilityTimeout=10)
     desk.now = 9
@@ -108,7 +108,7 @@ def test_visibility_can_be_shortened(desk: Any, queue: Any) -> None:
     assert queue.bodies() == ["a"]
 
 
-def test_no_timeout_releases_at_once(queue: Any) -> None:
+def test_timeout_0_releases_a_message_at_once(queue: Any) -> None:
     queue.send("a")
     (message,) = queue.receive()
     queue.hide(message, 0)
@@ -116,8 +116,8 @@ def test_no_timeout_releases_at_once(queue: Any) -> None:
     assert queue.bodies() == ["a"]
 
 
-def test_a_message_released_is_released_once(desk: Any, queue: Any) -> None:
-    """The time at which it would have become visible by itself passes without effect."""
+def test_a_released_message_is_released_only_once(desk: Any, queue: Any) -> None:
+    """Nothing happens at the end of its old timeout."""
     queue.send("a")
     (message,) = queue.receive(VisibilityTimeout=10)
     queue.hide(message, 0)
@@ -130,8 +130,8 @@ def test_a_message_released_is_released_once(desk: Any, queue: Any) -> None:
     assert queue.counts() == (0, 1, 0)
 
 
-def test_an_old_receipt_still_changes_visibility(desk: Any, queue: Any) -> None:
-    """As recorded from AWS: the first receipt releases what the second holds."""
+def test_an_old_receipt_changes_the_visibility(desk: Any, queue: Any) -> None:
+    """As recorded from AWS: the first receipt releases the message that the second one holds."""
     queue.send("a")
     (first,) = queue.receive(VisibilityTimeout=1)
     desk.now = 1
@@ -141,7 +141,7 @@ def test_an_old_receipt_still_changes_visibility(desk: Any, queue: Any) -> None:
 
 
 def test_changing_the_visibility_of_a_visible_message_hides_it(desk: Any, queue: Any) -> None:
-    """As recorded from AWS, where the documents say MessageNotInflight."""
+    """As recorded from AWS. Its documents say MessageNotInflight."""
     queue.send("a")
     (message,) = queue.receive(VisibilityTimeout=1)
     desk.now = 1
@@ -151,7 +151,7 @@ def test_changing_the_visibility_of_a_visible_message_hides_it(desk: Any, queue:
     assert queue.bodies() == ["a"]
 
 
-def test_a_deleted_messages_visibility_cannot_change(queue: Any) -> None:
+def test_the_visibility_of_a_deleted_message_cannot_change(queue: Any) -> None:
     queue.send("a")
     (message,) = queue.receive()
     queue.delete(message)
@@ -161,10 +161,10 @@ def test_a_deleted_messages_visibility_cannot_change(queue: Any) -> None:
 
 
 @pytest.mark.parametrize(("elapsed", "timeout"), [(0, 43_200), (100, 43_100), (40_000, 3_201)])
-def test_no_change_reaches_beyond_twelve_hours_since_the_receive(
+def test_visibility_ends_at_most_twelve_hours_after_the_receive(
     desk: Any, queue: Any, elapsed: float, timeout: int
 ) -> None:
-    """L10: SQS refuses, it does not clamp."""
+    """L10: SQS refuses a longer timeout; it does not shorten it."""
     queue.send("a")
     (message,) = queue.receive(VisibilityTimeout=43_200)
     desk.now = elapsed
@@ -176,7 +176,7 @@ def test_no_change_reaches_beyond_twelve_hours_since_the_receive(
     queue.hide(message, timeout - 5)
 
 
-def test_the_twelve_hours_begin_anew_with_each_receive(desk: Any, queue: Any) -> None:
+def test_the_twelve_hours_start_again_with_each_receive(desk: Any, queue: Any) -> None:
     queue.send("a")
     (message,) = queue.receive(VisibilityTimeout=40_000)
     desk.now = 40_000
@@ -185,7 +185,7 @@ def test_the_twelve_hours_begin_anew_with_each_receive(desk: Any, queue: Any) ->
     assert queue.counts() == (0, 1, 0)
 
 
-def test_a_delay_of_the_message_goes_before_the_queues(desk: Any) -> None:
+def test_the_delay_of_a_message_replaces_that_of_the_queue(desk: Any) -> None:
     queue = desk.queue(DelaySeconds="10")
     queue.send("queue")
     queue.send("own", DelaySeconds=5)
@@ -213,14 +213,14 @@ def test_messages_expire_with_the_retention_period_in_flight_or_not(desk: Any) -
     assert queue.counts() == (0, 0, 0)
 
 
-def test_lowering_the_retention_expires_what_is_there(desk: Any, queue: Any) -> None:
+def test_a_shorter_retention_applies_to_messages_in_the_queue(desk: Any, queue: Any) -> None:
     queue.send("a")
     desk.now = 100
     queue.ask("SetQueueAttributes", Attributes={"MessageRetentionPeriod": "60"})
     assert queue.counts() == (0, 0, 0)
 
 
-def test_a_full_queue_refuses_short_polls_and_lets_long_polls_find_nothing(new_desk: Callable[..., Any]) -> None:
+def test_a_full_queue_refuses_short_polls_and_is_empty_for_long_polls(new_desk: Callable[..., Any]) -> None:
     desk = new_desk(in_flight_limit=3)
     queue = desk.queue()
     for body in "abcde":
@@ -234,7 +234,7 @@ def test_a_full_queue_refuses_short_polls_and_lets_long_polls_find_nothing(new_d
     assert len(queue.receive()) == 1
 
 
-def test_a_full_fifo_queue_finds_nothing_and_refuses_nothing(new_desk: Callable[..., Any]) -> None:
+def test_a_full_fifo_queue_is_empty_for_every_poll(new_desk: Callable[..., Any]) -> None:
     desk = new_desk(in_flight_limit=2)
     queue = desk.queue("q.fifo", ContentBasedDeduplication="true")
     for body in "abc":
@@ -259,15 +259,15 @@ def test_purge_empties_the_queue_once_a_minute(desk: Any, queue: Any) -> None:
     assert queue.ask("PurgeQueue") == {}
 
 
-def test_a_purged_queue_goes_on(queue: Any) -> None:
+def test_a_purged_queue_accepts_messages(queue: Any) -> None:
     queue.send("before")
     queue.ask("PurgeQueue")
     queue.send("after")
     assert queue.bodies() == ["after"]
 
 
-def test_many_rounds_of_receive_and_release_leave_no_trace(desk: Any, queue: Any) -> None:
-    """Entries that are no longer valid do not pile up in the timers or in the order."""
+def test_receiving_and_releasing_many_times_leaves_no_entries(desk: Any, queue: Any) -> None:
+    """Invalid entries do not pile up in the timers or in the order."""
     for body in "abc":
         queue.send(body)
     for _ in range(3_000):
@@ -282,7 +282,7 @@ def test_many_rounds_of_receive_and_release_leave_no_trace(desk: Any, queue: Any
     assert len(model) == 0
 
 
-def test_deleted_messages_do_not_stay_in_the_timers(queue: Any, desk: Any) -> None:
+def test_deleted_messages_leave_the_timers(queue: Any, desk: Any) -> None:
     for _ in range(1_000):
         for body in "abcde":
             queue.send(body)
@@ -294,7 +294,7 @@ def test_deleted_messages_do_not_stay_in_the_timers(queue: Any, desk: Any) -> No
 # ---- fair queues
 
 
-def test_a_group_id_is_returned_and_locks_nothing(queue: Any) -> None:
+def test_a_group_id_is_returned_and_locks_no_message(queue: Any) -> None:
     """L27: a standard queue runs one group at full concurrency."""
     for body in "abc":
         queue.send(body, group="tenant")
@@ -303,16 +303,16 @@ def test_a_group_id_is_returned_and_locks_nothing(queue: Any) -> None:
     assert {message["Attributes"]["MessageGroupId"] for message in messages} == {"tenant"}
 
 
-def test_quiet_tenants_go_before_a_noisy_one(queue: Any) -> None:
+def test_quiet_tenants_come_before_a_noisy_one(queue: Any) -> None:
     for at in range(200):
         queue.send(f"noisy {at}", group="noisy")
     for _ in range(3):
         queue.receive()
     for at in range(5):
         queue.send(f"quiet {at}", group=f"tenant-{at % 2}")
-    queue.send("nobody's")
+    queue.send("no tenant")
     bodies = queue.bodies()
-    assert sorted(bodies[:6]) == ["nobody's", "quiet 0", "quiet 1", "quiet 2", "quiet 3", "quiet 4"]
+    assert sorted(bodies[:6]) == ["no tenant", "quiet 0", "quiet 1", "quiet 2", "quiet 3", "quiet 4"]
     assert all(body.startswith("noisy") for body in bodies[6:])
 
 

@@ -27,7 +27,7 @@ def test_messages_fire_in_the_order_of_their_times() -> None:
     assert timers.next() == inf
 
 
-def test_extending_touches_nothing_until_the_old_time_comes() -> None:
+def test_extending_changes_nothing_until_the_old_time() -> None:
     timers = Timers()
     message = stored(1)
     timers.arm(message, 1.0)
@@ -39,7 +39,7 @@ def test_extending_touches_nothing_until_the_old_time_comes() -> None:
     assert list(timers.fire(9.0)) == [message]
 
 
-def test_stale_entries_are_swept_out() -> None:
+def test_invalid_entries_are_removed() -> None:
     timers = Timers()
     for at in range(5_000):
         message = stored(at)

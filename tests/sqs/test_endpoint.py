@@ -194,7 +194,10 @@ def test_a_system_without_certificates_is_given_those_that_botocore_brings(
     [
         (ClientSettings(profile="nobody", region="eu-west-1"), "profile='nobody'"),
         (ClientSettings(region="not a region!"), "region='not a region!'"),
-        (ClientSettings(region="eu-west-1", endpoint_url="localhost:9324"), "endpoint_url='localhost:9324' is not one"),
+        (
+            ClientSettings(region="eu-west-1", endpoint_url="localhost:9324"),
+            "endpoint_url='localhost:9324' is not an endpoint",
+        ),
         (ClientSettings(region="eu-west-1", endpoint_url="http://x:y"), "endpoint_url='http://x:y'"),
         (ClientSettings(region="eu-west-1", endpoint_url="http://localhost:1", use_fips=True), "no choice of a FIPS"),
     ],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import importlib.util
 import os
+import signal
 import sys
 from contextlib import suppress
 from typing import NoReturn
@@ -33,6 +34,9 @@ def _run() -> int:
     if missing:
         print(f"leasekeeper: {' and '.join(missing)} not installed: pip install {' '.join(missing)}", file=sys.stderr)
         return 2
+    # Ctrl-C while the commands are imported ends this process as any other, and not with a traceback.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     from leasekeeper.cli.program import execute
 
+    signal.signal(signal.SIGINT, before)
     return execute()

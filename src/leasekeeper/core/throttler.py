@@ -85,7 +85,7 @@ class ThrottlePolicy:
     Attributes:
         concurrency: how many handlers run at once, 1 or more.
         visibility: the visibility timeout in seconds, above 0.
-        max_in_flight: how many messages may be in hand at most, not below `concurrency`; SQS allows 120,000.
+        max_in_flight: the most messages that may be held, not below `concurrency`; SQS allows 120,000.
         pollers: a fixed number of pollers; None: scaled from 1 to `max_pollers`.
         max_pollers: the most pollers when they are scaled.
         batch: how many messages a receive asks for, 1 to 10.
@@ -138,7 +138,7 @@ class ThrottlerStatistics:
     """How many messages may wait for a handler."""
     handler: float
     """Median seconds of the last 63 handler runs; 0.0 before the first."""
-    in_hand: float
+    held: float
     """Median seconds from receive to settled of the last 63 messages; 0.0 before the first."""
     latency: float
     """Average seconds of a receive that did not wait for messages; 0.0 before the first."""
@@ -164,7 +164,7 @@ class Throttler:
         "_backlog",
         "_fullness",
         "_handler",
-        "_in_hand",
+        "_held",
         "_latency",
         "_partial",
         "_rate",
@@ -180,7 +180,7 @@ class Throttler:
     def __init__(self, policy: ThrottlePolicy) -> None:
         self.policy = policy
         self._worked = StreamingMedian()
-        self._in_hand = StreamingMedian()
+        self._held = StreamingMedian()
         self._handler = 0.0  # the median of `_worked` at the last refresh; 0.0 before the first
         self._latency = 0.0  # of receives that brought a full answer
         self._partial = 0.0  # of the others that brought messages: they may have waited
@@ -206,7 +206,7 @@ class Throttler:
             in_hand: seconds since each was received.
             worked: seconds that each handler took.
         """
-        self._in_hand.extend(in_hand)
+        self._held.extend(in_hand)
         self._worked.extend(worked)
         if now - self._refreshed >= MEDIAN_REFRESH:
             self._refresh(now)
@@ -292,7 +292,7 @@ class Throttler:
             minimum: the least it may be, and its value before anything was settled.
             maximum: the most it may be, not below `minimum`.
         """
-        return max(minimum, min(maximum, math.ceil(VISIBILITY_OF_MEDIAN * self._in_hand.value)))
+        return max(minimum, min(maximum, math.ceil(VISIBILITY_OF_MEDIAN * self._held.value)))
 
     @property
     def handler_seconds(self) -> float:
@@ -375,7 +375,7 @@ class Throttler:
             pollers=self.pollers,
             prefetch=self.prefetch,
             handler=self.handler_seconds,
-            in_hand=self._in_hand.value,
+            held=self._held.value,
             latency=self.latency,
             rate=self._rate,
         )

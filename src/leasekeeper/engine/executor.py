@@ -57,9 +57,10 @@ class DaemonExecutor(ThreadPoolExecutor):
         with self._starting:
             if self._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
+            # Before the start: a new thread that found nothing would count as idle, and the next call would rely on it.
+            self._calls.put(call)
             if not self._idle.acquire(blocking=False) and len(self._started) < self._limit:
                 self._start()
-            self._calls.put(call)
         return call.future
 
     def _start(self) -> None:
@@ -68,6 +69,7 @@ class DaemonExecutor(ThreadPoolExecutor):
             thread.start()
         except RuntimeError:  # the system has no more threads: those that run do the work
             if not self._started:
+                self._calls.get_nowait()
                 raise
         else:
             self._started.append(thread)

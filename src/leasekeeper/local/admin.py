@@ -1,8 +1,8 @@
 """The server's pages beside the API: health, counts of calls, faults.
 
-Owned by the connection. They promise JSON in and out, and 400 with the reason for a value that is not accepted. Only a
-request whose Host header names this machine is answered: a web page of another site that makes its name resolve to
-127.0.0.1 (DNS rebinding) cannot read or switch anything.
+Owned by the connection. They promise JSON in and out, and 400 with the reason for a value that is not accepted. They
+answer only if the Host header names this machine: a web page of another site that makes its name resolve to 127.0.0.1
+(DNS rebinding) cannot read or switch anything.
 """
 
 from __future__ import annotations

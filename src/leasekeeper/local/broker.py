@@ -41,7 +41,7 @@ class NoAnswer(Exception):
 
 
 class Broker:
-    """An account on an event loop, whose time it uses.
+    """An account in the time of an event loop.
 
     Attributes:
         account: the queues.
@@ -49,7 +49,7 @@ class Broker:
         calls: the number of calls of each operation, refused calls included.
 
     Args:
-        account: the queues; by default a new account whose ids are drawn from `seed`.
+        account: the queues; by default a new account with ids drawn from `seed`.
         seed: of ids and faults; None draws a new one. A server that starts again must not repeat message ids: a
             consumer that is still running takes such messages for duplicates.
         epoch: the wall clock at the first call, in seconds since 1970; by default the real one.
@@ -92,7 +92,7 @@ class Broker:
         return self._serve(operation, request)
 
     async def close(self) -> None:
-        """Cancel the timers, and the polls whose clients have disconnected. The callers cancel the other polls."""
+        """Cancel the timers, and the polls of clients that have disconnected. The callers cancel the other polls."""
         for _, alarm in self._alarms.values():
             alarm.cancel()
         self._alarms.clear()

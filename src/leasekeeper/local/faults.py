@@ -29,7 +29,7 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         unavailable: 503, without effect.
         deny: `AccessDenied`, without effect.
         reset: the connection is reset, without effect.
-        garbage: a 200 whose body is not JSON, without effect.
+        garbage: a 200 with a body that is not JSON, without effect.
         hang: no answer, without effect.
         lose: the call takes effect, and no answer comes.
         lose_by_reset: the call takes effect, and the connection is reset.
@@ -97,7 +97,7 @@ class Faults:
 
     Attributes:
         random: the source of the draws.
-        dead_polls: whether a long poll continues when its client has disconnected, and takes messages that no client
+        dead_polls: whether a long poll continues after its client has disconnected, and takes messages that no client
             sees. This was reported of AWS. Off by default.
     """
 

@@ -133,7 +133,7 @@ class RequestReader:
 
 
 class _SizedBody:
-    """A body whose size is known from its head."""
+    """A body with a Content-Length, or none."""
 
     __slots__ = ("_size",)
 

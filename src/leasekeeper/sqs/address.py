@@ -1,6 +1,6 @@
-"""Where a queue is, read from what a user calls it: its name, its URL or its ARN.
+"""Where a queue is, read from its name, its URL or its ARN.
 
-Owned by whoever is given a queue. It promises that a malformed reference is refused before anything is called.
+Used wherever a user gives a queue. It promises that a malformed reference is refused before any call is made.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.sqs.urls import UNSAFE, redacted
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
 _ACCOUNT = re.compile(r"\d{12}")
@@ -41,11 +42,11 @@ class QueueAddress:
 
     Attributes:
         name: the queue's name, `.fifo` included.
-        url: its URL, when that is what was given.
+        url: its URL, if it was given by its URL.
         account: the twelve digits of the account that owns it.
         region: its region.
-        endpoint: scheme, host and port of its URL when that is no host of AWS, e.g. a local server's. A URL of AWS is
-            a name and no place to connect to: SQS hands out URLs of legacy hosts that VPC endpoints do not cover.
+        endpoint: scheme, host and port of its URL if that is not a host of AWS, e.g. a local server. A URL of AWS is
+            a name and not an address: SQS returns URLs of legacy hosts, which VPC endpoints do not cover.
     """
 
     name: str
@@ -86,11 +87,15 @@ def _from_arn(reference: str) -> QueueAddress:
 
 
 def _from_url(reference: str) -> QueueAddress:
+    if UNSAFE.search(reference):
+        raise _malformed(reference, "it holds a blank, a control character or a letter beyond ASCII")
     try:
         parts = urlsplit(reference)
         host, _ = parts.hostname or "", parts.port  # reading the port checks it
     except ValueError as error:
-        raise _malformed(reference, str(error)) from error
+        raise _malformed(reference, redacted(str(error))) from None
+    if "@" in parts.netloc:
+        raise _malformed(reference, "it holds a user or a password, which SQS has no use for")
     path = [part for part in parts.path.split("/") if part]
     if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment or not path:
         raise _malformed(reference, "a queue's URL is http(s)://host/account/name")
@@ -119,7 +124,7 @@ def region_of(host: str) -> str | None:
 
 def _malformed(reference: str, why: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{reference!r} is not a queue: {why}. Give a name (orders), a URL "
+        f"{redacted(reference)!r} is not a queue: {why}. Give a name (orders), a URL "
         "(https://sqs.eu-west-1.amazonaws.com/123456789012/orders) or an ARN "
         "(arn:aws:sqs:eu-west-1:123456789012:orders)"
     )

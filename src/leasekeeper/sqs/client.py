@@ -66,6 +66,11 @@ class SqsClient:
         endpoint = await in_thread(lambda: _locate(settings))
         keeper = CredentialKeeper(_source(settings, endpoint))
         await keeper.start()
+        if not endpoint.session_token and (held := keeper.current()) is not None and held.token is not None:
+            log.warning(
+                "the session token is not sent to %s, which only the queue's URL names: set endpoint_url to send it",
+                endpoint.url,
+            )
         connecting = TransportSettings(
             url=endpoint.url,
             headers={**FIXED_HEADERS, "User-Agent": f"leasekeeper/{version('leasekeeper')}"},
@@ -75,7 +80,7 @@ class SqsClient:
             verify=settings.verify_tls,
         )
         wire = Wire(
-            signer=Signer(endpoint.url, endpoint.region),
+            signer=Signer(endpoint.url, endpoint.region, session_token=endpoint.session_token),
             credentials=keeper,
             polls=transport(connecting),
             calls=transport(connecting),

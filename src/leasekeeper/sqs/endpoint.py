@@ -1,6 +1,7 @@
-"""Where calls go and how: endpoint, region, proxy and certificates, as botocore's rules and configuration say.
+"""Where calls go and how: endpoint, region, proxy and certificates, by botocore's rules and configuration.
 
-Asked once when a client connects, on a thread of its own, for botocore reads files. It promises boto3's own answers.
+Used once when a client connects, in a thread, because botocore reads files. It promises boto3's own answers, and that
+nothing in them can add a line to a request or send a session token to a host that was not configured.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ import functools
 import io
 import ipaddress
 import os
+import re
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import botocore.session
@@ -27,12 +29,14 @@ from urllib3 import HTTPResponse
 
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.sqs.address import region_of
+from leasekeeper.sqs.urls import check_endpoint, redacted
 
 if TYPE_CHECKING:
     from leasekeeper.sqs.settings import ClientSettings
 
+_REGION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 LOCAL_REGION = "us-east-1"
-"""The region that a server on this machine is given when nobody names one: signatures need some."""
+"""The region of a server on this machine when none is configured: signatures need one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,17 +44,20 @@ class Endpoint:
     """Where calls go and how.
 
     Attributes:
-        url: what is posted to.
-        region: what calls are signed for.
+        url: the URL to post to.
+        region: the region that calls are signed for.
         loopback: whether the URL leads to this machine.
-        proxy: URL of the proxy to go through.
-        ca_bundle: PEM file of certificates to trust as well as the system's.
+        session_token: whether the session token of temporary credentials is sent there. It is not sent to a host that
+            only the queue's URL names: such a URL may come from a message or a form.
+        proxy: URL of the proxy to go through; it may hold a password.
+        ca_bundle: PEM file of certificates to trust instead of the system's.
     """
 
     url: str
     region: str
     loopback: bool
-    proxy: str | None = None
+    session_token: bool = True
+    proxy: str | None = field(default=None, repr=False)
     ca_bundle: str | None = None
 
 
@@ -63,7 +70,7 @@ def new_session(settings: ClientSettings) -> Any:
 
 @functools.cache
 def _loader(data_path: str | None) -> Any:
-    """The reader of botocore's models; it keeps what it has read, which would cost each session a fifth of a second."""
+    """The reader of botocore's models. It keeps what it has read, because reading takes a fifth of a second."""
     return create_loader(data_path)
 
 
@@ -77,9 +84,11 @@ def locate(settings: ClientSettings) -> Endpoint:
         return _locate(settings, new_session(settings))
     except (BotoCoreError, ValueError) as error:
         raise ConfigurationError(
-            f"no SQS endpoint follows from region={settings.region!r}, endpoint_url={settings.endpoint_url!r}, "
-            f"profile={settings.profile!r} and the AWS configuration of the environment: {error}"
-        ) from error
+            redacted(
+                f"no SQS endpoint follows from region={settings.region!r}, endpoint_url={settings.endpoint_url!r}, "
+                f"profile={settings.profile!r} and the AWS configuration of the environment: {error}"
+            )
+        ) from None  # botocore's error may show the password in a URL
 
 
 def _locate(settings: ClientSettings, session: Any) -> Endpoint:
@@ -90,54 +99,48 @@ def _locate(settings: ClientSettings, session: Any) -> Endpoint:
         or session.get_config_variable("region")
         or os.environ.get("AWS_REGION")  # botocore passes it by; Lambda and ECS set it, and all other SDKs read it
     )
-    url, custom = _url(session, settings, region or LOCAL_REGION)
+    url, origin = _url(session, settings, region or LOCAL_REGION)
+    check_endpoint(url, "the queue's URL" if origin == "queue" else "endpoint_url")
     host = urlsplit(url).hostname or ""
     loopback = _is_loopback(host)
-    if region is None and custom:
+    if region is None and origin != "region":
         region = region_of(host) or (LOCAL_REGION if loopback else None)
     if region is None:
         raise ConfigurationError(
             "no AWS region is known: set AWS_DEFAULT_REGION (or AWS_REGION), `region` in the profile of ~/.aws/config, "
             "pass region=..., or give the queue by its URL or ARN"
         )
+    if _REGION.fullmatch(region) is None:
+        raise ConfigurationError(f"region={region!r}: a region has letters, digits and hyphens only, e.g. eu-west-1")
     return Endpoint(
-        url=url,
+        url=url if urlsplit(url).path else f"{url}/",
         region=region,
         loopback=loopback,
+        session_token=origin != "queue" or loopback,
         proxy=_proxy(settings, url),
         ca_bundle=settings.ca_bundle or session.get_config_variable("ca_bundle") or _roots_where_there_are_none(),
     )
 
 
-def _url(session: Any, settings: ClientSettings, region: str) -> tuple[str, bool]:
-    """The URL to post to, and whether it is another than the region's own."""
+def _url(session: Any, settings: ClientSettings, region: str) -> tuple[str, Literal["configured", "queue", "region"]]:
+    """The URL to post to, and what it follows from."""
     if settings.endpoint_url is not None:
         if settings.use_fips or settings.use_dualstack:
             raise ConfigurationError(
-                f"endpoint_url={settings.endpoint_url!r} leaves no choice of a FIPS or dual-stack endpoint: "
+                f"endpoint_url={redacted(settings.endpoint_url)!r} leaves no choice of a FIPS or dual-stack endpoint: "
                 "leave out use_fips and use_dualstack, or endpoint_url"
             )
-        return _with_path(settings.endpoint_url), True
+        return settings.endpoint_url, "configured"
     url = _ask(session, settings, region)
     own = _ask(session, settings, region, configured=False)
     if url == own and settings.queue is not None and settings.queue.endpoint is not None:
-        # A queue of somebody else's server, and no endpoint is configured: that server is meant.
-        return _with_path(settings.queue.endpoint), True
-    return _with_path(url), url != own
-
-
-def _with_path(url: str) -> str:
-    parts = urlsplit(url)
-    _ = parts.port  # raises when it is none
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ConfigurationError(
-            f"endpoint_url={url!r} is not one: give scheme, host and port, e.g. http://localhost:4566"
-        )
-    return url if parts.path else f"{url}/"
+        # The queue is on a server that is not AWS's, and no endpoint is configured: that server is meant.
+        return settings.queue.endpoint, "queue"
+    return url, "region" if url == own else "configured"
 
 
 def _ask(session: Any, settings: ClientSettings, region: str, *, configured: bool = True) -> str:
-    """Where botocore would send a call: only on the way out are all of its rules applied, so we stop it there."""
+    """Where botocore would send a call: it applies all of its rules only when it sends one, so we stop it there."""
     client = session.create_client(
         "sqs",
         region_name=region,
@@ -167,7 +170,7 @@ def _proxy(settings: ClientSettings, url: str) -> str | None:
 
 
 def _roots_where_there_are_none() -> str | None:
-    """The certificates that botocore brings, where the system has none, such as in a minimal container; else None."""
+    """The certificates that botocore brings if the system has none, such as in a minimal container; else None."""
     system = ssl.get_default_verify_paths()
     some = system.cafile and Path(system.cafile).stat().st_size
     some = some or (system.capath and any(Path(system.capath).iterdir()))

@@ -32,11 +32,15 @@ class Signer:
     Args:
         endpoint: the URL that is posted to.
         region: the region the signature is made for.
+        session_token: whether to send the session token of temporary credentials.
         clock: epoch seconds; SQS refuses signatures whose time is minutes off its own.
     """
 
-    def __init__(self, endpoint: str, region: str, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, endpoint: str, region: str, *, session_token: bool = True, clock: Callable[[], float] = time.time
+    ) -> None:
         self.region = region
+        self._session_token = session_token
         self._clock = clock
         self._skew = 0.0  # seconds that the server's clock is ahead of ours
         self._head = f"POST\n{_canonical_path(endpoint)}\n\ncontent-type:{CONTENT_TYPE}\nhost:{host_of(endpoint)}\n"
@@ -81,7 +85,7 @@ class Signer:
     def _prepare(self, credentials: Credentials, operation: str) -> _Prepared:
         """Prepare what all calls of one operation within this second have in common."""
         headers = {"X-Amz-Target": f"AmazonSQS.{operation}", "X-Amz-Date": self._date}
-        if (token := credentials.token) is None:
+        if (token := credentials.token) is None or not self._session_token:
             of_token, named = "", "content-type;host;x-amz-date;x-amz-target;x-amzn-query-mode"
         else:
             headers["X-Amz-Security-Token"] = token

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from leasekeeper.errors import ConfigurationError
 
 _USER_INFO = re.compile(r"//[^/\s]*@")
-_UNSAFE = re.compile(r"[\x00-\x20\x7f]|[^\x00-\x7f]")
+UNSAFE = re.compile(r"[\x00-\x20\x7f]|[^\x00-\x7f]")
+"""Characters that no URL of ours may hold: Python's `urlsplit` drops line breaks without a word."""
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -29,7 +30,7 @@ def check_endpoint(url: str, name: str) -> None:
             ASCII: it becomes a line of each request.
     """
     shown = f"{name}={redacted(url)!r}"
-    if _UNSAFE.search(url):
+    if UNSAFE.search(url):
         raise ConfigurationError(
             f"{shown} holds a blank, a control character or a letter beyond ASCII: check where it is set; write an "
             "international host name in its xn-- form and other letters in their %XX form"

@@ -1,6 +1,6 @@
 """The state of an AWS account in one region, as far as SQS goes: its queues, its move tasks and its random numbers.
 
-Owned by the account's API (`service.py`), whose operations read and change it. It promises that a URL, an ARN or a
+Owned by the account's API (`service.py`). The operations read and change it. It promises that a URL, an ARN or a
 name finds the same queue.
 """
 

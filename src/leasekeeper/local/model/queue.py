@@ -119,8 +119,8 @@ class Queue:
     def receive(self, most: int, visibility: float, now: float) -> list[Stored]:
         """Take up to `most` messages and hide them for `visibility` seconds from now.
 
-        A message whose receive count has reached the limit of the redrive policy goes to the dead-letter queue
-        instead. Receives in another queue, before a move from there, do not count towards this limit.
+        A message that has reached the limit of the redrive policy goes to the dead-letter queue instead. Receives in
+        another queue, before a move from there, do not count towards this limit.
         """
         most = min(most, self.in_flight_limit - self.in_flight)
         taken: list[Stored] = []

@@ -73,14 +73,14 @@ def get_queue_url(account: AccountState, request: Request, _now: float) -> dict[
 
 
 def list_queues(account: AccountState, request: Request, _now: float) -> dict[str, Any]:
-    """ListQueues: the URLs of queues whose names begin with a prefix, by name."""
+    """ListQueues: the URLs of the queues with a prefix in their names, by name."""
     prefix = fields.optional_text(request, "QueueNamePrefix") or ""
     found = [queue for name, queue in sorted(account.queues.items()) if name.startswith(prefix)]
     return _page(account, request, found, "QueueUrls")
 
 
 def list_dead_letter_source_queues(account: AccountState, request: Request, now: float) -> dict[str, Any]:
-    """ListDeadLetterSourceQueues: the URLs of the queues whose redrive policy names this one, by name."""
+    """ListDeadLetterSourceQueues: the URLs of the queues that have this one as dead-letter queue, by name."""
     target = account.queue(request, now).arn
     sources = [queue for _, queue in sorted(account.queues.items()) if _target(queue) == target]
     return _page(account, request, sources, "queueUrls")
