@@ -13,11 +13,13 @@ import os
 import signal
 import threading
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from weakref import WeakSet
 
 from leasekeeper.engine.host import LINGER, place_of
+from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +32,7 @@ FORCED_LINGER = 1.0
 EXIT_CODE = 1
 """Exit code of a process that could not end by itself."""
 
-log = logging.getLogger("leasekeeper.run")
+log = safe_logger("leasekeeper.run")
 
 
 class Ending(Protocol):
@@ -92,7 +94,8 @@ class Guard:
             return
         ends = self._service.ends
         if not all(each.done() for each in ends):
-            log.info("stopping, in at most %g s; a second signal cuts that short", self._service.longest_stop)
+            longest = self._service.longest_stop
+            _try(partial(log.info, "stopping, in at most %g s; a second signal cuts that short", longest))
         concurrent.futures.wait(ends, self._service.longest_stop)
         if self._stopped.wait(FORCED_LINGER if self._forced else LINGER) and self._over.wait(2 * LINGER):
             return
@@ -101,15 +104,27 @@ class Guard:
         self._abandon(ends)
 
     def _abandon(self, ends: Sequence[Future[Any]]) -> None:
-        for each in ends:
-            if each.done() and each.exception() is None:
-                log.info("%s", each.result())
-        log.error(
-            "all consumers have stopped, but the main thread is still in %s; the process ends without it",
-            place_of(threading.main_thread()),
-        )
-        logging.shutdown()
+        _try(partial(_tell, ends))
+        _try(logging.shutdown)
         os._exit(EXIT_CODE)
+
+
+def _try(call: Callable[[], object]) -> None:
+    """Call, but wait a second at most: the main thread may be stuck inside the very handler that would log this."""
+    with suppress(RuntimeError):  # no more threads
+        thread = threading.Thread(target=call, name="leasekeeper-telling", daemon=True)
+        thread.start()
+        thread.join(1.0)
+
+
+def _tell(ends: Sequence[Future[Any]]) -> None:
+    for each in ends:
+        if each.done() and each.exception() is None:
+            log.info("%s", each.result())
+    log.error(
+        "all consumers have stopped, but the main thread is still in %s; the process ends without it",
+        place_of(threading.main_thread()),
+    )
 
 
 class Signals:

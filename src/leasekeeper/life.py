@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
-import logging
 import os
 import random
 import threading
@@ -20,6 +19,7 @@ from leasekeeper.engine.host import LINGER, Host, running_future
 from leasekeeper.engine.opening import open_queue
 from leasekeeper.engine.runner import END_GRACE, Runner
 from leasekeeper.errors import Closed
+from leasekeeper.loggers import safe_logger
 from leasekeeper.observe.statistics import Report
 from leasekeeper.sqs.client import SqsClient
 from leasekeeper.sqs.settings import ClientSettings
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from leasekeeper.options import Options
     from leasekeeper.sqs.address import QueueAddress
 
-log = logging.getLogger("leasekeeper.run")
+log = safe_logger("leasekeeper.run")
 
 beginning = threading.RLock()
 """Held while a life begins, and during a fork: no child inherits it held, nor half a beginning."""

@@ -7,7 +7,6 @@ first SIGTERM or SIGINT stops, which drains; the second forces, which cuts the d
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from contextlib import nullcontext
 from functools import partial
@@ -16,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from leasekeeper.engine.host import LINGER, close_loop, new_event_loop, running_future
 from leasekeeper.errors import Closed, LeasekeeperError
 from leasekeeper.guard import Guard, Signals
+from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from concurrent.futures import Future
 
 T = TypeVar("T")
-log = logging.getLogger("leasekeeper.run")
+log = safe_logger("leasekeeper.run")
 
 
 class Completion(Generic[T]):

@@ -85,6 +85,34 @@ def test_a_second_signal_forces_a_script_too(shop: Bench, kind: str) -> None:
     assert "Traceback" not in command.err
 
 
+LOGGERS = {
+    "raises": "raise RuntimeError(record)",
+    "blocks": "threading.Event().wait()",
+}
+
+
+@pytest.mark.parametrize("does", LOGGERS)
+def test_a_log_handler_that_fails_does_not_keep_the_process(shop: Bench, does: str) -> None:
+    """L15, L22: the guard's own words are lost, but not the end."""
+    url = shop.queue("orders")
+    shop.fill(url, 1)
+    main = f"""
+    import logging
+
+    class Failing(logging.Handler):
+        def emit(self, record: object) -> None:
+            {LOGGERS[does]}
+
+    logging.getLogger("leasekeeper.run").addHandler(Failing())
+    logging.getLogger("leasekeeper.run").setLevel("INFO")
+    consumer.run()"""
+    shop.module("program", SCRIPT.format(handler=HANDLERS["blocks the loop"], main=main))
+    command = shop.script("program")
+    shop.until(lambda: shop.lines("started"), "the handler is at work")
+    command.signal()
+    assert command.end() == 1
+
+
 def test_async_with_ends_in_bounded_time(shop: Bench) -> None:
     """L22: the block is left though its handler swallows the cancellation; what asyncio then waits for is not ours."""
     url = shop.queue("orders")

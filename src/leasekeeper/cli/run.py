@@ -6,7 +6,6 @@ Owned by the command line. Its flags are made from the schema of options, one fo
 from __future__ import annotations
 
 import inspect
-import logging
 import os
 import signal
 from pathlib import Path
@@ -17,6 +16,7 @@ import typer
 from leasekeeper.cli import logs, settings
 from leasekeeper.cli.errors import Exit, Stopped
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from leasekeeper.cli.targets import Target
     from leasekeeper.observe.statistics import Report
 
-log = logging.getLogger("leasekeeper.run")
+log = safe_logger("leasekeeper.run")
 
 HELP = """Run the consumers of a module until SIGTERM or SIGINT, then drain; a second signal cuts the drain short.
 

@@ -5,9 +5,9 @@ Owned by `leasekeeper run`. It promises that the log says when all are ready, an
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
+from leasekeeper.loggers import safe_logger
 from leasekeeper.observe.statistics import Report
 from leasekeeper.running import Several
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.cli.targets import Target
 
-log = logging.getLogger("leasekeeper.run")
+log = safe_logger("leasekeeper.run")
 
 
 class Services(Several):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leasekeeper.errors import ConfigurationError, QueueUnusable, SqsError, Verdict
+from leasekeeper.loggers import safe_logger
 from leasekeeper.sqs.address import QueueAddress
 
 if TYPE_CHECKING:
@@ -74,13 +75,12 @@ async def find_dead_letters(client: SqsApi, source: Source, options: Options) ->
         reason: Exception = error
     except (ValueError, TypeError, KeyError, ConfigurationError) as error:
         reason = error
-    with suppress(Exception):  # the logger is the user's
-        options.logger.warning(
-            "queue %s: rejected messages are left to the redrive policy, because its dead-letter queue cannot be used "
-            "(%s); set dead_letter_queue to have them copied with the reason",
-            source.address.name,
-            reason,
-        )
+    safe_logger(options.logger).warning(
+        "queue %s: rejected messages are left to the redrive policy, because its dead-letter queue cannot be used "
+        "(%s); set dead_letter_queue to have them copied with the reason",
+        source.address.name,
+        reason,
+    )
     return None
 
 

@@ -7,7 +7,6 @@ blocks its loop for minutes stops no heartbeat (L9). A loop runs while someone u
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 import threading
@@ -19,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from leasekeeper.engine.executor import DaemonExecutor
+from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-log = logging.getLogger("leasekeeper.run")
+log = safe_logger("leasekeeper.run")
 
 LINGER = 3.0
 """Seconds that tasks and blocking calls which are left on a loop get to end, before they are left behind."""

@@ -7,16 +7,14 @@ when a queue is missing, denied or of a kind we cannot consume, whether it was g
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from leasekeeper.engine.context import SourceQueue
 from leasekeeper.engine.dead_letter_address import Source, find_dead_letters
 from leasekeeper.errors import ConfigurationError, QueueUnusable, SqsError, Verdict
+from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:
-    import logging
-
     from leasekeeper.api import SqsApi
     from leasekeeper.options import Options
     from leasekeeper.sqs.address import QueueAddress
@@ -59,14 +57,16 @@ async def open_queue(client: SqsApi, address: QueueAddress, options: Options) ->
             if error.verdict is not Verdict.UNAVAILABLE or left <= 0:
                 raise _unusable(address, error, options) from error
             if not waited:
-                _tell(options.logger, "queue %s: the endpoint is not up yet (%s)", address.name, error)
+                safe_logger(options.logger).warning("queue %s: the endpoint is not up yet (%s)", address.name, error)
             waited = True
-            _tell(options.logger, "queue %s: waiting for the endpoint, up to %.1f s more", address.name, left)
+            safe_logger(options.logger).warning(
+                "queue %s: waiting for the endpoint, up to %.1f s more", address.name, left
+            )
             await asyncio.sleep(min(AGAIN, left))
         else:
             if waited:
                 seconds = loop.time() - began
-                _tell(options.logger, "queue %s: the endpoint is up after %.1f s", address.name, seconds)
+                safe_logger(options.logger).warning("queue %s: the endpoint is up after %.1f s", address.name, seconds)
             return opened
 
 
@@ -93,8 +93,7 @@ async def _attributes(client: SqsApi, url: str, options: Options) -> dict[str, s
         if error.verdict is not Verdict.DENIED:
             raise
         await _check_that_deletes_are_allowed(client, url)
-        _tell(
-            options.logger,
+        safe_logger(options.logger).warning(
             "the attributes of %s may not be read (%s); rejected messages have no dead-letter queue unless "
             "dead_letter_queue names one",
             url,
@@ -108,9 +107,3 @@ async def _check_that_deletes_are_allowed(client: SqsApi, url: str) -> None:
     (answer,) = await client.delete_batch(url, [NO_RECEIPT])
     if answer is not None and answer.verdict is Verdict.DENIED:
         raise SqsError(answer.verdict, answer.code, answer.message, operation="DeleteMessageBatch")
-
-
-def _tell(logger: logging.Logger, sentence: str, *values: object) -> None:
-    """Log a warning; a logger is the user's, and what it raises stops no start."""
-    with suppress(Exception):
-        logger.warning(sentence, *values)
