@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from leasekeeper.engine.host import LINGER, Host, running_future
 from leasekeeper.engine.opening import open_queue
 from leasekeeper.engine.runner import END_GRACE, Runner
-from leasekeeper.errors import Closed
+from leasekeeper.errors import Closed, LeasekeeperError
 from leasekeeper.loggers import safe_logger
 from leasekeeper.observe.statistics import Report
 from leasekeeper.sqs.client import SqsClient
@@ -54,7 +54,7 @@ class Life:
         self._host = host
         self._pid = os.getpid()
         self._task: asyncio.Task[Report] | None = None
-        self._failure: BaseException | None = None
+        self._failure: Exception | None = None
         self._own_loop = False
         self.runner: Runner | None = None
         self.stop_asked = False
@@ -137,7 +137,7 @@ class Life:
             if self.ready.done():
                 raise
             early = isinstance(error, asyncio.CancelledError) and self.stop_asked
-            self._failure = self._stopped_early() if early else error
+            self._failure = self._stopped_early() if early else self._failed(error)
             return Report.empty(self._address.name)
         finally:
             self._task = None  # a stop has nothing to cancel any more
@@ -177,6 +177,14 @@ class Life:
         if not gone.done():
             where = self._host.handlers.place()
             log.error("queue %s: the handlers' event loop is still in %s and is left behind", self._address.name, where)
+
+    def _failed(self, error: BaseException) -> Exception:
+        """The error of a start; a transport or a client of the user's may raise what would end a task or a process."""
+        if isinstance(error, Exception):
+            return error
+        failed = LeasekeeperError(f"consumer of {self._address.name} could not start: {error!r} was raised")
+        failed.__cause__ = error
+        return failed
 
     def _stopped_early(self) -> Closed:
         return Closed(f"consumer of {self._address.name} was stopped while it was starting")
