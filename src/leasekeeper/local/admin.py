@@ -1,13 +1,10 @@
 """The server's pages beside the API: health, counts of calls, faults.
 
-Owned by the connection. They promise JSON in and out, and 400 with the reason for a value that is not accepted. They
-answer only if the Host header names this machine: a web page of another site that makes its name resolve to 127.0.0.1
-(DNS rebinding) cannot read or switch anything.
+Owned by the connection. They promise JSON in and out, and 400 with the reason for a value that is not accepted.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,12 +18,8 @@ if TYPE_CHECKING:
 ROOT = b"/_leasekeeper/"
 
 
-def answer(broker: Broker, request: HttpRequest, hosts: frozenset[str] | None) -> tuple[int, bytes]:
-    """The status and the JSON of a page. `hosts` are the names allowed in the Host header; None allows all."""
-    host = request.host.decode("latin-1")
-    if hosts is not None and not _names_this_machine(host, hosts):
-        reason = f"the Host header {host!r} does not name this machine: call it by IP address or as localhost"
-        return 403, msgspec.json.encode({"error": reason})
+def answer(broker: Broker, request: HttpRequest) -> tuple[int, bytes]:
+    """The status and the JSON of a page."""
     method = "GET" if request.method == b"HEAD" else request.method.decode("latin-1")
     page = (method, request.path.partition(b"?")[0][len(ROOT) :].decode("latin-1"))
     try:
@@ -34,26 +27,9 @@ def answer(broker: Broker, request: HttpRequest, hosts: frozenset[str] | None) -
     except (ConfigurationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return 400, msgspec.json.encode({"error": str(error)})
     if shown is None:
-        return 404, msgspec.json.encode(
-            {"error": f"no page {page[0]} /_leasekeeper/{page[1]}: see docs/how-to/local.md"}
-        )
+        reason = f"no page {method} /_leasekeeper/{page[1]}: the pages are GET health, GET or DELETE calls, and "
+        return 404, msgspec.json.encode({"error": reason + "GET, PUT or DELETE faults"})
     return 200, msgspec.json.encode(shown)
-
-
-def _names_this_machine(host: str, hosts: frozenset[str]) -> bool:
-    """Whether a Host header is an IP address, `localhost`, one of `hosts`, or missing. Browsers always send one."""
-    name = host.lower()
-    if not name.endswith("]"):
-        head, colon, port = name.rpartition(":")
-        name = head if colon and port.isdigit() else name
-    name = name.strip("[]")
-    if name in ("", "localhost") or name.endswith(".localhost") or name in hosts:
-        return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _shown(broker: Broker, page: tuple[str, str], body: bytes) -> Any:

@@ -23,6 +23,8 @@ from leasekeeper.local.model.message_operations import TRACE_HEADER
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from leasekeeper.local.hosts import AllowedHosts
+
 log = logging.getLogger("leasekeeper.local")
 
 MOST_CONNECTIONS = 4_096
@@ -72,8 +74,7 @@ class Front:
 
     Attributes:
         broker: what answers the requests.
-        hosts: the host names that the pages of the server may be called by, besides IP addresses and `localhost`; None
-            allows every name.
+        hosts: the names that requests may call this server by.
         require_credentials: refuse requests without an Authorization header.
         most_connections: connections at a time; one more is answered with 503 and closed.
         request_timeout: seconds from the first byte of a request to its last.
@@ -81,7 +82,7 @@ class Front:
     """
 
     broker: Broker
-    hosts: frozenset[str] | None
+    hosts: AllowedHosts
     require_credentials: bool
     most_connections: int
     request_timeout: float
@@ -193,7 +194,9 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, request: HttpRequest) -> None:
         try:
-            if request.path.startswith(admin.ROOT):
+            if not self._front.hosts.accept(request.host):
+                self._send(403, _wrong_host(request.host))
+            elif request.path.startswith(admin.ROOT):
                 self._answer_page(request)
             elif request.method == b"POST" and request.target.startswith(_PREFIX):
                 self._answer_call(request)
@@ -207,7 +210,7 @@ class Connection(asyncio.Protocol):
             self._send_error(error)
 
     def _answer_page(self, request: HttpRequest) -> None:
-        status, body = admin.answer(self._front.broker, request, self._front.hosts)
+        status, body = admin.answer(self._front.broker, request)
         self._write(status, body, "application/json")
 
     def _answer_call(self, request: HttpRequest) -> None:
@@ -271,6 +274,14 @@ class Connection(asyncio.Protocol):
         transport.write(head.encode("latin-1", "replace") + (b"" if self._bodiless else body))
         if self._close:
             transport.close()
+
+
+def _wrong_host(host: bytes) -> Refusal:
+    name = host[:200].decode("latin-1")
+    return refusals.access_denied(
+        f"The Host header {name!r} does not name this server: call it by its IP address or as localhost, or start it "
+        "with --anywhere to accept every name."
+    )
 
 
 def _next_request_id() -> str:

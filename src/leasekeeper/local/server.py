@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.local.connection import MOST_CONNECTIONS, REQUEST_TIMEOUT, Connection, Front
+from leasekeeper.local.hosts import AllowedHosts
 
 if TYPE_CHECKING:
     from leasekeeper.local.broker import Broker
+
+
+_OTHER_FILES = 64
+"""Files that the process needs besides its connections."""
 
 
 def check_host(host: str, *, anywhere: bool) -> None:
@@ -34,6 +39,16 @@ def check_host(host: str, *, anywhere: bool) -> None:
         )
 
 
+def _affordable(connections: int) -> int:
+    """`connections`, or fewer if the process may not open so many files."""
+    try:
+        from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
+    except ImportError:  # not on Windows
+        return connections
+    files, _ = getrlimit(RLIMIT_NOFILE)
+    return connections if files == RLIM_INFINITY else max(1, min(connections, files - _OTHER_FILES))
+
+
 class LocalServer:
     """A server in front of a broker.
 
@@ -41,9 +56,10 @@ class LocalServer:
         broker: what answers the requests.
         host: where to listen; loopback, unless `anywhere`.
         port: 0 takes a free one.
-        anywhere: listen on an address that other machines can reach.
+        anywhere: listen on an address that other machines can reach, and accept every name in the Host header.
         require_credentials: refuse requests without an Authorization header. Signatures are never checked.
-        most_connections: connections at a time; one more is answered with 503 and closed.
+        most_connections: connections at a time, or fewer if the process may not open so many files; one more is
+            answered with 503 and closed.
         request_timeout: seconds from the first byte of a request to its last; then the answer is 408.
     """
 
@@ -64,9 +80,9 @@ class LocalServer:
         self.port = port
         self._front = Front(
             broker=broker,
-            hosts=None if anywhere else frozenset({host.lower()}),
+            hosts=AllowedHosts(None if anywhere else frozenset({host.lower()})),
             require_credentials=require_credentials,
-            most_connections=most_connections,
+            most_connections=_affordable(most_connections),
             request_timeout=request_timeout,
         )
         self._server: asyncio.Server | None = None
