@@ -1,4 +1,4 @@
-"""Worlds and trials: what they promise to tests."""
+"""What a world promises to tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from leasekeeper.testing.trial import Story, draw
 from leasekeeper.testing.world import DEAD_LETTERS, World, virtual
 
 
@@ -71,13 +70,3 @@ def test_a_decorated_test_keeps_its_name_and_gives_its_value() -> None:
 
     assert answer(42) == 42
     assert answer.__name__ == "answer"
-
-
-def test_a_story_says_what_went_against_the_contract() -> None:
-    """A checker that finds nothing in a broken story proves nothing."""
-    story = Story(draw(1, faulty=False))
-    assert story.broken == []
-    story.succeeded.update(["a", "a"])
-    story.stopping = 1e6
-    story.wrongs.append("b was lost")
-    assert [each.split()[0] for each in story.broken] == ["b", "1", "the"]

@@ -1,5 +1,5 @@
-"""Testing what consumes queues: virtual time, SQS with faults in process, handlers called without a queue.
+"""Tools to test code that consumes queues: virtual time, an in-process SQS with faults, handlers without a queue.
 
-Shipped for users as much as for our own tests; nothing outside tests imports it. Import from the modules: `world`
-and `trial` for virtual time, `handling` for handlers alone, `clock` for the loop itself; pytest reads `plugin`.
+They are for users as much as for our own tests, and only tests import them. Import from the modules: `world` has SQS
+and consumers in virtual time, `handling` runs handlers alone, `clock` has the event loop, and pytest loads `plugin`.
 """
