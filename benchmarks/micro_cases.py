@@ -68,7 +68,7 @@ def received(number: int, body: str = "x" * 500) -> Received:
 
 
 TEN = [received(number) for number in range(10)]
-POLICY = LeasePolicy(visibility=30, beat_after=15)
+POLICY = LeasePolicy(visibility=30, extend_after=15)
 
 
 class Order(msgspec.Struct):
@@ -92,10 +92,10 @@ ORDER = received(1, json.dumps({"id": 1, "customer": "anna", "items": ["tea", "h
 @case("ledger-ten", "receive, done and deleted of ten messages")
 def _() -> Operation:
     # With `remember` above 0 these ten would count as finished from the second time on.
-    ledger = Ledger(LeasePolicy(visibility=30, beat_after=15, remember=0))
+    ledger = Ledger(LeasePolicy(visibility=30, extend_after=15, remember=0))
 
     def operation() -> None:
-        fresh, _ = ledger.receive(TEN, asked=0.0, now=0.1)
+        fresh, _ = ledger.receive(TEN, requested_at=0.0, now=0.1)
         ledger.done(fresh)
         ledger.deleted([(row, row.receipt) for row in fresh], 0.2)
 
@@ -106,7 +106,7 @@ def _held(leases: int) -> Ledger:
     ledger = Ledger(POLICY)
     for number in range(leases):
         at = number * 15 / leases
-        ledger.receive([received(10 * number + each) for each in range(10)], asked=at, now=at)
+        ledger.receive([received(10 * number + each) for each in range(10)], requested_at=at, now=at)
     return ledger
 
 
@@ -115,8 +115,8 @@ def _() -> Operation:
     ledger = _held(2_000)
 
     def operation() -> None:
-        now = ledger.next_due()
-        ledger.extended([(row, row.receipt, 30) for row in ledger.tick(now)], now)
+        now = ledger.leases.next_due()
+        ledger.leases.extended([(row, row.receipt, 30) for row in ledger.leases.tick(now)], now)
 
     return operation
 
@@ -124,7 +124,7 @@ def _() -> Operation:
 @case("ledger-look", "next_due and a tick that finds nothing due, 20,000 held")
 def _() -> Operation:
     ledger = _held(2_000)
-    return lambda: ledger.tick(min(ledger.next_due(), 14.0) - 1.0)
+    return lambda: ledger.leases.tick(min(ledger.leases.next_due(), 14.0) - 1.0)
 
 
 # Other decisions
@@ -240,7 +240,7 @@ def _() -> Operation:
     async def nothing(body: str) -> None: ...
 
     run = partial(Handler(nothing, queue="orders").run, lambda _answer: True)
-    (row,), _ = Ledger(POLICY).receive(TEN[:1], asked=0.0, now=0.1)
+    (row,), _ = Ledger(POLICY).receive(TEN[:1], requested_at=0.0, now=0.1)
 
     def operation() -> None:
         try:

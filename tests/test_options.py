@@ -27,12 +27,12 @@ def refusal(**values: Any) -> str:
 def test_the_defaults_work_together() -> None:
     options = Options()
     assert (options.concurrency, options.visibility_timeout, options.wait_time) == (20, 30, 20.0)
-    assert (options.beat_after, options.thread_count) == (15.0, 20)
+    assert (options.extend_after, options.thread_count) == (15.0, 20)
 
 
 def test_what_follows_from_options() -> None:
-    assert Options(heartbeat_interval=5).beat_after == 5
-    assert Options(visibility_timeout=1).beat_after == 0.5
+    assert Options(heartbeat_interval=5).extend_after == 5
+    assert Options(visibility_timeout=1).extend_after == 0.5
     assert Options(concurrency=500).thread_count == 32
     assert Options(concurrency=500, threads=50).thread_count == 50
 
@@ -332,6 +332,6 @@ def test_an_interval_that_is_taken_beats_before_the_lease_is_over() -> None:
 
     for visibility in (1, 2, 5, 30, 43_200):
         options = Options(visibility_timeout=visibility, heartbeat_interval=visibility * 0.75, ack_interval=0)
-        ledger = Ledger(LeasePolicy(visibility=options.visibility_timeout, beat_after=options.beat_after))
-        [row], _ = ledger.receive([Received(message_id="a", receipt="r")], asked=0.0, now=0.0)
+        ledger = Ledger(LeasePolicy(visibility=options.visibility_timeout, extend_after=options.extend_after))
+        [row], _ = ledger.receive([Received(message_id="a", receipt="r")], requested_at=0.0, now=0.0)
         assert row.lease.due < row.lease.deadline

@@ -38,7 +38,7 @@ MORE = {
 """Public modules beside the package itself."""
 NOT_MADE = {"Completion", "Message", "Settlement"}
 """Classes that users receive and do not construct."""
-INTERNAL = {"Options.beat_after", "Options.thread_count", "Report.empty", "RunnerStatistics.of", "Settlement.resolve"}
+INTERNAL = {"Options.extend_after", "Options.thread_count", "Report.empty", "Settlement.resolve"}
 """Members that only the engine uses."""
 
 

@@ -15,7 +15,7 @@ from leasekeeper.errors import (
     Verdict,
 )
 from leasekeeper.message import Message, MessageAttribute
-from leasekeeper.observe.statistics import Report, RunnerStatistics
+from leasekeeper.observe.statistics import ConsumerStatistics, Report
 from leasekeeper.options import Options
 from leasekeeper.outcomes import Reject, Retry, Settled, Settlement
 from leasekeeper.running import Completion
@@ -26,6 +26,7 @@ __all__ = [
     "Completion",
     "ConfigurationError",
     "Consumer",
+    "ConsumerStatistics",
     "CredentialsMissing",
     "HandlerError",
     "HandlerTimeout",
@@ -38,7 +39,6 @@ __all__ = [
     "Reject",
     "Report",
     "Retry",
-    "RunnerStatistics",
     "Settled",
     "Settlement",
     "SqsError",

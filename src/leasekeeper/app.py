@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
-    from leasekeeper.observe.statistics import Report, RunnerStatistics
+    from leasekeeper.observe.statistics import ConsumerStatistics, Report
     from leasekeeper.option_values import OptionValues
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -146,7 +146,7 @@ class Leasekeeper:
         """Seconds that a stop may take, all time-outs together."""
         return self._all.longest_stop
 
-    def statistics(self) -> tuple[RunnerStatistics, ...]:
+    def statistics(self) -> tuple[ConsumerStatistics, ...]:
         """A snapshot of each consumer that has been started."""
         return tuple(snapshot for each in self.consumers if (snapshot := each.statistics()) is not None)
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from leasekeeper.engine.host import Host, running_future
 from leasekeeper.errors import Closed, ConfigurationError
+from leasekeeper.events import Channel
 from leasekeeper.lanes.handler import Handler
 from leasekeeper.life import Life, beginning
-from leasekeeper.observe.statistics import Report, RunnerStatistics
+from leasekeeper.observe.statistics import ConsumerStatistics, Report
 from leasekeeper.options import Options, make_options
 from leasekeeper.running import Completion, in_event_loop, run
 from leasekeeper.sqs.address import QueueAddress
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
+    from leasekeeper.events import Event
     from leasekeeper.option_values import OptionValues
 
 
@@ -64,6 +66,8 @@ class Consumer:
         self._configure(options or make_options(values))
         self._host = host or Host(f"leasekeeper-{self.address.name}")
         self._life: Life | None = None
+        self._subscriptions: list[tuple[Callable[[Any], object], tuple[type[Event], ...]]] = []
+        self._channel = Channel()
 
     def _configure(self, options: Options) -> None:
         self.options = options
@@ -113,7 +117,10 @@ class Consumer:
                 if life.stop_asked:
                     return _failed(Closed(f"consumer of {self.address.name} is stopping: await its stop() first"))
                 return life.ready
-            life = Life(self.address, self.handler, self.options, self._host)
+            self._channel = Channel()
+            life = Life(self.address, self.handler, self.options, self._host, self._channel)
+            for subscriber, kinds in self._subscriptions:
+                self._channel.subscribe(subscriber, *kinds)
             try:
                 _refuse_green_threads()
                 life.begin(asyncio.get_running_loop() if in_event_loop() else None)
@@ -191,6 +198,14 @@ class Consumer:
         await self.stop()
         self._host.join(1.0)  # they have ended but for their last instructions
 
+    def subscribe(self, subscriber: Callable[[Any], object], *kinds: type[Event]) -> None:
+        """Call `subscriber(event)` for each event of these kinds (`leasekeeper.events`); without one, for every event.
+
+        It is called on the engine's thread: it has to be quick and must not block. What it raises is logged.
+        """
+        self._subscriptions.append((subscriber, kinds))
+        self._channel.subscribe(subscriber, *kinds)
+
     # What it looks like
 
     @property
@@ -233,14 +248,16 @@ class Consumer:
         """Seconds that a stop may take, all its time-outs together."""
         return self._life.longest_stop if self._life is not None else 0.0
 
-    def statistics(self) -> RunnerStatistics | None:
+    def statistics(self) -> ConsumerStatistics | None:
         """A snapshot; None before the start.
 
         Raises:
             Closed: in a forked child of the process that started the consumer.
         """
         life = self._life
-        return runner.statistics() if life is not None and (runner := self._here(life).runner) is not None else None
+        if life is None or (runner := self._here(life).runner) is None:
+            return None
+        return life.observer.statistics(runner)
 
     def __repr__(self) -> str:
         life = self._life

@@ -20,7 +20,7 @@ from leasekeeper.engine.opening import open_queue
 from leasekeeper.engine.runner import END_GRACE, Runner
 from leasekeeper.errors import Closed, LeasekeeperError
 from leasekeeper.loggers import safe_logger
-from leasekeeper.observe.statistics import Report
+from leasekeeper.observe.statistics import Observer, Report
 from leasekeeper.sqs.client import SqsClient
 from leasekeeper.sqs.settings import ClientSettings
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from leasekeeper.api import SqsApi
+    from leasekeeper.events import Channel
     from leasekeeper.lanes.handler import Handler
     from leasekeeper.options import Options
     from leasekeeper.sqs.address import QueueAddress
@@ -44,14 +45,17 @@ class Life:
 
     Attributes:
         ready: done when it receives, or fails with the reason when it could not start.
+        observer: its counts and logs.
         ended: done when everything is settled and closed; its threads are then gone, if nothing else uses them.
     """
 
-    def __init__(self, address: QueueAddress, handler: Handler, options: Options, host: Host) -> None:
+    def __init__(self, address: QueueAddress, handler: Handler, options: Options, host: Host, channel: Channel) -> None:
         self._address = address
         self._handler = handler
         self._options = options
         self._host = host
+        self._channel = channel
+        self.observer = Observer(channel, options.logger)
         self._pid = os.getpid()
         self._task: asyncio.Task[Report] | None = None
         self._failure: Exception | None = None
@@ -132,7 +136,8 @@ class Life:
             if client is None:
                 client = await SqsClient.connect(self._settings())
             runner = await self._open(client, application)
-            return await runner.run(lambda: self.ready.set_result(None))
+            await runner.run(lambda: self.ready.set_result(None))
+            return self.observer.report(runner)
         except BaseException as error:
             if self.ready.done():
                 raise
@@ -154,6 +159,7 @@ class Life:
             self._handler,
             self._options,
             application=application,
+            emit=self._channel.emit,
             clock=time.monotonic,
             draw=random.random,
         )

@@ -62,12 +62,13 @@ class Received(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     def sent_at(self) -> float:
         """When the message was sent: epoch seconds by SQS's clock; 0.0 when unknown. AWS writes milliseconds."""
         text = self.system.get("SentTimestamp", "")
-        if text.isdecimal() and len(text) <= _DIGITS:
-            return int(text) / 1000
-        try:
-            return max(datetime.fromisoformat(text).timestamp(), 0.0)  # as some local servers write it
-        except (ValueError, OverflowError, OSError):
-            return 0.0
+        return int(text) / 1000 if text.isdecimal() and len(text) <= _DIGITS else _from_iso(text)
+
+    @property
+    def first_received_at(self) -> float:
+        """When the message was received for the first time: epoch seconds by SQS's clock; 0.0 when unknown."""
+        text = self.system.get("ApproximateFirstReceiveTimestamp", "")
+        return int(text) / 1000 if text.isdecimal() and len(text) <= _DIGITS else _from_iso(text)
 
 
 class LeaseView(Protocol):
@@ -191,3 +192,11 @@ class Message(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<Message {self.id} of {self.queue}, receive {self.receive_count}>"
+
+
+def _from_iso(text: str) -> float:
+    """Epoch seconds of a time as some local servers write it (ISO 8601); 0.0 for anything else."""
+    try:
+        return max(datetime.fromisoformat(text).timestamp(), 0.0)
+    except (ValueError, OverflowError, OSError):
+        return 0.0

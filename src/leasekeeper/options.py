@@ -272,7 +272,7 @@ class Options:
         _check_together(self)
 
     @property
-    def beat_after(self) -> float:
+    def extend_after(self) -> float:
         """Age in seconds at which a lease is extended."""
         return self.heartbeat_interval or self.visibility_timeout / 2
 
@@ -299,7 +299,7 @@ def make_options(values: Mapping[str, Any]) -> Options:
 def _check_together(options: Options) -> None:
     """Refuse what cannot work in combination."""
     # A lease is counted up to a fifth shorter than it is, and the extension has to get there.
-    if options.beat_after > options.visibility_timeout * 0.75:
+    if options.extend_after > options.visibility_timeout * 0.75:
         raise ConfigurationError(
             f"heartbeat_interval={options.heartbeat_interval!r} with visibility_timeout={options.visibility_timeout}: "
             "the lease would end before its first extension; make the interval at most half of the timeout"

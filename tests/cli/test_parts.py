@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,11 +16,13 @@ from leasekeeper.cli.redrive import described
 from leasekeeper.cli.send import batches, bodies, parse_attribute, size_of
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.message import MessageAttribute
-from leasekeeper.observe.statistics import RunnerStatistics
 from leasekeeper.sqs.codec import MoveTask
+from leasekeeper.testing.world import World, virtual
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from leasekeeper.observe.statistics import ConsumerStatistics
 
 
 @pytest.mark.parametrize(
@@ -120,17 +121,23 @@ def test_a_sparkline_scales_to_its_highest_value(values: list[float], width: int
     assert view.sparkline(values, width) == bars
 
 
+@virtual
+async def statistics_at_rest() -> ConsumerStatistics:
+    """Statistics of a consumer that has received nothing."""
+
+    async def handle(_body: str) -> None:
+        """Is never called."""
+
+    async with World() as world:
+        return (await world.start(handle)).statistics()
+
+
 def state(**changed: Any) -> DemoState:
-    kinds = {"int": 0, "float": 0.0, "bool": True}
-    numbers: dict[str, Any] = {
-        name: kinds[kind] for name, kind in RunnerStatistics.__annotations__.items() if kind in kinds
-    }
-    statistics = RunnerStatistics(**numbers, queue="orders", phase="running", errors={})
     made: dict[str, Any] = {
         "stage": "flowing",
         "elapsed": 12.34,
         "plan": DemoPlan(seconds=20, messages=None, concurrency=50, handler_ms=20),
-        "statistics": statistics,
+        "statistics": statistics_at_rest(),
         "sent": 1_234_567,
         "waiting": 123_456,
         "finished": 1_111_111,
@@ -155,7 +162,7 @@ def test_the_view_fits_its_width_and_a_small_terminal(width: int, stage: str) ->
 
 def test_without_a_settled_message_there_are_no_calls_per_message() -> None:
     assert state().calls_per_message == 0.0
-    assert view.margin(inf) == "-"
+    assert view.margin(None) == "-"
 
 
 def test_the_report_adds_up() -> None:

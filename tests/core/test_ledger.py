@@ -12,23 +12,25 @@ from leasekeeper.core.states import State
 from leasekeeper.errors import Verdict
 from leasekeeper.message import Received
 
-POLICY = LeasePolicy(visibility=30.0, beat_after=15.0)
+POLICY = LeasePolicy(visibility=30.0, extend_after=15.0)
 
 
 def message(name: str, receipt: str = "") -> Received:
     return Received(message_id=name, receipt=receipt or f"{name}-1", body="{}")
 
 
-def hold(ledger: Ledger, *names: str, now: float = 100.0, asked: float | None = None) -> list[Delivery]:
+def hold(ledger: Ledger, *names: str, now: float = 100.0, requested_at: float | None = None) -> list[Delivery]:
     """Receive messages that are new."""
-    fresh, finished = ledger.receive([message(name) for name in names], asked=now if asked is None else asked, now=now)
+    fresh, finished = ledger.receive(
+        [message(name) for name in names], requested_at=now if requested_at is None else requested_at, now=now
+    )
     assert not finished
     return fresh
 
 
-def run(ledger: Ledger, *names: str, now: float = 100.0, asked: float | None = None) -> list[Delivery]:
+def run(ledger: Ledger, *names: str, now: float = 100.0, requested_at: float | None = None) -> list[Delivery]:
     """Receive messages that are new, and start their handlers."""
-    rows = hold(ledger, *names, now=now, asked=asked)
+    rows = hold(ledger, *names, now=now, requested_at=requested_at)
     for row in rows:
         row.started = now
     return rows
@@ -36,7 +38,7 @@ def run(ledger: Ledger, *names: str, now: float = 100.0, asked: float | None = N
 
 def beat(ledger: Ledger, now: float) -> list[tuple[Delivery, str, int]]:
     """What the extender would send at this time."""
-    return [(row, row.receipt, ledger.extension(row, now)) for row in ledger.tick(now)]
+    return [(row, row.receipt, ledger.leases.seconds_for(row, now)) for row in ledger.leases.tick(now)]
 
 
 # The lease
@@ -44,19 +46,19 @@ def beat(ledger: Ledger, now: float) -> list[tuple[Delivery, str, int]]:
 
 def test_a_lease_is_counted_from_the_answers_arrival_less_a_margin() -> None:
     """L3: some of the answer's way is already gone."""
-    [row] = hold(Ledger(POLICY), "a", now=100.0, asked=98.0)
+    [row] = hold(Ledger(POLICY), "a", now=100.0, requested_at=98.0)
     assert (row.lease.due, row.lease.deadline) == (115.0, 129.0)
 
 
 def test_the_margin_of_a_short_lease_is_a_fifth() -> None:
-    ledger = Ledger(LeasePolicy(visibility=1, beat_after=0.5))
+    ledger = Ledger(LeasePolicy(visibility=1, extend_after=0.5))
     [row] = hold(ledger, "a", now=100.0)
     assert (row.lease.due, row.lease.deadline) == (100.5, 100.8)
 
 
 def test_a_receive_may_have_a_visibility_of_its_own() -> None:
     ledger = Ledger(POLICY)
-    [row], _ = ledger.receive([message("a")], asked=100.0, now=100.0, visibility=60)
+    [row], _ = ledger.receive([message("a")], requested_at=100.0, now=100.0, visibility=60)
     assert (row.lease.due, row.lease.deadline) == (130.0, 159.0)
 
 
@@ -65,32 +67,32 @@ def test_messages_of_one_receive_share_a_lease() -> None:
     ledger = Ledger(POLICY)
     rows = hold(ledger, *"abcdefghij")
     assert len({id(row.lease) for row in rows}) == 1
-    assert len(ledger._leases._beats) == 1
-    ledger.extended(beat(ledger, 115.0), 115.0)
+    assert len(ledger.leases._extensions) == 1
+    ledger.leases.extended(beat(ledger, 115.0), 115.0)
     assert len({id(row.lease) for row in rows}) == 1
 
 
 def test_an_extension_counts_from_when_it_was_sent() -> None:
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
-    ledger.extended(beat(ledger, 115.0), 115.0)  # answered whenever
+    ledger.leases.extended(beat(ledger, 115.0), 115.0)  # answered whenever
     assert (row.lease.due, row.lease.deadline) == (130.0, 145.0)
-    assert ledger.next_due() == 130.0
+    assert ledger.leases.next_due() == 130.0
 
 
 def test_an_extension_of_fewer_seconds_is_due_earlier() -> None:
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
-    ledger.tick(115.0)
-    ledger.extended([(row, row.receipt, 10)], 115.0)
+    ledger.leases.tick(115.0)
+    ledger.leases.extended([(row, row.receipt, 10)], 115.0)
     assert (row.lease.due, row.lease.deadline) == (120.0, 125.0)
 
 
 def test_nothing_is_due_of_an_empty_ledger() -> None:
     ledger = Ledger(POLICY)
-    assert ledger.receive([], asked=100.0, now=100.0) == ([], [])
-    assert ledger.next_due() == math.inf
-    assert ledger.tick(1e9) == []
+    assert ledger.receive([], requested_at=100.0, now=100.0) == ([], [])
+    assert ledger.leases.next_due() == math.inf
+    assert ledger.leases.tick(1e9) == []
     assert repr(ledger) == "<Ledger empty>"
 
 
@@ -114,7 +116,7 @@ def test_a_lease_is_kept_until_the_delete_is_confirmed(state: str) -> None:
     for now in (115.0, 130.0, 145.0):
         due = beat(ledger, now)
         assert due == [(row, "a-1", 30)]
-        ledger.extended(due, now)
+        ledger.leases.extended(due, now)
     assert row.lease.deadline == 175.0
 
 
@@ -127,8 +129,8 @@ def test_a_release_waits_for_the_extension_in_flight() -> None:
     [row] = run(ledger, "a")
     sent = beat(ledger, 115.0)
     assert ledger.release(row, 60.0, 116.0) is Action.NOTHING
-    assert ledger.extended(sent, 115.0) == [row]
-    assert (row.state, row.release_after, row.beating) == (State.RELEASING, 60.0, False)
+    assert ledger.leases.extended(sent, 115.0) == [row]
+    assert (row.state, row.release_after, row.extending) == (State.RELEASING, 60.0, False)
 
 
 @pytest.mark.parametrize("verdict", [None, Verdict.UNAVAILABLE, Verdict.LEASE_LOST, Verdict.LEASE_CAPPED])
@@ -136,9 +138,9 @@ def test_a_release_follows_an_extension_that_failed(verdict: Verdict | None) -> 
     """L5: over is over, however it ended."""
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
-    ledger.tick(115.0)
+    ledger.leases.tick(115.0)
     assert ledger.release(row, 60.0, 116.0) is Action.NOTHING
-    assert ledger.extension_failed(row, verdict, 117.0, row.receipt) is Action.RELEASE
+    assert ledger.leases.extension_failed(row, verdict, 117.0, row.receipt) is Action.RELEASE
 
 
 def test_a_refused_copy_waits_for_the_extension_in_flight_too() -> None:
@@ -148,25 +150,25 @@ def test_a_refused_copy_waits_for_the_extension_in_flight_too() -> None:
     ledger.reject(row)
     sent = beat(ledger, 115.0)
     assert ledger.copy_refused(row, 900.0, 116.0) is Action.NOTHING
-    assert ledger.extended(sent, 115.0) == [row]
+    assert ledger.leases.extended(sent, 115.0) == [row]
 
 
 def test_a_release_with_nothing_in_flight_goes_at_once() -> None:
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
-    ledger.extended(beat(ledger, 115.0), 115.0)
+    ledger.leases.extended(beat(ledger, 115.0), 115.0)
     assert ledger.release(row, 60.0, 116.0) is Action.RELEASE
 
 
 def test_a_heartbeat_that_fails_after_the_delete_is_no_error() -> None:
     """L5: SQS says that the message is not in flight, because it is deleted."""
     told: list[Delivery] = []
-    ledger = Ledger(POLICY, tell=told.append)
+    ledger = Ledger(POLICY, on_lease_lost=told.append)
     [row] = run(ledger, "a")
-    ledger.tick(115.0)
+    ledger.leases.tick(115.0)
     ledger.done([row])
     ledger.deleted([(row, "a-1")], 116.0)
-    assert ledger.extension_failed(row, Verdict.LEASE_LOST, 117.0, "a-1") is Action.NOTHING
+    assert ledger.leases.extension_failed(row, Verdict.LEASE_LOST, 117.0, "a-1") is Action.NOTHING
     assert (row.state, row.lost, told, ledger.statistics().lost) == (State.ACKED, False, [], 0)
 
 
@@ -174,9 +176,9 @@ def test_a_heartbeat_that_fails_before_the_delete_is_answered_leaves_the_word_to
     """L5: the delete may have been first."""
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
-    ledger.tick(115.0)
+    ledger.leases.tick(115.0)
     ledger.done([row])
-    ledger.extension_failed(row, Verdict.LEASE_LOST, 117.0, "a-1")
+    ledger.leases.extension_failed(row, Verdict.LEASE_LOST, 117.0, "a-1")
     assert (row.state, row.lost) == (State.ACKING, False)
     ledger.deleted([(row, "a-1")], 118.0)
     assert ledger.statistics().acked == 1
@@ -204,11 +206,11 @@ def _ways_out(way: str, ledger: Ledger, row: Delivery) -> None:
         ledger.copy_refused(row, 900.0, 101.0)
         ledger.released(row)
     elif way == "expired":
-        ledger.tick(200.0)
+        ledger.leases.tick(200.0)
         ledger.release(row, 0.0, 201.0)
     elif way == "lost":
-        ledger.tick(115.0)
-        ledger.extension_failed(row, Verdict.LEASE_LOST, 116.0, row.receipt)
+        ledger.leases.tick(115.0)
+        ledger.leases.extension_failed(row, Verdict.LEASE_LOST, 116.0, row.receipt)
         ledger.reject(row)
 
 
@@ -232,8 +234,8 @@ def test_after_every_way_out_no_extension_names_the_row(way: str) -> None:
     _ways_out(way, ledger, row)
     assert set(ledger) == {other}
     assert row not in row.lease.members
-    assert row not in ledger.tick(215.0)
-    assert ledger.extension(row, 215.0) == 0
+    assert row not in ledger.leases.tick(215.0)
+    assert ledger.leases.seconds_for(row, 215.0) == 0
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -249,14 +251,14 @@ def test_after_every_way_out_what_is_said_is_not_heard(way: str) -> None:
     assert ledger.deleted([(row, row.receipt)], 300.0) == []
     assert ledger.delete_refused(row, row.receipt) is Action.NOTHING
     ledger.released(row)
-    assert ledger.extended([(row, row.receipt, 30)], 300.0) == []
-    assert ledger.extension_failed(row, Verdict.UNAVAILABLE, 300.0) is Action.NOTHING
-    assert (row.state, ledger.statistics(), ledger.next_due()) == (state, counts, math.inf)
+    assert ledger.leases.extended([(row, row.receipt, 30)], 300.0) == []
+    assert ledger.leases.extension_failed(row, Verdict.UNAVAILABLE, 300.0) is Action.NOTHING
+    assert (row.state, ledger.statistics(), ledger.leases.next_due()) == (state, counts, math.inf)
 
 
 @pytest.mark.parametrize("way", ["acking", "releasing", "rejecting"])
 def test_what_is_on_its_way_out_is_said_once(way: str) -> None:
-    """L6: a settlement is asked for once, whatever lanes say after it."""
+    """L6: a settlement is requested_at for once, whatever lanes say after it."""
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     match way:
@@ -281,19 +283,19 @@ def test_a_releasing_row_is_not_extended() -> None:
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     ledger.release(row, 900.0, 101.0)
-    assert ledger.tick(115.0) == []
-    assert ledger.extension(row, 115.0) == 0
+    assert ledger.leases.tick(115.0) == []
+    assert ledger.leases.seconds_for(row, 115.0) == 0
 
 
 def test_an_extension_asks_for_what_the_receive_was_given() -> None:
     """An adaptive visibility is not shortened by its first extension; extensions of extensions keep it too."""
-    ledger = Ledger(LeasePolicy(visibility=30, beat_after=15))
-    (row,), _ = ledger.receive([message("a")], asked=100, now=100, visibility=120)
+    ledger = Ledger(LeasePolicy(visibility=30, extend_after=15))
+    (row,), _ = ledger.receive([message("a")], requested_at=100, now=100, visibility=120)
     row.started = 100.0
-    assert ledger.tick(159.0) == []
-    assert ledger.tick(160.0) == [row]
-    assert ledger.extension(row, 160.0) == 120
-    ledger.extended([(row, row.receipt, 120)], 160.0)
-    assert ledger.tick(219.0) == []
-    assert ledger.tick(220.0) == [row]
-    assert ledger.extension(row, 220.0) == 120
+    assert ledger.leases.tick(159.0) == []
+    assert ledger.leases.tick(160.0) == [row]
+    assert ledger.leases.seconds_for(row, 160.0) == 120
+    ledger.leases.extended([(row, row.receipt, 120)], 160.0)
+    assert ledger.leases.tick(219.0) == []
+    assert ledger.leases.tick(220.0) == [row]
+    assert ledger.leases.seconds_for(row, 220.0) == 120

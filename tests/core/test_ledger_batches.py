@@ -11,23 +11,25 @@ from leasekeeper.core.states import State
 from leasekeeper.errors import Verdict
 from leasekeeper.message import Received
 
-POLICY = LeasePolicy(visibility=30.0, beat_after=15.0)
+POLICY = LeasePolicy(visibility=30.0, extend_after=15.0)
 
 
 def message(name: str, receipt: str = "") -> Received:
     return Received(message_id=name, receipt=receipt or f"{name}-1", body="{}")
 
 
-def hold(ledger: Ledger, *names: str, now: float = 100.0, asked: float | None = None) -> list[Delivery]:
+def hold(ledger: Ledger, *names: str, now: float = 100.0, requested_at: float | None = None) -> list[Delivery]:
     """Receive messages that are new."""
-    fresh, finished = ledger.receive([message(name) for name in names], asked=now if asked is None else asked, now=now)
+    fresh, finished = ledger.receive(
+        [message(name) for name in names], requested_at=now if requested_at is None else requested_at, now=now
+    )
     assert not finished
     return fresh
 
 
-def run(ledger: Ledger, *names: str, now: float = 100.0, asked: float | None = None) -> list[Delivery]:
+def run(ledger: Ledger, *names: str, now: float = 100.0, requested_at: float | None = None) -> list[Delivery]:
     """Receive messages that are new, and start their handlers."""
-    rows = hold(ledger, *names, now=now, asked=asked)
+    rows = hold(ledger, *names, now=now, requested_at=requested_at)
     for row in rows:
         row.started = now
     return rows
@@ -35,7 +37,7 @@ def run(ledger: Ledger, *names: str, now: float = 100.0, asked: float | None = N
 
 def beat(ledger: Ledger, now: float) -> list[tuple[Delivery, str, int]]:
     """What the extender would send at this time."""
-    return [(row, row.receipt, ledger.extension(row, now)) for row in ledger.tick(now)]
+    return [(row, row.receipt, ledger.leases.seconds_for(row, now)) for row in ledger.leases.tick(now)]
 
 
 # The heartbeat's batches
@@ -53,55 +55,55 @@ def test_a_batch_is_filled_up_with_those_due_soonest_after() -> None:
     """An extension costs a tenth of a call: a call with one entry would waste nine."""
     ledger = Ledger(POLICY)
     first, second, third = receives(ledger, [3, 4, 5])
-    due = ledger.tick(115.0)
+    due = ledger.leases.tick(115.0)
     assert due == [*first, *second, *third[:3]]
-    assert ledger.next_due() == 117.0, "the lease that was taken in part keeps its beat"
-    assert ledger.tick(117.0) == third[3:]
+    assert ledger.leases.next_due() == 117.0, "the lease that was taken in part keeps its beat"
+    assert ledger.leases.tick(117.0) == third[3:]
 
 
 def test_a_full_batch_takes_nothing_early() -> None:
     ledger = Ledger(POLICY)
     first, _ = receives(ledger, [10, 10])
-    assert ledger.tick(115.0) == first
-    assert ledger.next_due() == 116.0
+    assert ledger.leases.tick(115.0) == first
+    assert ledger.leases.next_due() == 116.0
 
 
 def test_what_is_due_is_named_beyond_one_batch() -> None:
     ledger = Ledger(POLICY)
     rows = receives(ledger, [7, 7, 7], step=0.0)
-    assert ledger.tick(115.0) == [each for some in rows for each in some]
+    assert ledger.leases.tick(115.0) == [each for some in rows for each in some]
 
 
 def test_fill_up_stops_at_the_horizon() -> None:
     """Half of the heartbeat's interval: what is younger gains too little from a call made for others."""
     ledger = Ledger(POLICY)
     first, _ = receives(ledger, [1, 1], step=7.6)
-    assert ledger.tick(115.0) == first
+    assert ledger.leases.tick(115.0) == first
 
 
 def test_a_lease_taken_in_part_forgets_none_of_its_members() -> None:
     """L7: neither those that were taken, whatever became of them, nor those that were left."""
     ledger = Ledger(POLICY)
     _, second = receives(ledger, [6, 6])
-    due = ledger.tick(115.0)
-    early = [row for row in second if row.beating]
+    due = ledger.leases.tick(115.0)
+    early = [row for row in second if row.extending]
     assert len(early) == 4
     for row in due:
-        ledger.extension_failed(row, Verdict.UNAVAILABLE, 115.1, row.receipt)
-    assert set(ledger.tick(116.0)) >= set(second), "failed early, and due in their own time"
+        ledger.leases.extension_failed(row, Verdict.UNAVAILABLE, 115.1, row.receipt)
+    assert set(ledger.leases.tick(116.0)) >= set(second), "failed early, and due in their own time"
 
 
 def test_members_taken_early_that_are_still_out_are_not_taken_again() -> None:
     """L5: one extension a receipt at a time."""
     ledger = Ledger(POLICY)
     _, second = receives(ledger, [6, 6])
-    early = [row for row in ledger.tick(115.0) if row in second]
-    late = ledger.tick(116.0)
+    early = [row for row in ledger.leases.tick(115.0) if row in second]
+    late = ledger.leases.tick(116.0)
     assert set(late) == set(second) - set(early)
     for row in early:
-        ledger.extension_failed(row, Verdict.UNAVAILABLE, 117.0, row.receipt)
-    assert ledger.next_due() < 122.1
-    assert set(ledger.tick(ledger.next_due())) == set(early)
+        ledger.leases.extension_failed(row, Verdict.UNAVAILABLE, 117.0, row.receipt)
+    assert ledger.leases.next_due() < 122.1
+    assert set(ledger.leases.tick(ledger.leases.next_due())) == set(early)
 
 
 def test_a_lease_whose_members_have_all_left_is_not_waited_for() -> None:
@@ -110,27 +112,27 @@ def test_a_lease_whose_members_have_all_left_is_not_waited_for() -> None:
     for row in first:
         ledger.done([row])
         ledger.deleted([(row, row.receipt)], 102.0)
-    assert ledger.next_due() == 116.0
+    assert ledger.leases.next_due() == 116.0
 
 
 def test_leases_without_members_do_not_pile_up_behind_an_old_message() -> None:
     """The ledger's memory follows what is held, not what has been received."""
-    ledger = Ledger(LeasePolicy(visibility=43_200, beat_after=21_600.0))
+    ledger = Ledger(LeasePolicy(visibility=43_200, extend_after=21_600.0))
     run(ledger, "old")
     for index in range(2000):
         [row] = run(ledger, f"m{index}", now=101.0)
         ledger.done([row])
         ledger.deleted([(row, row.receipt)], 101.0)
-        ledger.next_due()
-    assert len(ledger._leases._beats) < 100
-    assert ledger.next_due() == 21_700.0
+        ledger.leases.next_due()
+    assert len(ledger.leases._extensions) < 100
+    assert ledger.leases.next_due() == 21_700.0
 
 
 def test_statistics_can_be_asked_from_another_thread_and_move_nothing() -> None:
     """A dashboard asks from its own thread; the rows are the engine's."""
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
-    assert ledger.statistics().held[State.RUNNING] == 1
+    assert ledger.statistics().held["running"] == 1
     assert row.state is State.WAITING
     stop, problems = threading.Event(), []
 

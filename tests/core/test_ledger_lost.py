@@ -8,29 +8,32 @@ from itertools import pairwise
 import pytest
 
 from leasekeeper.core.delivery import Action, Delivery, LeasePolicy
-from leasekeeper.core.ledger import LIFETIME, Ledger
+from leasekeeper.core.leases import LIFETIME
+from leasekeeper.core.ledger import Ledger
 from leasekeeper.core.states import State
 from leasekeeper.errors import Verdict
 from leasekeeper.message import Received
 from leasekeeper.outcomes import Settled, Settlement
 
-POLICY = LeasePolicy(visibility=30.0, beat_after=15.0)
+POLICY = LeasePolicy(visibility=30.0, extend_after=15.0)
 
 
 def message(name: str, receipt: str = "") -> Received:
     return Received(message_id=name, receipt=receipt or f"{name}-1", body="{}")
 
 
-def hold(ledger: Ledger, *names: str, now: float = 100.0, asked: float | None = None) -> list[Delivery]:
+def hold(ledger: Ledger, *names: str, now: float = 100.0, requested_at: float | None = None) -> list[Delivery]:
     """Receive messages that are new."""
-    fresh, finished = ledger.receive([message(name) for name in names], asked=now if asked is None else asked, now=now)
+    fresh, finished = ledger.receive(
+        [message(name) for name in names], requested_at=now if requested_at is None else requested_at, now=now
+    )
     assert not finished
     return fresh
 
 
-def run(ledger: Ledger, *names: str, now: float = 100.0, asked: float | None = None) -> list[Delivery]:
+def run(ledger: Ledger, *names: str, now: float = 100.0, requested_at: float | None = None) -> list[Delivery]:
     """Receive messages that are new, and start their handlers."""
-    rows = hold(ledger, *names, now=now, asked=asked)
+    rows = hold(ledger, *names, now=now, requested_at=requested_at)
     for row in rows:
         row.started = now
     return rows
@@ -38,7 +41,7 @@ def run(ledger: Ledger, *names: str, now: float = 100.0, asked: float | None = N
 
 def beat(ledger: Ledger, now: float) -> list[tuple[Delivery, str, int]]:
     """What the extender would send at this time."""
-    return [(row, row.receipt, ledger.extension(row, now)) for row in ledger.tick(now)]
+    return [(row, row.receipt, ledger.leases.seconds_for(row, now)) for row in ledger.leases.tick(now)]
 
 
 # L7: passing errors
@@ -47,11 +50,11 @@ def beat(ledger: Ledger, now: float) -> list[tuple[Delivery, str, int]]:
 def keep_failing(ledger: Ledger, row: Delivery, verdict: Verdict) -> list[float]:
     """Let every extension fail at once, until nothing is due any more; the times of the tries."""
     tries = []
-    while (now := ledger.next_due()) < math.inf:
-        for each in ledger.tick(now):
+    while (now := ledger.leases.next_due()) < math.inf:
+        for each in ledger.leases.tick(now):
             assert each is row
             tries.append(now)
-            ledger.extension_failed(each, verdict, now, each.receipt)
+            ledger.leases.extension_failed(each, verdict, now, each.receipt)
     return tries
 
 
@@ -62,18 +65,18 @@ def keep_failing(ledger: Ledger, row: Delivery, verdict: Verdict) -> list[float]
 def test_a_passing_error_is_tried_again_until_the_deadline(verdict: Verdict) -> None:
     """L7: and no longer; the handler is told when the lease is over, not before."""
     told: list[float] = []
-    ledger = Ledger(POLICY, tell=lambda row: told.append(row.lease.deadline))
+    ledger = Ledger(POLICY, on_lease_lost=lambda row: told.append(row.lease.deadline))
     [row] = run(ledger, "a")
     tries = keep_failing(ledger, row, verdict)
     assert tries[0] == 115.0
     assert 128.0 < tries[-1] < 129.0
     assert told == [129.0]
-    assert row.state is State.LAPSED
+    assert row.state is State.LEASE_LOST
 
 
 def test_tries_do_not_come_faster_and_faster_as_the_deadline_nears() -> None:
     """L7: with a pause of at least 0.2 s, and at most 5."""
-    ledger = Ledger(LeasePolicy(visibility=43_000, beat_after=20.0))
+    ledger = Ledger(LeasePolicy(visibility=43_000, extend_after=20.0))
     [row] = run(ledger, "a")
     tries = keep_failing(ledger, row, Verdict.UNAVAILABLE)
     pauses = [after - before for before, after in pairwise(tries)]
@@ -86,24 +89,25 @@ def test_one_failure_leaves_the_others_of_the_batch_alone() -> None:
     ledger = Ledger(POLICY)
     rows = run(ledger, "a", "b", "c")
     sent = beat(ledger, 115.0)
-    ledger.extended(sent[:2], 115.0)
-    ledger.extension_failed(rows[2], Verdict.THROTTLED, 115.5, "c-1")
-    assert ledger.next_due() == 115.5 + (129.0 - 115.5) / 4
-    due = ledger.tick(ledger.next_due())
+    ledger.leases.extended(sent[:2], 115.0)
+    ledger.leases.extension_failed(rows[2], Verdict.THROTTLED, 115.5, "c-1")
+    assert ledger.leases.next_due() == 115.5 + (129.0 - 115.5) / 4
+    due = ledger.leases.tick(ledger.leases.next_due())
     assert due[0] is rows[2]
     assert rows[0].lease.deadline == 145.0
 
 
-def test_a_beat_that_was_missed_while_one_was_in_flight_is_made_up_for() -> None:
+def test_a_newer_lease_is_extended_although_an_extension_of_the_older_is_out() -> None:
     """L7, L29: the newer receipt's lease came due while the older's extension was out; its beat is not forgotten."""
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     old = beat(ledger, 115.0)
-    ledger.receive([message("a", "a-2")], asked=116.0, now=116.0)
-    assert ledger.tick(131.0) == []  # due, but beating
-    ledger.extended(old, 115.0)
-    assert ledger.next_due() < 145.0
-    assert ledger.tick(ledger.next_due()) == [row]
+    ledger.receive([message("a", "a-2")], requested_at=116.0, now=116.0)
+    assert ledger.leases.tick(131.0) == [row]  # with the newer receipt, beside the older extension
+    ledger.leases.extended(old, 115.0)
+    assert (row.extending, row.lease.deadline) == (1, 145.0)
+    ledger.leases.extended([(row, "a-2", 30)], 131.0)
+    assert (row.extending, row.lease.deadline) == (0, 161.0)
 
 
 # L8: leases lost
@@ -112,13 +116,13 @@ def test_a_beat_that_was_missed_while_one_was_in_flight_is_made_up_for() -> None
 def test_a_lost_lease_is_told_to_the_handler_at_work() -> None:
     """L8: told, counted, and given back to nobody."""
     told: list[Delivery] = []
-    ledger = Ledger(POLICY, tell=told.append)
+    ledger = Ledger(POLICY, on_lease_lost=told.append)
     row, waiting = hold(ledger, "a", "b")
     row.started = 101.0
-    assert ledger.next_due() == 115.0
-    ledger.tick(129.0)
+    assert ledger.leases.next_due() == 115.0
+    ledger.leases.tick(129.0)
     assert told == [row], "the one in the buffer has no handler to be told"
-    assert (row.lost, row.state, row.open) == (True, State.LAPSED, True)
+    assert (row.lost, row.state, row.open) == (True, State.LEASE_LOST, True)
     assert (waiting.lost, waiting.state, waiting.open) == (True, State.LOST, False)
     assert ledger.statistics().lost == 2
     assert ledger.release(row, 0.0, 130.0) is Action.NOTHING
@@ -128,8 +132,8 @@ def test_a_lost_lease_is_told_to_the_handler_at_work() -> None:
 def test_a_ledger_with_nobody_to_tell_loses_in_silence() -> None:
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
-    ledger.tick(129.0)
-    assert row.state is State.LAPSED
+    ledger.leases.tick(129.0)
+    assert row.state is State.LEASE_LOST
 
 
 def test_work_finished_after_its_lease_is_still_deleted_and_called_late() -> None:
@@ -137,12 +141,12 @@ def test_work_finished_after_its_lease_is_still_deleted_and_called_late() -> Non
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     row.settlement = Settlement()
-    ledger.tick(129.0)
+    ledger.leases.tick(129.0)
     assert ledger.done([row]) == [row]
     ledger.deleted([(row, "a-1")], 130.0)
     assert row.settlement.result(0) is Settled.LATE
     counts = ledger.statistics()
-    assert (counts.acked, counts.late, counts.smallest_margin) == (0, 1, math.inf)
+    assert (counts.acked, counts.late, counts.smallest_margin) == (0, 1, None)
 
 
 def test_work_finished_after_sqs_said_that_the_lease_is_lost_is_called_late() -> None:
@@ -150,9 +154,9 @@ def test_work_finished_after_sqs_said_that_the_lease_is_lost_is_called_late() ->
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     row.settlement = Settlement()
-    ledger.tick(115.0)
-    ledger.extension_failed(row, Verdict.LEASE_LOST, 116.0, "a-1")
-    assert row.state is State.LAPSED
+    ledger.leases.tick(115.0)
+    ledger.leases.extension_failed(row, Verdict.LEASE_LOST, 116.0, "a-1")
+    assert row.state is State.LEASE_LOST
     assert ledger.done([row]) == [row]
     ledger.deleted([(row, "a-1")], 117.0)
     assert row.settlement.result(0) is Settled.LATE
@@ -161,10 +165,10 @@ def test_work_finished_after_sqs_said_that_the_lease_is_lost_is_called_late() ->
 def test_an_ack_whose_lease_ends_is_tried_on_and_called_late() -> None:
     """L8."""
     told: list[Delivery] = []
-    ledger = Ledger(POLICY, tell=told.append)
+    ledger = Ledger(POLICY, on_lease_lost=told.append)
     [row] = run(ledger, "a")
     ledger.done([row])
-    ledger.tick(129.0)
+    ledger.leases.tick(129.0)
     assert (row.state, told, ledger.statistics().lost) == (State.ACKING, [], 0)
     ledger.deleted([(row, "a-1")], 130.0)
     assert ledger.statistics().late == 1
@@ -176,8 +180,8 @@ def test_an_ack_extended_in_time_is_in_time_though_the_answer_came_late() -> Non
     [row] = run(ledger, "a")
     sent = beat(ledger, 115.0)
     ledger.done([row])
-    ledger.tick(129.0)
-    ledger.extended(sent, 115.0)
+    ledger.leases.tick(129.0)
+    ledger.leases.extended(sent, 115.0)
     ledger.deleted([(row, "a-1")], 131.0)
     assert ledger.statistics().acked == 1
 
@@ -187,10 +191,10 @@ def test_an_extension_answered_after_the_lapse_does_not_bring_the_lease_back() -
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     sent = beat(ledger, 115.0)
-    ledger.tick(129.0)
-    assert ledger.extended(sent, 115.0) == []
-    assert row.state is State.LAPSED
-    assert ledger.next_due() == math.inf
+    ledger.leases.tick(129.0)
+    assert ledger.leases.extended(sent, 115.0) == []
+    assert row.state is State.LEASE_LOST
+    assert ledger.leases.next_due() == math.inf
 
 
 def test_finished_but_undeleted_work_is_recognised_when_it_comes_again() -> None:
@@ -199,22 +203,22 @@ def test_finished_but_undeleted_work_is_recognised_when_it_comes_again() -> None
     [row] = run(ledger, "a")
     ledger.done([row])
     ledger.delete_refused(row, "a-1")
-    fresh, finished = ledger.receive([message("a", "a-2"), message("b")], asked=140.0, now=140.0)
+    fresh, finished = ledger.receive([message("a", "a-2"), message("b")], requested_at=140.0, now=140.0)
     assert ([each.received.message_id for each in fresh], [each.receipt for each in finished]) == (["b"], ["a-2"])
     assert finished[0].state is State.ACKING
     ledger.deleted([(finished[0], "a-2")], 141.0)
     counts = ledger.statistics()
-    assert (counts.recognised, counts.unsettled, counts.acked) == (1, 1, 1)
+    assert (counts.known_duplicates, counts.unsettled, counts.acked) == (1, 1, 1)
 
 
 def test_work_finished_although_its_lease_ended_in_the_buffer_is_remembered() -> None:
     """L8: a thread started it in the very moment its lease ended."""
     ledger = Ledger(POLICY)
     [row] = hold(ledger, "a")
-    ledger.tick(129.0)
+    ledger.leases.tick(129.0)
     assert row.state is State.LOST
     assert ledger.done([row]) == []
-    assert ledger.receive([message("a", "a-2")], asked=140.0, now=140.0)[1]
+    assert ledger.receive([message("a", "a-2")], requested_at=140.0, now=140.0)[1]
 
 
 def test_a_copy_made_although_the_lease_ended_is_remembered() -> None:
@@ -222,32 +226,32 @@ def test_a_copy_made_although_the_lease_ended_is_remembered() -> None:
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     ledger.reject(row)
-    ledger.tick(129.0)
+    ledger.leases.tick(129.0)
     assert row.state is State.LOST
     assert ledger.copied(row) is Action.NOTHING
-    assert ledger.receive([message("a", "a-2")], asked=140.0, now=140.0)[1]
+    assert ledger.receive([message("a", "a-2")], requested_at=140.0, now=140.0)[1]
 
 
 def test_remembering_can_be_turned_off() -> None:
     """L8."""
-    ledger = Ledger(LeasePolicy(visibility=30, beat_after=15, remember=0))
+    ledger = Ledger(LeasePolicy(visibility=30, extend_after=15, remember=0))
     [row] = run(ledger, "a")
     ledger.done([row])
     ledger.delete_refused(row, "a-1")
-    fresh, finished = ledger.receive([message("a", "a-2")], asked=140.0, now=140.0)
+    fresh, finished = ledger.receive([message("a", "a-2")], requested_at=140.0, now=140.0)
     assert (len(fresh), finished, ledger.statistics().remembered) == (1, [], 0)
 
 
 def test_so_many_ids_are_remembered_at_least_and_no_more_than_twice_as_many() -> None:
     """L8: bounded; the oldest are forgotten."""
-    ledger = Ledger(LeasePolicy(visibility=30, beat_after=15, remember=3))
+    ledger = Ledger(LeasePolicy(visibility=30, extend_after=15, remember=3))
     remembered = []
     for row in run(ledger, *"abcdefg"):
         ledger.done([row])
         ledger.delete_refused(row, row.receipt)
         remembered.append(ledger.statistics().remembered)
     assert remembered == [1, 2, 3, 4, 5, 3, 4]
-    fresh, finished = ledger.receive([message(name) for name in "abcdefg"], asked=140.0, now=140.0)
+    fresh, finished = ledger.receive([message(name) for name in "abcdefg"], requested_at=140.0, now=140.0)
     assert [each.received.message_id for each in fresh] == ["a", "b", "c"]
     assert [each.received.message_id for each in finished] == ["d", "e", "f", "g"]
 
@@ -258,7 +262,7 @@ def test_a_release_whose_lease_ended_meanwhile_is_released() -> None:
     [row] = run(ledger, "a")
     row.settlement = Settlement()
     ledger.release(row, 0.0, 101.0)
-    ledger.tick(129.0)
+    ledger.leases.tick(129.0)
     assert row.settlement.result(0) is Settled.RELEASED
     assert ledger.statistics().released == 1
     assert ledger.statistics().lost == 0
@@ -267,7 +271,7 @@ def test_a_release_whose_lease_ended_meanwhile_is_released() -> None:
 def test_a_release_asked_for_after_an_unnoticed_deadline_is_a_loss() -> None:
     """L8: the heartbeat was late; nothing is sent with that receipt."""
     told: list[Delivery] = []
-    ledger = Ledger(POLICY, tell=told.append)
+    ledger = Ledger(POLICY, on_lease_lost=told.append)
     row, waiting = hold(ledger, "a", "b")
     row.started = 101.0
     for each in (row, waiting):
@@ -279,11 +283,11 @@ def test_a_release_asked_for_after_an_unnoticed_deadline_is_a_loss() -> None:
 
 def test_who_is_told_of_a_loss_may_give_the_message_up_at_once() -> None:
     """L8: as the worker does with a message that was withheld."""
-    ledger = Ledger(POLICY, tell=lambda row: steps.append(ledger.release(row, 0.0, 129.0)))
+    ledger = Ledger(POLICY, on_lease_lost=lambda row: steps.append(ledger.release(row, 0.0, 129.0)))
     steps: list[Action] = []
     first, second = run(ledger, "a", "b")
     ledger.release(first, 0.0, 129.0)
-    ledger.tick(129.0)
+    ledger.leases.tick(129.0)
     assert (first.state, second.state) == (State.LOST, State.LOST)
     assert set(steps) == {Action.NOTHING}
     assert (ledger.statistics().lost, len(ledger)) == (2, 0)
@@ -295,26 +299,26 @@ def test_who_is_told_of_a_loss_may_give_the_message_up_at_once() -> None:
 def test_extensions_stop_at_twelve_hours_since_the_receive_was_asked_for() -> None:
     """L10: less a margin; the handler is told by `capped`."""
     ledger = Ledger(POLICY)
-    [row] = run(ledger, "a", now=101.0, asked=100.0)
-    while (now := ledger.next_due()) < math.inf:
+    [row] = run(ledger, "a", now=101.0, requested_at=100.0)
+    while (now := ledger.leases.next_due()) < math.inf:
         assert now < 100.0 + LIFETIME
         sent = beat(ledger, now)
         assert all(now + seconds <= 100.0 + LIFETIME - 1.0 for _, _, seconds in sent)
-        ledger.extended(sent, now)
+        ledger.leases.extended(sent, now)
     assert row.capped
     assert row.lease.deadline == pytest.approx(100.0 + LIFETIME - 1.0, abs=1.0)
-    assert row.state is State.LAPSED
+    assert row.state is State.LEASE_LOST
 
 
 def test_the_handler_is_told_of_the_cap_while_there_is_time() -> None:
     """L10: as soon as an extension would gain less than the second that SQS counts in."""
     ledger = Ledger(POLICY)
     left = 20.9
-    [row] = run(ledger, "a", now=100.0, asked=100.0 - LIFETIME + 1.0 + 15.0 + left)
-    ledger.extended(beat(ledger, 115.0), 115.0)
+    [row] = run(ledger, "a", now=100.0, requested_at=100.0 - LIFETIME + 1.0 + 15.0 + left)
+    ledger.leases.extended(beat(ledger, 115.0), 115.0)
     assert row.lease.deadline == 135.0
     assert not row.capped
-    assert ledger.tick(ledger.next_due()) == []
+    assert ledger.leases.tick(ledger.leases.next_due()) == []
     assert row.capped
     assert row.lease.deadline - row.lease.due == 10.0
 
@@ -323,39 +327,39 @@ def test_sqs_may_say_first_that_the_lease_is_capped() -> None:
     """L10: the deadline stands, and it is noticed."""
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
-    ledger.tick(115.0)
-    ledger.extension_failed(row, Verdict.LEASE_CAPPED, 116.0, "a-1")
+    ledger.leases.tick(115.0)
+    ledger.leases.extension_failed(row, Verdict.LEASE_CAPPED, 116.0, "a-1")
     assert row.capped
-    assert ledger.next_due() == 129.0
-    assert ledger.tick(128.0) == []
-    ledger.tick(129.0)
-    assert row.state is State.LAPSED
+    assert ledger.leases.next_due() == 129.0
+    assert ledger.leases.tick(128.0) == []
+    ledger.leases.tick(129.0)
+    assert row.state is State.LEASE_LOST
 
 
 def test_an_extension_that_came_too_late_to_be_sent_caps() -> None:
     """L10: it waited for a batch while the last second went by."""
     ledger = Ledger(POLICY)
-    [row] = run(ledger, "a", now=100.0, asked=100.0 - LIFETIME + 1.0 + 17.0)
-    ledger.tick(115.0)
-    assert ledger.extension(row, 116.5) == 0
-    ledger.extension_failed(row, None, 116.5)
+    [row] = run(ledger, "a", now=100.0, requested_at=100.0 - LIFETIME + 1.0 + 17.0)
+    ledger.leases.tick(115.0)
+    assert ledger.leases.seconds_for(row, 116.5) == 0
+    ledger.leases.extension_failed(row, None, 116.5)
     assert row.capped
 
 
 def test_an_extension_that_was_merely_not_sent_is_due_again() -> None:
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
-    ledger.tick(115.0)
-    ledger.extension_failed(row, None, 116.0)
+    ledger.leases.tick(115.0)
+    ledger.leases.extension_failed(row, None, 116.0)
     assert not row.capped
-    assert ledger.next_due() < 129.0
+    assert ledger.leases.next_due() < 129.0
 
 
 @pytest.mark.parametrize(("after", "noted"), [(50_000.0, LIFETIME - 11.0), (60.0, 60.0), (-5.0, 0.0)])
 def test_a_back_off_is_clamped_to_twelve_hours(after: float, noted: float) -> None:
     """L10."""
     ledger = Ledger(POLICY)
-    row, rejected = run(ledger, "a", "b", now=100.0, asked=95.0)
+    row, rejected = run(ledger, "a", "b", now=100.0, requested_at=95.0)
     ledger.release(row, after, 105.0)
     ledger.reject(rejected)
     ledger.copy_refused(rejected, after, 105.0)
@@ -365,9 +369,9 @@ def test_a_back_off_is_clamped_to_twelve_hours(after: float, noted: float) -> No
 def test_a_newer_receipt_begins_twelve_new_hours() -> None:
     """L10, L29."""
     ledger = Ledger(POLICY)
-    [row] = run(ledger, "a", now=100.0, asked=100.0 - LIFETIME + 20.0)
-    ledger.tick(115.0)
+    [row] = run(ledger, "a", now=100.0, requested_at=100.0 - LIFETIME + 20.0)
+    ledger.leases.tick(115.0)
     assert row.capped
-    ledger.receive([message("a", "a-2")], asked=116.0, now=116.0)
+    ledger.receive([message("a", "a-2")], requested_at=116.0, now=116.0)
     assert not row.capped
-    assert ledger.extension(row, 131.0) == 30
+    assert ledger.leases.seconds_for(row, 131.0) == 30

@@ -6,7 +6,6 @@ The model keeps a plain record for each delivery and is told what the ledger was
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,7 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, precondition, rule
 
 from leasekeeper.core.delivery import Action, Delivery, LeasePolicy
-from leasekeeper.core.ledger import LIFETIME, Ledger
+from leasekeeper.core.leases import LIFETIME
+from leasekeeper.core.ledger import Ledger
 from leasekeeper.core.states import State
 from leasekeeper.errors import Verdict
 from leasekeeper.message import Received
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 VISIBILITY, BEAT_AFTER, REMEMBER = 30.0, 15.0, 3
 EXTENDED = {State.WAITING, State.RUNNING, State.REJECTING, State.ACKING}
-AT_WORK = {State.WAITING, State.RUNNING, State.LAPSED}
+AT_WORK = {State.WAITING, State.RUNNING, State.LEASE_LOST}
 ENDS = {State.ACKED: Settled.ACKED, State.RELEASED: Settled.RELEASED, State.LOST: Settled.LOST}
 PASSING = st.sampled_from([Verdict.THROTTLED, Verdict.UNAVAILABLE, Verdict.DENIED, Verdict.MISSING, Verdict.REFUSED])
 
@@ -40,12 +40,12 @@ class Row:
     delivery: Delivery
     id: str
     receipt: str
-    asked: float
+    requested_at: float
     deadline: float
     beat_by: float
-    """No later than this it is to be beaten, unless it is beating or cannot be."""
+    """No later than this it is to be beaten, unless it is extending or cannot be."""
     state: State = State.WAITING
-    beating: bool = False
+    extending: bool = False
     given: float = VISIBILITY
     """Seconds that its lease was given, which an extension asks for again."""
     leased: bool = True
@@ -59,7 +59,7 @@ class Row:
     @property
     def left(self) -> float:
         """Seconds that extensions can reach, from time zero."""
-        return self.asked + LIFETIME - 1.0
+        return self.requested_at + LIFETIME - 1.0
 
 
 @dataclass(eq=False)
@@ -84,7 +84,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.told: list[Delivery] = []
         self.expected_told: list[Delivery] = []
         self.ledger = Ledger(
-            LeasePolicy(visibility=VISIBILITY, beat_after=BEAT_AFTER, remember=REMEMBER), tell=self.told.append
+            LeasePolicy(visibility=VISIBILITY, extend_after=BEAT_AFTER, remember=REMEMBER),
+            on_lease_lost=self.told.append,
         )
         self.held: dict[str, Row] = {}
         self.ended: list[Row] = []
@@ -93,7 +94,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.old: set[str] = set()
         self.receipts = 0
         self.counts = dict.fromkeys(
-            ("received", "duplicates", "recognised", "acked", "late", "released", "lost", "unsettled"), 0
+            ("received", "duplicates", "known_duplicates", "acked", "late", "released", "lost", "unsettled"), 0
         )
 
     # The model
@@ -116,7 +117,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.end(row, State.RELEASED, "released")
         elif row.state is State.RUNNING:
             self.counts["lost"] += 1
-            row.state = State.LAPSED
+            row.state = State.LEASE_LOST
         elif row.state in (State.WAITING, State.REJECTING):
             self.end(row, State.LOST, "lost")
 
@@ -136,7 +137,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def wanting(self) -> Iterator[Row]:
         """Those that are to be extended when they are due."""
         for row in self.held.values():
-            if row.leased and row.state in EXTENDED and not row.beating and not row.delivery.capped:
+            if row.leased and row.state in EXTENDED and not row.extending and not row.delivery.capped:
                 yield row
 
     # What comes in
@@ -148,13 +149,13 @@ class LedgerMachine(RuleBasedStateMachine):
         visibility=st.sampled_from([None, None, 60, 1]),
     )
     def receive(self, ids: list[str], latency: float, age: float, visibility: float | None) -> None:
-        """`age` pretends that the receive was asked for long ago, to bring the twelve hours near."""
-        asked = self.now - latency - age
+        """`age` pretends that the receive was requested_at for long ago, to bring the twelve hours near."""
+        requested_at = self.now - latency - age
         batch = []
         for each in ids:
             self.receipts += 1
             batch.append(Received(message_id=each, receipt=f"{each}{self.receipts}"))
-        fresh, finished = self.ledger.receive(batch, asked=asked, now=self.now, visibility=visibility)
+        fresh, finished = self.ledger.receive(batch, requested_at=requested_at, now=self.now, visibility=visibility)
         seconds = visibility or VISIBILITY
         brought = {row.received.receipt: row for row in (*fresh, *finished)}
         self.counts["received"] += len(ids)
@@ -167,19 +168,24 @@ class LedgerMachine(RuleBasedStateMachine):
                 if row.state is not State.RELEASING:
                     assert received.receipt not in brought, "L29: what is held is not run twice"
                     self.counts["duplicates"] += 1
-                    row.state = State.RUNNING if row.state is State.LAPSED else row.state
-                    row.receipt, row.asked, row.deadline, row.beat_by = received.receipt, asked, deadline, beat_by
+                    row.state = State.RUNNING if row.state is State.LEASE_LOST else row.state
+                    row.receipt, row.requested_at, row.deadline, row.beat_by = (
+                        received.receipt,
+                        requested_at,
+                        deadline,
+                        beat_by,
+                    )
                     row.leased, row.given = True, seconds
                     continue
                 self.end(row, State.RELEASED, "released")
             delivery = brought.pop(received.receipt)
-            row = Row(delivery, received.message_id, received.receipt, asked, deadline, beat_by)
+            row = Row(delivery, received.message_id, received.receipt, requested_at, deadline, beat_by)
             row.given = seconds
             delivery.settlement = Settlement()
             self.held[row.id] = self.rows[delivery] = row
             if row.id in self.finished:
-                assert delivery in finished, "L8: finished work is recognised"
-                self.counts["recognised"] += 1
+                assert delivery in finished, "L8: finished work is known_duplicates"
+                self.counts["known_duplicates"] += 1
                 row.state, row.owed = State.ACKING, {Action.DELETE}
             else:
                 assert delivery in fresh
@@ -226,9 +232,9 @@ class LedgerMachine(RuleBasedStateMachine):
         if row.state not in AT_WORK:
             assert step is Action.NOTHING
             return
-        if self.now >= row.deadline and row.state is not State.LAPSED:
+        if self.now >= row.deadline and row.state is not State.LEASE_LOST:
             self.lose(row)
-        if row.state is State.LAPSED:
+        if row.state is State.LEASE_LOST:
             self.end(row, State.LOST)
         if row.state is State.LOST:
             assert step is Action.NOTHING, "L8: nothing is sent with a receipt whose lease is over"
@@ -238,8 +244,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def gives_back(self, row: Row, step: Action, after: float) -> None:
         assert row.delivery.release_after == max(0.0, min(after, row.left - self.now)), "L10"
-        assert step is (Action.NOTHING if row.beating else Action.RELEASE), "L5: one writer a receipt"
-        row.owed = set() if row.beating else {Action.RELEASE}
+        assert step is (Action.NOTHING if row.extending else Action.RELEASE), "L5: one writer a receipt"
+        row.owed = set() if row.extending else {Action.RELEASE}
 
     @rule(data=st.data())
     def reject(self, data: st.DataObject) -> None:
@@ -252,7 +258,7 @@ class LedgerMachine(RuleBasedStateMachine):
             row.state, row.owed = State.REJECTING, {Action.COPY}
             assert step is Action.COPY
         else:
-            if row.state is State.LAPSED:
+            if row.state is State.LEASE_LOST:
                 self.end(row, State.LOST)
             assert step is Action.NOTHING
 
@@ -327,16 +333,16 @@ class LedgerMachine(RuleBasedStateMachine):
             self.started(row)
         wanting = set(self.wanting())
         before = {row: row.deadline - self.now for row in wanting}
-        due = self.ledger.tick(self.now)
+        due = self.ledger.leases.tick(self.now)
         for row in list(self.held.values()):
             if row.leased and row.deadline <= self.now:
                 self.lose(row)
         assert len(set(due)) == len(due)
         named = {self.rows[each] for each in due}
-        assert named <= wanting, "only what is held, not beating and not capped is named"
+        assert named <= wanting, "only what is held, not extending and not capped is named"
         assert not any(row.deadline <= self.now for row in named)
         for row in named:
-            row.beating = True
+            row.extending = True
         for row in self.wanting():
             assert row.beat_by > self.now, "no beat is forgotten"
             if len(due) % 10:
@@ -345,22 +351,22 @@ class LedgerMachine(RuleBasedStateMachine):
             if row.delivery.capped:
                 assert row.left - self.now < before[row] + 1.0, "L10: capped only when an extension gains nothing"
 
-    @precondition(lambda self: any(row.beating for row in self.rows.values()))
+    @precondition(lambda self: any(row.extending for row in self.rows.values()))
     @rule(target=calls, data=st.data())
     def send_extension(self, data: st.DataObject) -> object:
         """As the extender does: what has become pointless is told at once, the rest goes out."""
-        rows = [row for row in self.rows.values() if row.beating and not row.on_wire]
+        rows = [row for row in self.rows.values() if row.extending and not row.on_wire]
         if not rows:
             return multiple()
         row = data.draw(st.sampled_from(rows))
-        seconds = self.ledger.extension(row.delivery, self.now)
+        seconds = self.ledger.leases.seconds_for(row.delivery, self.now)
         self.started(row)
         assert 0 <= seconds <= row.given, "an extension asks for what the lease was given, and does not shorten it"
         assert seconds == row.given or row.left - self.now < row.given or row.state not in EXTENDED
         if row.state not in EXTENDED:
             assert not seconds, "L6: nothing that is on its way out is extended"
         if seconds:
-            assert self.now + seconds <= row.asked + LIFETIME, "L10"
+            assert self.now + seconds <= row.requested_at + LIFETIME, "L10"
             row.on_wire = True
             return Call(row, row.receipt, seconds, self.now)
         self.fails(row, None, row.receipt)
@@ -369,8 +375,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(call=consumes(calls))
     def extended(self, call: Call) -> None:
         row = call.row
-        waiting = self.ledger.extended([(row.delivery, call.receipt, call.seconds)], call.sent)
-        row.beating = row.on_wire = False
+        waiting = self.ledger.leases.extended([(row.delivery, call.receipt, call.seconds)], call.sent)
+        row.extending = row.on_wire = False
         self.started(row)
         if row.state is State.RELEASING:
             assert waiting == [row.delivery], "L5: now it may be released"
@@ -392,8 +398,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.fails(call.row, verdict, call.receipt)
 
     def fails(self, row: Row, verdict: Verdict | None, receipt: str) -> None:
-        step = self.ledger.extension_failed(row.delivery, verdict, self.now, receipt)
-        row.beating = row.on_wire = False
+        step = self.ledger.leases.extension_failed(row.delivery, verdict, self.now, receipt)
+        row.extending = row.on_wire = False
         if row.state is State.RELEASING:
             assert step is Action.RELEASE, "L5: now it may be released"
             row.owed = {Action.RELEASE}
@@ -424,7 +430,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 state = State.RUNNING
             self.started(row)
             assert state is row.state, row
-            assert row.delivery.beating is row.beating
+            assert bool(row.delivery.extending) is row.extending
             assert row.delivery.lost is row.lost
             if row.settled is None:
                 assert row.delivery.receipt == row.receipt
@@ -447,19 +453,21 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def everything_is_in_somebodys_hands(self) -> None:
         """Liveness: a lane will answer for it, SQS will, or a lease will end; and no lease is forgotten."""
-        due = self.ledger.next_due()
+        due = self.ledger.leases.next_due()
         for row in self.held.values():
             if row.leased:
                 assert due <= row.deadline, "its end is noticed in time"
             if row.state is State.RELEASING:
-                assert row.beating is (Action.RELEASE not in row.owed)
+                assert row.extending is (Action.RELEASE not in row.owed)
         for row in self.wanting():
             assert due <= row.beat_by, "its beat comes in time"
 
     @invariant()
     def every_row_is_in_one_place(self) -> None:
         leases = {
-            id(lease): lease for heap in (self.ledger._leases._beats, self.ledger._leases._ends) for _, _, lease in heap
+            id(lease): lease
+            for heap in (self.ledger.leases._extensions, self.ledger.leases._ends)
+            for _, _, lease in heap
         }
         members = [row for lease in leases.values() for row in lease.members]
         assert len(members) == len(set(members))
@@ -470,7 +478,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def memory_is_bounded(self) -> None:
         assert (self.ledger._finished.young, self.ledger._finished.old) == (self.young, self.old)
         assert len(self.young) < REMEMBER
-        for heap in (self.ledger._leases._beats, self.ledger._leases._ends):
+        for heap in (self.ledger.leases._extensions, self.ledger.leases._ends):
             assert len(heap) <= 2 * len(self.ledger) + 200
 
     @invariant()
@@ -482,7 +490,7 @@ class LedgerMachine(RuleBasedStateMachine):
         ends = [row.state for row in self.rows.values() if row.settled is not None]
         assert ends.count(State.ACKED) == now.acked + now.late
         assert ends.count(State.RELEASED) == now.released
-        assert math.isfinite(now.smallest_margin) is bool(now.acked)
+        assert (now.smallest_margin is not None) is bool(now.acked)
 
 
 LedgerMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)

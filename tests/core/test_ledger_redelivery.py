@@ -11,23 +11,25 @@ from leasekeeper.errors import Verdict
 from leasekeeper.message import Received
 from leasekeeper.outcomes import Settled, Settlement
 
-POLICY = LeasePolicy(visibility=30.0, beat_after=15.0)
+POLICY = LeasePolicy(visibility=30.0, extend_after=15.0)
 
 
 def message(name: str, receipt: str = "") -> Received:
     return Received(message_id=name, receipt=receipt or f"{name}-1", body="{}")
 
 
-def hold(ledger: Ledger, *names: str, now: float = 100.0, asked: float | None = None) -> list[Delivery]:
+def hold(ledger: Ledger, *names: str, now: float = 100.0, requested_at: float | None = None) -> list[Delivery]:
     """Receive messages that are new."""
-    fresh, finished = ledger.receive([message(name) for name in names], asked=now if asked is None else asked, now=now)
+    fresh, finished = ledger.receive(
+        [message(name) for name in names], requested_at=now if requested_at is None else requested_at, now=now
+    )
     assert not finished
     return fresh
 
 
-def run(ledger: Ledger, *names: str, now: float = 100.0, asked: float | None = None) -> list[Delivery]:
+def run(ledger: Ledger, *names: str, now: float = 100.0, requested_at: float | None = None) -> list[Delivery]:
     """Receive messages that are new, and start their handlers."""
-    rows = hold(ledger, *names, now=now, asked=asked)
+    rows = hold(ledger, *names, now=now, requested_at=requested_at)
     for row in rows:
         row.started = now
     return rows
@@ -35,7 +37,7 @@ def run(ledger: Ledger, *names: str, now: float = 100.0, asked: float | None = N
 
 def beat(ledger: Ledger, now: float) -> list[tuple[Delivery, str, int]]:
     """What the extender would send at this time."""
-    return [(row, row.receipt, ledger.extension(row, now)) for row in ledger.tick(now)]
+    return [(row, row.receipt, ledger.leases.seconds_for(row, now)) for row in ledger.leases.tick(now)]
 
 
 # L11, L12
@@ -44,7 +46,7 @@ def beat(ledger: Ledger, now: float) -> list[tuple[Delivery, str, int]]:
 def test_two_deliveries_of_one_id_in_one_batch_are_one_row_with_the_later_receipt() -> None:
     """L11: run once; the later receipt deletes."""
     ledger = Ledger(POLICY)
-    fresh, _ = ledger.receive([message("a", "a-1"), message("a", "a-2")], asked=100.0, now=100.0)
+    fresh, _ = ledger.receive([message("a", "a-1"), message("a", "a-2")], requested_at=100.0, now=100.0)
     [row] = fresh
     assert (row.receipt, len(ledger), ledger.statistics().duplicates) == ("a-2", 1, 1)
     ledger.done([row])
@@ -58,7 +60,7 @@ def test_two_deliveries_of_finished_work_in_one_batch_are_one_delete() -> None:
     [row] = run(ledger, "a")
     ledger.done([row])
     ledger.delete_refused(row)
-    fresh, finished = ledger.receive([message("a", "a-2"), message("a", "a-3")], asked=140.0, now=140.0)
+    fresh, finished = ledger.receive([message("a", "a-2"), message("a", "a-3")], requested_at=140.0, now=140.0)
     assert (fresh, [each.receipt for each in finished]) == ([], ["a-3"])
 
 
@@ -77,16 +79,16 @@ def test_a_redelivery_while_waiting_takes_up_the_receipt() -> None:
     """L29: it is run once, and the new lease is kept."""
     ledger = Ledger(POLICY)
     [row] = hold(ledger, "a")
-    assert ledger.receive([message("a", "a-2")], asked=120.0, now=120.0) == ([], [])
+    assert ledger.receive([message("a", "a-2")], requested_at=120.0, now=120.0) == ([], [])
     assert (row.receipt, row.state, row.lease.deadline, len(ledger)) == ("a-2", State.WAITING, 149.0, 1)
-    assert ledger.next_due() == 135.0
+    assert ledger.leases.next_due() == 135.0
 
 
 def test_a_redelivery_while_running_is_not_run_and_keeps_being_extended() -> None:
     """L29."""
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
-    assert ledger.receive([message("a", "a-2")], asked=120.0, now=120.0) == ([], [])
+    assert ledger.receive([message("a", "a-2")], requested_at=120.0, now=120.0) == ([], [])
     assert row.state is State.RUNNING
     assert beat(ledger, 135.0) == [(row, "a-2", 30)]
 
@@ -95,8 +97,8 @@ def test_a_redelivery_of_a_lapsed_one_brings_a_lease_back() -> None:
     """L29: never left invisible with nobody at work on it, and acked in time after all."""
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
-    ledger.tick(129.0)
-    ledger.receive([message("a", "a-2")], asked=131.0, now=131.0)
+    ledger.leases.tick(129.0)
+    ledger.receive([message("a", "a-2")], requested_at=131.0, now=131.0)
     assert (row.state, row.lost, row.receipt) == (State.RUNNING, True, "a-2")
     assert beat(ledger, 146.0) == [(row, "a-2", 30)]
     ledger.done([row])
@@ -109,7 +111,7 @@ def test_a_delete_sent_with_an_older_receipt_is_repeated() -> None:
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     ledger.done([row])
-    assert ledger.receive([message("a", "a-2")], asked=101.0, now=101.0) == ([], [])
+    assert ledger.receive([message("a", "a-2")], requested_at=101.0, now=101.0) == ([], [])
     assert ledger.deleted([(row, "a-1")], 102.0) == [row]
     assert len(ledger) == 1
     assert ledger.deleted([(row, "a-2")], 103.0) == []
@@ -121,7 +123,7 @@ def test_a_delete_refused_with_an_older_receipt_is_repeated() -> None:
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     ledger.done([row])
-    ledger.receive([message("a", "a-2")], asked=101.0, now=101.0)
+    ledger.receive([message("a", "a-2")], requested_at=101.0, now=101.0)
     assert ledger.delete_refused(row, "a-1") is Action.DELETE
     assert row.state is State.ACKING
     assert ledger.delete_refused(row, "a-2") is Action.NOTHING
@@ -132,14 +134,14 @@ def test_a_delete_refused_with_an_older_receipt_is_repeated() -> None:
 def test_what_sqs_says_of_an_older_receipt_is_no_word_on_the_newer(verdict: Verdict) -> None:
     """L29: the extension crossed the redelivery; the new lease is as good as any."""
     told: list[Delivery] = []
-    ledger = Ledger(POLICY, tell=told.append)
+    ledger = Ledger(POLICY, on_lease_lost=told.append)
     [row] = run(ledger, "a")
-    ledger.tick(115.0)
-    ledger.receive([message("a", "a-2")], asked=116.0, now=116.0)
-    assert ledger.extension_failed(row, verdict, 117.0, "a-1") is Action.NOTHING
+    ledger.leases.tick(115.0)
+    ledger.receive([message("a", "a-2")], requested_at=116.0, now=116.0)
+    assert ledger.leases.extension_failed(row, verdict, 117.0, "a-1") is Action.NOTHING
     assert (row.state, row.lost, row.capped, told) == (State.RUNNING, False, False, [])
-    assert ledger.next_due() == 131.0
-    assert ledger.tick(131.0) == [row]
+    assert ledger.leases.next_due() == 131.0
+    assert ledger.leases.tick(131.0) == [row]
 
 
 def test_an_extension_made_with_an_older_receipt_does_not_lengthen_the_newer_lease() -> None:
@@ -147,9 +149,9 @@ def test_an_extension_made_with_an_older_receipt_does_not_lengthen_the_newer_lea
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     sent = beat(ledger, 115.0)
-    ledger.receive([message("a", "a-2")], asked=116.0, now=116.0)
-    ledger.extended(sent, 115.0)
-    assert (row.beating, row.lease.due, row.lease.deadline) == (False, 131.0, 145.0)
+    ledger.receive([message("a", "a-2")], requested_at=116.0, now=116.0)
+    ledger.leases.extended(sent, 115.0)
+    assert (row.extending, row.lease.due, row.lease.deadline) == (False, 131.0, 145.0)
 
 
 def test_a_redelivery_before_the_release_is_confirmed_is_a_new_delivery() -> None:
@@ -158,7 +160,7 @@ def test_a_redelivery_before_the_release_is_confirmed_is_a_new_delivery() -> Non
     [row] = run(ledger, "a")
     row.settlement = Settlement()
     ledger.release(row, 0.0, 101.0)
-    [again], _ = ledger.receive([message("a", "a-2")], asked=102.0, now=102.0)
+    [again], _ = ledger.receive([message("a", "a-2")], requested_at=102.0, now=102.0)
     assert again is not row
     assert row.settlement.result(0) is Settled.RELEASED
     ledger.released(row)  # the answer, late
@@ -170,7 +172,7 @@ def test_a_redelivery_while_it_is_being_rejected_is_deleted_with_the_newer_recei
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     ledger.reject(row)
-    assert ledger.receive([message("a", "a-2")], asked=101.0, now=101.0) == ([], [])
+    assert ledger.receive([message("a", "a-2")], requested_at=101.0, now=101.0) == ([], [])
     assert ledger.copied(row) is Action.DELETE
     ledger.deleted([(row, "a-2")], 102.0)
     assert row.state is State.ACKED
@@ -180,7 +182,7 @@ def test_an_end_of_an_old_delivery_leaves_a_new_one_of_the_same_id_alone() -> No
     """L6: rows are told apart by themselves, not by their ids."""
     ledger = Ledger(POLICY)
     [old] = hold(ledger, "a")
-    ledger.tick(129.0)
+    ledger.leases.tick(129.0)
     [new] = hold(ledger, "a", now=130.0)
     assert ledger.done([old]) == []
     ledger.released(old)

@@ -45,7 +45,7 @@ def test_the_table_says_of_every_held_state_what_a_redelivery_means() -> None:
 
 def test_a_lease_can_run_out_in_every_state_that_has_one() -> None:
     """L8: LAPSED has none any more."""
-    assert {state for state, row in TRANSITIONS.items() if Event.EXPIRE in row} == HELD - {State.LAPSED}
+    assert {state for state, row in TRANSITIONS.items() if Event.EXPIRE in row} == HELD - {State.LEASE_LOST}
 
 
 def test_whatever_is_asked_of_sqs_has_an_answer_of_either_kind() -> None:
@@ -56,7 +56,7 @@ def test_whatever_is_asked_of_sqs_has_an_answer_of_either_kind() -> None:
 
 def test_what_is_at_work_can_be_finished_or_given_back() -> None:
     """L6: there is no state at work without a way out that a lane can take."""
-    at_work = {State.WAITING, State.RUNNING, State.LAPSED}
+    at_work = {State.WAITING, State.RUNNING, State.LEASE_LOST}
     for event in (Event.DONE, Event.RELEASE):
         assert {state for state, row in TRANSITIONS.items() if event in row} == at_work
     assert {state for state, row in TRANSITIONS.items() if Event.REJECT in row} == at_work - {State.WAITING}
@@ -73,7 +73,7 @@ def test_finished_work_is_never_given_back() -> None:
 
 def test_what_was_lost_at_work_is_only_deleted_or_dropped() -> None:
     """L8: past the deadline nothing is sent with a receipt but a delete; only a newer receipt changes that."""
-    assert {event: state for event, state in TRANSITIONS[State.LAPSED].items() if event is not Event.RENEW} == {
+    assert {event: state for event, state in TRANSITIONS[State.LEASE_LOST].items() if event is not Event.RENEW} == {
         Event.DONE: State.ACKING,
         Event.RELEASE: State.LOST,
         Event.REJECT: State.LOST,

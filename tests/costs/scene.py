@@ -15,7 +15,9 @@ from canned import BATCH, Supply
 from leasekeeper.api import Credentials
 from leasekeeper.engine.context import SourceQueue
 from leasekeeper.engine.runner import Runner
+from leasekeeper.events import Channel
 from leasekeeper.lanes.handler import Handler
+from leasekeeper.observe.statistics import Observer
 from leasekeeper.options import make_options
 from leasekeeper.sqs.client import SqsClient
 from leasekeeper.sqs.credentials import CredentialKeeper, Fixed
@@ -86,12 +88,15 @@ class Scene:
         if self._step is not None and isinstance(loop, VirtualLoop):
             self._step.bind(loop, lambda: self.supply.given)
         options = make_options(self._values)
+        events = Channel()
+        observer = Observer(events, options.logger)
         runner = Runner(
             SourceQueue(name="orders", url=QUEUE_URL),
             client,
             Handler(self._handler, queue="orders"),
             options,
             application=loop,
+            emit=events.emit,
             clock=loop.time,
             draw=lambda: 0.5,
             wall=lambda: START,
@@ -104,8 +109,9 @@ class Scene:
             raise RuntimeError(f"the consumer ended before the story did: {running.result()!r}")
         self.supply.limit = 0
         runner.stop()
-        report = await running
+        await running
         await telling
+        report = observer.report(runner)
         await client.close()
         assert report.acked == report.received, f"not every message was handled and deleted: {report!r}"
 

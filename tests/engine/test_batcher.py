@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+def _unexpected(what: str, error: BaseException) -> None:
+    raise AssertionError(what) from error
+
+
 class Post:
     """Notes what is sent, and when; each call takes `takes` seconds."""
 
@@ -34,7 +38,7 @@ class Post:
 
     def batcher(self, *, linger: float = 1.0, parallel: int = 32) -> Batcher[int]:
         clock: Callable[[], float] = asyncio.get_running_loop().time
-        return Batcher("test", self, size=10, linger=linger, clock=clock, parallel=parallel)
+        return Batcher("test", self, size=10, linger=linger, clock=clock, failed=_unexpected, parallel=parallel)
 
 
 @virtual
@@ -176,11 +180,20 @@ async def test_a_send_that_raises_costs_its_items_and_nothing_else() -> None:
             raise AssertionError("a bug")
         sent.append(items)
 
-    batcher = Batcher("test", send, size=2, linger=1.0, clock=asyncio.get_running_loop().time)
+    failed: list[str] = []
+    batcher = Batcher(
+        "items",
+        send,
+        size=2,
+        linger=1.0,
+        clock=asyncio.get_running_loop().time,
+        failed=lambda what, _error: failed.append(what),
+    )
     async with serve(batcher):
         for item in (1, 13, 2, 3):
             batcher.add([item])
     assert sent == [[2, 3]]
+    assert failed == ["sending a batch of 2 items"]
 
 
 @virtual
@@ -193,7 +206,9 @@ async def test_a_call_answered_in_the_moment_of_a_cancellation_starts_no_other()
         with suppress(asyncio.CancelledError):  # as a client does that has the answer in hand already
             await asyncio.sleep(100)
 
-    batcher = Batcher("test", send, size=1, linger=0.0, clock=asyncio.get_running_loop().time, parallel=1)
+    batcher = Batcher(
+        "test", send, size=1, linger=0.0, clock=asyncio.get_running_loop().time, failed=_unexpected, parallel=1
+    )
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1), serve(batcher):
             batcher.add([1])

@@ -114,8 +114,8 @@ async def test_a_heartbeat_that_fails_after_a_successful_delete_is_no_error() ->
         consumer = await world.start(handle, visibility_timeout=30, ack_batch_size=1)
         await world.until(lambda: not world.bodies())
         await asyncio.sleep(20)
-        now = consumer.runner.statistics()
-        assert (now.heartbeat_calls, now.heartbeat_failures, now.errors) == (1, 0, {})
+        now = consumer.statistics()
+        assert (now.heartbeat.calls, now.heartbeat.failed, now.errors) == (1, 0, {})
         assert world.broker.calls["ChangeMessageVisibilityBatch"] == 1  # it was made, and refused
         report = await consumer.stop()
         assert (report.acked, report.lost, report.unsettled) == (1, 0, 0)
@@ -160,7 +160,7 @@ async def test_every_way_out_untracks(way: str) -> None:
         settled = world.broker.calls["ChangeMessageVisibilityBatch"]
         await asyncio.sleep(100)
         assert world.broker.calls["ChangeMessageVisibilityBatch"] == settled
-        assert consumer.runner.statistics().in_hand <= 10  # the places of the one poll
+        assert consumer.statistics().held <= 10  # the places of the one poll
         assert len(consumer.runner._ledger) == 0
 
 
@@ -221,12 +221,12 @@ async def test_heartbeats_that_fail_for_the_whole_lease_lose_it_and_the_handler_
         consumer = await world.start(handle, visibility_timeout=10, concurrency=1, prefetch=0)
         await world.until(lambda: len(told) == 2)
         assert told == [False, True]
-        assert consumer.runner.statistics().lost == 1
+        assert consumer.statistics().ledger.lost == 1
         world.faults.clear()
         await world.until(lambda: not world.bodies())
         report = await consumer.stop()
         assert report.handled == 1
-        assert report.acked - consumer.runner.statistics().late == 0 or report.recognised == 1
+        assert report.acked - consumer.statistics().ledger.late == 0 or report.known_duplicates == 1
 
 
 @virtual
@@ -246,7 +246,7 @@ async def test_finished_work_whose_lease_was_lost_is_recognised_and_deleted_unru
         await world.until(lambda: not world.bodies(), within=60)
         report = await consumer.stop()
         assert runs == {"a": 1}
-        assert (report.received, report.recognised, report.acked, report.unsettled) == (2, 1, 1, 1)
+        assert (report.received, report.known_duplicates, report.acked, report.unsettled) == (2, 1, 1, 1)
 
 
 @virtual
@@ -264,7 +264,7 @@ async def test_remembering_can_be_turned_off() -> None:
         await asyncio.sleep(4)
         world.faults.clear()
         await world.until(lambda: not world.bodies(), within=60)
-        assert (await consumer.stop()).recognised == 0
+        assert (await consumer.stop()).known_duplicates == 0
         assert runs == {"a": 2}
 
 
@@ -309,9 +309,9 @@ async def test_the_extension_is_clamped_to_12_hours_since_the_receive_and_the_ha
         capped = next(at for at, is_capped, _ in seen if is_capped)
         lost = next(at for at, _, is_lost in seen if is_lost)
         assert TWELVE_HOURS - 601 <= capped < lost <= TWELVE_HOURS + 60
-        statistics = consumer.runner.statistics()
+        statistics = consumer.statistics()
         assert statistics.errors == {}
-        assert statistics.heartbeat_failures == 0
+        assert statistics.heartbeat.failed == 0
 
 
 @virtual
@@ -329,7 +329,7 @@ async def test_a_back_off_is_clamped_to_12_hours_since_the_receive() -> None:
         consumer = await world.start(handle)
         await world.until(lambda: len(starts) == 2, within=50_000, step=10)
         assert TWELVE_HOURS - 2 <= starts[1] <= TWELVE_HOURS + 1
-        assert consumer.runner.statistics().errors == {}
+        assert consumer.statistics().errors == {}
 
 
 @virtual
@@ -349,7 +349,7 @@ async def test_a_redelivery_of_a_running_message_is_not_run_twice_and_its_newer_
         report = await consumer.stop()
         assert runs == {"a": 1}
         assert report.received == 3
-        assert consumer.runner.statistics().duplicates == 2
+        assert consumer.statistics().ledger.duplicates == 2
         assert report.acked == 1
 
 
@@ -382,7 +382,7 @@ async def test_a_message_redelivered_after_its_lease_was_lost_and_withheld_is_ke
         await world.send(*["other"] * 6)
         await asyncio.sleep(20)
         assert at_once == 1  # the other place is the kept one's
-        assert consumer.runner.statistics().duplicates == 1
+        assert consumer.statistics().ledger.duplicates == 1
         assert await kept[0].ack() is Settled.ACKED
         assert "a" not in world.bodies()
 
@@ -408,7 +408,7 @@ async def test_a_retry_said_early_after_the_lease_was_lost_is_not_taken_for_fini
         await world.until(lambda: not world.bodies(), within=60)
         report = await consumer.stop()
         assert runs == 2
-        assert report.recognised == 0
+        assert report.known_duplicates == 0
 
 
 @virtual
@@ -445,7 +445,7 @@ async def test_a_withheld_message_whose_lease_is_lost_gives_its_place_back() -> 
         world.faults.set("ChangeMessageVisibilityBatch", unavailable=1.0)
         consumer = await world.start(handle, visibility_timeout=10, concurrency=1, prefetch=0)
         await asyncio.sleep(8)
-        assert consumer.runner.statistics().in_hand == 1
+        assert consumer.statistics().held == 1
         await world.until(lambda: not world.bodies(), within=30)
         report = await consumer.stop()
         assert (report.lost, report.received) == (1, 2)

@@ -29,4 +29,4 @@ def test_the_throttle_policy_takes_each_of_its_options() -> None:
 
 def test_the_lease_policy_takes_each_of_its_options() -> None:
     policy = lease_policy(Options(visibility_timeout=40, heartbeat_interval=9.0, remember_finished=5))
-    assert (policy.visibility, policy.beat_after, policy.remember) == (40, 9.0, 5)
+    assert (policy.visibility, policy.extend_after, policy.remember) == (40, 9.0, 5)

@@ -62,7 +62,7 @@ async def test_nothing_a_client_raises_ends_the_polling() -> None:
         broken = False
         await world.send("a")
         await world.until(lambda: not world.bodies(), within=60)
-        assert consumer.runner.statistics().errors["ZeroDivisionError"] > 3
+        assert consumer.statistics().errors["ZeroDivisionError"] > 3
 
 
 @virtual
@@ -89,7 +89,7 @@ async def test_calls_that_a_client_cancels_by_itself_end_neither_polling_nor_set
         broken = False
         await world.send("b")
         await world.until(lambda: not world.bodies(), within=60)
-        assert consumer.runner.statistics().errors["CancelledError"] > 3
+        assert consumer.statistics().errors["CancelledError"] > 3
         assert (await consumer.stop()).acked == 2
 
 
@@ -178,7 +178,7 @@ async def test_under_nothing_but_errors_a_poller_makes_about_15_calls_a_minute(s
             assert world.broker.calls["ReceiveMessage"] - before <= 18
         await world.send_many(1_000)
         world.faults.clear()
-        await world.until(lambda: consumer.runner.statistics().receives)
+        await world.until(lambda: consumer.statistics().receives.calls)
         good = world.now
         await world.until(lambda: not world.bodies())
         assert world.now - good < 2.0
@@ -211,7 +211,7 @@ async def test_a_black_holed_receive_costs_its_wait_and_a_few_seconds() -> None:
         await world.send("a")
         await world.until(lambda: not world.bodies(), within=28)
         assert world.now >= 25
-        assert consumer.runner.statistics().errors == {"ReadTimeout": 1}
+        assert consumer.statistics().errors == {"ReadTimeout": 1}
 
 
 @virtual
@@ -294,7 +294,7 @@ async def test_in_flight_and_waiting_never_exceed_concurrency_and_prefetch(
             nonlocal running, worst_running, worst_held
             running += 1
             worst_running = max(worst_running, running)
-            held = world.queue().in_flight - consumer.runner.statistics().acking
+            held = world.queue().in_flight - consumer.statistics().ledger.held["acking"]
             worst_held = max(worst_held, held)
             await asyncio.sleep(draw.uniform(0, 0.2))
             running -= 1
@@ -442,9 +442,9 @@ async def test_messages_that_no_thread_can_be_started_for_are_given_back(monkeyp
         consumer = await world.start(handle, concurrency=10, prefetch=0, pollers=1)
         for _ in range(200):
             await asyncio.sleep(0.1)
-            held = consumer.runner.statistics()
-            assert held.in_hand + held.releasing <= 20
-        assert consumer.runner.statistics().receive_errors > 3
+            held = consumer.statistics()
+            assert held.held + held.ledger.held["releasing"] <= 20
+        assert consumer.statistics().receives.failed > 3
         exhausted = False
         await world.until(lambda: not world.bodies(), within=36_000)  # threads take real time, of which this is little
         assert sorted(done) == sorted(map(str, range(50)))
@@ -531,15 +531,15 @@ async def test_a_burst_reaches_all_pollers_and_silence_brings_them_down_to_one()
         world.faults.set("ReceiveMessage", latency=0.02)
         consumer = await world.start(lasting(0.02), concurrency=200, max_pollers=10)
         await asyncio.sleep(60)
-        assert consumer.runner.statistics().pollers == 1
+        assert consumer.statistics().pollers == 1
         await world.send_many(3_000)
         began = world.now
         await world.until(lambda: len(world.bodies()) < 3_000)
-        await world.until(lambda: consumer.runner.statistics().pollers >= 8, within=1)
+        await world.until(lambda: consumer.statistics().pollers >= 8, within=1)
         assert world.now - began < 0.3
         await world.until(lambda: not world.bodies())
         await asyncio.sleep(60)
-        assert consumer.runner.statistics().pollers == 1
+        assert consumer.statistics().pollers == 1
         before = world.broker.calls["ReceiveMessage"]
         await asyncio.sleep(600)
         assert world.broker.calls["ReceiveMessage"] - before <= 31
@@ -586,8 +586,8 @@ async def test_the_lag_of_first_receives_is_measured() -> None:
         await asyncio.sleep(7)
         consumer = await world.start(_nothing)
         await world.until(lambda: not world.bodies())
-        now = consumer.runner.statistics()
-        assert 7 <= now.first_lag < 8
+        now = consumer.statistics()
+        assert 7 <= now.receives.lag < 8
 
 
 class Endless:
@@ -628,6 +628,7 @@ async def test_a_poller_that_ended_after_an_error_comes_back() -> None:
         Handler(_briefly, queue="q"),
         Options(concurrency=100, max_pollers=2, poll_grace=0.0),
         application=loop,
+        emit=lambda _event: None,
         clock=loop.time,
         draw=lambda: 0.0,
     )
@@ -636,7 +637,7 @@ async def test_a_poller_that_ended_after_an_error_comes_back() -> None:
     assert client.failed
     before = client.calls
     await asyncio.sleep(5)
-    assert runner.statistics().pollers == 2
+    assert runner.snapshot().pollers == 2
     assert client.calls - before == pytest.approx(200, abs=4)
     runner.stop()
     await running

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import math
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from leasekeeper.engine.calls import SHORTEST, within
+from leasekeeper.engine.calls import SHORTEST, capped_pause
+from leasekeeper.engine.health import RECEIVE, Health
 from leasekeeper.engine.heartbeat import Heartbeat
-from leasekeeper.engine.poller import Health
 from leasekeeper.engine.scopes import serve
 from leasekeeper.errors import SqsError, Verdict
 from leasekeeper.testing.world import World, virtual
+
+if TYPE_CHECKING:
+    from leasekeeper.events import HealthChanged
 
 
 async def _nothing(body: str) -> None:
@@ -53,30 +56,58 @@ async def test_a_client_that_settles_badly_is_asked_again(badly: str, call: str)
 
 def test_another_try_comes_before_the_lease_ends_and_never_hot() -> None:
     """L12: half of what is left, or less, but a moment at least."""
-    assert within(1.0, 100.0) == 1.0
-    assert within(5.0, 4.0) == 2.0
-    assert within(5.0, 0.0) == SHORTEST
-    assert within(5.0, -3.0) == SHORTEST
+    assert capped_pause(1.0, 100.0) == 1.0
+    assert capped_pause(5.0, 4.0) == 2.0
+    assert capped_pause(5.0, 0.0) == SHORTEST
+    assert capped_pause(5.0, -3.0) == SHORTEST
 
 
 @virtual
 async def test_health_is_about_receives_asked_for_in_vain() -> None:
     """L15, L18."""
-    health = Health(unhealthy_after=60, wait_time=20)
-    assert health.healthy(1e6)  # nothing asked, nothing amiss
-    health.asked(100)
-    health.asked(150)
+    told: list[HealthChanged] = []
+    health = Health("orders", unhealthy_after=60, wait_time=20, emit=told.append)  # type: ignore[arg-type]
+    assert health.healthy(1e6)  # nothing was asked
+    health.asked(0, 100)
+    health.asked(0, 150)
     assert health.healthy(160)
     assert not health.healthy(161)
-    health.received()
+    health.received(0, 170)
     assert health.healthy(1e6)
-    health.failed(SqsError(Verdict.THROTTLED, "x", "y"))
+    health.failed(RECEIVE, SqsError(Verdict.THROTTLED, "x", "y"), 200)
     assert health.problem is None
-    health.failed(SqsError(Verdict.MISSING, "x", "y"))
-    assert not health.healthy(0)
+    health.failed(RECEIVE, SqsError(Verdict.MISSING, "x", "y"), 201)
+    assert not health.healthy(201)
     assert health.unusable.is_set()
-    health.received()
-    assert health.healthy(0)
+    health.received(0, 210)
+    assert health.healthy(210)
+    assert [event.healthy for event in told] == [False, True]
+
+
+@virtual
+async def test_health_counts_a_receive_that_hangs_although_another_poller_succeeded_and_ended() -> None:
+    """L15: a success of one poller says nothing about the poll of another that never returns."""
+    health = Health("orders", unhealthy_after=60, wait_time=20)
+    health.asked(1, 100)
+    health.asked(0, 100)
+    health.received(0, 110)
+    health.left(0)
+    assert health.healthy(170)
+    assert not health.healthy(171)
+
+
+@virtual
+async def test_refused_deletes_make_unhealthy_until_one_succeeds() -> None:
+    """L18: the reason names the permission."""
+    told: list[HealthChanged] = []
+    health = Health("orders", unhealthy_after=60, wait_time=20, emit=told.append)  # type: ignore[arg-type]
+    health.failed("DeleteMessageBatch", SqsError(Verdict.DENIED, "AccessDenied", "no"), 1)
+    health.received(0, 2)
+    assert not health.healthy(2)
+    assert "allow sqs:DeleteMessage" in told[0].reason
+    health.succeeded("DeleteMessageBatch", 3)
+    assert health.healthy(3)
+    assert [event.healthy for event in told] == [False, True]
 
 
 @virtual
@@ -91,13 +122,16 @@ async def test_everything_says_what_it_is() -> None:
         consumer = await world.start(handle, concurrency=2, prefetch=9, throttle=False, pollers=1)
         runner = consumer.runner
         await asyncio.sleep(1)
-        assert repr(runner) == "<Runner orders RUNNING 1 pollers, 2/2 running, 2 waiting, 0 acking>"
+        assert repr(runner) == "<Runner orders RUNNING 1 poller, 2/2 running, 2 waiting, 0 acking>"
         assert repr(runner._heartbeat) == "<Heartbeat next in 14.0 s>"
-        assert "4 places taken" in repr(runner._worker)
+        assert "4 slots taken" in repr(runner._worker)
         await asyncio.sleep(3)
-        assert repr(runner) == "<Runner orders RUNNING 1 pollers, 2/2 running, 0 waiting, 2 acking>"
-        assert repr(runner._harvester) == "<Harvester <Batcher acks 0 waiting, 1 calls out>>"
-        assert repr(runner._extender) == "<Extender <Batcher visibility 0 waiting, 0 calls out>>"
+        assert repr(runner) == "<Runner orders RUNNING 1 poller, 2/2 running, 0 waiting, 2 acking>"
+        assert repr(runner._harvester) == "<Harvester <Batcher deletes 0 waiting, 1 calls out>>"
+        assert (
+            repr(runner._extender)
+            == "<Extender <Batcher extensions 0 waiting, 0 calls out>, <Batcher releases 0 waiting, 0 calls out>>"
+        )
         report = await consumer.stop()
         assert str(report) == "queue orders: 4 received, 4 handled, 4 deletes confirmed in 8.0 s"
 
@@ -111,10 +145,8 @@ async def test_a_heartbeat_whose_timer_fires_early_beats_all_the_same() -> None:
         beats.append(now)
         return []
 
-    ledger = SimpleNamespace(next_due=lambda: math.inf if beats else 2.0, tick=tick)
-    context: Any = SimpleNamespace(ledger=ledger, clock=lambda: 1.0)
-    extender: Any = SimpleNamespace(extend=lambda _rows: None)
-    heartbeat = Heartbeat(context, extender)
+    leases: Any = SimpleNamespace(next_due=lambda: math.inf if beats else 2.0, tick=tick)
+    heartbeat = Heartbeat(leases, clock=lambda: 1.0, extend=lambda _rows: None, failed=lambda _what, _error: None)
     async with serve(heartbeat):
         await asyncio.sleep(10)
     assert beats == [2.0]

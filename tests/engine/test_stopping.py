@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from leasekeeper.engine.runner import END_GRACE, Phase
+from leasekeeper.core.phases import Phase
+from leasekeeper.engine.runner import END_GRACE
 from leasekeeper.message import Message  # noqa: TC001 - a handler's annotation is read at run time
 from leasekeeper.testing.world import World, virtual
 
@@ -42,7 +43,7 @@ async def test_a_stop_goes_through_its_phases_in_order() -> None:
         consumer = await world.start(
             lasting(4), concurrency=2, prefetch=18, throttle=False, poll_grace=1, ack_interval=1
         )
-        await world.until(lambda: consumer.runner.statistics().waiting == 8)
+        await world.until(lambda: consumer.statistics().lane.waiting == 8)
         runner = consumer.runner
         seen: list[tuple[Phase, float]] = []
         assert runner.phase is Phase.RUNNING
@@ -54,7 +55,7 @@ async def test_a_stop_goes_through_its_phases_in_order() -> None:
                 seen.append((runner.phase, round(world.now - stopped, 1)))
                 assert runner.healthy is (runner.phase is Phase.RUNNING)
             await asyncio.sleep(0.01)
-        assert [phase for phase, _ in seen] == [Phase.RUNNING, Phase.QUIET, Phase.DRAINING, Phase.FLUSHING]
+        assert [phase for phase, _ in seen] == [Phase.RUNNING, Phase.DRAINING, Phase.FLUSHING]
         report = await consumer.ended()
         assert (report.handled, report.acked, report.released, report.unsettled) == (2, 2, 8, 0)
         assert "CLOSED" in repr(runner)
@@ -110,7 +111,7 @@ async def test_what_was_not_started_is_released_in_bulk(dispatch: Dispatch) -> N
         consumer = await world.start(
             lasting(15), concurrency=1, prefetch=39, throttle=False, dispatch=dispatch, pollers=1
         )
-        await world.until(lambda: consumer.runner.statistics().waiting == 39)
+        await world.until(lambda: consumer.statistics().lane.waiting == 39)
         stopped = world.now
         consumer.runner.stop()
         await world.until(lambda: world.queue().visible == 39, within=2)
@@ -129,7 +130,7 @@ async def test_what_was_not_started_is_run_if_that_is_wanted(dispatch: Dispatch)
         consumer = await world.start(
             lasting(2), concurrency=1, prefetch=4, throttle=False, dispatch=dispatch, on_unstarted="run"
         )
-        await world.until(lambda: consumer.runner.statistics().waiting == 4)
+        await world.until(lambda: consumer.statistics().lane.waiting == 4)
         report = await consumer.stop()
         assert (report.handled, report.acked, report.released) == (5, 5, 0)
 
@@ -159,7 +160,7 @@ async def test_at_the_deadline_handlers_are_cancelled_and_released(dispatch: Dis
             drain_timeout=5,
             on_unstarted=on_unstarted,
         )
-        await world.until(lambda: consumer.runner.statistics().waiting == 2)
+        await world.until(lambda: consumer.statistics().lane.waiting == 2)
         stopped = world.now
         report = await consumer.stop()
         assert world.now - stopped <= 1 + 5 + END_GRACE + 1
@@ -175,7 +176,7 @@ async def test_a_second_stop_with_force_cuts_the_drain_short(dispatch: Dispatch)
     async with World() as world:
         await world.send("a")
         consumer = await world.start(lasting(500), drain_timeout=100, dispatch=dispatch)
-        await world.until(lambda: consumer.runner.statistics().running)
+        await world.until(lambda: consumer.statistics().lane.running)
         consumer.runner.stop()
         await asyncio.sleep(10)
         assert consumer.runner.phase is Phase.DRAINING
@@ -208,8 +209,8 @@ async def test_a_stop_before_the_start_ends_the_run_at_once() -> None:
         runner = await world.runner(_nothing)
         runner.stop()
         began = world.now
-        report = await runner.run(lambda: None)
-        assert report.received == 0
+        await runner.run(lambda: None)
+        assert runner.snapshot().ledger.received == 0
         assert world.now - began < 0.1
         assert world.broker.calls["ReceiveMessage"] == 0
 
@@ -230,9 +231,10 @@ async def test_a_stop_in_the_very_moment_of_the_start_ends_it() -> None:
     async with World() as world:
         await world.send_many(20)
         runner = await world.runner(_nothing)
-        report = await runner.run(runner.stop)
-        assert report.received == report.released + report.acked
-        assert len(world.bodies()) == 20 - report.acked
+        await runner.run(runner.stop)
+        counts = runner.snapshot().ledger
+        assert counts.received == counts.released + counts.acked
+        assert len(world.bodies()) == 20 - counts.acked
 
 
 @virtual
@@ -241,7 +243,7 @@ async def test_quiet_receives_nothing_more_and_runs_what_is_here() -> None:
     async with World() as world:
         await world.send_many(5)
         consumer = await world.start(lasting(3), concurrency=1, prefetch=4, throttle=False)
-        await world.until(lambda: consumer.runner.statistics().waiting == 4)
+        await world.until(lambda: consumer.statistics().lane.waiting == 4)
         consumer.runner.quiet()
         await asyncio.sleep(2)
         await world.send_many(3)
@@ -261,7 +263,7 @@ async def test_a_stop_soon_after_quiet_releases_what_waits() -> None:
     async with World() as world:
         await world.send_many(5)
         consumer = await world.start(lasting(3), concurrency=1, prefetch=4, throttle=False)
-        await world.until(lambda: consumer.runner.statistics().waiting == 4)
+        await world.until(lambda: consumer.statistics().lane.waiting == 4)
         consumer.runner.quiet()
         await asyncio.sleep(0.2)
         report = await consumer.stop()
@@ -285,7 +287,7 @@ async def test_a_handler_that_suppresses_its_cancellation_does_not_hold_the_stop
                     continue
 
         consumer = await world.start(handle, drain_timeout=5, visibility_timeout=30, dispatch=dispatch)
-        await world.until(lambda: consumer.runner.statistics().running)
+        await world.until(lambda: consumer.statistics().lane.running)
         stopped = world.now
         report = await consumer.stop()
         assert world.now - stopped <= 1 + 5 + END_GRACE + 0.1
@@ -310,7 +312,7 @@ async def test_a_handler_that_ends_well_though_cancelled_is_acked(dispatch: Disp
                 await asyncio.sleep(0.5)
 
         consumer = await world.start(handle, drain_timeout=2, dispatch=dispatch)
-        await world.until(lambda: consumer.runner.statistics().running)
+        await world.until(lambda: consumer.statistics().lane.running)
         report = await consumer.stop()
         assert (report.handled, report.acked, report.released) == (1, 1, 0)
         assert not world.bodies()
@@ -357,7 +359,7 @@ async def test_a_flush_against_a_wall_is_bounded_and_says_what_it_left(caplog: p
         await world.send_many(500)
         world.faults.set("DeleteMessageBatch", hang=1.0)
         consumer = await world.start(_nothing, concurrency=500, flush_timeout=3, visibility_timeout=600)
-        await world.until(lambda: consumer.runner.statistics().done == 500)
+        await world.until(lambda: consumer.statistics().work.done == 500)
         stopped = world.now
         report = await consumer.stop()
         assert world.now - stopped <= 1 + 3 + 0.1
@@ -372,7 +374,7 @@ async def test_a_flush_cut_short_while_entries_wait_for_another_try_still_report
         await world.send_many(200)
         world.faults.set("DeleteMessageBatch", unavailable=0.6, hang=0.5)
         consumer = await world.start(_nothing, concurrency=200, flush_timeout=2, visibility_timeout=600)
-        await world.until(lambda: consumer.runner.statistics().done == 200)
+        await world.until(lambda: consumer.statistics().work.done == 200)
         report = await consumer.stop()
         assert report.acked + report.unsettled == 200
 
@@ -386,7 +388,7 @@ async def test_releases_against_a_wall_are_bounded_too() -> None:
         consumer = await world.start(
             lasting(2), concurrency=1, prefetch=19, throttle=False, flush_timeout=3, visibility_timeout=600
         )
-        await world.until(lambda: consumer.runner.statistics().waiting == 19)
+        await world.until(lambda: consumer.statistics().lane.waiting == 19)
         stopped = world.now
         report = await consumer.stop()
         assert world.now - stopped <= 2 + 3 + 0.1
@@ -400,7 +402,7 @@ async def test_one_delete_that_is_never_answered_does_not_leave_the_others_undon
         await world.send_many(25)
         world.faults.next("DeleteMessageBatch", hang=1.0)
         consumer = await world.start(_nothing, concurrency=25, ack_interval=29, poll_grace=0)
-        await world.until(lambda: consumer.runner.statistics().done == 25)
+        await world.until(lambda: consumer.statistics().work.done == 25)
         report = await consumer.stop()
         assert report.acked >= 15
 

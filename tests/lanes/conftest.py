@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def ledger() -> Ledger:
-    return Ledger(LeasePolicy(visibility=30, beat_after=15))
+    return Ledger(LeasePolicy(visibility=30, extend_after=15))
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def deliver(ledger: Ledger) -> Callable[..., Delivery]:
         made += 1
         name = f"m{made}"
         received = Received(message_id=name, receipt=f"{name}-receipt", body=str(made) if body is None else body)
-        [row], _ = ledger.receive([received], asked=100.0, now=100.0)
+        [row], _ = ledger.receive([received], requested_at=100.0, now=100.0)
         return row
 
     return make

@@ -368,5 +368,5 @@ def test_a_handler_sees_its_lease(ledger: Ledger, deliver: Callable[..., Deliver
     run = LeaseControl(lambda _answer: True, delivery)
     assert (run.lease_lost, run.lease_capped, run.lease_deadline) == (False, False, 129.0)
     delivery.started, delivery.capped = 100.0, True
-    ledger.tick(129.0)
+    ledger.leases.tick(129.0)
     assert (run.lease_lost, run.lease_capped) == (True, True)

@@ -183,7 +183,7 @@ def test_close_works_after_the_end_of_the_main_thread() -> None:
                 timer=loop,
             )
             received = [Received(message_id="m", receipt="r", body="")]
-            rows, _ = Ledger(LeasePolicy(visibility=30, beat_after=15)).receive(received, asked=0, now=0)
+            rows, _ = Ledger(LeasePolicy(visibility=30, extend_after=15)).receive(received, requested_at=0, now=0)
             lane.submit(rows)
             await answered.wait()
             main_may_end.set()

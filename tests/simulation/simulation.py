@@ -121,7 +121,7 @@ class Simulation:
             await asyncio.sleep(0.001)
             if conditions.dead_polls is False and (left := asyncio.all_tasks() - before):
                 result.observed.append(f"tasks are left after the stop: {left}")
-            result.duplicates = [each.runner.statistics().duplicates for each in self._running]
+            result.duplicates = [each.statistics().ledger.duplicates for each in self._running]
             if conditions.consumers == 1 and result.repeated:  # a consumer remembers what it has finished, in any case
                 result.observed.append(f"one consumer handled {result.repeated} messages twice with success")
             self._check_gone(bodies)
@@ -193,7 +193,7 @@ class Simulation:
         if busy > options["concurrency"]:
             self._result.observed.append(f"{busy} handlers at once in consumer {index}")
         prefetch = options["prefetch"]
-        held = self._running[index].runner.statistics().in_hand if index < len(self._running) else 0
+        held = self._running[index].statistics().held if index < len(self._running) else 0
         if prefetch is not None and held > options["concurrency"] + prefetch:
             self._result.observed.append(f"{held} messages held in consumer {index}")
 

@@ -147,6 +147,11 @@ class Batch(Generic[T]):
             room -= count
         self._due = -math.inf if len(items) >= self.size else min(dues)[0]
 
+    @property
+    def put_back_count(self) -> int:
+        """How many items failed and wait to go again."""
+        return len(self._again)
+
     def __len__(self) -> int:
         return len(self._items) + len(self._again)
 

@@ -1,7 +1,7 @@
-"""The nouns of the ledger: a delivery (one message in our hands), the lease it shares, and what is left to be done.
+"""The nouns of the ledger: a delivery (one message we hold), the lease it shares, and the actions left to do for it.
 
-They belong to `leasekeeper.core.ledger`, which alone moves them; lanes write the field that is theirs. Plain,
-slotted, cheap: one delivery a message.
+The ledger and its leases move them. Three fields are written elsewhere: `started` by the lane, `settlement` by the
+handler's lease control, `reason` by the worker. Plain, slotted, cheap: one delivery a message.
 """
 
 from __future__ import annotations
@@ -23,64 +23,72 @@ if TYPE_CHECKING:
 
 
 class Action(Enum):
-    """What is left to be done for a delivery after an event."""
+    """What there is to do for a delivery. The runner alone interprets it, in one place."""
 
     NOTHING = 0
     DELETE = 1
     RELEASE = 2
     COPY = 3
+    """Send a copy to the dead-letter queue, then delete."""
+    KEEP = 4
+    """Keep its lease and its slot: the handler withheld the ack."""
 
 
 class Lease:
     """The time that one receive, or one extension, gave to the deliveries that share it."""
 
-    __slots__ = ("beaten", "deadline", "due", "members", "seconds")
+    __slots__ = ("began", "deadline", "due", "extension_sent", "members", "seconds")
 
-    def __init__(self, seconds: float, due: float, deadline: float) -> None:
+    def __init__(self, seconds: float, began: float, due: float, deadline: float) -> None:
+        self.began = began
+        """When SQS began it at the earliest."""
         self.seconds = seconds
         """What it was given, and what an extension asks for again."""
         self.due = due
-        """When it is to be extended."""
+        """When to extend it."""
         self.deadline = deadline
         """When it ends."""
-        self.beaten = False
+        self.extension_sent = False
         """Whether its members have been handed out for extension."""
         self.members: dict[Delivery, None] = {}
         """Who holds it, in the order of receiving (a dict: the order makes simulations repeatable)."""
 
 
 class Delivery(msgspec.Struct, eq=False):
-    """One message in our hands: a row of the ledger. Compared and hashed as the object it is.
+    """One message we hold: a row of the ledger. Compared and hashed by identity.
 
-    `started` belongs to the lane, which writes it once; everything else is the ledger's. A struct, because that is made
-    in a third of the time of a class with slots.
+    A struct is made in a third of the time of a class with slots.
     """
 
     received: Received
     lease: Lease
-    asked: float
-    """When the receive was asked for: the twelve hours count from here."""
+    requested_at: float
+    """When the receive was requested: the twelve hours count from here."""
     received_at: float
     receipt: str
     """The newest receipt: the only one that can delete."""
     state: State = State.WAITING
-    beating: bool = False
-    """Whether an extension is on its way: nobody else may write to this receipt meanwhile (L5)."""
+    extending: int = 0
+    """How many extension requests are out: no release is sent for this receipt meanwhile (L5)."""
+    extension_of: Lease | None = None
+    """The lease for which the last extension was sent, unless that failed: it is extended once."""
     lost: bool = False
     """Whether the lease has run out at any time while the handler was at work."""
     capped: bool = False
     """Whether the lease cannot be extended any more: 12 hours since the receive (L10)."""
     release_after: float = 0.0
-    """Seconds until it is to be visible again, once it is RELEASING."""
+    """Seconds until it is to become visible, once it is RELEASING."""
     settlement: Settlement | None = None
-    """Who waits to know how it ends."""
+    """Resolved when it is known how the message was settled; None if no handler asked."""
     started: float = 0.0
     """When the lane called the handler."""
+    reason: str = ""
+    """Why it was rejected, for its copy in the dead-letter queue."""
 
     @property
     def open(self) -> bool:
-        """Whether it is still to be said what becomes of it."""
-        return self.state <= State.LAPSED
+        """Whether it has not been settled yet."""
+        return self.state <= State.LEASE_LOST
 
     def __repr__(self) -> str:
         return f"<Delivery {self.received.message_id} {self.state.name}>"
@@ -97,33 +105,38 @@ class LeasePolicy:
 
     Attributes:
         visibility: seconds of a lease, unless a receive asked for more.
-        beat_after: seconds after which a lease is extended.
+        extend_after: seconds after which a lease is extended.
         remember: how many ids of finished work are remembered, up to twice as many at times; 0: none.
     """
 
     visibility: float
-    beat_after: float
+    extend_after: float
     remember: int = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerStatistics:
-    """Counts since the start, and what is held now by state."""
+    """Messages held now, by state, and counts since the start."""
 
-    held: dict[State, int]
+    held: dict[str, int]
+    """Messages held now, by state: waiting, running, lease_lost (running without one), rejecting, acking, releasing."""
     received: int
+    """Messages received."""
     duplicates: int
-    """Redeliveries of messages at work here: the newer receipt was taken up."""
-    recognised: int
-    """Redeliveries of finished work: deleted without running."""
+    """Redeliveries of messages that were running here: the newer receipt was taken over."""
+    known_duplicates: int
+    """Redeliveries of finished messages: deleted without being run."""
     acked: int
+    """Deletes confirmed in time."""
     late: int
-    """Deletes confirmed after the lease had ended."""
+    """Deletes confirmed after the lease had ended: the message may be delivered again."""
     released: int
+    """Messages given back, after a failure or at a stop."""
     lost: int
-    """Leases lost, at work or in a buffer."""
+    """Leases that ended while the message was held."""
     unsettled: int
-    """Finished work whose delete was never confirmed."""
+    """Finished messages whose delete was never confirmed."""
     remembered: int
-    smallest_margin: float
-    """Least seconds of lease left at a confirmed delete; inf before the first."""
+    """Ids of finished messages that are remembered now."""
+    smallest_margin: float | None
+    """Least seconds of lease left at a confirmed delete; None before the first."""

@@ -1,35 +1,39 @@
-"""The states of a message in our hands, and every transition there is between them.
+"""The states of a message that we hold, and every transition there is between them.
 
-Everything that affects the state of a delivery lives in this file; the ledger is the only one that moves it. A
-transition that is not in the table is a bug of ours and raises.
+Everything that decides the state of a delivery is in this file; the ledger and its leases move it, nothing else does.
+A transition that is not in the table is a bug of ours and raises. `docs/internals/states.md` draws the table.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from leasekeeper.core.delivery import Delivery
 
 
 class State(IntEnum):
     """Where a delivery stands. The last three are ends: the ledger no longer holds the row."""
 
     WAITING = 0
-    """Received, its handler not started."""
+    """Received; its handler has not started."""
     RUNNING = 1
-    """Its handler is at work, or has withheld the ack."""
-    LAPSED = 2
-    """Its handler is at work, but the lease ran out: somebody else may have the message."""
+    """Its handler is running, or has withheld the ack."""
+    LEASE_LOST = 2
+    """Its handler is running, but the lease has ended: another consumer may have the message."""
     REJECTING = 3
-    """Finally failed: its copy to the dead-letter queue awaits confirmation."""
+    """Rejected: its copy to the dead-letter queue waits for confirmation."""
     ACKING = 4
-    """Finished: its delete awaits confirmation."""
+    """Finished: its delete waits for confirmation."""
     RELEASING = 5
-    """Given back: its visibility change awaits confirmation."""
+    """Given back: its visibility change waits for confirmation."""
     ACKED = 6
     """Deleted, confirmed."""
     RELEASED = 7
     """Visible again, now or after its back-off."""
     LOST = 8
-    """Not ours any more, and neither deleted nor released by us."""
+    """No longer ours, and neither deleted nor released by us."""
 
 
 class Event(IntEnum):
@@ -65,10 +69,10 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.DONE: State.ACKING,
         Event.RELEASE: State.RELEASING,
         Event.REJECT: State.REJECTING,
-        Event.EXPIRE: State.LAPSED,
+        Event.EXPIRE: State.LEASE_LOST,
         Event.RENEW: State.RUNNING,
     },
-    State.LAPSED: {
+    State.LEASE_LOST: {
         Event.DONE: State.ACKING,
         Event.RELEASE: State.LOST,
         Event.REJECT: State.LOST,
@@ -90,11 +94,11 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.CONFIRM: State.RELEASED,
         Event.REFUSE: State.LOST,
         Event.EXPIRE: State.RELEASED,
-        # Received anew before the release was confirmed: it did take effect.
+        # Received again before the release was confirmed: it did take effect.
         Event.RENEW: State.RELEASED,
     },
 }
-"""State, event, next state. The ends have no row: nothing happens to them any more."""
+"""State, event, next state. The ends have no row: nothing happens to them after that."""
 
 _NEXT: tuple[tuple[State | None, ...], ...] = tuple(
     tuple(TRANSITIONS.get(state, {}).get(event) for event in Event) for state in State
@@ -111,3 +115,9 @@ def next_state(state: State, event: Event) -> State:
     if following is None:
         raise AssertionError(f"no transition from {state.name} on {event.name}: a bug in Leasekeeper")
     return following
+
+
+def catch_up(row: Delivery) -> None:
+    """Let the state follow `started`, which a lane writes from another thread: the state itself is moved only here."""
+    if row.state is State.WAITING and row.started:
+        row.state = next_state(State.WAITING, Event.START)

@@ -1,13 +1,12 @@
 """The batcher: items gathered and sent ten at a time. Acks, visibility changes and copies differ only in the call.
 
-Owned by the one who gives it `send`. It promises that an item is sent when its batch is full or its time has come,
-whichever is first, that no more than `parallel` calls are out at once, and that closing sends everything.
+Owned by the part that gives it `send`. It promises that an item is sent when its batch is full or due, whichever is
+first, that no more than `parallel` calls are out at once, and that closing it sends everything.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -25,12 +24,33 @@ class BatcherStatistics:
     """What a batcher holds and has done."""
 
     waiting: int
+    """Items that wait to be sent, those that failed and will be tried again included."""
     calls: int
+    """Calls started since the start."""
     in_flight: int
+    """Calls without an answer yet."""
+
+
+class _Abandoned(Exception):
+    """Ends the task group of a batcher."""
 
 
 class Batcher(Generic[T]):
-    """Gathers items and hands them to `send`, which sees to failures itself and may `put_back`."""
+    """Gathers items and hands them to `send`, which handles failures itself and may `put_back`.
+
+    Args:
+        name: what it sends, in the plural, for people.
+        send: sends one batch.
+        size: items in a batch.
+        linger: seconds that an item may wait for others.
+        clock: seconds, monotonic.
+        failed: called with a sentence and an error that `send` raised; the items of that batch are lost.
+        parallel: calls out at once, at most.
+        keep_open: whether items may still come although the batcher was closed; asked again at each `close`.
+
+    Attributes:
+        closing: whether it was closed; it goes on until everything is sent and answered.
+    """
 
     def __init__(
         self,
@@ -40,13 +60,16 @@ class Batcher(Generic[T]):
         size: int,
         linger: float,
         clock: Callable[[], float],
+        failed: Callable[[str, BaseException], None],
         parallel: int = 32,
-        logger: logging.Logger | None = None,
+        keep_open: Callable[[], bool] | None = None,
     ) -> None:
         self.name = name
+        self.closing = False
         self._send = send
         self._clock = clock
-        self._logger = logger or logging.getLogger("leasekeeper")
+        self._failed = failed
+        self._keep_open = keep_open
         self._batch: Batch[T] = Batch(size=size, linger=linger)
         self._parallel = parallel
         self._in_flight = 0
@@ -54,12 +77,12 @@ class Batcher(Generic[T]):
         self._timer: asyncio.TimerHandle | None = None
         self._armed = math.inf
         self._tasks: asyncio.TaskGroup | None = None
-        self._closing = False
         self._finished = asyncio.Event()
+        self._abandoned = False
 
     def add(self, items: Sequence[T], *, latest: float = math.inf) -> None:
         """Add items; `latest` is the time by which they must be sent."""
-        if self._batch.add(items, self._clock(), latest=latest) or self._closing:
+        if self._batch.add(items, self._clock(), latest=latest) or self.closing:
             self._pump()
         elif self._timer is None or self._batch.due() < self._armed:
             self._arm()
@@ -104,13 +127,13 @@ class Batcher(Generic[T]):
     async def _call(self, items: list[T]) -> None:
         try:
             await self._send(items)
-        except Exception:  # a bug of ours must cost these items, not everything else in hand (L15)
-            self._logger.exception("batch of %d %s: sending failed", len(items), self.name)
+        except Exception as error:  # a bug of ours must cost these items, not everything else that is held (L15)
+            self._failed(f"sending a batch of {len(items)} {self.name}", error)
         finally:
             self._in_flight -= 1
         # Not when this call is cancelled: then the whole batcher is, and can start no other. While closing, what was
         # never sent waits for nothing; what failed keeps its pause.
-        self._pump(flush=self._closing and not self._batch.statistics().put_back)
+        self._pump(flush=self.closing and not self._batch.put_back_count)
         self._end_if_finished()
 
     async def run(self) -> None:
@@ -119,25 +142,34 @@ class Batcher(Generic[T]):
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 try:
-                    self._pump(flush=self._closing)
+                    self._pump(flush=self.closing)
                     self._end_if_finished()
                     await self._finished.wait()
+                    if self._abandoned:
+                        raise _Abandoned  # the group cancels the calls that are out
                 finally:
                     # What comes now comes too late, and stays: a group that is being cancelled starts nothing, and a
                     # call that was answered in this very moment would want to start the next.
                     self._tasks = None
+        except* _Abandoned:
+            pass
         finally:
             if self._timer is not None:
                 self._timer.cancel()
 
     def close(self) -> None:
-        """Send everything that waits; `run` returns when all of it has been answered."""
-        self._closing = True
+        """Send everything that waits; `run` returns when all of it has been answered. May be called again."""
+        self.closing = True
         self._pump(flush=True)
         self._end_if_finished()
 
+    def abandon(self) -> None:
+        """Drop what waits, cancel the calls in flight, and end: nothing depends on them any more."""
+        self.closing = self._abandoned = True
+        self._finished.set()
+
     def _end_if_finished(self) -> None:
-        if self._closing and not self._batch and not self._in_flight:
+        if self.closing and not self._batch and not self._in_flight and not (self._keep_open and self._keep_open()):
             self._finished.set()
 
     def statistics(self) -> BatcherStatistics:

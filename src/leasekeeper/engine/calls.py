@@ -1,4 +1,4 @@
-"""What harvester, extender and dead letters share: a batch call that answers by entry, and pauses after errors.
+"""What harvester, extender and dead letters share: a batch call answered by entry, and what its failed entries get.
 
 A call that failed as a whole is an answer too, the same for each entry; nothing an SQS client raises gets past here.
 """
@@ -6,76 +6,126 @@ A call that failed as a whole is an answer too, the same for each entry; nothing
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from leasekeeper.api import EntryFailure
 from leasekeeper.core.backoff import Backoff
-from leasekeeper.engine.scopes import ends_us
+from leasekeeper.engine.scopes import is_own_cancellation
 from leasekeeper.errors import SqsError, Verdict
+from leasekeeper.events import EntriesFailed, InternalError
 
 if TYPE_CHECKING:
-    import logging
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Sequence
+
+    from leasekeeper.core.delivery import Delivery
+    from leasekeeper.engine.context import QueueContext
 
 T = TypeVar("T")
 
-PASSING = frozenset((Verdict.THROTTLED, Verdict.UNAVAILABLE, Verdict.CREDENTIALS, Verdict.OVER_LIMIT))
+RETRYABLE = frozenset((Verdict.THROTTLED, Verdict.UNAVAILABLE, Verdict.CREDENTIALS, Verdict.OVER_LIMIT))
 """Verdicts on entries that may be tried again while the lease lasts (L12). Denied and missing are not: they do not pass
 within a lease."""
-
 RETRY = Backoff(base=0.2, maximum=5.0)
 """Pauses between tries of a settlement: short, because a lease is."""
 SHORTEST = 0.05
-"""The shortest of them, in seconds, however little is left of the lease."""
+"""Seconds of the shortest pause, however little is left of the lease."""
+FLUSH_PAUSE = 0.2
+"""Seconds of the longest pause during a stop: `flush_timeout` must hold many tries."""
 
 
-def nobody_listens() -> None:
-    """What is called after an answer until the runner says otherwise."""
-
-
-class Pauses:
-    """How long entries that failed wait: longer with each failing call, short again after a good one."""
-
-    __slots__ = ("_draw", "_failures")
-
-    def __init__(self, draw: Callable[[], float]) -> None:
-        self._draw = draw
-        self._failures = 0
-
-    def note(self, *, failed: bool) -> float:
-        """Note how a call went; the pause in seconds for what it left."""
-        self._failures = self._failures + 1 if failed else 0
-        return RETRY.delay(self._failures, self._draw()) + SHORTEST if failed else 0.0
-
-
-def within(pause: float, left: float) -> float:
-    """The pause, cut to half of what is left of a lease: there shall be another try before it ends (L12)."""
+def capped_pause(pause: float, left: float) -> float:
+    """The pause, cut to half of what is left of a lease: another try has to come before it ends (L12)."""
     return max(SHORTEST, min(pause, left / 2))
 
 
-async def limited(call: Awaitable[T], seconds: float) -> T:
+async def with_timeout(call: Awaitable[T], seconds: float) -> T:
     """The call's answer; raises `TimeoutError` when it takes longer than that, whatever the client's own limit."""
     async with asyncio.timeout(seconds):
         return await call
 
 
-async def by_entry(
-    call: Awaitable[list[T | EntryFailure]], count: int, logger: logging.Logger
+async def call_batch(
+    context: QueueContext, call: Awaitable[list[T | EntryFailure]], count: int
 ) -> list[T | EntryFailure]:
     """The call's answer, or for each of `count` entries the failure of the whole call."""
     try:
         answers = await call
         if len(answers) == count:
             return answers
-        logger.error("an SQS client gave %d answers to %d entries; they are tried again", len(answers), count)
         failure = EntryFailure(Verdict.UNAVAILABLE, "WrongAnswer", f"{len(answers)} answers", sender_fault=False)
+        what = f"an SQS client gave {len(answers)} answers to {count} entries; they are tried again"
+        context.emit(InternalError(context.queue, what, RuntimeError(what)))
     except SqsError as error:
         failure = EntryFailure(error.verdict, error.code, error.message, sender_fault=False)
     except TimeoutError:
         failure = EntryFailure(Verdict.UNAVAILABLE, "NoAnswer", "no answer in time for another try", sender_fault=False)
     except (Exception, asyncio.CancelledError) as error:
-        if ends_us(error):
+        if is_own_cancellation(error):
             raise
-        logger.exception("an SQS client raised what it should not; the entries are tried again")
+        context.emit(InternalError(context.queue, "an SQS client raised; the entries are tried again", error))
         failure = EntryFailure(Verdict.UNAVAILABLE, type(error).__name__, str(error), sender_fault=False)
     return [failure] * count
+
+
+class Retrying(Protocol):
+    """The part of a batcher that takes back what failed."""
+
+    closing: bool
+
+    def put_back(self, item: Delivery, *, ready: float) -> None:
+        """Send this one again, from `ready` on."""
+        ...
+
+
+class FailedEntries:
+    """Sorts the failed entries of one kind of call: tried again while the lease lasts, or given up (L12).
+
+    Pauses grow with each call that failed as a whole. Single failed entries say nothing about the next call.
+
+    Attributes:
+        failures: calls in a row that failed as a whole; set to 0 after one that did not.
+    """
+
+    def __init__(self, context: QueueContext, operation: str) -> None:
+        self._context = context
+        self._operation = operation
+        self.failures = 0
+
+    def put_back(
+        self, batcher: Retrying, failed: Sequence[tuple[Delivery, EntryFailure]], *, whole: bool, now: float
+    ) -> list[tuple[Delivery, EntryFailure]]:
+        """Put back the entries that may be tried again; returns those to give up.
+
+        Args:
+            batcher: where they came from.
+            failed: the entries, with their failures.
+            whole: whether the call failed as a whole.
+            now: seconds, monotonic.
+        """
+        context = self._context
+        self.failures = self.failures + 1 if whole else 0
+        pause = RETRY.delay(max(self.failures, 1), context.draw()) + SHORTEST
+        if batcher.closing:
+            pause = min(pause, FLUSH_PAUSE)
+        given_up: list[tuple[Delivery, EntryFailure]] = []
+        for row, failure in failed:
+            again = now + capped_pause(pause, row.lease.deadline - now)
+            if failure.verdict in RETRYABLE and again < row.lease.deadline:
+                batcher.put_back(row, ready=again)
+            else:
+                given_up.append((row, failure))
+        retried = [pair for pair in failed if pair not in given_up] if given_up else failed
+        if retried:
+            self.emit(retried, given_up=False)
+        return given_up
+
+    def emit(self, failed: Sequence[tuple[Delivery, EntryFailure]], *, given_up: bool) -> None:
+        """Tell subscribers about these entries, and the consumer's health about errors that last."""
+        context = self._context
+        failures = [(row.received.message_id, failure) for row, failure in failed]
+        context.emit(EntriesFailed(context.queue, self._operation, failures, given_up))
+        for _, failure in failures:
+            if failure.verdict in (Verdict.DENIED, Verdict.MISSING):
+                error = SqsError(failure.verdict, failure.code, failure.message, operation=self._operation)
+                context.health.failed(self._operation, error, context.clock())
+                break

@@ -1,7 +1,8 @@
-"""The room: places for messages, taken before a receive asks for them and given back when their handler has ended.
+"""The capacity: slots for messages, reserved before a receive and given back when their handler has ended.
 
-Owned by the worker; pollers reserve from it. It promises that no more is in hand than concurrency and prefetch allow,
-nor more in flight than `max_in_flight`, and that whoever waits is woken when there may be room (L20).
+Owned by the runner; pollers reserve from it, the worker gives back. It promises that no more is held than concurrency
+and prefetch allow, nor more in flight than `max_in_flight`, and that waiting pollers are woken when there may be room
+(L20).
 """
 
 from __future__ import annotations
@@ -11,63 +12,80 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sized
+
     from leasekeeper.core.throttler import Throttler
-    from leasekeeper.engine.context import QueueContext
+    from leasekeeper.options import Options
 
 GATHER = 0.05
-"""The longest a poller waits for more room when it could have some at once, in seconds."""
+"""Seconds at most that a poller waits for more slots when it could have some at once."""
 
 
 class Capacity:
-    """Places, of which some are taken.
+    """Slots, some of them taken.
+
+    Args:
+        options: `concurrency` and `max_in_flight` bound the slots.
+        throttler: its limit and its prefetch bound them too.
+        in_flight: the messages in flight, acks not yet confirmed included.
 
     Attributes:
-        taken: places reserved for polls, or held by messages that wait or are at work.
+        taken: slots reserved for polls, or held by messages that wait or run.
+        polling: those of them that are reserved for polls.
     """
 
-    def __init__(self, context: QueueContext, throttler: Throttler) -> None:
-        self._context = context
+    def __init__(self, options: Options, throttler: Throttler, in_flight: Sized) -> None:
+        self._concurrency = options.concurrency
+        self._most = options.max_in_flight
         self._throttler = throttler
+        self._in_flight = in_flight
         self.taken = 0
+        self.polling = 0
         self._asking: deque[asyncio.Future[None]] = deque()
         self._crowded = False
-        """Whether somebody who asks for room is kept waiting by `max_in_flight`, not by places."""
-        self._empty = asyncio.Event()
-        self._empty.set()
+        """Whether a poller waits because of `max_in_flight`, not because of slots."""
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._closed = False
 
     def _left(self) -> int:
-        """How many places may still be taken."""
-        options, throttler = self._context.options, self._throttler
-        places = min(throttler.limit, options.concurrency + throttler.prefetch)
-        return min(places - self.taken, self._spare())
-
-    def _spare(self) -> int:
-        """How many messages more may be in flight, acks not yet confirmed included."""
-        return self._context.options.max_in_flight - len(self._context.ledger)
+        """How many slots may still be taken."""
+        throttler = self._throttler
+        slots = min(throttler.limit, self._concurrency + throttler.prefetch)
+        return min(slots - self.taken, self._most - len(self._in_flight))
 
     async def reserve(self, most: int) -> int:
-        """Take places for up to `most` messages, waiting for room; 0 once nothing is to be received any more.
+        """Take slots for a poll of up to `most` messages, waiting for room; 0 once the capacity is closed.
 
         Fewer than `most` are taken only when handlers stand idle, and after a moment in which more may come free.
         """
         while not self._closed:
             room = self._left()
-            if room >= most or (
-                room > 0 and self.taken < self._context.options.concurrency and await self._gather(most)
-            ):
-                granted = min(most, self._left())
-                if granted > 0:
-                    self.taken += granted
-                    self._empty.clear()
-                    return granted
-            elif not self._closed:
-                self._crowded |= self._spare() < most
+            if 0 < room < most and self.taken < self._concurrency:
+                await self._gather(most)
+                room = self._left()
+            elif room < most:
+                room = 0
+            if room > 0:
+                granted = min(most, room)
+                self.taken += granted
+                self.polling += granted
+                return granted
+            if not self._closed:
+                self._crowded |= self._most - len(self._in_flight) < most
                 await self._turn()
         return 0
 
-    async def _gather(self, most: int) -> bool:
-        """Wait a moment for a whole batch of places; true when what there is should be taken now."""
+    def received(self, reserved: int, fresh: int) -> None:
+        """A poll that had reserved slots is over: `fresh` of them go to its messages, the others are free again."""
+        self.polling -= reserved
+        if fresh:
+            self._idle.clear()
+        if reserved > fresh:
+            self.give_back(reserved - fresh)
+
+    async def _gather(self, most: int) -> None:
+        """Wait a moment for a whole batch of slots; then those that are free are taken."""
         moment = min(GATHER, self._throttler.handler_seconds / 20)
         if moment > 0.001:
             try:
@@ -76,42 +94,41 @@ class Capacity:
                         await self._turn()
             except TimeoutError:
                 pass
-        return True
 
     async def _turn(self) -> None:
-        """Wait until some place has come free."""
+        """Wait until some slot has come free."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asking.append(future)
         try:
             await future
         finally:
             if not future.done() or future.cancelled():
-                self._asking = deque(each for each in self._asking if each is not future)
+                self._asking = deque(other for other in self._asking if other is not future)
 
-    def give_back(self, places: int) -> None:
-        """Places are free again."""
-        self.taken -= places
-        if not self.taken:
-            self._empty.set()
+    def give_back(self, slots: int) -> None:
+        """These slots are free again."""
+        self.taken -= slots
+        if self.taken == self.polling:
+            self._idle.set()
         while self._asking:
             future = self._asking.popleft()
             if not future.done():
                 future.set_result(None)
 
     def settled(self) -> None:
-        """Messages may have left the ledger, which makes room as well as places that are given back do."""
+        """Messages may have left the ledger, which makes room just as a slot that comes free does."""
         if self._crowded:
             self._crowded = False
             self.give_back(0)
 
     def close(self) -> None:
-        """Reserve nothing any more."""
+        """Reserve nothing more."""
         self._closed = True
         self.give_back(0)
 
-    async def emptied(self) -> None:
-        """Wait until every place is free."""
-        await self._empty.wait()
+    async def idle(self) -> None:
+        """Wait until no slot is held by a message; polls may still hold some."""
+        await self._idle.wait()
 
     def __repr__(self) -> str:
-        return f"<Capacity {self.taken} places taken, {len(self._asking)} ask{', closed' if self._closed else ''}>"
+        return f"<Capacity {self.taken} slots taken, {len(self._asking)} waiting{', closed' if self._closed else ''}>"

@@ -1,4 +1,8 @@
-"""The context: what every shell of one runner works with. Made by the runner, changed by nobody."""
+"""The context: what every part of one runner works with. Made by the runner, changed by nothing.
+
+The parts of an engine know neither one another nor the runner. They ask it for what they need through `act` and
+`moved`, and tell the rest of the world through `emit`.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,33 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import logging
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from leasekeeper.api import SqsApi
+    from leasekeeper.core.delivery import Action, Delivery
     from leasekeeper.core.ledger import Ledger
-    from leasekeeper.observe.tally import Tally
+    from leasekeeper.engine.health import Health
+    from leasekeeper.events import Event
     from leasekeeper.options import Options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceQueue:
+    """The queue that a runner consumes.
+
+    Attributes:
+        name: for people.
+        url: as SQS gave it.
+        arn: as SQS gave it; empty when its attributes could not be read.
+        dead_letter_url: where rejected messages are copied; None: nowhere.
+        max_receives: the redrive policy's `maxReceiveCount`; None: unknown, or no redrive policy.
+    """
+
+    name: str
+    url: str
+    arn: str = ""
+    dead_letter_url: str | None = None
+    max_receives: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,33 +45,25 @@ class QueueContext:
 
     Attributes:
         queue: the queue's name.
+        act: has an action carried out for deliveries: deleted, given back, copied.
+        moved: to be called when leases were added or moved.
+        left: to be called when messages may have left the ledger.
+        emit: tells subscribers what happened; never raises.
         clock: seconds, monotonic; the same for engine and lanes.
-        wall: epoch seconds, for comparing with what SQS says of times.
+        wall: epoch seconds, to compare with times that SQS states.
         draw: random numbers from 0 to 1, for jitter.
     """
 
     queue: str
-    queue_url: str
+    source: SourceQueue
     client: SqsApi
     ledger: Ledger
+    health: Health
     options: Options
-    tally: Tally
+    act: Callable[[Action, Sequence[Delivery]], None]
+    moved: Callable[[], None]
+    left: Callable[[], None]
+    emit: Callable[[Event], None]
     clock: Callable[[], float]
     wall: Callable[[], float]
     draw: Callable[[], float]
-    logger: logging.Logger
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceQueue:
-    """The queue a runner works on.
-
-    Attributes:
-        name: for people.
-        url: as SQS gave it.
-        dead_letter_url: where rejected messages are copied; None: nowhere.
-    """
-
-    name: str
-    url: str
-    dead_letter_url: str | None = None

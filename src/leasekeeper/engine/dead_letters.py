@@ -1,91 +1,117 @@
-"""Dead letters: copies of rejected messages, attributes and all, sent to the dead-letter queue before the delete.
+"""Dead letters: copies of rejected messages, sent to the dead-letter queue before the delete.
 
-Owned by the runner. It promises that a message is deleted only after its copy was confirmed; a copy that cannot be made
-leaves the message to the queue's redrive policy (L30).
+Owned by the runner. It promises that a message is deleted only after its copy was confirmed, that the copy has all the
+message's attributes, and that a copy that cannot be made leaves the message to the queue's redrive policy (L30).
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from leasekeeper.api import MAX_BYTES, EntryFailure, Outgoing
-from leasekeeper.core.delivery import Action
 from leasekeeper.core.states import State
 from leasekeeper.engine.batcher import Batcher
-from leasekeeper.engine.calls import PASSING, Pauses, by_entry, within
+from leasekeeper.engine.calls import FailedEntries, call_batch
+from leasekeeper.events import InternalError, MessagesCopied
+from leasekeeper.message import MessageAttribute
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.engine.context import QueueContext
-    from leasekeeper.engine.extender import Extender
-    from leasekeeper.engine.harvester import Harvester
     from leasekeeper.message import Received
+
+COPY = "SendMessageBatch"
+REASON, SOURCE, RECEIVE_COUNT = "Leasekeeper.Reason", "Leasekeeper.Source", "Leasekeeper.ReceiveCount"
+"""Message attributes of a copy: why it was rejected, the ARN (or URL) of its queue, and its receive count there."""
+MOST_ATTRIBUTES = 10
+"""Attributes that SQS takes on one message."""
+REASON_LENGTH = 256
+"""Characters of a reason that a copy carries."""
+_REFUSED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that SQS does not take (API reference, SendMessage)."""
 
 
 class DeadLetters:
-    """Copies what can never be processed; without a queue to copy to it is not `available`."""
+    """Copies rejected messages. Without a queue to copy to it is not `available`."""
 
-    def __init__(
-        self, context: QueueContext, queue_url: str | None, *, harvester: Harvester, extender: Extender
-    ) -> None:
+    def __init__(self, context: QueueContext) -> None:
         self._context = context
-        self._queue_url = queue_url
-        self._harvester = harvester
-        self._extender = extender
-        self._pauses = Pauses(context.draw)
+        self._failed = FailedEntries(context, COPY)
         self.batcher: Batcher[Delivery] = Batcher(
-            "dead letters",
+            "copies to the dead-letter queue",
             self._send,
             size=10,
             linger=context.options.ack_interval,
             clock=context.clock,
-            logger=context.logger,
+            failed=lambda what, error: context.emit(InternalError(context.queue, what, error)),
             parallel=4,
         )
 
-    @property
-    def available(self) -> bool:
-        """Whether there is a queue to copy to."""
-        return self._queue_url is not None
-
-    def add(self, row: Delivery) -> None:
-        """Copy this message, then delete it."""
-        # A copy may be a megabyte, and so may be all ten together: large ones go alone.
-        self.batcher.add([row], latest=row.lease.deadline - 1.0)
+    def add(self, rows: Sequence[Delivery]) -> None:
+        """Copy these messages, then delete them."""
+        for row in rows:
+            self.batcher.add([row], latest=row.lease.deadline - 1.0)
 
     async def _send(self, rows: list[Delivery]) -> None:
-        assert self._queue_url is not None
-        rows = [row for row in rows if row.state is State.REJECTING]
-        for group in _within_size(rows):
-            copies = [_copy(row) for row in group]
-            answers = await by_entry(
-                self._context.client.send_batch(self._queue_url, copies), len(group), self._context.logger
-            )
-            self._settle(group, [each if isinstance(each, EntryFailure) else None for each in answers])
+        for group in self._within_size([row for row in rows if row.state is State.REJECTING]):
+            copies = [outgoing for _, outgoing in group]
+            await self._copy([row for row, _ in group], copies)
 
-    def _settle(self, rows: list[Delivery], failures: list[EntryFailure | None]) -> None:
-        context, now = self._context, self._context.clock()
-        pause = self._pauses.note(failed=any(failures))
-        for row, failure in zip(rows, failures, strict=True):
-            again = now + within(pause, row.lease.deadline - now)
-            if failure is None:
-                context.tally.dead_lettered += 1
-                if context.ledger.copied(row) is Action.DELETE:
-                    self._harvester.add([row])
-            elif failure.verdict in PASSING and context.ledger.may_try_again(row, again):
-                self.batcher.put_back(row, ready=again)
-            else:
-                context.tally.failed_entry(failure.code)
-                context.logger.error(
-                    "message %s is rejected, but could not be copied to %s (%s: %s); it is left to the queue's redrive "
-                    "policy. Allow sqs:SendMessage there, or set on_reject='redrive'",
-                    row.received.message_id,
-                    self._queue_url,
-                    failure.code,
-                    failure.message,
-                )
-                if context.ledger.copy_refused(row, context.options.retry_maximum, now) is Action.RELEASE:
-                    self._extender.release(row)
+    def _within_size(self, rows: list[Delivery]) -> list[list[tuple[Delivery, Outgoing]]]:
+        """The copies, in groups that one call can carry: a copy may be a megabyte, and so may be ten together."""
+        groups: list[list[tuple[Delivery, Outgoing]]] = []
+        filled = 0
+        for row in rows:
+            copy, size = self._copy_of(row)
+            if not groups or filled + size > MAX_BYTES:
+                groups.append([])
+                filled = 0
+            groups[-1].append((row, copy))
+            filled += size
+        return groups
+
+    async def _copy(self, rows: list[Delivery], copies: list[Outgoing]) -> None:
+        context = self._context
+        assert context.source.dead_letter_url is not None
+        answers = await call_batch(
+            context, context.client.send_batch(context.source.dead_letter_url, copies), len(rows)
+        )
+        now = context.clock()
+        failed = [(row, each) for row, each in zip(rows, answers, strict=True) if isinstance(each, EntryFailure)]
+        copied = [row for row, each in zip(rows, answers, strict=True) if not isinstance(each, EntryFailure)]
+        if copied:
+            self._failed.failures = 0
+            context.emit(MessagesCopied(context.queue, len(copied)))
+            for row in copied:
+                context.act(context.ledger.copied(row), [row])
+        if failed:
+            given_up = self._failed.put_back(self.batcher, failed, whole=not copied, now=now)
+            if given_up:
+                self._failed.emit(given_up, given_up=True)
+            for row, _ in given_up:
+                context.act(context.ledger.copy_refused(row, context.options.retry_maximum, now), [row])
+
+    def _copy_of(self, row: Delivery) -> tuple[Outgoing, int]:
+        """The copy, and its bytes as SQS counts them: the body, and of each attribute name, type and value."""
+        received = row.received
+        attributes, size = dict(received.attributes), _size(received.body, received.attributes)
+        reason = _REFUSED.sub("?", row.reason[:REASON_LENGTH]) or "no reason given"
+        extra = {
+            REASON: MessageAttribute(data_type="String", string_value=reason),
+            SOURCE: MessageAttribute(
+                data_type="String", string_value=self._context.source.arn or self._context.source.url
+            ),
+            RECEIVE_COUNT: MessageAttribute(data_type="Number", string_value=str(received.receive_count)),
+        }
+        for name, attribute in extra.items():
+            more = _size("", {name: attribute})
+            if name not in attributes and len(attributes) < MOST_ATTRIBUTES and size + more <= MAX_BYTES:
+                attributes[name] = attribute
+                size += more
+        return _outgoing(received, attributes), size
 
     async def run(self) -> None:
         """Copy until closed and empty."""
@@ -96,37 +122,23 @@ class DeadLetters:
         self.batcher.close()
 
 
-def _within_size(rows: list[Delivery]) -> list[list[Delivery]]:
-    groups: list[list[Delivery]] = []
-    filled = 0
-    for row in rows:
-        size = _size(row.received)
-        if not groups or filled + size > MAX_BYTES:
-            groups.append([])
-            filled = 0
-        groups[-1].append(row)
-        filled += size
-    return groups
-
-
-def _size(received: Received) -> int:
-    """Bytes, as SQS counts them: the body, and of each attribute name, type and value."""
-    size = len(received.body.encode())
-    for name, attribute in received.attributes.items():
+def _size(body: str, attributes: Mapping[str, MessageAttribute]) -> int:
+    size = len(body.encode())
+    for name, attribute in attributes.items():
         value = attribute.value
         size += len(name.encode()) + len(attribute.data_type.encode())
         size += len(value.encode() if isinstance(value, str) else value)
     return size
 
 
-def _copy(row: Delivery) -> Outgoing:
-    system = row.received.system
+def _outgoing(received: Received, attributes: Mapping[str, MessageAttribute]) -> Outgoing:
+    system = received.system
     trace = system.get("AWSTraceHeader")
     return Outgoing(
-        body=row.received.body,
-        attributes=row.received.attributes,
+        body=received.body,
+        attributes=attributes,
         system={"AWSTraceHeader": trace} if trace else {},
         group_id=system.get("MessageGroupId"),
-        # A FIFO queue's own id; the message id keeps a copy sent twice from being two messages.
-        deduplication_id=row.received.message_id if "MessageDeduplicationId" in system else None,
+        # A FIFO queue needs an id; the message id keeps a copy that is sent twice from becoming two messages.
+        deduplication_id=received.message_id if "MessageDeduplicationId" in system else None,
     )

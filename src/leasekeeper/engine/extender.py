@@ -1,44 +1,31 @@
-"""The visibility extender: buffers receipts, flushes at ten or on a timer, and sets their visibility in bulk.
+"""The visibility extender: buffers receipts, flushes at ten or on a timer, and sets their visibility in batches.
 
-Owned by the runner. The heartbeat gives it leases to extend, the worker messages to give back. One writer a receipt:
-the ledger holds a release back until the extension of the same receipt has been answered (L5).
+Owned by the runner. The heartbeat gives it leases to extend, the runner messages to give back. The two have batchers of
+their own, because an extension must never wait behind releases (L7). One writer a receipt: the ledger holds a release
+back until every extension of the same receipt has been answered (L5); for that reason no extension is ever cancelled.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from leasekeeper.core.delivery import Action, deadline_of
+from leasekeeper.core.delivery import Action, Delivery, deadline_of
 from leasekeeper.core.states import State
 from leasekeeper.engine.batcher import Batcher
-from leasekeeper.engine.calls import PASSING, SHORTEST, Pauses, by_entry, limited, nobody_listens, within
+from leasekeeper.engine.calls import FailedEntries, call_batch
+from leasekeeper.events import EntriesFailed, InternalError, LeasesExtended
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from leasekeeper.api import EntryFailure
-    from leasekeeper.core.delivery import Delivery
     from leasekeeper.engine.context import QueueContext
 
-
-RESERVE = 0.35
-"""Seconds of a lease, at least, that an extension without an answer leaves for another try."""
-
-
-def _patience(left: float) -> float:
-    """How long to wait for an extension's answer: a client would wait longer than a short lease lasts (L7).
-
-    Not for releases: one given up may still take effect, and the next would set the same back-off anew (L5).
-    """
-    return max(left - max(left / 4, RESERVE), SHORTEST)
-
-
-class Change(NamedTuple):
-    """A visibility change that waits: an extension of the lease, or its end."""
-
-    row: Delivery
-    extends: bool
+CHANGE = "ChangeMessageVisibilityBatch"
+SECOND_TRY = 0.2
+"""Seconds at least that an extension may take before another one is sent beside it."""
 
 
 class Extender:
@@ -46,97 +33,142 @@ class Extender:
 
     def __init__(self, context: QueueContext, *, linger: float) -> None:
         self._context = context
-        self.answered: Callable[[], None] = nobody_listens
-        """Called after each answer: leases have moved."""
-        self._pauses = Pauses(context.draw)
-        self.batcher: Batcher[Change] = Batcher(
-            "visibility", self._send, size=10, linger=linger, clock=context.clock, logger=context.logger
+        self._failed = FailedEntries(context, CHANGE)
+        self._closing = False
+        self.extensions: Batcher[Delivery] = Batcher(
+            "extensions", self._extend, size=10, linger=linger, clock=context.clock, failed=self._bug
+        )
+        self.releases: Batcher[Delivery] = Batcher(
+            "releases",
+            self._release,
+            size=10,
+            linger=linger,
+            clock=context.clock,
+            failed=self._bug,
+            keep_open=self._extensions_needed,
         )
 
     def extend(self, rows: Sequence[Delivery]) -> None:
-        """Extend the leases of these deliveries, which the ledger has marked as beating."""
+        """Extend the leases of these deliveries, of which the ledger has counted one more extension as out."""
         if rows:
-            changes = [Change(row, extends=True) for row in rows]
-            self.batcher.add(changes, latest=min(map(deadline_of, rows)) - 1.0)
+            self.extensions.add(rows, latest=min(map(deadline_of, rows)) - 1.0)
 
-    def release(self, row: Delivery) -> None:
-        """Give this message back: visible again after the seconds the ledger noted."""
-        self.batcher.add([Change(row, extends=False)], latest=row.lease.deadline - 1.0)
+    def release(self, rows: Sequence[Delivery]) -> None:
+        """Give these messages back: visible again after the seconds that the ledger noted."""
+        if rows:
+            self.releases.add(rows, latest=min(map(deadline_of, rows)) - 1.0)
 
-    async def _send(self, changes: list[Change]) -> None:
-        context = self._context
+    # Extensions
+
+    async def _extend(self, rows: list[Delivery]) -> None:
+        context, leases = self._context, self._context.ledger.leases
         sent = context.clock()
-        calls = [
-            (change, change.row.receipt, seconds) for change in changes if (seconds := self._seconds(change, sent)) >= 0
-        ]
-        if not calls:
-            self.answered()
+        entries: list[tuple[Delivery, str, int]] = []
+        for row in rows:
+            seconds = leases.seconds_for(row, sent)
+            if seconds > 0:
+                entries.append((row, row.receipt, seconds))
+            else:
+                context.act(leases.extension_failed(row, None, sent), [row])
+        if entries:
+            await self._call(entries, sent)
+        context.moved()
+        context.left()
+        self._end_if_closing()
+
+    async def _call(self, entries: list[tuple[Delivery, str, int]], sent: float) -> None:
+        context, leases = self._context, self._context.ledger.leases
+        rows = [row for row, _, _ in entries]
+        patience = max((min(map(deadline_of, rows)) - sent) / 2, SECOND_TRY)
+        second = asyncio.get_running_loop().call_later(patience, self._try_beside, rows)
+        try:
+            call = context.client.change_visibility_batch(
+                context.source.url, [(receipt, seconds) for _, receipt, seconds in entries]
+            )
+            answers = await call_batch(context, call, len(entries))
+        finally:
+            second.cancel()
+        now = context.clock()
+        extended = [entry for entry, failure in zip(entries, answers, strict=True) if failure is None]
+        context.act(Action.RELEASE, leases.extended(extended, sent))
+        if len(extended) < len(entries):
+            self._extensions_failed(entries, answers, now)
+        context.emit(LeasesExtended(context.queue, len(extended), now - sent))
+        if extended and context.health.problem is not None:
+            context.health.succeeded(CHANGE, now)
+
+    def _try_beside(self, rows: list[Delivery]) -> None:
+        """The answer takes long: send another extension beside it, and leave the first one on its way (L5, L7)."""
+        leases, now = self._context.ledger.leases, self._context.clock()
+        self.extend([row for row in rows if leases.extend_again(row, now)])
+
+    def _extensions_failed(
+        self, entries: list[tuple[Delivery, str, int]], answers: list[EntryFailure | None], now: float
+    ) -> None:
+        context = self._context
+        failed: list[tuple[Delivery, EntryFailure]] = []
+        for (row, receipt, _), failure in zip(entries, answers, strict=True):
+            if failure is None:
+                continue
+            if row.state is not State.ACKED:  # a delete that was quicker leaves nothing to extend: no error (L5)
+                failed.append((row, failure))
+            context.act(context.ledger.leases.extension_failed(row, failure.verdict, now, receipt), [row])
+        if failed:
+            failures = [(row.received.message_id, failure) for row, failure in failed]
+            context.emit(EntriesFailed(context.queue, CHANGE, failures, heartbeat=True))
+
+    # Releases
+
+    async def _release(self, rows: list[Delivery]) -> None:
+        context, ledger = self._context, self._context.ledger
+        rows = [row for row in rows if row.state is State.RELEASING]
+        if not rows:
             return
-        entries = [(receipt, seconds) for _, receipt, seconds in calls]
-        call = context.client.change_visibility_batch(context.queue_url, entries)
-        ends = [change.row.lease.deadline for change, _, _ in calls if change.extends]
-        answers = await by_entry(
-            limited(call, _patience(min(ends) - sent)) if ends else call, len(calls), context.logger
+        entries = [(row.receipt, math.ceil(row.release_after)) for row in rows]
+        answers = await call_batch(
+            context, context.client.change_visibility_batch(context.source.url, entries), len(rows)
         )
         now = context.clock()
-        extensions = [index for index, (change, _, _) in enumerate(calls) if change.extends]
-        if extensions:
-            context.tally.heartbeat_calls += 1
-        extended = [(calls[i][0].row, calls[i][1], calls[i][2]) for i in extensions if answers[i] is None]
-        for row in context.ledger.extended(extended, sent):
-            self.release(row)
-        pause = self._pauses.note(failed=any(answers))
-        for (change, receipt, _), failure in zip(calls, answers, strict=True):
-            if change.extends:
-                if failure is not None:
-                    self._extension_failed(change.row, failure, now, receipt)
-            elif failure is None:
-                context.ledger.released(change.row)
-            else:
-                self._release_failed(change, failure, now, pause)
-        self.answered()
+        confirmed = [row for row, failure in zip(rows, answers, strict=True) if failure is None]
+        for row in confirmed:
+            ledger.released(row)
+        if confirmed:
+            self._failed.failures = 0
+            if context.health.problem is not None:
+                context.health.succeeded(CHANGE, now)
+        if len(confirmed) < len(rows):
+            failed = [(row, failure) for row, failure in zip(rows, answers, strict=True) if failure is not None]
+            given_up = self._failed.put_back(self.releases, failed, whole=not confirmed, now=now)
+            for row, _ in given_up:
+                ledger.released(row, refused=True)
+            if given_up:
+                self._failed.emit(given_up, given_up=True)
+        context.left()
 
-    def _seconds(self, change: Change, now: float) -> int:
-        """What to ask for; -1 when the change has become pointless."""
-        ledger = self._context.ledger
-        if not change.extends:
-            return math.ceil(change.row.release_after) if change.row.state is State.RELEASING else -1
-        seconds = ledger.extension(change.row, now)
-        if seconds > 0:
-            return seconds
-        if ledger.extension_failed(change.row, None, now) is Action.RELEASE:
-            self.release(change.row)
-        return -1
-
-    def _extension_failed(self, row: Delivery, failure: EntryFailure, now: float, receipt: str) -> None:
-        if row.state is not State.ACKED:  # a delete that was quicker leaves nothing to extend: no error (L5)
-            self._context.tally.heartbeat_failures += 1
-            self._context.tally.failed_entry(failure.code)
-        if self._context.ledger.extension_failed(row, failure.verdict, now, receipt) is Action.RELEASE:
-            self.release(row)
-
-    def _release_failed(self, change: Change, failure: EntryFailure, now: float, pause: float) -> None:
-        context, row = self._context, change.row
-        context.tally.failed_entry(failure.code)
-        again = now + within(pause, row.lease.deadline - now)
-        if failure.verdict in PASSING and context.ledger.may_try_again(row, again):
-            self.batcher.put_back(change, ready=again)
-            return
-        context.ledger.released(row, refused=True)
-        context.logger.warning(
-            "message %s could not be given back (%s: %s); it comes again when its visibility timeout ends",
-            row.received.message_id,
-            failure.code,
-            failure.message,
-        )
+    # Its life
 
     async def run(self) -> None:
         """Change visibility until closed and empty."""
-        await self.batcher.run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.extensions.run())
+            tasks.create_task(self.releases.run())
 
     def close(self) -> None:
-        """Send everything that waits, at once."""
-        self.batcher.close()
+        """Send all releases at once; extensions are needed only as far as releases wait for their answers."""
+        self._closing = True
+        self._end_if_closing()
+
+    def _end_if_closing(self) -> None:
+        if self._closing:
+            self.releases.close()
+            if not self._extensions_needed():
+                self.extensions.abandon()
+
+    def _extensions_needed(self) -> bool:
+        return any(row.extending and row.state is State.RELEASING for row in self._context.ledger)
+
+    def _bug(self, what: str, error: BaseException) -> None:
+        self._context.emit(InternalError(self._context.queue, what, error))
 
     def __repr__(self) -> str:
-        return f"<Extender {self.batcher!r}>"
+        return f"<Extender {self.extensions!r}, {self.releases!r}>"

@@ -1,28 +1,28 @@
-"""The harvester: gathers finished messages and deletes them in bulk, or, with batches of one, each at once.
+"""The harvester: gathers finished messages and deletes them in batches, or, with batches of one, each at once.
 
-Owned by the runner. It promises that every finished message is tried until its delete is confirmed, refused for good,
-or its lease is over, and that closing it loses none (L1).
+Owned by the runner. It promises that the delete of every finished message is tried until it is confirmed, refused for
+good, or the lease is over, and that closing it loses none (L1).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from leasekeeper.core.delivery import Action, deadline_of, receipt_of
+from leasekeeper.core.delivery import Action, Delivery, deadline_of, receipt_of
 from leasekeeper.core.states import State
 from leasekeeper.engine.batcher import Batcher
-from leasekeeper.engine.calls import PASSING, Pauses, by_entry, limited, nobody_listens, within
+from leasekeeper.engine.calls import FailedEntries, call_batch, with_timeout
+from leasekeeper.events import DeletesAnswered, InternalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from leasekeeper.api import EntryFailure
-    from leasekeeper.core.delivery import Delivery
     from leasekeeper.engine.context import QueueContext
 
-
-_ACKING = State.ACKING  # a member of an enum takes its time to be looked up
-PATIENCE = 10.0
+DELETE = "DeleteMessageBatch"
+_ACKING = State.ACKING  # the lookup of an enum's member takes time, and this is done for each message
+CLIENT_TIMEOUT = 10.0
 """Seconds after which the client gives a call up by itself."""
 
 
@@ -31,16 +31,14 @@ class Harvester:
 
     def __init__(self, context: QueueContext, *, size: int, linger: float) -> None:
         self._context = context
-        self._pauses = Pauses(context.draw)
-        self.answered: Callable[[], None] = nobody_listens
-        """Called after each answer: messages may have left the ledger."""
+        self._failed = FailedEntries(context, DELETE)
         self.batcher: Batcher[Delivery] = Batcher(
-            "acks",
+            "deletes",
             self._send,
             size=size,
             linger=linger if size > 1 else 0.0,
             clock=context.clock,
-            logger=context.logger,
+            failed=lambda what, error: context.emit(InternalError(context.queue, what, error)),
         )
 
     def add(self, rows: Sequence[Delivery]) -> None:
@@ -55,41 +53,43 @@ class Harvester:
             return
         receipts = list(map(receipt_of, rows))
         sent = context.clock()
-        call = context.client.delete_batch(context.queue_url, receipts)
+        call = context.client.delete_batch(context.source.url, receipts)
         left = min(map(deadline_of, rows)) - sent
-        if 0 < left < 2 * PATIENCE:  # a delete may be made twice: a silent one leaves time for another try (L12)
-            call = limited(call, max(left / 2, 0.5))
-        answers = await by_entry(call, len(rows), context.logger)
+        if 0 < left < 2 * CLIENT_TIMEOUT:  # a delete may be repeated: one without an answer leaves time for that (L12)
+            call = with_timeout(call, max(left / 2, 0.5))
+        answers = await call_batch(context, call, len(rows))
         now = context.clock()
-        context.tally.delete_seconds.push(now - sent)
         asked = list(zip(rows, receipts, strict=True))
-        failed = any(answers)
-        pause = self._pauses.note(failed=failed)
-        confirmed = [each for each, failure in zip(asked, answers, strict=True) if failure is None] if failed else asked
-        self.add(ledger.deleted(confirmed, now))
-        if failed:
-            for (row, receipt), failure in zip(asked, answers, strict=True):
-                if failure is not None:
-                    self._refused(row, receipt, failure, now, pause)
-        self.answered()
-
-    def _refused(self, row: Delivery, receipt: str, failure: EntryFailure, now: float, pause: float) -> None:
-        """One entry failed: try it again while its lease lasts, or give it up."""
-        context, ledger = self._context, self._context.ledger
-        context.tally.failed_entry(failure.code)
-        again = now + within(pause, row.lease.deadline - now)
-        if failure.verdict in PASSING and ledger.may_try_again(row, again):
-            self.batcher.put_back(row, ready=again)
-        elif ledger.delete_refused(row, receipt) is Action.DELETE:
-            self.add([row])
-        else:
-            context.logger.warning(
-                "message %s is finished, but its delete was not confirmed (%s: %s); a redelivery will be %s",
-                row.received.message_id,
-                failure.code,
-                failure.message,
-                "deleted unrun" if context.options.remember_finished else "run again",
+        if any(answers):
+            confirmed = [pair for pair, failure in zip(asked, answers, strict=True) if failure is None]
+            self._put_back(
+                [(*pair, failure) for pair, failure in zip(asked, answers, strict=True) if failure is not None],
+                whole=not confirmed,
+                now=now,
             )
+        else:
+            confirmed = asked
+        if confirmed:
+            self._failed.failures = 0
+            if context.health.problem is not None:
+                context.health.succeeded(DELETE, now)
+            self.add(ledger.deleted(confirmed, now))
+        context.emit(DeletesAnswered(context.queue, len(confirmed), now - sent))
+        context.left()
+
+    def _put_back(self, failed: Sequence[tuple[Delivery, str, EntryFailure]], *, whole: bool, now: float) -> None:
+        """Try failed entries again while their leases last; end the others."""
+        receipts = {row: receipt for row, receipt, _ in failed}
+        pairs = [(row, failure) for row, _, failure in failed]
+        ended: list[tuple[Delivery, EntryFailure]] = []
+        for row, failure in self._failed.put_back(self.batcher, pairs, whole=whole, now=now):
+            action = self._context.ledger.delete_refused(row, receipts[row])
+            if action is Action.NOTHING:
+                ended.append((row, failure))
+            else:
+                self._context.act(action, [row])
+        if ended:
+            self._failed.emit(ended, given_up=True)
 
     async def run(self) -> None:
         """Delete until closed and empty."""

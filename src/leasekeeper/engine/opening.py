@@ -7,6 +7,7 @@ when a queue is missing, denied or of a kind we cannot consume, whether it was g
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 from leasekeeper.engine.context import SourceQueue
@@ -15,6 +16,8 @@ from leasekeeper.errors import ConfigurationError, QueueUnusable, SqsError, Verd
 from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from leasekeeper.api import SqsApi
     from leasekeeper.options import Options
     from leasekeeper.sqs.address import QueueAddress
@@ -82,7 +85,13 @@ def _unusable(address: QueueAddress, error: SqsError, options: Options) -> Queue
 async def _open(client: SqsApi, address: QueueAddress, options: Options) -> SourceQueue:
     url = address.url or await client.queue_url(address.name, account=address.account)
     source = Source(address=address, url=url, attributes=await _attributes(client, url, options))
-    return SourceQueue(name=address.name, url=url, dead_letter_url=await find_dead_letters(client, source, options))
+    return SourceQueue(
+        name=address.name,
+        url=url,
+        arn=source.attributes.get("QueueArn", ""),
+        dead_letter_url=await find_dead_letters(client, source, options),
+        max_receives=_max_receives(source.attributes),
+    )
 
 
 async def _attributes(client: SqsApi, url: str, options: Options) -> dict[str, str]:
@@ -107,3 +116,11 @@ async def _check_that_deletes_are_allowed(client: SqsApi, url: str) -> None:
     (answer,) = await client.delete_batch(url, [NO_RECEIPT])
     if answer is not None and answer.verdict is Verdict.DENIED:
         raise SqsError(answer.verdict, answer.code, answer.message, operation="DeleteMessageBatch")
+
+
+def _max_receives(attributes: Mapping[str, str]) -> int | None:
+    """The redrive policy's `maxReceiveCount`; None without one, or in the spelling of some other server."""
+    try:
+        return int(json.loads(attributes.get("RedrivePolicy") or "{}")["maxReceiveCount"])
+    except (ValueError, TypeError, LookupError):
+        return None

@@ -1,4 +1,4 @@
-"""Options as the core takes them: what one queue's consumer is set to, split by who decides on it.
+"""Options as the core takes them, split by the part that decides on them.
 
 Used by the runner when it is made; pure.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from leasekeeper.core.backoff import Backoff
+from leasekeeper.core.decisions import OutcomePolicy
 from leasekeeper.core.delivery import LeasePolicy
 from leasekeeper.core.throttler import ThrottlePolicy
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 def lease_policy(options: Options) -> LeasePolicy:
     """How the ledger counts leases."""
     return LeasePolicy(
-        visibility=options.visibility_timeout, beat_after=options.beat_after, remember=options.remember_finished
+        visibility=options.visibility_timeout, extend_after=options.extend_after, remember=options.remember_finished
     )
 
 
@@ -34,4 +36,13 @@ def throttle_policy(options: Options) -> ThrottlePolicy:
         wait=options.wait_time,
         longest_pause=options.longest_pause,
         enabled=options.throttle,
+    )
+
+
+def outcome_policy(options: Options, *, copies: bool) -> OutcomePolicy:
+    """What follows from a handler's outcome; `copies` says whether there is a dead-letter queue to copy to."""
+    return OutcomePolicy(
+        backoff=Backoff(base=options.retry_base, maximum=options.retry_maximum),
+        rejected_after=options.retry_maximum,
+        copies=copies and options.on_reject == "dead-letter",
     )

@@ -1,39 +1,51 @@
-"""The runner: what a consumer runs. The task tree of one queue, whose nesting is the order of its shutdown.
+"""The runner: what a consumer runs. The task tree of one queue; its nesting is the order of its shutdown.
 
-Owned by a consumer, run on the engine's loop. It promises that what it received is settled or said to be unsettled when
-`run` returns, and that it returns in bounded time after `stop` (L22).
+Owned by a consumer, run on the engine's loop. It connects the parts of the engine, which do not know one another. It
+promises that everything it received is settled or reported as unsettled when `run` returns, and that `run` returns in
+bounded time after `stop` (L22).
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from enum import Enum
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from leasekeeper.core.arrival import Arrival
+from leasekeeper.core.delivery import Action
 from leasekeeper.core.ledger import Ledger
+from leasekeeper.core.phases import Change, Phase, next_phase
 from leasekeeper.core.throttler import Throttler
-from leasekeeper.engine.context import QueueContext, SourceQueue
+from leasekeeper.engine.capacity import Capacity
+from leasekeeper.engine.context import QueueContext
 from leasekeeper.engine.dead_letters import DeadLetters
 from leasekeeper.engine.extender import Extender
 from leasekeeper.engine.harvester import Harvester
+from leasekeeper.engine.health import Health
 from leasekeeper.engine.heartbeat import Heartbeat
-from leasekeeper.engine.policies import lease_policy, throttle_policy
-from leasekeeper.engine.poller import Health, Poller
-from leasekeeper.engine.scopes import serve
+from leasekeeper.engine.lag import LagMeter
+from leasekeeper.engine.ordering import ordering_for
+from leasekeeper.engine.policies import lease_policy, outcome_policy, throttle_policy
+from leasekeeper.engine.poller import Poller
+from leasekeeper.engine.scopes import first_of, serve
 from leasekeeper.engine.worker import Worker
+from leasekeeper.events import HandlersLeft, InternalError, PhaseChanged, SettlementsLeft, StopForced
 from leasekeeper.lanes.coroutines import CoroutineLane
 from leasekeeper.lanes.mailbox import Mailbox
 from leasekeeper.lanes.threads import ThreadLane
-from leasekeeper.observe.statistics import Report, RunnerStatistics
-from leasekeeper.observe.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from leasekeeper.api import SqsApi
-    from leasekeeper.core.delivery import Delivery
-    from leasekeeper.lanes.api import Answer, Lane
+    from leasekeeper.core.delivery import Delivery, LedgerStatistics
+    from leasekeeper.core.throttler import ThrottlerStatistics
+    from leasekeeper.engine.batcher import BatcherStatistics
+    from leasekeeper.engine.context import SourceQueue
+    from leasekeeper.events import Event
+    from leasekeeper.lanes.api import Answer, Lane, LaneStatistics
     from leasekeeper.lanes.handler import Handler
     from leasekeeper.options import Options
 
@@ -41,77 +53,101 @@ END_GRACE = 1.0
 """Seconds that cancelled handlers get to clean up at the deadline of a stop."""
 
 
-class Phase(Enum):
-    """How far a runner has come; each follows the one before."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerSnapshot:
+    """The parts of a runner at one moment; `leasekeeper.observe.statistics` makes statistics of them."""
 
-    NEW = "new"
-    RUNNING = "running"
-    QUIET = "quiet"
-    DRAINING = "draining"
-    FLUSHING = "flushing"
-    CLOSED = "closed"
+    queue: str
+    phase: Phase
+    healthy: bool
+    problem: Exception | None
+    seconds: float
+    concurrency: int
+    taken: int
+    pollers: int
+    lag: float
+    longest_lag: float
+    ledger: LedgerStatistics
+    lane: LaneStatistics
+    throttler: ThrottlerStatistics
+    deletes: BatcherStatistics
+    extensions: BatcherStatistics
+    releases: BatcherStatistics
 
 
 class Runner:
-    """Polls a queue, dispatches to the worker, and sees to the acknowledging of what has finished."""
+    """Polls a queue, has the worker run its messages, and has finished messages acknowledged.
+
+    It is the mediator: what a part asks for through its context is carried out here.
+    """
 
     def __init__(
         self,
-        target: SourceQueue,
+        source: SourceQueue,
         client: SqsApi,
         handler: Handler,
         options: Options,
         *,
         application: asyncio.AbstractEventLoop,
+        emit: Callable[[Event], None],
         clock: Callable[[], float],
         draw: Callable[[], float],
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self.target = target
-        self.phase = Phase.NEW
+        self.source = source
+        self.phase = Phase.STARTING
         self._options = options
+        self._emit = emit
         self._clock = clock
         self._began = clock()
         self._throttler = Throttler(throttle_policy(options))
-        self._ledger = Ledger(lease_policy(options), tell=self._lost)
+        self._ledger = Ledger(lease_policy(options), on_lease_lost=self._on_lease_lost)
+        self._health = Health(
+            source.name, unhealthy_after=options.unhealthy_after, wait_time=options.wait_time, emit=emit
+        )
+        self._capacity = Capacity(options, self._throttler, self._ledger.rows)
+        self._heartbeat = Heartbeat(self._ledger.leases, clock=clock, extend=self._extend, failed=self._bug)
         self._context = context = QueueContext(
-            queue=target.name,
-            queue_url=target.url,
+            queue=source.name,
+            source=source,
             client=client,
             ledger=self._ledger,
+            health=self._health,
             options=options,
-            tally=Tally(),
+            act=self._act,
+            moved=self._heartbeat.reschedule,
+            left=self._capacity.settled,
+            emit=emit,
             clock=clock,
             wall=wall,
             draw=draw,
-            logger=options.logger,
         )
         self._extender = Extender(context, linger=options.extend_interval)
-        self._heartbeat = Heartbeat(context, self._extender)
         self._harvester = Harvester(context, size=options.ack_batch_size, linger=options.ack_interval)
-        self._dead_letters = DeadLetters(
-            context, target.dead_letter_url, harvester=self._harvester, extender=self._extender
-        )
+        self._dead_letters = DeadLetters(context)
+        self._answers: Mailbox[Answer[Delivery]] = Mailbox(asyncio.get_running_loop(), self._answered)
+        self._lane = self._open_lane(handler, application)
+        self._lag = LagMeter(clock, lambda: self._capacity.taken > self._capacity.polling)
+        self._arrival = Arrival()
         self._worker = Worker(
             context,
             self._throttler,
-            harvester=self._harvester,
-            extender=self._extender,
-            dead_letters=self._dead_letters,
+            self._capacity,
+            self._lane,
+            ordering_for(self._lane),
+            handler=handler.name,
+            policy=outcome_policy(options, copies=source.dead_letter_url is not None),
+            lane_closed=self._lane_closed,
         )
-        self._harvester.answered = self._worker.capacity.settled
-        self._extender.answered = self._heartbeat.beaten = self._extended
-        self._answers: Mailbox[Answer[Delivery]] = Mailbox(asyncio.get_running_loop(), self._worker.answered)
-        self._worker.lane = self._lane = self._open_lane(handler, application)
-        self._worker.broken = self._lane_broken
-        self._health = Health(options.unhealthy_after, options.wait_time)
+        self._take = self._worker.take if handler.is_coroutine or options.thread_count == 1 else self._take_watched
         self._pollers: dict[int, asyncio.Task[None]] = {}
         self._wanted = 0
-        """How many pollers were wanted when they were last seen to."""
+        """How many pollers were wanted at the last look."""
         self._polling: asyncio.TaskGroup | None = None
         self._quiet = asyncio.Event()
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
+        self._drain_ends = math.inf
 
     def _open_lane(self, handler: Handler, application: asyncio.AbstractEventLoop) -> Lane[Delivery]:
         options, answers, clock = self._options, self._answers, self._clock
@@ -119,61 +155,90 @@ class Runner:
             return CoroutineLane(handler, options, loop=application, answers=answers, clock=clock)
         return ThreadLane(handler, options, answers=answers, clock=clock, timer=asyncio.get_running_loop())
 
+    # What the parts ask for
+
+    def _act(self, action: Action, deliveries: Sequence[Delivery]) -> None:
+        """Have an action carried out: the one place where actions are interpreted."""
+        if action is Action.DELETE:
+            self._harvester.add(deliveries)
+        elif action is Action.RELEASE:
+            self._extender.release(deliveries)
+        elif action is Action.COPY:
+            self._dead_letters.add(deliveries)
+
+    def _extend(self, due: Sequence[Delivery]) -> None:
+        self._extender.extend(due)
+        self._capacity.settled()  # leases that have ended may have left the ledger
+
+    def _bug(self, what: str, error: BaseException) -> None:
+        self._emit(InternalError(self.source.name, what, error))
+
+    def _answered(self, answers: list[Answer[Delivery]]) -> None:
+        self._worker.answered(answers)
+
+    def _on_lease_lost(self, row: Delivery) -> None:
+        self._worker.lost(row)
+
+    def _take_watched(self, fresh: Sequence[Delivery]) -> None:
+        """Many threads may keep the engine from the GIL: measure how late its loop is while they run."""
+        self._lag.watch()
+        self._worker.take(fresh)
+
+    def _lane_closed(self) -> None:
+        """No handler can run any more: receiving more would only use up the messages' receive counts."""
+        if not self._stopping.is_set():
+            self._stop_because(
+                "the event loop that its handlers run on is closed; stop the consumer before its loop ends, or use "
+                "`async with`"
+            )
+
+    def _stop_because(self, reason: str) -> None:
+        self._emit(StopForced(self.source.name, reason))
+        self.stop()
+
     # The tree
 
-    async def run(self, ready: Callable[[], None]) -> Report:
+    async def run(self, ready: Callable[[], None]) -> None:
         """Work until stopped; `ready` is called when the first poll is about to start."""
         try:
             async with (
                 asyncio.timeout(None) as limit,
                 serve(self._extender),  # opened first, closed last: releases go out after everything
-                serve(self._heartbeat),  # beats on while acks are flushed (L4)
+                serve(self._heartbeat),  # goes on while acks are flushed (L4)
                 serve(self._harvester),
                 serve(self._dead_letters),
             ):
-                self.phase = Phase.RUNNING
+                self._enter(Change.OPENED)
                 await self._poll(ready)
-                await self._stopping.wait()
                 await self._drain()
-                self.phase = Phase.FLUSHING
+                self._enter(Change.DRAINED)
                 limit.reschedule(asyncio.get_running_loop().time() + self._options.flush_timeout)
         except TimeoutError:
-            self._context.logger.error(  # noqa: TRY400 - the time-out is ours, its traceback says nothing
-                "queue %s: %d settlements were not confirmed within flush_timeout=%g s; those messages come again",
-                self.target.name,
-                len(self._ledger),
-                self._options.flush_timeout,
-            )
+            self._emit(SettlementsLeft(self.source.name, len(self._ledger), self._options.flush_timeout))
         finally:
-            self.phase = Phase.CLOSED
-            self._answers.close()  # before `end`: what a handler says from now on raises `Closed`
+            self._lag.close()
+            self._answers.close()  # before `end`: from now on a handler that settles its message raises `Closed`
             self._worker.end()
+            self._enter(Change.ENDED)
             await self._lane.close()
-        return self.report()
 
-    def _extended(self) -> None:
-        """Leases have moved, and messages may have been released."""
-        self._heartbeat.heed()
-        self._worker.capacity.settled()
+    def _enter(self, change: Change) -> None:
+        self.phase = next_phase(self.phase, change)
+        self._emit(PhaseChanged(self.source.name, self.phase.value, self._options.concurrency))
 
     async def _poll(self, ready: Callable[[], None]) -> None:
-        """Receive until it is quiet, then give polls in flight their grace."""
+        """Receive until quiet; at the stop, give back what was not started and let the polls in flight end."""
         async with asyncio.TaskGroup() as self._polling:
             self._scale()
-            self._context.logger.info(
-                "queue %s: consuming, up to %d at once", self.target.name, self._options.concurrency
-            )
             ready()
             await self._until_quiet()
-            self.phase = Phase.QUIET
-            self._worker.capacity.close()
-            if self._stopping.is_set():
-                self._worker.stop()
-            receiving = [task for task in self._pollers.values() if not task.done()]
-            if receiving:
-                await self._grace(receiving)
-            for task in receiving:
-                task.cancel()
+            if not self._stopping.is_set():
+                self._enter(Change.QUIET)
+                self._capacity.close()
+                await self._stopping.wait()  # polls in flight end by themselves meanwhile
+            self._enter(Change.STOP)
+            self._worker.stop()
+            await self._end_polls()
         self._polling = None
         self._worker.polls_ended()
 
@@ -181,38 +246,33 @@ class Runner:
         if not self._options.exit_on_unusable:
             await self._quiet.wait()
             return
-        waits = [asyncio.ensure_future(each.wait()) for each in (self._quiet, self._health.unusable)]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for each in waits:
-            each.cancel()
+        await first_of(self._quiet.wait(), self._health.unusable.wait())
         if not self._quiet.is_set():
-            self._context.logger.error("queue %s is unusable, stopping: %s", self.target.name, self._health.problem)
-            self.stop()
+            self._stop_because(f"the queue is unusable: {self._health.problem}")
 
-    async def _grace(self, receiving: list[asyncio.Task[None]]) -> None:
-        """Polls in flight may have been handed messages already: wait for them a little (L22)."""
-        force = asyncio.ensure_future(self._forced.wait())
-        polls = asyncio.gather(*receiving, return_exceptions=True)
-        try:
-            await asyncio.wait((force, polls), timeout=self._options.poll_grace, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            force.cancel()
+    async def _end_polls(self) -> None:
+        """Let polls in flight end; SQS may have handed them messages already (L22).
 
-    def _lane_broken(self) -> None:
-        """Handlers can be run no more: whoever goes on receiving would only burn the messages' receive counts."""
-        if not self._stopping.is_set():
-            self._context.logger.error(
-                "queue %s: the event loop that its handlers run on is closed, stopping; stop the consumer before its "
-                "loop ends, or run it as `async with`",
-                self.target.name,
-            )
-            self.stop()
+        They stay open for `poll_grace`, and as long as handlers run: waiting for those costs nothing more. An answer
+        that is cut off leaves its messages hidden.
+        """
+        polls = [task for task in self._pollers.values() if not task.done()]
+        if not polls:
+            return
+        await first_of(asyncio.wait(polls), self._forced.wait(), self._enough_grace())
+        for poll in polls:
+            poll.cancel()
 
-    def _lost(self, row: Delivery) -> None:
-        self._worker.lost(row)
+    async def _enough_grace(self) -> None:
+        await asyncio.sleep(self._options.poll_grace)
+        await first_of(self._capacity.idle(), self._drained())
+
+    async def _drained(self) -> None:
+        """Wait for the end of `drain_timeout`, which begins with the stop."""
+        await asyncio.sleep(max(0.0, self._drain_ends - self._clock()))
 
     def _scale(self) -> None:
-        """Start the pollers that are wanted and missing; those too many end by themselves."""
+        """Start the pollers that are wanted and missing; those that are too many end by themselves."""
         wanted = self._throttler.pollers
         if wanted == self._wanted or self._polling is None or self._quiet.is_set():
             return
@@ -223,10 +283,10 @@ class Runner:
                     index,
                     self._context,
                     self._throttler,
-                    worker=self._worker,
-                    harvester=self._harvester,
-                    heartbeat=self._heartbeat,
-                    health=self._health,
+                    self._capacity,
+                    lag=self._lag,
+                    arrival=self._arrival,
+                    take=self._take,
                     scale=self._scale,
                 )
                 self._pollers[index] = self._polling.create_task(self._poll_as(poller))
@@ -236,37 +296,20 @@ class Runner:
             await poller.run(self._quiet)
         finally:
             del self._pollers[poller.index]
-            self._wanted = 0  # it may be wanted again by the next look
+            self._wanted = 0  # it may be wanted again at the next look
 
     async def _drain(self) -> None:
         """Wait for handlers, heartbeats on; at the deadline end those that can be ended (L22)."""
-        self.phase = Phase.DRAINING
-        self._worker.stop()
-        if await self._idle_within(self._options.drain_timeout, self._forced):
+        await first_of(self._capacity.idle(), self._forced.wait(), self._drained())
+        if not self._capacity.taken:
             return
         self._lane.recall()
         self._worker.release_withheld()
-        ended = self._lane.end()
-        if not self._worker.capacity.taken or (ended and await self._idle_within(END_GRACE, None)):
-            return
-        self._context.logger.warning(
-            "queue %s: %d handlers still run after %s and cannot be ended; their messages are not "
-            "given back, so that no second copy runs knowingly, and come again when their visibility timeout ends",
-            self.target.name,
-            self._worker.capacity.taken,
-            "a forced stop" if self._forced.is_set() else f"drain_timeout={self._options.drain_timeout:g} s",
-        )
-
-    async def _idle_within(self, seconds: float, force: asyncio.Event | None) -> bool:
-        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._worker.capacity.emptied())]
-        if force is not None:
-            waits.append(asyncio.ensure_future(force.wait()))
-        try:
-            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waits:
-                each.cancel()
-        return not self._worker.capacity.taken
+        if self._lane.end():
+            await first_of(self._capacity.idle(), timeout=END_GRACE)
+        if self._capacity.taken:
+            limit = "a forced stop" if self._forced.is_set() else f"drain_timeout={self._options.drain_timeout:g} s"
+            self._emit(HandlersLeft(self.source.name, self._capacity.taken, limit))
 
     # Verbs
 
@@ -275,8 +318,10 @@ class Runner:
         self._quiet.set()
 
     def stop(self, *, force: bool = False) -> None:
-        """Stop: drain and close; `force` cuts the drain short. May be said again, and at any time."""
-        self._stopping.set()
+        """Stop: drain and close; `force` cuts the drain short. May be called again, and at any time."""
+        if not self._stopping.is_set():
+            self._drain_ends = self._clock() + self._options.drain_timeout
+            self._stopping.set()
         self._quiet.set()
         if force:
             self._forced.set()
@@ -285,53 +330,39 @@ class Runner:
 
     @property
     def healthy(self) -> bool:
-        """Whether it receives, as far as is known."""
+        """Whether it receives and settles, as far as is known."""
         return self.phase is Phase.RUNNING and self._health.healthy(self._clock())
 
     @property
     def problem(self) -> Exception | None:
-        """The error that keeps it from receiving and will not pass by itself."""
+        """The error that keeps it from working and will not pass by itself."""
         return self._health.problem
 
-    def report(self) -> Report:
-        """What it has done so far."""
-        tally, ledger = self._context.tally, self._ledger.statistics()
-        return Report(
-            queue=self.target.name,
-            seconds=self._clock() - self._began,
-            received=tally.received,
-            handled=tally.done,
-            acked=ledger.acked + ledger.late,
-            retried=tally.retried,
-            failed=tally.failed,
-            rejected=tally.rejected,
-            released=ledger.released,
-            lost=ledger.lost,
-            unsettled=ledger.unsettled + len(self._ledger),
-            recognised=ledger.recognised,
-        )
-
-    def statistics(self) -> RunnerStatistics:
-        """A snapshot of everything an operator may want to see."""
-        return RunnerStatistics.of(
-            self._context.tally,
-            self._ledger.statistics(),
-            self._lane.statistics(),
-            phase=self.phase.value,
-            queue=self.target.name,
+    def snapshot(self) -> RunnerSnapshot:
+        """Every part at this moment; may be called from any thread."""
+        return RunnerSnapshot(
+            queue=self.source.name,
+            phase=self.phase,
             healthy=self.healthy,
-            pollers=len(self._pollers),
-            acks_waiting=self._harvester.batcher.statistics().waiting,
-            delete_calls=self._harvester.batcher.statistics().calls,
+            problem=self.problem,
+            seconds=self._clock() - self._began,
             concurrency=self._options.concurrency,
-            in_hand=self._worker.capacity.taken,
-            handler_seconds=self._throttler.handler_seconds,
+            taken=self._capacity.taken,
+            pollers=len(self._pollers),
+            lag=self._lag.seconds,
+            longest_lag=self._lag.longest,
+            ledger=self._ledger.statistics(),
+            lane=self._lane.statistics(),
+            throttler=self._throttler.statistics(),
+            deletes=self._harvester.batcher.statistics(),
+            extensions=self._extender.extensions.statistics(),
+            releases=self._extender.releases.statistics(),
         )
 
     def __repr__(self) -> str:
-        lane, held = self._lane.statistics(), self._ledger.statistics().held
-        acking = sum(count for state, count in held.items() if state.name == "ACKING")
+        now = self.snapshot()
+        pollers = "1 poller" if now.pollers == 1 else f"{now.pollers} pollers"
         return (
-            f"<Runner {self.target.name} {self.phase.name} {len(self._pollers)} pollers, "
-            f"{lane.running}/{self._options.concurrency} running, {lane.waiting} waiting, {acking} acking>"
+            f"<Runner {now.queue} {now.phase.name} {pollers}, {now.lane.running}/{now.concurrency} running, "
+            f"{now.lane.waiting} waiting, {now.ledger.held['acking']} acking>"
         )

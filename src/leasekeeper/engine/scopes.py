@@ -1,7 +1,7 @@
-"""Scopes: who is opened first closes last, which is all there is to the order of a shutdown.
+"""Scopes: what is opened first closes last, and that is the whole order of a shutdown.
 
-Used by the runner. An owner runs as long as its block; on leaving it is asked to close (flush what it has) and waited
-for.
+Used by the runner. An owner runs as long as its block; when the block is left, the owner is told to close (to flush
+what it has), and the block waits for its end.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
 
 
 class Owner(Protocol):
-    """Something that works on its own until it is told to close."""
+    """Something that works by itself until it is told to close."""
 
     async def run(self) -> None:
         """Work until closed and finished."""
@@ -37,10 +37,20 @@ async def serve(owner: Owner) -> AsyncIterator[None]:
             owner.close()
 
 
-def ends_us(error: BaseException) -> bool:
-    """Whether it is the cancellation of this very task: what one awaits may raise one of its own."""
+def is_own_cancellation(error: BaseException) -> bool:
+    """Whether the error is the cancellation of the current task; something that it awaits may raise another one."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+async def first_of(*waits: Awaitable[object], timeout: float | None = None) -> None:  # noqa: ASYNC109 - bounds all
+    """Wait until one of these has ended, or at most `timeout` seconds; the others are cancelled."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 async def wait_for(event: asyncio.Event, seconds: float) -> bool:

@@ -1,169 +1,177 @@
-"""The worker: takes messages, hands them to the lane, and turns what the lane answers into settlements.
+"""The worker: takes messages that hold a slot, has them run, and carries out what their outcomes mean.
 
-Owned by the runner. It promises that every way a message can go gives its place in the room back (L20), and that what
-was said first of a message stands.
+Owned by the runner. It promises that every way a message can end gives its slot back (L20), and that the first
+settlement of a message wins.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from leasekeeper.core.backoff import Backoff
+from leasekeeper.core.decisions import decide
 from leasekeeper.core.delivery import Action, Delivery
 from leasekeeper.core.states import State
-from leasekeeper.engine.capacity import Capacity
-from leasekeeper.errors import HandlerTimeout, UndecodableBody
+from leasekeeper.events import Conclusion, HandlersEnded, InternalError, LeaseLost
 from leasekeeper.lanes.api import Answer
-from leasekeeper.outcomes import (
-    DONE,
-    NOT_STARTED,
-    Done,
-    Ended,
-    Failed,
-    Freed,
-    NotStarted,
-    Reject,
-    Retry,
-    Settled,
-    Withheld,
-)
+from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, Failed, Freed, NotStarted, Reject, Retry, Settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from leasekeeper.core.decisions import Decision, OutcomePolicy
     from leasekeeper.core.throttler import Throttler
+    from leasekeeper.engine.capacity import Capacity
     from leasekeeper.engine.context import QueueContext
-    from leasekeeper.engine.dead_letters import DeadLetters
-    from leasekeeper.engine.extender import Extender
-    from leasekeeper.engine.harvester import Harvester
+    from leasekeeper.engine.ordering import Ordering
     from leasekeeper.lanes.api import Lane
     from leasekeeper.outcomes import Outcome
 
 MEASURED = 63
-"""How many of the messages that ended together are measured: medians are of so many."""
+"""How many of the messages that ended together are measured: medians are of this many."""
+ENDS = {State.ACKED: Settled.ACKED, State.RELEASED: Settled.RELEASED, State.LOST: Settled.LOST}
 
 
 class Worker:
-    """What becomes of messages that hold a place."""
+    """Decides nothing and settles nothing itself: `core.decisions` decides, `context.act` has it done."""
 
     def __init__(
         self,
         context: QueueContext,
         throttler: Throttler,
+        capacity: Capacity,
+        lane: Lane[Delivery],
+        ordering: Ordering,
         *,
-        harvester: Harvester,
-        extender: Extender,
-        dead_letters: DeadLetters,
+        handler: str,
+        policy: OutcomePolicy,
+        lane_closed: Callable[[], None],
     ) -> None:
         self._context = context
         self._throttler = throttler
-        self._harvester = harvester
-        self._extender = extender
-        self._dead_letters = dead_letters
-        self._backoff = Backoff(base=context.options.retry_base, maximum=context.options.retry_maximum)
-        self.capacity = Capacity(context, throttler)
-        self.lane: Lane[Delivery] | None = None
-        self.broken: Callable[[], None] = self.capacity.close
-        """Called when the lane can run nothing any more."""
+        self._capacity = capacity
+        self._lane = lane
+        self._ordering = ordering
+        self._handler = handler
+        self._policy = policy
+        self._lane_closed = lane_closed
         self._withheld: dict[Delivery, None] = {}
         self._given_up: set[str] = set()
-        """Ids of messages whose time ran out in threads that go on with them: at most one a thread."""
+        """Ids of messages that timed out in threads that still run them: at most one a thread."""
         self._stopped = False
         self._ended = False
-        self._held: list[Delivery] | None = []
-        """What was not started and waits for the last poll to end; None once that has happened."""
+        self._held_back: list[Delivery] | None = []
+        """Messages that were not started and wait for the last poll to end; None after that."""
 
     def take(self, fresh: Sequence[Delivery]) -> None:
-        """Hand deliveries, whose places are reserved, to the lane; after a stop, back they go (L23)."""
-        assert self.lane is not None
+        """Run deliveries that hold a slot each; after a stop, give them back (L23)."""
         if self._given_up and (again := [row for row in fresh if row.received.message_id in self._given_up]):
-            self.answered([Answer(row, Retry()) for row in again])  # not twice at once, not in one process (L29)
+            self.answered([Answer(row, Retry()) for row in again])  # one run at a time in this process (L29)
             fresh = [row for row in fresh if row not in again]
         if self._stopped and self._context.options.on_unstarted == "release":
             self.answered([Answer(row, NOT_STARTED) for row in fresh])
-        elif not self.lane.submit(fresh):
-            self.broken()
+        elif not self._ordering.submit(fresh):
+            self._lane_closed()
 
     def stop(self) -> None:
-        """Start nothing any more, unless what is here is to be run: what waits is given back, once no poll is out."""
+        """Start nothing more, unless what is here should still run: what waits is given back when no poll is out."""
         self._stopped = True
-        self.capacity.close()
-        if self._context.options.on_unstarted == "release" and self.lane is not None:
-            self.lane.recall()
+        self._capacity.close()
+        if self._context.options.on_unstarted == "release":
+            self._ordering.recall()
 
     def polls_ended(self) -> None:
-        """No poll is out any more: what was held back can be given back, and does not come straight to us again."""
-        held, self._held = self._held, None
-        for row in held or ():
-            self._unfinished(row, NOT_STARTED)
+        """No poll is out: give back what was held back. Earlier, our own poll would have received it again at once."""
+        held_back, self._held_back = self._held_back or (), None
+        ledger, now = self._context.ledger, self._context.clock()
+        self._context.act(Action.RELEASE, [row for row in held_back if ledger.release(row, 0.0, now) is Action.RELEASE])
+
+    # Answers
 
     def answered(self, answers: Sequence[Answer[Delivery]]) -> None:
-        """Settle what the lane, or handlers through their messages, have said."""
+        """Settle messages as the lane, or handlers through their messages, answered."""
         if self._ended:
-            self._disappoint(answer.unit for answer in answers)
+            self._resolve_as_lost(answer.unit for answer in answers)
             return
         done: list[Delivery] = []
+        others: list[Conclusion] = []
         freed = 0
         for answer in answers:
-            # The way nearly all go: a handler returned, and nothing was said of its message before. These go together.
+            # Nearly all go this way: the handler returned, and the message was not settled early. They go together.
             if answer.outcome is DONE and answer.final and answer.unit.settlement is None:
                 done.append(answer.unit)
             else:
-                freed += self._settle(answer)
-        if done:
-            freed += self._finish(done)
-        if freed:
-            self.capacity.give_back(freed)
+                freed += self._conclude(answer, others)
+        if done or others:
+            waited = self._finish(done) if done else ()
+            self._context.emit(HandlersEnded(self._context.queue, len(done), waited, others))
+        if freed or done:
+            self._capacity.give_back(freed + len(done))
 
-    def _finish(self, rows: list[Delivery]) -> int:
-        """Have the messages of handlers that returned deleted; the places that come free."""
+    def _finish(self, rows: list[Delivery]) -> Sequence[float]:
+        """Have the messages of handlers that returned deleted; returns how long some of them had waited."""
+        context = self._context
         try:
-            self._context.tally.done += len(rows)
-            self._harvester.add(self._context.ledger.done(rows))
-            self._measure(rows)
-        except Exception:
-            self._context.logger.exception(
-                "%d finished messages: settling failed, they are settled one by one", len(rows)
-            )
+            context.act(Action.DELETE, context.ledger.done(rows))
+            return self._measure(rows)
+        except Exception as error:
+            context.emit(InternalError(context.queue, f"settling {len(rows)} finished messages together", error))
             for row in rows:
                 self._finish_alone(row)
-        return len(rows)
+            return ()
 
     def _finish_alone(self, row: Delivery) -> None:
-        """Have one message deleted, whatever came in between when it was to be done together with others."""
+        """Have one message deleted, whatever went wrong when it was to be deleted together with others."""
+        context = self._context
         try:
-            self._harvester.add(self._context.ledger.done([row]) or [row])
-        except Exception:
-            self._context.logger.exception("message %s: settling failed", row.received.message_id)
+            context.act(Action.DELETE, context.ledger.done([row]) or [row])
+        except Exception as error:
+            context.emit(InternalError(context.queue, f"settling message {row.received.message_id}", error))
 
-    def _settle(self, answer: Answer[Delivery]) -> int:
+    def _conclude(self, answer: Answer[Delivery], others: list[Conclusion]) -> int:
+        """Carry out what one answer means; returns how many slots come free."""
+        row, outcome, context = answer.unit, answer.outcome, self._context
+        attempt = row.received.receive_count
+        decision = decide(outcome, final=answer.final, attempt=attempt, policy=self._policy, draw=context.draw())
+        settled = not row.open
         try:
-            return self._conclude(answer.unit, answer.outcome, final=answer.final)
-        except Exception:
-            self._context.logger.exception("message %s: settling failed", answer.unit.received.message_id)
-            return self._salvage(answer)
+            freed = self._carry_out(row, outcome, decision, final=answer.final)
+        except Exception as error:
+            context.emit(InternalError(context.queue, f"settling message {row.received.message_id}", error))
+            freed = self._release_unsettleable(row, decision, final=answer.final)
+        if decision.counted:
+            others.append(
+                Conclusion(
+                    row.received,
+                    self._handler,
+                    outcome,
+                    decision.counted,
+                    after=decision.after if decision.action is Action.RELEASE else None,
+                    copied=decision.action is Action.COPY,
+                    last=attempt >= (context.source.max_receives or attempt + 1),
+                    settled=settled,
+                )
+            )
+        return freed
 
-    def _conclude(self, row: Delivery, outcome: Outcome, *, final: bool) -> int:
-        """Settle one; the places that come free."""
-        if isinstance(outcome, Done):
-            self._context.tally.done += final  # an early ack is followed by the end of its handler
-            # What was said early stands: a handler that asked for a retry and then returned has not finished its work.
+    def _carry_out(self, row: Delivery, outcome: Outcome, decision: Decision, *, final: bool) -> int:
+        context, action = self._context, decision.action
+        now = context.clock()
+        if action is Action.DELETE:
+            # A handler that asked for a retry and then returned has not finished its work: the early word wins.
             if row.settlement is None or not final:
-                self._harvester.add(self._context.ledger.done([row]))
-        elif isinstance(outcome, Withheld):
-            if row.state <= State.RUNNING:
-                self._withheld[row] = None
-                return 0
-            self._context.ledger.release(row, 0.0, self._context.clock())  # its lease is over: nobody keeps it (L6)
-        elif not isinstance(outcome, Freed):
-            self._unfinished(row, outcome)
+                context.act(action, context.ledger.done([row]))
+        elif action is Action.COPY:
+            row.reason = outcome.reason if isinstance(outcome, Reject) else ""
+            context.act(context.ledger.reject(row), [row])
+        elif action is Action.KEEP and row.state <= State.RUNNING:
+            self._withheld[row] = None
+            return 0
+        elif isinstance(outcome, NotStarted) and self._stopped and self._held_back is not None:
+            self._held_back.append(row)
+        elif action is not Action.NOTHING:  # also a message withheld after its lease had ended: it is not kept (L6)
+            context.act(context.ledger.release(row, decision.after, now), [row])
         if not final:
-            if row.settlement is not None and not row.settlement.done():
-                self._resolve_ended(row)
-            if row not in self._withheld:
-                return 0
-            del self._withheld[row]
-            return 1
+            return self._settled_early(row)
         if isinstance(outcome, Freed):
             self._given_up.discard(row.received.message_id)
             return 1
@@ -173,126 +181,56 @@ class Worker:
             return 0
         return 1
 
-    def _salvage(self, answer: Answer[Delivery]) -> int:
-        """Give back what could not be settled: kept, it would be invisible for twelve hours, and its place taken."""
-        row, outcome, final = answer.unit, answer.outcome, answer.final
-        after = self._backoff.ceiling(1)
+    def _settled_early(self, row: Delivery) -> int:
+        """A handler settled its message early, or the message was withheld: its slot is free only in that case."""
+        if row.settlement is not None and row.state in ENDS:
+            row.settlement.resolve(ENDS[row.state])  # it was settled after its end
+        return int(self._withheld.pop(row, 0) is None)
+
+    def _release_unsettleable(self, row: Delivery, decision: Decision, *, final: bool) -> int:
+        """Give back what could not be settled: kept, it would be hidden for twelve hours, and its slot taken."""
+        after = self._policy.backoff.ceiling(1)
         if final and self._context.ledger.release(row, after, self._context.clock()) is Action.RELEASE:
-            self._extender.release(row)
-        return int(final and not (isinstance(outcome, Failed) and outcome.still_running))
+            self._context.act(Action.RELEASE, [row])
+        return int(final and decision.frees)
 
-    def _unfinished(self, row: Delivery, outcome: Outcome) -> None:
-        tally, now = self._context.tally, self._context.clock()
-        if isinstance(outcome, Reject):
-            self._reject(row, outcome)
-            return
-        after = 0.0
-        if isinstance(outcome, Retry):
-            tally.retried += 1
-            after = self._delay(row) if outcome.after is None else outcome.after
-        elif isinstance(outcome, Failed):
-            tally.failed += 1
-            tally.timed_out += isinstance(outcome.error, HandlerTimeout)
-            after = self._delay(row)
-            if not row.open:
-                self._context.logger.warning(
-                    "message %s was settled already when its handler failed",
-                    row.received.message_id,
-                    exc_info=outcome.error,
-                )
-                return
-            self._context.logger.warning(
-                "message %s failed at receive %s and is retried in %.1f s",
-                row.received.message_id,
-                row.received.receive_count,
-                after,
-                exc_info=outcome.error,
-            )
-        elif isinstance(outcome, NotStarted):
-            if self._stopped and self._held is not None:
-                self._held.append(row)
-                return
-            tally.not_started += 1
-        elif isinstance(outcome, Ended):
-            tally.ended += 1
-        if self._context.ledger.release(row, after, now) is Action.RELEASE:
-            self._extender.release(row)
-
-    def _reject(self, row: Delivery, outcome: Reject) -> None:
-        """L30: a copy to the dead-letter queue and a delete, or a long back-off; never silently deleted, never hot."""
-        tally, context = self._context.tally, self._context
-        tally.rejected += 1
-        tally.undecodable += isinstance(outcome.__cause__, UndecodableBody)
-        reason = " ".join(str(outcome.reason or "no reason given").split())
-        if context.options.on_reject == "dead-letter" and self._dead_letters.available:
-            context.logger.warning(
-                "message %s is rejected and goes to the dead-letter queue: %s", row.received.message_id, reason
-            )
-            if context.ledger.reject(row) is Action.COPY:
-                self._dead_letters.add(row)
-            return
-        after = context.options.retry_maximum
-        context.logger.warning(
-            "message %s is rejected and left to the queue's redrive policy, hidden for %.0f s: %s",
-            row.received.message_id,
-            after,
-            reason,
-        )
-        if context.ledger.release(row, after, context.clock()) is Action.RELEASE:
-            self._extender.release(row)
-
-    def _delay(self, row: Delivery) -> float:
-        return self._backoff.equal_jitter(row.received.receive_count, self._context.draw())
-
-    def _measure(self, rows: list[Delivery]) -> None:
-        """Note how long these took; of very many the last few will do, for a median looks at no more."""
+    def _measure(self, rows: list[Delivery]) -> Sequence[float]:
+        """Tell the throttler how long these took; of very many the last few are enough for a median."""
         now = self._context.clock()
         recent = [row for row in rows[-MEASURED:] if row.started]
         if recent:
-            self._context.tally.buffer_seconds.extend([row.started - row.received_at for row in recent])
             self._throttler.settled(
                 now, in_hand=[now - row.received_at for row in recent], worked=[now - row.started for row in recent]
             )
+        return [row.started - row.received_at for row in recent]
 
-    @staticmethod
-    def _resolve_ended(row: Delivery) -> None:
-        """Tell who settled a message early, but after its end, how it had ended."""
-        ends = {State.ACKED: Settled.ACKED, State.RELEASED: Settled.RELEASED, State.LOST: Settled.LOST}
-        if row.settlement is not None and row.state in ends:
-            row.settlement.resolve(ends[row.state])
-
-    # The lease
+    # The lease and the end
 
     def lost(self, row: Delivery) -> None:
-        """The lease of a message at work is lost: its handler has been told, and is ended if that is wanted (L8)."""
-        self._context.logger.warning(
-            "message %s: its lease ended while its handler was at work; somebody else may run it too",
-            row.received.message_id,
-        )
-        if row in self._withheld:  # nobody is at work on it: it is only being kept
-            del self._withheld[row]
-            self._context.ledger.release(row, 0.0, self._context.clock())
-            self.capacity.give_back(1)
-        elif self._context.options.on_lease_lost == "cancel" and self.lane is not None:
-            self.lane.end(row)
+        """The lease of a running message is lost: its handler has been told, and is ended if that is wanted (L8)."""
+        context = self._context
+        context.emit(LeaseLost(context.queue, row.received.message_id))
+        if self._withheld.pop(row, 0) is None:  # no handler runs: the message is only being kept
+            context.ledger.release(row, 0.0, context.clock())
+            self._capacity.give_back(1)
+        elif context.options.on_lease_lost == "cancel":
+            self._lane.end(row)
+
+    def release_withheld(self) -> None:
+        """Give back the withheld messages: the stop's deadline has come."""
+        withheld, self._withheld = list(self._withheld), {}
+        self.answered([Answer(row, ENDED) for row in withheld])
 
     def end(self) -> None:
-        """Settle nothing any more: whoever waits for a settlement hears that it was not made (L14)."""
+        """Settle nothing more: settlements that still wait are resolved as not made (L14)."""
         self._ended = True
-        self._disappoint(self._context.ledger)
+        self._resolve_as_lost(self._context.ledger)
 
     @staticmethod
-    def _disappoint(rows: Iterable[Delivery]) -> None:
+    def _resolve_as_lost(rows: Iterable[Delivery]) -> None:
         for row in rows:
             if row.settlement is not None:
                 row.settlement.resolve(Settled.LOST)
 
-    def release_withheld(self) -> None:
-        """Give back what is being kept: the stop's deadline has come."""
-        for row in list(self._withheld):
-            del self._withheld[row]
-            self._unfinished(row, Ended())
-            self.capacity.give_back(1)
-
     def __repr__(self) -> str:
-        return f"<Worker {self.capacity.taken} places taken, {len(self._withheld)} withheld, lane {self.lane!r}>"
+        return f"<Worker {self._capacity.taken} slots taken, {len(self._withheld)} withheld, lane {self._lane!r}>"

@@ -1,1 +1,1 @@
-"""What operators see: statistics, and the catalogue of metrics."""
+"""What users and operators see: subscribers of the engine's events, and statistics made of its snapshots."""

@@ -1,27 +1,33 @@
-"""Statistics: frozen snapshots of a consumer, and the report it leaves when it ends.
+"""Statistics: frozen snapshots of a consumer, and the report that it leaves when it ends.
 
-Made by the runner, read by dashboards, logs, health checks and metrics; nothing else of the engine is for reading.
+Made by an observer from the engine's snapshot and the counts; read by dashboards, logs, health checks and metrics.
+Every value can be written as JSON: `dataclasses.asdict(statistics)` has numbers, text, None, and dicts of these.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
-from leasekeeper.core.states import State
+from leasekeeper.observe.counts import (
+    AckStatistics,
+    Counts,
+    HeartbeatStatistics,
+    ReceiveStatistics,
+    WorkStatistics,
+)
+from leasekeeper.observe.logs import Logs
+from leasekeeper.texts import safe_str
 
 if TYPE_CHECKING:
+    import logging
+
     from leasekeeper.core.delivery import LedgerStatistics
-    from leasekeeper.observe.tally import Tally
-
-
-class _Lane(Protocol):
-    @property
-    def running(self) -> int: ...
-    @property
-    def waiting(self) -> int: ...
-    @property
-    def workers(self) -> int: ...
+    from leasekeeper.core.throttler import ThrottlerStatistics
+    from leasekeeper.engine.batcher import BatcherStatistics
+    from leasekeeper.engine.runner import Runner
+    from leasekeeper.events import Channel
+    from leasekeeper.lanes.api import LaneStatistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,108 +35,144 @@ class Report:
     """What a consumer did, from its start to its end."""
 
     queue: str
+    """The queue's name."""
     seconds: float
+    """Seconds from the start to the end."""
     received: int
+    """Messages received."""
     handled: int
     """Handlers that returned."""
     acked: int
     """Deletes confirmed."""
     retried: int
-    """Messages whose handler asked to have them again."""
+    """Messages whose handler asked for a retry."""
     failed: int
     """Handlers that raised or ran into their time-out."""
     rejected: int
+    """Messages that can never be processed."""
     released: int
     """Messages given back, after a failure or at the stop."""
     lost: int
-    """Leases that ran out while we held the message."""
+    """Leases that ended while the message was held."""
     unsettled: int
     """Messages whose delete or release was not confirmed; they come again."""
-    recognised: int
-    """Redeliveries of finished work, deleted without running."""
+    known_duplicates: int
+    """Redeliveries of finished messages, deleted without being run."""
 
     @classmethod
     def empty(cls, queue: str) -> Report:
         """The report of a consumer that was never started."""
-        counts = {each.name: 0 for each in fields(cls) if each.name not in {"queue", "seconds"}}
+        counts = {field.name: 0 for field in fields(cls) if field.name not in {"queue", "seconds"}}
         return cls(queue=queue, seconds=0.0, **counts)
 
     def __str__(self) -> str:
-        said = [f"{self.handled} handled", f"{self.acked} deletes confirmed"]
-        rest = ("failed", "retried", "rejected", "released", "recognised", "lost", "unsettled")
-        said += [f"{count} {name}" for name in rest if (count := getattr(self, name))]
-        return f"queue {self.queue}: {self.received} received, {', '.join(said)} in {self.seconds:.1f} s"
+        deletes = "1 delete confirmed" if self.acked == 1 else f"{self.acked} deletes confirmed"
+        parts = [f"{self.received} received", f"{self.handled} handled", deletes]
+        words = {"lost": ("lease lost", "leases lost"), "known_duplicates": ("known duplicate", "known duplicates")}
+        for name in ("failed", "retried", "rejected", "released", "known_duplicates", "lost", "unsettled"):
+            if count := getattr(self, name):
+                one, many = words.get(name, (name, name))
+                parts.append(f"{count} {one if count == 1 else many}")
+        return f"queue {self.queue}: {', '.join(parts)} in {self.seconds:.1f} s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunnerStatistics:
+class ConsumerStatistics:
     """A consumer at one moment. Counts are since its start, medians of the last 63, times in seconds."""
 
     queue: str
+    """The queue's name."""
     phase: str
+    """How far the consumer has come: running, quiet, draining, flushing or closed."""
     healthy: bool
+    """Whether it receives and settles, as far as is known."""
+    problem: str | None
+    """The error that keeps it from working and does not pass by itself; None when there is none."""
+    seconds: float
+    """Seconds since the start."""
     concurrency: int
+    """Handlers that may run at once."""
+    held: int
+    """Slots taken: by messages that wait or run, and by polls in flight."""
     pollers: int
-    in_hand: int
-    """Places taken: at work, waiting, or reserved for polls in flight."""
-    running: int
-    waiting: int
-    workers: int
-    acking: int
-    releasing: int
-    lapsed: int
-    """At work though their lease is lost."""
-    acks_waiting: int
-    """Finished messages that wait for their delete batch to fill."""
-    received: int
-    receives: int
-    empty_receives: int
-    receive_errors: int
-    done: int
-    failed: int
-    retried: int
-    rejected: int
-    undecodable: int
-    dead_lettered: int
-    timed_out: int
-    not_started: int
-    ended: int
-    acked: int
-    late: int
-    released: int
-    lost: int
-    unsettled: int
-    duplicates: int
-    recognised: int
-    delete_calls: int
-    heartbeat_calls: int
-    heartbeat_failures: int
-    smallest_margin: float
-    """Least seconds of lease left at a confirmed delete; inf before the first."""
-    first_lag: float
-    buffer_seconds: float
-    handler_seconds: float
-    delete_seconds: float
+    """Receive loops."""
+    lag: float
+    """How late the engine's timers fired lately, in seconds: high when many threads compete for the GIL."""
+    longest_lag: float
+    """The longest such lag since the start, in seconds."""
+    work: WorkStatistics
+    """What became of handlers."""
+    ledger: LedgerStatistics
+    """The messages held, and how they were settled."""
+    lane: LaneStatistics
+    """Handlers that run and messages that wait for one."""
+    throttler: ThrottlerStatistics
+    """What the throttler measured, and what it decided."""
+    receives: ReceiveStatistics
+    """Receives."""
+    acks: AckStatistics
+    """Deletes."""
+    heartbeat: HeartbeatStatistics
+    """Extensions of leases."""
+    deletes: BatcherStatistics
+    """Finished messages that wait for their delete, and delete calls."""
+    extensions: BatcherStatistics
+    """Leases that wait for their extension, and extension calls."""
+    releases: BatcherStatistics
+    """Messages that wait to be given back, and release calls."""
     errors: dict[str, int]
+    """Errors by SQS's code: receives that failed, and entries of batches that failed."""
 
-    @classmethod
-    def of(cls, tally: Tally, ledger: LedgerStatistics, lane: _Lane, **more: Any) -> RunnerStatistics:
-        """Put together what tally, ledger and lane know."""
-        counted = ("received", "receives", "empty_receives", "receive_errors", "done", "failed", "retried", "rejected")
-        outcomes = ("undecodable", "dead_lettered", "timed_out", "not_started", "ended")
-        beats = ("heartbeat_calls", "heartbeat_failures")
-        medians = ("first_lag", "buffer_seconds", "delete_seconds")
-        settled = ("acked", "late", "released", "lost", "unsettled", "duplicates", "recognised", "smallest_margin")
-        return cls(
-            **{name: getattr(tally, name) for name in (*counted, *outcomes, *beats)},
-            **{name: getattr(tally, name).value for name in medians},
-            **{name: getattr(ledger, name) for name in settled},
-            errors=dict(tally.errors),
-            running=lane.running,
-            waiting=lane.waiting,
-            workers=lane.workers,
-            acking=ledger.held[State.ACKING],
-            releasing=ledger.held[State.RELEASING],
-            lapsed=ledger.held[State.LAPSED],
-            **more,
+
+class Observer:
+    """Counts and logs what one channel tells, and makes statistics and the report of a runner."""
+
+    def __init__(self, channel: Channel, logger: logging.Logger) -> None:
+        self.counts = Counts(channel)
+        self.logs = Logs(channel, logger)
+
+    def statistics(self, runner: Runner) -> ConsumerStatistics:
+        """A snapshot of everything that an operator may want to see; may be called from any thread."""
+        now, counts = runner.snapshot(), self.counts
+        return ConsumerStatistics(
+            queue=now.queue,
+            phase=now.phase.value,
+            healthy=now.healthy,
+            problem=None if now.problem is None else safe_str(now.problem),
+            seconds=now.seconds,
+            concurrency=now.concurrency,
+            held=now.taken,
+            pollers=now.pollers,
+            lag=now.lag,
+            longest_lag=now.longest_lag,
+            work=counts.work(),
+            ledger=now.ledger,
+            lane=now.lane,
+            throttler=now.throttler,
+            receives=counts.receives(),
+            acks=counts.acks(),
+            heartbeat=counts.heartbeat(),
+            deletes=now.deletes,
+            extensions=now.extensions,
+            releases=now.releases,
+            errors=counts.errors(),
+        )
+
+    def report(self, runner: Runner) -> Report:
+        """What it has done so far."""
+        now, work = runner.snapshot(), self.counts.work()
+        ledger = now.ledger
+        return Report(
+            queue=now.queue,
+            seconds=now.seconds,
+            received=ledger.received,
+            handled=work.done,
+            acked=ledger.acked + ledger.late,
+            retried=work.retried,
+            failed=work.failed,
+            rejected=work.rejected,
+            released=ledger.released,
+            lost=ledger.lost,
+            unsettled=ledger.unsettled + sum(ledger.held.values()),
+            known_duplicates=ledger.known_duplicates,
         )

@@ -6,10 +6,11 @@ Owned by the client. It promises AWS's own digests. MD5 guards against accidents
 from __future__ import annotations
 
 from hashlib import md5
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from hashlib import _Hash
 
     from leasekeeper.message import MessageAttribute, Received
@@ -19,25 +20,28 @@ SLICE = 120_000
 """Characters of a long body that are hashed at once: a copy of a whole body would cost about as much as its hash."""
 
 
-def intact(messages: Iterable[Received], *, attributes: bool) -> list[Received]:
+_BODY = attrgetter("body")
+
+
+def intact(messages: list[Received], *, attributes: bool) -> list[Received]:
     """The messages that match their digests; a digest that SQS did not send proves nothing.
 
     Args:
         messages: as received.
         attributes: whether all their attributes were asked for, because the digest covers all that a message has.
     """
-    good: list[Received] = []
+    bad: list[Received] = []
+    long = max(map(len, map(_BODY, messages)), default=0) > SLICE  # asked once: it is rare, and each message would pay
     for message in messages:
-        of_body, of_attributes = message.md5_of_body, message.md5_of_attributes
-        if of_body:
-            body = message.body
-            digest = md5(body.encode(), usedforsecurity=False) if len(body) <= SLICE else _hashed(body)
+        if of_body := message.md5_of_body:
+            digest = _hashed(message.body) if long else md5(message.body.encode(), usedforsecurity=False)
             if digest.hexdigest() != of_body:
+                bad.append(message)
                 continue
-        if attributes and of_attributes and md5_of_attributes(message.attributes) != of_attributes:
-            continue
-        good.append(message)
-    return good
+        of_attributes = message.md5_of_attributes
+        if of_attributes and attributes and md5_of_attributes(message.attributes) != of_attributes:
+            bad.append(message)
+    return [message for message in messages if message not in bad] if bad else messages
 
 
 def _hashed(body: str) -> _Hash:

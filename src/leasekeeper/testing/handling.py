@@ -154,8 +154,8 @@ def _prepare(
             **(system or {}),
         },
     )
-    lease = Lease(LEASE, due=now + LEASE / 2, deadline=now + LEASE)
-    delivery = Delivery(received, lease, asked=now, received_at=now, receipt=received.receipt, started=now)
+    lease = Lease(LEASE, began=now, due=now + LEASE / 2, deadline=now + LEASE)
+    delivery = Delivery(received, lease, requested_at=now, received_at=now, receipt=received.receipt, started=now)
     return called, delivery, listener
 
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 
 from leasekeeper.engine.opening import open_queue
 from leasekeeper.engine.runner import Runner
+from leasekeeper.events import Channel
 from leasekeeper.lanes.handler import Handler
 from leasekeeper.local import Broker, LocalClient
+from leasekeeper.observe.statistics import Observer
 from leasekeeper.options import make_options
 from leasekeeper.sqs.address import QueueAddress
 from leasekeeper.testing.clock import run_virtual
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.local import Faults
     from leasekeeper.local.model.queue import Queue
-    from leasekeeper.observe.statistics import Report
+    from leasekeeper.observe.statistics import ConsumerStatistics, Report
     from leasekeeper.option_values import OptionValues
 
 P = ParamSpec("P")
@@ -128,26 +130,31 @@ class World:
 
     async def start(self, handler: Callable[..., Any], **values: Unpack[OptionValues]) -> Running:
         """Start a consumer with those options; its handler runs on this loop, in virtual time."""
-        running = Running(await self.runner(handler, **values))
+        running = Running(*await self._make(handler, values))
         self._running.append(running)
         await running.ready()
         return running
 
     async def runner(self, handler: Callable[..., Any], **values: Unpack[OptionValues]) -> Runner:
         """Make a runner without starting it."""
+        return (await self._make(handler, values))[0]
+
+    async def _make(self, handler: Callable[..., Any], values: OptionValues) -> tuple[Runner, Channel, Observer]:
         loop = asyncio.get_running_loop()
-        options = make_options(values)
-        called = Handler(handler, queue=QUEUE, timeout=options.handler_timeout, middleware=options.middleware)
-        return Runner(
+        options, events = make_options(values), Channel()
+        observer = Observer(events, options.logger)
+        runner = Runner(
             await open_queue(self.client, QueueAddress.parse(QUEUE), options),
             self.client,
-            called,
+            Handler(handler, queue=QUEUE, timeout=options.handler_timeout, middleware=options.middleware),
             options,
             application=loop,
+            emit=events.emit,
             clock=loop.time,
             draw=self.random.random,
             wall=lambda: self.broker.account.epoch + loop.time(),
         )
+        return runner, events, observer
 
     async def until(self, condition: Callable[[], object], *, within: float = 3_600.0, step: float = 0.01) -> float:
         """Let time pass until the condition holds; returns when that was.
@@ -167,17 +174,24 @@ class World:
 
 
 class Running:
-    """A runner at work in a world.
+    """A runner that works in a world.
 
     Attributes:
         runner: the runner.
-        task: its `run()`, whose result is the report.
+        task: its `run()`.
+        events: what its parts emit; `subscribe` to it.
     """
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, events: Channel, observer: Observer) -> None:
         self.runner = runner
+        self.events = events
+        self._observer = observer
         self._ready = asyncio.Event()
-        self.task: asyncio.Task[Report] = asyncio.create_task(runner.run(self._ready.set), name="runner")
+        self.task: asyncio.Task[None] = asyncio.create_task(runner.run(self._ready.set), name="runner")
+
+    def statistics(self) -> ConsumerStatistics:
+        """A snapshot."""
+        return self._observer.statistics(self.runner)
 
     async def ready(self) -> None:
         """Wait until it polls, or has ended already."""
@@ -192,7 +206,8 @@ class Running:
 
     async def ended(self) -> Report:
         """Wait until it has ended; its report."""
-        return await asyncio.shield(self.task)
+        await asyncio.shield(self.task)
+        return self._observer.report(self.runner)
 
 
 def _source(condition: Callable[[], object]) -> str:

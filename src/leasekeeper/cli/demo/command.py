@@ -28,7 +28,7 @@ from leasekeeper.engine.host import new_event_loop
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from leasekeeper.observe.statistics import RunnerStatistics
+    from leasekeeper.observe.statistics import ConsumerStatistics
 
 NARROWEST = 72
 """Columns that the view needs; a narrower terminal gets lines."""
@@ -161,7 +161,7 @@ class Demo:
 
     def _all_done(self) -> bool:
         statistics = _own(self.consumer)
-        settled = len(self.shop.finished) + statistics.dead_lettered >= self._producer.sent
+        settled = len(self.shop.finished) + statistics.work.dead_lettered >= self._producer.sent
         return settled and not view.held(self._state(statistics))
 
     async def _stop(self, producing: asyncio.Future[None], why: str) -> Ending:
@@ -180,11 +180,11 @@ class Demo:
             drained=time.monotonic() - began,
             first=first - BEGAN if first is not None else None,
             first_consumed=(first or began) - self._consuming,
-            running=before.running,
-            finished_in_drain=after.done - before.done,
-            ended_in_drain=after.ended - before.ended,
-            released_at_stop=after.not_started - before.not_started,
-            acked_in_drain=after.acked - before.acked,
+            running=before.lane.running,
+            finished_in_drain=after.work.done - before.work.done,
+            ended_in_drain=after.work.ended - before.work.ended,
+            released_at_stop=after.work.not_started - before.work.not_started,
+            acked_in_drain=after.ledger.acked - before.ledger.acked,
             duplicates=self.shop.duplicates,
             left=left,
             dead=dead,
@@ -207,7 +207,7 @@ class Demo:
         self._calls = Counter({name: calls[name] for name in CONSUMERS_CALLS})
         self._calls["SendMessageBatch"] = max(0, calls["SendMessageBatch"] - self._producer.calls)
 
-    def _state(self, statistics: RunnerStatistics) -> DemoState:
+    def _state(self, statistics: ConsumerStatistics) -> DemoState:
         return DemoState(
             stage=self._stage,
             elapsed=time.monotonic() - self._began,
@@ -222,7 +222,7 @@ class Demo:
         )
 
 
-def _own(consumer: Consumer) -> RunnerStatistics:
+def _own(consumer: Consumer) -> ConsumerStatistics:
     statistics = consumer.statistics()
     assert statistics is not None, "read after the start"
     return statistics

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from leasekeeper.observe.statistics import RunnerStatistics
+    from leasekeeper.observe.statistics import ConsumerStatistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class DemoState:
     stage: str
     elapsed: float
     plan: DemoPlan
-    statistics: RunnerStatistics
+    statistics: ConsumerStatistics
     sent: int
     waiting: int
     finished: int
@@ -74,7 +74,7 @@ class DemoState:
     @property
     def calls_per_message(self) -> float:
         """API calls of the consumer for each message settled."""
-        settled = self.statistics.acked + self.statistics.late
+        settled = self.statistics.ledger.acked + self.statistics.ledger.late
         return sum(self.calls.values()) / settled if settled else 0.0
 
 

@@ -42,7 +42,7 @@ def rows(state: DemoState, ending: Ending) -> list[tuple[str, str, str]]:
     """Rows of a name, a figure and a remark."""
     statistics, plan = state.statistics, state.plan
     rate = state.finished / ending.flowed if ending.flowed else 0.0
-    settled = statistics.acked + statistics.late
+    settled = statistics.ledger.acked + statistics.ledger.late
     shares = ", ".join(f"{SHORT[name]} {count / settled:.3f}" for name, count in state.calls.items() if settled)
     return [
         (
@@ -57,12 +57,12 @@ def rows(state: DemoState, ending: Ending) -> list[tuple[str, str, str]]:
             allowed(plan),
         ),
         ("API calls per message", f"{state.calls_per_message:.3f}", shares),
-        ("failed and retried", f"{statistics.failed + statistics.retried:,}", "with back-off"),
-        ("dead letters", f"{ending.dead:,}", f"{statistics.rejected:,} rejected by the handler"),
+        ("failed and retried", f"{statistics.work.failed + statistics.work.retried:,}", "with back-off"),
+        ("dead letters", f"{ending.dead:,}", f"{statistics.work.rejected:,} rejected by the handler"),
         (
             "smallest lease margin",
-            margin(statistics.smallest_margin),
-            f"left of {plan.visibility} s; {counted(statistics.heartbeat_calls, 'heartbeat call')}",
+            margin(statistics.ledger.smallest_margin),
+            f"left of {plan.visibility} s; {counted(statistics.heartbeat.calls, 'heartbeat call')}",
         ),
         ("duplicates", f"{ending.duplicates:,}", "orders finished twice"),
         ("released at the stop", f"{ending.released_at_stop:,}", "received but not started, so given back"),

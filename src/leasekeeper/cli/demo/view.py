@@ -44,9 +44,9 @@ def bar(part: float, whole: float, width: int) -> Text:
     return Text.assemble(("█" * filled, "cyan"), ("░" * (width - filled), "dim"))
 
 
-def margin(seconds: float) -> str:
+def margin(seconds: float | None) -> str:
     """A lease margin, or a dash before the first."""
-    return "-" if math.isinf(seconds) else f"{seconds:.1f} s"
+    return "-" if seconds is None else f"{seconds:.1f} s"
 
 
 def live(state: DemoState, width: int) -> RenderableType:
@@ -83,7 +83,7 @@ def _flow(state: DemoState, width: int) -> RenderableType:
         ("in queue", state.waiting),
         ("held", held(state)),
         ("finished", state.finished),
-        ("deleted", statistics.acked + statistics.late),
+        ("deleted", statistics.ledger.acked + statistics.ledger.late),
     )
     for name, count in stations:
         if row:
@@ -101,17 +101,22 @@ def _flow(state: DemoState, width: int) -> RenderableType:
 def held(state: DemoState) -> int:
     """Messages that the consumer holds, from receive to confirmed delete."""
     statistics = state.statistics
-    return statistics.running + statistics.waiting + statistics.acking + statistics.releasing
+    return (
+        statistics.lane.running
+        + statistics.lane.waiting
+        + statistics.ledger.held["acking"]
+        + statistics.ledger.held["releasing"]
+    )
 
 
 def _work(state: DemoState, width: int) -> Panel:
     statistics = state.statistics
     rows = Table.grid(padding=(0, 1))
-    rows.add_row("running", f"{statistics.running} of {statistics.concurrency}")
-    rows.add_row("", bar(statistics.running, statistics.concurrency, max(6, width // 3 - 15)))
-    rows.add_row("waiting", f"{statistics.waiting}")
+    rows.add_row("running", f"{statistics.lane.running} of {statistics.concurrency}")
+    rows.add_row("", bar(statistics.lane.running, statistics.concurrency, max(6, width // 3 - 15)))
+    rows.add_row("waiting", f"{statistics.lane.waiting}")
     rows.add_row("pollers", f"{statistics.pollers}")
-    rows.add_row("handler", f"{statistics.handler_seconds * 1000:.1f} ms")
+    rows.add_row("handler", f"{statistics.throttler.handler * 1000:.1f} ms")
     return _panel("work", rows)
 
 
@@ -119,19 +124,19 @@ def _lease(state: DemoState) -> Panel:
     statistics = state.statistics
     rows = Table.grid(padding=(0, 1))
     rows.add_row("lease of", f"{state.plan.visibility} s")
-    rows.add_row("least left", Text(margin(statistics.smallest_margin), style="bold"))
-    rows.add_row("heartbeats", f"{statistics.heartbeat_calls}")
-    rows.add_row("lease lost", Text(f"{statistics.lost}", style="red" if statistics.lost else "green"))
-    rows.add_row("duplicates", f"{statistics.recognised}")
+    rows.add_row("least left", Text(margin(statistics.ledger.smallest_margin), style="bold"))
+    rows.add_row("heartbeats", f"{statistics.heartbeat.calls}")
+    rows.add_row("lease lost", Text(f"{statistics.ledger.lost}", style="red" if statistics.ledger.lost else "green"))
+    rows.add_row("duplicates", f"{statistics.ledger.known_duplicates}")
     return _panel("leases", rows)
 
 
 def _settled(state: DemoState) -> Panel:
     statistics = state.statistics
     rows = Table.grid(padding=(0, 1))
-    rows.add_row("deletes due", f"{statistics.acks_waiting + statistics.acking}")
-    rows.add_row("retried", f"{statistics.failed + statistics.retried:,}")
-    rows.add_row("dead letters", f"{statistics.dead_lettered:,}")
+    rows.add_row("deletes due", f"{statistics.deletes.waiting + statistics.ledger.held['acking']}")
+    rows.add_row("retried", f"{statistics.work.failed + statistics.work.retried:,}")
+    rows.add_row("dead letters", f"{statistics.work.dead_lettered:,}")
     rows.add_row("API calls", f"{sum(state.calls.values()):,}")
     rows.add_row("per message", Text(f"{state.calls_per_message:.2f}", style="bold"))
     return _panel("settling", rows)
@@ -155,10 +160,10 @@ def line(state: DemoState) -> str:
         f"{state.elapsed:5.1f} s  {state.stage:8}  {state.rate:>6,.0f}/s",
         f"sent {state.sent:,}",
         f"finished {state.finished:,}",
-        f"deleted {statistics.acked + statistics.late:,}",
-        f"running {statistics.running}/{statistics.concurrency}",
-        f"retried {statistics.failed + statistics.retried:,}",
-        f"dead letters {statistics.dead_lettered:,}",
+        f"deleted {statistics.ledger.acked + statistics.ledger.late:,}",
+        f"running {statistics.lane.running}/{statistics.concurrency}",
+        f"retried {statistics.work.failed + statistics.work.retried:,}",
+        f"dead letters {statistics.work.dead_lettered:,}",
         f"{state.calls_per_message:.2f} calls per message",
     )
     return "  ".join(parts)

@@ -1,0 +1,250 @@
+"""Events: what happened in a consumer, as frozen values, and the channel that distributes them.
+
+The engine emits them, once for each call to SQS or batch of answers, not once for each message. `leasekeeper.observe`
+subscribes (counts, logs), and so may users: `consumer.subscribe(...)`. A subscriber that raises loses its own event
+and disturbs nothing else (L15). Events are news; nothing in them controls the engine.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from leasekeeper.api import EntryFailure
+    from leasekeeper.message import Received
+    from leasekeeper.outcomes import Outcome
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """Something that happened in the consumer of one queue.
+
+    Attributes:
+        queue: the queue's name.
+    """
+
+    queue: str
+
+
+class PhaseChanged(Event, frozen=True, gc=False):
+    """The consumer has entered another phase of its life, e.g. `running` or `draining`."""
+
+    phase: str
+    concurrency: int
+
+
+class MessagesReceived(Event, frozen=True, gc=False):
+    """A receive was answered.
+
+    Attributes:
+        count: messages in the answer; 0 for an empty one.
+        known_duplicates: messages among them that were finished here before; they are deleted without being run.
+        seconds: duration of the call, its long-poll wait included.
+        lag: seconds from sent to received of one message that was received for the first time; None without one. The
+            times come from two clocks, so the value is approximate.
+    """
+
+    count: int
+    known_duplicates: int
+    seconds: float
+    lag: float | None
+
+
+class ReceiveFailed(Event, frozen=True):
+    """A receive raised.
+
+    Attributes:
+        code: the error code of SQS, or the exception's class name.
+        pause: seconds until the next try.
+        expected: whether it is an `SqsError`; anything else is a bug, of a client or of ours.
+    """
+
+    error: BaseException
+    code: str
+    pause: float
+    expected: bool
+
+
+class Conclusion(msgspec.Struct, frozen=True):
+    """How one message ended that was not simply done.
+
+    Attributes:
+        message: the message as it was received.
+        handler: the handler's name.
+        outcome: what the handler or its lane answered.
+        counted: the counter of `WorkStatistics` that it belongs to; empty for none.
+        after: seconds until the message may be received again; None if it is not given back.
+        copied: whether a copy goes to the dead-letter queue.
+        last: whether the queue's redrive policy allows no further receive.
+        settled: whether the message had been settled before, so that this outcome changes nothing.
+    """
+
+    message: Received
+    handler: str
+    outcome: Outcome
+    counted: str
+    after: float | None = None
+    copied: bool = False
+    last: bool = False
+    settled: bool = False
+
+
+class HandlersEnded(Event, frozen=True):
+    """Handlers have ended.
+
+    Attributes:
+        done: how many returned normally.
+        waited: seconds from received to started of some of them, at most the last 63.
+        others: how the rest ended, one by one.
+    """
+
+    done: int
+    waited: Sequence[float] = ()
+    others: Sequence[Conclusion] = ()
+
+
+class DeletesAnswered(Event, frozen=True, gc=False):
+    """A delete call was answered, or failed.
+
+    Attributes:
+        confirmed: entries confirmed.
+        seconds: duration of the call.
+    """
+
+    confirmed: int
+    seconds: float
+
+
+class LeasesExtended(Event, frozen=True, gc=False):
+    """An extension call was answered, or failed.
+
+    Attributes:
+        extended: entries confirmed.
+        seconds: duration of the call.
+    """
+
+    extended: int
+    seconds: float
+
+
+class MessagesCopied(Event, frozen=True, gc=False):
+    """Copies of rejected messages were confirmed by the dead-letter queue."""
+
+    count: int
+
+
+class EntriesFailed(Event, frozen=True):
+    """Entries of a batch call failed.
+
+    Attributes:
+        operation: the API call, e.g. `DeleteMessageBatch`.
+        failures: for each entry the message id and the failure.
+        given_up: whether these entries are not tried again.
+        heartbeat: whether they were extensions.
+    """
+
+    operation: str
+    failures: Sequence[tuple[str, EntryFailure]]
+    given_up: bool = False
+    heartbeat: bool = False
+
+
+class LeaseLost(Event, frozen=True):
+    """The lease of a message ended while its handler was at work: another consumer may run it too."""
+
+    message_id: str
+
+
+class HealthChanged(Event, frozen=True):
+    """The consumer became healthy or unhealthy.
+
+    Attributes:
+        healthy: what it is now.
+        reason: why, in words; empty when healthy.
+    """
+
+    healthy: bool
+    reason: str
+
+
+class StopForced(Event, frozen=True, gc=False):
+    """The consumer stops by itself: its queue is unusable, or its handlers cannot run any more."""
+
+    reason: str
+
+
+class HandlersLeft(Event, frozen=True, gc=False):
+    """Handlers still run at the end of a drain and cannot be ended.
+
+    Attributes:
+        count: how many.
+        limit: what ended the drain, in words.
+    """
+
+    count: int
+    limit: str
+
+
+class SettlementsLeft(Event, frozen=True, gc=False):
+    """Settlements were not confirmed within `flush_timeout`: these messages come again."""
+
+    count: int
+    flush_timeout: float
+
+
+class InternalError(Event, frozen=True):
+    """A part of the engine, or of a client, raised what it must not raise. The engine goes on.
+
+    Attributes:
+        what: what was being done, as the beginning of a sentence.
+    """
+
+    what: str
+    error: BaseException
+
+
+class Channel:
+    """Distributes events to those who subscribed to their kind, in the order of subscribing.
+
+    Attributes:
+        failures: how often a subscriber raised, by the exception's class name.
+    """
+
+    __slots__ = ("_subscribers", "_to_all", "failures")
+
+    def __init__(self) -> None:
+        self._subscribers: dict[type[Event], tuple[Callable[[Any], object], ...]] = {}
+        self._to_all: tuple[Callable[[Any], object], ...] = ()
+        self.failures = Counter[str]()
+
+    def subscribe(self, subscriber: Callable[[Any], object], *kinds: type[Event]) -> None:
+        """Call `subscriber(event)` for each event of these kinds; without a kind, for every event.
+
+        It is called on the engine's thread, so it has to be quick, and it must not block.
+        """
+        if not kinds:
+            self._to_all = (*self._to_all, subscriber)
+        for kind in kinds or list(self._subscribers):
+            self._subscribers[kind] = (*self._subscribers.get(kind, self._to_all), subscriber)
+
+    def emit(self, event: Event) -> None:
+        """Call the subscribers. What they raise ends here (L15)."""
+        for subscriber in self._subscribers.get(type(event), self._to_all):
+            try:
+                subscriber(event)
+            except BaseException as error:  # also SystemExit: the engine's thread must not end
+                self._failed(error)
+
+    def _failed(self, error: BaseException) -> None:
+        self.failures[type(error).__name__] += 1
+        with suppress(BaseException):  # the logger may be what failed
+            logging.getLogger("leasekeeper").error("a subscriber of events raised; it goes on", exc_info=error)
+
+    def __repr__(self) -> str:
+        return f"<Channel {sum(map(len, self._subscribers.values()))} subscriptions>"

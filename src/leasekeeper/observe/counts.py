@@ -1,0 +1,188 @@
+"""Counts: what a consumer has done since its start, counted from events.
+
+Owned by a consumer's observer. A new counter is a field here and a line in `_count...`; nothing else changes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from leasekeeper import events
+from leasekeeper.core.median import StreamingMedian
+
+if TYPE_CHECKING:
+    from leasekeeper.events import Channel
+
+C = TypeVar("C", "WorkStatistics", "ReceiveStatistics", "AckStatistics", "HeartbeatStatistics")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkStatistics:
+    """What became of handlers, counted since the start. `waited` is a median of the last 63."""
+
+    done: int
+    """Handlers that returned."""
+    failed: int
+    """Handlers that raised, or ran into `handler_timeout`."""
+    timed_out: int
+    """Those of them that ran into `handler_timeout`."""
+    retried: int
+    """Messages whose handler asked for a retry."""
+    rejected: int
+    """Messages that can never be processed, undecodable ones included."""
+    undecodable: int
+    """Those of them whose body is not what the handler's annotation says."""
+    dead_lettered: int
+    """Copies confirmed by the dead-letter queue."""
+    not_started: int
+    """Messages given back without a call of the handler."""
+    ended: int
+    """Handlers that were cancelled at a stop, or because their lease was lost."""
+    lost_running: int
+    """Leases that ended while the handler was running."""
+    waited: float
+    """Median seconds from received to started; 0.0 before the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiveStatistics:
+    """Receives, counted since the start. `lag` is a median of the last 63."""
+
+    calls: int
+    """Receives that were answered."""
+    empty: int
+    """Those of them without a message."""
+    failed: int
+    """Receives that raised."""
+    messages: int
+    """Messages received."""
+    lag: float
+    """Median seconds from sent to received, of messages received for the first time; 0.0 before the first. The times
+    come from two clocks, so the value is approximate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AckStatistics:
+    """Deletes, counted since the start. `seconds` is a median of the last 63."""
+
+    calls: int
+    """Delete calls that were answered or failed."""
+    confirmed: int
+    """Entries confirmed."""
+    failed: int
+    """Entries that failed; most of them were tried again."""
+    seconds: float
+    """Median duration of a delete call; 0.0 before the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatStatistics:
+    """Extensions of leases, counted since the start."""
+
+    calls: int
+    """Extension calls that were answered or failed."""
+    extended: int
+    """Entries confirmed."""
+    failed: int
+    """Entries that failed; they are tried again as long as the lease lasts."""
+
+
+class Counts:
+    """Counts what the events of one channel tell."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._work = Counter[str]()
+        self._receives = Counter[str]()
+        self._acks = Counter[str]()
+        self._heartbeat = Counter[str]()
+        self._waited = StreamingMedian()
+        self._lag = StreamingMedian()
+        self._delete_seconds = StreamingMedian()
+        self._errors = Counter[str]()
+        channel.subscribe(self._count_received, events.MessagesReceived)
+        channel.subscribe(self._count_receive_failed, events.ReceiveFailed)
+        channel.subscribe(self._count_ended, events.HandlersEnded)
+        channel.subscribe(self._count_deletes, events.DeletesAnswered)
+        channel.subscribe(self._count_extended, events.LeasesExtended)
+        channel.subscribe(self._count_copied, events.MessagesCopied)
+        channel.subscribe(self._count_failed_entries, events.EntriesFailed)
+        channel.subscribe(self._count_lost, events.LeaseLost)
+
+    def _count_received(self, event: events.MessagesReceived) -> None:
+        counts = self._receives
+        counts["calls"] += 1
+        if event.count:
+            counts["messages"] += event.count
+            if event.lag is not None:
+                self._lag.push(event.lag)
+        else:
+            counts["empty"] += 1
+
+    def _count_receive_failed(self, event: events.ReceiveFailed) -> None:
+        self._receives["failed"] += 1
+        self._errors[event.code] += 1
+
+    def _count_ended(self, event: events.HandlersEnded) -> None:
+        counts = self._work
+        counts["done"] += event.done
+        if event.waited:
+            self._waited.extend(event.waited)
+        for conclusion in event.others:
+            counts[conclusion.counted] += 1
+
+    def _count_deletes(self, event: events.DeletesAnswered) -> None:
+        self._acks["calls"] += 1
+        self._acks["confirmed"] += event.confirmed
+        self._delete_seconds.push(event.seconds)
+
+    def _count_extended(self, event: events.LeasesExtended) -> None:
+        self._heartbeat["calls"] += 1
+        self._heartbeat["extended"] += event.extended
+
+    def _count_copied(self, event: events.MessagesCopied) -> None:
+        self._work["dead_lettered"] += event.count
+
+    def _count_failed_entries(self, event: events.EntriesFailed) -> None:
+        for _, failure in event.failures:
+            self._errors[failure.code] += 1
+        if event.heartbeat:
+            self._heartbeat["failed"] += len(event.failures)
+        elif event.operation == "DeleteMessageBatch":
+            self._acks["failed"] += len(event.failures)
+
+    def _count_lost(self, _: events.LeaseLost) -> None:
+        self._work["lost_running"] += 1
+
+    # What they come to; may be asked from any thread
+
+    def work(self) -> WorkStatistics:
+        """What became of handlers."""
+        counts = self._work
+        more = {
+            "failed": counts["failed"] + counts["timed_out"],
+            "rejected": counts["rejected"] + counts["undecodable"],
+        }
+        return _statistics(WorkStatistics, {**counts, **more}, waited=self._waited.value)
+
+    def receives(self) -> ReceiveStatistics:
+        """Receives."""
+        return _statistics(ReceiveStatistics, self._receives, lag=self._lag.value)
+
+    def acks(self) -> AckStatistics:
+        """Deletes."""
+        return _statistics(AckStatistics, self._acks, seconds=self._delete_seconds.value)
+
+    def heartbeat(self) -> HeartbeatStatistics:
+        """Extensions of leases."""
+        return _statistics(HeartbeatStatistics, self._heartbeat)
+
+    def errors(self) -> dict[str, int]:
+        """Errors by SQS's code: receives that failed, and entries of batches that failed."""
+        return dict(self._errors)
+
+
+def _statistics(kind: type[C], counts: dict[str, int] | Counter[str], **medians: float) -> C:
+    values: dict[str, Any] = {field.name: counts.get(field.name, 0) for field in fields(kind)}
+    return kind(**{**values, **medians})

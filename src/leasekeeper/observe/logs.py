@@ -1,0 +1,208 @@
+"""Logs: every sentence that an operator reads about a running consumer, made from events.
+
+Owned by a consumer's observer. Each record also has fields (`extra`): `queue`, and where they apply `handler`,
+`message_id`, `receive_count`, `error`, `code`. What will be retried is a warning; what needs a person, or is a
+message's last allowed receive, is an error.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from leasekeeper import events
+from leasekeeper.outcomes import Failed, Reject
+from leasekeeper.texts import bounded, safe_str
+
+if TYPE_CHECKING:
+    from leasekeeper.events import Channel, Conclusion
+
+REASON_LENGTH = 300
+"""Characters of a reason, or of an error of SQS, in a sentence."""
+ADVICE = {
+    "DeleteMessageBatch": "sqs:DeleteMessage",
+    "ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+    "SendMessageBatch": "sqs:SendMessage on the dead-letter queue (or set on_reject='redrive')",
+}
+"""What to allow when an operation is denied."""
+GIVEN_UP = {
+    "DeleteMessageBatch": "message %s is finished, but its delete was not confirmed (%s: %s); if it is delivered again "
+    "here, it is deleted without being run%s",
+    "ChangeMessageVisibilityBatch": "message %s could not be given back (%s: %s); it comes again when its visibility "
+    "timeout ends%s",
+    "SendMessageBatch": "message %s is rejected, but could not be copied to the dead-letter queue (%s: %s); it is left "
+    "to the queue's redrive policy%s",
+}
+
+
+class Logs:
+    """Writes to `logger` what the events of one channel tell."""
+
+    def __init__(self, channel: Channel, logger: logging.Logger) -> None:
+        self._logger = logger
+        channel.subscribe(self._phase, events.PhaseChanged)
+        channel.subscribe(self._receive_failed, events.ReceiveFailed)
+        channel.subscribe(self._ended, events.HandlersEnded)
+        channel.subscribe(self._entries_failed, events.EntriesFailed)
+        channel.subscribe(self._lease_lost, events.LeaseLost)
+        channel.subscribe(self._health, events.HealthChanged)
+        channel.subscribe(self._stop_forced, events.StopForced)
+        channel.subscribe(self._handlers_left, events.HandlersLeft)
+        channel.subscribe(self._settlements_left, events.SettlementsLeft)
+        channel.subscribe(self._internal_error, events.InternalError)
+
+    def _write(
+        self, level: int, event: events.Event, sentence: str, *values: object, raised: object = None, **fields: Any
+    ) -> None:
+        extra = {"queue": event.queue, **fields}
+        exc_info = raised if isinstance(raised, BaseException) else None
+        sentence = "queue %s: " + sentence  # one prefix for every sentence
+        self._logger.log(level, sentence, event.queue, *values, exc_info=exc_info, extra=extra)
+
+    # The consumer
+
+    def _phase(self, event: events.PhaseChanged) -> None:
+        if event.phase == "running":
+            handlers = "1 handler" if event.concurrency == 1 else f"up to {event.concurrency} handlers"
+            self._write(logging.INFO, event, "consuming, %s at once", handlers)
+
+    def _health(self, event: events.HealthChanged) -> None:
+        if event.healthy:
+            self._write(logging.INFO, event, "healthy again")
+        else:
+            self._write(logging.ERROR, event, "unhealthy: %s", bounded(event.reason, REASON_LENGTH))
+
+    def _stop_forced(self, event: events.StopForced) -> None:
+        self._write(logging.ERROR, event, "stopping: %s", bounded(event.reason, REASON_LENGTH))
+
+    def _handlers_left(self, event: events.HandlersLeft) -> None:
+        one = event.count == 1
+        handlers = "1 handler still runs" if one else f"{event.count} handlers still run"
+        messages = "its message is" if one else "their messages are"
+        self._write(
+            logging.WARNING,
+            event,
+            "%s after %s and cannot be ended; %s not given back now, to start no second run beside this one, but "
+            "visible again after the visibility timeout",
+            handlers,
+            event.limit,
+            messages,
+        )
+
+    def _settlements_left(self, event: events.SettlementsLeft) -> None:
+        count = "1 settlement was" if event.count == 1 else f"{event.count} settlements were"
+        self._write(
+            logging.ERROR,
+            event,
+            "%s not confirmed within flush_timeout=%g s; these messages come again",
+            count,
+            event.flush_timeout,
+        )
+
+    def _internal_error(self, event: events.InternalError) -> None:
+        self._write(logging.ERROR, event, "an error where none may be: %s", event.what, raised=event.error)
+
+    # Receives
+
+    def _receive_failed(self, event: events.ReceiveFailed) -> None:
+        if event.expected:
+            shown = safe_str(event.error, REASON_LENGTH)
+            self._write(
+                logging.WARNING,
+                event,
+                "a receive failed, next try in %.1f s: %s",
+                event.pause,
+                shown,
+                code=event.code,
+            )
+        else:
+            self._write(
+                logging.ERROR,
+                event,
+                "a receive failed, next try in %.1f s",
+                event.pause,
+                raised=event.error,
+                code=event.code,
+            )
+
+    # Messages
+
+    def _ended(self, event: events.HandlersEnded) -> None:
+        for conclusion in event.others:
+            if isinstance(conclusion.outcome, Failed):
+                self._failed(event, conclusion, conclusion.outcome)
+            elif isinstance(conclusion.outcome, Reject):
+                self._rejected(event, conclusion, conclusion.outcome)
+
+    def _failed(self, event: events.HandlersEnded, conclusion: Conclusion, outcome: Failed) -> None:
+        message = conclusion.message
+        if conclusion.settled:
+            level, follows = logging.WARNING, "it had been settled before"
+        elif conclusion.last:
+            level, follows = logging.ERROR, "it was its last: the queue's redrive policy moves the message next"
+        else:
+            level, follows = logging.WARNING, f"the message is retried in {conclusion.after or 0.0:.1f} s"
+        self._write(
+            level,
+            event,
+            "handler %s failed with message %s at receive %d; %s",
+            conclusion.handler,
+            bounded(message.message_id),
+            message.receive_count,
+            follows,
+            raised=outcome.error,
+            **_fields(conclusion, type(outcome.error).__name__),
+        )
+
+    def _rejected(self, event: events.HandlersEnded, conclusion: Conclusion, outcome: Reject) -> None:
+        reason = safe_str(outcome.reason, REASON_LENGTH) or "no reason given"
+        if conclusion.copied:
+            follows = "it goes to the dead-letter queue"
+        else:
+            follows = f"it is hidden for {conclusion.after or 0.0:.0f} s and left to the queue's redrive policy"
+        self._write(
+            logging.ERROR,
+            event,
+            "message %s is rejected by handler %s: %s; %s",
+            bounded(conclusion.message.message_id),
+            conclusion.handler,
+            reason,
+            follows,
+            **_fields(conclusion, "Reject"),
+        )
+
+    def _lease_lost(self, event: events.LeaseLost) -> None:
+        self._write(
+            logging.WARNING,
+            event,
+            "the lease of message %s ended while its handler was running; another consumer may run it too",
+            bounded(event.message_id),
+            message_id=event.message_id,
+        )
+
+    def _entries_failed(self, event: events.EntriesFailed) -> None:
+        if not event.given_up:
+            return
+        sentence = GIVEN_UP.get(event.operation, "message %s: a call failed (%s: %s)%s")
+        for message_id, failure in event.failures:
+            allow = ADVICE.get(event.operation, "") if failure.verdict.value == "denied" else ""
+            self._write(
+                logging.ERROR if event.operation == "SendMessageBatch" else logging.WARNING,
+                event,
+                sentence,
+                bounded(message_id),
+                failure.code,
+                bounded(failure.message, REASON_LENGTH),
+                f". Allow {allow}" if allow else "",
+                message_id=message_id,
+                code=failure.code,
+            )
+
+
+def _fields(conclusion: Conclusion, error: str) -> dict[str, Any]:
+    return {
+        "handler": conclusion.handler,
+        "message_id": conclusion.message.message_id,
+        "receive_count": conclusion.message.receive_count,
+        "error": error,
+    }
