@@ -108,9 +108,10 @@ def test_redrive_asks_where_to_before_it_starts_when_nothing_says_it(bench: Benc
     assert command.end() == 2
     assert command.out == ""
     assert command.err == (
-        "leasekeeper: orders-dead holds copies of rejected messages, and SQS does not know where a copy came from. Say "
-        "where all messages go: leasekeeper redrive orders-dead --to bills --region us-east-1 or: leasekeeper redrive "
-        "orders-dead --to orders --region us-east-1\n"
+        "leasekeeper: orders-dead holds messages that SQS did not move there, such as copies of rejected messages. SQS "
+        "does not know where they came from. Say where all messages go:\n"
+        "  leasekeeper redrive orders-dead --to bills --region us-east-1\n"
+        "  leasekeeper redrive orders-dead --to orders --region us-east-1\n"
     )
     assert bench.counts(dead) == (4, 0)
 
@@ -199,7 +200,7 @@ def test_local_says_when_its_port_is_taken(bench: Bench) -> None:
     command = bench.leasekeeper("local", "--port", bench.sqs.endpoint_url.rpartition(":")[2])
 
     assert command.end() == 1
-    assert "cannot listen on 127.0.0.1:" in command.err
+    assert "the port is in use. Give another --port" in command.err
 
 
 def test_the_demo_without_a_terminal_runs_to_its_report(bench: Bench) -> None:

@@ -97,7 +97,7 @@ def test_json_lines_carry_what_came_as_extra() -> None:
 
 @pytest.mark.parametrize("arguments", [(1, 2), (Broken(),)])
 @pytest.mark.parametrize("formatter", [logs.PlainFormatter(), logs.JsonFormatter()])
-def test_a_record_whose_arguments_cannot_be_formatted_is_logged_all_the_same(
+def test_a_record_is_logged_although_its_arguments_cannot_be_formatted(
     formatter: logging.Formatter, arguments: tuple[object, ...]
 ) -> None:
     shown = formatter.format(record("queue %s", *arguments))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import unicodedata
 
 import pytest
 
+from leasekeeper.cli.errors import say
 from leasekeeper.cli.words import printable_lines, without_secrets, without_user_info
 
 
@@ -49,3 +51,22 @@ def test_lines_stay_lines_and_a_carriage_return_cannot_overwrite_one() -> None:
 def test_users_and_passwords_of_urls_are_hidden(text: str, shown: str) -> None:
     assert without_secrets(text) == shown
     assert without_user_info(text) == shown.replace("***@", "")
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80])
+def test_on_a_terminal_a_sentence_is_wrapped_between_words_and_a_command_is_not(
+    monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    monkeypatch.setenv("COLUMNS", str(columns))
+    say("a sentence with\x1b[2J some words http://u:p@h/ at its end", "leasekeeper redrive orders-dead --to 'a  b'\x1b")
+    *sentence, command = terminal.getvalue().splitlines()
+    assert command == "  leasekeeper redrive orders-dead --to 'a  b'\\x1b"
+    assert " ".join(" ".join(sentence).split()) == (
+        "leasekeeper: a sentence with\\x1b[2J some words http://***@h/ at its end"
+    )
+    assert max(map(len, sentence)) <= columns

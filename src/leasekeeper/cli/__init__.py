@@ -20,11 +20,10 @@ from leasekeeper.cli import start  # noqa: F401 - its clock starts here
 def main() -> NoReturn:
     """Run the command line of this process, and end it with the exit code."""
     code = _run()
-    # Not by way of the interpreter's own end, which waits for threads that may never end: a call that hangs in an
-    # executor, say.
-    atexit._run_exitfuncs()  # noqa: SLF001 - what users registered (telemetry, coverage) still runs
+    # Not by the interpreter's normal end: that waits for threads which may never end, e.g. for a call that hangs.
+    atexit._run_exitfuncs()  # noqa: SLF001 - what other code has registered (telemetry, coverage) still runs
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # a pipe whose reader is gone
+        with suppress(OSError, ValueError):  # the reader of a pipe has ended
             stream.flush()
     os._exit(code)
 

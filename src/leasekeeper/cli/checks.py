@@ -13,6 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from leasekeeper.cli.policy import RedrivePolicy, number
+from leasekeeper.cli.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,7 +60,7 @@ class Facts:
         address: the queue.
         url: its URL.
         attributes: its attributes, as SQS names them.
-        sources: the names of the queues whose dead-letter queue it is.
+        sources: the names of the queues that have it as their dead-letter queue.
         dead_letters: attributes of its dead-letter queue; None when it has none or they could not be read.
         dead_letters_problem: why they could not be read.
         handler_seconds: the longest time of the handler, as the user says; None when not given.
@@ -141,7 +142,7 @@ def redrive(facts: Facts) -> Finding:
         message = "none: a message that always fails comes back until its retention ends, and is then deleted"
         return Finding(Level.WARN, topic, message, _create_policy(facts))
     most = policy.max_receives
-    message = f"to {policy.name} after {most if most is not None else 'an unknown number of'} receives"
+    message = f"to {policy.name} after {counted(most, 'receive') if most is not None else 'some receives'}"
     commands = (facts.set_policy(policy.target, 5),)
     if most == 1:
         message += ": one lost answer, or one release at a stop, moves a good message there"
@@ -194,8 +195,7 @@ def dead_letters_waiting(facts: Facts) -> Finding | None:
         facts.command("leasekeeper", "peek", name),
         facts.command("leasekeeper", "redrive", name, "--to", facts.address.name),
     )
-    holds = "1 message" if count == 1 else f"{count:,} messages"
-    message = f"{name} holds about {holds}: look at them, fix the cause, move them back"
+    message = f"{name} holds about {counted(count, 'message')}: look, fix the cause, move them back"
     return Finding(Level.WARN, "dead letters", message, commands)
 
 

@@ -5,10 +5,12 @@ Used by every command. It promises that an error which Leasekeeper raises on pur
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from enum import IntEnum
 
-from leasekeeper.cli.words import without_secrets
+from leasekeeper.cli.words import printable_lines, without_secrets
 from leasekeeper.errors import ConfigurationError, LeasekeeperError, QueueUnusable, SqsError
 from leasekeeper.texts import printable
 
@@ -43,6 +45,13 @@ def exit_of(error: LeasekeeperError) -> Exit:
     return Exit.FAILED
 
 
-def say(sentence: str) -> None:
-    """Print one sentence on standard error, on one line."""
-    print(f"leasekeeper: {printable(without_secrets(sentence))}", file=sys.stderr, flush=True)
+def say(sentence: str, *commands: str) -> None:
+    """Print a sentence on standard error: on one line, or wrapped between words on a terminal.
+
+    Each command goes below it on one line, so that it can be copied.
+    """
+    line = f"leasekeeper: {printable(without_secrets(sentence))}"
+    if sys.stderr.isatty():
+        columns = max(20, shutil.get_terminal_size().columns)
+        line = textwrap.fill(line, columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    print(line, *(f"  {printable_lines(command)}" for command in commands), sep="\n", file=sys.stderr, flush=True)

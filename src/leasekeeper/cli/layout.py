@@ -19,7 +19,7 @@ NARROWEST, WIDEST = 30, 100
 
 
 class HelpfulCommand(TyperCommand):
-    """A command whose options are listed by their `rich_help_panel`."""
+    """A command: its help lists the options by their `rich_help_panel`."""
 
     def get_help(self, ctx: Any) -> str:
         """The help for the terminal as it is now."""
@@ -67,7 +67,7 @@ def _facts(parameter: Any) -> list[str]:
 
 
 class HelpfulGroup(TyperGroup):
-    """The program, whose commands are listed with the first sentence of each."""
+    """The program: its help lists each command with the first sentence of its help."""
 
     def get_help(self, ctx: Any) -> str:
         """As a command's."""

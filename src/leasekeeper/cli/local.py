@@ -6,6 +6,7 @@ Owned by the command line. It promises to say how to reach the server, and a cle
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import shlex
 import signal
@@ -151,7 +152,8 @@ def local(
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(server, wishes, faults, dead_polls=dead_polls))
     except OSError as error:
-        say(f"cannot listen on {host}:{port} ({error.strerror or error}); give another --port, or 0 for a free one")
+        why = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        say(f"cannot listen on {host}:{port}: {why}. Give another --port, or 0 for a free one")
         raise Stopped(Exit.FAILED) from error
 
 
@@ -206,7 +208,7 @@ def _greet(server: LocalServer, wishes: Sequence[QueueWish], faults: Sequence[tu
     lines = [f"SQS runs in memory at {server.endpoint_url}. Ctrl-C stops it."]
     for wish in wishes:
         limit = counted(wish.max_receives, "receive")
-        dead = f", its messages go to {wish.dead_letters} after {limit}" if wish.dead_letters else ""
+        dead = f", dead letters go to {wish.dead_letters} after {limit}" if wish.dead_letters else ""
         lines.append(f"  queue {wish.name}{dead}")
     for operation, switches in faults:
         shown = ", ".join(f"{name}={_number(value)}" for name, value in switches.items())

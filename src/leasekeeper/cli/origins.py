@@ -55,7 +55,7 @@ def destinations(messages: Iterable[Received], sources: Collection[str]) -> set[
 
     Args:
         messages: those that were looked at.
-        sources: the names of the queues whose dead-letter queue it is.
+        sources: the names of the queues that share the dead-letter queue.
     """
     origins = [Origin.of(message) for message in messages]
     if all(origin.moved for origin in origins):

@@ -1,7 +1,7 @@
 """A queue's redrive policy, and names out of ARNs and URLs, as any server may write them.
 
-Used by `peek`, `redrive` and `doctor`. Pure. It promises to read what it can and never to fail: servers other than
-AWS's write ARNs and URLs in forms of their own.
+Used by `peek`, `redrive` and `doctor`. Pure. It promises to read what it can and never to fail: other servers
+than AWS's have other forms of ARNs and URLs.
 """
 
 from __future__ import annotations

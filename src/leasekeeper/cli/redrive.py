@@ -34,6 +34,8 @@ from leasekeeper.sqs.address import QueueAddress
 from leasekeeper.texts import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from leasekeeper.message import Received
     from leasekeeper.sqs.codec import MoveTask
 
@@ -53,7 +55,7 @@ class DeadLetters:
     Attributes:
         queue: the queue.
         arn: its ARN.
-        sources: the names of the queues whose dead-letter queue it is; empty when this may not be read.
+        sources: the names of the queues that have it as their dead-letter queue; empty when this may not be read.
     """
 
     queue: OpenQueue
@@ -113,7 +115,7 @@ async def _redrive(
         print(f"moving about {counted(waiting, 'message')} from {dead.name} to {where}", flush=True)
         await given.client.start_message_move_task(dead.arn, destination_arn=destination, per_second=rate)
         if not wait:
-            print(f"SQS moves them now; see how far it is: {connection.command('redrive', dead.name, '--status')}")
+            print(f"SQS is moving them. See how far it is:\n  {connection.command('redrive', dead.name, '--status')}")
             return Exit.CLEAN
         return await _watch(connection, dead, waiting)
 
@@ -137,7 +139,7 @@ async def dead_letters_of(given: OpenQueue) -> DeadLetters:
 
 
 async def _sources(queue: OpenQueue) -> tuple[str, ...] | None:
-    """The names of the queues whose dead-letter queue it is; None when this may not be read."""
+    """The names of the queues that have it as their dead-letter queue; None when this may not be read."""
     try:
         return tuple(map(name_in, await queue.client.list_dead_letter_sources(queue.url)))
     except SqsError as error:
@@ -171,14 +173,15 @@ async def _destination(connection: Connection, dead: DeadLetters) -> str | None:
         return None
     if len(names) == 1:
         return dead.arn.rpartition(":")[0] + ":" + names.pop()
-    raise ConfigurationError(_say_where(connection, dead, names))
+    _say_where(connection, dead, names)
+    raise Stopped(Exit.USAGE)
 
 
-def _say_where(connection: Connection, dead: DeadLetters, names: set[str] | tuple[str, ...]) -> str:
-    commands = [connection.command("redrive", dead.name, "--to", name) for name in sorted(names) or ["QUEUE"]]
-    return (
-        f"{dead.name} holds copies of rejected messages, and SQS does not know where a copy came from. Say where all "
-        f"messages go: {' or: '.join(commands)}"
+def _say_where(connection: Connection, dead: DeadLetters, names: Collection[str]) -> None:
+    say(
+        f"{dead.name} holds messages that SQS did not move there, such as copies of rejected messages. SQS does not "
+        "know where they came from. Say where all messages go:",
+        *(connection.command("redrive", dead.name, "--to", name) for name in sorted(names) or ["QUEUE"]),
     )
 
 
@@ -232,11 +235,11 @@ async def _watch(connection: Connection, dead: DeadLetters, waiting: int) -> Exi
                     raise LeasekeeperError(f"SQS took the task but does not list it; see what is in {dead.name}")
                 await asyncio.sleep(LOOK_EVERY)
     except asyncio.CancelledError:
-        say(f"SQS goes on with the move; stop it: {connection.command('redrive', dead.name, '--cancel')}")
+        say("SQS continues the move. Stop it:", connection.command("redrive", dead.name, "--cancel"))
         raise
     print(described(task))
     if task.failure_reason == NO_SOURCE:
-        say(_say_where(connection, dead, dead.sources))
+        _say_where(connection, dead, dead.sources)
     return Exit.CLEAN if task.status == "COMPLETED" else Exit.FAILED
 
 
