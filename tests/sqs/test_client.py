@@ -118,7 +118,7 @@ def test_a_receive_is_given_up_five_seconds_after_its_wait(one_kit: Any) -> None
     ]
 
 
-def test_a_message_that_is_not_what_its_md5_says_is_left_out_and_logged(
+def test_a_message_that_does_not_match_its_md5_is_left_out_and_logged(
     one_kit: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     bad = message("bad", MD5OfBody="0" * 32)
@@ -132,8 +132,8 @@ def test_a_message_that_is_not_what_its_md5_says_is_left_out_and_logged(
     with caplog.at_level(logging.ERROR, "leasekeeper.sqs"):
         one_kit.play(story, answer)
     assert [record.getMessage().split(" and ")[0] for record in caplog.records] == [
-        "message id-bad of orders is not what its MD5 says",
-        "message id-worse of orders is not what its MD5 says",
+        "message id-bad of orders does not match its MD5",
+        "message id-worse of orders does not match its MD5",
     ]
 
 

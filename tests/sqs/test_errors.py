@@ -194,7 +194,7 @@ def failed(**entry: object) -> FailedEntry:
 
 
 def test_an_entry_that_failed_through_no_fault_of_ours_may_be_tried_again() -> None:
-    """L12: the server's own failures are told apart from the sender's."""
+    """L12: failures of the server are distinguished from those of the sender."""
     failure = failed(Id="0", Code="Novel", SenderFault=False, Message="try later").failure()
     assert (failure.verdict, failure.code, failure.message) == (Verdict.UNAVAILABLE, "Novel", "try later")
     assert failed(Id="0", Code="Novel", SenderFault=True).failure().verdict is Verdict.REFUSED

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from leasekeeper.api import TransportSettings
+from leasekeeper.api import Response, TransportSettings
 from leasekeeper.errors import ConfigurationError, SqsError
 from leasekeeper.sqs.chunks import Chunks
+from leasekeeper.sqs.http_aiohttp import AiohttpTransport
 from leasekeeper.sqs.http_native import NativeTransport
 
 
@@ -45,18 +46,20 @@ class Peer(asyncio.Protocol):
                 self.transport.close()
 
 
-def posted(*answers: list[bytes], close: bool | str = False, **connecting: Any) -> tuple[list[Any], Peer]:
+def posted(
+    *answers: list[bytes], close: bool | str = False, make: Any = NativeTransport, timeout: float = 5.0, **how: Any
+) -> tuple[list[Any], Peer]:
     """What comes of a post for each of the answers, and the peer."""
 
     async def story() -> tuple[list[Any], Peer]:
         peer = Peer(list(answers), close=close)
         server = await asyncio.get_running_loop().create_server(lambda: peer, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        transport = NativeTransport(TransportSettings(url=f"http://127.0.0.1:{port}/", **connecting))
+        transport = make(TransportSettings(url=f"http://127.0.0.1:{port}/", **how))
         got: list[Any] = []
         for _ in answers:
             try:
-                got.append(await transport.post(b"{}", {"X-Test": "1"}, 5.0))
+                got.append(await transport.post(b"{}", {"X-Test": "1"}, timeout))
             except SqsError as error:
                 got.append(error)
         await transport.close()
@@ -98,7 +101,7 @@ def test_chunks_are_put_together() -> None:
 
 
 def test_chunks_may_be_cut_anywhere() -> None:
-    """A body whose very last line end comes in two pieces is whole, too."""
+    """A body is whole even if its last line end comes in two pieces."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     whole = head + b"5;a=b\r\nhello\r\n2\r\n\r\n\r\n0\r\nTrailer: x\r\n\r\n"
     got, _ = posted(*([whole[:at], whole[at:]] for at in range(len(head), len(whole))))
@@ -153,47 +156,60 @@ def test_an_answer_without_a_body_needs_no_length() -> None:
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
-@pytest.mark.parametrize(
-    ("garbage", "said"),
-    [
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "SSH-2.0"),
-        (b"\x15\x03\x01\x00\x02\x02\x46", "it answers in TLS: write https:// in the endpoint URL"),
-        (b"HTTP/1.1 abc OK\r\n\r\n", "is no head of a response"),
-        (b"HTTP/1.1 999 OK\r\n\r\n", "is no head of a response"),
-        (b"HTTP/1.1 200OK\r\n\r\n", "is no head of a response"),
-        (b"HTTP/2 200 OK\r\n\r\n", "HTTP/2"),
-        (b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", "200 OK"),
-        (OK + b"Content-Length: 2\r\n\r\nokay", "2 bytes more than announced"),
-        (OK + b"X: " + b"y" * 70_000, "a head of more than 65,536 bytes"),
-        (OK + b"Content-Length : 2\r\n\r\nok", "is no head of a response"),
-        (OK + b"no colon\r\n\r\n", "is no head of a response"),
-        (OK + b" folded: x\r\n\r\n", "is no head of a response"),
-        (OK + b"X: a\0b\r\n\r\n", "is no head of a response"),
-        (OK + b"Content-Length: " + b"9" * 4_300 + b"\r\n\r\n", "Content-Length b'9999"),
-        (OK + b"Content-Length: 99999999999\r\n\r\n", "a body of 99,999,999,999 bytes was announced"),
-        (OK + b"Content-Length: -1\r\n\r\n", "Content-Length b'-1'"),
-        (OK + b"Content-Length: +2\r\n\r\nok", "Content-Length b'+2'"),
-        (OK + b"Content-Length: 0x2\r\n\r\nok", "Content-Length b'0x2'"),
-        (OK + b"Content-Length:\r\n\r\nok", "Content-Length b''"),
-        (OK + b"Content-Length: 2, 2\r\n\r\nok", "Content-Length b'2, 2'"),
-        (OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok", "two lengths, 2 and 3"),
-        (OK + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", "both a length and chunks"),
-        (OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n", "Transfer-Encoding b'gzip, chunked'"),
-        (OK + b"Transfer-Encoding: identity\r\n\r\n", "Transfer-Encoding b'identity'"),
-        (b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "Transfer-Encoding b'chunked'"),
-        (OK + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n", "is no chunk's size"),
-        (OK + b"Transfer-Encoding: chunked\r\n\r\nfffffffff\r\n", "a body of more than 83,886,080 bytes"),
-        (OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: y\r\n" * 3_000, "trailers of more than 8,192 bytes"),
-        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "it switches protocols"),
-        (b"HTTP/1.1 103 Early Hints\r\nX: 1234567890\r\n\r\n" * 2_000, "interim responses of more than 65,536 bytes"),
-    ],
-)
+HOSTILE = [
+    (b"SSH-2.0-OpenSSH_9.2\r\n", "SSH-2.0"),
+    (b"\x15\x03\x01\x00\x02\x02\x46", "it answers in TLS: write https:// in the endpoint URL"),
+    (b"HTTP/1.1 abc OK\r\n\r\n", "is no head of a response"),
+    (b"HTTP/1.1 999 OK\r\n\r\n", "is no head of a response"),
+    (b"HTTP/1.1 200OK\r\n\r\n", "is no head of a response"),
+    (b"HTTP/2 200 OK\r\n\r\n", "HTTP/2"),
+    (b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", "200 OK"),
+    (OK + b"Content-Length: 2\r\n\r\nokay", "2 bytes more than announced"),
+    (OK + b"X: " + b"y" * 70_000, "a head of more than 65,536 bytes"),
+    (OK + b"Content-Length : 2\r\n\r\nok", "is no head of a response"),
+    (OK + b"no colon\r\n\r\n", "is no head of a response"),
+    (OK + b" folded: x\r\n\r\n", "is no head of a response"),
+    (OK + b"X: a\0b\r\n\r\n", "is no head of a response"),
+    (OK + b"Content-Length: " + b"9" * 4_300 + b"\r\n\r\n", "Content-Length b'9999"),
+    (OK + b"Content-Length: 99999999999\r\n\r\n", "a body of 99,999,999,999 bytes was announced"),
+    (OK + b"Content-Length: -1\r\n\r\n", "Content-Length b'-1'"),
+    (OK + b"Content-Length: +2\r\n\r\nok", "Content-Length b'+2'"),
+    (OK + b"Content-Length: 0x2\r\n\r\nok", "Content-Length b'0x2'"),
+    (OK + b"Content-Length:\r\n\r\nok", "Content-Length b''"),
+    (OK + b"Content-Length: 2, 2\r\n\r\nok", "Content-Length b'2, 2'"),
+    (OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok", "two lengths, 2 and 3"),
+    (OK + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", "both a length and chunks"),
+    (OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n", "Transfer-Encoding b'gzip, chunked'"),
+    (OK + b"Transfer-Encoding: identity\r\n\r\n", "Transfer-Encoding b'identity'"),
+    (b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "Transfer-Encoding b'chunked'"),
+    (OK + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n", "is no chunk's size"),
+    (OK + b"Transfer-Encoding: chunked\r\n\r\nfffffffff\r\n", "a body of more than 83,886,080 bytes"),
+    (OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: y\r\n" * 3_000, "trailers of more than 8,192 bytes"),
+    (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "it switches protocols"),
+    (b"HTTP/1.1 103 Early Hints\r\nX: 1234567890\r\n\r\n" * 2_000, "interim responses of more than 65,536 bytes"),
+]
+
+
+@pytest.mark.parametrize(("garbage", "said"), HOSTILE)
 def test_what_no_server_of_sqs_sends_is_refused_at_once(garbage: bytes, said: str) -> None:
     """The peer keeps the connection open: what is not judged at once would last until the call's time-out."""
     (got,), _ = posted([garbage])
     assert got.code == "Garbage"
     assert said in got.message
     assert len(got.message) < 700
+
+
+@pytest.mark.parametrize("garbage", [garbage for garbage, _ in HOSTILE])
+def test_the_transport_over_aiohttp_ends_such_calls_with_an_error_of_ours(garbage: bytes) -> None:
+    """It is more lenient, and judges some only at the call's time-out; but nothing else is ever raised."""
+    (got,), _ = posted([garbage], make=AiohttpTransport, timeout=0.1)
+    assert isinstance(got, (SqsError, Response))
+
+
+@pytest.mark.parametrize("make", [NativeTransport, AiohttpTransport])
+def test_a_body_that_is_announced_too_long_is_not_waited_for(make: Any) -> None:
+    (got,), _ = posted([OK + b"Content-Length: 99999999999\r\n\r\n"], make=make)
+    assert got.code == "Garbage"
 
 
 def test_a_length_may_be_said_twice() -> None:

@@ -131,6 +131,20 @@ def test_a_message_that_cannot_be_read_costs_only_itself(
     assert ("'bad'" in record.getMessage()) == bad.startswith(b"{")
 
 
+def test_a_logger_that_raises_costs_no_message(one_kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """L15: the handlers of a logger are a user's code."""
+
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise SystemExit(record.getMessage())
+
+    logger = logging.getLogger("leasekeeper.sqs")
+    monkeypatch.setattr(logger, "handlers", [Broken()])
+    wrong = odd(MD5OfBody="0" * 32)
+    read = received(one_kit, json.dumps({"Messages": [GOOD, 5, wrong]}).encode())
+    assert [each.message_id for each in read] == ["good"]
+
+
 @pytest.mark.parametrize("bad", BAD)
 def test_a_receive_without_one_message_that_can_be_read_has_failed(one_kit: Any, bad: bytes) -> None:
     """Else every message of such a server is received, hidden and left alone, without a pause."""

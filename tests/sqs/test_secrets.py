@@ -169,7 +169,7 @@ class TestSessionToken:
 
 
 def test_a_ca_bundle_replaces_the_systems_certificates(tmp_path: Path) -> None:
-    """As in boto3: a company that gives one means that no other authority is to be trusted."""
+    """As in boto3: a company that gives one trusts no other authority."""
     bundle = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(bundle))
     context = client_context(TransportSettings(url="https://h/", ca_bundle=str(bundle)))

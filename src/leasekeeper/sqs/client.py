@@ -1,12 +1,11 @@
 """The client of SQS over HTTP: `leasekeeper.api.SqsApi` and the calls of administration.
 
 Owned by one consumer or command, used on one event loop. It promises typed answers, verified messages, batches answered
-by position, and no retries of its own but those said at each call: what an error means is the engine's to decide.
+by position, and no retries but those that a call's docstring names: the engine decides what to do about an error.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -15,6 +14,7 @@ import msgspec
 
 from leasekeeper.api import RECEIVE_GRACE, Credentials, TransportSettings
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.loggers import safe_logger
 from leasekeeper.sqs import codec
 from leasekeeper.sqs.blocking import in_thread
 from leasekeeper.sqs.credentials import CredentialKeeper, Fixed, FromBotocore, FromProvider
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from leasekeeper.sqs.endpoint import Endpoint
 
 T = TypeVar("T")
-log = logging.getLogger("leasekeeper.sqs")
+log = safe_logger("leasekeeper.sqs")
 
-_LOCAL = Credentials(access_key="local", secret_key="local")  # noqa: S106 - what a server on this machine is shown
+_LOCAL = Credentials(access_key="local", secret_key="local")  # noqa: S106 - for a server on this machine
 
 
 _receive = msgspec.json.Decoder(codec.ReceiveAnswer)
@@ -89,7 +89,7 @@ class SqsClient:
         return cls(wire, endpoint, verify_md5=settings.verify_md5)
 
     async def close(self) -> None:
-        """Give back connections; calls in flight fail. May be called twice."""
+        """Close the connections; calls in flight fail. May be called twice."""
         await self._wire.close()
 
     async def __aenter__(self) -> Self:
@@ -110,16 +110,17 @@ class SqsClient:
     ) -> list[Received]:
         """Receive 1 to 10 messages, waiting up to `wait` (0-20) seconds for the first, hidden for `visibility` seconds.
 
-        SQS knows whole seconds only: a fraction is rounded up. It always asks for all system attributes. The call is
-        given up 5 seconds after its wait. A message that is not what its MD5 says is left out and logged; SQS shows it
-        again when its visibility ends, and its redrive policy counts the receive.
+        SQS takes whole seconds only: a fraction is rounded up. The call asks for all system attributes. It fails when
+        the server stays silent for 5 seconds longer than the wait. A message that does not match its MD5, or cannot be
+        read, is left out and logged; SQS shows it again when its visibility timeout ends, and its redrive policy counts
+        the receive.
 
         Args:
             queue_url: of the queue.
             maximum: messages wanted, 1 to 10.
             wait: seconds to wait for the first, 0 to 20.
             visibility: seconds until others may receive them, 0 to 43,200.
-            attribute_names: which user-defined attributes to ask for.
+            attribute_names: the user-defined attributes to ask for.
             attempt_id: FIFO queues: repeats a failed call within five minutes and gets the same messages.
         """
         seconds = math.ceil(wait)
@@ -132,7 +133,7 @@ class SqsClient:
         return self._verified(messages, queue_url, attributes="All" in names) if self._verify else messages
 
     async def delete_batch(self, queue_url: str, receipts: Sequence[str]) -> list[EntryFailure | None]:
-        """Delete up to ten messages; the answer stands by position, None where the delete was confirmed."""
+        """Delete up to ten messages; one answer for each position, None where the delete was confirmed."""
         body = codec.delete_body(queue_url, receipts)
         answer = await self._wire.call("DeleteMessageBatch", body, again=True)
         return codec.outcomes(read(_batch, "DeleteMessageBatch", answer), len(receipts))
@@ -140,13 +141,13 @@ class SqsClient:
     async def change_visibility_batch(
         self, queue_url: str, entries: Sequence[tuple[str, int]]
     ) -> list[EntryFailure | None]:
-        """Set when up to ten messages (receipt, seconds from now) become visible; the answer stands by position."""
+        """Set when up to ten messages (receipt, seconds from now) become visible; one answer for each position."""
         body = codec.visibility_body(queue_url, entries)
         answer = await self._wire.call("ChangeMessageVisibilityBatch", body, again=True)
         return codec.outcomes(read(_batch, "ChangeMessageVisibilityBatch", answer), len(entries))
 
     async def send_batch(self, queue_url: str, messages: Sequence[Outgoing]) -> list[Sent | EntryFailure]:
-        """Send up to ten messages; the answer stands by position."""
+        """Send up to ten messages; one answer for each position."""
         answer = await self._wire.call("SendMessageBatch", codec.send_batch_body(queue_url, messages))
         return codec.sent_outcomes(read(_sent_batch, "SendMessageBatch", answer), len(messages))
 
@@ -182,7 +183,7 @@ class SqsClient:
     async def create_queue(
         self, name: str, *, attributes: Mapping[str, str] | None = None, tags: Mapping[str, str] | None = None
     ) -> str:
-        """Create a queue, or find the one there is with the same attributes; its URL."""
+        """Create a queue, or find the existing one with the same attributes; its URL."""
         asked = {"QueueName": name, "Attributes": attributes or {}, "tags": tags or {}}
         return (await self._ask("CreateQueue", asked, codec.QueueUrlAnswer)).queue_url
 
@@ -195,14 +196,14 @@ class SqsClient:
         await self._tell("PurgeQueue", {"QueueUrl": queue_url})
 
     async def list_queues(self, prefix: str = "") -> list[str]:
-        """The URLs of all queues whose names begin with `prefix`."""
+        """The URLs of all queues with names that begin with `prefix`."""
         asked: dict[str, object] = {"MaxResults": 1000}
         if prefix:
             asked["QueueNamePrefix"] = prefix
         return await self._pages("ListQueues", asked, codec.QueuesAnswer)
 
     async def list_dead_letter_sources(self, queue_url: str) -> list[str]:
-        """The URLs of all queues whose dead-letter queue this is."""
+        """The URLs of all queues that have this dead-letter queue."""
         asked = {"QueueUrl": queue_url, "MaxResults": 1000}
         return await self._pages("ListDeadLetterSourceQueues", asked, codec.SourcesAnswer)
 
@@ -211,7 +212,7 @@ class SqsClient:
         await self._tell("TagQueue", {"QueueUrl": queue_url, "Tags": tags})
 
     async def untag_queue(self, queue_url: str, keys: Sequence[str]) -> None:
-        """Take tags off a queue."""
+        """Remove tags from a queue."""
         await self._tell("UntagQueue", {"QueueUrl": queue_url, "TagKeys": list(keys)})
 
     async def queue_tags(self, queue_url: str) -> dict[str, str]:
@@ -221,12 +222,12 @@ class SqsClient:
     async def start_message_move_task(
         self, source_arn: str, *, destination_arn: str | None = None, per_second: int | None = None
     ) -> str:
-        """Begin to move the messages of a dead-letter queue; the task's handle.
+        """Start to move the messages of a dead-letter queue; the handle of the task.
 
         Args:
             source_arn: the dead-letter queue, of SQS queues only.
-            destination_arn: where to; None moves each message to the queue it came from.
-            per_second: messages a second, 1 to 500; None leaves it to SQS.
+            destination_arn: the queue to move them to; None moves each message to the queue it came from.
+            per_second: messages a second, 1 to 500; None lets SQS decide.
         """
         asked: dict[str, object] = {"SourceArn": source_arn}
         if destination_arn is not None:
@@ -243,13 +244,13 @@ class SqsClient:
         return (await self._ask("ListMessageMoveTasks", asked, codec.MoveTasksAnswer)).results or []
 
     async def cancel_message_move_task(self, task_handle: str) -> int:
-        """Stop a running task; how many messages it has moved, about. They stay moved."""
+        """Stop a running task; the approximate number of messages that it has moved. They stay moved."""
         asked = {"TaskHandle": task_handle}
         return (await self._ask("CancelMessageMoveTask", asked, codec.MovedAnswer)).approximate_number_of_messages_moved
 
     @property
     def credentials_failure(self) -> BaseException | None:
-        """Why the credentials could not be refreshed when that was last tried, for health; None when all is well."""
+        """Why the last refresh of the credentials failed; None when it succeeded."""
         return self._wire.credentials_failure
 
     def __repr__(self) -> str:
@@ -280,8 +281,8 @@ class SqsClient:
             for message in messages:
                 if message not in good:
                     log.error(
-                        "message %s of %s is not what its MD5 says and was left out: SQS shows it again when its "
-                        "visibility ends (a server with other digests? set verify_md5=False)",
+                        "message %s of %s does not match its MD5 and was left out: SQS shows it again when its "
+                        "visibility timeout ends; for a server with other digests set verify_md5=False",
                         message.message_id,
                         queue_url.rpartition("/")[2],
                     )
@@ -289,7 +290,7 @@ class SqsClient:
 
 
 def _locate(settings: ClientSettings) -> Endpoint:
-    """The endpoint; botocore, a third of what there is to import, is imported here, off the loop."""
+    """The endpoint. botocore is a third of all that is imported, so it is imported here, off the loop."""
     from leasekeeper.sqs.endpoint import locate
 
     return locate(settings)

@@ -1,6 +1,6 @@
 """The bodies of the SQS JSON protocol: our types to requests, answers to our types.
 
-Owned by the client. It promises one pass each way, bytes to structs and structs to bytes, with no dictionaries between.
+Owned by the client. It promises one pass each way, between bytes and structs, without dictionaries.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class SendAnswer(msgspec.Struct, gc=False, rename="pascal"):
     sequence_number: str | None = None
 
     def sent(self) -> Sent:
-        """The same, in the words of the seam."""
+        """The answer in the types of `leasekeeper.api`."""
         return Sent(self.message_id, self.sequence_number or "")
 
 
@@ -123,7 +123,7 @@ class QueueUrlAnswer(msgspec.Struct, rename="pascal"):
 
 
 class AttributesAnswer(msgspec.Struct, rename="pascal"):
-    """The answer to GetQueueAttributes; a queue without those asked for has none."""
+    """The answer to GetQueueAttributes; it has none when the queue has none of those asked for."""
 
     attributes: dict[str, str] | None = None
 
@@ -152,11 +152,11 @@ class MoveTask(msgspec.Struct, frozen=True, rename="pascal", kw_only=True):
     """One task that moves messages out of a dead-letter queue (ListMessageMoveTasks).
 
     Attributes:
-        task_handle: to cancel it by; only a running one has it.
+        task_handle: the handle to cancel it with; only a running task has one.
         status: `RUNNING`, `COMPLETED`, `CANCELLING`, `CANCELLED` or `FAILED`.
         source_arn: the dead-letter queue.
-        destination_arn: where to; None moves each message to the queue it came from.
-        max_number_of_messages_per_second: the speed asked for; None leaves it to SQS.
+        destination_arn: the queue to move them to; None moves each message to the queue it came from.
+        max_number_of_messages_per_second: the speed asked for; None lets SQS decide.
         approximate_number_of_messages_moved: so far.
         approximate_number_of_messages_to_move: when it began.
         failure_reason: why it failed.
@@ -194,7 +194,7 @@ class MovedAnswer(msgspec.Struct, rename="pascal"):
 
 @functools.lru_cache(maxsize=256)
 def receive_body(queue_url: str, maximum: int, wait: int, visibility: int, attribute_names: tuple[str, ...]) -> bytes:
-    """The body of a ReceiveMessage; a poller asks the same again and again, so it is remembered."""
+    """The body of a ReceiveMessage; it is remembered, because a poller sends the same one each time."""
     return encode(
         _Receive(
             queue_url=queue_url,
@@ -208,7 +208,7 @@ def receive_body(queue_url: str, maximum: int, wait: int, visibility: int, attri
 
 
 def with_attempt(body: bytes, attempt_id: str) -> bytes:
-    """The body of a ReceiveMessage with the id under which a FIFO queue answers a repeated call alike."""
+    """The body of a ReceiveMessage with an id: a FIFO queue answers a repeated call with the same messages."""
     return body[:-1] + b',"ReceiveRequestAttemptId":' + encode(attempt_id) + b"}"
 
 
@@ -234,7 +234,7 @@ def send_batch_body(queue_url: str, messages: Sequence[Outgoing]) -> bytes:
 
 
 def outcomes(answer: BatchAnswer, count: int) -> list[EntryFailure | None]:
-    """A batch's answer by position: None where it was confirmed, a failure where it was not or nothing was said."""
+    """A batch's answer by position: None where it was confirmed, else a failure, also for an entry it does not name."""
     if answer.successful == _ALL_CONFIRMED[count] and not answer.failed:  # compared in C: no cost for each message
         return [None] * count
     outcome: list[EntryFailure | None] = [UNCONFIRMED] * count

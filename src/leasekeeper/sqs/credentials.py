@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -17,11 +16,12 @@ from typing import Any, Protocol, TypeVar
 
 from leasekeeper.api import Credentials, CredentialsProvider
 from leasekeeper.errors import CredentialsMissing, SqsError, Verdict
+from leasekeeper.loggers import safe_logger
 from leasekeeper.sqs.blocking import in_thread
 from leasekeeper.texts import safe_repr, safe_str
 
 T = TypeVar("T")
-log = logging.getLogger("leasekeeper.sqs")
+log = safe_logger("leasekeeper.sqs")
 
 EARLY = 900.0
 """Seconds before expiry at which a refresh begins, or a third of the lifetime if that is less (as in botocore)."""

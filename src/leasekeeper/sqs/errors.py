@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EXCERPT = 200
-"""Characters of an unintelligible answer that are quoted in its error."""
+"""Characters of an answer that is not of SQS that its error quotes."""
 
 # Keyed by the code without namespace, `AWS.SimpleQueueService.` and a final `Exception`: the query code and the JSON
 # shape of one error then mostly read alike, and local servers that mix the two spellings are understood as well.

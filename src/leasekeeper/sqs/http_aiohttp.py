@@ -97,13 +97,13 @@ class AiohttpTransport:
         """The body, as long as its bytes keep arriving; the limit moves with them."""
         now, latest, silence = asyncio.get_running_loop().time, start + LONGEST_ANSWER, silence_of(timeout)
         body = bytearray()
+        if (answer.content_length or 0) > MAX_BODY:
+            raise _too_long(answer)
         async for part in answer.content.iter_any():
             limit.reschedule(max(start, min(now() + silence, latest)))
             body += part
             if len(body) > MAX_BODY:
-                raise aiohttp.ClientResponseError(
-                    answer.request_info, (), message=f"a body of more than {MAX_BODY:,} bytes"
-                )
+                raise _too_long(answer)
         return body
 
     async def close(self) -> None:
@@ -133,6 +133,10 @@ class _Resolver(AbstractResolver):
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+def _too_long(answer: aiohttp.ClientResponse) -> aiohttp.ClientResponseError:
+    return aiohttp.ClientResponseError(answer.request_info, (), message=f"a body of more than {MAX_BODY:,} bytes")
 
 
 def _tls(settings: TransportSettings) -> ssl.SSLContext | bool:

@@ -7,13 +7,13 @@ for its credentials or its time is repeated once with better ones, and that ever
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from leasekeeper.errors import Closed, SqsError, Verdict
+from leasekeeper.loggers import safe_logger
 from leasekeeper.sqs import tolerant
 from leasekeeper.sqs.errors import EXCERPT, error_of
 from leasekeeper.sqs.signer import CONTENT_TYPE
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Body = bytes | bytearray
-log = logging.getLogger("leasekeeper.sqs")
+log = safe_logger("leasekeeper.sqs")
 
 FIXED_HEADERS = {"Content-Type": CONTENT_TYPE, "x-amzn-query-mode": "true"}
 """Headers of every call; the query mode asks for error codes in the older protocol's spelling too."""
