@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from collections import Counter
@@ -14,21 +15,39 @@ from leasekeeper.consumer import Consumer
 from leasekeeper.local import Broker, LocalClient
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from leasekeeper.observe.statistics import Report
 
 VISIBILITY = 1
 HOGGING = 3.0 * VISIBILITY
 
+
+def _burn(seconds: float) -> None:
+    """Use the processor, holding the interpreter's lock as Python code does."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        sum(range(1_000))
+
+
+hogs = pytest.mark.parametrize(
+    ("hog", "visibility"),
+    # A handler that computes shares the processor with other tests, so its lease is twice as long.
+    [(time.sleep, VISIBILITY), (_burn, 2 * VISIBILITY)],
+    ids=["blocked", "busy"],
+)
+
 pytestmark = pytest.mark.slow
 
 
 class Shop:
-    """A broker with one message, a consumer with a handler that hogs, and a second that gets what lapses."""
+    """A broker with messages, one of body "a" unless others are given, and what its handler did."""
 
-    def __init__(self) -> None:
+    def __init__(self, *bodies: str) -> None:
         self.broker = Broker()
         url = self.broker.account.call("CreateQueue", {"QueueName": "orders"}, 0.0)["QueueUrl"]
-        self.broker.account.call("SendMessage", {"QueueUrl": url, "MessageBody": "a"}, 0.0)
+        for body in bodies or ("a",):
+            self.broker.account.call("SendMessage", {"QueueUrl": url, "MessageBody": body}, 0.0)
         self.runs = Counter[str]()
         self.handled = threading.Event()
 
@@ -40,49 +59,65 @@ class Shop:
         return LocalClient(self.broker)
 
 
-def _burn(seconds: float) -> None:
-    """Use the processor, holding the interpreter's lock as Python code does."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        sum(range(1_000))
-
-
 def _kept(shop: Shop, report: Report) -> None:
     assert shop.runs == {"a": 1}
     assert (report.received, report.acked, report.lost) == (1, 1, 0)
     assert shop.left == 0
 
 
-@pytest.mark.parametrize("hog", [time.sleep, _burn], ids=["blocked", "busy"])
-def test_a_coroutine_that_hogs_its_loop_stops_no_heartbeat(hog: object) -> None:
+@hogs
+def test_a_coroutine_that_hogs_its_loop_stops_no_heartbeat(hog: Callable[[float], None], visibility: int) -> None:
     """L9: for three times the visibility, by blocking or by computing: no redelivery."""
     shop = Shop()
 
     async def handle(body: str) -> None:
         shop.runs[body] += 1
-        hog(HOGGING)  # type: ignore[operator]  # a function of seconds
+        hog(3.0 * visibility)
         shop.handled.set()
 
-    consumer = Consumer("orders", handle, client=shop.client(), visibility_timeout=VISIBILITY, poll_grace=0)
+    consumer = Consumer("orders", handle, client=shop.client(), visibility_timeout=visibility, poll_grace=0)
     consumer.start()
     assert shop.handled.wait(30)
     _kept(shop, consumer.stop().result())
 
 
-@pytest.mark.parametrize("hog", [time.sleep, _burn], ids=["blocked", "busy"])
-def test_a_function_that_hogs_its_thread_stops_no_heartbeat(hog: object) -> None:
+@hogs
+def test_a_function_that_hogs_its_thread_stops_no_heartbeat(hog: Callable[[float], None], visibility: int) -> None:
     """L9: the same for plain functions, which run in threads."""
     shop = Shop()
 
     def handle(body: str) -> None:
         shop.runs[body] += 1
-        hog(HOGGING)  # type: ignore[operator]  # a function of seconds
+        hog(3.0 * visibility)
         shop.handled.set()
 
-    consumer = Consumer("orders", handle, client=shop.client(), visibility_timeout=VISIBILITY, poll_grace=0)
+    consumer = Consumer("orders", handle, client=shop.client(), visibility_timeout=visibility, poll_grace=0)
     consumer.start()
     assert shop.handled.wait(30)
     _kept(shop, consumer.stop().result())
+
+
+def test_handlers_in_several_threads_let_the_engine_in_every_millisecond() -> None:
+    """L9: with 5 ms, 32 handlers that compute made the engine wait for half a second, and leases were lost."""
+    shop, seen = Shop("a", "b"), list[float]()
+    together = threading.Barrier(2)
+    before = sys.getswitchinterval()
+
+    def handle(body: str) -> None:
+        together.wait(30)
+        seen.append(sys.getswitchinterval())
+        shop.handled.set()
+
+    sys.setswitchinterval(0.005)
+    try:
+        consumer = Consumer("orders", handle, client=shop.client(), poll_grace=0)
+        consumer.start()
+        assert shop.handled.wait(30)
+        consumer.stop().result()
+        assert [round(each, 6) for each in seen] == [0.001, 0.001]
+        assert round(sys.getswitchinterval(), 6) == 0.005
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_a_handler_that_blocks_the_applications_own_loop_stops_no_heartbeat() -> None:
