@@ -461,6 +461,16 @@ def test_single_entries_fail_and_the_others_take_effect() -> None:
     on_bench(story)
 
 
+@pytest.mark.parametrize("entries", [None, 1, [1], [None, {"Id": "0", "MessageBody": "x"}]])
+def test_entries_of_a_wrong_type_are_refused_also_with_faults(entries: Any) -> None:
+    async def story(bench: Bench) -> None:
+        bench.broker.faults.set("SendMessageBatch", fail_entries=1.0)
+        with pytest.raises(Refusal):
+            await bench.ask("SendMessageBatch", Entries=entries)
+
+    on_bench(story)
+
+
 def test_a_duplicate_is_received_by_the_next_receive_too() -> None:
     async def story(bench: Bench) -> None:
         await bench.send("a")

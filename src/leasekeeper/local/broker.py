@@ -313,7 +313,7 @@ class Broker:
 
     async def _batch_with_faults(self, operation: str, request: Request, plan: CallPlan) -> Answer:
         entries = request.get("Entries")
-        if not isinstance(entries, list):
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             return await self._finished(self._serve(operation, request))
         failing = [self.faults.happens(plan.switches.fail_entries) for _ in entries]
         others = [entry for entry, fails in zip(entries, failing, strict=True) if not fails]
