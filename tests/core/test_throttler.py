@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leasekeeper.core.throttler import LONGEST_WAIT, MISSED, ThrottlePolicy, Throttler, receives_needed
+from leasekeeper.core.throttler import LONGEST_WAIT, ThrottlePolicy, Throttler
 
 
 def throttler(**options: Any) -> Throttler:
@@ -195,20 +195,6 @@ def trickle(subject: Throttler, rate: float, *, seconds: float = 5.0, start: flo
     for turn in range(round(rate * seconds)):
         subject.received(start + turn / rate, asked=10, got=1, latency=0.01)
     return subject
-
-
-@pytest.mark.parametrize("load", [0.004, 0.02, 0.1, 0.5, 1.0, 3.0])
-def test_receives_needed_is_the_least_number_that_rarely_misses_a_message(load: float) -> None:
-    """Erlang's formula, written as the sum it stands for."""
-
-    def missed(receives: int) -> float:
-        terms = [load**k / math.factorial(k) for k in range(receives + 1)]
-        return terms[-1] / sum(terms)
-
-    needed = receives_needed(load, most=100)
-    assert missed(needed) <= MISSED
-    assert needed == 1 or missed(needed - 1) > MISSED
-    assert receives_needed(load, most=2) == min(needed, 2)
 
 
 @pytest.mark.parametrize(("rate", "pollers"), [(2, 2), (10, 2), (50, 4), (100, 5)])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.core.fullness import FullBatchEstimator
 from leasekeeper.core.median import StreamingMedian
+from leasekeeper.core.readiness import receives_ready
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -43,39 +44,6 @@ SHORTEST_HANDLER = 1e-9
 
 VISIBILITY_OF_MEDIAN = 4
 """An adaptive visibility is this many medians: extended at half of it, only what takes two medians is extended ever."""
-
-MISSED = 0.005
-"""The share of messages that may find no receive waiting at the queue, while the rate is low."""
-
-PROMPT_RATE = 100.0
-"""Messages a second up to which a receive waits at the queue for almost every message, at about a receive a message.
-
-Above this rate the throttler lets receives bring more instead: the rate for which receives stand ready falls as the
-inverse of the rate of arrivals.
-"""
-
-IDLE_MARGIN = 4.0
-"""With several receives waiting, each is answered within its long poll's wait divided by this, on average.
-
-So almost none of them comes back empty.
-"""
-
-
-def receives_needed(load: float, most: int) -> int:
-    """How many receives must be out so that a message finds one of them waiting, except for `MISSED`.
-
-    This is Erlang's formula for lost calls: messages arrive at random, and each keeps one receive busy with its answer
-    for one latency.
-
-    Args:
-        load: answers under way at once, on average: messages a second times seconds of a call's latency.
-        most: the most that it may be, 1 or more.
-    """
-    receives, missed = 1, load / (1 + load)
-    while missed > MISSED and receives < most:
-        receives += 1
-        missed = load * missed / (receives + load * missed)
-    return receives
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,21 +303,17 @@ class Throttler:
         return int(min(HEADROOM * self._calls_at_once(self._capacity()) + 1, most))
 
     def _receives_ready(self) -> int:
-        """How many receives must be out so that one almost always waits at the queue; 1 if pauses are allowed.
-
-        A message that finds no receive waiting is delayed by up to a whole call, because the next receive is only sent
-        when an answer has come back. At low rates a second one costs nothing: each receive brings one message anyway.
-        """
-        policy, rate = self.policy, self._rate
+        """How many receives must be out so that one almost always waits at the queue; 1 if pauses are allowed."""
+        policy = self.policy
         if policy.longest_pause > 0:
             return 1
-        # A message alone must not keep several long polls open: each costs a call when it ends.
-        seldom_empty = int((rate - 1 / MEMORY) * policy.wait / IDLE_MARGIN)
-        most = max(1, min(policy.max_pollers, seldom_empty))
-        if rate <= PROMPT_RATE:
-            return receives_needed(rate * self.latency, most)
-        ready = receives_needed(PROMPT_RATE * PROMPT_RATE / rate * self.latency, most)
-        return min(most, 2 * ready) if self._fullness.probing else ready
+        return receives_ready(
+            self._rate,
+            self.latency,
+            wait=policy.wait,
+            most=policy.max_pollers,
+            probing=self._fullness.probing,
+        )
 
     def _refresh(self, now: float) -> None:
         """Update the decisions that follow from the handlers' median."""
