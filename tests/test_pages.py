@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 import leasekeeper
 
 ROOT = Path(__file__).parents[1]
+FILE = re.compile(r"`((?:\w+/)?\w+\.py)`")
 
 
 def script(name: str) -> dict[str, Any]:
@@ -48,3 +51,19 @@ def test_the_page_of_states_is_current() -> None:
 def test_the_page_of_modules_is_current() -> None:
     modules = script("modules_page.py")
     assert modules["PAGE"].read_text() == modules["page"](), "run `make pages`"
+
+
+def test_the_files_of_the_architecture_exist() -> None:
+    """Every file that the page names exists, except those in the column of new files."""
+    page = (ROOT / "docs" / "internals" / "architecture.md").read_text()
+    rows = page.split("| new file |")[1].splitlines()[2:]
+    new = {name for row in rows for name in FILE.findall(row.split("|")[2])}
+    package = ROOT / "src" / "leasekeeper"
+    missing = {name for name in FILE.findall(page) if not (package / name).exists()}
+    assert missing <= new
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(leasekeeper.ConsumerStatistics), ids=lambda field: field.name)
+def test_every_statistic_says_what_it_means(field: dataclasses.Field[Any]) -> None:
+    page = script("api_page.py")["page"]()
+    assert re.search(rf"^- `{field.name}: [^`]+` - \S", page, re.MULTILINE)

@@ -31,14 +31,23 @@ GROUPS = {
     "Errors": ("leasekeeper.errors",),
 }
 """Headings, and the modules with the names below them; other modules follow under their own name."""
+PARTS = {
+    "leasekeeper.observe.counts": ("WorkStatistics", "ReceiveStatistics", "AckStatistics", "HeartbeatStatistics"),
+    "leasekeeper.core.delivery": ("LedgerStatistics",),
+    "leasekeeper.lanes.api": ("LaneStatistics",),
+    "leasekeeper.core.throttler": ("ThrottlerStatistics",),
+    "leasekeeper.engine.batcher": ("BatcherStatistics",),
+}
+"""The parts of `ConsumerStatistics`, which users read but do not import."""
 MORE = {
+    "leasekeeper.events": "what you may subscribe to",
     "leasekeeper.api": "what you may replace",
     "leasekeeper.testing.handling": "handlers without a queue",
 }
 """Public modules beside the package itself."""
 NOT_MADE = {"Completion", "Message", "Settlement"}
 """Classes that users receive and do not construct."""
-INTERNAL = {"Options.extend_after", "Options.thread_count", "Report.empty", "Settlement.resolve"}
+INTERNAL = {"Channel", "Options.extend_after", "Options.thread_count", "Report.empty", "Settlement.resolve"}
 """Members that only the engine uses."""
 
 
@@ -59,11 +68,16 @@ def _package() -> Iterator[str]:
             definitions = _definitions(module)
             for name in modules.get(module, []):
                 yield from _described(definitions[name])
+        if title == "Statistics":
+            for module, names in PARTS.items():
+                yield from (line for name in names for line in _described(_definitions(module)[name]))
 
 
 def _module(name: str) -> Iterator[str]:
     yield f"## `{name}`: {MORE[name]}\n"
     for definition in _definitions(name).values():
+        if definition.name in INTERNAL:
+            continue
         if not definition.name.startswith("_") and ast.get_docstring(definition):
             yield from _described(definition)
 

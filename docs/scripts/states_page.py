@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import inspect
 import itertools
 from pathlib import Path
@@ -34,11 +33,7 @@ TABLES = (
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([HEAD, *(line for table in TABLES if _exists(table[1]) for line in _drawn(*table))]) + "\n"
-
-
-def _exists(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
+    return "\n".join([HEAD, *(line for table in TABLES for line in _drawn(*table))]) + "\n"
 
 
 def _drawn(title: str, module_name: str, states_name: str, events_name: str) -> Iterator[str]:
