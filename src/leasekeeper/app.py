@@ -97,12 +97,12 @@ class Leasekeeper:
 
     def quiet(self) -> None:
         """Receive nothing more; what is here is run. A `stop()` still has to follow."""
-        for each in self._consumers:
-            each.quiet()
+        for consumer in self._consumers:
+            consumer.quiet()
 
     async def wait(self) -> None:
         """Wait until every consumer has ended by itself."""
-        await asyncio.gather(*(each.wait() for each in self.consumers), return_exceptions=True)
+        await asyncio.gather(*(consumer.wait() for consumer in self.consumers), return_exceptions=True)
 
     def run(self) -> tuple[Report, ...]:
         """Start, work until SIGTERM or SIGINT, drain, and report. As `Consumer.run`."""
@@ -124,17 +124,17 @@ class Leasekeeper:
     @property
     def healthy(self) -> bool:
         """Whether every consumer is healthy."""
-        return all(each.healthy for each in self.consumers)
+        return all(consumer.healthy for consumer in self.consumers)
 
     @property
     def ready(self) -> bool:
         """Whether every consumer receives messages now: as `Consumer.ready`."""
-        return all(each.ready for each in self.consumers)
+        return all(consumer.ready for consumer in self.consumers)
 
     @property
     def problem(self) -> Exception | None:
         """The first error that keeps a consumer from receiving and will not pass by itself; None when there is none."""
-        return next((problem for each in self.consumers if (problem := each.problem) is not None), None)
+        return next((problem for consumer in self.consumers if (problem := consumer.problem) is not None), None)
 
     @property
     def ends(self) -> Sequence[Future[Report]]:
@@ -148,10 +148,10 @@ class Leasekeeper:
 
     def statistics(self) -> tuple[ConsumerStatistics, ...]:
         """A snapshot of each consumer that has been started."""
-        return tuple(snapshot for each in self.consumers if (snapshot := each.statistics()) is not None)
+        return tuple(snapshot for consumer in self.consumers if (snapshot := consumer.statistics()) is not None)
 
     def __repr__(self) -> str:
-        return f"<Leasekeeper {', '.join(repr(each) for each in self._consumers) or 'no consumers yet'}>"
+        return f"<Leasekeeper {', '.join(repr(consumer) for consumer in self._consumers) or 'no consumers yet'}>"
 
 
 def refuse_shared_queues(consumers: Sequence[Consumer]) -> None:

@@ -11,9 +11,10 @@ import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from leasekeeper.engine.host import Host, running_future
+from leasekeeper.engine.host import Host
 from leasekeeper.errors import Closed, ConfigurationError
 from leasekeeper.events import Channel
+from leasekeeper.futures import done_future, failed_future
 from leasekeeper.lanes.handler import Handler
 from leasekeeper.life import Life, beginning
 from leasekeeper.observe.statistics import ConsumerStatistics, Report
@@ -91,7 +92,7 @@ class Consumer:
         """
         if self._alive is not None:
             raise Closed(f"consumer of {self.address.name} is running: configure it before its start")
-        before = {each.name: getattr(self.options, each.name) for each in fields(Options)}
+        before = {option.name: getattr(self.options, option.name) for option in fields(Options)}
         self._configure(make_options({**before, **values}))
 
     def start(self) -> Completion[None]:
@@ -115,7 +116,7 @@ class Consumer:
             life = self._life
             if life is not None and not life.forked and not life.ended.done():
                 if life.stop_asked:
-                    return _failed(Closed(f"consumer of {self.address.name} is stopping: await its stop() first"))
+                    return failed_future(Closed(f"consumer of {self.address.name} is stopping: await its stop() first"))
                 return life.ready
             self._channel = Channel()
             life = Life(self.address, self.handler, self.options, self._host, self._channel)
@@ -125,7 +126,7 @@ class Consumer:
                 _refuse_green_threads()
                 life.begin(asyncio.get_running_loop() if in_event_loop() else None)
             except Exception as error:
-                return _failed(error)
+                return failed_future(error)
             self._life = life
             return life.ready
 
@@ -152,11 +153,9 @@ class Consumer:
         """`stop()` without waiting: a future with the report. Never raises."""
         life = self._life
         if life is None:
-            ended = running_future()
-            ended.set_result(Report.empty(self.address.name))
-            return ended
+            return done_future(Report.empty(self.address.name))
         if life.forked:
-            return _failed(life.closed_here())
+            return failed_future(life.closed_here())
         life.stop(force=force)
         return life.ended
 
@@ -268,14 +267,8 @@ class Consumer:
         return f"<Consumer{repr(life.runner).removeprefix('<Runner')}"
 
 
-def _failed(error: Exception) -> Future[Any]:
-    future = running_future()
-    future.set_exception(error)
-    return future
-
-
 def _refuse_green_threads() -> None:
-    """Refuse to start where gevent or eventlet has replaced threads: ours would never run beside each other."""
+    """Refuse to start where gevent or eventlet has replaced threads: the engine's would block all others."""
     for name, question, part in (
         ("gevent", ("gevent.monkey", "is_module_patched"), "threading"),
         ("eventlet", ("eventlet.patcher", "is_monkey_patched"), "thread"),
@@ -283,8 +276,8 @@ def _refuse_green_threads() -> None:
         patched = getattr(sys.modules.get(question[0]), question[1], None)
         if patched is not None and patched(part):
             raise ConfigurationError(
-                f"{name} has patched this process (monkey-patching of threads): Leasekeeper needs real threads and "
-                "sockets. Run consumers in a process that is not patched; what they call may use plain `def` handlers"
+                f"{name} has patched threads and sockets in this process, and Leasekeeper needs real ones: run "
+                "consumers in a process without the patch"
             )
 
 

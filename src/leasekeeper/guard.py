@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from weakref import WeakSet
 
 from leasekeeper.engine.host import LINGER, place_of
+from leasekeeper.futures import when_all
 from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:
@@ -67,18 +68,7 @@ class Guard:
 
     def watch(self, service: Ending) -> None:
         """Take the end of everything that has begun for a stop as well."""
-        ends, left = service.ends, len(service.ends)
-        lock = threading.Lock()
-
-        def count(_: object) -> None:
-            nonlocal left
-            with lock:
-                left -= 1
-            if left == 0:
-                self._words.put(True)
-
-        for each in ends:
-            each.add_done_callback(count)
+        when_all(service.ends, lambda: self._words.put(True))
 
     def stop_asked(self, *, force: bool) -> None:
         """Note that a signal asks for a stop; takes no lock."""
@@ -93,7 +83,7 @@ class Guard:
         if not self._words.get():
             return
         ends = self._service.ends
-        if not all(each.done() for each in ends):
+        if not all(end.done() for end in ends):
             longest = self._service.longest_stop
             _try(partial(log.info, "stopping, in at most %g s; a second signal cuts that short", longest))
         concurrent.futures.wait(ends, self._service.longest_stop)
@@ -118,9 +108,9 @@ def _try(call: Callable[[], object]) -> None:
 
 
 def _tell(ends: Sequence[Future[Any]]) -> None:
-    for each in ends:
-        if each.done() and each.exception() is None:
-            log.info("%s", each.result())
+    for end in ends:
+        if end.done() and end.exception() is None:
+            log.info("%s", end.result())
     log.error(
         "all consumers have stopped, but the main thread is still in %s; the process ends without it",
         place_of(threading.main_thread()),
@@ -140,8 +130,8 @@ class Signals:
 
     def __enter__(self) -> Self:
         # Plain signal handlers, not the loop's: they are called even while a handler blocks the loop.
-        for each in SIGNALS:
-            self._before[each] = signal.signal(each, self._on_signal)
+        for number in SIGNALS:
+            self._before[number] = signal.signal(number, self._on_signal)
         _open.add(self)
         return self
 
@@ -151,9 +141,9 @@ class Signals:
     def restore(self) -> None:
         """Put back the handlers that were there before."""
         _open.discard(self)
-        for each, before in self._before.items():
+        for number, before in self._before.items():
             if before is not None:  # None: it was not set by Python, and Python cannot set it again
-                signal.signal(each, before)
+                signal.signal(number, before)
 
     def listen(self) -> asyncio.Event:
         """An event of the running loop that is set as soon as a signal has come."""
@@ -189,8 +179,8 @@ def _after_fork() -> None:
 
 def _after_fork_in_child() -> None:
     """Give a child the handlers from before the run: it ends when it is told to, and drains no consumer."""
-    for each in list(_open):
-        each.restore()
+    for signals in list(_open):
+        signals.restore()
     _after_fork()
 
 

@@ -15,10 +15,11 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from leasekeeper.engine.host import LINGER, Host, running_future
+from leasekeeper.engine.host import LINGER, Host
 from leasekeeper.engine.opening import open_queue
 from leasekeeper.engine.runner import END_GRACE, Runner
 from leasekeeper.errors import Closed, LeasekeeperError
+from leasekeeper.futures import running_future
 from leasekeeper.loggers import safe_logger
 from leasekeeper.observe.statistics import Observer, Report
 from leasekeeper.sqs.client import SqsClient
@@ -235,24 +236,24 @@ class Life:
 
 def _drain_at_exit() -> None:
     """Drain what is still at work when the process ends: killed in the middle, its messages would stay hidden."""
-    lives = [each for each in list(_alive) if not each.forked]
+    lives = [life for life in list(_alive) if not life.forked]
     if not lives:
         return
-    longest = max(each.longest_stop for each in lives)
+    longest = max(life.longest_stop for life in lives)
     log.warning(
         "the program ends while consumers run (%s): draining, in at most %g s. Call stop() before the end, or use "
         "run() or `async with`",
-        ", ".join(sorted(each.queue for each in lives)),
+        ", ".join(sorted(life.queue for life in lives)),
         longest,
     )
-    for each in lives:
-        each.stop()
-    ends = [each.ended for each in lives]
+    for life in lives:
+        life.stop()
+    ends = [life.ended for life in lives]
     try:
         left = concurrent.futures.wait(ends, longest).not_done
     except KeyboardInterrupt:
-        for each in lives:
-            each.stop(force=True)
+        for life in lives:
+            life.stop(force=True)
         left = concurrent.futures.wait(ends, longest).not_done
     for end in ends:
         if end in left:

@@ -12,13 +12,14 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from leasekeeper.engine.host import LINGER, close_loop, new_event_loop, running_future
+from leasekeeper.engine.host import LINGER, close_loop, new_event_loop
 from leasekeeper.errors import Closed, LeasekeeperError
+from leasekeeper.futures import running_future, when_all
 from leasekeeper.guard import Guard, Signals
 from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Generator, Sequence
     from concurrent.futures import Future
 
 T = TypeVar("T")
@@ -99,33 +100,33 @@ class Several:
             else:
                 self.finish().add_done_callback(lambda _: begun.set_exception(errors[0]))
 
-        starts = [each.begin() for each in self._members]
-        for each in starts:
-            each.add_done_callback(note)
+        starts = [member.begin() for member in self._members]
+        for start in starts:
+            start.add_done_callback(note)
         when_all(starts, settle)
         return begun
 
     def finish(self, *, force: bool = False) -> Future[tuple[Any, ...]]:
         """Stop all at once; their results."""
         finished = running_future()
-        ends = [each.finish(force=force) for each in self._members]
-        when_all(ends, lambda: finished.set_result(tuple(each.result() for each in ends if _ended_well(each))))
+        ends = [member.finish(force=force) for member in self._members]
+        when_all(ends, lambda: finished.set_result(tuple(end.result() for end in ends if _ended_well(end))))
         return finished
 
     def request_stop(self, *, force: bool = False) -> None:
         """Ask all for a stop."""
-        for each in self._members:
-            each.request_stop(force=force)
+        for member in self._members:
+            member.request_stop(force=force)
 
     @property
     def ends(self) -> Sequence[Future[Any]]:
         """Futures that are done when the members have ended."""
-        return [end for each in self._members for end in each.ends]
+        return [end for member in self._members for end in member.ends]
 
     @property
     def longest_stop(self) -> float:
         """Seconds that the slowest stop may take."""
-        return max((each.longest_stop for each in self._members), default=0.0)
+        return max((member.longest_stop for member in self._members), default=0.0)
 
 
 def _ended_well(end: Future[Any]) -> bool:
@@ -133,24 +134,6 @@ def _ended_well(end: Future[Any]) -> bool:
     if error is not None:
         log.error("a consumer ended with an error", exc_info=error)
     return error is None
-
-
-def when_all(futures: Sequence[Future[Any]], call: Callable[[], None]) -> None:
-    """Call once all are done: in the thread that ends the last of them, or here if none is left to wait for."""
-    left, lock = len(futures), threading.Lock()
-
-    def count(_: object) -> None:
-        nonlocal left
-        with lock:
-            left -= 1
-            last = left == 0
-        if last:
-            call()
-
-    for each in futures:
-        each.add_done_callback(count)
-    if not futures:
-        call()
 
 
 def in_event_loop() -> bool:
@@ -183,8 +166,8 @@ def run(service: Service) -> Any:
             return _complete(loop, service, _serve(service, guard, signals))
         finally:
             guard.stopped()
-            for each in close_loop(loop):
-                log.error("%s did not end in %g s after the stop and is left behind", each, LINGER)
+            for left in close_loop(loop):
+                log.error("%s did not end in %g s after the stop and is left behind", left, LINGER)
 
 
 def _on_signal(service: Service, guard: Guard, count: int) -> None:

@@ -315,7 +315,7 @@ def test_the_consumers_of_an_app_start_and_stop_together(orders: Orders, server:
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["synchronous", "in a loop"])
-def test_of_an_app_of_which_one_cannot_start_none_goes_on(orders: Orders, *, inside: bool) -> None:
+def test_no_consumer_of_an_app_goes_on_when_one_cannot_start(orders: Orders, *, inside: bool) -> None:
     """L18: the start fails with the reason, and the consumer that could start is stopped again."""
     app = _app(orders, orders.expecting(1)[0], "no-such-queue")
 

@@ -310,7 +310,7 @@ def test_a_process_that_gevent_has_patched_is_refused() -> None:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=True
     )
-    assert done.stdout.count("gevent has patched this process") == 2
+    assert done.stdout.count("gevent has patched threads and sockets in this process") == 2
 
 
 class Unshowable:

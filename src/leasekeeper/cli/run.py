@@ -63,7 +63,7 @@ def run(
         if word not in known:
             raise ConfigurationError(f"{name}={word!r}: must be one of {', '.join(known)}")
     file, queues = settings.from_file(config, Path.cwd())
-    said = settings.RunSettings(
+    given = settings.RunSettings(
         file=file,
         queues=queues,
         environment=settings.from_environment(os.environ),
@@ -72,10 +72,10 @@ def run(
     logs.set_up(log_level, log_format)
     for name, near in settings.misspelt(os.environ).items():
         log.warning("%s is not an option; did you mean %s?", name, near)
-    raise Stopped(_serve(targets, said))
+    raise Stopped(_serve(targets, given))
 
 
-def _serve(references: Sequence[str], said: settings.RunSettings) -> Exit:
+def _serve(references: Sequence[str], given: settings.RunSettings) -> Exit:
     from leasekeeper.app import refuse_shared_queues
     from leasekeeper.cli.service import Services, reports_of, tell
     from leasekeeper.cli.targets import configure, consumers_of, load
@@ -88,23 +88,23 @@ def _serve(references: Sequence[str], said: settings.RunSettings) -> Exit:
         # Before the start nothing was received, so the process ends at once; and one signal too many does not kill a
         # process that has drained and not yet reported. In between, the run sets its signal handlers.
         signal.signal(number, lambda *_: None if services.begun else _end_now())
-    targets += {id(each): each for each in map(load, references)}.values()
-    for each in targets:
-        configure(each, said)
-    consumers = [consumer for each in targets for consumer in consumers_of(each)]
+    targets += {id(target): target for target in map(load, references)}.values()
+    for target in targets:
+        configure(target, given)
+    consumers = [consumer for target in targets for consumer in consumers_of(target)]
     names = {consumer.address.name for consumer in consumers}
-    for queue in sorted(set(said.queues) - names):
+    for queue in sorted(set(given.queues) - names):
         log.warning(
             "the options for queue %s in the file are for no consumer here: those are of %s", queue, ", ".join(names)
         )
     for consumer in consumers:
-        layer = said.of(consumer.address.name)
+        layer = given.of(consumer.address.name)
         log.info("queue %s: %s", consumer.address.name, settings.described(layer) or "options as in the code")
     refuse_shared_queues(consumers)
     reports = reports_of(run_in_foreground(services))
     tell(reports)
     return _verdict(
-        reports, len(consumers), unusable=not services.signalled and any(each.problem for each in consumers)
+        reports, len(consumers), unusable=not services.signalled and any(consumer.problem for consumer in consumers)
     )
 
 
@@ -116,22 +116,22 @@ def _end_now() -> NoReturn:
 def _verdict(reports: Sequence[Report], expected: int, *, unusable: bool) -> Exit:
     if unusable:
         return Exit.UNUSABLE
-    return Exit.CLEAN if len(reports) == expected and not any(each.unsettled for each in reports) else Exit.FAILED
+    return Exit.CLEAN if len(reports) == expected and not any(report.unsettled for report in reports) else Exit.FAILED
 
 
 def command() -> Callable[..., None]:
     """The command with a flag for each option of the schema, as typer reads it: from the signature."""
     signature = inspect.signature(run, eval_str=True)
-    fixed = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
-    flags = [_flag(each) for each in settings.schema()]
+    fixed = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+    flags = [_flag(option) for option in settings.schema()]
 
-    def flagged(**given: Any) -> None:
-        run(given.pop("targets"), **given)
+    def flagged(**values: Any) -> None:
+        run(values.pop("targets"), **values)
 
     flagged.__doc__ = HELP
-    parameters = [each.replace(kind=each.KEYWORD_ONLY) for each in (*fixed, *flags)]
+    parameters = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in (*fixed, *flags)]
     vars(flagged)["__signature__"] = signature.replace(parameters=parameters)
-    flagged.__annotations__ = {each.name: each.annotation for each in (*fixed, *flags)}
+    flagged.__annotations__ = {parameter.name: parameter.annotation for parameter in (*fixed, *flags)}
     return flagged
 
 

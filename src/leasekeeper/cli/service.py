@@ -40,7 +40,7 @@ class Services(Several):
 
     def _tell_ready(self, begun: Future[None]) -> None:
         if begun.exception() is None:
-            log.info("ready: %s", ", ".join(repr(each) for each in self._targets))
+            log.info("ready: %s", ", ".join(repr(target) for target in self._targets))
 
     def request_stop(self, *, force: bool = False) -> None:
         """Ask for a stop from a signal handler, also while the main thread is in a handler that blocks."""
@@ -50,10 +50,10 @@ class Services(Several):
 
 def reports_of(results: Sequence[Report | tuple[Report, ...]]) -> list[Report]:
     """The reports of all consumers, whether their target is an app or a consumer."""
-    return [report for each in results for report in ((each,) if isinstance(each, Report) else each)]
+    return [report for result in results for report in ((result,) if isinstance(result, Report) else result)]
 
 
 def tell(reports: Sequence[Report]) -> None:
     """Log what each consumer did."""
-    for each in reports:
-        log.info("%s", each, extra={"report": {name: getattr(each, name) for name in each.__dataclass_fields__}})
+    for report in reports:
+        log.info("%s", report, extra={"report": {name: getattr(report, name) for name in report.__dataclass_fields__}})

@@ -99,7 +99,7 @@ class DaemonExecutor(ThreadPoolExecutor):
     @property
     def running(self) -> list[str]:
         """The functions that are being called now, by name."""
-        return [_name(each) for each in list(self._running.values())]
+        return [_name(function) for function in list(self._running.values())]
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; what waits is still called unless `cancel_futures`."""
@@ -122,9 +122,9 @@ class DaemonExecutor(ThreadPoolExecutor):
     def join(self, timeout: float | None) -> None:
         """Wait, after `shutdown`, until the calls have returned, at most `timeout` seconds."""
         deadline = None if timeout is None else monotonic() + timeout
-        for each in self._started:
-            if each is not threading.current_thread():
-                each.join(None if deadline is None else max(0.0, deadline - monotonic()))
+        for thread in self._started:
+            if thread is not threading.current_thread():
+                thread.join(None if deadline is None else max(0.0, deadline - monotonic()))
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from leasekeeper.engine.executor import DaemonExecutor
+from leasekeeper.futures import done_future, running_future
 from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:
@@ -56,10 +57,10 @@ def close_loop(loop: asyncio.AbstractEventLoop, *, within: float = LINGER) -> li
     left: list[str] = []
     tasks = asyncio.all_tasks(loop)
     if tasks:
-        for each in tasks:
-            each.cancel()
+        for task in tasks:
+            task.cancel()
         _run_to_end(loop, asyncio.wait(tasks, timeout=within))
-        left += [f"task {each.get_name()} ({_coroutine_name(each)})" for each in tasks if not each.done()]
+        left += [f"task {task.get_name()} ({_coroutine_name(task)})" for task in tasks if not task.done()]
         _tell_errors(loop, tasks)
     with suppress(TimeoutError):
         _run_to_end(loop, asyncio.wait_for(loop.shutdown_asyncgens(), max(0.1, deadline - time.monotonic())))
@@ -67,7 +68,7 @@ def close_loop(loop: asyncio.AbstractEventLoop, *, within: float = LINGER) -> li
     if executor is not None:
         executor.shutdown(wait=False, cancel_futures=True)
         executor.join(max(0.0, deadline - time.monotonic()))
-        left += [f"blocking call {each}()" for each in executor.running]
+        left += [f"blocking call {name}()" for name in executor.running]
     loop.close()
     return left
 
@@ -88,9 +89,9 @@ async def _awaited(work: Any) -> None:
 
 
 def _tell_errors(loop: asyncio.AbstractEventLoop, tasks: Iterable[asyncio.Task[Any]]) -> None:
-    for each in tasks:
-        if each.done() and not each.cancelled() and (error := each.exception()) is not None:
-            context = {"message": "a task failed while its event loop was closed", "exception": error, "task": each}
+    for task in tasks:
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            context = {"message": "a task failed while its event loop was closed", "exception": error, "task": task}
             loop.call_exception_handler(context)
 
 
@@ -115,8 +116,7 @@ class LoopThread:
         self._users = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._gone: Future[None] = Future()
-        self._gone.set_result(None)
+        self._gone: Future[None] = done_future(None)
 
     def enter(self) -> asyncio.AbstractEventLoop:
         """Use the loop, and start it if it does not run; to be followed by `leave`.
@@ -140,9 +140,7 @@ class LoopThread:
         with self._lock:
             self._users -= 1
             if self._users:
-                done: Future[None] = Future()
-                done.set_result(None)
-                return done
+                return done_future(None)
             loop, self._loop = self._loop, None
             if loop is not None:
                 loop.call_soon_threadsafe(loop.stop)
@@ -169,8 +167,8 @@ class LoopThread:
                 except (SystemExit, KeyboardInterrupt) as error:
                     # asyncio stops the loop with it. Only the main thread's end ends a process: this loop goes on.
                     log.error("%r was raised by a task on the event loop %s; the loop goes on", error, self._name)  # noqa: TRY400
-            for each in close_loop(loop):
-                log.error("event loop %s: %s did not end in %g s and is left behind", self._name, each, LINGER)
+            for left in close_loop(loop):
+                log.error("event loop %s: %s did not end in %g s and is left behind", self._name, left, LINGER)
         finally:
             gone.set_result(None)
 
@@ -218,23 +216,16 @@ def place_of(thread: threading.Thread | None) -> str:
     return f"{frame.f_code.co_qualname} ({Path(frame.f_code.co_filename).name}, line {frame.f_lineno})"
 
 
-def running_future() -> Future[Any]:
-    """A future that no caller can cancel."""
-    future: Future[Any] = Future()
-    future.set_running_or_notify_cancel()
-    return future
-
-
 _all: WeakSet[LoopThread] = WeakSet()
 _inherited: list[object] = []
 """Loops of the parent process: closed in a child, they would take the parent's sockets off its selector."""
 
 
 def _after_fork() -> None:
-    for each in list(_all):
-        if each._loop is not None:  # noqa: SLF001 - the class is of this module
-            _inherited.append(each._loop)  # noqa: SLF001
-        each._forget()  # noqa: SLF001
+    for thread in list(_all):
+        if thread._loop is not None:  # noqa: SLF001 - the class is of this module
+            _inherited.append(thread._loop)  # noqa: SLF001
+        thread._forget()  # noqa: SLF001
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -34,7 +34,7 @@ class Handled:
 
     Attributes:
         outcome: how it ended: `Done`, `Retry`, `Reject`, `Failed` or `Withheld`, of `leasekeeper.outcomes`.
-        said: what it said through the message while it ran: `Done` for `ack()`, `Retry` for `retry()`.
+        said: what it called on the message while it ran: `Done` for `ack()`, `Retry` for `retry()`.
     """
 
     outcome: Outcome
@@ -42,7 +42,7 @@ class Handled:
 
     @property
     def acked(self) -> bool:
-        """Whether the message would be deleted: what was said while it ran stands, whatever came after."""
+        """Whether the message would be deleted; an early `ack()` or `retry()` wins over the result."""
         return isinstance(self.said[0] if self.said else self.outcome, Done)
 
     @property
