@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
+    from leasekeeper.events import Event
     from leasekeeper.observe.statistics import ConsumerStatistics, Report
     from leasekeeper.option_values import OptionValues
 
@@ -37,6 +38,7 @@ class Leasekeeper:
         self._host = Host("leasekeeper")
         self._consumers: list[Consumer] = []
         self._all = Several(self._consumers)
+        self._subscriptions: list[tuple[Callable[[Any], object], tuple[type[Event], ...]]] = []
 
     def consumer(self, queue: str, **values: Unpack[OptionValues]) -> Callable[[F], F]:
         """Consume `queue` with the decorated function, which is returned unchanged.
@@ -49,10 +51,18 @@ class Leasekeeper:
             merged: OptionValues = {**self._defaults, **values}
             new = Consumer(queue, handler, host=self._host, **merged)
             refuse_shared_queues((*self._consumers, new))
+            for subscriber, kinds in self._subscriptions:
+                new.subscribe(subscriber, *kinds)
             self._consumers.append(new)
             return handler
 
         return declare
+
+    def subscribe(self, subscriber: Callable[[Any], object], *kinds: type[Event]) -> None:
+        """Call `subscriber(event)` for events of all consumers, also of those declared later: `Consumer.subscribe`."""
+        self._subscriptions.append((subscriber, kinds))
+        for consumer in self._consumers:
+            consumer.subscribe(subscriber, *kinds)
 
     @property
     def consumers(self) -> tuple[Consumer, ...]:

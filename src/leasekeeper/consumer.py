@@ -11,6 +11,7 @@ import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from leasekeeper.core.phases import Phase
 from leasekeeper.engine.host import Host
 from leasekeeper.errors import Closed, ConfigurationError
 from leasekeeper.events import Channel
@@ -220,6 +221,11 @@ class Consumer:
         return life
 
     @property
+    def phase(self) -> Phase:
+        """How far it has come: new, starting, running, quiet, draining, flushing or closed."""
+        return self._life.phase if self._life is not None and not self._life.forked else Phase.NEW
+
+    @property
     def healthy(self) -> bool:
         """Whether it is running and its receives succeed: false before the start and after the stop."""
         life = self._alive
@@ -260,10 +266,8 @@ class Consumer:
 
     def __repr__(self) -> str:
         life = self._life
-        if life is None or life.runner is None:
-            return f"<Consumer {self.address.name} NEW>"
-        if life.forked:
-            return f"<Consumer {self.address.name} of a parent process>"
+        if life is None or life.forked or life.runner is None:
+            return f"<Consumer {self.address.name} {self.phase.name}>"
         return f"<Consumer{repr(life.runner).removeprefix('<Runner')}"
 
 

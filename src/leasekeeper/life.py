@@ -15,6 +15,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from leasekeeper.core.phases import Change, Phase, next_phase
 from leasekeeper.engine.host import LINGER, Host
 from leasekeeper.engine.opening import open_queue
 from leasekeeper.engine.runner import END_GRACE, Runner
@@ -61,6 +62,7 @@ class Life:
         self._task: asyncio.Task[Report] | None = None
         self._failure: Exception | None = None
         self._own_loop = False
+        self._phase = next_phase(Phase.NEW, Change.START)
         self.runner: Runner | None = None
         self.stop_asked = False
         self._force_asked = False
@@ -79,6 +81,11 @@ class Life:
             f"consumer of {self._address.name} was started by process {self._pid}; this is its child {os.getpid()}, "
             "where no consumer runs: start it here, or stop it there"
         )
+
+    @property
+    def phase(self) -> Phase:
+        """How far it has come."""
+        return self._phase if self.runner is None else self.runner.phase
 
     @property
     def queue(self) -> str:
@@ -216,6 +223,7 @@ class Life:
 
     def _conclude(self, lived: Future[Report]) -> None:
         _alive.discard(self)
+        self._phase = next_phase(self._phase, Change.ENDED)
         error = self._stopped_early() if lived.cancelled() else lived.exception()
         if error is None:
             self.ended.set_result(lived.result())

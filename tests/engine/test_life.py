@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 
 from leasekeeper import Closed, ConfigurationError, Consumer, Leasekeeper, QueueUnusable
 from leasekeeper.app import refuse_shared_queues
+from leasekeeper.events import PhaseChanged
 from leasekeeper.local import LocalSqs
 from leasekeeper.sqs.client import SqsClient
 from leasekeeper.sqs.settings import ClientSettings
@@ -278,6 +279,40 @@ def test_an_app_shows_readiness_and_problems_of_its_consumers(orders: Queue, ser
     assert not app.ready
     app.stop()
     assert not app.healthy
+
+
+def test_subscribers_of_an_app_see_the_events_of_all_its_consumers(orders: Queue, server: LocalSqs) -> None:
+    """Also in a second life, and of consumers that were declared after the subscription."""
+    other, seen = Queue(server), list[tuple[str, str]]()
+    app = Leasekeeper(**orders.options)
+    app.consumer(orders.name)(orders.handle)
+    app.subscribe(lambda event: seen.append((event.queue, event.phase)), PhaseChanged)
+    app.consumer(other.name)(other.handle)
+    for _ in range(2):
+        app.start()
+        app.stop()
+    for name in orders.name, other.name:
+        assert [phase for queue, phase in seen if queue == name].count("running") == 2
+        assert [phase for queue, phase in seen if queue == name].count("closed") == 2
+
+
+def test_a_consumer_shows_its_phase(orders: Queue, server: LocalSqs) -> None:
+    server.faults.set("GetQueueUrl", latency=1.0)
+    consumer = Consumer(orders.name, orders.handle, **orders.options)
+    assert consumer.phase.name == "NEW"
+    try:
+        begun = consumer.begin()
+        assert consumer.phase.name == "STARTING"
+        assert repr(consumer) == f"<Consumer {orders.name} STARTING>"
+        consumer.request_stop()
+        assert isinstance(begun.exception(10), Closed)
+    finally:
+        server.faults.clear()
+    assert consumer.phase.name == "CLOSED"
+    consumer.start()
+    assert consumer.phase.name == "RUNNING"
+    consumer.stop()
+    assert consumer.phase.name == "CLOSED"
 
 
 def test_the_representation_keeps_the_queues_name(server: LocalSqs) -> None:
