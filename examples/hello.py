@@ -24,5 +24,6 @@ async def ship(message: Message[Order]) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO)
+    logging.basicConfig(format="%(levelname)s %(message)s")
+    logging.getLogger("leasekeeper").setLevel(logging.INFO)
     print(Consumer("orders", ship, concurrency=50).run())
