@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from leasekeeper.core.states import State
+from leasekeeper.core.states import Event, State, next_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +92,12 @@ class Delivery(msgspec.Struct, eq=False):
 
     def __repr__(self) -> str:
         return f"<Delivery {self.received.message_id} {self.state.name}>"
+
+
+def catch_up(delivery: Delivery) -> None:
+    """Let the state follow `started`, which a lane sets from another thread."""
+    if delivery.state is State.WAITING and delivery.started:
+        delivery.state = next_state(State.WAITING, Event.START)
 
 
 deadline_of: Callable[[Delivery], float] = attrgetter("lease.deadline")

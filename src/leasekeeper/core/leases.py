@@ -11,8 +11,8 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
-from leasekeeper.core.delivery import Action, Delivery, Lease
-from leasekeeper.core.states import State, catch_up
+from leasekeeper.core.delivery import Action, Delivery, Lease, catch_up
+from leasekeeper.core.states import State
 from leasekeeper.errors import Verdict
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from leasekeeper.core.delivery import Action, Delivery, LeasePolicy, LedgerStatistics, deadline_of
+from leasekeeper.core.delivery import Action, Delivery, LeasePolicy, LedgerStatistics, catch_up, deadline_of
 from leasekeeper.core.finished import Finished
 from leasekeeper.core.leases import Leases
-from leasekeeper.core.states import TRANSITIONS, Event, State, catch_up, next_state
+from leasekeeper.core.states import TRANSITIONS, Event, State, next_state
 from leasekeeper.outcomes import Settled
 
 if TYPE_CHECKING:

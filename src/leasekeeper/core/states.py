@@ -1,16 +1,12 @@
 """The states of a message that we hold, and every transition there is between them.
 
-Everything that decides the state of a delivery is in this file; the ledger and its leases move it, nothing else does.
+This file decides the state of a delivery; only the ledger, its leases and `delivery.catch_up` apply it.
 A transition that is not in the table is a bug of ours and raises. `docs/internals/states.md` draws the table.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from leasekeeper.core.delivery import Delivery
 
 
 class State(IntEnum):
@@ -115,9 +111,3 @@ def next_state(state: State, event: Event) -> State:
     if following is None:
         raise AssertionError(f"no transition from {state.name} on {event.name}: a bug in Leasekeeper")
     return following
-
-
-def catch_up(row: Delivery) -> None:
-    """Let the state follow `started`, which a lane writes from another thread: the state itself is moved only here."""
-    if row.state is State.WAITING and row.started:
-        row.state = next_state(State.WAITING, Event.START)
