@@ -263,7 +263,7 @@ def test_a_queue_that_goes_away_ends_the_process_when_that_is_asked_for(shop: Be
     shop.boto.delete_queue(QueueUrl=url)
 
     assert command.end() == 3
-    assert "queue orders is unusable, stopping" in command.err
+    assert "queue orders: stopping: the queue is unusable" in command.err
 
 
 def test_a_queue_that_does_not_exist_is_said_in_one_line(shop: Bench) -> None:
