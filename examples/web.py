@@ -3,6 +3,7 @@
 uvicorn web:app        # in this folder; needs `pip install starlette uvicorn`. FastAPI accepts the same lifespan.
 """
 
+import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -33,4 +34,10 @@ async def health(request: Request) -> JSONResponse:
     return JSONResponse({"ready": consumer.ready, "seen": len(seen)}, status_code=200 if consumer.ready else 503)
 
 
-app = Starlette(lifespan=lifespan, routes=[Route("/health", health)])
+async def statistics(request: Request) -> JSONResponse:
+    consumer: Consumer = request.app.state.consumer
+    now = consumer.statistics()
+    return JSONResponse(dataclasses.asdict(now) if now else {})
+
+
+app = Starlette(lifespan=lifespan, routes=[Route("/health", health), Route("/statistics", statistics)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import runpy
 import signal
@@ -146,15 +147,17 @@ def test_web(sqs: LocalSqs) -> None:
     queue.put('{"id": 1}')
     example = runpy.run_path(str(EXAMPLES / "web.py"))
 
-    async def serve() -> tuple[int, bytes]:
+    async def serve() -> list[tuple[int, bytes]]:
         app = example["app"]
         async with app.router.lifespan_context(app):
+            fresh = await _get(app, "/statistics")  # all of it is JSON, before the first message too
             while not example["seen"]:  # noqa: ASYNC110 - the example has no event to wait for
                 await asyncio.sleep(0)
-            return await _get(app, "/health")
+            return [fresh, await _get(app, "/health")]
 
-    status, body = asyncio.run(serve())
-    assert (status, body) == (200, b'{"ready":true,"seen":1}')
+    (fresh, statistics), health = asyncio.run(serve())
+    assert (fresh, json.loads(statistics)["queue"]) == (200, "orders")
+    assert health == (200, b'{"ready":true,"seen":1}')
     assert queue.left() == (0, 0)
 
 
