@@ -64,7 +64,7 @@ class Connection(asyncio.BufferedProtocol):
         self._reader = _NOTHING
         self._tunnel = False
         self._buffer = memoryview(bytearray(READ))
-        self._direct = False  # whether `get_buffer` gave away a part of the body itself
+        self._direct = False  # whether the rest of a body is read into its place
         self._clock = asyncio.get_running_loop().time
         self.deadline = self.latest = self.silence = self.timeout = math.inf
         self.idle_since = 0.0
@@ -78,7 +78,7 @@ class Connection(asyncio.BufferedProtocol):
         """Send a request; the future of its response. A connection with a `tunnel` is not given back to the pool."""
         assert self._transport is not None
         answer = self._answer = asyncio.get_running_loop().create_future()
-        self._reader, self._tunnel = ResponseReader(tunnel=tunnel), tunnel
+        self._reader, self._tunnel, self._direct = ResponseReader(tunnel=tunnel), tunnel, False
         if self._transport.is_closing():  # it was closed between the last response and now
             self.fail("ConnectionReset", "the idle connection was closed")
         else:
@@ -106,23 +106,25 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the loop's guess
         """Where the loop writes what arrives next: a body of known length straight into its place."""
-        space = self._reader.space() if self._answer is not None else None
-        self._direct = space is not None
-        return self._buffer if space is None else space
+        return self._reader.space() if self._direct else self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Called by the loop when so many bytes have arrived."""
         if self._answer is None:
             self.fail("Garbage", "bytes that nothing asked for")
             return
-        self.deadline = max(self.deadline, min(self._clock() + self.silence, self.latest))
+        if (later := self._clock() + self.silence) > self.deadline:
+            self.deadline = min(later, self.latest)
         try:
             whole = self._reader.filled(nbytes) if self._direct else self._reader.feed(bytes(self._buffer[:nbytes]))
         except ValueError as error:
             self.fail("Garbage", error)
             return
         if whole:
+            self._direct = False
             self._finish()
+        else:
+            self._direct = self._reader.direct
 
     def _finish(self) -> None:
         answer, self._answer = self._answer, None

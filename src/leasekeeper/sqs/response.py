@@ -29,21 +29,26 @@ class ResponseReader:
 
     Args:
         tunnel: whether it answers CONNECT: such a response has no body, whatever its head says.
+
+    Attributes:
+        closing: whether the connection must be closed after it.
     """
 
-    __slots__ = ("_body", "_chunks", "_closing", "_have", "_head", "_held", "_length", "_passed", "_status", "_tunnel")
+    # Set on the class: a response of one piece, which most are, changes few of them.
+    _tunnel = False
+    _held = b""  # the beginning of a head
+    _passed = 0  # bytes of interim responses
+    _head = b""
+    _status = 0
+    _length: int | None = None  # None: in chunks, or until the connection closes
+    _chunks: Chunks | None = None
+    _body: bytes | bytearray = b""
+    _have = 0
+    closing = False
 
     def __init__(self, *, tunnel: bool = False) -> None:
-        self._tunnel = tunnel
-        self._held = b""  # the beginning of a head
-        self._passed = 0  # bytes of interim responses
-        self._head = b""
-        self._status = 0
-        self._closing = False
-        self._length: int | None = None  # None: in chunks, or until the connection closes
-        self._chunks: Chunks | None = None
-        self._body = bytearray()
-        self._have = 0
+        if tunnel:
+            self._tunnel = True
 
     @property
     def begun(self) -> bool:
@@ -51,14 +56,12 @@ class ResponseReader:
         return bool(self._head or self._held or self._passed)
 
     @property
-    def closing(self) -> bool:
-        """Whether the connection must be closed after it."""
-        return self._closing
+    def direct(self) -> bool:
+        """Whether to write the rest of the body into `space`: its length is known."""
+        return self._length is not None
 
-    def space(self) -> memoryview | None:
-        """The rest of a body of known length, to be written into; then `filled` says how much. None: use `feed`."""
-        if self._length is None or not self._head:
-            return None
+    def space(self) -> memoryview:
+        """The rest of a body of known length, to write into; then `filled` says how much."""
         return memoryview(self._body)[self._have :]
 
     def filled(self, count: int) -> bool:
@@ -78,10 +81,12 @@ class ResponseReader:
                 return False
             data = rest
         if self._length is not None:
+            if self._body is data:
+                return True
             end = self._have + len(data)
             if end > self._length:
                 raise ValueError(f"{end - self._length} bytes more than announced")
-            self._body[self._have : end] = data
+            memoryview(self._body)[self._have : end] = data
             return self.filled(len(data))
         if self._chunks is not None:
             body = self._chunks.feed(data)
@@ -89,7 +94,7 @@ class ResponseReader:
                 return False
             self._body = body
             return True
-        self._body += data
+        self._body += data  # until the connection closes
         if len(self._body) > MAX_BODY:
             raise ValueError(f"a body of more than {MAX_BODY:,} bytes")
         return False
@@ -113,11 +118,10 @@ class ResponseReader:
                 self._held = data
                 return None
             head, data = data[: end + 2], data[end + 4 :]
-            begin = _STATUS.match(head)
-            if begin is None or _FIELDS.fullmatch(head, begin.end()) is None:
+            if not head.startswith(b"HTTP/1.") or _STATUS.match(head) is None:
                 _check_beginning(head)
                 raise ValueError(f"{head[:40]!r} is no head of a response")
-            status = int(begin[1])
+            status = int(head[9:12])
             if status == 101:
                 raise ValueError("it switches protocols, which nothing asked for")
             if status >= 200:
@@ -125,16 +129,24 @@ class ResponseReader:
             self._passed += end + 4  # an interim response; the final one follows
             if self._passed > MAX_HEAD:
                 raise ValueError(f"interim responses of more than {MAX_HEAD:,} bytes")
-        self._held, self._status = b"", status
-        self._frame(head)
+        self._status = status
+        length = -1 if self._tunnel or status in {204, 304} else _plain_length(head)
+        if length >= 0:
+            self._length = length
+            # Most bodies have arrived with their head: they stay where they are.
+            self._body = data if len(data) == length else bytearray(length)
+        else:
+            self._frame(head)
         self._head = head
         return data
 
     def _frame(self, head: bytes) -> None:
-        """Find out where the body ends."""
+        """Find out where the body ends, whatever the head says."""
+        if _FIELDS.fullmatch(head, head.find(b"\n") + 1) is None:
+            raise ValueError(f"{head[:40]!r} is no head of a response")
         length: int | None = None
         chunked = False
-        self._closing = head.startswith(b"HTTP/1.0")
+        self.closing = head.startswith(b"HTTP/1.0")
         for name, value in _FRAMING.findall(head):
             match name.lower():
                 case b"content-length":
@@ -147,21 +159,20 @@ class ResponseReader:
                         raise ValueError(f"Transfer-Encoding {value[:40]!r}, which nothing asked for")
                     chunked = True
                 case _:
-                    self._closing = self._closing or b"close" in value.lower()
+                    self.closing = self.closing or b"close" in value.lower()
         if self._tunnel or self._status in {204, 304}:
             # Such a response has no body. When the head announces one, the server may still send it: use no more.
-            self._closing = self._closing or chunked or bool(length)
+            self.closing = self.closing or chunked or bool(length)
             self._length = 0
         elif chunked:
             if length is not None:
                 raise ValueError("both a length and chunks, as in request smuggling")
             self._chunks = Chunks(MAX_BODY)
         elif length is not None:
-            if length > MAX_BODY:
-                raise ValueError(f"a body of {length:,} bytes was announced")
             self._length, self._body = length, bytearray(length)
         else:
-            self._closing = True  # only the connection's end says that the body is whole
+            self.closing = True  # only the connection's end says that the body is whole
+            self._body = bytearray()
 
 
 def _check_beginning(data: bytes) -> None:
@@ -173,10 +184,27 @@ def _check_beginning(data: bytes) -> None:
         raise ValueError(repr(data[:40]))
 
 
+def _plain_length(head: bytes) -> int:
+    """The length of the body, if the head says nothing about framing but one length, as SQS's do; else -1.
+
+    A quick look without regular expressions: it is made for each response. Other lines need no check, as none is used.
+    """
+    lower = head.lower()
+    at = lower.find(b"\ncontent-length:")
+    if at < 0 or lower.find(b"content-length", at + 16) >= 0 or b"transfer-encoding" in lower or b"close" in lower:
+        return -1
+    if lower.startswith(b"http/1.0"):
+        return -1
+    return _length(head[at + 16 : head.find(b"\r", at + 16)].strip())
+
+
 def _length(value: bytes) -> int:
     if not value.isdigit() or len(value) > MAX_DIGITS:
         raise ValueError(f"Content-Length {value[:40]!r}")
-    return int(value)
+    length = int(value)
+    if length > MAX_BODY:
+        raise ValueError(f"a body of {length:,} bytes was announced")
+    return length
 
 
 def _header(head: bytes, name: str) -> str | None:
