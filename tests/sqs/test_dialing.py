@@ -161,6 +161,23 @@ def test_a_caller_that_gives_up_does_not_cancel_the_look_up_of_others(monkeypatc
     assert asyncio.run(story()) == [(socket.AF_INET, ("127.0.0.1", 5))]
 
 
+def test_requests_are_sent_without_delay(one_kit: Any) -> None:
+    """Nagle's algorithm would hold back the end of a request until the server acknowledges its beginning."""
+
+    async def story() -> None:
+        async with one_kit.serve() as script:
+            transport = NativeTransport(TransportSettings(url=script.url))
+            await transport.post(b"{}", {"X-Amz-Target": "AmazonSQS.Any"}, 5.0)
+            (connection,) = transport._open
+            assert connection._transport is not None
+            sock = connection._transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            await transport.close()
+
+    asyncio.run(story())
+
+
 def test_an_address_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         before = threading.active_count()

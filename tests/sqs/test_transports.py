@@ -90,7 +90,7 @@ def test_an_answer_that_keeps_arriving_may_take_longer_than_the_time_out(kit: An
 
 @pytest.mark.slow
 def test_an_answer_that_never_ends_is_given_up(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("http_native", "http_aiohttp"):
+    for module in ("connection", "http_aiohttp"):
         monkeypatch.setattr(f"leasekeeper.sqs.{module}.LONGEST_ANSWER", 0.3)
 
     async def story(client: SqsClient, _: Any) -> None:

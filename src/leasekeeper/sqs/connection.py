@@ -11,7 +11,7 @@ import math
 import socket
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from leasekeeper.sqs.http import KEEPALIVE
+from leasekeeper.sqs.http import KEEPALIVE, LONGEST_ANSWER, silence_of
 from leasekeeper.sqs.response import ResponseReader
 
 if TYPE_CHECKING:
@@ -51,9 +51,8 @@ class Connection(asyncio.BufferedProtocol):
 
     Attributes:
         deadline: when the next byte of the response must have arrived, by the loop's clock.
-        latest: when the response must be whole.
-        silence: seconds that `deadline` is set ahead when bytes arrive.
-        timeout: seconds that the call was given, for its error.
+        begin_by: when the first byte must have arrived.
+        timeout: seconds that the call was given.
         idle_since: when its last call ended.
     """
 
@@ -66,7 +65,7 @@ class Connection(asyncio.BufferedProtocol):
         self._buffer = memoryview(bytearray(READ))
         self._direct = False  # whether the rest of a body is read into its place
         self._clock = asyncio.get_running_loop().time
-        self.deadline = self.latest = self.silence = self.timeout = math.inf
+        self.deadline = self.begin_by = self.timeout = math.inf
         self.idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -113,8 +112,6 @@ class Connection(asyncio.BufferedProtocol):
         if self._answer is None:
             self.fail("Garbage", "bytes that nothing asked for")
             return
-        if (later := self._clock() + self.silence) > self.deadline:
-            self.deadline = min(later, self.latest)
         try:
             whole = self._reader.filled(nbytes) if self._direct else self._reader.feed(bytes(self._buffer[:nbytes]))
         except ValueError as error:
@@ -125,6 +122,12 @@ class Connection(asyncio.BufferedProtocol):
             self._finish()
         else:
             self._direct = self._reader.direct
+            self._extend_deadline()
+
+    def _extend_deadline(self) -> None:
+        """Bytes have arrived, so the next ones get their time: silence ends a call, and a slow network does not."""
+        later = min(self._clock() + silence_of(self.timeout), self.begin_by + LONGEST_ANSWER)
+        self.deadline = max(self.deadline, later)
 
     def _finish(self) -> None:
         answer, self._answer = self._answer, None
@@ -148,7 +151,8 @@ class Connection(asyncio.BufferedProtocol):
         """End a call with a deadline that has passed."""
         if self._reader.begun:
             self.fail(
-                "ReadTimeout", f"its answer stopped arriving: silent for {self.silence:g} s, or longer than a minute"
+                "ReadTimeout",
+                f"its answer stopped arriving: silent for {silence_of(self.timeout):g} s, or longer than a minute",
             )
         else:
             self.fail("ReadTimeout", f"after {self.timeout:g} s")

@@ -122,7 +122,7 @@ def _close(attempt: asyncio.Task[socket.socket]) -> None:
 
 async def _connected(address: Address) -> socket.socket:
     family, place = address
-    made = socket.socket(family, socket.SOCK_STREAM)
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY on such only
     try:
         made.setblocking(False)
         await asyncio.get_running_loop().sock_connect(made, place)

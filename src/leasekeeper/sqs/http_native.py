@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from leasekeeper.sqs.connection import Connection
 from leasekeeper.sqs.dialing import Dialer, NameNotResolved
-from leasekeeper.sqs.http import IDLE_EXPIRY, LONGEST_ANSWER, allowance, failure, silence_of
+from leasekeeper.sqs.http import IDLE_EXPIRY, allowance, failure
 from leasekeeper.sqs.proxy import Proxy
 from leasekeeper.sqs.tls import client_context
 from leasekeeper.sqs.urls import host_of, port_of
@@ -69,10 +69,10 @@ class NativeTransport:
         connection = self._idle.pop() if self._idle else await self._connect(timeout)
         head = f"{self._head}{_lines(headers)}Content-Length: {len(body)}\r\n\r\n"
         answer = connection.send(head.encode("latin-1") + body)
-        connection.deadline, connection.timeout = now + allowance(timeout, body), timeout
-        connection.latest, connection.silence = connection.deadline + LONGEST_ANSWER, silence_of(timeout)
-        if connection.deadline < self._overdue_at:
-            self._look_at(connection.deadline)
+        deadline = now + allowance(timeout, body)
+        connection.deadline, connection.begin_by, connection.timeout = deadline, deadline, timeout
+        if deadline < self._overdue_at:
+            self._look_at(deadline)
         try:
             return await answer
         except asyncio.CancelledError:
