@@ -48,9 +48,9 @@ class Backoff:
             return self.maximum
 
     def delay(self, attempt: int, draw: float) -> float:
-        """A delay with full jitter: anything from nothing to the ceiling, in seconds.
+        """A delay with full jitter: from 0 to the ceiling, in seconds.
 
-        Full jitter spreads callers that failed together best, and suits calls that may well be repeated soon.
+        Full jitter is best at spreading callers that failed together. It suits calls that can be repeated soon.
 
         Args:
             attempt: counts from 1.
@@ -59,7 +59,7 @@ class Backoff:
         return draw * self.ceiling(attempt)
 
     def equal_jitter(self, attempt: int, draw: float) -> float:
-        """A delay between half of the ceiling and the whole, in seconds: a message shall not come back at once.
+        """A delay from half of the ceiling to all of it, in seconds: a message must not return at once.
 
         Args:
             attempt: counts from 1.

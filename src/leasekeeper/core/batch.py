@@ -47,7 +47,7 @@ class Batch(Generic[T]):
 
     A batch is due when `size` items are there, or `linger` seconds after the *oldest* of them was added: adding to it
     does not put it off (L13). It is due earlier if an item says so by its `latest`, and when an item that was put
-    back is ready to go again. Beyond `size` the items queue up; whoever takes one batch asks at once for the next.
+    back is ready to go again. Beyond `size` the items queue up; the caller asks for the next batch at once.
 
     Args:
         size: how many items go together, 1 or more; 10 is what SQS takes.

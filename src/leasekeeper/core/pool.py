@@ -1,7 +1,7 @@
-"""The pool: who works, who is idle, and who waits in the waiting room.
+"""The pool: busy workers, idle workers, and the waiting room.
 
-The worker's pool dispatch owns one. It hires workers up to a maximum and lets idle ones go one by one.
-It promises that nobody is idle while somebody waits, that items start in the order they came, and that none is lost.
+The pool dispatch of the lane owns one. It adds workers up to a maximum and releases idle ones one by one. It promises
+that no worker is idle while an item waits, that items start in the order they arrived, and that none is lost.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The worker that an item goes to, and whether it was hired for it and so has to be started."""
+    """The worker that gets an item, and whether it is new and has to be started."""
 
     worker: int
     hired: bool
@@ -29,27 +29,27 @@ class PoolStatistics:
     """A pool at one moment."""
 
     maximum: int
-    """How many workers there may be."""
+    """The most workers."""
     busy: int
     """Workers with an item."""
     idle: int
-    """Workers without one."""
+    """Workers without an item."""
     waiting: int
     """Items in the waiting room."""
     waiting_room: int
-    """How many items the waiting room holds."""
+    """The most items that the waiting room can hold."""
 
 
 class Pool(Generic[T]):
-    """Workers, known by numbers, and a waiting room for the items that find none free.
+    """Workers, identified by numbers, and a waiting room for items that find no free worker.
 
-    Idle workers are used most recently used first, so under a light load the same few do all the work and the others
-    stay idle long enough to be let go.
+    The most recently used idle worker is used first. So under a light load the same few workers do all the work, and
+    the others stay idle long enough to be released.
 
     Args:
-        maximum: how many workers there may be, 1 or more.
-        waiting_room: how many items may wait when all of them are busy, 0 or more.
-        idle_timeout: after how many idle seconds a worker may be let go, 0 or more.
+        maximum: the most workers, 1 or more.
+        waiting_room: the most items that wait while all workers are busy, 0 or more.
+        idle_timeout: idle seconds after which a worker may be released, 0 or more.
     """
 
     __slots__ = ("_again", "_busy", "_changed", "_hirings", "_idle", "_since", "_waiting", "idle_timeout", "maximum")
@@ -62,10 +62,10 @@ class Pool(Generic[T]):
         self._waiting: Ring[T] = Ring(waiting_room)
         self._busy: set[int] = set()
         self._idle: deque[int] = deque()  # the most recently used at the right
-        self._since: deque[float] = deque()  # since when each of `_idle` is idle
-        self._again: dict[int, Assignment] = {}  # what is answered when a worker is used again, made once
+        self._since: deque[float] = deque()  # since when each worker of `_idle` is idle
+        self._again: dict[int, Assignment] = {}  # the answer when a worker is used again, made once
         self._hirings = 0
-        self._changed = -math.inf  # when somebody was last hired or let go
+        self._changed = -math.inf  # when a worker was last added or released
 
     def submit(self, item: T, now: float) -> Assignment | None:
         """Find a place for an item.
@@ -100,12 +100,12 @@ class Pool(Generic[T]):
         return None
 
     def let_go(self, now: float) -> int | None:
-        """Let the idle worker go that was used longest ago, if it is time; returns its number, which is not used again.
+        """Release the idle worker that was used longest ago, if it is time; returns its number, which is never reused.
 
-        One goes when it has been idle for `idle_timeout`, but not sooner than `idle_timeout / hired` after the last
-        was hired or let go. So they go one by one: a large crew halves in about 0.7 times the time-out, a crew of a
-        hundred is gone in five times it, and a short lull dismisses nobody who is needed right after. Those above a
-        maximum that was lowered go as soon as they are idle.
+        A worker is released when it has been idle for `idle_timeout`, but not sooner than `idle_timeout / workers`
+        after the last one was added or released. So they go one by one: a large pool halves in about 0.7 time-outs, a pool of
+        a hundred is empty after five, and a short pause releases no worker that is needed right afterwards. Workers
+        above a lowered maximum are released as soon as they are idle.
         """
         if self.next_let_go() > now:
             return None
@@ -116,7 +116,7 @@ class Pool(Generic[T]):
         return worker
 
     def next_let_go(self) -> float:
-        """When `let_go` will let somebody go, as things stand: -inf at once, inf when nobody is idle."""
+        """When `let_go` will release a worker, as of now: -inf at once, inf if no worker is idle."""
         if not self._idle:
             return math.inf
         hired = len(self._again)

@@ -1,14 +1,14 @@
-"""The weighted semaphore: permits that are taken several at a time, and given back.
+"""The weighted semaphore: permits that are taken and returned, several at a time.
 
-The worker's dispatch owns one, pollers reserve room from one.
-Never more is taken than there are permits, and never more given back than was taken.
+The dispatch of a lane owns one, and the engine's capacity another. It promises that no more permits are taken than
+exist, and no more returned than were taken.
 """
 
 from __future__ import annotations
 
 
 class WeightedSemaphore:
-    """A number of permits, of which some are taken. It never waits: whoever gets none is told so.
+    """A number of permits, of which some are taken. It never waits: a caller that gets none learns it at once.
 
     Args:
         permits: how many there are, 0 or more.
