@@ -103,8 +103,8 @@ class Pool(Generic[T]):
         """Release the idle worker that was used longest ago, if it is time; returns its number, which is never reused.
 
         A worker is released when it has been idle for `idle_timeout`, but not sooner than `idle_timeout / workers`
-        after the last one was added or released. So they go one by one: a large pool halves in about 0.7 time-outs, a pool of
-        a hundred is empty after five, and a short pause releases no worker that is needed right afterwards. Workers
+        after the last one was added or released. So they go one by one: a large pool halves in about 0.7 time-outs, one
+        of a hundred is empty after five, and a short pause releases no worker that is needed right afterwards. Workers
         above a lowered maximum are released as soon as they are idle.
         """
         if self.next_let_go() > now:
