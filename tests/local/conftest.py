@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 EPOCH = 1_700_000_000.0
 
 
-class Desk:
-    """An account with a clock that tests set."""
+class AccountCalls:
+    """Short calls to an account, with a clock that tests set."""
 
     def __init__(self, **options: Any) -> None:
         self.account = Account(Random(1), epoch=EPOCH, **options)
@@ -30,16 +30,16 @@ class Desk:
             self.ask(operation, **request)
         return caught.value
 
-    def queue(self, name: str = "q", **attributes: str) -> Line:
+    def queue(self, name: str = "q", **attributes: str) -> QueueCalls:
         if name.endswith(".fifo"):
             attributes["FifoQueue"] = "true"
-        return Line(self, name, self.ask("CreateQueue", QueueName=name, Attributes=attributes)["QueueUrl"])
+        return QueueCalls(self, name, self.ask("CreateQueue", QueueName=name, Attributes=attributes)["QueueUrl"])
 
 
-class Line:
-    """One queue of the account."""
+class QueueCalls:
+    """Short calls to one queue of the account."""
 
-    def __init__(self, desk: Desk, name: str, url: str) -> None:
+    def __init__(self, desk: AccountCalls, name: str, url: str) -> None:
         self.desk = desk
         self.name = name
         self.url = url
@@ -81,20 +81,20 @@ class Line:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def desk() -> AccountCalls:
+    return AccountCalls()
 
 
 @pytest.fixture
-def new_desk() -> Callable[..., Desk]:
-    return Desk
+def new_desk() -> Callable[..., AccountCalls]:
+    return AccountCalls
 
 
 @pytest.fixture
-def queue(desk: Desk) -> Line:
+def queue(desk: AccountCalls) -> QueueCalls:
     return desk.queue()
 
 
 @pytest.fixture
-def fifo(desk: Desk) -> Line:
+def fifo(desk: AccountCalls) -> QueueCalls:
     return desk.queue("q.fifo", ContentBasedDeduplication="true")
