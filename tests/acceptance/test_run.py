@@ -313,6 +313,18 @@ def test_when_one_consumer_cannot_start_none_goes_on(shop: Bench) -> None:
     assert "queue nowhere cannot be used" in command.err
 
 
+def test_two_targets_that_consume_one_queue_are_refused(shop: Bench) -> None:
+    """Each message would go to either of their handlers."""
+    url = shop.queue("orders")
+    shop.module("shop", COROUTINE.format(seconds=0))
+    shop.module("bills", f"from leasekeeper import Consumer\nconsumer = Consumer({url!r}, lambda body: None)\n")
+
+    command = shop.leasekeeper("run", "shop:app", "bills:consumer")
+
+    assert command.end() == 2
+    assert "queue orders has two consumers here, ship and <lambda>" in command.err
+
+
 def test_a_module_that_fails_shows_its_own_traceback_and_nothing_of_ours(shop: Bench) -> None:
     shop.module("shop", "def price():\n    return 1 / 0\n\nprice()\n")
 
