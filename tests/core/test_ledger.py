@@ -128,9 +128,9 @@ def test_a_release_waits_for_the_extension_in_flight() -> None:
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     sent = beat(ledger, 115.0)
-    assert ledger.release(row, 60.0, 116.0) is Action.NOTHING
+    assert ledger.release(row, 60.0, 116.0) is Action.RELEASE_IN_TIME
     assert ledger.leases.extended(sent, 115.0) == [row]
-    assert (row.state, row.release_after, row.extending) == (State.RELEASING, 60.0, False)
+    assert (row.state, row.visible_at, row.extending) == (State.RELEASING, 176.0, False)
 
 
 @pytest.mark.parametrize("verdict", [None, Verdict.UNAVAILABLE, Verdict.LEASE_LOST, Verdict.LEASE_CAPPED])
@@ -139,7 +139,7 @@ def test_a_release_follows_an_extension_that_failed(verdict: Verdict | None) -> 
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     ledger.leases.tick(115.0)
-    assert ledger.release(row, 60.0, 116.0) is Action.NOTHING
+    assert ledger.release(row, 60.0, 116.0) is Action.RELEASE_IN_TIME
     assert ledger.leases.extension_failed(row, verdict, 117.0, row.receipt) is Action.RELEASE
 
 
@@ -149,7 +149,7 @@ def test_a_refused_copy_waits_for_the_extension_in_flight_too() -> None:
     [row] = run(ledger, "a")
     ledger.reject(row)
     sent = beat(ledger, 115.0)
-    assert ledger.copy_refused(row, 900.0, 116.0) is Action.NOTHING
+    assert ledger.copy_refused(row, 900.0, 116.0) is Action.RELEASE_IN_TIME
     assert ledger.leases.extended(sent, 115.0) == [row]
 
 

@@ -363,7 +363,7 @@ def test_a_back_off_is_clamped_to_twelve_hours(after: float, noted: float) -> No
     ledger.release(row, after, 105.0)
     ledger.reject(rejected)
     ledger.copy_refused(rejected, after, 105.0)
-    assert (row.release_after, rejected.release_after) == (noted, noted)
+    assert (row.visible_at, rejected.visible_at) == (105.0 + noted, 105.0 + noted)
 
 
 def test_a_newer_receipt_begins_twelve_new_hours() -> None:

@@ -243,8 +243,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.gives_back(row, step, after)
 
     def gives_back(self, row: Row, step: Action, after: float) -> None:
-        assert row.delivery.release_after == max(0.0, min(after, row.left - self.now)), "L10"
-        assert step is (Action.NOTHING if row.extending else Action.RELEASE), "L5: one writer a receipt"
+        assert row.delivery.visible_at == self.now + max(0.0, min(after, row.left - self.now)), "L10"
+        assert step is (Action.RELEASE_IN_TIME if row.extending else Action.RELEASE), "L5: one writer a receipt"
         row.owed = set() if row.extending else {Action.RELEASE}
 
     @rule(data=st.data())

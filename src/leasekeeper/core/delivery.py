@@ -30,6 +30,8 @@ class Action(Enum):
     RELEASE = 2
     COPY = 3
     """Send a copy to the dead-letter queue, then delete."""
+    RELEASE_IN_TIME = 5
+    """Release when its extension has been answered, or just before its lease ends, whichever comes first (L5)."""
     KEEP = 4
     """Keep its lease and its slot: the handler withheld the ack."""
 
@@ -76,8 +78,8 @@ class Delivery(msgspec.Struct, eq=False):
     """Whether the lease has run out at any time while the handler was at work."""
     capped: bool = False
     """Whether the lease cannot be extended any more: 12 hours since the receive (L10)."""
-    release_after: float = 0.0
-    """Seconds until it is to become visible, once it is RELEASING."""
+    visible_at: float = 0.0
+    """When it is to become visible, once it is RELEASING."""
     settlement: Settlement | None = None
     """Resolved when it is known how the message was settled; None if no handler asked."""
     started: float = 0.0

@@ -136,15 +136,15 @@ class Ledger:
             return Action.NOTHING
         if now >= row.lease.deadline and row.state is not State.LEASE_LOST:
             self._lose(row)
-        row.release_after = max(0.0, min(after, self.leases.lifetime_left(row, now)))
+        row.visible_at = now + max(0.0, min(after, self.leases.lifetime_left(row, now)))
         if row.state is State.LOST:
             return Action.NOTHING
         row.state = next_state(row.state, Event.RELEASE)
         if row.state is State.LOST:
             self._end([row], Settled.LOST)
             return Action.NOTHING
-        # One writer a receipt: an extension on its way must be over first (L5); `extended` says when.
-        return Action.NOTHING if row.extending else Action.RELEASE
+        # One writer a receipt: an extension that is out must be answered first (L5); `leases.extended` says when.
+        return Action.RELEASE_IN_TIME if row.extending else Action.RELEASE
 
     def reject(self, row: Delivery) -> Action:
         """The message can never be processed: it is to be copied to the dead-letter queue, then deleted."""
@@ -173,8 +173,8 @@ class Ledger:
         if row.state is not State.REJECTING:
             return Action.NOTHING
         row.state = next_state(row.state, Event.REFUSE)
-        row.release_after = max(0.0, min(after, self.leases.lifetime_left(row, now)))
-        return Action.NOTHING if row.extending else Action.RELEASE
+        row.visible_at = now + max(0.0, min(after, self.leases.lifetime_left(row, now)))
+        return Action.RELEASE_IN_TIME if row.extending else Action.RELEASE
 
     def deleted(self, confirmed: Iterable[tuple[Delivery, str]], now: float) -> list[Delivery]:
         """SQS confirmed the deletes that were sent for these with these receipts.
@@ -211,8 +211,16 @@ class Ledger:
         return Action.NOTHING
 
     def released(self, row: Delivery, *, refused: bool = False) -> None:
-        """SQS confirmed the visibility change of a release, or refused it for good."""
-        if row.state is State.RELEASING:
+        """SQS confirmed the visibility change of a release, or refused it for good.
+
+        A release that was sent although an extension is out is sent once more when that has been answered: it may
+        take effect after the release.
+        """
+        if row.state is not State.RELEASING:
+            return
+        if row.extending and not refused:
+            row.lease.members.pop(row, None)  # it waits for that answer now, not for the end of its lease
+        else:
             row.state = next_state(row.state, Event.REFUSE if refused else Event.CONFIRM)
             self._end([row], Settled.LOST if refused else Settled.RELEASED, "lost" if refused else "released")
 

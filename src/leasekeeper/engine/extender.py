@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     from leasekeeper.engine.context import QueueContext
 
 CHANGE = "ChangeMessageVisibilityBatch"
+LAST_MOMENT = 1.0
+"""Seconds before the end of a lease at which a release is sent although an extension has not been answered."""
+PART = 3
+"""An extension may take this part of what is left of its lease before another one is sent beside it."""
 SECOND_TRY = 0.2
-"""Seconds at least that an extension may take before another one is sent beside it."""
+"""Seconds at least that it may take."""
 
 
 class Extender:
@@ -54,9 +58,14 @@ class Extender:
             self.extensions.add(rows, latest=min(map(deadline_of, rows)) - 1.0)
 
     def release(self, rows: Sequence[Delivery]) -> None:
-        """Give these messages back: visible again after the seconds that the ledger noted."""
+        """Give these messages back: visible again when the ledger noted."""
         if rows:
             self.releases.add(rows, latest=min(map(deadline_of, rows)) - 1.0)
+
+    def release_in_time(self, rows: Sequence[Delivery]) -> None:
+        """Give these back just before their leases end, if the answers to their extensions do not come earlier."""
+        for row in rows:
+            self.releases.put_back(row, ready=row.lease.deadline - LAST_MOMENT)
 
     # Extensions
 
@@ -79,7 +88,7 @@ class Extender:
     async def _call(self, entries: list[tuple[Delivery, str, int]], sent: float) -> None:
         context, leases = self._context, self._context.ledger.leases
         rows = [row for row, _, _ in entries]
-        patience = max((min(map(deadline_of, rows)) - sent) / 2, SECOND_TRY)
+        patience = max((min(map(deadline_of, rows)) - sent) / PART, SECOND_TRY)
         second = asyncio.get_running_loop().call_later(patience, self._try_beside, rows)
         try:
             call = context.client.change_visibility_batch(
@@ -121,10 +130,11 @@ class Extender:
 
     async def _release(self, rows: list[Delivery]) -> None:
         context, ledger = self._context, self._context.ledger
-        rows = [row for row in rows if row.state is State.RELEASING]
+        rows = [row for row in dict.fromkeys(rows) if row.state is State.RELEASING]
         if not rows:
             return
-        entries = [(row.receipt, math.ceil(row.release_after)) for row in rows]
+        sent = context.clock()
+        entries = [(row.receipt, max(0, math.ceil(row.visible_at - sent))) for row in rows]
         answers = await call_batch(
             context, context.client.change_visibility_batch(context.source.url, entries), len(rows)
         )

@@ -163,6 +163,8 @@ class Runner:
             self._harvester.add(deliveries)
         elif action is Action.RELEASE:
             self._extender.release(deliveries)
+        elif action is Action.RELEASE_IN_TIME:
+            self._extender.release_in_time(deliveries)
         elif action is Action.COPY:
             self._dead_letters.add(deliveries)
 

@@ -83,7 +83,11 @@ class Worker:
         """No poll is out: give back what was held back. Earlier, our own poll would have received it again at once."""
         held_back, self._held_back = self._held_back or (), None
         ledger, now = self._context.ledger, self._context.clock()
-        self._context.act(Action.RELEASE, [row for row in held_back if ledger.release(row, 0.0, now) is Action.RELEASE])
+        released: dict[Action, list[Delivery]] = {}
+        for row in held_back:
+            released.setdefault(ledger.release(row, 0.0, now), []).append(row)
+        for action, rows in released.items():
+            self._context.act(action, rows)
 
     # Answers
 
@@ -190,8 +194,8 @@ class Worker:
     def _release_unsettleable(self, row: Delivery, decision: Decision, *, final: bool) -> int:
         """Give back what could not be settled: kept, it would be hidden for twelve hours, and its slot taken."""
         after = self._policy.backoff.ceiling(1)
-        if final and self._context.ledger.release(row, after, self._context.clock()) is Action.RELEASE:
-            self._context.act(Action.RELEASE, [row])
+        if final:
+            self._context.act(self._context.ledger.release(row, after, self._context.clock()), [row])
         return int(final and decision.frees)
 
     def _measure(self, rows: list[Delivery]) -> Sequence[float]:

@@ -1,0 +1,152 @@
+"""What operators read: sentences with fields, levels that fit, and one line for each change of health."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import logging
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from leasekeeper.outcomes import Reject
+from leasekeeper.testing.world import DEAD_LETTERS, World, virtual
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def records(caplog: pytest.LogCaptureFixture, *, level: int = logging.INFO, having: str = "") -> list[Any]:
+    return [record for record in caplog.records if record.levelno >= level and having in record.getMessage()]
+
+
+async def _broken(_body: str) -> None:
+    raise ValueError("no stock")
+
+
+@virtual
+async def _run(caplog: pytest.LogCaptureFixture, receives: int) -> list[Any]:
+    with caplog.at_level(logging.INFO):
+        async with World(max_receives=receives) as world:
+            await world.send("a")
+            consumer = await world.start(_broken, retry_base=1.0)
+            await world.until(lambda: world.bodies(DEAD_LETTERS), within=60)
+            await consumer.stop()
+    return records(caplog, having="failed with message")
+
+
+def test_a_failure_names_queue_handler_message_and_count_in_words_and_fields(caplog: pytest.LogCaptureFixture) -> None:
+    first, last = _run(caplog, 2)
+    assert first.getMessage().startswith("queue orders: handler _broken failed with message ")
+    assert "at receive 1; the message is retried in " in first.getMessage()
+    assert (first.levelno, first.queue, first.handler, first.receive_count) == (logging.WARNING, "orders", "_broken", 1)
+    assert (first.error, len(first.message_id)) == ("ValueError", 36)
+    assert last.levelno == logging.ERROR
+
+
+def test_the_last_allowed_receive_is_an_error_and_says_what_comes_next(caplog: pytest.LogCaptureFixture) -> None:
+    (last,) = _run(caplog, 1)
+    assert last.levelno == logging.ERROR
+    assert "it was its last: the queue's redrive policy moves the message next" in last.getMessage()
+    assert "is retried" not in last.getMessage()
+
+
+@virtual
+async def test_turning_unhealthy_and_recovering_is_said_once_each(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        async with World() as world:
+            consumer = await world.start(_broken, wait_time=1)
+            world.faults.set("ReceiveMessage", deny=1.0)
+            await asyncio.sleep(120)
+            world.faults.clear()
+            await asyncio.sleep(60)
+            await consumer.stop()
+    said = [r.getMessage() for r in records(caplog, having="healthy")]
+    assert len(said) == 2
+    assert said[0].startswith("queue orders: unhealthy: ReceiveMessage: AccessDenied")
+    assert "allow sqs:ReceiveMessage on this queue to the consumer's credentials" in said[0]
+    assert said[1] == "queue orders: healthy again"
+
+
+@virtual
+async def test_a_logger_that_raises_costs_neither_a_slot_nor_the_consumer() -> None:
+    """L15: every log call of a failing handler and of a failing receive raises; all messages are handled."""
+
+    class Bad(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError(record.getMessage())
+
+    logger = logging.Logger("bad")  # noqa: LOG001 - of this test alone, with no other handlers
+    logger.addHandler(Bad())
+    handled: list[str] = []
+
+    async def handle(body: str) -> None:
+        handled.append(body)
+        if len(handled) <= 10:
+            raise ValueError(body)
+
+    async with World() as world:
+        world.faults.next("ReceiveMessage", times=3, unavailable=1.0)
+        await world.send_many(20)
+        consumer = await world.start(handle, logger=logger, concurrency=2, prefetch=0, retry_base=0.1)
+        await world.until(lambda: not world.bodies(), within=300)
+        assert consumer.statistics().work.done == 20
+        assert consumer.events.failures["RuntimeError"] >= 5
+        await consumer.stop()
+
+
+@virtual
+async def test_statistics_are_json_from_the_first_moment_and_after_work() -> None:
+    async def handle(_body: str) -> None:
+        """Finishes at once."""
+
+    async with World() as world:
+        consumer = await world.start(handle)
+        fresh = json.loads(json.dumps(asdict(consumer.statistics()), allow_nan=False))
+        assert fresh["ledger"]["smallest_margin"] is None
+        await world.send_many(5)
+        await world.until(lambda: not world.bodies())
+        later = json.loads(json.dumps(asdict(consumer.statistics()), allow_nan=False))
+        assert (later["work"]["done"], later["acks"]["confirmed"], later["receives"]["messages"]) == (5, 5, 5)
+        assert later["ledger"]["held"] == dict.fromkeys(fresh["ledger"]["held"], 0)
+        await consumer.stop()
+
+
+@virtual
+async def test_a_copy_carries_all_attributes_and_says_why_where_from_and_how_often() -> None:
+    """L30: also when the handler asked for a few attributes only, or for none."""
+    for names in (("trace",), ()):
+        async with World(max_receives=5) as world:
+            attributes = {name: {"DataType": "String", "StringValue": name} for name in ("trace", "tenant")}
+            await world.send("a", MessageAttributes=attributes)
+
+            async def handle(_body: str) -> None:
+                raise Reject("no such customer\x1b[31m\nat all")
+
+            consumer = await world.start(handle, message_attributes=names)
+            await world.until(functools.partial(world.bodies, DEAD_LETTERS), within=30)
+            (copy,) = world.queue(DEAD_LETTERS).contents()
+            copied = {name: value["StringValue"] for name, value in copy.content.attributes.items()}
+            assert {name: copied[name] for name in ("trace", "tenant")} == {"trace": "trace", "tenant": "tenant"}
+            assert copied["Leasekeeper.Source"] == world.broker.account.arn("orders")
+            assert copied["Leasekeeper.ReceiveCount"] == "1"
+            assert copied["Leasekeeper.Reason"].startswith("no such customer")
+            assert "\x1b" not in copied["Leasekeeper.Reason"]
+            await consumer.stop()
+
+
+@virtual
+async def test_a_copy_of_a_message_with_ten_attributes_is_made_without_more() -> None:
+    """L30: SQS takes ten; what the message had comes first."""
+    async with World(max_receives=5) as world:
+        attributes = {f"a{n}": {"DataType": "String", "StringValue": "x"} for n in range(10)}
+        await world.send("a", MessageAttributes=attributes)
+
+        async def handle(_body: str) -> None:
+            raise Reject("never")
+
+        consumer = await world.start(handle)
+        await world.until(lambda: world.bodies(DEAD_LETTERS), within=30)
+        (copy,) = world.queue(DEAD_LETTERS).contents()
+        assert set(copy.content.attributes) == set(attributes)
+        await consumer.stop()
