@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from leasekeeper.core.arrival import Arrival
 from leasekeeper.core.delivery import Action
 from leasekeeper.core.ledger import Ledger
 from leasekeeper.core.phases import Change, Phase, next_phase
@@ -28,8 +27,9 @@ from leasekeeper.engine.heartbeat import Heartbeat
 from leasekeeper.engine.lag import LagMeter
 from leasekeeper.engine.ordering import ordering_for
 from leasekeeper.engine.policies import lease_policy, outcome_policy, throttle_policy
-from leasekeeper.engine.poller import Poller
+from leasekeeper.engine.pollers import Pollers
 from leasekeeper.engine.scopes import first_of, serve
+from leasekeeper.engine.settler import Settler
 from leasekeeper.engine.worker import Worker
 from leasekeeper.events import HandlersLeft, InternalError, PhaseChanged, SettlementsLeft, StopForced
 from leasekeeper.lanes.coroutines import CoroutineLane
@@ -107,6 +107,7 @@ class Runner:
         )
         self._capacity = Capacity(options, self._throttler, self._ledger.rows)
         self._heartbeat = Heartbeat(self._ledger.leases, clock=clock, extend=self._extend, failed=self._bug)
+        self._lag = LagMeter(clock, lambda: self._capacity.taken > self._capacity.polling)
         self._context = context = QueueContext(
             queue=source.name,
             source=source,
@@ -127,27 +128,35 @@ class Runner:
         self._dead_letters = DeadLetters(context)
         self._answers: Mailbox[Answer[Delivery]] = Mailbox(asyncio.get_running_loop(), self._answered)
         self._lane = self._open_lane(handler, application)
-        self._lag = LagMeter(clock, lambda: self._capacity.taken > self._capacity.polling)
-        self._arrival = Arrival()
-        self._worker = Worker(
-            context,
-            self._throttler,
-            self._capacity,
-            self._lane,
-            ordering_for(self._lane),
-            handler=handler.name,
-            policy=outcome_policy(options, copies=source.dead_letter_url is not None),
-            lane_closed=self._lane_closed,
-        )
-        self._take = self._worker.take if handler.is_coroutine or options.thread_count == 1 else self._take_watched
-        self._pollers: dict[int, asyncio.Task[None]] = {}
-        self._wanted = 0
-        """How many pollers were wanted at the last look."""
-        self._polling: asyncio.TaskGroup | None = None
+        self._worker = self._hire(handler)
         self._quiet = asyncio.Event()
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
         self._drain_ends = math.inf
+        self._pollers = self._make_pollers(handler)
+
+    def _hire(self, handler: Handler) -> Worker:
+        policy = outcome_policy(self._options, copies=self.source.dead_letter_url is not None)
+        settler = Settler(self._context, self._throttler, policy, handler=handler.name)
+        return Worker(
+            self._context,
+            settler,
+            self._capacity,
+            self._lane,
+            ordering_for(self._lane),
+            lane_closed=self._lane_closed,
+        )
+
+    def _make_pollers(self, handler: Handler) -> Pollers:
+        watched = not handler.is_coroutine and self._options.thread_count > 1
+        return Pollers(
+            self._context,
+            self._throttler,
+            self._capacity,
+            lag=self._lag,
+            take=self._take_watched if watched else self._worker.take,
+            quiet=self._quiet,
+        )
 
     def _open_lane(self, handler: Handler, application: asyncio.AbstractEventLoop) -> Lane[Delivery]:
         options, answers, clock = self._options, self._answers, self._clock
@@ -229,9 +238,13 @@ class Runner:
         self._emit(PhaseChanged(self.source.name, self.phase.value, self._options.concurrency))
 
     async def _poll(self, ready: Callable[[], None]) -> None:
-        """Receive until quiet; at the stop, give back what was not started and let the polls in flight end."""
-        async with asyncio.TaskGroup() as self._polling:
-            self._scale()
+        """Receive until quiet; at the stop, give back what was not started and let the polls in flight end.
+
+        SQS may have handed these polls messages already (L22). They stay open for `poll_grace`, and as long as handlers
+        run: waiting for those costs nothing more. An answer that is cut off leaves its messages hidden.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            self._pollers.open(tasks)
             ready()
             await self._until_quiet()
             if not self._stopping.is_set():
@@ -240,8 +253,7 @@ class Runner:
                 await self._stopping.wait()  # polls in flight end by themselves meanwhile
             self._enter(Change.STOP)
             self._worker.stop()
-            await self._end_polls()
-        self._polling = None
+            await self._pollers.end(self._enough_grace)
         self._worker.polls_ended()
 
     async def _until_quiet(self) -> None:
@@ -252,53 +264,13 @@ class Runner:
         if not self._quiet.is_set():
             self._stop_because(f"the queue is unusable: {self._health.problem}")
 
-    async def _end_polls(self) -> None:
-        """Let polls in flight end; SQS may have handed them messages already (L22).
-
-        They stay open for `poll_grace`, and as long as handlers run: waiting for those costs nothing more. An answer
-        that is cut off leaves its messages hidden.
-        """
-        polls = [task for task in self._pollers.values() if not task.done()]
-        if not polls:
-            return
-        await first_of(asyncio.wait(polls), self._forced.wait(), self._enough_grace())
-        for poll in polls:
-            poll.cancel()
-
     async def _enough_grace(self) -> None:
-        await asyncio.sleep(self._options.poll_grace)
-        await first_of(self._capacity.idle(), self._drained())
+        await first_of(self._forced.wait(), asyncio.sleep(self._options.poll_grace))
+        await first_of(self._forced.wait(), self._capacity.idle(), self._drained())
 
     async def _drained(self) -> None:
         """Wait for the end of `drain_timeout`, which begins with the stop."""
         await asyncio.sleep(max(0.0, self._drain_ends - self._clock()))
-
-    def _scale(self) -> None:
-        """Start the pollers that are wanted and missing; those that are too many end by themselves."""
-        wanted = self._throttler.pollers
-        if wanted == self._wanted or self._polling is None or self._quiet.is_set():
-            return
-        self._wanted = wanted
-        for index in range(wanted):
-            if index not in self._pollers:
-                poller = Poller(
-                    index,
-                    self._context,
-                    self._throttler,
-                    self._capacity,
-                    lag=self._lag,
-                    arrival=self._arrival,
-                    take=self._take,
-                    scale=self._scale,
-                )
-                self._pollers[index] = self._polling.create_task(self._poll_as(poller))
-
-    async def _poll_as(self, poller: Poller) -> None:
-        try:
-            await poller.run(self._quiet)
-        finally:
-            del self._pollers[poller.index]
-            self._wanted = 0  # it may be wanted again at the next look
 
     async def _drain(self) -> None:
         """Wait for handlers, heartbeats on; at the deadline end those that can be ended (L22)."""

@@ -8,51 +8,46 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from leasekeeper.core.decisions import decide
+from leasekeeper.core.decisions import Decision
 from leasekeeper.core.delivery import Action, Delivery
 from leasekeeper.core.states import State
-from leasekeeper.events import Conclusion, HandlersEnded, InternalError, LeaseLost
+from leasekeeper.events import HandlersEnded, LeaseLost
 from leasekeeper.lanes.api import Answer
-from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, Failed, Freed, NotStarted, Reject, Retry, Settled
+from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, Failed, Freed, NotStarted, Retry, Settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from leasekeeper.core.decisions import Decision, OutcomePolicy
-    from leasekeeper.core.throttler import Throttler
     from leasekeeper.engine.capacity import Capacity
     from leasekeeper.engine.context import QueueContext
     from leasekeeper.engine.ordering import Ordering
+    from leasekeeper.engine.settler import Settler
+    from leasekeeper.events import Conclusion
     from leasekeeper.lanes.api import Lane
-    from leasekeeper.outcomes import Outcome
 
-MEASURED = 63
-"""How many of the messages that ended together are measured: medians are of this many."""
+HELD_BACK = Decision(Action.NOTHING, counted="not_started")
+"""A message that was not started, while our own polls are out: it is given back when they have ended."""
 ENDS = {State.ACKED: Settled.ACKED, State.RELEASED: Settled.RELEASED, State.LOST: Settled.LOST}
 
 
 class Worker:
-    """Decides nothing and settles nothing itself: `core.decisions` decides, `context.act` has it done."""
+    """Hands messages to the lane and takes its answers. What these mean is decided and done by its settler."""
 
     def __init__(
         self,
         context: QueueContext,
-        throttler: Throttler,
+        settler: Settler,
         capacity: Capacity,
         lane: Lane[Delivery],
         ordering: Ordering,
         *,
-        handler: str,
-        policy: OutcomePolicy,
         lane_closed: Callable[[], None],
     ) -> None:
         self._context = context
-        self._throttler = throttler
+        self._settler = settler
         self._capacity = capacity
         self._lane = lane
         self._ordering = ordering
-        self._handler = handler
-        self._policy = policy
         self._lane_closed = lane_closed
         self._withheld: dict[Delivery, None] = {}
         self._given_up: set[str] = set()
@@ -106,80 +101,30 @@ class Worker:
             else:
                 freed += self._conclude(answer, others)
         if done or others:
-            waited = self._finish(done) if done else ()
+            waited = self._settler.finish(done) if done else ()
             self._context.emit(HandlersEnded(self._context.queue, len(done), waited, others))
         if freed or done:
             self._capacity.give_back(freed + len(done))
 
-    def _finish(self, rows: list[Delivery]) -> Sequence[float]:
-        """Have the messages of handlers that returned deleted; returns how long some of them had waited."""
-        context = self._context
-        try:
-            context.act(Action.DELETE, context.ledger.done(rows))
-            return self._measure(rows)
-        except Exception as error:
-            context.emit(InternalError(context.queue, f"settling {len(rows)} finished messages together", error))
-            for row in rows:
-                self._finish_alone(row)
-            return ()
-
-    def _finish_alone(self, row: Delivery) -> None:
-        """Have one message deleted, whatever went wrong when it was to be deleted together with others."""
-        context = self._context
-        try:
-            context.act(Action.DELETE, context.ledger.done([row]) or [row])
-        except Exception as error:
-            context.emit(InternalError(context.queue, f"settling message {row.received.message_id}", error))
-
     def _conclude(self, answer: Answer[Delivery], others: list[Conclusion]) -> int:
-        """Carry out what one answer means; returns how many slots come free."""
-        row, outcome, context = answer.unit, answer.outcome, self._context
-        attempt = row.received.receive_count
-        decision = decide(outcome, final=answer.final, attempt=attempt, policy=self._policy, draw=context.draw())
-        settled = not row.open
-        try:
-            freed = self._carry_out(row, outcome, decision, final=answer.final)
-        except Exception as error:
-            context.emit(InternalError(context.queue, f"settling message {row.received.message_id}", error))
-            freed = self._release_unsettleable(row, decision, final=answer.final)
-        if decision.counted:
-            others.append(
-                Conclusion(
-                    row.received,
-                    self._handler,
-                    outcome,
-                    decision.counted,
-                    after=decision.after if decision.action is Action.RELEASE else None,
-                    copied=decision.action is Action.COPY,
-                    last=attempt >= (context.source.max_receives or attempt + 1),
-                    settled=settled,
-                )
-            )
-        return freed
-
-    def _carry_out(self, row: Delivery, outcome: Outcome, decision: Decision, *, final: bool) -> int:
-        context, action = self._context, decision.action
-        now = context.clock()
-        if action is Action.DELETE:
-            # A handler that asked for a retry and then returned has not finished its work: the early word wins.
-            if row.settlement is None or not final:
-                context.act(action, context.ledger.done([row]))
-        elif action is Action.COPY:
-            row.reason = outcome.reason if isinstance(outcome, Reject) else ""
-            context.act(context.ledger.reject(row), [row])
-        elif action is Action.KEEP and row.state <= State.RUNNING:
+        """Settle one message; returns how many slots come free."""
+        row, outcome, final = answer.unit, answer.outcome, answer.final
+        decision = self._settler.decide(row, outcome, final=final)
+        if decision.action is Action.KEEP and row.state <= State.RUNNING:
             self._withheld[row] = None
             return 0
-        elif isinstance(outcome, NotStarted) and self._stopped and self._held_back is not None:
+        if isinstance(outcome, NotStarted) and self._stopped and self._held_back is not None:
             self._held_back.append(row)
-        elif action is not Action.NOTHING:  # also a message withheld after its lease had ended: it is not kept (L6)
-            context.act(context.ledger.release(row, decision.after, now), [row])
+            decision = HELD_BACK
+        conclusion = self._settler.carry_out(row, outcome, decision, final=final)
+        if conclusion is not None:
+            others.append(conclusion)
         if not final:
             return self._settled_early(row)
         if isinstance(outcome, Freed):
             self._given_up.discard(row.received.message_id)
             return 1
-        self._measure([row])
+        self._settler.measure([row])
         if isinstance(outcome, Failed) and outcome.still_running:
             self._given_up.add(row.received.message_id)
             return 0
@@ -190,23 +135,6 @@ class Worker:
         if row.settlement is not None and row.state in ENDS:
             row.settlement.resolve(ENDS[row.state])  # it was settled after its end
         return int(self._withheld.pop(row, 0) is None)
-
-    def _release_unsettleable(self, row: Delivery, decision: Decision, *, final: bool) -> int:
-        """Give back what could not be settled: kept, it would be hidden for twelve hours, and its slot taken."""
-        after = self._policy.backoff.ceiling(1)
-        if final:
-            self._context.act(self._context.ledger.release(row, after, self._context.clock()), [row])
-        return int(final and decision.frees)
-
-    def _measure(self, rows: list[Delivery]) -> Sequence[float]:
-        """Tell the throttler how long these took; of very many the last few are enough for a median."""
-        now = self._context.clock()
-        recent = [row for row in rows[-MEASURED:] if row.started]
-        if recent:
-            self._throttler.settled(
-                now, in_hand=[now - row.received_at for row in recent], worked=[now - row.started for row in recent]
-            )
-        return [row.started - row.received_at for row in recent]
 
     # The lease and the end
 

@@ -1,0 +1,105 @@
+"""The pollers of one runner: as many as the throttler wants, started and ended together.
+
+Owned by the runner. It promises that a poller which ended is started again when it is wanted again, and that no poll is
+left when `end` returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from leasekeeper.core.arrival import Arrival
+from leasekeeper.engine.poller import Poller
+from leasekeeper.engine.scopes import first_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from leasekeeper.core.delivery import Delivery
+    from leasekeeper.core.throttler import Throttler
+    from leasekeeper.engine.capacity import Capacity
+    from leasekeeper.engine.context import QueueContext
+    from leasekeeper.engine.lag import LagMeter
+
+
+class Pollers:
+    """Starts pollers in a task group, and ends their polls.
+
+    Args:
+        context: the runner's.
+        throttler: says how many are wanted.
+        capacity: where they reserve slots.
+        lag: how late the engine's loop is.
+        take: takes the deliveries that they bring.
+        quiet: when it is set, none is started, and those there are end with their polls.
+    """
+
+    def __init__(
+        self,
+        context: QueueContext,
+        throttler: Throttler,
+        capacity: Capacity,
+        *,
+        lag: LagMeter,
+        take: Callable[[Sequence[Delivery]], None],
+        quiet: asyncio.Event,
+    ) -> None:
+        self._context = context
+        self._throttler = throttler
+        self._capacity = capacity
+        self._lag = lag
+        self._take = take
+        self._quiet = quiet
+        self._arrival = Arrival()
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._wanted = 0
+        """How many were wanted at the last look."""
+        self._tasks: asyncio.TaskGroup | None = None
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def open(self, tasks: asyncio.TaskGroup) -> None:
+        """Start those that are wanted, in this group."""
+        self._tasks = tasks
+        self._scale()
+
+    def _scale(self) -> None:
+        """Start the pollers that are wanted and missing; those that are too many end by themselves."""
+        wanted = self._throttler.pollers
+        if wanted == self._wanted or self._tasks is None or self._quiet.is_set():
+            return
+        self._wanted = wanted
+        for index in range(wanted):
+            if index not in self._running:
+                poller = Poller(
+                    index,
+                    self._context,
+                    self._throttler,
+                    self._capacity,
+                    lag=self._lag,
+                    arrival=self._arrival,
+                    take=self._take,
+                    scale=self._scale,
+                )
+                self._running[index] = self._tasks.create_task(self._poll_as(poller))
+
+    async def _poll_as(self, poller: Poller) -> None:
+        try:
+            await poller.run(self._quiet)
+        finally:
+            del self._running[poller.index]
+            self._wanted = 0  # it may be wanted again at the next look
+
+    async def end(self, limit: Callable[[], Awaitable[None]]) -> None:
+        """Let polls in flight end, until `limit` has ended; then cancel them."""
+        polls = [task for task in self._running.values() if not task.done()]
+        if polls:
+            await first_of(asyncio.wait(polls), limit())
+        for poll in polls:
+            poll.cancel()
+        self._tasks = None
+
+    def __repr__(self) -> str:
+        return f"<Pollers {len(self)} of {self._throttler.pollers} wanted>"

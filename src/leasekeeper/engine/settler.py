@@ -1,0 +1,108 @@
+"""The settler: carries out what outcomes mean for their messages, and says how they ended.
+
+Owned by the worker. It promises that an error while one message is settled costs no other message anything, and that
+a message which cannot be settled is given back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from leasekeeper.core.decisions import decide
+from leasekeeper.core.delivery import Action, Delivery
+from leasekeeper.events import Conclusion, InternalError
+from leasekeeper.outcomes import Reject
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from leasekeeper.core.decisions import Decision, OutcomePolicy
+    from leasekeeper.core.throttler import Throttler
+    from leasekeeper.engine.context import QueueContext
+    from leasekeeper.outcomes import Outcome
+
+MEASURED = 63
+"""How many of the messages that ended together are measured: medians are of this many."""
+
+
+class Settler:
+    """Settles the messages of one handler."""
+
+    def __init__(self, context: QueueContext, throttler: Throttler, policy: OutcomePolicy, *, handler: str) -> None:
+        self._context = context
+        self._throttler = throttler
+        self._policy = policy
+        self._handler = handler
+
+    def finish(self, rows: list[Delivery]) -> Sequence[float]:
+        """Have the messages of handlers that returned deleted; returns how long some of them had waited."""
+        context = self._context
+        try:
+            context.act(Action.DELETE, context.ledger.done(rows))
+            return self.measure(rows)
+        except Exception as error:
+            context.emit(InternalError(context.queue, f"settling {len(rows)} finished messages together", error))
+            for row in rows:
+                self._finish_alone(row)
+            return ()
+
+    def _finish_alone(self, row: Delivery) -> None:
+        """Have one message deleted, whatever went wrong when it was to be deleted together with others."""
+        context = self._context
+        try:
+            context.act(Action.DELETE, context.ledger.done([row]) or [row])
+        except Exception as error:
+            self._failed(row, error)
+
+    def decide(self, row: Delivery, outcome: Outcome, *, final: bool) -> Decision:
+        """What the outcome means for this message."""
+        attempt = row.received.receive_count
+        return decide(outcome, final=final, attempt=attempt, policy=self._policy, draw=self._context.draw())
+
+    def carry_out(self, row: Delivery, outcome: Outcome, decision: Decision, *, final: bool) -> Conclusion | None:
+        """Have the decision carried out; returns how the message ended, None if nothing is counted for it."""
+        settled = not row.open
+        try:
+            self._act(row, outcome, decision, final=final)
+        except Exception as error:
+            self._failed(row, error)
+            if final:  # kept, it would be hidden for twelve hours
+                after, now = self._policy.backoff.ceiling(1), self._context.clock()
+                self._context.act(self._context.ledger.release(row, after, now), [row])
+        if not decision.counted:
+            return None
+        return Conclusion(
+            row.received,
+            self._handler,
+            outcome,
+            decision.counted,
+            after=decision.after if decision.action is Action.RELEASE else None,
+            copied=decision.action is Action.COPY,
+            last=row.received.receive_count >= (self._context.source.max_receives or float("inf")),
+            settled=settled,
+        )
+
+    def _act(self, row: Delivery, outcome: Outcome, decision: Decision, *, final: bool) -> None:
+        context, action = self._context, decision.action
+        if action is Action.DELETE:
+            # A handler that asked for a retry and then returned has not finished its work: the early word wins.
+            if row.settlement is None or not final:
+                context.act(action, context.ledger.done([row]))
+        elif action is Action.COPY:
+            row.reason = outcome.reason if isinstance(outcome, Reject) else ""
+            context.act(context.ledger.reject(row), [row])
+        elif action is not Action.NOTHING:  # also a message withheld after its lease had ended: it is not kept (L6)
+            context.act(context.ledger.release(row, decision.after, context.clock()), [row])
+
+    def measure(self, rows: list[Delivery]) -> Sequence[float]:
+        """Tell the throttler how long these took; of very many the last few are enough for a median."""
+        now = self._context.clock()
+        recent = [row for row in rows[-MEASURED:] if row.started]
+        if recent:
+            self._throttler.settled(
+                now, in_hand=[now - row.received_at for row in recent], worked=[now - row.started for row in recent]
+            )
+        return [row.started - row.received_at for row in recent]
+
+    def _failed(self, row: Delivery, error: BaseException) -> None:
+        self._context.emit(InternalError(self._context.queue, f"settling message {row.received.message_id}", error))
