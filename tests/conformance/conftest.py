@@ -11,13 +11,14 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import boto3
 import pytest
@@ -95,15 +96,17 @@ def running(server: Server) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {name: value.format(port=port) for name, value in server.environment.items()}
+    # Its log goes to a file: a pipe that is not read would be full after some hundred requests, and stop the server.
+    log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
     process = subprocess.Popen(
         [sys.executable, *(word.format(port=port) for word in server.command)],
         env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stderr=log,
         text=True,
     )
     try:
-        _wait_until_it_listens(server, process, port)
+        _wait_until_it_listens(server, process, port, log)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -112,13 +115,15 @@ def running(server: Server) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
+        log.close()
 
 
-def _wait_until_it_listens(server: Server, process: subprocess.Popen[str], port: int) -> None:
+def _wait_until_it_listens(server: Server, process: subprocess.Popen[str], port: int, log: IO[str]) -> None:
     deadline = time.monotonic() + STARTS_WITHIN
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            _, errors = process.communicate()
+            log.seek(0)
+            errors = log.read()
             raise RuntimeError(
                 f"{server.name} did not start. Is it installed (the dev extra)? Its errors: {errors[-2000:]}"
             )
