@@ -258,7 +258,11 @@ class Options:
     http: HttpClient = _connection(
         "native", "HTTP client: 'native', 'aiohttp' (needs aiohttp), or a function that makes transports."
     )
-    verify_md5: bool = _connection(True, "Verify the MD5 of bodies and attributes.")
+    verify_md5: bool = _connection(
+        True,
+        "Verify the MD5 of bodies and attributes. Bodies over 64 KiB are hashed only over plain HTTP to another "
+        "machine: TLS protects the others already, and the hash would double the CPU that they cost.",
+    )
     client: SqsApi | None = _connection(
         None, "Your own SQS client, instead of the built-in one (`leasekeeper.api.SqsApi`).", configurable=False
     )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from hashlib import md5
+
 import pytest
 
 from leasekeeper.message import MessageAttribute, Received
-from leasekeeper.sqs.digests import intact, md5_of_attributes
+from leasekeeper.sqs.client import SqsClient
+from leasekeeper.sqs.digests import LONG, intact, md5_of_attributes
+from leasekeeper.sqs.endpoint import Endpoint
 
 
 def text(value: str, kind: str = "String") -> MessageAttribute:
@@ -70,3 +74,25 @@ def test_a_server_that_sends_no_digests_is_believed() -> None:
 
 def test_bodies_beyond_ascii_are_digested_as_utf_8() -> None:
     assert intact([received("\u00fcber \U0001f30a", of_body="c5b120132bd148b23c70c3ece7f218fe")], attributes=True)
+
+
+def test_a_long_body_is_hashed_unless_its_way_protects_it() -> None:
+    """Over TLS, or on this machine, the hash would cost as much as the receive and find nothing."""
+    body = "x" * (LONG + 1)
+    right, wrong = received(body, of_body=md5(body.encode()).hexdigest()), received(body, of_body="0" * 32)
+    short = received("This is a test massage", of_body=AWS_BODY)
+    assert intact([right, wrong], attributes=True) == [right]
+    assert intact([right, wrong, short], attributes=True, long_bodies=False) == [right, wrong]
+
+
+@pytest.mark.parametrize(
+    ("url", "loopback", "hashed"),
+    [
+        ("http://sqs.example.com", False, True),
+        ("https://sqs.eu-west-1.amazonaws.com", False, False),
+        ("http://127.0.0.1:9324", True, False),
+    ],
+)
+def test_the_client_hashes_long_bodies_over_plain_http_only(url: str, loopback: bool, hashed: bool) -> None:
+    client = SqsClient(None, Endpoint(url=url, region="eu-west-1", loopback=loopback))  # type: ignore[arg-type]
+    assert client._verify_long is hashed

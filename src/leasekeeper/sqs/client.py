@@ -51,6 +51,8 @@ class SqsClient:
     def __init__(self, wire: Wire, endpoint: Endpoint, *, verify_md5: bool = True) -> None:
         self._wire = wire
         self._verify = verify_md5
+        # What TLS carries, or what never leaves this machine, cannot be damaged on its way.
+        self._verify_long = not (endpoint.loopback or endpoint.url.startswith("https://"))
         self.endpoint = endpoint
 
     @classmethod
@@ -276,7 +278,7 @@ class SqsClient:
             asked = {**asked, "NextToken": page.next_token}
 
     def _verified(self, messages: list[Received], queue_url: str, *, attributes: bool) -> list[Received]:
-        good = intact(messages, attributes=attributes)
+        good = intact(messages, attributes=attributes, long_bodies=self._verify_long)
         if len(good) < len(messages):
             for message in messages:
                 if message not in good:
