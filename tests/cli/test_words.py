@@ -8,7 +8,7 @@ import unicodedata
 import pytest
 
 from leasekeeper.cli.errors import say
-from leasekeeper.cli.words import printable_lines, without_secrets, without_user_info
+from leasekeeper.cli.words import printable_lines
 
 
 def test_no_control_character_of_unicode_is_printed_raw() -> None:
@@ -38,19 +38,6 @@ def test_control_characters_are_shown_and_letters_stay(text: str, shown: str) ->
 
 def test_lines_stay_lines_and_a_carriage_return_cannot_overwrite_one() -> None:
     assert printable_lines("one\r\n\ttwo\rthree\x1b") == "one\n\ttwo\\rthree\\x1b"
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("http://user:pass@host:1/x", "http://***@host:1/x"),
-        ("via https://u:p@ss@proxy, then http://token@[::1]:80", "via https://***@proxy, then http://***@[::1]:80"),
-        ("http://host/a@b and me@example.org", "http://host/a@b and me@example.org"),
-    ],
-)
-def test_users_and_passwords_of_urls_are_hidden(text: str, shown: str) -> None:
-    assert without_secrets(text) == shown
-    assert without_user_info(text) == shown.replace("***@", "")
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80])

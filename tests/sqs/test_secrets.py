@@ -18,7 +18,7 @@ from leasekeeper.sqs.http_aiohttp import AiohttpTransport
 from leasekeeper.sqs.http_native import NativeTransport
 from leasekeeper.sqs.settings import ClientSettings
 from leasekeeper.sqs.tls import client_context
-from leasekeeper.sqs.urls import redacted
+from leasekeeper.sqs.urls import redacted, without_user_info
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,12 +35,13 @@ TEMPORARY = Credentials(access_key="AK", secret_key="s", token="TOKEN")
         ("http://u:SECRET@h:1/x", "http://***@h:1/x"),
         ("proxy='https://SECRET@h' and http://u:SECRET@i/", "proxy='https://***@h' and http://***@i/"),
         ("http://u:p@SECRET@h/", "http://***@h/"),
-        ("http://h/a@b", "http://h/a@b"),
+        ("http://h/a@b and http://SECRET@[::1]:80", "http://h/a@b and http://***@[::1]:80"),
         ("mail a@b", "mail a@b"),
     ],
 )
 def test_user_and_password_of_urls_are_not_shown(text: str, shown: str) -> None:
     assert redacted(text) == shown
+    assert without_user_info(text) == shown.replace("***@", "")
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from leasekeeper.cli.words import without_user_info
 from leasekeeper.engine.opening import ADVICE
 from leasekeeper.errors import QueueUnusable, SqsError
 from leasekeeper.sqs.address import QueueAddress
 from leasekeeper.sqs.client import SqsClient
 from leasekeeper.sqs.settings import ClientSettings
+from leasekeeper.sqs.urls import without_user_info
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

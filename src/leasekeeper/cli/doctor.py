@@ -25,11 +25,12 @@ from leasekeeper.cli.connection import (
 )
 from leasekeeper.cli.errors import Exit, Stopped
 from leasekeeper.cli.policy import RedrivePolicy, account_in, name_in
-from leasekeeper.cli.words import printable_lines, without_secrets, without_user_info
+from leasekeeper.cli.words import printable_lines
 from leasekeeper.errors import ConfigurationError, SqsError
 from leasekeeper.sqs.blocking import in_thread
 from leasekeeper.sqs.client import SqsClient
 from leasekeeper.sqs.endpoint import new_session
+from leasekeeper.sqs.urls import redacted, without_user_info
 from leasekeeper.texts import printable
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def show(finding: Finding, console: Console) -> None:
     from rich.text import Text
 
     level = Text(finding.level.value, style=COLOURS[finding.level])
-    topic, message = Text(finding.topic, style="bold"), Text(printable(without_secrets(finding.message)))
+    topic, message = Text(finding.topic, style="bold"), Text(printable(redacted(finding.message)))
     if not console.is_terminal:
         line = Text.assemble(f"{level.plain:<4}  {topic.plain:<14}  ", message)
         console.print(line, soft_wrap=True)

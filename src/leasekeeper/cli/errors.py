@@ -10,8 +10,9 @@ import sys
 import textwrap
 from enum import IntEnum
 
-from leasekeeper.cli.words import printable_lines, without_secrets
+from leasekeeper.cli.words import printable_lines
 from leasekeeper.errors import ConfigurationError, LeasekeeperError, QueueUnusable, SqsError
+from leasekeeper.sqs.urls import redacted
 from leasekeeper.texts import printable
 
 
@@ -50,7 +51,7 @@ def say(sentence: str, *commands: str) -> None:
 
     Each command goes below it on one line, so that it can be copied.
     """
-    line = f"leasekeeper: {printable(without_secrets(sentence))}"
+    line = f"leasekeeper: {printable(redacted(sentence))}"
     if sys.stderr.isatty():
         columns = max(20, shutil.get_terminal_size().columns)
         line = textwrap.fill(line, columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

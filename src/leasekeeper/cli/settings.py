@@ -13,11 +13,11 @@ import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from leasekeeper.cli.words import without_secrets
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.option_checks import hint
 from leasekeeper.options import Options
 from leasekeeper.sqs.address import QueueAddress
+from leasekeeper.sqs.urls import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -274,4 +274,4 @@ def _number(option: OptionWords, text: str, source: str) -> float:
 
 def described(layer: Layer) -> str:
     """The settings in one line, each with its source, and with no password in a URL."""
-    return without_secrets(", ".join(f"{name}={setting.value!r} ({setting.source})" for name, setting in layer.items()))
+    return redacted(", ".join(f"{name}={setting.value!r} ({setting.source})" for name, setting in layer.items()))

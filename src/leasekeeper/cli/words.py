@@ -1,4 +1,4 @@
-"""Text that others wrote, made safe to print: no control characters, no rich markup, no passwords.
+"""Text that others wrote, made safe to print: no control characters, no rich markup.
 
 Used wherever a command prints a body, an error or a URL; for text on one line there is `leasekeeper.texts`. It promises
 that such text can neither move the cursor, nor change colours, nor turn the reading direction.
@@ -14,7 +14,6 @@ _CONTROL = re.compile(
     "\u2028\u2029\ufeff"  # line separators, and the byte order mark
     "\ud800-\udfff]"  # lone surrogates, which cannot be encoded
 )
-_USER_INFO = re.compile(r"(?<=://)[^\s/?#'\"]*@")
 
 
 def _visible(found: re.Match[str]) -> str:
@@ -24,16 +23,6 @@ def _visible(found: re.Match[str]) -> str:
 def printable_lines(text: str) -> str:
     r"""The text with its lines and tabs as they are, and each other control character shown as an escape."""
     return _CONTROL.sub(_visible, text.replace("\r\n", "\n"))
-
-
-def without_secrets(text: str) -> str:
-    """The text with `***` in place of user name and password in each URL."""
-    return _USER_INFO.sub("***@", text)
-
-
-def without_user_info(url: str) -> str:
-    """The URL without user name and password, for a command that is shown."""
-    return _USER_INFO.sub("", url)
 
 
 def counted(number: int, noun: str) -> str:

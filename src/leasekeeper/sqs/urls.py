@@ -18,6 +18,11 @@ def redacted(text: str) -> str:
     return _USER_INFO.sub("//***@", text)
 
 
+def without_user_info(url: str) -> str:
+    """The URL without user and password, for a command that is shown."""
+    return _USER_INFO.sub("//", url)
+
+
 def check_endpoint(url: str, name: str) -> None:
     """Refuse a URL that cannot be an endpoint of SQS.
 
