@@ -23,6 +23,7 @@ NAMES = [
     "LeasekeeperError",
     "Message",
     "MessageAttribute",
+    "MessageContext",
     "Options",
     "QueueUnusable",
     "Reject",

@@ -27,6 +27,7 @@ GROUPS = {
     "Consumers": ("leasekeeper.consumer", "leasekeeper.app", "leasekeeper.running", "leasekeeper.options"),
     "Messages": ("leasekeeper.message",),
     "Outcomes": ("leasekeeper.outcomes",),
+    "Logs": ("leasekeeper.message_context",),
     "Statistics": ("leasekeeper.observe.statistics",),
     "Errors": ("leasekeeper.errors",),
 }

@@ -15,6 +15,7 @@ from leasekeeper.errors import (
     Verdict,
 )
 from leasekeeper.message import Message, MessageAttribute
+from leasekeeper.message_context import MessageContext
 from leasekeeper.observe.statistics import ConsumerStatistics, Report
 from leasekeeper.options import Options
 from leasekeeper.outcomes import Reject, Retry, Settled, Settlement
@@ -34,6 +35,7 @@ __all__ = [
     "LeasekeeperError",
     "Message",
     "MessageAttribute",
+    "MessageContext",
     "Options",
     "QueueUnusable",
     "Reject",

@@ -254,6 +254,38 @@ def test_logs_in_json_are_an_object_a_line_and_the_report_is_among_them(shop: Be
     assert (report["queue"], report["handled"], report["unsettled"]) == ("orders", 3, 0)
 
 
+def test_a_failure_in_json_has_its_fields_and_so_has_what_the_handler_logged(shop: Bench) -> None:
+    url = shop.queue("orders", VisibilityTimeout="30")
+    shop.fill(url, 1)
+    shop.module(
+        "shop",
+        """
+        import logging
+        from leasekeeper import Leasekeeper
+
+        app = Leasekeeper()
+
+        @app.consumer("orders", retry_base=300, retry_maximum=600)
+        def ship(body: str) -> None:
+            logging.getLogger("shop").info("shipping")
+            raise LookupError(body)
+        """,
+    )
+    command = shop.leasekeeper("run", "shop:app", "--log-format", "json")
+    command.until_it_says("failed with message")
+    command.signal()
+    assert command.end() == 0
+
+    said = [json.loads(line) for line in command.err.splitlines()]
+
+    (failed,) = [each for each in said if "failed with message" in each["message"]]
+    (logged,) = [each for each in said if each["message"] == "shipping"]
+    fields = ("queue", "handler", "receive_count", "message_id")
+    assert [failed[name] for name in fields] == ["orders", "ship", 1, failed["message_id"]]
+    assert (failed["error"], len(failed["message_id"])) == ("LookupError", 36)
+    assert [logged[name] for name in fields] == [failed[name] for name in fields]
+
+
 def test_a_queue_that_goes_away_ends_the_process_when_that_is_asked_for(shop: Bench) -> None:
     url = shop.queue("orders")
     shop.module("shop", COROUTINE.format(seconds=0.001))

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.cli.words import printable_lines
+from leasekeeper.message_context import FIELDS, MessageContext
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,14 +27,15 @@ FORMATS = ("plain", "json")
 OURS = "leasekeeper"
 DEEPEST = 8
 """Levels of nesting that a JSON line shows of an extra; what lies deeper is shown as text."""
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "in_handler"}
 
 
 class PlainFormatter(logging.Formatter):
     """`2026-01-31T12:00:00.123Z INFO leasekeeper: words`, in UTC.
 
     Every further line of a record (a traceback, or a line break in a text that is quoted) is indented. So a line that
-    starts with a time is always the start of a record.
+    starts with a time is always the start of a record. A record of a handler ends with its message:
+    `[queue=orders handler=ship message_id=... receive_count=1]`.
     """
 
     default_time_format = "%Y-%m-%dT%H:%M:%S"
@@ -46,6 +48,13 @@ class PlainFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record's lines."""
         return printable_lines(super().format(_readable(record))).replace("\n", "\n    ")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name in `logging.Formatter`
+        """The record's first lines, without the traceback."""
+        line = super().formatMessage(record)
+        if not hasattr(record, "in_handler"):
+            return line
+        return f"{line} [{' '.join(f'{name}={getattr(record, name)}' for name in FIELDS)}]"
 
 
 class JsonFormatter(PlainFormatter):
@@ -101,6 +110,7 @@ def _as_text(value: object) -> str:
 def set_up(level: str, kind: str) -> None:
     """Log at that level in that format."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(MessageContext())
     handler.setFormatter(JsonFormatter() if kind == "json" else PlainFormatter())
     root = logging.getLogger()
     root.addHandler(handler)

@@ -33,8 +33,10 @@ from leasekeeper.engine.settler import Settler
 from leasekeeper.engine.worker import Worker
 from leasekeeper.events import HandlersLeft, InternalError, PhaseChanged, SettlementsLeft, StopForced
 from leasekeeper.lanes.coroutines import CoroutineLane
+from leasekeeper.lanes.handler_context import HandlerInContext
 from leasekeeper.lanes.mailbox import Mailbox
 from leasekeeper.lanes.threads import ThreadLane
+from leasekeeper.message_context import MessageContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -160,9 +162,10 @@ class Runner:
 
     def _open_lane(self, handler: Handler, application: asyncio.AbstractEventLoop) -> Lane[Delivery]:
         options, answers, clock = self._options, self._answers, self._clock
+        called = HandlerInContext(handler, self.source.name) if MessageContext.in_use else handler
         if handler.is_coroutine:
-            return CoroutineLane(handler, options, loop=application, answers=answers, clock=clock)
-        return ThreadLane(handler, options, answers=answers, clock=clock, timer=asyncio.get_running_loop())
+            return CoroutineLane(called, options, loop=application, answers=answers, clock=clock)
+        return ThreadLane(called, options, answers=answers, clock=clock, timer=asyncio.get_running_loop())
 
     # What the parts ask for
 

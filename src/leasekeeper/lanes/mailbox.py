@@ -7,6 +7,7 @@ for all items that are posted before the loop receives them.
 from __future__ import annotations
 
 from collections import deque
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -19,10 +20,11 @@ T = TypeVar("T")
 class Mailbox(Generic[T]):
     """Items on their way to `loop`; there, `receive` takes everything that has arrived as one list."""
 
-    __slots__ = ("_awake", "_closed", "_loop", "_posts", "_receive")
+    __slots__ = ("_awake", "_closed", "_context", "_loop", "_posts", "_receive")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, receive: Callable[[list[T]], None]) -> None:
         self._loop = loop
+        self._context = copy_context()
         self._receive = receive
         self._posts: deque[Sequence[T]] = deque()
         self._awake = False
@@ -48,7 +50,8 @@ class Mailbox(Generic[T]):
         # and never one too few, because `_drain` clears `_awake` before it looks at the items.
         self._awake = True
         try:
-            self._loop.call_soon_threadsafe(self._drain)
+            # In our context: variables that the sender set are not for the receiver, nor for the tasks that it makes.
+            self._loop.call_soon_threadsafe(self._drain, context=self._context)
         except RuntimeError:  # the loop is closed
             return False
         return True
