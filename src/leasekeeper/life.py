@@ -236,7 +236,8 @@ class Life:
     def longest_stop(self) -> float:
         """Seconds that its stop may take, all time-outs together."""
         options = self._options
-        return options.poll_grace + options.drain_timeout + END_GRACE + options.flush_timeout + 2 * LINGER
+        waits = max(options.poll_grace, options.drain_timeout)  # polls in flight end while handlers drain
+        return waits + END_GRACE + options.flush_timeout + 2 * LINGER
 
     def __repr__(self) -> str:
         return f"<Life of {self._address.name}>"

@@ -40,10 +40,10 @@ HANDLERS = {
 }
 LEFT = {
     "blocks the loop": "the main thread is still in ship (program.py",
-    "swallows cancellation": "(SemaphoreDispatch._work) did not end in 3 s",
-    "blocks a thread of the executor": "blocking call sleep() did not end in 3 s",
+    "swallows cancellation": "(SemaphoreDispatch._work) did not end in 1.5 s",
+    "blocks a thread of the executor": "blocking call sleep() did not end in 1.5 s",
     "blocks a thread": "1 handler",
-    "leaves a task that swallows cancellation": "(swallow) did not end in 3 s",
+    "leaves a task that swallows cancellation": "(swallow) did not end in 1.5 s",
 }
 BOUND = 15.0
 """Seconds: 0.2 of poll grace, 0.5 of drain, 1 for cancelled handlers, 6 for what is left, and a slow machine."""

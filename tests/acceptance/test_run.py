@@ -206,7 +206,7 @@ def test_a_call_that_hangs_in_an_executor_does_not_keep_the_process(shop: Bench)
     command.signal()
 
     assert command.end() == 0  # every message is settled
-    assert "blocking call sleep() did not end in 3 s after the stop and is left behind" in command.err
+    assert "blocking call sleep() did not end in 1.5 s after the stop and is left behind" in command.err
     assert shop.counts(url) == (1, 0)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = safe_logger("leasekeeper.run")
 
-LINGER = 3.0
+LINGER = 1.5
 """Seconds that tasks and blocking calls which are left on a loop get to end, before they are left behind."""
 
 _executors: WeakKeyDictionary[asyncio.AbstractEventLoop, DaemonExecutor] = WeakKeyDictionary()
