@@ -338,6 +338,8 @@ def test_a_thread_that_never_returns_is_left_and_not_released(desk: Desk, caplog
     assert desk.count() == (0, 1)
     (said,) = [each.getMessage() for each in caplog.records if "still runs" in each.getMessage()]
     assert documented(said)
+    (error,) = [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR]
+    assert error.endswith("1 message was received and not settled; it comes again")
 
 
 @pytest.mark.slow

@@ -181,7 +181,8 @@ class Consumer:
 
         In the main thread its end is bounded: the sum of `poll_grace`, `drain_timeout` and `flush_timeout`, and at most
         10 seconds for what handlers leave behind. If a handler still blocks the main thread then, the process ends with
-        exit code 1.
+        exit code 1. In a script, `sys.exit(consumer.run().unsettled > 0)` tells its caller, as `leasekeeper run` does,
+        whether messages are unsettled.
         """
         report: Report = run(self)
         return report

@@ -145,7 +145,7 @@ class Life:
                 client = await SqsClient.connect(self._settings())
             runner = await self._open(client, application)
             await runner.run(lambda: self.ready.set_result(None))
-            return self.observer.report(runner)
+            return self._report(runner)
         except BaseException as error:
             if self.ready.done():
                 raise
@@ -176,6 +176,15 @@ class Life:
         if self.stop_asked:
             runner.stop(force=self._force_asked)
         return runner
+
+    def _report(self, runner: Runner) -> Report:
+        """What it did. Unsettled messages are an error that a person has to see, like an exit code above 0."""
+        report = self.observer.report(runner)
+        if report.unsettled:
+            one = "1 message was received and not settled; it comes again"
+            many = f"{report.unsettled} messages were received and not settled; they come again"
+            log.error("queue %s: %s", self._address.name, one if report.unsettled == 1 else many)
+        return report
 
     async def _close(self, client: SqsApi) -> None:
         try:

@@ -26,7 +26,7 @@ class MessageContext(logging.Filter):
     records through. Records of tasks and of `asyncio.to_thread` calls that a handler starts have the fields too.
 
     Add it to a logging handler, not to a logger, and make it before the consumers start: consumers that started before
-    set no context. `leasekeeper run` has it. It costs about 0.2 microseconds a message.
+    set no context. `leasekeeper run` has it. It costs less than a microsecond a message.
     """
 
     in_use: ClassVar[bool] = False

@@ -133,6 +133,23 @@ def test_a_thread_that_never_ends_does_not_keep_the_process_and_its_message_is_n
     assert shop.counts(url) == (0, 1)
 
 
+def test_deletes_that_are_not_confirmed_are_no_success(shop: Bench) -> None:
+    """L12: the exit code is 1, and one line says how many messages come again."""
+    url = shop.queue("orders")
+    shop.fill(url, 3)
+    shop.sqs.faults.set("DeleteMessageBatch", unavailable=1.0)
+    shop.module("shop", COROUTINE.format(seconds=0.001))
+    command = shop.leasekeeper("run", "shop:app", "--flush-timeout", "0.5")
+    shop.until(lambda: len(shop.lines("finished")) == 3, "all are handled")
+
+    command.signal()
+
+    assert command.end() == 1
+    assert (
+        "ERROR leasekeeper.run: queue orders: 3 messages were received and not settled; they come again" in command.err
+    )
+
+
 def test_after_kill_the_messages_come_back_and_another_process_handles_them(shop: Bench) -> None:
     url = shop.queue("orders")
     sent = shop.fill(url, 12)
