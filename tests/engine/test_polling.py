@@ -6,13 +6,14 @@ import asyncio
 import logging
 import random
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from leasekeeper.engine.context import SourceQueue
 from leasekeeper.engine.runner import Runner
 from leasekeeper.errors import QueueUnusable, SqsError, Verdict
+from leasekeeper.events import ReceiveFailed
 from leasekeeper.lanes.handler import Handler
 from leasekeeper.message import Message, Received
 from leasekeeper.options import Options
@@ -200,6 +201,26 @@ async def test_errors_that_will_not_pass_are_met_with_slow_polls() -> None:
         world.faults.clear()
         await world.until(lambda: consumer.runner.healthy, within=60)
         assert consumer.runner.problem is None
+
+
+@virtual
+async def test_refused_credentials_pause_a_poller_no_longer_than_passing_errors_do() -> None:
+    """L16: the client renews them, so receives go on within seconds; the pauses are those of an unavailable service."""
+    async with World() as world:
+        pauses: list[float] = []
+        consumer = await world.start(_nothing, max_pollers=1)
+        consumer.events.subscribe(lambda event: pauses.append(event.pause), ReceiveFailed)
+        real, world.client.receive = world.client.receive, _expired  # type: ignore[method-assign]
+        await world.until(lambda: len(pauses) == 40, within=1_000)
+        world.client.receive = real  # type: ignore[method-assign]
+        await world.send("a")
+        await world.until(lambda: not world.bodies(), within=16)
+        assert max(pauses) <= 15
+        assert sum(pauses) / len(pauses) < 10
+
+
+async def _expired(*_: object, **__: object) -> NoReturn:
+    raise SqsError(Verdict.CREDENTIALS, "ExpiredToken", "the token has expired")
 
 
 @virtual

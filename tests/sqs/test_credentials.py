@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from leasekeeper.errors import CredentialsMissing, SqsError, Verdict
 from leasekeeper.sqs.credentials import CredentialKeeper, Fixed, FromBotocore, FromProvider
 from leasekeeper.sqs.endpoint import new_session
 from leasekeeper.sqs.settings import ClientSettings
+from leasekeeper.testing.world import virtual
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -186,6 +188,53 @@ def test_refused_credentials_that_cannot_be_renewed_are_used_again() -> None:
         assert keeper.current() == key("a")
 
     play(story, key("a"), OSError("no route"))
+
+
+class Stubborn:
+    """A source that answers once, and then swallows every cancellation until it is told to end."""
+
+    self_refreshing = False
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.over = asyncio.Event()
+
+    async def fetch(self, *, renew: bool) -> Credentials:
+        self.asked += 1
+        while self.asked > 1 and not self.over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.over.wait()
+        return key("a", 4600)
+
+
+@virtual
+async def test_a_source_that_swallows_its_cancellation_is_asked_again_after_a_minute() -> None:
+    clock, source = Clock(), Stubborn()
+    keeper = CredentialKeeper(source, clock=clock)
+    await keeper.start()
+    clock.now = 4600
+    assert keeper.current() is None
+    await asyncio.sleep(61)
+    assert repr(keeper.failure) == "TimeoutError('no answer in 60 s')"
+    clock.now += 10
+    assert keeper.current() is None
+    await asyncio.sleep(1)
+    assert source.asked == 3
+    keeper.close()
+    source.over.set()
+
+
+@virtual
+async def test_a_start_can_be_given_up_while_its_source_swallows_cancellations() -> None:
+    """L22: a stop while starting ends at once."""
+    source = Stubborn()
+    source.asked = 1
+    starting = asyncio.create_task(CredentialKeeper(source, clock=Clock()).start())
+    await asyncio.sleep(1)
+    starting.cancel()
+    await asyncio.wait((starting,), timeout=1)
+    assert starting.cancelled()
+    source.over.set()
 
 
 @pytest.mark.parametrize("error", [OSError("no route"), CredentialsMissing("none here")])

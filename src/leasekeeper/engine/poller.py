@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from leasekeeper.engine.lag import LagMeter
     from leasekeeper.message import Received
 
-SLOW_VERDICTS = frozenset((Verdict.MISSING, Verdict.DENIED, Verdict.CREDENTIALS, Verdict.OVER_LIMIT, Verdict.REFUSED))
+SLOW_VERDICTS = frozenset((Verdict.MISSING, Verdict.DENIED, Verdict.OVER_LIMIT, Verdict.REFUSED))
 """Errors that will not pass soon: at least `SLOW` seconds between tries (L18)."""
 SLOW = 10.0
 EMPTY = Backoff(base=0.2, maximum=1.6)

@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from leasekeeper.api import Credentials, CredentialsProvider
@@ -41,7 +41,7 @@ class Source(Protocol):
     self_refreshing: bool
     """Whether to fetch every `RECHECK` seconds from a source that does not say when its credentials expire."""
 
-    async def fetch(self, *, renew: bool) -> Credentials:
+    def fetch(self, *, renew: bool) -> Coroutine[Any, Any, Credentials]:
         """The current credentials; `renew` when SQS refused the last ones. May raise anything."""
         ...
 
@@ -130,8 +130,7 @@ class CredentialKeeper:
 
     async def _renew(self, *, renew: bool) -> None:
         try:
-            async with asyncio.timeout(LIMIT):
-                fetched = await self._source.fetch(renew=renew)
+            fetched = await self._fetch(renew=renew)
             due = self._next_fetch(fetched)
         except BaseException as error:  # a user's provider may raise anything, and the held ones may still work
             if isinstance(error, GeneratorExit) or _ends_this_task(error):
@@ -152,12 +151,36 @@ class CredentialKeeper:
         self.failure = None
         self._held, self._due = fetched, due
 
+    async def _fetch(self, *, renew: bool) -> Credentials:
+        """Fetch in a separate task: a source that swallows its cancellation holds up neither calls nor a stop."""
+        fetch = asyncio.create_task(_answer_of(self._source.fetch(renew=renew)), name="leasekeeper credentials source")
+        try:
+            await asyncio.wait((fetch,), timeout=LIMIT)
+        finally:
+            fetch.cancel()  # changes nothing once it is done
+        if not fetch.done():
+            raise TimeoutError(f"no answer in {LIMIT:g} s")
+        answer = fetch.result()
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
     def _next_fetch(self, fetched: Credentials) -> float:
         now = self._clock()
         if fetched.expiry is not None:
             left = fetched.expiry - now
             return max(fetched.expiry - min(EARLY, left / 3), now + 1.0)
         return now + RECHECK if self._source.self_refreshing else math.inf
+
+
+async def _answer_of(fetching: Coroutine[Any, Any, Credentials]) -> Credentials | BaseException:
+    """What the source returns or raises; a task that raises SystemExit would end the engine's loop."""
+    try:
+        return await fetching
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # a user's provider may raise anything
+        return error
 
 
 def _ends_this_task(error: BaseException) -> bool:
