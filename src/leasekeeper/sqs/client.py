@@ -20,6 +20,7 @@ from leasekeeper.sqs.blocking import in_thread
 from leasekeeper.sqs.credentials import CredentialKeeper, Fixed, FromBotocore, FromProvider
 from leasekeeper.sqs.digests import intact
 from leasekeeper.sqs.settings import ClientSettings
+from leasekeeper.sqs.shared import Shared, configuration
 from leasekeeper.sqs.signer import Signer
 from leasekeeper.sqs.wire import FIXED_HEADERS, Wire, read
 
@@ -37,6 +38,8 @@ log = safe_logger("leasekeeper.sqs")
 _LOCAL = Credentials(access_key="local", secret_key="local")  # noqa: S106 - for a server on this machine
 
 
+_endpoints: Shared[Endpoint] = Shared()
+_sources: Shared[FromBotocore] = Shared()
 _receive = msgspec.json.Decoder(codec.ReceiveAnswer)
 _batch = msgspec.json.Decoder(codec.BatchAnswer)
 _sent = msgspec.json.Decoder(codec.SendAnswer)
@@ -295,7 +298,7 @@ def _locate(settings: ClientSettings) -> Endpoint:
     """The endpoint. botocore is a third of all that is imported, so it is imported here, off the loop."""
     from leasekeeper.sqs.endpoint import locate
 
-    return locate(settings)
+    return _endpoints.get(configuration(settings), lambda: locate(settings))
 
 
 def _source(settings: ClientSettings, endpoint: Endpoint) -> Source:
@@ -305,8 +308,11 @@ def _source(settings: ClientSettings, endpoint: Endpoint) -> Source:
         return FromProvider(settings.credentials)
     from leasekeeper.sqs.endpoint import new_session
 
-    fallback = _LOCAL if endpoint.loopback else None
-    return FromBotocore(lambda: new_session(settings), metadata=not endpoint.loopback, fallback=fallback)
+    local = endpoint.loopback
+    return _sources.get(
+        (configuration(settings), local),
+        lambda: FromBotocore(lambda: new_session(settings), metadata=not local, fallback=_LOCAL if local else None),
+    )
 
 
 def _transport_factory(settings: ClientSettings) -> TransportFactory:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
@@ -247,22 +248,30 @@ class FromBotocore:
         self._fallback = fallback
         self._metadata = metadata
         self._found: Any = None
+        self._looking = threading.Lock()
+        """Clients share a source, and it makes one session for all of them."""
 
     async def fetch(self, *, renew: bool) -> Credentials:
         """The credentials that the chain finds; botocore refreshes those that expire soon."""
         return await in_thread(lambda: self._look(renew=renew))
 
     def _look(self, *, renew: bool) -> Credentials:
-        if self._found is None or renew:
-            session = self._session()
-            if not self._metadata:
-                session.get_component("credential_provider").remove("iam-role")
-            self._found = session.get_credentials()
-        if self._found is None and self._fallback is not None:
+        locked = self._looking.acquire(timeout=LIMIT / 2)  # one look-up that hangs does not stop all others for good
+        try:
+            if self._found is None or renew:
+                session = self._session()
+                if not self._metadata:
+                    session.get_component("credential_provider").remove("iam-role")
+                self._found = session.get_credentials()
+            found = self._found
+        finally:
+            if locked:
+                self._looking.release()
+        if found is None and self._fallback is not None:
             return self._fallback
-        if self._found is None:
+        if found is None:
             raise CredentialsMissing(_NOT_FOUND)
-        frozen = self._found.get_frozen_credentials()
+        frozen = found.get_frozen_credentials()
         return Credentials(access_key=frozen.access_key, secret_key=frozen.secret_key, token=frozen.token or None)
 
     def __repr__(self) -> str:

@@ -39,7 +39,7 @@ LOCAL_REGION = "us-east-1"
 """The region of a server on this machine when none is configured: signatures need one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Endpoint:
     """Where calls go and how.
 

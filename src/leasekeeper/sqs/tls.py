@@ -1,17 +1,23 @@
 """Certificates: the TLS context of the transports that use Python's `ssl`.
 
-Owned by each transport. It promises verified certificates and host names unless `verify_tls` turns that off.
+Shared by the transports of a process. It promises verified certificates and host names unless `verify_tls` turns that
+off.
 """
 
 from __future__ import annotations
 
+import os
 import ssl
 from typing import TYPE_CHECKING
 
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.sqs.shared import Shared, state_of
 
 if TYPE_CHECKING:
     from leasekeeper.api import TransportSettings
+
+
+_contexts: Shared[ssl.SSLContext] = Shared()
 
 
 def client_context(settings: TransportSettings) -> ssl.SSLContext:
@@ -23,6 +29,13 @@ def client_context(settings: TransportSettings) -> ssl.SSLContext:
     Raises:
         ConfigurationError: the CA bundle cannot be used.
     """
+    bundle = settings.ca_bundle
+    names = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # of OpenSSL, for the system's certificates
+    state = (bundle and state_of(bundle), *(os.environ.get(name) for name in names))
+    return _contexts.get((bundle, state, settings.verify), lambda: _new_context(settings))
+
+
+def _new_context(settings: TransportSettings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=settings.ca_bundle)
     except OSError as error:  # ssl.SSLError is one as well
