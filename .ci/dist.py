@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 DIST = ROOT / "dist"
 DEMO = ("demo", "--messages", "200", "--handler-ms", "5")
-REPORT = "Stopped (every order was settled)"
+REPORT = "Stopped (every order is settled)"
 
 
 def build(source: Path, target: str, directory: Path) -> Path:

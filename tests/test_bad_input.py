@@ -141,7 +141,7 @@ async def produce(message: Message[str]) -> Any:
 
 
 def unknown(order: Order) -> None:  # type: ignore[name-defined] # noqa: F821 - the name is what is wrong
-    """A handler whose annotation does not exist."""
+    """A handler with an annotation that does not exist."""
 
 
 @pytest.mark.parametrize("handler", [two, produce, unknown, 42])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import leasekeeper
+from leasekeeper import events
 
 ROOT = Path(__file__).parents[1]
 FILE = re.compile(r"`((?:\w+/)?\w+\.py)`")
@@ -61,6 +62,34 @@ def test_the_files_of_the_architecture_exist() -> None:
     package = ROOT / "src" / "leasekeeper"
     missing = {name for name in FILE.findall(page) if not (package / name).exists()}
     assert missing <= new
+
+
+def test_the_statistics_on_the_page_of_monitoring_exist() -> None:
+    """The page names them by their path, such as `ledger.lost`."""
+    page = (ROOT / "docs" / "how-to" / "monitor.md").read_text().split("## Events")[0]
+    rows = [row.split("|")[1] for row in page.splitlines() if row.startswith("| `")]
+    paths = [path for row in rows for path in re.findall(r"`([\w.]+)`", row)]
+    assert len(paths) > 15
+    reference = script("api_page.py")["page"]()
+    assert [path for path in paths if not _is_statistic(path.split("."), reference)] == []
+
+
+def _is_statistic(path: list[str], reference: str) -> bool:
+    kind = "ConsumerStatistics"
+    for name in path:
+        section = reference.partition(f"### `{kind}`\n")[2].partition("\n### ")[0]
+        found = re.search(rf"^- `{name}: ([^`]+)`", section, re.MULTILINE)
+        if found is None:
+            return False
+        kind = found[1]
+    return True
+
+
+def test_the_events_on_the_page_of_monitoring_are_all_events() -> None:
+    page = (ROOT / "docs" / "how-to" / "monitor.md").read_text()
+    rows = page.split("| event | emitted when |")[1].split("\n\n")[0]
+    named = set(re.findall(r"`([A-Z]\w+)`", rows))
+    assert named == {kind.__name__ for kind in events.Event.__subclasses__()}
 
 
 @pytest.mark.parametrize("field", dataclasses.fields(leasekeeper.ConsumerStatistics), ids=lambda field: field.name)

@@ -179,10 +179,10 @@ class Consumer:
     def run(self) -> Report:
         """Start, work until SIGTERM or SIGINT, drain, and report. A second signal cuts the drain short.
 
-        In the main thread its end is bounded: the sum of `poll_grace`, `drain_timeout` and `flush_timeout`, and at most
-        10 seconds for what handlers leave behind. If a handler still blocks the main thread then, the process ends with
-        exit code 1. In a script, `sys.exit(consumer.run().unsettled > 0)` tells its caller, as `leasekeeper run` does,
-        whether messages are unsettled.
+        In the main thread its end is bounded by `longest_stop`: `drain_timeout` (or `poll_grace`, if that is longer),
+        `flush_timeout`, and a few seconds for what handlers leave behind. If a handler still blocks the main thread
+        then, the process ends with exit code 1. In a script, `sys.exit(consumer.run().unsettled > 0)` tells its caller,
+        as `leasekeeper run` does, whether messages are unsettled.
         """
         report: Report = run(self)
         return report
@@ -228,7 +228,7 @@ class Consumer:
 
     @property
     def healthy(self) -> bool:
-        """Whether it is running and its receives succeed: false before the start and after the stop."""
+        """Whether it receives and settles, as far as is known; false before the start, and from a stop or quiet on."""
         life = self._alive
         return life is not None and life.runner is not None and life.runner.healthy
 

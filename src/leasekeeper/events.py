@@ -210,7 +210,7 @@ class InternalError(Event, frozen=True):
 
 
 class Channel:
-    """Distributes events to those who subscribed to their kind, in the order of subscribing.
+    """Distributes events to the subscribers of their kind, in the order of subscribing.
 
     Attributes:
         failures: how often a subscriber raised, by the exception's class name.

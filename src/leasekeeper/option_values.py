@@ -128,7 +128,8 @@ class OptionValues(TypedDict, total=False):
     """
 
     message_attributes: Sequence[str]
-    """Message attributes to fetch: names, 'All', or a prefix such as 'bar.*'.
+    """Message attributes to fetch: names, 'All', or a prefix such as 'bar.*'. All are fetched if rejected messages may
+    be copied to a dead-letter queue, because the copy keeps them.
 
     Default: ('All',).
     """
@@ -217,7 +218,8 @@ class OptionValues(TypedDict, total=False):
     """
 
     poll_grace: float
-    """Time that open polls get at a stop: SQS may have sent messages already, which are then released.
+    """Time that open polls get at a stop, or longer as long as handlers run: SQS may have sent messages already, which
+    are then released.
 
     Default: 1 s; 0 to 30 s.
     """
@@ -236,7 +238,7 @@ class OptionValues(TypedDict, total=False):
     """
 
     unhealthy_after: float
-    """Time without a successful receive after which the consumer is unhealthy.
+    """Time without a successful receive after which the consumer is unhealthy; at least `wait_time` plus 5 s.
 
     Default: 60 s; 1 to 86,400 s.
     """

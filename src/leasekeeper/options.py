@@ -146,7 +146,9 @@ class Options:
         120_000, "Messages held at the same time, from receive to confirmed delete.", low=1, high=120_000
     )
     message_attributes: Sequence[str] = _polling(
-        ("All",), "Message attributes to fetch: names, 'All', or a prefix such as 'bar.*'."
+        ("All",),
+        "Message attributes to fetch: names, 'All', or a prefix such as 'bar.*'. All are fetched if rejected messages "
+        "may be copied to a dead-letter queue, because the copy keeps them.",
     )
 
     visibility_timeout: int = _lease(
@@ -212,7 +214,8 @@ class Options:
     )
     poll_grace: float = _stopping(
         1.0,
-        "Time that open polls get at a stop: SQS may have sent messages already, which are then released.",
+        "Time that open polls get at a stop, or longer as long as handlers run: SQS may have sent messages already, "
+        "which are then released.",
         unit="s",
         low=0,
         high=30,
@@ -228,7 +231,11 @@ class Options:
     )
 
     unhealthy_after: float = _health(
-        60.0, "Time without a successful receive after which the consumer is unhealthy.", unit="s", low=1, high=86_400
+        60.0,
+        "Time without a successful receive after which the consumer is unhealthy; at least `wait_time` plus 5 s.",
+        unit="s",
+        low=1,
+        high=86_400,
     )
     exit_on_unusable: bool = _health(
         False, "Stop the consumer if its queue is deleted or access to it is denied while it runs."

@@ -137,7 +137,7 @@ def test_what_is_left_over_is_due_by_its_own_oldest_item() -> None:
 
 
 def test_it_goes_before_the_lease_of_any_item_ends() -> None:
-    """L13: one entry whose lease ends soon takes the others with it."""
+    """L13: one entry with a lease that ends soon takes the others with it."""
     batch: Batch[str] = Batch(linger=10.0)
     batch.add(["patient"], 0.0, latest=100.0)
     batch.add(["urgent"], 1.0, latest=2.0)

@@ -56,7 +56,7 @@ def test_the_margin_of_a_short_lease_is_a_fifth() -> None:
     assert (row.lease.due, row.lease.deadline) == (100.5, 100.8)
 
 
-def test_a_receive_may_have_a_visibility_of_its_own() -> None:
+def test_a_receive_may_have_another_visibility() -> None:
     ledger = Ledger(POLICY)
     [row], _ = ledger.receive([message("a")], requested_at=100.0, now=100.0, visibility=60)
     assert (row.lease.due, row.lease.deadline) == (130.0, 159.0)

@@ -82,7 +82,7 @@ def test_fill_up_stops_at_the_horizon() -> None:
 
 
 def test_a_lease_taken_in_part_forgets_none_of_its_members() -> None:
-    """L7: neither those that were taken, whatever became of them, nor those that were left."""
+    """L7: neither those that were taken, however they ended, nor those that were left."""
     ledger = Ledger(POLICY)
     _, second = receives(ledger, [6, 6])
     due = ledger.leases.tick(115.0)
@@ -106,7 +106,7 @@ def test_members_taken_early_that_are_still_out_are_not_taken_again() -> None:
     assert set(ledger.leases.tick(ledger.leases.next_due())) == set(early)
 
 
-def test_a_lease_whose_members_have_all_left_is_not_waited_for() -> None:
+def test_a_lease_without_members_is_not_waited_for() -> None:
     ledger = Ledger(POLICY)
     first, _ = receives(ledger, [2, 2])
     for row in first:

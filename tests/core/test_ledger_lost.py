@@ -114,7 +114,7 @@ def test_a_newer_lease_is_extended_although_an_extension_of_the_older_is_out() -
 
 
 def test_a_lost_lease_is_told_to_the_handler_at_work() -> None:
-    """L8: told, counted, and given back to nobody."""
+    """L8: told, counted, and not given back."""
     told: list[Delivery] = []
     ledger = Ledger(POLICY, on_lease_lost=told.append)
     row, waiting = hold(ledger, "a", "b")
@@ -129,7 +129,7 @@ def test_a_lost_lease_is_told_to_the_handler_at_work() -> None:
     assert ledger.statistics().lost == 2
 
 
-def test_a_ledger_with_nobody_to_tell_loses_in_silence() -> None:
+def test_a_ledger_without_a_listener_loses_in_silence() -> None:
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     ledger.leases.tick(129.0)
@@ -162,7 +162,7 @@ def test_work_finished_after_sqs_said_that_the_lease_is_lost_is_called_late() ->
     assert row.settlement.result(0) is Settled.LATE
 
 
-def test_an_ack_whose_lease_ends_is_tried_on_and_called_late() -> None:
+def test_an_ack_is_tried_on_after_its_lease_and_called_late() -> None:
     """L8."""
     told: list[Delivery] = []
     ledger = Ledger(POLICY, on_lease_lost=told.append)
@@ -256,7 +256,7 @@ def test_so_many_ids_are_remembered_at_least_and_no_more_than_twice_as_many() ->
     assert [each.received.message_id for each in finished] == ["d", "e", "f", "g"]
 
 
-def test_a_release_whose_lease_ended_meanwhile_is_released() -> None:
+def test_a_release_is_released_when_its_lease_ends_meanwhile() -> None:
     """It is visible again, which is what was wanted."""
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")

@@ -135,7 +135,7 @@ class LedgerMachine(RuleBasedStateMachine):
             row.state = State.RUNNING
 
     def wanting(self) -> Iterator[Row]:
-        """Those that are to be extended when they are due."""
+        """Those to extend when they are due."""
         for row in self.held.values():
             if row.leased and row.state in EXTENDED and not row.extending and not row.delivery.capped:
                 yield row

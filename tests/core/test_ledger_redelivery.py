@@ -94,7 +94,7 @@ def test_a_redelivery_while_running_is_not_run_and_keeps_being_extended() -> Non
 
 
 def test_a_redelivery_of_a_lapsed_one_brings_a_lease_back() -> None:
-    """L29: never left invisible with nobody at work on it, and acked in time after all."""
+    """L29: never left invisible without a handler at work on it, and acked in time after all."""
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     ledger.leases.tick(129.0)

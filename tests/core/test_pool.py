@@ -1,4 +1,4 @@
-"""The pool: nobody idle while somebody waits, nothing lost, and a crew that follows the load."""
+"""The pool: no worker is idle while a message waits, nothing is lost, and the number of workers follows the load."""
 
 from __future__ import annotations
 

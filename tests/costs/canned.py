@@ -1,7 +1,7 @@
 """SQS as a transport that has its answers ready: endless messages, every delete confirmed, after a fixed time.
 
 Owned by one scene. It promises messages as long as real ones (a body of 500 bytes, a receipt of 350 characters, the
-four system attributes, an id of its own each), and that nothing of it stays in memory when it has answered.
+four system attributes, a different id each), and that nothing of it stays in memory when it has answered.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Supply:
         calls: API calls made so far, by name.
         receives: receives so far that were answered with messages.
         given: messages that have been given out so far.
-        deleted: messages whose deletes were confirmed so far.
+        deleted: messages with a confirmed delete so far.
         looked_at: called with `receives` before each of these is answered.
         limit: receives after which there are no messages any more.
     """

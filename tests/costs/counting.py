@@ -1,8 +1,8 @@
 """What runs, counted instead of timed: function calls, C calls, callbacks of the loop, bytecode instructions.
 
 Owned by one scene, which begins and ends the counting. It promises the same numbers for the same work however busy the
-machine is. Not counted is what is not there in production: the scene itself, its handlers, and the inside of asyncio's
-event loop, whose place uvloop takes. The resumption of a coroutine counts as a call, as it does for Python.
+machine is. It does not count what production does not have: the scene, its handlers, and the inside of asyncio's
+event loop, which uvloop replaces. The resumption of a coroutine counts as a call, as it does for Python.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Calls:
     """Counts `python_calls`, `c_calls` and `callbacks`.
 
     Args:
-        threads: also count in threads made after this; they are not heard of later, so it is to be made before them.
+        threads: also count in threads; only those that are made after this, so make this first.
     """
 
     def __init__(self, *, threads: bool = False) -> None:
@@ -112,7 +112,7 @@ class Instructions:
     """Counts `instructions`: of Python's bytecode.
 
     Args:
-        threads: also count in threads made after this; they are not heard of later, so it is to be made before them.
+        threads: also count in threads; only those that are made after this, so make this first.
     """
 
     def __init__(self, *, threads: bool = False) -> None:

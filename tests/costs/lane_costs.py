@@ -70,7 +70,7 @@ def _full_load(lane: Lane, hold: Holding, **values: Any) -> Scene:
 
 
 def count(lane: Lane, way: type[Calls | Instructions], *, held: int = 0, **values: Any) -> Figures:
-    """Count in one way while `held` other messages are in flight, whose handlers wait."""
+    """Count in one way while the handlers of `held` other messages wait."""
     hold = Holding(held)
     scene = _full_load(lane, hold, **values)
     counting: Counting = way(threads=lane == "threads")
@@ -147,7 +147,7 @@ def _traced() -> int:
 def remaining(lane: Lane) -> float:
     """Blocks of memory that remain of a thousand messages, with the collector of cycles switched off.
 
-    Two stretches of the steady state are compared by their medians, for how many messages are in hand goes up and down.
+    Compares the medians of two stretches of the steady state, because the number of held messages goes up and down.
     """
     stretch, between = 200, 800
     last = WARM + 2 * stretch + between

@@ -1,4 +1,4 @@
-"""The recorded figures, and what is to be said of new ones.
+"""The recorded figures, and what they say about new ones.
 
 They stand in `recorded.toml` beside this file: tolerances and budgets, set by hand, then figures by Python version and
 lane, set by `record.py`. Whatever Python runs, a budget holds; where it has a record, that holds too.
@@ -48,7 +48,7 @@ def save(tables: Tables) -> None:
 
 
 def complaints(lane: Lane, figures: Figures, tables: Tables) -> list[str]:
-    """What is wrong with new figures, a sentence each, with the functions whose share is largest."""
+    """What is wrong with new figures, a sentence each, with the functions that have the largest shares."""
     found: list[str] = []
     recorded = tables.get(VERSION, {}).get(lane, {})
     budget, tolerance = tables["budget"][lane], tables["tolerance"][lane]
@@ -65,7 +65,7 @@ def complaints(lane: Lane, figures: Figures, tables: Tables) -> list[str]:
         elif before is not None and value < before * (1 - tolerance["less"]):
             found.append(f"{what}, {1 - value / before:.1%} less than the {before:g} recorded; record it: {COMMAND}")
     unseen = sorted(recorded.keys() - figures.values.keys())
-    return found + [f"{lane}: {name} is recorded and was not measured; record it anew: {COMMAND}" for name in unseen]
+    return found + [f"{lane}: {name} is recorded and was not measured; record again: {COMMAND}" for name in unseen]
 
 
 def _numbers(name: str) -> list[str]:

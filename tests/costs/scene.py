@@ -118,7 +118,7 @@ class Scene:
     async def _connect(self, epoch: Callable[[], float]) -> SqsClient:
         """The client as `SqsClient.connect` makes it, with a signer that takes its time from the loop.
 
-        What it prepares anew each second is to be prepared as often in each run.
+        It prepares some things again every second; in virtual time, every run does so equally often.
         """
         keeper = CredentialKeeper(Fixed(Credentials(access_key="AKIDEXAMPLE", secret_key="secret")))
         await keeper.start()
@@ -136,7 +136,7 @@ class Window:
     """The receives from one to another, and what is done at both ends: between them the consumer is in steady state.
 
     Args:
-        scene: whose supply is watched.
+        scene: its supply is watched.
         first: the receive at which it opens; those before it warm everything up.
         last: the receive at which it closes.
     """

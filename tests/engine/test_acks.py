@@ -146,7 +146,7 @@ async def test_a_flush_is_due_before_the_lease_of_its_oldest_entry_ends() -> Non
 
 
 @virtual
-async def test_what_became_of_an_early_ack_can_be_awaited() -> None:
+async def test_the_end_of_an_early_ack_can_be_awaited() -> None:
     """L14: `await message.ack()` says that the delete was confirmed; the handler goes on, and is counted once."""
     async with World() as world:
         await world.send("a")
@@ -171,7 +171,7 @@ async def test_what_became_of_an_early_ack_can_be_awaited() -> None:
 async def test_a_handler_that_fails_after_its_early_ack_is_not_said_to_be_retried(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """L14: the ack stands; the failure is counted, and nobody is told of a retry that will not come."""
+    """L14: the ack stands; the failure is counted, and no log promises a retry that will not come."""
     async with World() as world:
         await world.send("a")
 
@@ -188,7 +188,7 @@ async def test_a_handler_that_fails_after_its_early_ack_is_not_said_to_be_retrie
 
 
 @virtual
-async def test_what_became_of_an_early_retry_can_be_awaited() -> None:
+async def test_the_end_of_an_early_retry_can_be_awaited() -> None:
     """L14: `await message.retry(after)` says that SQS took the change."""
     async with World() as world:
         await world.send("a")
@@ -253,7 +253,7 @@ async def test_acking_after_close_raises() -> None:
 
 @virtual
 async def test_a_settlement_that_the_flush_could_not_make_says_that_it_is_lost() -> None:
-    """L14: a stop that runs out of `flush_timeout` leaves nobody waiting for ever."""
+    """L14: a stop that runs out of `flush_timeout` leaves no handler waiting for ever."""
     async with World() as world:
         await world.send("a")
         settlements: list[Settlement] = []
@@ -284,7 +284,7 @@ async def test_a_message_withheld_is_acked_later() -> None:
         consumer = await world.start(handle, visibility_timeout=10, concurrency=1, prefetch=0, drain_timeout=60)
         await world.until(lambda: kept)
         await asyncio.sleep(40)
-        assert consumer.statistics().held == 1
+        assert consumer.statistics().slots_taken == 1
         stopping = asyncio.ensure_future(consumer.stop())
         await asyncio.sleep(20)
         assert not stopping.done()

@@ -203,7 +203,7 @@ async def test_a_call_answered_in_the_moment_of_a_cancellation_starts_no_other()
 
     async def send(items: list[int]) -> None:
         sent.append(items)
-        with suppress(asyncio.CancelledError):  # as a client does that has the answer in hand already
+        with suppress(asyncio.CancelledError):  # as a client does that has its answer already
             await asyncio.sleep(100)
 
     batcher = Batcher(

@@ -160,7 +160,7 @@ async def test_every_way_out_untracks(way: str) -> None:
         settled = world.broker.calls["ChangeMessageVisibilityBatch"]
         await asyncio.sleep(100)
         assert world.broker.calls["ChangeMessageVisibilityBatch"] == settled
-        assert consumer.statistics().held <= 10  # the places of the one poll
+        assert consumer.statistics().slots_taken <= 10  # the places of the one poll
         assert len(consumer.runner._ledger) == 0
 
 
@@ -230,7 +230,7 @@ async def test_heartbeats_that_fail_for_the_whole_lease_lose_it_and_the_handler_
 
 
 @virtual
-async def test_finished_work_whose_lease_was_lost_is_recognised_and_deleted_unrun() -> None:
+async def test_finished_work_with_a_lost_lease_is_known_and_deleted_unrun() -> None:
     """L8: the redelivery of finished work is deleted without running."""
     async with World() as world:
         await world.send("a")
@@ -270,7 +270,7 @@ async def test_remembering_can_be_turned_off() -> None:
 
 @pytest.mark.parametrize("dispatch", ["semaphore", "pool"])
 @virtual
-async def test_a_handler_whose_lease_is_lost_is_cancelled_if_that_is_wanted(dispatch: Dispatch) -> None:
+async def test_a_handler_is_cancelled_with_its_lease_if_that_is_wanted(dispatch: Dispatch) -> None:
     """L8: `on_lease_lost='cancel'` ends the handler, and its place is free again."""
     async with World() as world:
         await world.send("a")
@@ -413,7 +413,7 @@ async def test_a_retry_said_early_after_the_lease_was_lost_is_not_taken_for_fini
 
 @virtual
 async def test_a_message_withheld_after_its_lease_was_lost_is_let_go() -> None:
-    """L6: nobody is at work on it and its lease is over, so it is not held any longer."""
+    """L6: no handler is at work on it and its lease is over, so it is not held any longer."""
     async with World() as world:
         await world.send("a")
         kept: list[Message[str]] = []
@@ -433,7 +433,7 @@ async def test_a_message_withheld_after_its_lease_was_lost_is_let_go() -> None:
 
 
 @virtual
-async def test_a_withheld_message_whose_lease_is_lost_gives_its_place_back() -> None:
+async def test_a_withheld_message_frees_its_slot_when_its_lease_is_lost() -> None:
     """L20: a message that is only being kept holds its place no longer than its lease."""
     async with World() as world:
         await world.send("a")
@@ -445,7 +445,7 @@ async def test_a_withheld_message_whose_lease_is_lost_gives_its_place_back() -> 
         world.faults.set("ChangeMessageVisibilityBatch", unavailable=1.0)
         consumer = await world.start(handle, visibility_timeout=10, concurrency=1, prefetch=0)
         await asyncio.sleep(8)
-        assert consumer.statistics().held == 1
+        assert consumer.statistics().slots_taken == 1
         await world.until(lambda: not world.bodies(), within=30)
         report = await consumer.stop()
         assert (report.lost, report.received) == (1, 2)

@@ -193,7 +193,7 @@ def test_starts_and_stops_from_many_threads_end_and_lose_nothing(orders: Queue) 
 
 
 def test_a_start_that_is_cancelled_goes_no_further(orders: Queue, server: LocalSqs) -> None:
-    """As by a time-out around `async with`: nothing consumes that nobody would stop."""
+    """As by a time-out around `async with`: no consumer is left that nothing would stop."""
     server.faults.set("GetQueueUrl", latency=5.0)
     consumer = Consumer(orders.name, orders.handle, **orders.options)
 

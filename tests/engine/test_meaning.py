@@ -286,7 +286,7 @@ async def test_a_back_off_of_nothing_retries_at_once() -> None:
 
 @virtual
 async def test_a_message_redelivered_while_it_is_being_given_back_is_run_again() -> None:
-    """L29: it is never left invisible with nobody at work on it."""
+    """L29: it is never left invisible without a handler at work on it."""
     async with World() as world:
         await world.send("a")
         runs: list[float] = []
@@ -297,7 +297,7 @@ async def test_a_message_redelivered_while_it_is_being_given_back_is_run_again()
                 raise RuntimeError("once")
 
         world.faults.set("ReceiveMessage", latency=0.01)
-        world.faults.next("ChangeMessageVisibilityBatch", lose=1.0)  # it is given back, but we do not hear of it
+        world.faults.next("ChangeMessageVisibilityBatch", lose=1.0)  # it is given back, but the answer is lost
         consumer = await world.start(handle, retry_base=0.5)
         await world.until(lambda: not world.bodies(), within=60)
         assert len(runs) == 2

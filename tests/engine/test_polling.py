@@ -464,7 +464,7 @@ async def test_messages_that_no_thread_can_be_started_for_are_given_back(monkeyp
         for _ in range(200):
             await asyncio.sleep(0.1)
             held = consumer.statistics()
-            assert held.held + held.ledger.held["releasing"] <= 20
+            assert held.slots_taken + held.ledger.held["releasing"] <= 20
         assert consumer.statistics().receives.failed > 3
         exhausted = False
         await world.until(lambda: not world.bodies(), within=36_000)  # threads take real time, of which this is little

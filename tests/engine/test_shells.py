@@ -137,7 +137,7 @@ async def test_everything_says_what_it_is() -> None:
 
 
 @virtual
-async def test_a_heartbeat_whose_timer_fires_early_beats_all_the_same() -> None:
+async def test_a_heartbeat_beats_although_its_timer_fires_early() -> None:
     """L3: by the resolution of a clock; what beats must not set itself again and again for one and the same moment."""
     beats: list[float] = []
 

@@ -227,7 +227,7 @@ async def test_a_forced_stop_before_the_start_ends_the_run_at_once() -> None:
 
 @virtual
 async def test_a_stop_in_the_very_moment_of_the_start_ends_it() -> None:
-    """L22: said by whoever is told that it is ready."""
+    """L22: said by the function that is told that it is ready."""
     async with World() as world:
         await world.send_many(20)
         runner = await world.runner(_nothing)

@@ -128,6 +128,20 @@ def test_middleware(sqs: LocalSqs) -> None:
     assert queue.left() == (0, 0)
 
 
+def test_monitor(sqs: LocalSqs) -> None:
+    """A refused delete raises the alarm; the statistics are lines of JSON."""
+    queue = Queue("orders")
+    queue.put("tea")
+    sqs.faults.next("DeleteMessageBatch", deny=1.0)
+    expected = {"shipping tea", "ALARM: orders is unhealthy"}
+    printed = lines_until([sys.executable, "monitor.py"], expected)
+    assert "allow sqs:DeleteMessage on this queue" in printed
+    statistics = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+    assert statistics
+    assert {(each["queue"], each["concurrency"]) for each in statistics} == {("orders", 20)}
+    assert "1 received, 1 handled, 0 deletes confirmed, 1 unsettled" in printed
+
+
 def test_in_process() -> None:
     done = subprocess.run(
         [sys.executable, "in_process.py"],

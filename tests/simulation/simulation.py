@@ -193,7 +193,7 @@ class Simulation:
         if busy > options["concurrency"]:
             self._result.observed.append(f"{busy} handlers at once in consumer {index}")
         prefetch = options["prefetch"]
-        held = self._running[index].statistics().held if index < len(self._running) else 0
+        held = self._running[index].statistics().slots_taken if index < len(self._running) else 0
         if prefetch is not None and held > options["concurrency"] + prefetch:
             self._result.observed.append(f"{held} messages held in consumer {index}")
 

@@ -216,3 +216,12 @@ def test_an_endpoint_of_the_environment_is_checked_like_one_of_the_options(
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", url)
     with pytest.raises(ConfigurationError, match=r"endpoint"):
         locate(ClientSettings(region="eu-west-1"))
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"])
+def test_an_endpoint_without_a_scheme_is_refused_with_what_to_write(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "127.0.0.1:9324")
+    with pytest.raises(ConfigurationError, match=r"127\.0\.0\.1:9324; give scheme, host and port, e\.g\. http://local"):
+        locate(ClientSettings(region="eu-west-1"))

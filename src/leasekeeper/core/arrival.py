@@ -19,7 +19,7 @@ AT_ONCE = 0.2
 LONGEST = 0.6
 """The largest share of a lease that an answer is believed to have been on its way."""
 STEP = 1.0
-"""Seconds by which the bounds may contradict each other before one of the clocks is taken to have been set anew."""
+"""Seconds by which the bounds may contradict each other before one of the clocks is assumed to have been set again."""
 
 
 class Arrival:
@@ -30,7 +30,7 @@ class Arrival:
     within all bounds, the clocks are taken to agree. Otherwise the least delay is assumed that fits the bounds.
 
     Attributes:
-        delay: seconds that the last answer was on its way whose delay could be told.
+        delay: seconds that an answer was on its way, from the last one that allowed an estimate.
     """
 
     __slots__ = ("_high", "_low", "delay")

@@ -79,7 +79,7 @@ class Delivery(msgspec.Struct, eq=False):
     capped: bool = False
     """Whether the lease cannot be extended any more: 12 hours since the receive (L10)."""
     visible_at: float = 0.0
-    """When it is to become visible, once it is RELEASING."""
+    """When it becomes visible again, if it is RELEASING."""
     settlement: Settlement | None = None
     """Resolved when it is known how the message was settled; None if no handler asked."""
     started: float = 0.0
@@ -143,7 +143,7 @@ class LedgerStatistics:
     lost: int
     """Leases that ended while the message was held."""
     unsettled: int
-    """Finished messages whose delete was never confirmed."""
+    """Finished messages without a confirmed delete."""
     remembered: int
     """Ids of finished messages that are remembered now."""
     smallest_margin: float | None

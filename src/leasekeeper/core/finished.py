@@ -1,4 +1,4 @@
-"""What is finished: the ids of messages whose work is done, so that a redelivery is known and not run again (L8).
+"""What is finished: the ids of messages that have been processed, so that a redelivery is known and not run again (L8).
 
 Owned by the ledger. It remembers as many as it is told to, at times up to twice as many, and forgets the oldest.
 """

@@ -41,7 +41,7 @@ class Leases:
     Args:
         policy: how leases are counted.
         held: the rows of the ledger; its size bounds what is kept here.
-        lose: called for each delivery whose lease has ended.
+        lose: called for each delivery when its lease has ended.
     """
 
     __slots__ = ("_ends", "_extensions", "_held", "_lose", "_policy", "_ticket")
@@ -129,7 +129,7 @@ class Leases:
         """SQS took the extensions (delivery, receipt used, seconds) of one call sent at `sent`.
 
         Returns:
-            Those whose release was waiting for the last extension to be answered: to be released now (L5).
+            Those to release now (L5): their last extension has been answered.
         """
         leases: dict[int, Lease] = {}
         waiting: list[Delivery] = []
@@ -190,10 +190,10 @@ class Leases:
         return True
 
     def _try_again(self, row: Delivery, now: float) -> None:
-        """Set another extension for a delivery whose last one failed, well before the lease ends."""
+        """Set another extension after one that failed, well before the lease ends."""
         lease = row.lease
         if row.state in _EXTENDED and lease.extension_sent and lease.deadline > now:
-            # A quarter of what is left, again and again, would never get to the deadline: hence the least pause.
+            # A quarter of what is left, again and again, would never reach the deadline, so the pause has a minimum.
             pause = min(max((lease.deadline - now) / 4, SHORTEST_PAUSE), 5.0)
             due = min(now + pause, lease.deadline)
             again = Lease(lease.seconds, began=lease.began, due=due, deadline=lease.deadline)

@@ -27,7 +27,7 @@ _FINISHED = next_state(State.RUNNING, Event.DONE)
 """Where DONE leads from each state of `_NOT_SETTLED`: looked up once, because each message needs it."""
 _DELETED = next_state(_FINISHED, Event.CONFIRM)
 _WORKED = (_FINISHED, State.LOST)
-"""The states of messages whose handler has finished its work."""
+"""The states of messages after their handler has finished its work."""
 
 
 class Ledger:
@@ -35,7 +35,7 @@ class Ledger:
 
     Args:
         policy: how leases are counted.
-        on_lease_lost: called for each delivery whose handler is running when its lease is lost.
+        on_lease_lost: called for each delivery that loses its lease while its handler is running.
 
     Attributes:
         rows: the messages we hold, by id. Read it; the ledger alone changes it.
@@ -119,18 +119,18 @@ class Ledger:
     # What lanes and handlers say
 
     def done(self, rows: Sequence[Delivery]) -> list[Delivery]:
-        """The work on these is finished: their ids are remembered (L8); those whose message is now to be deleted."""
+        """The work on these is finished: remember their ids (L8), and return those to delete now."""
         deletes: list[Delivery] = []
         for row in rows:
             if row.state in _NOT_SETTLED:
                 row.state = _FINISHED
                 deletes.append(row)
-        # What was started in the very moment its lease ended is to be remembered, too.
+        # Also remember what started at the moment its lease ended.
         self._finished.add(deletes if len(deletes) == len(rows) else [row for row in rows if row.state in _WORKED])
         return deletes
 
     def release(self, row: Delivery, after: float, now: float) -> Action:
-        """The message is to be visible again `after` seconds from now, as far as its 12 hours allow."""
+        """Make the message visible again `after` seconds from now, as far as its 12 hours allow."""
         catch_up(row)
         if row.state not in _NOT_SETTLED:
             return Action.NOTHING
@@ -147,8 +147,8 @@ class Ledger:
         return Action.RELEASE_IN_TIME if row.extending else Action.RELEASE
 
     def reject(self, row: Delivery) -> Action:
-        """The message can never be processed: it is to be copied to the dead-letter queue, then deleted."""
-        if row.state is State.WAITING:  # whoever rejects it has started it, be it at second 0.0 of a virtual clock
+        """The message can never be processed: copy it to the dead-letter queue, then delete it."""
+        if row.state is State.WAITING:  # it has started; a virtual clock may have said 0.0 then
             row.state = next_state(row.state, Event.START)
         if row.state not in (State.RUNNING, State.LEASE_LOST):
             return Action.NOTHING
@@ -161,7 +161,7 @@ class Ledger:
     # What SQS answers
 
     def copied(self, row: Delivery) -> Action:
-        """The dead-letter queue has the copy: the message is to be deleted."""
+        """The dead-letter queue has the copy, so the message can be deleted."""
         self._finished.add([row])
         if row.state is not State.REJECTING:
             return Action.NOTHING

@@ -21,7 +21,7 @@ class Phase(Enum):
     QUIET = "quiet"
     """Receives nothing more; what is here is run. Polls in flight may still bring messages."""
     DRAINING = "draining"
-    """A stop was asked for: running handlers finish under heartbeats, what was not started is given back."""
+    """A stop was asked for: running handlers finish, with heartbeats; what has not started is released."""
     FLUSHING = "flushing"
     """No handler runs any more: the last deletes and releases are sent and confirmed."""
     CLOSED = "closed"
@@ -32,11 +32,17 @@ class Change(Enum):
     """What happens to a consumer."""
 
     START = "start"
+    """A start is asked for."""
     OPENED = "opened"
+    """The queue is usable, and receiving begins."""
     QUIET = "quiet"
+    """`quiet()` was called: receive nothing more."""
     STOP = "stop"
+    """A stop is asked for."""
     DRAINED = "drained"
+    """No handler runs any more, or `drain_timeout` is over."""
     ENDED = "ended"
+    """Everything is closed; or the start failed, or an error or a forced stop ended it."""
 
 
 TRANSITIONS: dict[Phase, dict[Change, Phase]] = {

@@ -95,7 +95,7 @@ class Batcher(Generic[T]):
     def _arm(self) -> None:
         """See to it that the timer fires when something is due.
 
-        One that fires too early looks again, which is cheaper than setting it anew with each batch.
+        One that fires too early looks again, which is cheaper than setting it again for each batch.
         """
         due = self._batch.due()
         if self._tasks is None or due == math.inf or self._in_flight >= self._parallel:

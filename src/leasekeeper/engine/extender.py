@@ -1,7 +1,7 @@
 """The visibility extender: buffers receipts, flushes at ten or on a timer, and sets their visibility in batches.
 
-Owned by the runner. The heartbeat gives it leases to extend, the runner messages to give back. The two have batchers of
-their own, because an extension must never wait behind releases (L7). One writer a receipt: the ledger holds a release
+Owned by the runner. The heartbeat gives it leases to extend, the runner messages to give back. Each of the two has a
+batcher, because an extension must never wait behind releases (L7). One writer a receipt: the ledger holds a release
 back until every extension of the same receipt has been answered (L5); for that reason no extension is ever cancelled.
 """
 

@@ -47,7 +47,7 @@ class Settler:
             return ()
 
     def _finish_alone(self, row: Delivery) -> None:
-        """Have one message deleted, whatever went wrong when it was to be deleted together with others."""
+        """Have one message deleted, after deleting it together with others has failed."""
         context = self._context
         try:
             context.act(Action.DELETE, context.ledger.done([row]) or [row])

@@ -20,7 +20,7 @@ C = TypeVar("C", "WorkStatistics", "ReceiveStatistics", "AckStatistics", "Heartb
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkStatistics:
-    """What became of handlers, counted since the start. `waited` is a median of the last 63."""
+    """How handlers ended, counted since the start. `waited` is a median of the last 63."""
 
     done: int
     """Handlers that returned."""
@@ -29,11 +29,11 @@ class WorkStatistics:
     timed_out: int
     """Those of them that ran into `handler_timeout`."""
     retried: int
-    """Messages whose handler asked for a retry."""
+    """Messages for which the handler asked for a retry."""
     rejected: int
     """Messages that can never be processed, undecodable ones included."""
     undecodable: int
-    """Those of them whose body is not what the handler's annotation says."""
+    """Those of them with a body that does not match the handler's annotation."""
     dead_lettered: int
     """Copies confirmed by the dead-letter queue."""
     not_started: int
@@ -158,7 +158,7 @@ class Counts:
     # What they come to; may be asked from any thread
 
     def work(self) -> WorkStatistics:
-        """What became of handlers."""
+        """How handlers ended."""
         counts = self._work
         more = {
             "failed": counts["failed"] + counts["timed_out"],

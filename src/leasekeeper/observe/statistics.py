@@ -45,7 +45,7 @@ class Report:
     acked: int
     """Deletes confirmed."""
     retried: int
-    """Messages whose handler asked for a retry."""
+    """Messages for which the handler asked for a retry."""
     failed: int
     """Handlers that raised or ran into their time-out."""
     rejected: int
@@ -55,7 +55,7 @@ class Report:
     lost: int
     """Leases that ended while the message was held."""
     unsettled: int
-    """Messages whose delete or release was not confirmed; they come again."""
+    """Messages without a confirmed delete or release; they come again."""
     known_duplicates: int
     """Redeliveries of finished messages, deleted without being run."""
 
@@ -92,8 +92,8 @@ class ConsumerStatistics:
     """Seconds since the start."""
     concurrency: int
     """Handlers that may run at once."""
-    held: int
-    """Slots taken: by messages that wait or run, and by polls in flight."""
+    slots_taken: int
+    """Slots taken of those for waiting and running messages: by messages, and by open polls for what they may bring."""
     pollers: int
     """Receive loops."""
     lag: float
@@ -101,7 +101,7 @@ class ConsumerStatistics:
     longest_lag: float
     """The longest such lag since the start, in seconds."""
     work: WorkStatistics
-    """What became of handlers."""
+    """How handlers ended."""
     ledger: LedgerStatistics
     """The messages held, and how they were settled."""
     lane: LaneStatistics
@@ -141,7 +141,7 @@ class Observer:
             problem=None if now.problem is None else safe_str(now.problem),
             seconds=now.seconds,
             concurrency=now.concurrency,
-            held=now.taken,
+            slots_taken=now.taken,
             pollers=now.pollers,
             lag=now.lag,
             longest_lag=now.longest_lag,

@@ -1,4 +1,4 @@
-"""Chunks: the body of a response whose length its head does not give (RFC 9112, section 7.1).
+"""Chunks: the body of a response without a length in its head (RFC 9112, section 7.1).
 
 Owned by a response, one for each. It promises to read each byte once, wherever the network cuts the data, to refuse
 data that is not in chunks, and to hold no more than its limit.

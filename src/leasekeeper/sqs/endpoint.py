@@ -83,10 +83,13 @@ def locate(settings: ClientSettings) -> Endpoint:
     try:
         return _locate(settings, new_session(settings))
     except (BotoCoreError, ValueError) as error:
+        malformed = str(error).startswith("Invalid endpoint")  # botocore's sentence for AWS_ENDPOINT_URL_SQS and others
+        advice = "; give scheme, host and port, e.g. http://localhost:4566" if malformed else ""
         raise ConfigurationError(
             redacted(
                 f"no SQS endpoint follows from region={settings.region!r}, endpoint_url={settings.endpoint_url!r}, "
-                f"profile={settings.profile!r} and the AWS configuration of the environment: {error}"
+                f"profile={settings.profile!r} and the AWS configuration of the environment (AWS_ENDPOINT_URL_SQS, "
+                f"~/.aws/config): {error}{advice}"
             )
         ) from None  # botocore's error may show the password in a URL
 

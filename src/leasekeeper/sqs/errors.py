@@ -76,7 +76,7 @@ LONGEST_RETRY_AFTER = 60.0
 _MESSAGE = 2_000
 """Characters of an error's sentence that are kept: it may quote a receipt of a thousand."""
 _CODE = 200
-# Families whose exact spelling on the JSON endpoints was never recorded.
+# Families without a recorded spelling on the JSON endpoints.
 _BY_PREFIX: tuple[tuple[str, Verdict], ...] = (
     ("AccessDenied", Verdict.DENIED),
     ("ExpiredToken", Verdict.CREDENTIALS),

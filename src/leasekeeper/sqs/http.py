@@ -18,7 +18,7 @@ SILENCE = 5.0
 LONGEST_ANSWER = 60.0
 """Seconds that an answer may take beyond a call's time-out while its bytes keep arriving."""
 SLOWEST_UPLOAD = 100_000
-"""Bytes per second of the slowest network whose uploads fit into the time-out: 1 MiB gets 10 s more."""
+"""Bytes per second of the slowest network that the time-out allows for: 1 MiB gets 10 s more."""
 _DETAIL = 400
 """Characters of a detail that are shown."""
 

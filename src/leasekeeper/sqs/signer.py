@@ -33,7 +33,7 @@ class Signer:
         endpoint: the URL that is posted to.
         region: the region the signature is made for.
         session_token: whether to send the session token of temporary credentials.
-        clock: epoch seconds; SQS refuses signatures whose time is minutes off its own.
+        clock: epoch seconds; SQS refuses signatures that are minutes off its clock.
     """
 
     def __init__(

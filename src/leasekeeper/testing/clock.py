@@ -76,7 +76,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
         """Run `func` in a thread or process, as every event loop does; the loop really waits until it is back.
 
-        A call whose future is cancelled is not waited for any more.
+        A call with a cancelled future is not waited for any more.
         """
         future = super().run_in_executor(executor, func, *args)
         self._outside += 1

@@ -113,7 +113,7 @@ class World:
         return [answer["MessageId"] for answer in sent]
 
     async def send_many(self, count: int) -> list[str]:
-        """Send `count` messages, whose bodies are their numbers from 0."""
+        """Send `count` messages; their bodies are their numbers from 0."""
         return await self.send(*map(str, range(count)))
 
     def queue(self, name: str = QUEUE) -> Queue:
