@@ -199,6 +199,9 @@ class Transport(Protocol):
     async def post(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Response:  # noqa: ASYNC109
         """Post `body` and read the answer.
 
+        If it is cancelled in the very moment in which the answer is complete, it may return the answer, as ours does:
+        messages in it would be hidden otherwise. Its task then goes on without the cancellation.
+
         Args:
             body: of the request.
             headers: in addition to those of the settings.
