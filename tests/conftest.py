@@ -5,6 +5,7 @@ Property tests draw the same examples every time; `LEASEKEEPER_EXPLORE=1 make te
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,14 @@ settings.register_profile("explore", max_examples=1000, deadline=None)
 settings.load_profile("explore" if os.environ.get("LEASEKEEPER_EXPLORE") else "same")
 
 
+def pytest_collection_finish() -> None:
+    """Take what exists now (modules, 3,500 tests) out of the garbage collector, which else walks through it often."""
+    gc.collect()
+    gc.freeze()
+
+
+LONG = tuple(f"tests/{folder}/" for folder in ("acceptance", "costs", "engine", "examples", "simulation"))
+
 # The two hooks below are pytest-xdist's; without it the tests run one after another.
 
 
@@ -31,12 +40,18 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Any worker takes any test, but one worker takes all conformance tests of a server: it starts the server once."""
+    """A worker takes a whole file, a single test of the folders where tests are long, or all tests of a server.
+
+    Few and large pieces spare the scheduler work, and single long tests at the end let the workers end together. One
+    worker takes all conformance tests of a server, because it starts the server once.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduler(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no types
         def _split_scope(self, nodeid: str) -> str:
-            of_a_server = re.match(r"tests/conformance/.*?\[(\w+)", nodeid)
-            return of_a_server[1] if of_a_server else nodeid
+            if of_a_server := re.match(r"tests/conformance/.*?\[(\w+)", nodeid):
+                return of_a_server[1]
+            single = nodeid.startswith(LONG)
+            return nodeid if single else nodeid.partition("::")[0]
 
     return Scheduler(config, log)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import runpy
 from pathlib import Path
@@ -19,6 +20,12 @@ FILE = re.compile(r"`((?:\w+/)?\w+\.py)`")
 
 def script(name: str) -> dict[str, Any]:
     return runpy.run_path(str(ROOT / "docs" / "scripts" / name))
+
+
+@functools.cache
+def api_page() -> str:
+    page: str = script("api_page.py")["page"]()
+    return page
 
 
 def test_the_page_of_options_is_current() -> None:
@@ -40,7 +47,7 @@ def test_the_page_of_the_api_is_current() -> None:
 
 @pytest.mark.parametrize("name", [*leasekeeper.__all__, "sent_at", "group_id", "withhold", "problem", "run_handler"])
 def test_every_public_name_is_on_the_page_of_the_api(name: str) -> None:
-    page = script("api_page.py")["page"]()
+    page = api_page()
     assert f"`{name}" in page or f"`async {name}" in page
 
 
@@ -94,5 +101,5 @@ def test_the_events_on_the_page_of_monitoring_are_all_events() -> None:
 
 @pytest.mark.parametrize("field", dataclasses.fields(leasekeeper.ConsumerStatistics), ids=lambda field: field.name)
 def test_every_statistic_says_what_it_means(field: dataclasses.Field[Any]) -> None:
-    page = script("api_page.py")["page"]()
+    page = api_page()
     assert re.search(rf"^- `{field.name}: [^`]+` - \S", page, re.MULTILINE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,12 @@ LONGER = {
 """Files and functions that may be longer, and how long. Entries may only be lowered and removed."""
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file; each file is read and parsed once."""
+    return ast.parse(path.read_text())
+
+
 def modules() -> dict[str, Path]:
     """Every module of the package and of the benchmarks by the name that imports it."""
     found: dict[str, Path] = {}
@@ -39,7 +46,7 @@ def imported_by(name: str, path: Path, names: set[str]) -> set[str]:
     """The modules that a module imports at any place, functions and annotations included."""
     package = name if path.stem == "__init__" else name.rpartition(".")[0]
     wanted: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             wanted |= {each.name for each in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -86,9 +93,9 @@ def test_an_import_would_be_found_wherever_it_stands(tmp_path: Path) -> None:
 def lengths() -> Iterator[tuple[str, int, int]]:
     """Each file of the package and each function: its name, its lines, and how many it may have."""
     for path in sorted((ROOT / "src").rglob("*.py")):
-        name, text = str(path.relative_to(ROOT)), path.read_text()
-        yield name, len(text.splitlines()), LONGEST_FILE
-        for node in ast.walk(ast.parse(text)):
+        name = str(path.relative_to(ROOT))
+        yield name, len(path.read_text().splitlines()), LONGEST_FILE
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
                 yield f"{name} {node.name}", node.end_lineno - node.lineno + 1, LONGEST_FUNCTION
 

@@ -7,10 +7,8 @@ hit with its place, the figure of each part of the project, and fails above `LIM
 from __future__ import annotations
 
 import ast
-import io
 import re
 import sys
-import tokenize
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +39,13 @@ OLD = re.compile(
     | (?:\A who | [.:;]\s+ (?-i:Who)) \s+ (?:goes|has|wants|runs|waits|says|asks|brings|measures|needs|takes)\b""",
     re.IGNORECASE | re.VERBOSE,
 )
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
+COMMENT = re.compile(
+    r"""\"{3}(?:\\.|.)*?\"{3} | '{3}(?:\\.|.)*?'{3} | "(?:\\.|[^"\\])*" | '(?:\\.|[^'\\])*' | (\#[^\n]*)""",
+    re.DOTALL | re.VERBOSE,
+)
+"""Strings, and comments in group 1. It is several times as fast as `tokenize`."""
 NOT_PROSE = re.compile(r"#\s*(?:noqa|type:|pragma|!).*")
 
 
@@ -129,34 +133,34 @@ def _texts(path: Path) -> Iterator[Text]:
 
 def _comments(source: str) -> Iterator[Text]:
     """Comments on successive lines are one text, so that a phrase may continue on the next line."""
-    block: list[tokenize.TokenInfo] = []
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            if block and token.start[0] != block[-1].start[0] + 1:
-                yield _joined(block)
-                block = []
-            block.append(token)
+    block: list[Text] = []
+    line, counted = 1, 0
+    for match in COMMENT.finditer(source):
+        if match[1] is None:
+            continue
+        line += source.count("\n", counted, match.start())
+        counted = match.start()
+        if block and line != block[-1].line + 1:
+            yield _joined(block)
+            block = []
+        block.append(Text(line, match[1]))
     if block:
         yield _joined(block)
 
 
-def _joined(block: list[tokenize.TokenInfo]) -> Text:
-    lines = (NOT_PROSE.sub("", token.string).lstrip("# ") for token in block)
-    return Text(block[0].start[0], "\n".join(lines))
+def _joined(block: list[Text]) -> Text:
+    lines = (NOT_PROSE.sub("", comment.text).lstrip("# ") for comment in block)
+    return Text(block[0].line, "\n".join(lines))
 
 
 def _strings(tree: ast.AST, *, test: bool) -> Iterator[Text]:
     """Docstrings and strings with a space in them; of tests only docstrings and names; other strings are inputs."""
-    docstrings = {
-        id(node.body[0].value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.body
-        and isinstance(node.body[0], ast.Expr)
-    }
+    docstrings: set[int] = set()
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
+        if isinstance(node, DOCUMENTED) and node.body and isinstance(node.body[0], ast.Expr):
+            docstrings.add(id(node.body[0].value))
         if isinstance(node, ast.JoinedStr):
             if not test:
                 pieces = (piece.value if isinstance(piece, ast.Constant) else "_" for piece in node.values)
@@ -168,7 +172,17 @@ def _strings(tree: ast.AST, *, test: bool) -> Iterator[Text]:
                 yield Text(node.lineno, node.value)
         elif test and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
             yield Text(node.lineno, node.name.removeprefix("test_").replace("_", " "))
-        waiting += ast.iter_child_nodes(node)
+        waiting += _children(node)
+
+
+def _children(node: ast.AST) -> Iterator[ast.AST]:
+    """As `ast.iter_child_nodes`, in half the time."""
+    for value in vars(node).values():
+        if isinstance(value, ast.AST):
+            if not isinstance(value, ast.Name | ast.expr_context):
+                yield value
+        elif isinstance(value, list):
+            yield from (each for each in value if isinstance(each, ast.AST))
 
 
 def _hits(path: Path, text: Text) -> Iterator[Hit]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -10,12 +12,14 @@ import textwrap
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest import mock
 
 import boto3
 import pytest
 from botocore.config import Config
 
+from leasekeeper.cli.program import execute
 from leasekeeper.local import LocalSqs
 
 if TYPE_CHECKING:
@@ -81,6 +85,14 @@ class Command:
         return self.process.wait(within)
 
 
+class Called(NamedTuple):
+    """What a command said that ran in this process, and its exit code."""
+
+    out: str
+    err: str
+    code: int
+
+
 class Bench:
     """A directory with a user's module, and an SQS."""
 
@@ -111,6 +123,19 @@ class Bench:
 
     def leasekeeper(self, *arguments: str, **environment: str) -> Command:
         return self._started((LEASEKEEPER, *arguments), environment)
+
+    def call(self, *arguments: str) -> Called:
+        """Run `leasekeeper` in this process, for tests of what it does and says; a process takes a second more."""
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            mock.patch.object(sys, "argv", ["leasekeeper", *arguments]),
+            mock.patch.dict(os.environ, self.environment, clear=True),
+            contextlib.chdir(self.directory),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            code = execute()
+        return Called(out.getvalue(), err.getvalue(), code)
 
     def script(self, name: str, **environment: str) -> Command:
         """Run a module of this directory as a program, in the development mode of Python."""

@@ -1,4 +1,7 @@
-"""`local`, `send`, `peek`, `redrive`, `doctor` and `demo`, as processes."""
+"""`local`, `send`, `peek`, `redrive`, `doctor` and `demo`: what each does and says.
+
+Each way to begin and end a process is tested with a process; the other tests run the same program in this one.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +48,9 @@ def test_send_takes_each_line_of_a_file_as_a_body(bench: Bench) -> None:
     url = bench.queue("orders")
     (bench.directory / "bodies.jsonl").write_text("".join(f'{{"n": {n}}}\n' for n in range(123)))
 
-    sending = bench.leasekeeper("send", "orders", "-f", "bodies.jsonl")
+    sending = bench.call("send", "orders", "-f", "bodies.jsonl")
 
-    assert sending.end() == 0
+    assert sending.code == 0
     assert sending.out == "sent 123 messages to orders\n"
     assert sorted(json.loads(each)["n"] for each in bench.bodies(url)) == list(range(123))
 
@@ -55,17 +58,17 @@ def test_send_takes_each_line_of_a_file_as_a_body(bench: Bench) -> None:
 def test_peek_shows_json_bodies_indented(bench: Bench) -> None:
     bench.boto.send_message(QueueUrl=bench.queue("orders"), MessageBody='{"number":1,"lines":["a"]}')
 
-    peeking = bench.leasekeeper("peek", "orders")
+    peeking = bench.call("peek", "orders")
 
-    assert peeking.end() == 0
+    assert peeking.code == 0
     assert '{\n  "number": 1,\n  "lines": [\n    "a"\n  ]\n}' in peeking.out
 
 
 @pytest.mark.parametrize("command", ["send", "peek", "redrive"])
 def test_a_queue_that_does_not_exist_is_said_in_one_line(bench: Bench, command: str) -> None:
-    asked = bench.leasekeeper(command, "nowhere", *(["body"] if command == "send" else []))
+    asked = bench.call(command, "nowhere", *(["body"] if command == "send" else []))
 
-    assert asked.end() == 3
+    assert asked.code == 3
     assert asked.err.startswith("leasekeeper: queue nowhere: GetQueueUrl: ")
     assert asked.err.count("\n") == 1
 
@@ -91,9 +94,9 @@ def test_redrive_moves_copies_of_rejected_messages_back(bench: Bench, attributes
     for number in range(4):
         bench.boto.send_message(QueueUrl=dead, MessageBody=f"m{number}", MessageAttributes=said)
 
-    command = bench.leasekeeper("redrive", "orders-dead")
+    command = bench.call("redrive", "orders-dead")
 
-    assert command.end() == 0, command.err
+    assert command.code == 0, command.err
     assert command.out == (
         "moving about 4 messages from orders-dead to orders\ncompleted to orders, moved 4 of about 4\n"
     )
@@ -106,9 +109,9 @@ def test_redrive_asks_where_to_before_it_starts_when_nothing_says_it(bench: Benc
     bench.queue("bills", RedrivePolicy=policy(bench, dead, 5))
     bench.fill(dead, 4)
 
-    command = bench.leasekeeper("redrive", "orders", "--no-wait", "--region", "us-east-1")
+    command = bench.call("redrive", "orders", "--no-wait", "--region", "us-east-1")
 
-    assert command.end() == 2
+    assert command.code == 2
     assert command.out == ""
     assert command.err == (
         "leasekeeper: orders-dead holds messages that SQS did not move there, such as copies of rejected messages. SQS "
@@ -126,9 +129,9 @@ def test_redrive_moves_dead_letters_back_to_where_they_came_from(bench: Bench) -
     assert len(bench.bodies(url)) == 5  # the second receive moves them
     bench.until(lambda: bench.bodies(url) == [] and bench.counts(dead) == (5, 0), "they are dead letters")
 
-    command = bench.leasekeeper("redrive", "orders")  # the queue stands for its dead-letter queue
+    command = bench.call("redrive", "orders")  # the queue stands for its dead-letter queue
 
-    assert command.end() == 0
+    assert command.code == 0
     assert command.out == "moving about 5 messages from orders-dead to orders\ncompleted, moved 5 of about 5\n"
     assert bench.counts(dead) == (0, 0)
     assert bench.counts(url) == (5, 0)
@@ -139,14 +142,14 @@ def test_redrive_tells_of_tasks_and_stops_a_running_one(bench: Bench) -> None:
     bench.queue("orders", RedrivePolicy=policy(bench, dead, 1))
     bench.fill(dead, 50)
 
-    starting = bench.leasekeeper("redrive", "orders-dead", "--to", "elsewhere", "--rate", "1", "--no-wait")
-    assert starting.end() == 0
+    starting = bench.call("redrive", "orders-dead", "--to", "elsewhere", "--rate", "1", "--no-wait")
+    assert starting.code == 0
     assert "moving about 50 messages from orders-dead to elsewhere" in starting.out
-    asking = bench.leasekeeper("redrive", "orders-dead", "--status")
-    assert asking.end() == 0
+    asking = bench.call("redrive", "orders-dead", "--status")
+    assert asking.code == 0
     assert "running to elsewhere, moved" in asking.out
-    stopping = bench.leasekeeper("redrive", "orders-dead", "--cancel")
-    assert stopping.end() == 0
+    stopping = bench.call("redrive", "orders-dead", "--cancel")
+    assert stopping.code == 0
     assert "the others stay in orders-dead" in stopping.out
     assert sum(bench.counts(url)) + sum(bench.counts(dead)) == 50
 
@@ -156,8 +159,8 @@ def test_doctor_finds_what_is_dangerous_and_says_how_to_change_it(bench: Bench) 
     dead = bench.queue("orders-dead", MessageRetentionPeriod="86400")
     queue = bench.queue("orders", RedrivePolicy=policy(bench, dead, 1))
 
-    command = bench.leasekeeper("doctor", "orders", "--handler-seconds", "60")
-    assert command.end() == 1
+    command = bench.call("doctor", "orders", "--handler-seconds", "60")
+    assert command.code == 1
     fails = [line for line in command.out.splitlines() if line.startswith("fail")]
     assert [line.split("  ")[1].strip() for line in fails] == ["redrive policy", "dead letters"]
     for line in command.out.splitlines():
@@ -168,8 +171,8 @@ def test_doctor_finds_what_is_dangerous_and_says_how_to_change_it(bench: Bench) 
             attributes = json.loads(change) if change.startswith("{") else {name: value}
             bench.boto.set_queue_attributes(QueueUrl=url, Attributes=attributes)
 
-    again = bench.leasekeeper("doctor", "orders", "--handler-seconds", "60")
-    assert again.end() == 0
+    again = bench.call("doctor", "orders", "--handler-seconds", "60")
+    assert again.code == 0
     assert "0 to fix, 0 to consider" in again.out
     assert bench.counts(queue) == (0, 0)
     assert bench.counts(dead) == (0, 0)

@@ -15,13 +15,13 @@ from asyncio import base_events, events, selector_events, unix_events
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from leasekeeper.testing import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import CodeType, FrameType
 
 NOT_COUNTED = frozenset(
     [str(module.__file__) for module in (base_events, events, selector_events, unix_events, selectors, clock)]
@@ -29,6 +29,20 @@ NOT_COUNTED = frozenset(
 """Files of the event loop."""
 _HERE = str(Path(__file__).parent)
 _CALLBACK = asyncio.Handle._run.__code__
+
+
+class Tally(dict[int, list[Any]]):
+    """How often something was done by each code, as `[code, times]` by the code's id.
+
+    Not by the code itself: Python hashes all that a code contains each time it looks one up.
+    """
+
+    def of(self, code: CodeType) -> list[Any]:
+        """The entry of a code; a list, so that a callback can add to it."""
+        entry = self.get(id(code))
+        if entry is None:
+            entry = self[id(code)] = [code, 0]
+        return entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +53,12 @@ class Count:
     by_function: dict[str, int]
 
     @classmethod
-    def of(cls, *counts: Counter[CodeType]) -> Count:
+    def of(cls, *tallies: Tally) -> Count:
         """The sum of what was counted in several threads, without what is not to be counted."""
         together = Counter[str]()
-        for count in counts:
-            for code, times in count.items():
-                if _counted(code):
+        for tally in tallies:
+            for code, times in tally.values():
+                if times and _counted(code):
                     together[_name(code)] += times
         return cls(together.total(), dict(together.most_common()))
 
@@ -73,8 +87,8 @@ class Calls:
     def __init__(self, *, threads: bool = False) -> None:
         self.counts: dict[str, Count] = {}
         self._on = False
-        self._python = Counter[CodeType](), Counter[CodeType]()
-        self._c = Counter[CodeType](), Counter[CodeType]()
+        self._python = Tally(), Tally()
+        self._c = Tally(), Tally()
         self._events = [self._event_in(place) for place in range(2)]
         if threads:
             threading.setprofile(self._events[1])
@@ -91,19 +105,19 @@ class Calls:
         threading.setprofile(None)
         self.counts["python_calls"] = Count.of(*self._python)
         self.counts["c_calls"] = Count.of(*self._c)
-        callbacks = self._python[0][_CALLBACK]
+        callbacks = self._python[0].of(_CALLBACK)[1]
         self.counts["callbacks"] = Count(callbacks, {})
 
     def _event_in(self, place: int) -> Callable[[FrameType, str, Any], None]:
-        python, c = self._python[place], self._c[place]  # one a thread, for `+= 1` is not one step
+        python, c = self._python[place].of, self._c[place].of  # one a thread, for `+= 1` is not one step
 
         def event(frame: FrameType, kind: str, _: Any) -> None:
             if not self._on:
                 return
             if kind == "call":
-                python[frame.f_code] += 1
+                python(frame.f_code)[1] += 1
             elif kind == "c_call":
-                c[frame.f_code] += 1
+                c(frame.f_code)[1] += 1
 
         return event
 
@@ -118,7 +132,7 @@ class Instructions:
     def __init__(self, *, threads: bool = False) -> None:
         self.counts: dict[str, Count] = {}
         self._on = False
-        self._done = Counter[CodeType](), Counter[CodeType]()
+        self._done = Tally(), Tally()
         self._before = sys.gettrace(), threading.gettrace()
         self._events = [self._event_in(place) for place in range(2)]
         if threads:
@@ -140,20 +154,26 @@ class Instructions:
 
     def _event_in(self, place: int) -> Callable[[FrameType, str, Any], Any]:
         done = self._done[place]
-        wanted: dict[CodeType, bool] = {}
+        steps: dict[int, Callable[[FrameType, str, Any], Any] | None] = {}  # by the code's id, which `done` keeps alive
 
-        def step(frame: FrameType, kind: str, _: Any) -> Any:
-            if kind == "opcode" and self._on:
-                done[frame.f_code] += 1
-            return step
+        def step_of(code: CodeType) -> Callable[[FrameType, str, Any], Any] | None:
+            entry = done.of(code)
+
+            def step(_: FrameType, kind: str, __: Any) -> Any:
+                if kind == "opcode" and self._on:
+                    entry[1] += 1
+                return step
+
+            return step if _counted(code) else None
 
         def call(frame: FrameType, _: str, __: Any) -> Any:
             code = frame.f_code
-            if (counted := wanted.get(code)) is None:
-                counted = wanted[code] = _counted(code)
-            if not counted:
-                return None
-            frame.f_trace_opcodes, frame.f_trace_lines = True, False
+            try:
+                step = steps[id(code)]
+            except KeyError:
+                step = steps[id(code)] = step_of(code)
+            if step is not None:
+                frame.f_trace_opcodes, frame.f_trace_lines = True, False
             return step
 
         return call

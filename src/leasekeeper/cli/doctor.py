@@ -29,7 +29,6 @@ from leasekeeper.cli.words import printable_lines
 from leasekeeper.errors import ConfigurationError, SqsError
 from leasekeeper.sqs.blocking import in_thread
 from leasekeeper.sqs.client import SqsClient
-from leasekeeper.sqs.endpoint import new_session
 from leasekeeper.sqs.urls import redacted, without_user_info
 from leasekeeper.texts import printable
 
@@ -127,6 +126,8 @@ async def _credentials(connection: Connection, *, loopback: bool) -> Finding:
     """Where the credentials come from. The client has found some, or the server is on this machine and needs none."""
 
     def look() -> Any:
+        from leasekeeper.sqs.endpoint import new_session  # it imports botocore, which other commands start without
+
         session = new_session(connection.settings())
         if loopback:
             session.get_component("credential_provider").remove("iam-role")
