@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from leasekeeper import ConfigurationError, Consumer, CredentialsMissing, Message, QueueUnusable, SqsError, Verdict
+from leasekeeper import (
+    ConfigurationError,
+    Consumer,
+    CredentialsMissing,
+    Leasekeeper,
+    Message,
+    QueueUnusable,
+    SqsError,
+    Verdict,
+)
 from leasekeeper.api import Outgoing
 from leasekeeper.local import LocalSqs
 from leasekeeper.sqs.client import SqsClient
@@ -117,6 +126,7 @@ def _released(consumer: Consumer) -> int:
     ("queue", "options"),
     [
         ("my orders", {}),
+        (None, {}),
         ("arn:aws:sqs:eu-west-1:123456789012:orders", {"region": "us-east-1"}),
         ("orders", {"concurrency": 0}),
         ("orders", {"concurency": 5}),
@@ -125,7 +135,7 @@ def _released(consumer: Consumer) -> int:
         ("orders", {"concurrency": 100, "threads": 2, "thread_queue_depth": 10}),
     ],
 )
-def test_what_cannot_work_is_refused_at_construction(queue: str, options: dict[str, Any]) -> None:
+def test_what_cannot_work_is_refused_at_construction(queue: Any, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Consumer(queue, ship, **options)
     assert documented(caught.value)
@@ -142,6 +152,14 @@ async def produce(message: Message[str]) -> Any:
 
 def unknown(order: Order) -> None:  # type: ignore[name-defined] # noqa: F821 - the name is what is wrong
     """A handler with an annotation that does not exist."""
+
+
+def test_a_decorator_without_its_queue_is_refused_where_it_stands() -> None:
+    """It replaced the handler, and the app had no consumer."""
+    decorate: Any = Leasekeeper().consumer
+    with pytest.raises(ConfigurationError) as caught:
+        decorate(ship)
+    assert documented(caught.value)
 
 
 @pytest.mark.parametrize("handler", [two, produce, unknown, 42])

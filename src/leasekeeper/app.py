@@ -46,6 +46,9 @@ class Leasekeeper:
         Raises:
             ConfigurationError: as `Consumer`, at the decoration; and when the app has a consumer of this queue already.
         """
+        if callable(queue):
+            name = getattr(queue, "__name__", repr(queue))
+            raise ConfigurationError(f"handler {name}: the queue is missing; write @app.consumer('orders') above it")
 
         def declare(handler: F) -> F:
             merged: OptionValues = {**self._defaults, **values}

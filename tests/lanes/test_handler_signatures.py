@@ -208,8 +208,9 @@ def test_anything_but_one_argument_is_refused(function: Callable[..., Any]) -> N
     assert str(refusal.value).endswith(MUST.format(name))
 
 
-def test_the_sentence_of_a_lambda_can_be_typed_in() -> None:
-    with pytest.raises(ConfigurationError, match=re.escape("e.g. `async def lambda(message")):
+def test_the_example_for_a_lambda_is_python() -> None:
+    """`lambda` cannot be the name of a function."""
+    with pytest.raises(ConfigurationError, match=re.escape("e.g. `async def handle(message")):
         Handler(lambda: None, queue="q")
 
 

@@ -99,9 +99,11 @@ def _parameter(function: Callable[..., Any], name: str) -> Any:
         or needed[1:]
         or (needed and needed[0] is not parameters[0])
     ):
+        last = name.rsplit(".", 1)[-1]
+        example = last if last.isidentifier() else "handle"  # a lambda's name is <lambda>
         raise ConfigurationError(
             f"handler {name}{signature}: must take exactly one argument, a Message[T] or the decoded body, "
-            f"e.g. `async def {name.rsplit('.', 1)[-1].strip('<>')}(message: Message[dict])`"
+            f"e.g. `async def {example}(message: Message[dict])`"
         )
     annotation = parameters[0].annotation
     return Message[str] if annotation is inspect.Parameter.empty else annotation

@@ -29,7 +29,8 @@ class WorkStatistics:
     timed_out: int
     """Those of them that ran into `handler_timeout`."""
     retried: int
-    """Messages for which the handler asked for a retry."""
+    """Messages for which the handler asked for a retry, or that came again while a thread still ran them after its
+    `handler_timeout`."""
     rejected: int
     """Messages that can never be processed, undecodable ones included."""
     undecodable: int

@@ -67,6 +67,12 @@ class QueueAddress:
         Raises:
             ConfigurationError: it is none of these.
         """
+        if not isinstance(reference, str):
+            given: object = reference
+            raise ConfigurationError(
+                f"queue={given!r:.80}: must be text: the queue's name, URL or ARN. If it comes from an environment "
+                "variable, check that the variable is set"
+            )
         if reference.startswith("arn:"):
             return _from_arn(reference)
         if "://" in reference:
