@@ -29,12 +29,21 @@ MAX_BYTES = 1_048_576
 
 @dataclass(frozen=True, slots=True)
 class EntryFailure:
-    """The reason why one entry of a batch failed."""
+    """The reason why one entry of a batch failed.
+
+    Attributes:
+        verdict: what it means for the caller.
+        code: the error code of SQS.
+        message: the server's sentence.
+        sender_fault: whether SQS blames the entry.
+        retry_after: seconds that the server asks to wait before the next call, 0 to 60; 0: it does not.
+    """
 
     verdict: Verdict
     code: str
     message: str
     sender_fault: bool
+    retry_after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,11 +110,16 @@ class Settled(Enum):
 
 
 class Settlement:
-    """The pending delete or release of a message. Await it on any event loop, or call `result()` in a thread."""
+    """The pending delete or release of a message. Await it on any event loop, or call `result()` in a thread.
 
-    __slots__ = ("_future",)
+    Attributes:
+        asked: what the handler asked for: `Done` or `Retry`.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_future", "asked")
+
+    def __init__(self, asked: Done | Retry = DONE) -> None:
+        self.asked = asked
         self._future: Future[Settled] = Future()
 
     def done(self) -> bool:

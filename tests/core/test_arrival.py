@@ -48,6 +48,14 @@ def test_clocks_that_differ_cost_no_lease_once_the_bounds_say_so(skew: float) ->
     assert began(arrival, 110.0, 130.0, message(129.9), skew=skew) == pytest.approx(130.0, abs=0.21)
 
 
+@pytest.mark.parametrize("skew", [3.0, 5.0, 15.0])
+def test_one_answer_that_came_at_once_tells_how_far_the_clocks_differ(skew: float) -> None:
+    """L3: otherwise a clock that is a few seconds ahead would make every fresh lease of a long poll look old."""
+    arrival = Arrival()
+    assert began(arrival, 100.0, 100.1, message(100.05), skew=skew) == 100.1
+    assert began(arrival, 110.0, 130.0, message(129.9), skew=skew) == pytest.approx(130.0, abs=0.21)
+
+
 def test_a_clock_that_is_set_while_we_work_is_noticed() -> None:
     arrival = Arrival()
     began(arrival, 100.0, 101.0, message(100.9))

@@ -54,6 +54,34 @@ async def test_a_client_that_settles_badly_is_asked_again(badly: str, call: str)
         assert bad == 0
 
 
+@pytest.mark.parametrize("call", ["delete_batch", "change_visibility_batch"])
+@virtual
+async def test_a_settlement_is_not_tried_again_before_sqs_wants_it(call: str) -> None:
+    """L12, L16: `Retry-After` is heeded by deletes and extensions as by receives."""
+    async with World() as world:
+        good = getattr(world.client, call)
+        times: list[float] = []
+
+        async def busy(*args: Any) -> Any:
+            times.append(world.now)
+            if len(times) == 1:
+                raise SqsError(Verdict.THROTTLED, "RequestThrottled", "slow down", retry_after=7.0)
+            return await good(*args)
+
+        setattr(world.client, call, busy)
+        await world.send("a")
+
+        async def handle(body: str) -> None:
+            await asyncio.sleep(50 if call == "change_visibility_batch" else 0)
+
+        consumer = await world.start(handle, visibility_timeout=60)
+        await world.until(lambda: not world.bodies(), within=100)
+        await world.until(lambda: len(times) > 1, within=100)
+        assert times[1] - times[0] >= 7.0
+        report = await consumer.stop()
+        assert (report.acked, report.lost) == (1, 0)
+
+
 def test_another_try_comes_before_the_lease_ends_and_never_hot() -> None:
     """L12: half of what is left, or less, but a moment at least."""
     assert capped_pause(1.0, 100.0) == 1.0

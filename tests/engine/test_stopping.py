@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from leasekeeper.core.phases import Phase
-from leasekeeper.engine.runner import END_GRACE
+from leasekeeper.engine.runner import END_GRACE, FORCED_GRACE
 from leasekeeper.message import Message  # noqa: TC001 - a handler's annotation is read at run time
 from leasekeeper.testing.world import World, virtual
 
@@ -182,7 +182,7 @@ async def test_a_second_stop_with_force_cuts_the_drain_short(dispatch: Dispatch)
         assert consumer.runner.phase is Phase.DRAINING
         forced = world.now
         report = await consumer.stop(force=True)
-        assert world.now - forced < 0.5
+        assert world.now - forced <= FORCED_GRACE + 0.1
         assert report.released == 1
 
 

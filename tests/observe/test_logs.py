@@ -9,7 +9,12 @@ import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.outcomes import Reject
+from leasekeeper.api import EntryFailure
+from leasekeeper.errors import Verdict
+from leasekeeper.events import Channel, Conclusion, EntriesFailed, HandlersEnded
+from leasekeeper.message import Received
+from leasekeeper.observe.logs import Logs
+from leasekeeper.outcomes import Failed, Reject
 from leasekeeper.testing.world import DEAD_LETTERS, World, virtual
 
 if TYPE_CHECKING:
@@ -93,6 +98,37 @@ async def test_a_logger_that_raises_costs_neither_a_slot_nor_the_consumer() -> N
         assert consumer.statistics().work.done == 20
         assert consumer.events.failures["RuntimeError"] >= 5
         await consumer.stop()
+
+
+def test_a_line_that_cannot_be_logged_costs_no_other_line_of_its_event() -> None:
+    """L15: ten handlers failed together, and the log refuses the second line."""
+    written: list[str] = []
+
+    class Picky(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if len(written) == 1:
+                written.append("refused")
+                raise RuntimeError(record.getMessage())
+            written.append(record.getMessage())
+
+    logger = logging.Logger("picky")  # noqa: LOG001 - of this test alone
+    logger.addHandler(Picky())
+    channel = Channel()
+    Logs(channel, logger)
+    ended = [
+        Conclusion(Received(message_id=f"m{number}", receipt="r"), "work", Failed(ValueError()), "failed", after=1.0)
+        for number in range(10)
+    ]
+    channel.emit(HandlersEnded("orders", 0, (), ended))
+    assert len(written) == 10
+    assert "m9" in written[-1]
+    failure = EntryFailure(Verdict.DENIED, "AccessDenied", "no", sender_fault=True)
+    written[1:] = []
+    refused = [(f"m{number}", failure) for number in range(10)]
+    channel.emit(EntriesFailed("orders", "DeleteMessageBatch", refused, given_up=True))
+    assert len(written) == 11
+    assert "Allow sqs:DeleteMessage" in written[-1]
+    assert channel.failures == {"RuntimeError": 2}
 
 
 @virtual

@@ -57,14 +57,15 @@ class Arrival:
             visibility: the visibility timeout that was asked for, in seconds.
         """
         duration = now - requested_at
-        if duration <= AT_ONCE:
-            return now
+        at_once = duration <= AT_ONCE
+        if at_once and self._high - self._low <= STEP:
+            return now  # nearly always: there is nothing more to learn from it
         for received in batch:
             if received.receive_count == 1:
                 if noted := received.first_received_at:
                     self._measure(wall - noted, duration)
                 break
-        return now - min(self.delay, duration, LONGEST * visibility)
+        return now if at_once else now - min(self.delay, duration, LONGEST * visibility)
 
     def _measure(self, difference: float, duration: float) -> None:
         low, high = max(self._low, difference - duration), min(self._high, difference)

@@ -6,7 +6,7 @@ counted or logged here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.delivery import Action
@@ -51,8 +51,6 @@ class Decision:
 
 
 DONE = Decision(Action.DELETE, counted="done")
-EARLY_ACK = Decision(Action.DELETE, frees=False)
-"""`message.ack()` while the handler runs on: the end of the handler is counted, and frees the slot, later."""
 WITHHELD = Decision(Action.KEEP, frees=False)
 FREED = Decision(Action.NOTHING)
 """A thread that was given up has ended after all: its message was settled long ago."""
@@ -60,31 +58,30 @@ NOT_STARTED = Decision(Action.RELEASE, counted="not_started")
 ENDED = Decision(Action.RELEASE, counted="ended")
 
 
-def decide(outcome: Outcome, *, final: bool, attempt: int, policy: OutcomePolicy, draw: float) -> Decision:
-    """What `outcome` means.
+def decide(outcome: Outcome, *, attempt: int, policy: OutcomePolicy, draw: float) -> Decision:
+    """What `outcome` means for a message whose handler has ended, and which was not settled before that.
 
     Args:
-        outcome: what the lane answered, or what the handler said through its message.
-        final: whether the handler has ended; False for what it says of its message while it runs on.
+        outcome: what the lane answered.
         attempt: which receive of the message this is, counted from 1.
         policy: what the consumer is set to.
         draw: a random number from 0 to below 1, for the jitter of the back-off.
     """
     match outcome:
         case Done():
-            return DONE if final else EARLY_ACK
+            return DONE
         case Retry():
             after = policy.backoff.equal_jitter(attempt, draw) if outcome.after is None else outcome.after
-            return Decision(Action.RELEASE, after, final, "retried")
+            return Decision(Action.RELEASE, after, counted="retried")
         case Failed():
             after = policy.backoff.equal_jitter(attempt, draw)
             # A thread that is still running keeps its slot until it ends (`Freed`).
             counted = "timed_out" if isinstance(outcome.error, HandlerTimeout) else "failed"
-            return Decision(Action.RELEASE, after, final and not outcome.still_running, counted)
+            return Decision(Action.RELEASE, after, not outcome.still_running, counted)
         case Reject():
             action = Action.COPY if policy.copies else Action.RELEASE
             counted = "undecodable" if isinstance(outcome.__cause__, UndecodableBody) else "rejected"
-            return Decision(action, policy.rejected_after, final, counted)
+            return Decision(action, policy.rejected_after, counted=counted)
         case Withheld():
             return WITHHELD
         case NotStarted():
@@ -93,3 +90,20 @@ def decide(outcome: Outcome, *, final: bool, attempt: int, policy: OutcomePolicy
             return ENDED
         case Freed():
             return FREED
+
+
+def decide_early(decision: Decision, *, kept: bool) -> Decision:
+    """What a settlement through the message means: `message.ack()`, `message.retry()`.
+
+    Args:
+        decision: what it would mean as the end of the handler.
+        kept: whether the handler has ended and withheld the message. Otherwise its end is counted, and frees the slot.
+    """
+    return decision if kept else replace(decision, frees=False, counted="")
+
+
+def decide_settled(decision: Decision, outcome: Outcome, asked: Done | Retry) -> Decision:
+    """What the end of a handler means whose message was settled before, by the word `asked`: the first word wins."""
+    if isinstance(outcome, Done | Retry | Reject | Withheld):
+        return Decision(Action.NOTHING, counted="done" if isinstance(asked, Done) else "retried")
+    return replace(decision, action=Action.NOTHING)

@@ -153,11 +153,17 @@ class Leases:
         return waiting
 
     def extension_failed(
-        self, row: Delivery, verdict: Verdict | None, now: float, receipt: str | None = None
+        self,
+        row: Delivery,
+        verdict: Verdict | None,
+        now: float,
+        receipt: str | None = None,
+        retry_after: float = 0.0,
     ) -> Action:
         """An extension with `receipt` (None: the newest) was refused with that verdict, or (None) not sent at all.
 
-        A passing error is tried again until the lease ends (L7), and so is an error about an older receipt (L29).
+        A passing error is tried again until the lease ends (L7), and so is an error about an older receipt (L29). SQS
+        may have asked to wait for `retry_after` seconds, which is heeded as far as the lease allows.
         """
         row.extending -= 1
         row.extension_of = None
@@ -173,7 +179,7 @@ class Leases:
         elif verdict is Verdict.LEASE_CAPPED or (verdict is None and self.seconds_for(row, now) <= 0):
             row.capped = True
         else:
-            self._try_again(row, now)
+            self._try_again(row, now, retry_after)
         return Action.NOTHING
 
     def lifetime_left(self, row: Delivery, now: float) -> float:
@@ -189,12 +195,13 @@ class Leases:
             return False
         return True
 
-    def _try_again(self, row: Delivery, now: float) -> None:
+    def _try_again(self, row: Delivery, now: float, retry_after: float = 0.0) -> None:
         """Set another extension after one that failed, well before the lease ends."""
         lease = row.lease
         if row.state in _EXTENDED and lease.extension_sent and lease.deadline > now:
             # A quarter of what is left, again and again, would never reach the deadline, so the pause has a minimum.
-            pause = min(max((lease.deadline - now) / 4, SHORTEST_PAUSE), 5.0)
+            left = lease.deadline - now
+            pause = max(min(max(left / 4, SHORTEST_PAUSE), 5.0), min(retry_after, left / 2))
             due = min(now + pause, lease.deadline)
             again = Lease(lease.seconds, began=lease.began, due=due, deadline=lease.deadline)
             self._move(row, again)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from leasekeeper.api import EntryFailure
 from leasekeeper.core.backoff import Backoff
+from leasekeeper.engine.health import LASTING
 from leasekeeper.engine.scopes import is_own_cancellation
 from leasekeeper.errors import SqsError, Verdict
 from leasekeeper.events import EntriesFailed, InternalError
@@ -56,7 +57,9 @@ async def call_batch(
         what = f"an SQS client gave {len(answers)} answers to {count} entries; they are tried again"
         context.emit(InternalError(context.queue, what, RuntimeError(what)))
     except SqsError as error:
-        failure = EntryFailure(error.verdict, error.code, error.message, sender_fault=False)
+        failure = EntryFailure(
+            error.verdict, error.code, error.message, sender_fault=False, retry_after=error.retry_after
+        )
     except TimeoutError:
         failure = EntryFailure(Verdict.UNAVAILABLE, "NoAnswer", "no answer in time for another try", sender_fault=False)
     except (Exception, asyncio.CancelledError) as error:
@@ -82,12 +85,18 @@ class FailedEntries:
 
     Pauses grow with each call that failed as a whole. Single failed entries say nothing about the next call.
 
+    Args:
+        context: the runner's.
+        operation: the API call.
+        of_health: whether an error that lasts makes the consumer unhealthy.
+
     Attributes:
         failures: calls in a row that failed as a whole; set to 0 after one that did not.
     """
 
-    def __init__(self, context: QueueContext, operation: str) -> None:
+    def __init__(self, context: QueueContext, operation: str, *, of_health: bool = True) -> None:
         self._context = context
+        self._of_health = of_health
         self._operation = operation
         self.failures = 0
 
@@ -107,6 +116,8 @@ class FailedEntries:
         pause = RETRY.delay(max(self.failures, 1), context.draw()) + SHORTEST
         if batcher.closing:
             pause = min(pause, FLUSH_PAUSE)
+        else:
+            pause = max(pause, max((failure.retry_after for _, failure in failed), default=0.0))
         given_up: list[tuple[Delivery, EntryFailure]] = []
         for row, failure in failed:
             again = now + capped_pause(pause, row.lease.deadline - now)
@@ -121,11 +132,22 @@ class FailedEntries:
 
     def emit(self, failed: Sequence[tuple[Delivery, EntryFailure]], *, given_up: bool) -> None:
         """Tell subscribers about these entries, and the consumer's health about errors that last."""
-        context = self._context
-        failures = [(row.received.message_id, failure) for row, failure in failed]
-        context.emit(EntriesFailed(context.queue, self._operation, failures, given_up))
-        for _, failure in failures:
-            if failure.verdict in (Verdict.DENIED, Verdict.MISSING):
-                error = SqsError(failure.verdict, failure.code, failure.message, operation=self._operation)
-                context.health.failed(self._operation, error, context.clock())
-                break
+        emit_failures(self._context, self._operation, failed, given_up=given_up, of_health=self._of_health)
+
+
+def emit_failures(
+    context: QueueContext,
+    operation: str,
+    failed: Sequence[tuple[Delivery, EntryFailure]],
+    *,
+    given_up: bool = False,
+    heartbeat: bool = False,
+    of_health: bool = True,
+) -> None:
+    """Tell subscribers about failed entries, and the consumer's health about errors that last."""
+    failures = [(row.received.message_id, failure) for row, failure in failed]
+    context.emit(EntriesFailed(context.queue, operation, failures, given_up, heartbeat))
+    lasting = next((failure for _, failure in failures if failure.verdict in LASTING), None)
+    if lasting is not None and of_health:
+        error = SqsError(lasting.verdict, lasting.code, lasting.message, operation=operation)
+        context.health.failed(operation, error, context.clock())

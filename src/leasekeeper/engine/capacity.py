@@ -54,6 +54,11 @@ class Capacity:
         slots = min(throttler.limit, self._concurrency + throttler.prefetch)
         return min(slots - self.taken, self._most - len(self._in_flight))
 
+    def has_room(self, most: int) -> bool:
+        """Whether `reserve` would not have to wait."""
+        room = self._left()
+        return room >= most or (room > 0 and self.taken < self._concurrency)
+
     async def reserve(self, most: int) -> int:
         """Take slots for a poll of up to `most` messages, waiting for room; 0 once the capacity is closed.
 

@@ -39,7 +39,7 @@ class DeadLetters:
 
     def __init__(self, context: QueueContext) -> None:
         self._context = context
-        self._failed = FailedEntries(context, COPY)
+        self._failed = FailedEntries(context, COPY, of_health=False)
         self.batcher: Batcher[Delivery] = Batcher(
             "copies to the dead-letter queue",
             self._send,
@@ -90,7 +90,7 @@ class DeadLetters:
         if failed:
             given_up = self._failed.put_back(self.batcher, failed, whole=not copied, now=now)
             if given_up:
-                self._failed.emit(given_up, given_up=True)
+                self._failed.emit(given_up, given_up=True)  # another queue: the health of this one does not change
             for row, _ in given_up:
                 context.act(context.ledger.copy_refused(row, context.options.retry_maximum, now), [row])
 

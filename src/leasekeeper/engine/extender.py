@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from leasekeeper.core.delivery import Action, Delivery, deadline_of
 from leasekeeper.core.states import State
 from leasekeeper.engine.batcher import Batcher
-from leasekeeper.engine.calls import FailedEntries, call_batch
-from leasekeeper.events import EntriesFailed, InternalError, LeasesExtended
+from leasekeeper.engine.calls import FailedEntries, call_batch, emit_failures
+from leasekeeper.engine.health import CHANGE
+from leasekeeper.events import InternalError, LeasesExtended
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from leasekeeper.api import EntryFailure
     from leasekeeper.engine.context import QueueContext
 
-CHANGE = "ChangeMessageVisibilityBatch"
 LAST_MOMENT = 1.0
 """Seconds before the end of a lease at which a release is sent although an extension has not been answered."""
 PART = 3
@@ -39,6 +39,8 @@ class Extender:
         self._context = context
         self._failed = FailedEntries(context, CHANGE)
         self._closing = False
+        self._in_time: dict[Delivery, asyncio.TimerHandle] = {}
+        """Releases that wait for the answers to their extensions, with the timers that send them before that."""
         self.extensions: Batcher[Delivery] = Batcher(
             "extensions", self._extend, size=10, linger=linger, clock=context.clock, failed=self._bug
         )
@@ -60,12 +62,28 @@ class Extender:
     def release(self, rows: Sequence[Delivery]) -> None:
         """Give these messages back: visible again when the ledger noted."""
         if rows:
+            if self._in_time:
+                self._forget_timers(rows)
             self.releases.add(rows, latest=min(map(deadline_of, rows)) - 1.0)
 
     def release_in_time(self, rows: Sequence[Delivery]) -> None:
-        """Give these back just before their leases end, if the answers to their extensions do not come earlier."""
+        """Give these back just before their leases end, if the answers to their extensions do not come earlier.
+
+        At a stop they are given back at once. An extension that takes effect after that is answered later, and then
+        the release is sent once more.
+        """
+        if self._closing:
+            self.release(rows)
+            return
+        loop, now = asyncio.get_running_loop(), self._context.clock()
         for row in rows:
-            self.releases.put_back(row, ready=row.lease.deadline - LAST_MOMENT)
+            delay = max(0.0, row.lease.deadline - LAST_MOMENT - now)
+            self._in_time[row] = loop.call_later(delay, self.release, [row])
+
+    def _forget_timers(self, rows: Sequence[Delivery]) -> None:
+        for row in rows:
+            if (timer := self._in_time.pop(row, None)) is not None:
+                timer.cancel()
 
     # Extensions
 
@@ -83,7 +101,8 @@ class Extender:
             await self._call(entries, sent)
         context.moved()
         context.left()
-        self._end_if_closing()
+        if self._closing:
+            self.releases.close()  # the last release may have waited for this answer
 
     async def _call(self, entries: list[tuple[Delivery, str, int]], sent: float) -> None:
         context, leases = self._context, self._context.ledger.leases
@@ -121,10 +140,10 @@ class Extender:
                 continue
             if row.state is not State.ACKED:  # a delete that was quicker leaves nothing to extend: no error (L5)
                 failed.append((row, failure))
-            context.act(context.ledger.leases.extension_failed(row, failure.verdict, now, receipt), [row])
+            action = context.ledger.leases.extension_failed(row, failure.verdict, now, receipt, failure.retry_after)
+            context.act(action, [row])
         if failed:
-            failures = [(row.received.message_id, failure) for row, failure in failed]
-            context.emit(EntriesFailed(context.queue, CHANGE, failures, heartbeat=True))
+            emit_failures(context, CHANGE, failed, heartbeat=True)
 
     # Releases
 
@@ -158,21 +177,18 @@ class Extender:
     # Its life
 
     async def run(self) -> None:
-        """Change visibility until closed and empty."""
+        """Change visibility until closed and all releases are confirmed."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.extensions.run())
-            tasks.create_task(self.releases.run())
+            await self.releases.run()
+            self.extensions.abandon()  # not earlier: releases wait for the answers to them
 
     def close(self) -> None:
         """Send all releases at once; extensions are needed only as far as releases wait for their answers."""
         self._closing = True
-        self._end_if_closing()
-
-    def _end_if_closing(self) -> None:
-        if self._closing:
-            self.releases.close()
-            if not self._extensions_needed():
-                self.extensions.abandon()
+        self.extensions.flush()
+        self.release(list(self._in_time))
+        self.releases.close()
 
     def _extensions_needed(self) -> bool:
         return any(row.extending and row.state is State.RELEASING for row in self._context.ledger)

@@ -12,6 +12,7 @@ from leasekeeper.core.delivery import Action, Delivery, deadline_of, receipt_of
 from leasekeeper.core.states import State
 from leasekeeper.engine.batcher import Batcher
 from leasekeeper.engine.calls import FailedEntries, call_batch, with_timeout
+from leasekeeper.engine.health import DELETE
 from leasekeeper.events import DeletesAnswered, InternalError
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from leasekeeper.api import EntryFailure
     from leasekeeper.engine.context import QueueContext
 
-DELETE = "DeleteMessageBatch"
 _ACKING = State.ACKING  # the lookup of an enum's member takes time, and this is done for each message
 CLIENT_TIMEOUT = 10.0
 """Seconds after which the client gives a call up by itself."""

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from leasekeeper.events import Event
 
 RECEIVE = "ReceiveMessage"
+DELETE = "DeleteMessageBatch"
+CHANGE = "ChangeMessageVisibilityBatch"
 LASTING = frozenset((Verdict.MISSING, Verdict.DENIED))
 """Errors that do not go away without a person (L18)."""
 PERMISSIONS = {
-    "ReceiveMessage": "sqs:ReceiveMessage",
-    "DeleteMessageBatch": "sqs:DeleteMessage",
-    "ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+    RECEIVE: "sqs:ReceiveMessage",
+    DELETE: "sqs:DeleteMessage",
+    CHANGE: "sqs:ChangeMessageVisibility",
 }
 
 
@@ -65,14 +67,14 @@ class Health:
             self.succeeded(RECEIVE, now)
 
     def left(self, poller: int) -> None:
-        """A poller has ended."""
+        """A poller asks no more: it has ended, or waits for slots."""
         self._asking.pop(poller, None)
 
     def failed(self, operation: str, error: SqsError, now: float) -> None:
         """A call was refused."""
         if error.verdict in LASTING:
             self._refused[operation] = error
-            self.problem = error
+            self.problem = next(iter(self._refused.values()))  # the first: the others may follow from it
             self.unusable.set()
         self.report(now)
 
@@ -81,6 +83,10 @@ class Health:
         if self._refused.pop(operation, None) is not None:
             self.problem = next(iter(self._refused.values()), None)
         self.report(now)
+
+    def refuses(self, operation: str) -> bool:
+        """Whether an error that lasts is known of this operation."""
+        return operation in self._refused
 
     def healthy(self, now: float) -> bool:
         """Whether messages can be received and settled, as far as is known."""

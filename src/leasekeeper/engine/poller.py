@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.core.backoff import Backoff, ErrorPause
 from leasekeeper.core.delivery import Action
-from leasekeeper.engine.health import RECEIVE
+from leasekeeper.engine.health import DELETE, RECEIVE
 from leasekeeper.engine.scopes import is_own_cancellation, wait_for
 from leasekeeper.errors import SqsError, Verdict
 from leasekeeper.events import MessagesReceived, ReceiveFailed
@@ -94,6 +94,8 @@ class Poller:
             return 0.0
         if self._lag.seconds > context.options.visibility_timeout / LAG_SHARE:
             return LAG_LOOK
+        if self._errors.failures and not self._capacity.has_room(context.options.receive_batch):
+            context.health.left(self.index)  # a poller that waits for slots does not ask in vain
         slots = await self._capacity.reserve(context.options.receive_batch)
         if not slots:
             return 0.0
@@ -107,7 +109,8 @@ class Poller:
         if fresh:
             self._take(fresh)  # from here on the slots are theirs, whatever this raises
         self._scale()
-        if context.health.problem is not None:  # deletes are refused, say: what is received can only be run again
+        health = context.health
+        if health.problem is not None and health.refuses(DELETE):  # what is received can only be run again and again
             return SLOW
         return EMPTY.ceiling(self._early) if self._early else 0.0
 

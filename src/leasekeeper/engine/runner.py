@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
 END_GRACE = 1.0
 """Seconds that cancelled handlers get to clean up at the deadline of a stop."""
+FORCED_GRACE = 0.5
+"""Seconds that polls get at a forced stop: under load they are about to bring messages, which a cut would hide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +230,8 @@ class Runner:
                 self._enter(Change.DRAINED)
                 limit.reschedule(asyncio.get_running_loop().time() + self._options.flush_timeout)
         except TimeoutError:
-            self._emit(SettlementsLeft(self.source.name, len(self._ledger), self._options.flush_timeout))
+            if left := sum(not row.open for row in self._ledger):
+                self._emit(SettlementsLeft(self.source.name, left, self._options.flush_timeout))
         finally:
             self._lag.close()
             self._answers.close()  # before `end`: from now on a handler that settles its message raises `Closed`
@@ -270,6 +273,8 @@ class Runner:
     async def _enough_grace(self) -> None:
         await first_of(self._forced.wait(), asyncio.sleep(self._options.poll_grace))
         await first_of(self._forced.wait(), self._capacity.idle(), self._drained())
+        if self._forced.is_set():
+            await asyncio.sleep(min(self._options.poll_grace, FORCED_GRACE))
 
     async def _drained(self) -> None:
         """Wait for the end of `drain_timeout`, which begins with the stop."""
@@ -282,8 +287,8 @@ class Runner:
             return
         self._lane.recall()
         self._worker.release_withheld()
-        if self._lane.end():
-            await first_of(self._capacity.idle(), timeout=END_GRACE)
+        grace = END_GRACE if self._lane.end() else 0.0  # enough for the answers about what had not started
+        await first_of(self._capacity.idle(), timeout=grace)
         if self._capacity.taken:
             limit = "a forced stop" if self._forced.is_set() else f"drain_timeout={self._options.drain_timeout:g} s"
             self._emit(HandlersLeft(self.source.name, self._capacity.taken, limit))

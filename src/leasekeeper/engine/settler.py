@@ -6,12 +6,13 @@ a message which cannot be settled is given back.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from leasekeeper.core.decisions import decide
+from leasekeeper.core.decisions import decide, decide_early, decide_settled
 from leasekeeper.core.delivery import Action, Delivery
 from leasekeeper.events import Conclusion, InternalError
-from leasekeeper.outcomes import Reject
+from leasekeeper.outcomes import Reject, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,21 +55,27 @@ class Settler:
         except Exception as error:
             self._failed(row, error)
 
-    def decide(self, row: Delivery, outcome: Outcome, *, final: bool) -> Decision:
-        """What the outcome means for this message."""
+    def decide(self, row: Delivery, outcome: Outcome, *, final: bool, kept: bool) -> Decision:
+        """What the outcome means for this message; `kept`: its handler has ended, and withheld it."""
         attempt = row.received.receive_count
-        return decide(outcome, final=final, attempt=attempt, policy=self._policy, draw=self._context.draw())
+        decision = decide(outcome, attempt=attempt, policy=self._policy, draw=self._context.draw())
+        if not final:
+            return decide_early(decision, kept=kept)
+        if row.settlement is not None:
+            return decide_settled(decision, outcome, row.settlement.asked)
+        if isinstance(outcome, Retry) and not row.started:  # the worker's: this process is still running the message
+            return replace(decision, counted="not_started")
+        return decision
 
     def carry_out(self, row: Delivery, outcome: Outcome, decision: Decision, *, final: bool) -> Conclusion | None:
         """Have the decision carried out; returns how the message ended, None if nothing is counted for it."""
-        settled = not row.open
+        settled = not row.open or (final and row.settlement is not None)
         try:
-            self._act(row, outcome, decision, final=final)
+            self._act(row, outcome, decision)
         except Exception as error:
-            self._failed(row, error)
-            if final:  # kept, it would be hidden for twelve hours
-                after, now = self._policy.backoff.ceiling(1), self._context.clock()
-                self._context.act(self._context.ledger.release(row, after, now), [row])
+            self._failed(row, error)  # kept, it would be hidden for twelve hours
+            after, now = self._policy.backoff.ceiling(1), self._context.clock()
+            self._context.act(self._context.ledger.release(row, after, now), [row])
         if not decision.counted:
             return None
         return Conclusion(
@@ -82,16 +89,14 @@ class Settler:
             settled=settled,
         )
 
-    def _act(self, row: Delivery, outcome: Outcome, decision: Decision, *, final: bool) -> None:
+    def _act(self, row: Delivery, outcome: Outcome, decision: Decision) -> None:
         context, action = self._context, decision.action
         if action is Action.DELETE:
-            # A handler that asked for a retry and then returned has not finished its work: the early word wins.
-            if row.settlement is None or not final:
-                context.act(action, context.ledger.done([row]))
+            context.act(action, context.ledger.done([row]))
         elif action is Action.COPY:
             row.reason = outcome.reason if isinstance(outcome, Reject) else ""
             context.act(context.ledger.reject(row), [row])
-        elif action is not Action.NOTHING:  # also a message withheld after its lease had ended: it is not kept (L6)
+        elif action is Action.RELEASE:
             context.act(context.ledger.release(row, decision.after, context.clock()), [row])
 
     def measure(self, rows: list[Delivery]) -> Sequence[float]:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from leasekeeper.events import Conclusion
     from leasekeeper.lanes.api import Lane
 
+TOO_LATE = Decision(Action.RELEASE)
+"""A message that was withheld after its lease had ended: it is not kept (L6)."""
 HELD_BACK = Decision(Action.NOTHING, counted="not_started")
 """A message that was not started, while our own polls are out: it is given back when they have ended."""
 ENDS = {State.ACKED: Settled.ACKED, State.RELEASED: Settled.RELEASED, State.LOST: Settled.LOST}
@@ -109,10 +111,12 @@ class Worker:
     def _conclude(self, answer: Answer[Delivery], others: list[Conclusion]) -> int:
         """Settle one message; returns how many slots come free."""
         row, outcome, final = answer.unit, answer.outcome, answer.final
-        decision = self._settler.decide(row, outcome, final=final)
-        if decision.action is Action.KEEP and row.state <= State.RUNNING:
-            self._withheld[row] = None
-            return 0
+        decision = self._settler.decide(row, outcome, final=final, kept=row in self._withheld)
+        if decision.action is Action.KEEP:
+            if row.state <= State.RUNNING:
+                self._withheld[row] = None
+                return 0
+            decision = TOO_LATE
         if isinstance(outcome, NotStarted) and self._stopped and self._held_back is not None:
             self._held_back.append(row)
             decision = HELD_BACK
@@ -127,8 +131,7 @@ class Worker:
         self._settler.measure([row])
         if isinstance(outcome, Failed) and outcome.still_running:
             self._given_up.add(row.received.message_id)
-            return 0
-        return 1
+        return int(decision.frees)
 
     def _settled_early(self, row: Delivery) -> int:
         """A handler settled its message early, or the message was withheld: its slot is free only in that case."""

@@ -8,14 +8,20 @@ message's last allowed receive, is an error.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from leasekeeper import events
+from leasekeeper.errors import Verdict
 from leasekeeper.outcomes import Failed, Reject
 from leasekeeper.texts import bounded, safe_str
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from leasekeeper.api import EntryFailure
     from leasekeeper.events import Channel, Conclusion
+
+T = TypeVar("T")
 
 REASON_LENGTH = 300
 """Characters of a reason, or of an error of SQS, in a sentence."""
@@ -128,11 +134,13 @@ class Logs:
     # Messages
 
     def _ended(self, event: events.HandlersEnded) -> None:
-        for conclusion in event.others:
-            if isinstance(conclusion.outcome, Failed):
-                self._failed(event, conclusion, conclusion.outcome)
-            elif isinstance(conclusion.outcome, Reject):
-                self._rejected(event, conclusion, conclusion.outcome)
+        _one_by_one(event.others, lambda conclusion: self._conclusion(event, conclusion))
+
+    def _conclusion(self, event: events.HandlersEnded, conclusion: Conclusion) -> None:
+        if isinstance(conclusion.outcome, Failed):
+            self._failed(event, conclusion, conclusion.outcome)
+        elif isinstance(conclusion.outcome, Reject):
+            self._rejected(event, conclusion, conclusion.outcome)
 
     def _failed(self, event: events.HandlersEnded, conclusion: Conclusion, outcome: Failed) -> None:
         message = conclusion.message
@@ -156,12 +164,15 @@ class Logs:
 
     def _rejected(self, event: events.HandlersEnded, conclusion: Conclusion, outcome: Reject) -> None:
         reason = safe_str(outcome.reason, REASON_LENGTH) or "no reason given"
-        if conclusion.copied:
+        level = logging.ERROR
+        if conclusion.settled:
+            level, follows = logging.WARNING, "it had been settled before"
+        elif conclusion.copied:
             follows = "it goes to the dead-letter queue"
         else:
             follows = f"it is hidden for {conclusion.after or 0.0:.0f} s and left to the queue's redrive policy"
         self._write(
-            logging.ERROR,
+            level,
             event,
             "message %s is rejected by handler %s: %s; %s",
             bounded(conclusion.message.message_id),
@@ -181,22 +192,35 @@ class Logs:
         )
 
     def _entries_failed(self, event: events.EntriesFailed) -> None:
-        if not event.given_up:
-            return
+        if event.given_up:
+            _one_by_one(event.failures, lambda failed: self._given_up(event, *failed))
+
+    def _given_up(self, event: events.EntriesFailed, message_id: str, failure: EntryFailure) -> None:
         sentence = GIVEN_UP.get(event.operation, "message %s: a call failed (%s: %s)%s")
-        for message_id, failure in event.failures:
-            allow = ADVICE.get(event.operation, "") if failure.verdict.value == "denied" else ""
-            self._write(
-                logging.ERROR if event.operation == "SendMessageBatch" else logging.WARNING,
-                event,
-                sentence,
-                bounded(message_id),
-                failure.code,
-                bounded(failure.message, REASON_LENGTH),
-                f". Allow {allow}" if allow else "",
-                message_id=message_id,
-                code=failure.code,
-            )
+        allow = ADVICE.get(event.operation, "") if failure.verdict is Verdict.DENIED else ""
+        self._write(
+            logging.ERROR if event.operation == "SendMessageBatch" else logging.WARNING,
+            event,
+            sentence,
+            bounded(message_id),
+            failure.code,
+            bounded(failure.message, REASON_LENGTH),
+            f". Allow {allow}" if allow else "",
+            message_id=message_id,
+            code=failure.code,
+        )
+
+
+def _one_by_one(items: Sequence[T], write: Callable[[T], None]) -> None:
+    """Write a line for each; a line that raises costs no other line, and the last error is raised at the end."""
+    failed: BaseException | None = None
+    for item in items:
+        try:
+            write(item)
+        except BaseException as error:  # a logging handler is a user's code
+            failed = error
+    if failed is not None:
+        raise failed
 
 
 def _fields(conclusion: Conclusion, error: str) -> dict[str, Any]:

@@ -1,0 +1,77 @@
+"""Releases beside extensions, and what a stop makes of both (L5, L22, L24)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from leasekeeper.testing.world import World, virtual
+
+CHANGE = "ChangeMessageVisibilityBatch"
+
+
+async def long(_body: str) -> None:
+    await asyncio.sleep(400)
+
+
+@virtual
+async def test_a_stop_sends_every_release_although_extensions_are_out() -> None:
+    """L22, L24: 400 extensions are on their way as the stop comes; it waits for no timer, and leaves nothing."""
+    async with World() as world:
+        await world.send_many(400)
+        consumer = await world.start(long, concurrency=400, visibility_timeout=30, prefetch=0, throttle=False)
+        await asyncio.sleep(14.5)
+        world.faults.set(CHANGE, latency=1.0)
+        await asyncio.sleep(1)
+        assert consumer.statistics().extensions.in_flight > 30
+        stopped = world.now
+        report = await consumer.stop(force=True)
+        assert world.now - stopped < 4
+        assert (report.released, report.unsettled) == (400, 0)
+        assert world.queue().visible == 400
+
+
+@virtual
+async def test_a_stop_waits_for_no_batch_of_extensions_to_fill() -> None:
+    """L22: extensions wait up to 60 s for others (`extend_interval`); a release waits for one of them."""
+    async with World() as world:
+        await world.send_many(3)
+        consumer = await world.start(long, visibility_timeout=300, extend_interval=60)
+        await world.until(lambda: consumer.statistics().extensions.waiting == 3, within=300)
+        stopped = world.now
+        report = await consumer.stop(force=True)
+        assert world.now - stopped < 2
+        assert report.released == 3
+        assert world.queue().visible == 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+@virtual
+async def test_a_forced_stop_under_load_leaves_no_message_hidden(seed: int) -> None:
+    """L22, L23: polls in flight get a moment, because they are about to bring messages."""
+    async with World(seed) as world:
+        await world.send_many(3_000)
+        world.faults.set("*", latency=(0.02, 0.1))
+
+        async def handle(_body: str) -> None:
+            await asyncio.sleep(0.05)
+
+        consumer = await world.start(handle, concurrency=100)
+        await asyncio.sleep(1)
+        stopped = world.now
+        report = await consumer.stop(force=True)
+        assert world.now - stopped < 2
+        assert report.unsettled == 0
+        assert world.queue().in_flight == 0
+
+
+@virtual
+async def test_a_forced_stop_cuts_a_poll_that_brings_nothing_after_a_moment() -> None:
+    """L22: bounded."""
+    async with World() as world:
+        consumer = await world.start(long, poll_grace=10)
+        await asyncio.sleep(1)
+        stopped = world.now
+        await consumer.stop(force=True)
+        assert world.now - stopped <= 0.6
