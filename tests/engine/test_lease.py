@@ -177,7 +177,7 @@ async def test_a_passing_heartbeat_error_is_tried_again_until_the_lease_ends(fau
 
         world.faults.next("ChangeMessageVisibilityBatch", times=2, **{fault: 1})
         consumer = await world.start(handle, visibility_timeout=10)
-        await world.until(lambda: not world.bodies())
+        await world.until(lambda: not world.bodies(), step=0.5)
         report = await consumer.stop()
         assert (report.received, report.acked, report.lost) == (1, 1, 0)
 
@@ -198,7 +198,7 @@ async def test_a_heartbeat_that_is_never_answered_is_tried_again_until_the_lease
         switches: dict[str, Any] = {fault: 1.0}
         world.faults.next("ChangeMessageVisibilityBatch", **switches)
         consumer = await world.start(handle, visibility_timeout=visibility)
-        await world.until(lambda: not world.bodies())
+        await world.until(lambda: not world.bodies(), step=0.5)
         report = await consumer.stop()
         assert (report.received, report.acked, report.lost) == (1, 1, 0)
 

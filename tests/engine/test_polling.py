@@ -135,7 +135,7 @@ async def test_no_good_receive_for_a_minute_turns_health_red_and_one_turns_it_gr
         await asyncio.sleep(50)
         assert consumer.runner.healthy
         world.faults.set("ReceiveMessage", unavailable=1.0)
-        await world.until(lambda: not consumer.runner.healthy, within=90)
+        await world.until(lambda: not consumer.runner.healthy, within=90, step=0.1)
         world.faults.clear()
         await world.until(lambda: consumer.runner.healthy, within=45)
 
@@ -211,7 +211,7 @@ async def test_refused_credentials_pause_a_poller_no_longer_than_passing_errors_
         consumer = await world.start(_nothing, max_pollers=1)
         consumer.events.subscribe(lambda event: pauses.append(event.pause), ReceiveFailed)
         real, world.client.receive = world.client.receive, _expired  # type: ignore[method-assign]
-        await world.until(lambda: len(pauses) == 40, within=1_000)
+        await world.until(lambda: len(pauses) >= 40, within=1_000, step=0.5)
         world.client.receive = real  # type: ignore[method-assign]
         await world.send("a")
         await world.until(lambda: not world.bodies(), within=16)
@@ -593,8 +593,7 @@ async def test_empty_answers_that_do_not_wait_make_no_hot_loop() -> None:
     """L21: short polls, or a server that takes no notice of the wait, cost a call every 1.6 s and poller."""
     async with World() as world:
         await world.start(_nothing, wait_time=0)
-        began = world.now
-        await world.until(lambda: world.now > began + 100, within=200)
+        await asyncio.sleep(100)
         assert 50 < world.broker.calls["ReceiveMessage"] <= 100 / 1.6 + 5
         await world.send("a")
         await world.until(lambda: not world.bodies(), within=3)

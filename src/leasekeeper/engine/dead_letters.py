@@ -30,8 +30,8 @@ MOST_ATTRIBUTES = 10
 """Attributes that SQS takes on one message."""
 REASON_LENGTH = 256
 """Characters of a reason that a copy carries."""
-_REFUSED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that SQS does not take (API reference, SendMessage)."""
+_REFUSED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+"""Characters that SQS does not take (API reference, SendMessage). To compile all others takes 20 ms at each import."""
 
 
 class DeadLetters:

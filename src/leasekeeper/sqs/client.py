@@ -7,7 +7,6 @@ by position, and no retries but those that a call's docstring names: the engine 
 from __future__ import annotations
 
 import math
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
@@ -76,6 +75,8 @@ class SqsClient:
                 "the session token is not sent to %s, which only the queue's URL names: set endpoint_url to send it",
                 endpoint.url,
             )
+        from importlib.metadata import version  # a tenth of the import of this package, and botocore imports it too
+
         connecting = TransportSettings(
             url=endpoint.url,
             headers={**FIXED_HEADERS, "User-Agent": f"leasekeeper/{version('leasekeeper')}"},
