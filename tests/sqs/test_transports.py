@@ -62,6 +62,7 @@ def test_a_port_without_a_listener_is_a_connect_error(kit: Any) -> None:
             error = await send(client)
             assert error.code == "ConnectError"
             assert error.message.startswith(f"{url}/ cannot be reached: check the endpoint URL, the network route ")
+            assert "this machine: is it running?" in error.message
 
     asyncio.run(story())
 

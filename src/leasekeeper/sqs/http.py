@@ -6,6 +6,8 @@ redirects, no cookies, HTTP/1.1, idle connections closed before SQS closes them,
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from leasekeeper.errors import SqsError, Verdict
 from leasekeeper.sqs.urls import redacted
 
@@ -45,10 +47,13 @@ def failure(code: str, url: str, detail: object) -> SqsError:
     shown = redacted(str(detail))[:_DETAIL]
     if any(reason in shown for reason in _PLAIN):
         shown += ": the server does not speak TLS on this port; write http:// in the endpoint URL if that is right"
+    elif "Connect call failed" in shown and urlsplit(url).hostname in _LOOPBACK:
+        shown += "; the server is on this machine: is it running?"
     return SqsError(Verdict.UNAVAILABLE, code, f"{redacted(url)} {_ADVICE[code]} ({shown})")
 
 
 _PLAIN = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # what OpenSSL says when the other side sends plain text
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ADVICE = {
     "NameNotResolved": "has a host name that cannot be resolved: check its spelling, the region, and DNS",
     "ConnectError": "cannot be reached: check the endpoint URL, the network route and any proxy or TLS settings",
