@@ -106,7 +106,7 @@ class ThrottlerStatistics:
     """How many messages may wait for a handler."""
     handler: float
     """Median seconds of the last 63 handler runs; 0.0 before the first."""
-    held: float
+    held_seconds: float
     """Median seconds from receive to settled of the last 63 messages; 0.0 before the first."""
     latency: float
     """Average seconds of a receive that did not wait for messages; 0.0 before the first."""
@@ -339,7 +339,7 @@ class Throttler:
             pollers=self.pollers,
             prefetch=self.prefetch,
             handler=self.handler_seconds,
-            held=self._held.value,
+            held_seconds=self._held.value,
             latency=self.latency,
             rate=self._rate,
         )
