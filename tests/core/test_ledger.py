@@ -143,6 +143,19 @@ def test_a_release_follows_an_extension_that_failed(verdict: Verdict | None) -> 
     assert ledger.leases.extension_failed(row, verdict, 117.0, row.receipt) is Action.RELEASE
 
 
+def test_a_release_that_was_sent_beside_an_extension_is_not_the_last_one() -> None:
+    """L5: the extension was answered before the release, and may have taken effect after it all the same."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    sent = beat(ledger, 115.0)
+    ledger.release(row, 0.0, 116.0)
+    assert ledger.leases.extended(sent, 115.0) == [row]
+    ledger.released(row, beside=True)
+    assert list(ledger) == [row]
+    ledger.released(row)
+    assert list(ledger) == []
+
+
 def test_a_refused_copy_waits_for_the_extension_in_flight_too() -> None:
     """L5, L30."""
     ledger = Ledger(POLICY)

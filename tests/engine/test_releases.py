@@ -32,18 +32,22 @@ async def test_a_stop_sends_every_release_although_extensions_are_out() -> None:
         assert world.queue().visible == 400
 
 
+@pytest.mark.parametrize("messages", [3, 325])
 @virtual
-async def test_a_stop_waits_for_no_batch_of_extensions_to_fill() -> None:
-    """L22: extensions wait up to 60 s for others (`extend_interval`); a release waits for one of them."""
+async def test_a_stop_waits_for_no_batch_of_extensions_to_fill(messages: int) -> None:
+    """L22: extensions wait up to 60 s for others (`extend_interval`); releases wait for the last of them."""
     async with World() as world:
-        await world.send_many(3)
-        consumer = await world.start(long, visibility_timeout=300, extend_interval=60)
-        await world.until(lambda: consumer.statistics().extensions.waiting == 3, within=300)
+        await world.send_many(messages)
+        consumer = await world.start(
+            long, visibility_timeout=300, extend_interval=60, concurrency=messages, prefetch=0, throttle=False
+        )
+        world.faults.set(CHANGE, latency=0.5)
+        await world.until(lambda: consumer.statistics().extensions.waiting == messages % 10, within=300)
         stopped = world.now
         report = await consumer.stop(force=True)
-        assert world.now - stopped < 2
-        assert report.released == 3
-        assert world.queue().visible == 3
+        assert world.now - stopped < 3
+        assert (report.released, report.unsettled) == (messages, 0)
+        assert world.queue().visible == messages
 
 
 @pytest.mark.parametrize("seed", range(3))

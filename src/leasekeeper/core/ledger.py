@@ -88,8 +88,7 @@ class Ledger:
         rows, members, young, old = self.rows, lease.members, self._finished.young, self._finished.old
         for received in batch:
             name = received.message_id
-            row = rows.get(name)
-            if row is not None and self._take_over(row, received, lease, requested_at):
+            if name in rows and self._take_over(rows[name], received, lease, requested_at):
                 continue
             row = rows[name] = Delivery(received, lease, requested_at, now, received.receipt)
             members[row] = None
@@ -192,8 +191,10 @@ class Ledger:
                 again.append(row)
                 continue
             row.state = _DELETED
-            in_time = row.lease.deadline >= now and not (row.lost and row not in row.lease.members)
-            (acked if in_time else late).append(row)
+            if row.lease.deadline >= now and (not row.lost or row in row.lease.members):
+                acked.append(row)
+            else:
+                late.append(row)
         if acked:
             self._smallest_margin = min(self._smallest_margin, min(map(deadline_of, acked)) - now)
         self._end(acked, Settled.ACKED, "acked")
@@ -210,16 +211,20 @@ class Ledger:
         self._end([row], Settled.LOST, "unsettled")
         return Action.NOTHING
 
-    def released(self, row: Delivery, *, refused: bool = False) -> None:
+    def released(self, row: Delivery, *, refused: bool = False, beside: bool = False) -> None:
         """SQS confirmed the visibility change of a release, or refused it for good.
 
-        A release that was sent although an extension is out is sent once more when that has been answered: it may
-        take effect after the release.
+        Args:
+            row: the delivery.
+            refused: whether SQS refused it.
+            beside: whether an extension was out when the release was sent. It may take effect after the release, so
+                the release is sent once more when the extension has been answered (L5).
         """
         if row.state is not State.RELEASING:
             return
-        if row.extending and not refused:
-            row.lease.members.pop(row, None)  # it waits for that answer now, not for the end of its lease
+        if (beside or row.extending) and not refused:
+            if row.extending:
+                row.lease.members.pop(row, None)  # it waits for that answer now, not for the end of its lease
         else:
             row.state = next_state(row.state, Event.REFUSE if refused else Event.CONFIRM)
             self._end([row], Settled.LOST if refused else Settled.RELEASED, "lost" if refused else "released")

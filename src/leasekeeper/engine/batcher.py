@@ -157,10 +157,6 @@ class Batcher(Generic[T]):
             if self._timer is not None:
                 self._timer.cancel()
 
-    def flush(self) -> None:
-        """Send everything that waits, as far as calls may be out."""
-        self._pump(flush=True)
-
     def close(self) -> None:
         """Send everything that waits; `run` returns when all of it has been answered. May be called again."""
         self.closing = True

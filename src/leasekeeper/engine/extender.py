@@ -153,6 +153,7 @@ class Extender:
         if not rows:
             return
         sent = context.clock()
+        beside = {row for row in rows if row.extending}
         entries = [(row.receipt, max(0, math.ceil(row.visible_at - sent))) for row in rows]
         answers = await call_batch(
             context, context.client.change_visibility_batch(context.source.url, entries), len(rows)
@@ -160,7 +161,7 @@ class Extender:
         now = context.clock()
         confirmed = [row for row, failure in zip(rows, answers, strict=True) if failure is None]
         for row in confirmed:
-            ledger.released(row)
+            ledger.released(row, beside=row in beside)
         if confirmed:
             self._failed.failures = 0
             if context.health.problem is not None:
@@ -186,7 +187,7 @@ class Extender:
     def close(self) -> None:
         """Send all releases at once; extensions are needed only as far as releases wait for their answers."""
         self._closing = True
-        self.extensions.flush()
+        self.extensions.close()
         self.release(list(self._in_time))
         self.releases.close()
 
