@@ -140,7 +140,7 @@ def _too_long(answer: aiohttp.ClientResponse) -> aiohttp.ClientResponseError:
 
 
 def _tls(settings: TransportSettings) -> ssl.SSLContext | bool:
-    if settings.ca_bundle is None and settings.url.startswith("http:"):
+    if settings.url.startswith("http:") and (settings.ca_bundle is None or settings.proxy is None):
         return True  # a context takes a tenth of a second to make, and this one would not be used
     return client_context(settings)
 
