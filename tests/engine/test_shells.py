@@ -14,6 +14,7 @@ from leasekeeper.engine.health import RECEIVE, Health
 from leasekeeper.engine.heartbeat import Heartbeat
 from leasekeeper.engine.scopes import serve
 from leasekeeper.errors import SqsError, Verdict
+from leasekeeper.events import InternalError
 from leasekeeper.testing.world import World, virtual
 
 if TYPE_CHECKING:
@@ -178,3 +179,31 @@ async def test_a_heartbeat_beats_although_its_timer_fires_early() -> None:
     async with serve(heartbeat):
         await asyncio.sleep(10)
     assert beats == [2.0]
+
+
+@pytest.mark.parametrize("bodies", [("a", "bad", "b"), ("bad",)])
+@virtual
+async def test_a_message_that_cannot_be_settled_is_given_back_and_costs_no_other_message_anything(
+    bodies: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L15: the error is logged with the message's id, and the message is given back."""
+    async with World() as world:
+        errors: list[str] = []
+        consumer = await world.start(_nothing, visibility_timeout=10)
+        consumer.events.subscribe(lambda event: errors.append(event.what), InternalError)
+        ledger, failures = consumer.runner._ledger, 2
+        done = ledger.done
+
+        def fails_for_one(rows: Any) -> Any:
+            nonlocal failures
+            if failures and any(row.received.body == "bad" for row in rows):
+                failures -= 1
+                raise ZeroDivisionError("a bug of ours")
+            return done(rows)
+
+        monkeypatch.setattr(ledger, "done", fails_for_one)
+        await world.send(*bodies)
+        await world.until(lambda: world.bodies() in (["bad"], []), within=5)
+        await world.until(lambda: not world.bodies(), within=60)
+        assert failures == 0
+        assert len(errors) == 2, errors

@@ -53,7 +53,7 @@ class Settler:
         try:
             context.act(Action.DELETE, context.ledger.done([row]) or [row])
         except Exception as error:
-            self._failed(row, error)
+            self._give_back(row, error)
 
     def decide(self, row: Delivery, outcome: Outcome, *, final: bool, kept: bool) -> Decision:
         """What the outcome means for this message; `kept`: its handler has ended, and withheld it."""
@@ -73,9 +73,7 @@ class Settler:
         try:
             self._act(row, outcome, decision)
         except Exception as error:
-            self._failed(row, error)  # kept, it would be hidden for twelve hours
-            after, now = self._policy.backoff.ceiling(1), self._context.clock()
-            self._context.act(self._context.ledger.release(row, after, now), [row])
+            self._give_back(row, error)
         if not decision.counted:
             return None
         return Conclusion(
@@ -109,5 +107,9 @@ class Settler:
             )
         return [row.started - row.received_at for row in recent]
 
-    def _failed(self, row: Delivery, error: BaseException) -> None:
-        self._context.emit(InternalError(self._context.queue, f"settling message {row.received.message_id}", error))
+    def _give_back(self, row: Delivery, error: BaseException) -> None:
+        """Release a message that cannot be settled: kept, it would be hidden for twelve hours."""
+        context = self._context
+        context.emit(InternalError(context.queue, f"settling message {row.received.message_id}", error))
+        after, now = self._policy.backoff.ceiling(1), context.clock()
+        context.act(context.ledger.release(row, after, now), [row])
