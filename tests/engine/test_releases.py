@@ -42,7 +42,7 @@ async def test_a_stop_waits_for_no_batch_of_extensions_to_fill(messages: int) ->
             long, visibility_timeout=300, extend_interval=60, concurrency=messages, prefetch=0, throttle=False
         )
         world.faults.set(CHANGE, latency=0.5)
-        await world.until(lambda: consumer.statistics().extensions.waiting == messages % 10, within=300)
+        await world.until(lambda: consumer.statistics().extensions.waiting == messages % 10, within=300, step=0.1)
         stopped = world.now
         report = await consumer.stop(force=True)
         assert world.now - stopped < 3
