@@ -9,13 +9,15 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from leasekeeper.api import Credentials, CredentialsProvider, SqsApi, TransportFactory
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.message import Message
 from leasekeeper.option_checks import check_value, hint
+from leasekeeper.option_fields import section
+from leasekeeper.option_rules import check_together
 
 Dispatch = Literal["semaphore", "pool"]
 RejectPolicy = Literal["dead-letter", "redrive"]
@@ -26,40 +28,13 @@ Middleware = Callable[[Message[Any], Callable[[Message[Any]], Any]], Any]
 """`(message, call_next)`: a coroutine function around coroutine handlers, a plain one around `def` handlers."""
 
 
-def _section(section: str) -> Callable[..., Any]:
-    """How the fields of a section are declared. Options that are not `configurable` can be set in code only."""
-
-    def option(
-        default: Any,
-        doc: str,
-        *,
-        unit: str = "",
-        low: float | None = None,
-        high: float | None = None,
-        choices: tuple[str, ...] = (),
-        configurable: bool = True,
-    ) -> Any:
-        metadata = {
-            "section": section,
-            "doc": doc,
-            "unit": unit,
-            "low": low,
-            "high": high,
-            "choices": choices,
-            "configurable": configurable,
-        }
-        return field(default=default, metadata=metadata)
-
-    return option
-
-
-_handlers = _section("Handlers")
-_polling = _section("Polling")
-_lease = _section("Lease")
-_settling = _section("Acknowledging")
-_stopping = _section("Stopping")
-_health = _section("Health")
-_connection = _section("Connection")
+_handlers = section("Handlers")
+_polling = section("Polling")
+_lease = section("Lease")
+_settling = section("Acknowledging")
+_stopping = section("Stopping")
+_health = section("Health")
+_connection = section("Connection")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,7 +255,7 @@ class Options:
     def __post_init__(self) -> None:
         for option in dataclasses.fields(self):
             check_value(option, getattr(self, option.name))
-        _check_together(self)
+        check_together(self)
 
     @property
     def extend_after(self) -> float:
@@ -305,46 +280,3 @@ def make_options(values: Mapping[str, Any]) -> Options:
         if name not in known:
             raise ConfigurationError(f"unknown option {name!r}{hint(name, known)}")
     return Options(**values)
-
-
-def _check_together(options: Options) -> None:
-    """Refuse what cannot work in combination."""
-    # A lease is counted up to a fifth shorter than it is, and the extension has to get there.
-    if options.extend_after > options.visibility_timeout * 0.75:
-        raise ConfigurationError(
-            f"heartbeat_interval={options.heartbeat_interval!r} with visibility_timeout={options.visibility_timeout}: "
-            "the lease would end before its first extension; make the interval at most half of the timeout"
-        )
-    if options.pollers is not None and options.pollers > options.concurrency + (
-        options.prefetch or options.concurrency
-    ):
-        raise ConfigurationError(
-            f"pollers={options.pollers} with concurrency={options.concurrency}: each poll needs room for a message; "
-            "raise concurrency or prefetch, or lower pollers"
-        )
-    if options.threads is not None and options.concurrency > options.threads * (1 + options.thread_queue_depth):
-        raise ConfigurationError(
-            f"concurrency={options.concurrency} with threads={options.threads} and thread_queue_depth="
-            f"{options.thread_queue_depth}: {options.threads} threads hold at most "
-            f"{options.threads * (1 + options.thread_queue_depth)} messages; raise threads or lower concurrency"
-        )
-    if options.retry_base > options.retry_maximum:
-        raise ConfigurationError(
-            f"retry_base={options.retry_base!r} with retry_maximum={options.retry_maximum!r}: the first back-off would "
-            "be longer than the longest"
-        )
-    if options.ack_interval >= options.visibility_timeout:
-        raise ConfigurationError(
-            f"ack_interval={options.ack_interval!r} with visibility_timeout={options.visibility_timeout}: finished "
-            "messages would wait for their delete until their lease ends; use a second or less"
-        )
-    if options.max_in_flight < options.concurrency:
-        raise ConfigurationError(
-            f"max_in_flight={options.max_in_flight} with concurrency={options.concurrency}: handlers could never all "
-            "be at work; raise max_in_flight or lower concurrency"
-        )
-    if options.dead_letter_queue is not None and options.on_reject == "redrive":
-        raise ConfigurationError(
-            f"dead_letter_queue={options.dead_letter_queue!r} with on_reject='redrive': rejected messages would never "
-            "be copied there; leave one of them out"
-        )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.delivery import Action
@@ -25,29 +24,25 @@ from leasekeeper.engine.harvester import Harvester
 from leasekeeper.engine.health import Health
 from leasekeeper.engine.heartbeat import Heartbeat
 from leasekeeper.engine.lag import LagMeter
+from leasekeeper.engine.lane import open_lane
 from leasekeeper.engine.ordering import ordering_for
 from leasekeeper.engine.policies import lease_policy, outcome_policy, throttle_policy
 from leasekeeper.engine.pollers import Pollers
 from leasekeeper.engine.scopes import first_of, serve
 from leasekeeper.engine.settler import Settler
+from leasekeeper.engine.snapshot import RunnerSnapshot
 from leasekeeper.engine.worker import Worker
 from leasekeeper.events import HandlersLeft, InternalError, PhaseChanged, SettlementsLeft, StopForced
-from leasekeeper.lanes.coroutines import CoroutineLane
-from leasekeeper.lanes.handler_context import HandlerInContext
 from leasekeeper.lanes.mailbox import Mailbox
-from leasekeeper.lanes.threads import ThreadLane
-from leasekeeper.message_context import MessageContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from leasekeeper.api import SqsApi
-    from leasekeeper.core.delivery import Delivery, LedgerStatistics
-    from leasekeeper.core.throttler import ThrottlerStatistics
-    from leasekeeper.engine.batcher import BatcherStatistics
+    from leasekeeper.core.delivery import Delivery
     from leasekeeper.engine.context import SourceQueue
     from leasekeeper.events import Event
-    from leasekeeper.lanes.api import Answer, Lane, LaneStatistics
+    from leasekeeper.lanes.api import Answer
     from leasekeeper.lanes.handler import Handler
     from leasekeeper.options import Options
 
@@ -55,28 +50,6 @@ END_GRACE = 1.0
 """Seconds that cancelled handlers get to clean up at the deadline of a stop."""
 FORCED_GRACE = 0.5
 """Seconds that polls get at a forced stop: under load they are about to bring messages, which a cut would hide."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunnerSnapshot:
-    """The parts of a runner at one moment; `leasekeeper.observe.statistics` makes statistics of them."""
-
-    queue: str
-    phase: Phase
-    healthy: bool
-    problem: Exception | None
-    seconds: float
-    concurrency: int
-    taken: int
-    pollers: int
-    lag: float
-    longest_lag: float
-    ledger: LedgerStatistics
-    lane: LaneStatistics
-    throttler: ThrottlerStatistics
-    deletes: BatcherStatistics
-    extensions: BatcherStatistics
-    releases: BatcherStatistics
 
 
 class Runner:
@@ -131,7 +104,9 @@ class Runner:
         self._harvester = Harvester(context, size=options.ack_batch_size, linger=options.ack_interval)
         self._dead_letters = DeadLetters(context)
         self._answers: Mailbox[Answer[Delivery]] = Mailbox(asyncio.get_running_loop(), self._answered)
-        self._lane = self._open_lane(handler, application)
+        self._lane = open_lane(
+            handler, options, queue=source.name, application=application, answers=self._answers, clock=clock
+        )
         self._worker = self._hire(handler)
         self._quiet = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -161,13 +136,6 @@ class Runner:
             take=self._take_watched if watched else self._worker.take,
             quiet=self._quiet,
         )
-
-    def _open_lane(self, handler: Handler, application: asyncio.AbstractEventLoop) -> Lane[Delivery]:
-        options, answers, clock = self._options, self._answers, self._clock
-        called = HandlerInContext(handler, self.source.name) if MessageContext.in_use else handler
-        if handler.is_coroutine:
-            return CoroutineLane(called, options, loop=application, answers=answers, clock=clock)
-        return ThreadLane(called, options, answers=answers, clock=clock, timer=asyncio.get_running_loop())
 
     # What the parts ask for
 

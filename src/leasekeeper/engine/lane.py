@@ -1,0 +1,48 @@
+"""Which lane runs a handler: coroutines on the application's loop, or threads.
+
+Used once by each runner, when it is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from leasekeeper.lanes.coroutines import CoroutineLane
+from leasekeeper.lanes.handler_context import HandlerInContext
+from leasekeeper.lanes.threads import ThreadLane
+from leasekeeper.message_context import MessageContext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from leasekeeper.core.delivery import Delivery
+    from leasekeeper.lanes.api import Answer, Lane
+    from leasekeeper.lanes.handler import Handler
+    from leasekeeper.lanes.mailbox import Mailbox
+    from leasekeeper.options import Options
+
+
+def open_lane(
+    handler: Handler,
+    options: Options,
+    *,
+    queue: str,
+    application: asyncio.AbstractEventLoop,
+    answers: Mailbox[Answer[Delivery]],
+    clock: Callable[[], float],
+) -> Lane[Delivery]:
+    """The lane for this handler; called on the engine's loop.
+
+    Args:
+        handler: what the lane calls.
+        options: how many handlers run at once, and how.
+        queue: the queue's name, for log records of handlers.
+        application: the loop of coroutine handlers.
+        answers: where the lane puts its answers.
+        clock: seconds, monotonic.
+    """
+    called = HandlerInContext(handler, queue) if MessageContext.in_use else handler
+    if handler.is_coroutine:
+        return CoroutineLane(called, options, loop=application, answers=answers, clock=clock)
+    return ThreadLane(called, options, answers=answers, clock=clock, timer=asyncio.get_running_loop())

@@ -1,0 +1,35 @@
+"""A runner's parts at one moment. `leasekeeper.observe.statistics` makes statistics of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from leasekeeper.core.delivery import LedgerStatistics
+    from leasekeeper.core.phases import Phase
+    from leasekeeper.core.throttler import ThrottlerStatistics
+    from leasekeeper.engine.batcher import BatcherStatistics
+    from leasekeeper.lanes.api import LaneStatistics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerSnapshot:
+    """Every part of a runner, as `Runner.snapshot` saw it."""
+
+    queue: str
+    phase: Phase
+    healthy: bool
+    problem: Exception | None
+    seconds: float
+    concurrency: int
+    taken: int
+    pollers: int
+    lag: float
+    longest_lag: float
+    ledger: LedgerStatistics
+    lane: LaneStatistics
+    throttler: ThrottlerStatistics
+    deletes: BatcherStatistics
+    extensions: BatcherStatistics
+    releases: BatcherStatistics

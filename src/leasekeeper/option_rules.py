@@ -1,0 +1,56 @@
+"""Which options cannot work together. Each refusal names the options, their values and what to change.
+
+Used by `Options` when it is made, after each option was checked alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from leasekeeper.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from leasekeeper.options import Options
+
+
+def check_together(options: Options) -> None:
+    """Refuse what cannot work in combination."""
+    # A lease is counted up to a fifth shorter than it is, and the extension has to get there.
+    if options.extend_after > options.visibility_timeout * 0.75:
+        raise ConfigurationError(
+            f"heartbeat_interval={options.heartbeat_interval!r} with visibility_timeout={options.visibility_timeout}: "
+            "the lease would end before its first extension; make the interval at most half of the timeout"
+        )
+    if options.pollers is not None and options.pollers > options.concurrency + (
+        options.prefetch or options.concurrency
+    ):
+        raise ConfigurationError(
+            f"pollers={options.pollers} with concurrency={options.concurrency}: each poll needs room for a message; "
+            "raise concurrency or prefetch, or lower pollers"
+        )
+    if options.threads is not None and options.concurrency > options.threads * (1 + options.thread_queue_depth):
+        raise ConfigurationError(
+            f"concurrency={options.concurrency} with threads={options.threads} and thread_queue_depth="
+            f"{options.thread_queue_depth}: {options.threads} threads hold at most "
+            f"{options.threads * (1 + options.thread_queue_depth)} messages; raise threads or lower concurrency"
+        )
+    if options.retry_base > options.retry_maximum:
+        raise ConfigurationError(
+            f"retry_base={options.retry_base!r} with retry_maximum={options.retry_maximum!r}: the first back-off would "
+            "be longer than the longest"
+        )
+    if options.ack_interval >= options.visibility_timeout:
+        raise ConfigurationError(
+            f"ack_interval={options.ack_interval!r} with visibility_timeout={options.visibility_timeout}: finished "
+            "messages would wait for their delete until their lease ends; use a second or less"
+        )
+    if options.max_in_flight < options.concurrency:
+        raise ConfigurationError(
+            f"max_in_flight={options.max_in_flight} with concurrency={options.concurrency}: handlers could never all "
+            "be at work; raise max_in_flight or lower concurrency"
+        )
+    if options.dead_letter_queue is not None and options.on_reject == "redrive":
+        raise ConfigurationError(
+            f"dead_letter_queue={options.dead_letter_queue!r} with on_reject='redrive': rejected messages would never "
+            "be copied there; leave one of them out"
+        )
