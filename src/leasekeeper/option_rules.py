@@ -1,19 +1,17 @@
 """Which options cannot work together. Each refusal names the options, their values and what to change.
 
-Used by `Options` when it is made, after each option was checked alone.
+Used by `Options` when it is made, after each option was checked alone. The parameter has no type, because `Options`
+imports this file.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from leasekeeper.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from leasekeeper.options import Options
 
-
-def check_together(options: Options) -> None:
+def check_together(options: Any) -> None:
     """Refuse what cannot work in combination."""
     # A lease is counted up to a fifth shorter than it is, and the extension has to get there.
     if options.extend_after > options.visibility_timeout * 0.75:
