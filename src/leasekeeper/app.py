@@ -104,6 +104,16 @@ class Leasekeeper:
         """`stop()` without waiting: a future with the reports. Never raises."""
         return self._all.finish(force=force)
 
+    def pause(self) -> None:
+        """Receive nothing until `resume()`, in all consumers. As `Consumer.pause`."""
+        for consumer in self.consumers:
+            consumer.pause()
+
+    def resume(self) -> None:
+        """Receive again, in all consumers. As `Consumer.resume`."""
+        for consumer in self.consumers:
+            consumer.resume()
+
     def request_stop(self, *, force: bool = False) -> None:
         """Ask for a stop without waiting; takes no lock, so that signal handlers may call it."""
         self._all.request_stop(force=force)

@@ -165,6 +165,21 @@ class Consumer:
         if self._life is not None:
             self._life.stop(force=force)
 
+    def pause(self) -> None:
+        """Receive nothing until `resume()`; what is here is run, and its leases are kept.
+
+        Open polls are not cut off: what they still bring, within `wait_time`, is run too. A paused consumer is healthy
+        but not ready. Returns at once, may be called from any thread and from handlers, and more than once. Does
+        nothing before the start; the next start begins without a pause.
+        """
+        if self._life is not None and not self._life.forked:
+            self._life.pause(on=True)
+
+    def resume(self) -> None:
+        """Receive again after `pause()`. Does nothing after `quiet()` or a stop. Callable as `pause()` is."""
+        if self._life is not None and not self._life.forked:
+            self._life.pause(on=False)
+
     def quiet(self) -> None:
         """Receive nothing more; what is here is run. A `stop()` still has to follow. Does nothing before the start."""
         if self._life is not None:
@@ -223,20 +238,23 @@ class Consumer:
 
     @property
     def phase(self) -> Phase:
-        """How far it has come: new, starting, running, quiet, draining, flushing or closed."""
+        """How far it has come: new, starting, running, paused, quiet, draining, flushing or closed."""
         return self._life.phase if self._life is not None and not self._life.forked else Phase.NEW
 
     @property
     def healthy(self) -> bool:
-        """Whether it receives and settles, as far as is known; false before the start, and from a stop or quiet on."""
+        """Whether it receives, or is paused, and settles, as far as is known.
+
+        False before the start, and from a stop or quiet on.
+        """
         life = self._alive
         return life is not None and life.runner is not None and life.runner.healthy
 
     @property
     def ready(self) -> bool:
-        """Whether it receives messages now: healthy, and no stop was asked for."""
+        """Whether it receives messages now: healthy, not paused, and no stop was asked for."""
         life = self._alive
-        return self.healthy and life is not None and not life.stop_asked
+        return self.healthy and self.phase is Phase.RUNNING and life is not None and not life.stop_asked
 
     @property
     def problem(self) -> Exception | None:

@@ -67,6 +67,7 @@ class Life:
         self.stop_asked = False
         self._force_asked = False
         self._quiet_asked = False
+        self._pause_asked = False
         self.ready: Future[None] = running_future()
         self.ended: Future[Report] = running_future()
 
@@ -133,6 +134,15 @@ class Life:
         if self.runner is not None:
             self.runner.quiet()
 
+    def pause(self, *, on: bool) -> None:
+        """Receive nothing until this is called with `on=False`. The last call counts, from whichever thread."""
+        self._pause_asked = on
+        self._host.engine.call_soon(self._pass_on_pause)
+
+    def _pass_on_pause(self) -> None:
+        if self.runner is not None:
+            (self.runner.pause if self._pause_asked else self.runner.resume)()
+
     # On the engine's loop
 
     async def _live(self, application: asyncio.AbstractEventLoop) -> Report:
@@ -171,6 +181,8 @@ class Life:
             clock=time.monotonic,
             draw=random.random,
         )
+        if self._pause_asked:
+            runner.pause()
         if self._quiet_asked:
             runner.quiet()
         if self.stop_asked:

@@ -364,3 +364,42 @@ def test_a_handler_that_cannot_be_shown_runs_and_stops(orders: Queue) -> None:
     app.start()
     assert "RUNNING" in repr(app)
     assert app.stop().result()[0].unsettled == 0
+
+
+def test_an_app_is_paused_and_resumed_from_any_thread_and_from_handlers(orders: Queue) -> None:
+    """The last call counts."""
+    app = Leasekeeper(**orders.options)
+    phases: list[str] = []
+    changed = threading.Condition()
+
+    def note(event: PhaseChanged) -> None:
+        with changed:
+            phases.append(event.phase)
+            changed.notify_all()
+
+    @app.consumer(orders.name)
+    async def handle(body: str) -> None:
+        app.pause()
+
+    app.subscribe(note, PhaseChanged)
+    app.pause()  # not started: there is nothing to pause
+    app.start()
+    assert app.ready
+    orders.send("one")
+    with changed:
+        assert changed.wait_for(lambda: phases[-1] == "paused", 10)
+    assert app.healthy
+    assert not app.ready
+    threads = [threading.Thread(target=(app.pause, app.resume)[turn % 2]) for turn in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    app.resume()
+    with changed:
+        assert changed.wait_for(lambda: app.ready, 10), phases
+    (report,) = app.stop().result()
+    assert report.acked == 1
+    app.pause()
+    app.resume()  # stopped: there is nothing to resume
+    assert phases[-1] == "closed"

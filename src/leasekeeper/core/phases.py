@@ -18,8 +18,10 @@ class Phase(Enum):
     """Connecting, and looking at its queue."""
     RUNNING = "running"
     """Receives and runs messages."""
+    PAUSED = "paused"
+    """Receives nothing until it is resumed; what is here is run. Polls in flight may still bring messages."""
     QUIET = "quiet"
-    """Receives nothing more; what is here is run. Polls in flight may still bring messages."""
+    """As paused, but it cannot be resumed: a stop follows."""
     DRAINING = "draining"
     """A stop was asked for: running handlers finish, with heartbeats; what has not started is released."""
     FLUSHING = "flushing"
@@ -35,6 +37,10 @@ class Change(Enum):
     """A start is asked for."""
     OPENED = "opened"
     """The queue is usable, and receiving begins."""
+    PAUSE = "pause"
+    """`pause()` was called: receive nothing for now."""
+    RESUME = "resume"
+    """`resume()` was called: receive again."""
     QUIET = "quiet"
     """`quiet()` was called: receive nothing more."""
     STOP = "stop"
@@ -48,7 +54,18 @@ class Change(Enum):
 TRANSITIONS: dict[Phase, dict[Change, Phase]] = {
     Phase.NEW: {Change.START: Phase.STARTING, Change.STOP: Phase.CLOSED},
     Phase.STARTING: {Change.OPENED: Phase.RUNNING, Change.ENDED: Phase.CLOSED},
-    Phase.RUNNING: {Change.QUIET: Phase.QUIET, Change.STOP: Phase.DRAINING, Change.ENDED: Phase.CLOSED},
+    Phase.RUNNING: {
+        Change.PAUSE: Phase.PAUSED,
+        Change.QUIET: Phase.QUIET,
+        Change.STOP: Phase.DRAINING,
+        Change.ENDED: Phase.CLOSED,
+    },
+    Phase.PAUSED: {
+        Change.RESUME: Phase.RUNNING,
+        Change.QUIET: Phase.QUIET,
+        Change.STOP: Phase.DRAINING,
+        Change.ENDED: Phase.CLOSED,
+    },
     Phase.QUIET: {Change.STOP: Phase.DRAINING, Change.ENDED: Phase.CLOSED},
     Phase.DRAINING: {Change.DRAINED: Phase.FLUSHING, Change.ENDED: Phase.CLOSED},
     Phase.FLUSHING: {Change.ENDED: Phase.CLOSED},

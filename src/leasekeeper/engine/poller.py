@@ -65,6 +65,8 @@ class Poller:
         self._take = take
         self._scale = scale
         self._errors = ErrorPause()
+        self._not_before = 0.0
+        """The end of its last pause: if `run` was ended in the middle, the next one waits for the rest."""
         self._early = 0
         """Empty answers in a row that came early: short polls, or a server that does not wait."""
         # A copy in the dead-letter queue must be complete, so everything is fetched where copies may be made (L30).
@@ -72,8 +74,10 @@ class Poller:
         self._attribute_names = ("All",) if copies else context.options.message_attributes
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Poll until stopped, or not wanted any more."""
+        """Poll until stopped, or not wanted any more. It may be run again afterwards."""
+        clock = self._context.clock
         try:
+            await wait_for(stopping, self._not_before - clock())
             while not stopping.is_set() and self.index < self._throttler.pollers:
                 try:
                     pause = await self._poll(stopping)
@@ -82,6 +86,7 @@ class Poller:
                         raise
                     pause = self._failed(error)
                 if pause > 0:
+                    self._not_before = clock() + pause
                     await wait_for(stopping, pause)
         finally:
             self._context.health.left(self.index)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Pollers:
-    """Starts pollers in a task group, and ends their polls.
+    """Starts pollers in a task group, lets them rest while the consumer is paused, and ends their polls.
 
     Args:
         context: the runner's.
@@ -32,7 +32,6 @@ class Pollers:
         capacity: where they reserve slots.
         lag: how late the engine's loop is.
         take: takes the deliveries that they bring.
-        quiet: when it is set, none is started, and those there are end with their polls.
     """
 
     def __init__(
@@ -43,15 +42,17 @@ class Pollers:
         *,
         lag: LagMeter,
         take: Callable[[Sequence[Delivery]], None],
-        quiet: asyncio.Event,
     ) -> None:
         self._context = context
         self._throttler = throttler
         self._capacity = capacity
         self._lag = lag
         self._take = take
-        self._quiet = quiet
+        self._resting = asyncio.Event()
+        """While it is set none is started, and those there are end with their polls."""
         self._arrival = Arrival()
+        self._pollers: list[Poller] = []
+        """By index, also those that have ended: each goes on where it was."""
         self._running: dict[int, asyncio.Task[None]] = {}
         self._wanted = 0
         """How many were wanted at the last look."""
@@ -68,29 +69,43 @@ class Pollers:
     def _scale(self) -> None:
         """Start the pollers that are wanted and missing; those that are too many end by themselves."""
         wanted = self._throttler.pollers
-        if wanted == self._wanted or self._tasks is None or self._quiet.is_set():
+        if wanted == self._wanted or self._tasks is None or self._resting.is_set():
             return
         self._wanted = wanted
         for index in range(wanted):
+            if index == len(self._pollers):
+                self._pollers.append(self._new(index))
             if index not in self._running:
-                poller = Poller(
-                    index,
-                    self._context,
-                    self._throttler,
-                    self._capacity,
-                    lag=self._lag,
-                    arrival=self._arrival,
-                    take=self._take,
-                    scale=self._scale,
-                )
-                self._running[index] = self._tasks.create_task(self._poll_as(poller))
+                self._running[index] = self._tasks.create_task(self._poll_as(self._pollers[index]))
+
+    def _new(self, index: int) -> Poller:
+        return Poller(
+            index,
+            self._context,
+            self._throttler,
+            self._capacity,
+            lag=self._lag,
+            arrival=self._arrival,
+            take=self._take,
+            scale=self._scale,
+        )
 
     async def _poll_as(self, poller: Poller) -> None:
         try:
-            await poller.run(self._quiet)
+            await poller.run(self._resting)
         finally:
             del self._running[poller.index]
             self._wanted = 0  # it may be wanted again at the next look
+
+    def rest(self) -> None:
+        """Receive nothing more; polls in flight end by themselves. It may be called again."""
+        self._resting.set()
+
+    def resume(self) -> None:
+        """Receive again. A poller that was still in its poll simply goes on."""
+        self._resting.clear()
+        self._wanted = 0
+        self._scale()
 
     async def end(self, limit: Callable[[], Awaitable[None]]) -> None:
         """Let polls in flight end, until `limit` has ended; then cancel them."""

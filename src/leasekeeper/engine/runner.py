@@ -108,6 +108,7 @@ class Runner:
             handler, options, queue=source.name, application=application, answers=self._answers, clock=clock
         )
         self._worker = self._hire(handler)
+        self._paused = False
         self._quiet = asyncio.Event()
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
@@ -134,7 +135,6 @@ class Runner:
             self._capacity,
             lag=self._lag,
             take=self._take_watched if watched else self._worker.take,
-            quiet=self._quiet,
         )
 
     # What the parts ask for
@@ -219,6 +219,8 @@ class Runner:
         """
         async with asyncio.TaskGroup() as tasks:
             self._pollers.open(tasks)
+            if self._paused:
+                self._enter(Change.PAUSE)
             ready()
             await self._until_quiet()
             if not self._stopping.is_set():
@@ -263,16 +265,32 @@ class Runner:
 
     # Verbs
 
+    def pause(self) -> None:
+        """Receive nothing until `resume`; what is here is run. May be called again, and at any time."""
+        self._paused = True
+        if self.phase is Phase.RUNNING:
+            self._enter(Change.PAUSE)
+        self._pollers.rest()
+
+    def resume(self) -> None:
+        """Receive again after a `pause`; after `quiet` or `stop` this changes nothing."""
+        self._paused = False
+        if self.phase is Phase.PAUSED and not self._quiet.is_set():
+            self._enter(Change.RESUME)
+        if self.phase in {Phase.STARTING, Phase.RUNNING}:
+            self._pollers.resume()
+
     def quiet(self) -> None:
         """Receive nothing more; what is here is run."""
         self._quiet.set()
+        self._pollers.rest()
 
     def stop(self, *, force: bool = False) -> None:
         """Stop: drain and close; `force` cuts the drain short. May be called again, and at any time."""
         if not self._stopping.is_set():
             self._drain_ends = self._clock() + self._options.drain_timeout
             self._stopping.set()
-        self._quiet.set()
+        self.quiet()
         if force:
             self._forced.set()
 
@@ -280,8 +298,8 @@ class Runner:
 
     @property
     def healthy(self) -> bool:
-        """Whether it receives and settles, as far as is known."""
-        return self.phase is Phase.RUNNING and self._health.healthy(self._clock())
+        """Whether it receives, or is paused, and settles, as far as is known."""
+        return self.phase in {Phase.RUNNING, Phase.PAUSED} and self._health.healthy(self._clock())
 
     @property
     def problem(self) -> Exception | None:

@@ -71,6 +71,8 @@ class Logs:
         if event.phase == "running":
             handlers = "1 handler" if event.concurrency == 1 else f"up to {event.concurrency} handlers"
             self._write(logging.INFO, event, "consuming, %s at once", handlers)
+        elif event.phase == "paused":
+            self._write(logging.INFO, event, "paused: nothing is received until resume()")
 
     def _health(self, event: events.HealthChanged) -> None:
         if event.healthy:

@@ -83,9 +83,9 @@ class ConsumerStatistics:
     queue: str
     """The queue's name."""
     phase: str
-    """How far the consumer has come: running, quiet, draining, flushing or closed."""
+    """How far the consumer has come: running, paused, quiet, draining, flushing or closed."""
     healthy: bool
-    """Whether it receives and settles, as far as is known."""
+    """Whether it receives, or is paused, and settles, as far as is known."""
     problem: str | None
     """The error that keeps it from working and does not pass by itself; None when there is none."""
     seconds: float
