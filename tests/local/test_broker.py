@@ -461,6 +461,20 @@ def test_single_entries_fail_and_the_others_take_effect() -> None:
     on_bench(story)
 
 
+def test_a_lost_entry_takes_effect_and_is_reported_as_failed() -> None:
+    async def story(bench: Bench) -> None:
+        entries = [{"Id": str(at), "MessageBody": str(at)} for at in range(5)]
+        bench.broker.faults.set("SendMessageBatch", lose_entries=0.5)
+        answer = await bench.ask("SendMessageBatch", Entries=entries)
+        assert {(failed["Code"], failed["SenderFault"]) for failed in answer["Failed"]} == {("InternalError", False)}
+        failed, sent = ({entry["Id"] for entry in answer[key]} for key in ("Failed", "Successful"))
+        assert failed | sent == set("01234")
+        assert not failed & sent
+        assert len(bodies((await bench.receive(0, most=10))[1])) == 5
+
+    on_bench(story)
+
+
 @pytest.mark.parametrize("entries", [None, 1, [1], [None, {"Id": "0", "MessageBody": "x"}]])
 def test_entries_of_a_wrong_type_are_refused_also_with_faults(entries: Any) -> None:
     async def story(bench: Bench) -> None:

@@ -371,3 +371,57 @@ def test_a_large_group_does_not_slow_its_receives(desk: Any, fifo: Any) -> None:
             fifo.delete(message)
     assert seen == [str(at) for at in range(2_000)]
     assert not desk.account.queues["q.fifo"]._order._groups
+
+
+# ---- The redrive policy
+
+
+def test_each_delivery_of_a_follower_counts_and_all_of_a_group_are_moved_together(desk: Any) -> None:
+    """A consumer that gives a whole group back spends the receives of messages that it never ran."""
+    dead = desk.queue("dead.fifo")
+    policy = json.dumps({"deadLetterTargetArn": dead.arn, "maxReceiveCount": 2})
+    source = desk.queue("q.fifo", ContentBasedDeduplication="true", RedrivePolicy=policy)
+    for body in "123":
+        source.send(body, group="a")
+    for _ in range(2):
+        for message in source.receive():
+            source.hide(message, 0)
+    assert source.bodies() == []
+    assert (source.counts(), dead.counts()) == ((0, 0, 0), (3, 0, 0))
+    assert dead.bodies() == ["1", "2", "3"]
+
+
+def test_a_message_at_its_limit_is_moved_and_the_next_of_its_group_is_received_at_once(desk: Any) -> None:
+    dead = desk.queue("dead.fifo")
+    policy = json.dumps({"deadLetterTargetArn": dead.arn, "maxReceiveCount": 2})
+    source = desk.queue("q.fifo", ContentBasedDeduplication="true", RedrivePolicy=policy)
+    for body in "12":
+        source.send(body, group="a")
+    for _ in range(2):
+        (one,) = source.receive(1)
+        source.hide(one, 0)
+    assert source.bodies() == ["2"]
+    assert dead.bodies() == ["1"]
+
+
+def test_a_message_behind_one_in_flight_is_not_moved_before_its_turn(desk: Any) -> None:
+    """The limit is applied by a receive, and no receive reaches a message behind one that is in flight."""
+    dead = desk.queue("dead.fifo")
+    policy = json.dumps({"deadLetterTargetArn": dead.arn, "maxReceiveCount": 1})
+    source = desk.queue("q.fifo", ContentBasedDeduplication="true", RedrivePolicy=policy)
+    for body in "12":
+        source.send(body, group="a")
+    one, two = source.receive()
+    source.hide(two, 0)
+    assert source.receive() == []
+    assert dead.counts() == (0, 0, 0)
+    source.delete(one)
+    assert source.receive() == []
+    assert dead.bodies() == ["2"]
+
+
+def test_a_repeat_of_an_attempt_raises_no_receive_count(desk: Any, fifo: Any) -> None:
+    fifo.send("1", group="a")
+    fifo.receive(ReceiveRequestAttemptId="try")
+    (again,) = fifo.receive(ReceiveRequestAttemptId="try")
+    assert again["Attributes"]["ApproximateReceiveCount"] == "1"

@@ -113,8 +113,8 @@ def local(
         typer.Option(
             metavar="[OPERATION:]NAME=NUMBER,...",
             help="Make calls fail; may be repeated. Names: latency (seconds, or LOW-HIGH) and, each with a probability "
-            "from 0 to 1: throttle, unavailable, deny, reset, garbage, hang, lose, lose_by_reset, fail_entries, "
-            "duplicate, shorten, empty.",
+            "from 0 to 1: throttle, unavailable, deny, reset, garbage, hang, lose, lose_by_reset, "
+            "fail_entries, lose_entries, duplicate, shorten, empty.",
         ),
     ] = None,
     dead_polls: Annotated[

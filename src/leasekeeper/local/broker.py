@@ -294,7 +294,7 @@ class Broker:
             raise NoAnswer(garbage=plan.fault is CallFault.GARBAGE)
         if operation == "ReceiveMessage":
             return await self._receive_with_faults(request, plan)
-        if operation in _BATCHES and plan.switches.fail_entries:
+        if operation in _BATCHES and (plan.switches.fail_entries or plan.switches.lose_entries):
             return await self._batch_with_faults(operation, request, plan)
         return await self._finished(self._serve(operation, request))
 
@@ -315,21 +315,19 @@ class Broker:
         entries = request.get("Entries")
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             return await self._finished(self._serve(operation, request))
-        failing = [self.faults.happens(plan.switches.fail_entries) for _ in entries]
+        switches = plan.switches
+        failing = [self.faults.happens(switches.fail_entries) for _ in entries]
         others = [entry for entry, fails in zip(entries, failing, strict=True) if not fails]
         answer: Answer = {}
         if others or not entries:
             answer = await self._finished(self._serve(operation, {**request, "Entries": others}))
-        failed = [
-            {
-                "Id": entry.get("Id"),
-                "Code": "InternalError",
-                "Message": "We encountered an internal error. Please try again.",
-                "SenderFault": False,
-            }
-            for entry, fails in zip(entries, failing, strict=True)
-            if fails
-        ]
+        failed = [_failed(entry) for entry, fails in zip(entries, failing, strict=True) if fails]
+        if switches.lose_entries:
+            answer = {**answer, "Successful": list(answer.get("Successful", ()))}
+            for entry in answer["Successful"][:]:
+                if self.faults.happens(switches.lose_entries):
+                    answer["Successful"].remove(entry)
+                    failed.append(_failed(entry))
         return {**answer, "Failed": [*answer.get("Failed", ()), *failed]} if failed else answer
 
     async def _finished(self, answer: Answer | Awaitable[Answer]) -> Answer:
@@ -339,6 +337,11 @@ class Broker:
 def _resolve(woken: asyncio.Future[bool], value: bool) -> None:
     if not woken.done():
         woken.set_result(value)
+
+
+def _failed(entry: dict[str, Any]) -> dict[str, Any]:
+    message = "We encountered an internal error. Please try again."
+    return {"Id": entry.get("Id"), "Code": "InternalError", "Message": message, "SenderFault": False}
 
 
 async def _for_ever() -> None:

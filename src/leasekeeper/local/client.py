@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -21,13 +21,21 @@ from leasekeeper.message import Received
 from leasekeeper.sqs.errors import verdict_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from leasekeeper.api import Outgoing
-    from leasekeeper.local.broker import Answer, Broker
+    from leasekeeper.local.broker import Answer
 
 TIMEOUT = 10.0
 """Seconds after which a call other than a receive is given up."""
+
+
+class Server(Protocol):
+    """What performs calls: a broker, or something on the way to one."""
+
+    def start(self, operation: str, request: dict[str, Any], /) -> Answer | Awaitable[Answer]:
+        """Perform an operation of the API; the answer, at once or later."""
+        ...
 
 
 class LocalClient:
@@ -38,7 +46,7 @@ class LocalClient:
         timeout: seconds after which a call other than a receive is given up as `ReadTimeout`.
     """
 
-    def __init__(self, broker: Broker, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, broker: Server, *, timeout: float = TIMEOUT) -> None:
         self.broker = broker
         self._timeout = timeout
         self._closed = False

@@ -34,6 +34,7 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         lose: the call takes effect, and no answer comes.
         lose_by_reset: the call takes effect, and the connection is reset.
         fail_entries: single entries of a batch fail, `SenderFault` false.
+        lose_entries: single entries of a batch take effect, and are reported as failed, `SenderFault` false.
         duplicate: each message of a receive stays visible to the next receive too.
         shorten: a receive returns fewer messages than it could.
         empty: a receive is empty at once, although there are messages.
@@ -49,6 +50,7 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     lose: float = 0.0
     lose_by_reset: float = 0.0
     fail_entries: float = 0.0
+    lose_entries: float = 0.0
     duplicate: float = 0.0
     shorten: float = 0.0
     empty: float = 0.0

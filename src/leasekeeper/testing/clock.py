@@ -141,13 +141,20 @@ class _JumpingSelector(selectors.DefaultSelector):
         return len(self.get_map()) > 1
 
 
-def run_virtual(main: Coroutine[object, object, T], *, start: float = 0.0) -> T:
+def run_virtual(
+    main: Coroutine[object, object, T], *, start: float = 0.0, loop: Callable[..., VirtualLoop] = VirtualLoop
+) -> T:
     """Run a coroutine to its end in virtual time that begins at `start` seconds, and return what it returns.
+
+    Args:
+        main: the coroutine.
+        start: what `time()` says at first, in seconds.
+        loop: the class of the loop.
 
     Raises:
         RuntimeError: it deadlocked; the sentence names the tasks that wait.
     """
-    with asyncio.Runner(loop_factory=lambda: VirtualLoop(start=start)) as runner:
+    with asyncio.Runner(loop_factory=lambda: loop(start=start)) as runner:
         return runner.run(main)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+from contextvars import copy_context
 from random import Random
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 
@@ -20,10 +21,12 @@ from leasekeeper.local import Broker, LocalClient
 from leasekeeper.observe.statistics import Observer
 from leasekeeper.options import make_options
 from leasekeeper.sqs.address import QueueAddress
-from leasekeeper.testing.clock import run_virtual
+from leasekeeper.testing.clock import VirtualLoop, run_virtual
+from leasekeeper.testing.processes import Process, ProcessLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
+    from contextvars import Context
 
     from leasekeeper.local import Faults
     from leasekeeper.local.model.queue import Queue
@@ -35,6 +38,10 @@ T = TypeVar("T")
 
 QUEUE = "orders"
 DEAD_LETTERS = "orders-dead"
+FIFO_QUEUE = "orders.fifo"
+FIFO_DEAD_LETTERS = "orders-dead.fifo"
+GROUP = "g"
+"""The message group of messages that are sent to a FIFO queue without one."""
 EPOCH = 1_700_000_000.0
 """What the wall clock shows when a world begins."""
 START = 1_000.0
@@ -43,53 +50,79 @@ START = 1_000.0
 
 def virtual(test: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     """Make a coroutine function an ordinary one that runs to its end in virtual time: a decorator for tests."""
+    return _in(VirtualLoop, test)
 
+
+def virtual_processes(test: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """Like `virtual`, for tests whose consumers are killed or suspended: each is a process (`testing.processes`)."""
+    return _in(ProcessLoop, test)
+
+
+def _in(loop: Callable[..., VirtualLoop], test: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        return run_virtual(test(*args, **kwargs), start=START)
+        return run_virtual(test(*args, **kwargs), start=START, loop=loop)
 
     return run
 
 
 class World:
-    """SQS with one queue, `orders`, and consumers that are started on it.
+    """SQS with one queue and the consumers that are started on it.
+
+    The queue is `orders`, or `orders.fifo` if it is a FIFO queue.
 
     Args:
         seed: of message ids, faults and jitter.
-        max_receives: the queue's `maxReceiveCount`, and with it a dead-letter queue, `orders-dead`; None: neither.
+        fifo: whether the queue is a FIFO queue.
+        max_receives: the queue's `maxReceiveCount`, and with it a dead-letter queue, `orders-dead` or
+            `orders-dead.fifo`; None: neither.
+        attributes: further attributes of the queue, by name.
 
     Attributes:
         broker: SQS itself; `broker.calls` counts API calls by name.
-        client: the client that its consumers use.
+        client: the client that its consumers use, unless each is a process.
+        name: the name of the queue.
+        dead_letters: the name of its dead-letter queue.
     """
 
-    def __init__(self, seed: int = 0, *, max_receives: int | None = None) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        fifo: bool = False,
+        max_receives: int | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> None:
         self.random = Random(seed)  # noqa: S311 - jitter that repeats from a seed is what is wanted
         self.broker = Broker(seed=seed, epoch=EPOCH)
         self.client = LocalClient(self.broker)
+        self.name = FIFO_QUEUE if fifo else QUEUE
+        self.dead_letters = FIFO_DEAD_LETTERS if fifo else DEAD_LETTERS
         self.queue_url = ""
+        self._fifo = fifo
         self._began = 0.0
         self._max_receives = max_receives
+        self._attributes = {**({"FifoQueue": "true"} if fifo else {}), **(attributes or {})}
+        self._sent = 0
         self._running: list[Running] = []
 
     async def __aenter__(self) -> Self:
         self._began = asyncio.get_running_loop().time()
-        attributes = {}
+        attributes = dict(self._attributes)
         if self._max_receives is not None:
-            await self.broker.call("CreateQueue", {"QueueName": DEAD_LETTERS})
+            kind = {"FifoQueue": "true"} if self._fifo else {}
+            await self.broker.call("CreateQueue", {"QueueName": self.dead_letters, "Attributes": kind})
             policy = {
-                "deadLetterTargetArn": self.broker.account.arn(DEAD_LETTERS),
+                "deadLetterTargetArn": self.broker.account.arn(self.dead_letters),
                 "maxReceiveCount": self._max_receives,
             }
             attributes["RedrivePolicy"] = json.dumps(policy)
-        answer = await self.broker.call("CreateQueue", {"QueueName": QUEUE, "Attributes": attributes})
+        answer = await self.broker.call("CreateQueue", {"QueueName": self.name, "Attributes": attributes})
         self.queue_url = answer["QueueUrl"]
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for each in self._running:
-            each.runner.stop(force=True)
-        await asyncio.gather(*(each.task for each in self._running), return_exceptions=True)
+        await asyncio.gather(*(each.close() for each in self._running), return_exceptions=True)
         await self.broker.close()
 
     @property
@@ -104,49 +137,74 @@ class World:
 
     # The queue
 
-    async def send(self, *bodies: str, **request: Any) -> list[str]:
-        """Send messages; their ids. `request` adds members of SendMessage, e.g. `MessageAttributes`."""
-        sent = [
-            await self.broker.call("SendMessage", {"QueueUrl": self.queue_url, "MessageBody": body, **request})
-            for body in bodies
-        ]
+    async def send(self, *bodies: str, group: str | None = None, **request: Any) -> list[str]:
+        """Send messages; their ids.
+
+        Args:
+            bodies: one for each message.
+            group: the message group; on a FIFO queue, where each message needs one, `g` by default. Each of these
+                messages gets a deduplication id that no other has.
+            request: further members of SendMessage, e.g. `MessageAttributes`.
+        """
+        if group is None and self._fifo:
+            group = GROUP
+        sent = []
+        for body in bodies:
+            ids = {} if group is None else {"MessageGroupId": group}
+            if self._fifo:
+                self._sent += 1
+                ids["MessageDeduplicationId"] = str(self._sent)
+            call = {"QueueUrl": self.queue_url, "MessageBody": body, **ids, **request}
+            sent.append(await self.broker.call("SendMessage", call))
         return [answer["MessageId"] for answer in sent]
 
-    async def send_many(self, count: int) -> list[str]:
+    async def send_many(self, count: int, *, group: str | None = None) -> list[str]:
         """Send `count` messages; their bodies are their numbers from 0."""
-        return await self.send(*map(str, range(count)))
+        return await self.send(*map(str, range(count)), group=group)
 
-    def queue(self, name: str = QUEUE) -> Queue:
-        """The queue of that name as it is now: counts of what is visible, in flight and delayed, and its contents."""
-        found = self.broker.account.queues[name]
+    def queue(self, name: str | None = None) -> Queue:
+        """A queue as it is now (counts of what is visible, in flight and delayed, and its contents), by its name.
+
+        By default it is the queue that the consumers receive from.
+        """
+        found = self.broker.account.queues[name or self.name]
         found.advance(asyncio.get_running_loop().time())
         return found
 
-    def bodies(self, name: str = QUEUE) -> list[str]:
-        """The bodies of all messages in the queue of that name, visible or not, in the order they came."""
+    def bodies(self, name: str | None = None) -> list[str]:
+        """The bodies of all messages in a queue, visible or not, in the order they came."""
         return [each.content.body for each in self.queue(name).contents()]
 
     # Consumers
 
     async def start(self, handler: Callable[..., Any], **values: Unpack[OptionValues]) -> Running:
-        """Start a consumer with those options; its handler runs on this loop, in virtual time."""
-        running = Running(*await self._make(handler, values))
+        """Start a consumer with those options; its handler runs on this loop, in virtual time.
+
+        On the loop of `virtual_processes` it is a process, which can be killed and suspended.
+        """
+        loop = asyncio.get_running_loop()
+        process = Process(self.broker) if isinstance(loop, ProcessLoop) else None
+        made = self._make(handler, values, self.client if process is None else LocalClient(process.connection))
+        context = copy_context() if process is None else process.context
+        running = Running(*await loop.create_task(made, context=context), context=context, process=process)
         self._running.append(running)
         await running.ready()
         return running
 
     async def runner(self, handler: Callable[..., Any], **values: Unpack[OptionValues]) -> Runner:
         """Make a runner without starting it."""
-        return (await self._make(handler, values))[0]
+        return (await self._make(handler, values, self.client))[0]
 
-    async def _make(self, handler: Callable[..., Any], values: OptionValues) -> tuple[Runner, Channel, Observer]:
+    async def _make(
+        self, handler: Callable[..., Any], values: OptionValues, client: LocalClient
+    ) -> tuple[Runner, Channel, Observer]:
         loop = asyncio.get_running_loop()
         options, events = make_options(values), Channel()
         observer = Observer(events, options.logger)
         runner = Runner(
-            await open_queue(self.client, QueueAddress.parse(QUEUE), options),
-            self.client,
-            Handler(handler, queue=QUEUE, timeout=options.handler_timeout, middleware=options.middleware),
+            await open_queue(client, QueueAddress.parse(self.name), options),
+            client,
+            Handler(handler, queue=self.name, timeout=options.handler_timeout, middleware=options.middleware),
             options,
             application=loop,
             emit=events.emit,
@@ -182,12 +240,23 @@ class Running:
         events: what its parts emit; `subscribe` to it.
     """
 
-    def __init__(self, runner: Runner, events: Channel, observer: Observer) -> None:
+    def __init__(
+        self, runner: Runner, events: Channel, observer: Observer, *, context: Context, process: Process | None
+    ) -> None:
         self.runner = runner
         self.events = events
         self._observer = observer
+        self._process = process
         self._ready = asyncio.Event()
-        self.task: asyncio.Task[None] = asyncio.create_task(runner.run(self._ready.set), name="runner")
+        work = runner.run(self._ready.set)
+        self.task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work, name="runner", context=context)
+
+    @property
+    def process(self) -> Process:
+        """Its process, to kill or suspend it; raises `RuntimeError` where consumers are not processes."""
+        if self._process is None:
+            raise RuntimeError("the consumers of this test are not processes: decorate it with `virtual_processes`")
+        return self._process
 
     def statistics(self) -> ConsumerStatistics:
         """A snapshot."""
@@ -208,6 +277,14 @@ class Running:
         """Wait until it has ended; its report."""
         await asyncio.shield(self.task)
         return self._observer.report(self.runner)
+
+    async def close(self) -> None:
+        """End it at once, if it has not ended."""
+        if self._process is not None and not self._process.runs:
+            await self._process.bury()
+            return
+        self.runner.stop(force=True)
+        await asyncio.shield(self.task)
 
 
 def _source(condition: Callable[[], object]) -> str:
