@@ -11,6 +11,7 @@ from leasekeeper.message import Received
 class Lease:
     """A lease view that notes what is asked of it."""
 
+    attempt = 3
     lease_lost = False
     lease_capped = True
     lease_deadline = 129.0
@@ -72,10 +73,11 @@ def test_an_attribute_has_one_value(attribute: MessageAttribute, value: str | by
     assert attribute.value == value
 
 
-def test_a_message_shows_its_lease() -> None:
+def test_a_message_shows_its_lease_and_its_attempt() -> None:
     """L8, L10."""
     one = message()
     assert (one.lease_lost, one.lease_capped, one.lease_deadline) == (False, True, 129.0)
+    assert one.attempt == 3
 
 
 def test_ack_retry_and_withhold_are_the_leases_business() -> None:

@@ -75,6 +75,11 @@ class LeaseView(Protocol):
     """What a `Message` needs from the engine; the ledger's row implements it."""
 
     @property
+    def attempt(self) -> int:
+        """The number of this run of the message."""
+        ...
+
+    @property
     def lease_lost(self) -> bool:
         """Whether the lease ended while the handler was running."""
         ...
@@ -132,6 +137,14 @@ class Message(Generic[T]):
     def receive_count(self) -> int:
         """How often the message has been received, including this time. SQS calls it approximate. 1 if unknown."""
         return self._received.receive_count
+
+    @property
+    def attempt(self) -> int:
+        """The number of this run of the message, from 1, as far as this process knows.
+
+        It is the receive count, without deliveries that were given back unrun and with runs again under one delivery.
+        """
+        return self._lease.attempt
 
     @property
     def sent_at(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -47,6 +48,27 @@ def test_every_outcome_is_in_the_table() -> None:
     assert {type(outcome) for outcome in decided} == set(kinds.__args__)
     for outcome in decided:
         assert isinstance(decide(outcome, attempt=1, policy=COPIES, draw=0.5), Decision)
+
+
+def test_the_first_attempts_are_followed_by_another_at_once_if_that_is_wanted() -> None:
+    policy = replace(COPIES, immediate=2)
+    failed = Failed(ValueError())
+    decided = [decide(failed, attempt=attempt, policy=policy, draw=0.0) for attempt in (1, 2, 3)]
+    again = Decision(Action.AGAIN, 0.0, frees=False, counted="failed")
+    assert decided[:2] == [again, again]
+    assert decided[2].action is Action.RELEASE
+
+
+def test_a_thread_that_still_runs_is_not_run_again_beside_it() -> None:
+    """L30."""
+    outcome = Failed(HandlerTimeout(), still_running=True)
+    assert decide(outcome, attempt=1, policy=replace(COPIES, immediate=1), draw=0.0).action is Action.RELEASE
+
+
+def test_a_message_that_was_settled_early_is_not_run_again_and_its_slot_is_free() -> None:
+    failed = Failed(ValueError())
+    final = decide(failed, attempt=1, policy=replace(COPIES, immediate=1), draw=0.0)
+    assert decide_settled(final, failed, DONE) == Decision(Action.NOTHING, counted="failed")
 
 
 @pytest.mark.parametrize("outcome", [DONE, Retry(30)])

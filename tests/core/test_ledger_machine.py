@@ -157,7 +157,7 @@ class LedgerMachine(RuleBasedStateMachine):
             batch.append(Received(message_id=each, receipt=f"{each}{self.receipts}"))
         fresh, finished = self.ledger.receive(batch, requested_at=requested_at, now=self.now, visibility=visibility)
         seconds = visibility or VISIBILITY
-        brought = {row.received.receipt: row for row in (*fresh, *finished)}
+        brought = {row.received.message_id: row for row in (*fresh, *finished)}
         self.counts["received"] += len(ids)
         for received in batch:
             deadline = self.now + seconds - min(1.0, seconds / 5)
@@ -166,7 +166,7 @@ class LedgerMachine(RuleBasedStateMachine):
             if row is not None:
                 self.started(row)
                 if row.state is not State.RELEASING:
-                    assert received.receipt not in brought, "L29: what is held is not run twice"
+                    assert received.message_id not in brought, "L29: what is held is not run twice"
                     self.counts["duplicates"] += 1
                     row.state = State.RUNNING if row.state is State.LEASE_LOST else row.state
                     row.receipt, row.requested_at, row.deadline, row.beat_by = (
@@ -178,7 +178,7 @@ class LedgerMachine(RuleBasedStateMachine):
                     row.leased, row.given = True, seconds
                     continue
                 self.end(row, State.RELEASED, "released")
-            delivery = brought.pop(received.receipt)
+            delivery = brought.pop(received.message_id)
             row = Row(delivery, received.message_id, received.receipt, requested_at, deadline, beat_by)
             row.given = seconds
             delivery.settlement = Settlement()
@@ -246,6 +246,27 @@ class LedgerMachine(RuleBasedStateMachine):
         assert row.delivery.visible_at == self.now + max(0.0, min(after, row.left - self.now)), "L10"
         assert step is (Action.RELEASE_IN_TIME if row.extending else Action.RELEASE), "L5: one writer a receipt"
         row.owed = set() if row.extending else {Action.RELEASE}
+
+    @rule(data=st.data())
+    def again(self, data: st.DataObject) -> None:
+        row = self.some(data)
+        if row is None:
+            return
+        self.started(row)
+        attempt = row.delivery.attempt
+        step = self.ledger.again(row.delivery, self.now)
+        if row.state not in (State.RUNNING, State.LEASE_LOST):
+            assert step is Action.NOTHING
+            return
+        if self.now >= row.deadline and row.state is State.RUNNING:
+            self.lose(row)
+        if row.state is State.LEASE_LOST:
+            self.end(row, State.LOST)
+            assert step is Action.NOTHING, "L8: nothing runs again without a lease"
+            return
+        row.state, row.lost = State.WAITING, False
+        assert step is Action.AGAIN
+        assert (row.delivery.started, row.delivery.attempt) == (0.0, attempt + 1)
 
     @rule(data=st.data())
     def reject(self, data: st.DataObject) -> None:

@@ -62,6 +62,14 @@ def test_what_is_at_work_can_be_finished_or_given_back() -> None:
     assert {state for state, row in TRANSITIONS.items() if Event.REJECT in row} == at_work - {State.WAITING}
 
 
+def test_only_a_handler_that_was_at_work_is_called_again_and_only_with_a_lease() -> None:
+    """L8: another consumer may run a message whose lease has ended."""
+    assert {state: row[Event.AGAIN] for state, row in TRANSITIONS.items() if Event.AGAIN in row} == {
+        State.RUNNING: State.WAITING,
+        State.LEASE_LOST: State.LOST,
+    }
+
+
 def test_every_event_happens_somewhere() -> None:
     assert {event for row in TRANSITIONS.values() for event in row} == set(Event)
 
@@ -77,6 +85,7 @@ def test_what_was_lost_at_work_is_only_deleted_or_dropped() -> None:
         Event.DONE: State.ACKING,
         Event.RELEASE: State.LOST,
         Event.REJECT: State.LOST,
+        Event.AGAIN: State.LOST,
     }
 
 

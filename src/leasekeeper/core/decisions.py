@@ -26,11 +26,13 @@ class OutcomePolicy:
         backoff: how long a failed message stays hidden, by attempt.
         rejected_after: seconds for which a rejected message that cannot be copied stays hidden.
         copies: whether rejected messages are copied to a dead-letter queue.
+        immediate: how many of a message's first attempts are followed by another one at once, under the same lease.
     """
 
     backoff: Backoff
     rejected_after: float
     copies: bool
+    immediate: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ class Decision:
 
     Attributes:
         action: what happens to the message.
-        after: seconds until it is visible again, for RELEASE (and for COPY, if the copy cannot be made).
+        after: seconds until it is visible again, for RELEASE (and for COPY, if the copy cannot be made); for AGAIN,
+            until it runs again.
         frees: whether the message's slot is free now.
         counted: the counter of `WorkStatistics` that goes up; empty for none.
     """
@@ -63,7 +66,7 @@ def decide(outcome: Outcome, *, attempt: int, policy: OutcomePolicy, draw: float
 
     Args:
         outcome: what the lane answered.
-        attempt: which receive of the message this is, counted from 1.
+        attempt: which attempt at the message this was, counted from 1.
         policy: what the consumer is set to.
         draw: a random number from 0 to below 1, for the jitter of the back-off.
     """
@@ -74,9 +77,11 @@ def decide(outcome: Outcome, *, attempt: int, policy: OutcomePolicy, draw: float
             after = policy.backoff.equal_jitter(attempt, draw) if outcome.after is None else outcome.after
             return Decision(Action.RELEASE, after, counted="retried")
         case Failed():
-            after = policy.backoff.equal_jitter(attempt, draw)
             # A thread that is still running keeps its slot until it ends (`Freed`).
             counted = "timed_out" if isinstance(outcome.error, HandlerTimeout) else "failed"
+            if attempt <= policy.immediate and not outcome.still_running:
+                return Decision(Action.AGAIN, frees=False, counted=counted)
+            after = policy.backoff.equal_jitter(attempt, draw)
             return Decision(Action.RELEASE, after, not outcome.still_running, counted)
         case Reject():
             action = Action.COPY if policy.copies else Action.RELEASE
@@ -106,4 +111,4 @@ def decide_settled(decision: Decision, outcome: Outcome, asked: Done | Retry) ->
     """What the end of a handler means whose message was settled before, by the word `asked`: the first word wins."""
     if isinstance(outcome, Done | Retry | Reject | Withheld):
         return Decision(Action.NOTHING, counted="done" if isinstance(asked, Done) else "retried")
-    return replace(decision, action=Action.NOTHING)
+    return replace(decision, action=Action.NOTHING, frees=decision.frees or decision.action is Action.AGAIN)

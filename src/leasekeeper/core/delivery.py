@@ -34,6 +34,8 @@ class Action(Enum):
     """Release when its extension has been answered, or just before its lease ends, whichever comes first (L5)."""
     KEEP = 4
     """Keep its lease and its slot: the handler withheld the ack."""
+    AGAIN = 6
+    """Run it again here, under the same lease and with the same slot, when the decision's `after` has passed."""
 
 
 class Lease:
@@ -83,9 +85,16 @@ class Delivery(msgspec.Struct, eq=False):
     settlement: Settlement | None = None
     """Resolved when it is known how the message was settled; None if no handler asked."""
     started: float = 0.0
-    """When the lane called the handler."""
+    """When the lane called the handler; 0.0 before, and before it is called again."""
+    extra: int = 0
+    """What the receive count lacks of the attempts: runs again under one delivery, less deliveries without a run."""
     reason: str = ""
     """Why it was rejected, for its copy in the dead-letter queue."""
+
+    @property
+    def attempt(self) -> int:
+        """The number of the run that goes on, or comes next: counted from 1, as far as this process knows."""
+        return max(1, self.received.receive_count + self.extra)
 
     @property
     def open(self) -> bool:

@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from leasekeeper.core.attempts import Attempts
 from leasekeeper.core.delivery import Action, Delivery, LeasePolicy, LedgerStatistics, catch_up, deadline_of
 from leasekeeper.core.finished import Finished
 from leasekeeper.core.leases import Leases
@@ -47,6 +48,7 @@ class Ledger:
         self.rows: dict[str, Delivery] = {}
         self.leases = Leases(policy, self.rows, self._lose)
         self._finished = Finished(policy.remember)
+        self._attempts = Attempts()
         self._counts = Counter[str]()
         self._smallest_margin = math.inf
 
@@ -97,6 +99,8 @@ class Ledger:
                 finished.append(row)
             else:
                 fresh.append(row)
+        if self._attempts.young or self._attempts.old:
+            self._attempts.recall(fresh)
         self._counts["known_duplicates"] += len(finished)
         if members:
             self.leases.add(lease)
@@ -110,6 +114,9 @@ class Ledger:
             self._end([row], Settled.RELEASED, "released")
             return False
         row.lease.members.pop(row, None)
+        if received.receive_count > row.received.receive_count:
+            row.extra -= 1  # a delivery that brings no run of its own
+        row.received = received
         row.receipt, row.lease, row.requested_at, row.capped = received.receipt, lease, requested_at, False
         lease.members[row] = None
         self._counts["duplicates"] += 1
@@ -144,6 +151,20 @@ class Ledger:
             return Action.NOTHING
         # One writer a receipt: an extension that is out must be answered first (L5); `leases.extended` says when.
         return Action.RELEASE_IN_TIME if row.extending else Action.RELEASE
+
+    def again(self, row: Delivery, now: float) -> Action:
+        """The handler has ended, and is called again under the same lease; NOTHING if there is no lease any more."""
+        catch_up(row)
+        if row.state not in (State.RUNNING, State.LEASE_LOST):
+            return Action.NOTHING
+        if now >= row.lease.deadline and row.state is State.RUNNING:
+            self._lose(row)
+        row.state = next_state(row.state, Event.AGAIN)
+        if row.state is State.LOST:
+            self._end([row], Settled.LOST)
+            return Action.NOTHING
+        row.started, row.lost, row.extra = 0.0, False, row.extra + 1
+        return Action.AGAIN
 
     def reject(self, row: Delivery) -> Action:
         """The message can never be processed: copy it to the dead-letter queue, then delete it."""
@@ -253,6 +274,8 @@ class Ledger:
         """Take these out: we hold them no longer."""
         if counted:
             self._counts[counted] += len(rows)
+        if settled is Settled.RELEASED or settled is Settled.LOST:
+            self._attempts.remember(rows)
         held = self.rows
         for row in rows:
             row.lease.members.pop(row, None)

@@ -51,6 +51,8 @@ class Event(IntEnum):
     """The lease ran out."""
     RENEW = 7
     """A redelivery brought a newer receipt, and with it a new lease."""
+    AGAIN = 8
+    """Its handler has ended, and is to be called again under the same lease."""
 
 
 TRANSITIONS: dict[State, dict[Event, State]] = {
@@ -67,12 +69,14 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.REJECT: State.REJECTING,
         Event.EXPIRE: State.LEASE_LOST,
         Event.RENEW: State.RUNNING,
+        Event.AGAIN: State.WAITING,
     },
     State.LEASE_LOST: {
         Event.DONE: State.ACKING,
         Event.RELEASE: State.LOST,
         Event.REJECT: State.LOST,
         Event.RENEW: State.RUNNING,
+        Event.AGAIN: State.LOST,  # nothing runs again without a lease
     },
     State.REJECTING: {
         Event.CONFIRM: State.ACKING,

@@ -6,10 +6,14 @@ ordering that starts one message of a group at a time, and is told when it ended
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+from leasekeeper.lanes.api import Answer
+from leasekeeper.outcomes import NOT_STARTED
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.lanes.api import Lane
@@ -22,22 +26,61 @@ class Ordering(Protocol):
         """Start these, now or when their turn comes. False: nothing can be started any more."""
         ...
 
+    def again(self, row: Delivery, after: float) -> None:
+        """Start this one, whose handler has ended, again in `after` seconds; it keeps its slot."""
+        ...
+
     def recall(self) -> None:
         """Answer `NotStarted` for everything that waits, here and in the lane."""
         ...
 
 
 class Unordered:
-    """No order: every delivery goes to the lane at once."""
+    """No order: every delivery goes to the lane at once.
 
-    __slots__ = ("recall", "submit")
+    Args:
+        lane: runs the handler.
+        answered: takes answers about what was not started.
+        lane_closed: called when the lane can run nothing any more.
+    """
 
-    def __init__(self, lane: Lane[Delivery]) -> None:
-        # The lane's own methods: passing through costs nothing.
-        self.submit = lane.submit
-        self.recall = lane.recall
+    __slots__ = ("_answered", "_lane", "_lane_closed", "_timers", "submit")
+
+    def __init__(
+        self,
+        lane: Lane[Delivery],
+        *,
+        answered: Callable[[list[Answer[Delivery]]], None],
+        lane_closed: Callable[[], None],
+    ) -> None:
+        self.submit = lane.submit  # the lane's own method: passing through costs nothing
+        self._lane = lane
+        self._answered = answered
+        self._lane_closed = lane_closed
+        self._timers: dict[Delivery, asyncio.TimerHandle] = {}
+
+    def again(self, row: Delivery, after: float) -> None:
+        """Start it again when `after` seconds have passed."""
+        self._timers[row] = asyncio.get_running_loop().call_later(after, self._start, row)
+
+    def _start(self, row: Delivery) -> None:
+        del self._timers[row]
+        # If its lease was lost meanwhile, the lane does not start it, and says so.
+        if not self._lane.submit([row]):
+            self._lane_closed()
+
+    def recall(self) -> None:
+        """Answer `NotStarted` for everything that waits, here and in the lane."""
+        timers, self._timers = self._timers, {}
+        for timer in timers.values():
+            timer.cancel()
+        if timers:
+            self._answered([Answer(row, NOT_STARTED) for row in timers])
+        self._lane.recall()
 
 
-def ordering_for(lane: Lane[Delivery]) -> Ordering:
+def ordering_for(
+    lane: Lane[Delivery], *, answered: Callable[[list[Answer[Delivery]]], None], lane_closed: Callable[[], None]
+) -> Ordering:
     """The order that a queue needs."""
-    return Unordered(lane)
+    return Unordered(lane, answered=answered, lane_closed=lane_closed)

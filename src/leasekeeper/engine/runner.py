@@ -123,7 +123,7 @@ class Runner:
             settler,
             self._capacity,
             self._lane,
-            ordering_for(self._lane),
+            ordering_for(self._lane, answered=self._answered, lane_closed=self._lane_closed),
             lane_closed=self._lane_closed,
         )
 
@@ -255,7 +255,7 @@ class Runner:
         await first_of(self._capacity.idle(), self._forced.wait(), self._drained())
         if not self._capacity.taken:
             return
-        self._lane.recall()
+        self._worker.recall()
         self._worker.release_withheld()
         grace = END_GRACE if self._lane.end() else 0.0  # enough for the answers about what had not started
         await first_of(self._capacity.idle(), timeout=grace)

@@ -57,8 +57,7 @@ class Settler:
 
     def decide(self, row: Delivery, outcome: Outcome, *, final: bool, kept: bool) -> Decision:
         """What the outcome means for this message; `kept`: its handler has ended, and withheld it."""
-        attempt = row.received.receive_count
-        decision = decide(outcome, attempt=attempt, policy=self._policy, draw=self._context.draw())
+        decision = decide(outcome, attempt=row.attempt, policy=self._policy, draw=self._context.draw())
         if not final:
             return decide_early(decision, kept=kept)
         if row.settlement is not None:
@@ -96,6 +95,8 @@ class Settler:
             context.act(context.ledger.reject(row), [row])
         elif action is Action.RELEASE:
             context.act(context.ledger.release(row, decision.after, context.clock()), [row])
+        elif action is Action.AGAIN:
+            context.ledger.again(row, context.clock())
 
     def measure(self, rows: list[Delivery]) -> Sequence[float]:
         """Tell the throttler how long these took; of very many the last few are enough for a median."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from leasekeeper.engine.settler import Settler
     from leasekeeper.events import Conclusion
     from leasekeeper.lanes.api import Lane
+    from leasekeeper.outcomes import Outcome
 
 TOO_LATE = Decision(Action.RELEASE)
 """A message that was withheld after its lease had ended: it is not kept (L6)."""
@@ -55,6 +56,8 @@ class Worker:
         self._given_up: set[str] = set()
         """Ids of messages that timed out in threads that still run them: at most one a thread."""
         self._stopped = False
+        self._recalled = False
+        """Whether nothing is started any more."""
         self._ended = False
         self._held_back: list[Delivery] | None = []
         """Messages that were not started and wait for the last poll to end; None after that."""
@@ -64,7 +67,7 @@ class Worker:
         if self._given_up and (again := [row for row in fresh if row.received.message_id in self._given_up]):
             self.answered([Answer(row, Retry()) for row in again])  # one run at a time in this process (L29)
             fresh = [row for row in fresh if row not in again]
-        if self._stopped and self._context.options.on_unstarted == "release":
+        if self._recalled:
             self.answered([Answer(row, NOT_STARTED) for row in fresh])
         elif not self._ordering.submit(fresh):
             self._lane_closed()
@@ -74,7 +77,12 @@ class Worker:
         self._stopped = True
         self._capacity.close()
         if self._context.options.on_unstarted == "release":
-            self._ordering.recall()
+            self.recall()
+
+    def recall(self) -> None:
+        """Start nothing more: what waits, here or in the lane, is answered as not started."""
+        self._recalled = True
+        self._ordering.recall()
 
     def polls_ended(self) -> None:
         """No poll is out: give back what was held back. Earlier, our own poll would have received it again at once."""
@@ -117,6 +125,8 @@ class Worker:
                 self._withheld[row] = None
                 return 0
             decision = TOO_LATE
+        if decision.action is Action.AGAIN:
+            return self._run_again(row, outcome, decision, others)
         if isinstance(outcome, NotStarted) and self._stopped and self._held_back is not None:
             self._held_back.append(row)
             decision = HELD_BACK
@@ -132,6 +142,19 @@ class Worker:
         if isinstance(outcome, Failed) and outcome.still_running:
             self._given_up.add(row.received.message_id)
         return int(decision.frees)
+
+    def _run_again(self, row: Delivery, outcome: Outcome, decision: Decision, others: list[Conclusion]) -> int:
+        """Plan another run, for which the message keeps its slot; without a lease there is none."""
+        self._settler.measure([row])
+        conclusion = self._settler.carry_out(row, outcome, decision, final=True)
+        if conclusion is not None:
+            others.append(conclusion)
+        if row.state is not State.WAITING:
+            return 1
+        if self._recalled:
+            return self._conclude(Answer(row, NOT_STARTED), others)
+        self._ordering.again(row, decision.after)
+        return 0
 
     def _settled_early(self, row: Delivery) -> int:
         """A handler settled its message early, or the message was withheld: its slot is free only in that case."""

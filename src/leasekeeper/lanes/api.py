@@ -1,6 +1,7 @@
 """The seam between the engine and the lanes, which run handlers: in coroutines and threads today, in processes later.
 
-A lane is given units and answers each with an `Outcome`, exactly once. It never acknowledges, extends or releases.
+A lane is given units and answers each with an `Outcome`, exactly once for each submit. It never acknowledges, extends
+or releases.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Unit(Protocol):
     """What one call of a handler works on: one delivery today, a batch of deliveries later."""
 
     started: float
-    """When the handler was called, on the engine's clock. The lane writes it, once; 0.0 before."""
+    """When the handler was called, on the engine's clock. The lane writes it, once for each submit; 0.0 before."""
 
     @property
     def lost(self) -> bool:

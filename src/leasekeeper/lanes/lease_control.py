@@ -24,12 +24,18 @@ _SETTLING = threading.Lock()
 class LeaseControl:
     """The `leasekeeper.message.LeaseView` of one delivery; `say` takes an answer to the engine."""
 
-    __slots__ = ("_delivery", "_say", "withheld")
+    __slots__ = ("_delivery", "_say", "_started", "withheld")
 
     def __init__(self, say: Say[Delivery], delivery: Delivery) -> None:
         self._say = say
         self._delivery = delivery
+        self._started = delivery.started  # the message may run again under the same lease; that is another run's
         self.withheld = False
+
+    @property
+    def attempt(self) -> int:
+        """The number of this run."""
+        return self._delivery.attempt
 
     @property
     def lease_lost(self) -> bool:
@@ -56,7 +62,7 @@ class LeaseControl:
         delivery = self._delivery
         outcome = DONE if retry_after is None else Retry(retry_after)
         with _SETTLING:
-            if delivery.settlement is not None or not delivery.open:
+            if delivery.settlement is not None or not delivery.open or delivery.started != self._started:
                 raise Closed(
                     f"message {delivery.received.message_id} is settled already: ack() and retry() can be called once, "
                     "and not after its handler has returned unless withhold() was called"
