@@ -141,6 +141,10 @@ def test_what_cannot_work_is_refused_at_construction(queue: Any, options: dict[s
     assert documented(caught.value)
 
 
+def none() -> None:
+    """A handler without an argument."""
+
+
 def two(first: str, second: str) -> None:
     """A handler of two arguments."""
 
@@ -162,7 +166,7 @@ def test_a_decorator_without_its_queue_is_refused_where_it_stands() -> None:
     assert documented(caught.value)
 
 
-@pytest.mark.parametrize("handler", [two, produce, unknown, 42])
+@pytest.mark.parametrize("handler", [none, two, produce, unknown, 42])
 def test_a_handler_of_the_wrong_signature_is_refused_at_construction(handler: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Consumer("orders", handler)

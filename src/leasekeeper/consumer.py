@@ -38,9 +38,10 @@ class Consumer:
 
     Args:
         queue: the queue's name, URL or ARN.
-        handler: a function of one argument: `async def` (runs on the application's event loop) or `def` (runs in
-            threads). Annotated with `Message` or `Message[T]` it receives the message; annotated with another type, the
-            decoded body; without an annotation, a `Message[str]`. Returning deletes the message; raising retries it
+        handler: a function, `async def` (runs on the application's event loop) or `def` (runs in threads). Its first
+            parameter, annotated with `Message` or `Message[T]`, receives the message; annotated with another type, the
+            decoded body; without an annotation, a `Message[str]`. Further parameters receive the message, if they are
+            annotated with `Message`; those with a default keep it. Returning deletes the message; raising retries it
             with back-off; `Retry` and `Reject` decide otherwise.
         options: all options in one object.
         host: threads to share with other consumers; an app passes its own.

@@ -172,3 +172,16 @@ def test_a_pydantic_model_is_a_body_also_within_others() -> None:
 def test_a_body_that_cannot_be_encoded_is_refused_with_its_type() -> None:
     with pytest.raises(NotImplementedError, match="a body with a object cannot be encoded as JSON: give its text"):
         run_handler(ship, {"id": object()})
+
+
+class Warehouse:
+    shipped = 0
+
+
+def test_a_handler_is_given_what_the_lifespan_yields() -> None:
+    async def ship_from(order: int, warehouse: Warehouse) -> None:
+        warehouse.shipped += order
+
+    warehouse = Warehouse()
+    assert run_handler(ship_from, 3, resources={"warehouse": warehouse}).acked
+    assert warehouse.shipped == 3

@@ -7,6 +7,7 @@ nothing that a handler raises gets past it.
 from __future__ import annotations
 
 import asyncio
+import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from leasekeeper.lanes.decoding import decoder_of
 from leasekeeper.lanes.failures import outcome_of_error, outcome_of_result
 from leasekeeper.lanes.lease_control import LeaseControl
 from leasekeeper.lanes.middleware import compose
+from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources, bind
 from leasekeeper.lanes.signature import read_signature
 from leasekeeper.message import Message
 from leasekeeper.outcomes import DONE, WITHHELD, Outcome
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Handler:
-    """A function of one parameter, and everything it takes to call it for a delivery.
+    """A user's function, and everything it takes to call it for a delivery.
 
     Attributes:
         name: the function's qualified name.
@@ -36,7 +38,8 @@ class Handler:
         timeout: seconds that an `async def` may take; None: no limit. The thread lane limits a `def`.
 
     Raises:
-        ConfigurationError: a signature, a body type or a middleware that cannot work.
+        ConfigurationError: a signature, a body type or a middleware that cannot work, or a parameter that is not among
+            the `resources`.
     """
 
     def __init__(
@@ -47,18 +50,38 @@ class Handler:
         timeout: float | None = None,
         middleware: Sequence[Middleware] = (),
         log_bodies: bool = False,
+        resources: Resources = NO_LIFESPAN,
     ) -> None:
         signature = read_signature(function)
         self.name = signature.name
         self.is_coroutine = signature.is_coroutine
         self.timeout = timeout
         self._queue = queue
+        self._function = function
+        self._signature = signature
+        self._middleware = middleware
         self._decode = decoder_of(signature.body_type, self.name, quote=log_bodies)
         self._plain = not signature.wants_message and not middleware
         """Whether the call takes the decoded body alone, so that no `Message` is made."""
-        self._call = compose(function, signature, middleware)
-        if timeout is not None and self.is_coroutine:  # the thread lane watches the time of `def` handlers
-            self._call = partial(self._call_limited, self._call, timeout)
+        self._call = self._composed(resources)
+
+    def _composed(self, resources: Resources) -> Callable[[Any], Any]:
+        call = compose(bind(self._function, self._signature, resources), self._signature, self._middleware)
+        if self.timeout is not None and self.is_coroutine:  # the thread lane watches the time of `def` handlers
+            return partial(self._call_limited, call, self.timeout)
+        return call
+
+    def bound(self, resources: Resources) -> Handler:
+        """This handler with parameters from these resources; itself if it takes nothing of them.
+
+        Raises:
+            ConfigurationError: a parameter for which there is nothing.
+        """
+        if not self._signature.resources:
+            return self
+        bound = copy.copy(self)
+        bound._call = bound._composed(resources)  # noqa: SLF001 - a copy of this class
+        return bound
 
     async def run(self, say: Say[Delivery], delivery: Delivery) -> Outcome:
         """Await the handler for a delivery. Only a cancellation gets through, and the end of the loop itself.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def compose(function: Callable[..., Any], signature: Signature, middleware: Sequence[Middleware]) -> Callable[..., Any]:
-    """The handler with its middleware around it, the first outermost. With middleware the result takes a `Message`.
+    """A bound handler with its middleware around it, the first outermost. With middleware the result takes a `Message`.
 
     Raises:
         ConfigurationError: a middleware is of another kind than the handler, or does not take two arguments.

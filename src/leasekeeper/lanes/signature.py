@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a function: its name, and the type in its annotation."""
+
+    name: str
+    type: Any
+
+    def __str__(self) -> str:
+        return f"{self.name}: {type_name(self.type)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Signature:
     """What a handler is and takes."""
 
@@ -23,10 +34,19 @@ class Signature:
     """The function's qualified name."""
     is_coroutine: bool
     """True for an `async def`, which is awaited; False for a `def`, which runs in a thread."""
-    wants_message: bool
-    """Whether its parameter is a `Message`, and not the decoded body."""
+    message_first: bool
+    """Whether its first parameter is a `Message`, and not the decoded body."""
     body_type: Any
     """What the body is decoded to."""
+    messages: tuple[str, ...] = ()
+    """Further parameters that get the `Message`."""
+    resources: tuple[Parameter, ...] = ()
+    """Further parameters that get what the lifespan yields."""
+
+    @property
+    def wants_message(self) -> bool:
+        """Whether a call needs a `Message`, and not the decoded body alone."""
+        return self.message_first or bool(self.messages)
 
 
 def read_signature(function: Callable[..., Any]) -> Signature:
@@ -37,10 +57,33 @@ def read_signature(function: Callable[..., Any]) -> Signature:
     """
     name = name_of(function)
     coroutine = is_coroutine(function, f"handler {name}")
-    annotation = _parameter(function, name)
-    wants_message = annotation is Message or get_origin(annotation) is Message
-    body_type = (get_args(annotation) or (str,))[0] if wants_message else annotation
-    return Signature(name, coroutine, wants_message, body_type)
+    first, *further = _parameters(function, name)
+    message_first, body_type = _is_message(first.type), first.type
+    if message_first:
+        body_type = (get_args(first.type) or (str,))[0]
+    for each in further:
+        if _is_message(each.type) and get_args(each.type) not in ((), (body_type,)):
+            raise ConfigurationError(
+                f"handler {name}: parameter {each} is a message with another body than its first, {first}: annotate it "
+                "with Message alone"
+            )
+    return Signature(
+        name,
+        coroutine,
+        message_first,
+        body_type,
+        messages=tuple(each.name for each in further if _is_message(each.type)),
+        resources=tuple(each for each in further if not _is_message(each.type)),
+    )
+
+
+def _is_message(annotation: Any) -> bool:
+    return annotation is Message or get_origin(annotation) is Message
+
+
+def type_name(kind: Any) -> str:
+    """A type as a sentence shows it."""
+    return str(kind) if get_args(kind) else getattr(kind, "__qualname__", str(kind))
 
 
 def name_of(function: Any) -> str:
@@ -77,10 +120,41 @@ def is_coroutine(function: Callable[..., Any], name: str) -> bool:
     return False
 
 
-def _parameter(function: Callable[..., Any], name: str) -> Any:
-    """The annotation of the handler's one parameter; `Message[str]` without an annotation."""
+def _parameters(function: Callable[..., Any], name: str) -> list[Parameter]:
+    """The parameters that a handler is called with: the first, and all others without a default.
+
+    The first is a `Message[str]` if it has no annotation.
+    """
+    signature = _read(function, name)
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = list(signature.parameters.values())
+    if not parameters or parameters[0].kind not in positional:
+        last = name.rsplit(".", 1)[-1]
+        example = last if last.isidentifier() else "handle"  # a lambda's name is <lambda>
+        raise ConfigurationError(
+            f"handler {name}{signature}: its first argument must be the message or the decoded body, e.g. "
+            f"`async def {example}(message: Message[dict])`"
+        )
+    first, *others = parameters
+    kinds = (*positional, inspect.Parameter.KEYWORD_ONLY)
+    further = [each for each in others if each.default is each.empty and each.kind in kinds]
+    for each in further:
+        if each.annotation in (each.empty, Any, object):
+            raise ConfigurationError(
+                f"handler {name}{signature}: parameter {each.name} needs a type, or a default: it gets the message if "
+                "it is annotated with Message, else what the lifespan yields of that type"
+            )
+        if each.kind is each.POSITIONAL_ONLY:
+            raise ConfigurationError(
+                f"handler {name}{signature}: parameter {each.name} is given by its name: put the `/` before it"
+            )
+    annotation = Message[str] if first.annotation is first.empty else first.annotation
+    return [Parameter(first.name, annotation), *(Parameter(each.name, each.annotation) for each in further)]
+
+
+def _read(function: Callable[..., Any], name: str) -> inspect.Signature:
     try:
-        signature = inspect.signature(function, eval_str=True)
+        return inspect.signature(function, eval_str=True)
     except (NameError, AttributeError) as error:
         raise ConfigurationError(
             f"handler {name}: its annotation cannot be resolved ({error}); import the type where the handler is "
@@ -88,22 +162,3 @@ def _parameter(function: Callable[..., Any], name: str) -> Any:
         ) from error
     except (ValueError, TypeError, SyntaxError) as error:
         raise ConfigurationError(f"handler {name}: its signature cannot be read ({error}); wrap it in a def") from error
-    parameters = list(signature.parameters.values())
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    needed = [
-        each for each in parameters if each.default is each.empty and each.kind in (*positional, each.KEYWORD_ONLY)
-    ]
-    if (
-        not parameters
-        or parameters[0].kind not in positional
-        or needed[1:]
-        or (needed and needed[0] is not parameters[0])
-    ):
-        last = name.rsplit(".", 1)[-1]
-        example = last if last.isidentifier() else "handle"  # a lambda's name is <lambda>
-        raise ConfigurationError(
-            f"handler {name}{signature}: must take exactly one argument, a Message[T] or the decoded body, "
-            f"e.g. `async def {example}(message: Message[dict])`"
-        )
-    annotation = parameters[0].annotation
-    return Message[str] if annotation is inspect.Parameter.empty else annotation

@@ -15,6 +15,7 @@ import msgspec
 
 from leasekeeper.core.delivery import Delivery, Lease
 from leasekeeper.lanes.handler import Handler
+from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources
 from leasekeeper.message import MessageAttribute, Received
 from leasekeeper.outcomes import Done, Failed, Outcome, Reject, Retry, Settled, Withheld
 
@@ -91,6 +92,7 @@ def run_handler(
     receive_count: int = 1,
     timeout: float | None = None,
     middleware: Sequence[Middleware] = (),
+    resources: object = None,
 ) -> Handled:
     """Call a handler, coroutine or plain function, with a message, from synchronous code.
 
@@ -103,6 +105,7 @@ def run_handler(
         receive_count: how often it has been received, this time included.
         timeout: the consumer's `handler_timeout`, in seconds.
         middleware: the consumer's middleware.
+        resources: what the app's lifespan yields, for handlers with parameters of its types.
 
     Raises:
         ConfigurationError: what `Consumer` would refuse.
@@ -116,6 +119,7 @@ def run_handler(
         receive_count=receive_count,
         timeout=timeout,
         middleware=middleware,
+        resources=resources,
     )
     outcome = (
         asyncio.run(called.run(listener.say, delivery))
@@ -140,8 +144,11 @@ def _prepare(
     receive_count: int = 1,
     timeout: float | None = None,
     middleware: Sequence[Middleware] = (),
+    resources: object = None,
 ) -> tuple[Handler, Delivery, _Listener]:
-    called, listener = Handler(handler, queue="test", timeout=timeout, middleware=middleware), _Listener()
+    given = NO_LIFESPAN if resources is None else Resources(resources)
+    called = Handler(handler, queue="test", timeout=timeout, middleware=middleware, resources=given)
+    listener = _Listener()
     now = time.monotonic()
     received = Received(
         message_id="00000000-0000-4000-a000-000000000000",
