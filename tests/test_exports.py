@@ -11,6 +11,7 @@ import pytest
 import leasekeeper
 
 NAMES = [
+    "Batch",
     "Closed",
     "Completion",
     "ConfigurationError",

@@ -65,6 +65,7 @@ def test_sections_are_together_and_in_order() -> None:
     sections = [each.metadata["section"] for each in FIELDS.values()]
     assert [name for name, _ in itertools.groupby(sections)] == [
         "Handlers",
+        "Batches",
         "Polling",
         "Lease",
         "Acknowledging",
@@ -102,6 +103,9 @@ MATES: dict[str, dict[str, Any]] = {
     "thread_queue_depth": {"concurrency": 1, "threads": 1},
     "pollers": {"concurrency": 500},
     "max_in_flight": {"concurrency": 1},
+    "batch": {"concurrency": 1},
+    "batch_bytes": {"concurrency": 1, "batch": 1},
+    "on_batch_error": {"batch": 2},
     "heartbeat_interval": {"visibility_timeout": 43_200},
     "visibility_timeout": {"ack_interval": 0},
     "ack_interval": {"visibility_timeout": 100},
@@ -158,7 +162,7 @@ def test_a_switch_is_true_or_false(name: str) -> None:
 def test_a_choice_is_one_of_those_there_are(name: str, choices: tuple[str, ...]) -> None:
     assert refusal(**{name: "other"}) == f"{name}='other': must be one of {', '.join(map(repr, choices))}"
     for each in choices:
-        assert getattr(make_options({name: each}), name) == each
+        assert getattr(make_options({name: each, **MATES.get(name, {})}), name) == each
 
 
 @pytest.mark.parametrize("name", ["region", "endpoint_url", "profile", "dead_letter_queue"])
@@ -204,7 +208,7 @@ def test_a_logger_of_ones_own() -> None:
         ("timeout", "handler_timeout"),
         ("workers", "concurrency"),
         ("max_workers", "concurrency"),
-        ("batch_size", "receive_batch"),
+        ("batch_size", "batch"),
         ("MaxNumberOfMessages", "receive_batch"),
         ("prefetch_multiplier", "prefetch"),
         ("soft_time_limit", "handler_timeout"),

@@ -25,7 +25,7 @@ the terms. `docs/scripts/api_page.py` writes this page from the source.
 """
 GROUPS = {
     "Consumers": ("leasekeeper.consumer", "leasekeeper.app", "leasekeeper.running", "leasekeeper.options"),
-    "Messages": ("leasekeeper.message",),
+    "Messages": ("leasekeeper.message", "leasekeeper.batch"),
     "Outcomes": ("leasekeeper.outcomes",),
     "Logs": ("leasekeeper.message_context",),
     "Statistics": ("leasekeeper.observe.statistics",),
@@ -46,9 +46,17 @@ MORE = {
     "leasekeeper.testing.handling": "handlers without a queue",
 }
 """Public modules beside the package itself."""
-NOT_MADE = {"Completion", "Message", "Settlement"}
+NOT_MADE = {"Batch", "Completion", "Message", "Settlement"}
 """Classes that users receive and do not construct."""
-INTERNAL = {"Channel", "Options.extend_after", "Options.thread_count", "Report.empty", "Settlement.resolve"}
+INTERNAL = {
+    "Channel",
+    "Options.extend_after",
+    "Options.most_batch_bytes",
+    "Options.slots",
+    "Options.thread_count",
+    "Report.empty",
+    "Settlement.resolve",
+}
 """Members that only the engine uses."""
 
 

@@ -37,7 +37,16 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from leasekeeper.api import Credentials, CredentialsProvider, SqsApi
-from leasekeeper.options import Dispatch, HttpClient, LeaseLossPolicy, Middleware, RejectPolicy, Unstarted
+from leasekeeper.options import (
+    BatchErrorPolicy,
+    BatchKey,
+    Dispatch,
+    HttpClient,
+    LeaseLossPolicy,
+    Middleware,
+    RejectPolicy,
+    Unstarted,
+)
 
 
 class OptionValues(TypedDict, total=False):

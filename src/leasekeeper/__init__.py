@@ -1,6 +1,7 @@
 """Leasekeeper turns a function into an Amazon SQS service: you write the handler, Leasekeeper keeps the lease."""
 
 from leasekeeper.app import Leasekeeper
+from leasekeeper.batch import Batch
 from leasekeeper.consumer import Consumer
 from leasekeeper.errors import (
     Closed,
@@ -23,6 +24,7 @@ from leasekeeper.running import Completion
 
 __version__ = "0.1.0"
 __all__ = [
+    "Batch",
     "Closed",
     "Completion",
     "ConfigurationError",

@@ -16,7 +16,7 @@ from leasekeeper.engine.host import Host
 from leasekeeper.errors import Closed, ConfigurationError
 from leasekeeper.events import Channel
 from leasekeeper.futures import done_future, failed_future
-from leasekeeper.lanes.handler import Handler
+from leasekeeper.lanes.handlers import make_handler
 from leasekeeper.life import Life, beginning
 from leasekeeper.observe.statistics import ConsumerStatistics, Report
 from leasekeeper.options import Options, make_options
@@ -75,13 +75,7 @@ class Consumer:
     def _configure(self, options: Options) -> None:
         self.options = options
         self.address = _address(self._queue, options)
-        self.handler = Handler(
-            self._function,
-            queue=self.address.name,
-            timeout=options.handler_timeout,
-            middleware=options.middleware,
-            log_bodies=options.log_bodies,
-        )
+        self.handler = make_handler(self._function, options, queue=self.address.name)
 
     # Verbs
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.api import SqsApi
     from leasekeeper.events import Channel
-    from leasekeeper.lanes.handler import Handler
+    from leasekeeper.lanes.handlers import AnyHandler
     from leasekeeper.options import Options
     from leasekeeper.sqs.address import QueueAddress
 
@@ -51,7 +51,9 @@ class Life:
         ended: done when everything is settled and closed; its threads are then gone, if nothing else uses them.
     """
 
-    def __init__(self, address: QueueAddress, handler: Handler, options: Options, host: Host, channel: Channel) -> None:
+    def __init__(
+        self, address: QueueAddress, handler: AnyHandler, options: Options, host: Host, channel: Channel
+    ) -> None:
         self._address = address
         self._handler = handler
         self._options = options

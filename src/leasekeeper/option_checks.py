@@ -22,7 +22,9 @@ _OTHER_NAMES = {
     "prefetch": "prefetch_count prefetch_multiplier worker_prefetch_multiplier prefetch_limit",
     "handler_timeout": "timeout time_limit soft_time_limit task_time_limit max_runtime",
     "middleware": "middlewares",
-    "receive_batch": "batch_size max_messages max_number_of_messages MaxNumberOfMessages",
+    "batch": "batch_size max_batch_size MaximumBatchingSize",
+    "batch_wait": "batch_timeout batch_window batching_window maximum_batching_window",
+    "receive_batch": "max_messages max_number_of_messages MaxNumberOfMessages",
     "wait_time": "wait_time_seconds WaitTimeSeconds poll_interval polling_interval wait",
     "visibility_timeout": "visibility VisibilityTimeout lease lease_time",
     "heartbeat_interval": "heartbeat heartbeat_seconds",
@@ -72,6 +74,8 @@ def check_value(option: dataclasses.Field[Any], value: Any) -> None:
         isinstance(value, str) or not isinstance(value, Iterable) or not all(isinstance(name, str) for name in value)
     ):
         raise ConfigurationError(f"message_attributes={value!r}: must be a sequence of names, e.g. ('All',)")
+    elif option.name == "batch_key" and not callable(value):
+        raise ConfigurationError(f"batch_key={value!r}: must be a function of a message, e.g. lambda m: m.group_id")
     elif option.name == "middleware" and not isinstance(value, Sequence):
         name = getattr(value, "__name__", "timed")
         raise ConfigurationError(f"middleware={value!r}: must be a sequence of functions, e.g. [{name}]")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.memory import available_memory
 
 
 def check_together(options: Any) -> None:
@@ -19,9 +20,7 @@ def check_together(options: Any) -> None:
             f"heartbeat_interval={options.heartbeat_interval!r} with visibility_timeout={options.visibility_timeout}: "
             "the lease would end before its first extension; make the interval at most half of the timeout"
         )
-    if options.pollers is not None and options.pollers > options.concurrency + (
-        options.prefetch or options.concurrency
-    ):
+    if options.pollers is not None and options.pollers > options.slots + (options.prefetch or options.slots):
         raise ConfigurationError(
             f"pollers={options.pollers} with concurrency={options.concurrency}: each poll needs room for a message; "
             "raise concurrency or prefetch, or lower pollers"
@@ -42,6 +41,7 @@ def check_together(options: Any) -> None:
             f"ack_interval={options.ack_interval!r} with visibility_timeout={options.visibility_timeout}: finished "
             "messages would wait for their delete until their lease ends; use a second or less"
         )
+    _check_batches(options)
     if options.max_in_flight < options.concurrency:
         raise ConfigurationError(
             f"max_in_flight={options.max_in_flight} with concurrency={options.concurrency}: handlers could never all "
@@ -51,4 +51,33 @@ def check_together(options: Any) -> None:
         raise ConfigurationError(
             f"dead_letter_queue={options.dead_letter_queue!r} with on_reject='redrive': rejected messages would never "
             "be copied there; leave one of them out"
+        )
+
+
+def _check_batches(options: Any) -> None:
+    """Refuse batches that cannot work."""
+    if options.batch is None:
+        for name in ("batch_bytes", "batch_key"):
+            if (value := getattr(options, name)) is not None:
+                raise ConfigurationError(
+                    f"{name}={value!r} without batch: set batch= to the most messages of a batch, or leave {name} out"
+                )
+        if options.on_batch_error != "retry":
+            raise ConfigurationError(
+                f"on_batch_error={options.on_batch_error!r} without batch: set batch= to the most messages of a batch, "
+                "or leave on_batch_error out"
+            )
+        return
+    if options.max_in_flight < options.slots:
+        raise ConfigurationError(
+            f"max_in_flight={options.max_in_flight} with concurrency={options.concurrency} and batch={options.batch}: "
+            f"{options.concurrency} batches of {options.batch} are {options.slots} messages; lower concurrency or "
+            "batch, or raise max_in_flight (SQS allows 120,000)"
+        )
+    memory = available_memory()
+    if options.batch_bytes is not None and options.batch_bytes * options.concurrency > memory:
+        raise ConfigurationError(
+            f"batch_bytes={options.batch_bytes} with concurrency={options.concurrency}: these batches may hold "
+            f"{options.batch_bytes * options.concurrency:,} bytes, and this process may use {memory:,.0f}; lower one "
+            "of them"
         )

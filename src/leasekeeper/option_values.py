@@ -8,14 +8,24 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from leasekeeper.api import Credentials, CredentialsProvider, SqsApi
-from leasekeeper.options import Dispatch, HttpClient, LeaseLossPolicy, Middleware, RejectPolicy, Unstarted
+from leasekeeper.options import (
+    BatchErrorPolicy,
+    BatchKey,
+    Dispatch,
+    HttpClient,
+    LeaseLossPolicy,
+    Middleware,
+    RejectPolicy,
+    Unstarted,
+)
 
 
 class OptionValues(TypedDict, total=False):
     """The fields of `Options`, all optional. All times are in seconds."""
 
     concurrency: int
-    """Handlers that run at the same time.
+    """Handlers that run at the same time. Each runs one message, or with `batch` one batch: then this counts batches,
+    and `concurrency` times `batch` messages may be at work.
 
     Default: 20; 1 to 120,000.
     """
@@ -80,6 +90,42 @@ class OptionValues(TypedDict, total=False):
     its rejection. Off: only its length and what is wrong with it, because bodies may be personal data.
 
     Default: False.
+    """
+
+    batch: int | None
+    """The most messages of a batch, for a handler that takes a `Batch[T]` or a `list[T]`: larger batches than the ten
+    of one receive are collected from several. `concurrency` then counts batches. Unset: one message a call.
+
+    Default: unset; 1 to 10,000.
+    """
+
+    batch_wait: float
+    """The longest time the oldest message of a batch waits for others. Leases are extended meanwhile. While all
+    handlers are busy, a batch goes on filling.
+
+    Default: 1 s; 0 to 300 s.
+    """
+
+    batch_bytes: int | None
+    """The most bytes of bodies in a batch. A message with a longer body is a batch alone. Unset: 16,000,000.
+
+    Default: unset; 1 to 1,000,000,000.
+    """
+
+    on_batch_error: BatchErrorPolicy
+    """What follows when a batch handler raises and has named no failed message: 'retry' retries all messages; 'halves'
+    calls it again at once with each half of the batch, and so on, so that only the guilty messages fail; 'singly' calls
+    it again with each message alone. These calls use the same leases and cost no receive; the handler must be
+    idempotent for each message.
+
+    Default: retry; 'retry' or 'halves' or 'singly'.
+    """
+
+    batch_key: BatchKey | None
+    """A function of a message (its body as text) that returns a key, such as a tenant or a table: a batch has messages
+    of one key only. It runs on the engine's thread, so it must be quick and must not block.
+
+    Default: unset.
     """
 
     receive_batch: int

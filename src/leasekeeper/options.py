@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from leasekeeper.api import Credentials, CredentialsProvider, SqsApi, TransportFactory
+from leasekeeper.batch import Batch
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.message import Message
 from leasekeeper.option_checks import check_value, hint
@@ -24,11 +25,18 @@ RejectPolicy = Literal["dead-letter", "redrive"]
 Unstarted = Literal["release", "run"]
 LeaseLossPolicy = Literal["tell", "cancel"]
 HttpClient = Literal["native", "aiohttp"] | TransportFactory
-Middleware = Callable[[Message[Any], Callable[[Message[Any]], Any]], Any]
-"""`(message, call_next)`: a coroutine function around coroutine handlers, a plain one around `def` handlers."""
+BatchErrorPolicy = Literal["retry", "halves", "singly"]
+BatchKey = Callable[[Message[str]], Hashable]
+Middleware = (
+    Callable[[Message[Any], Callable[[Message[Any]], Any]], Any]
+    | Callable[[Batch[Any], Callable[[Batch[Any]], Any]], Any]
+)
+"""`(message, call_next)`: a coroutine function around coroutine handlers, a plain one around `def` handlers. Around a
+batch handler it takes the batch in place of the message."""
 
 
 _handlers = section("Handlers")
+_batches = section("Batches")
 _polling = section("Polling")
 _lease = section("Lease")
 _settling = section("Acknowledging")
@@ -41,7 +49,13 @@ _connection = section("Connection")
 class Options:
     """How a consumer polls, runs handlers, keeps leases, acknowledges and stops. All times are in seconds."""
 
-    concurrency: int = _handlers(20, "Handlers that run at the same time.", low=1, high=120_000)
+    concurrency: int = _handlers(
+        20,
+        "Handlers that run at the same time. Each runs one message, or with `batch` one batch: then this counts "
+        "batches, and `concurrency` times `batch` messages may be at work.",
+        low=1,
+        high=120_000,
+    )
     dispatch: Dispatch = _handlers(
         "semaphore",
         "How coroutine handlers run: 'semaphore' starts a task for each message; 'pool' keeps workers and reuses them, "
@@ -92,6 +106,42 @@ class Options:
         False,
         "Quote a body that cannot be decoded (its first 80 characters, and single values) in the log and in the reason "
         "of its rejection. Off: only its length and what is wrong with it, because bodies may be personal data.",
+    )
+
+    batch: int | None = _batches(
+        None,
+        "The most messages of a batch, for a handler that takes a `Batch[T]` or a `list[T]`: larger batches than the "
+        "ten of one receive are collected from several. `concurrency` then counts batches. Unset: one message a call.",
+        low=1,
+        high=10_000,
+    )
+    batch_wait: float = _batches(
+        1.0,
+        "The longest time the oldest message of a batch waits for others. Leases are extended meanwhile. While all "
+        "handlers are busy, a batch goes on filling.",
+        unit="s",
+        low=0,
+        high=300,
+    )
+    batch_bytes: int | None = _batches(
+        None,
+        "The most bytes of bodies in a batch. A message with a longer body is a batch alone. Unset: 16,000,000.",
+        low=1,
+        high=1_000_000_000,
+    )
+    on_batch_error: BatchErrorPolicy = _batches(
+        "retry",
+        "What follows when a batch handler raises and has named no failed message: 'retry' retries all messages; "
+        "'halves' calls it again at once with each half of the batch, and so on, so that only the guilty messages "
+        "fail; 'singly' calls it again with each message alone. These calls use the same leases and cost no receive; "
+        "the handler must be idempotent for each message.",
+        choices=get_args(BatchErrorPolicy),
+    )
+    batch_key: BatchKey | None = _batches(
+        None,
+        "A function of a message (its body as text) that returns a key, such as a tenant or a table: a batch has "
+        "messages of one key only. It runs on the engine's thread, so it must be quick and must not block.",
+        configurable=False,
     )
 
     receive_batch: int = _polling(10, "Messages requested in one receive.", low=1, high=10)
@@ -261,6 +311,16 @@ class Options:
     def extend_after(self) -> float:
         """Age in seconds at which a lease is extended."""
         return self.heartbeat_interval or self.visibility_timeout / 2
+
+    @property
+    def slots(self) -> int:
+        """Messages that may be at work at the same time: `concurrency`, times `batch` with batches."""
+        return self.concurrency * (self.batch or 1)
+
+    @property
+    def most_batch_bytes(self) -> int:
+        """Bytes of bodies in a batch at most."""
+        return self.batch_bytes or 16_000_000
 
     @property
     def thread_count(self) -> int:

@@ -16,7 +16,7 @@ from leasekeeper.api import Credentials
 from leasekeeper.engine.context import SourceQueue
 from leasekeeper.engine.runner import Runner
 from leasekeeper.events import Channel
-from leasekeeper.lanes.handler import Handler
+from leasekeeper.lanes.handlers import make_handler
 from leasekeeper.observe.statistics import Observer
 from leasekeeper.options import make_options
 from leasekeeper.sqs.client import SqsClient
@@ -93,7 +93,7 @@ class Scene:
         runner = Runner(
             SourceQueue(name="orders", url=QUEUE_URL),
             client,
-            Handler(self._handler, queue="orders"),
+            make_handler(self._handler, options, queue="orders"),
             options,
             application=loop,
             emit=events.emit,

@@ -116,7 +116,7 @@ def test_a_lane_holds_it_from_its_second_thread_to_its_close(deliver: Callable[.
             lane: ThreadLane[Delivery] = ThreadLane(
                 Handler(work, queue="q"),
                 Options(threads=threads, concurrency=1),
-                answers=answered,  # type: ignore[arg-type]
+                answers=answered,
                 clock=loop.time,
                 timer=loop,
             )

@@ -25,7 +25,7 @@ class Capacity:
     """Slots, some of them taken.
 
     Args:
-        options: `concurrency` and `max_in_flight` bound the slots.
+        options: `slots` and `max_in_flight` bound the slots.
         throttler: its limit and its prefetch bound them too.
         in_flight: the messages in flight, acks not yet confirmed included.
 
@@ -35,7 +35,7 @@ class Capacity:
     """
 
     def __init__(self, options: Options, throttler: Throttler, in_flight: Sized) -> None:
-        self._concurrency = options.concurrency
+        self._at_work = options.slots
         self._most = options.max_in_flight
         self._throttler = throttler
         self._in_flight = in_flight
@@ -51,13 +51,13 @@ class Capacity:
     def _left(self) -> int:
         """How many slots may still be taken."""
         throttler = self._throttler
-        slots = min(throttler.limit, self._concurrency + throttler.prefetch)
+        slots = min(throttler.limit, self._at_work + throttler.prefetch)
         return min(slots - self.taken, self._most - len(self._in_flight))
 
     def has_room(self, most: int) -> bool:
         """Whether `reserve` would not have to wait."""
         room = self._left()
-        return room >= most or (room > 0 and self.taken < self._concurrency)
+        return room >= most or (room > 0 and self.taken < self._at_work)
 
     async def reserve(self, most: int) -> int:
         """Take slots for a poll of up to `most` messages, waiting for room; 0 once the capacity is closed.
@@ -66,7 +66,7 @@ class Capacity:
         """
         while not self._closed:
             room = self._left()
-            if 0 < room < most and self.taken < self._concurrency:
+            if 0 < room < most and self.taken < self._at_work:
                 await self._gather(most)
                 room = self._left()
             elif room < most:

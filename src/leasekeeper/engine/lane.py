@@ -1,4 +1,4 @@
-"""Which lane runs a handler: coroutines on the application's loop, or threads.
+"""Which lane runs a handler: coroutines on the application's loop, or threads; with `batch`, a bundle lane around it.
 
 Used once by each runner, when it is made.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from leasekeeper.lanes.batch_handler import BatchHandler
+from leasekeeper.lanes.bundles import BundleLane
 from leasekeeper.lanes.coroutines import CoroutineLane
 from leasekeeper.lanes.handler_context import HandlerInContext
 from leasekeeper.lanes.threads import ThreadLane
@@ -17,14 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from leasekeeper.core.delivery import Delivery
-    from leasekeeper.lanes.api import Answer, Lane
-    from leasekeeper.lanes.handler import Handler
+    from leasekeeper.lanes.api import Answer, Answers, Lane
+    from leasekeeper.lanes.bundles import Bundle
+    from leasekeeper.lanes.handlers import AnyHandler
     from leasekeeper.lanes.mailbox import Mailbox
     from leasekeeper.options import Options
 
 
 def open_lane(
-    handler: Handler,
+    handler: AnyHandler,
     options: Options,
     *,
     queue: str,
@@ -42,7 +45,31 @@ def open_lane(
         answers: where the lane puts its answers.
         clock: seconds, monotonic.
     """
+    if isinstance(handler, BatchHandler):
+        return _bundle_lane(handler, options, application=application, answers=answers, clock=clock)
     called = HandlerInContext(handler, queue) if MessageContext.in_use else handler
     if handler.is_coroutine:
         return CoroutineLane(called, options, loop=application, answers=answers, clock=clock)
     return ThreadLane(called, options, answers=answers, clock=clock, timer=asyncio.get_running_loop())
+
+
+def _bundle_lane(
+    handler: BatchHandler,
+    options: Options,
+    *,
+    application: asyncio.AbstractEventLoop,
+    answers: Mailbox[Answer[Delivery]],
+    clock: Callable[[], float],
+) -> BundleLane:
+    def inside(bundle_answers: Answers[Bundle]) -> Lane[Bundle]:
+        if handler.is_coroutine:
+            return CoroutineLane(handler, options, loop=application, answers=bundle_answers, clock=clock)
+        return ThreadLane(handler, options, answers=bundle_answers, clock=clock, timer=asyncio.get_running_loop())
+
+    return BundleLane(
+        options,
+        parallel=options.concurrency if handler.is_coroutine else options.thread_count,
+        answers=answers,
+        clock=clock,
+        open_inside=inside,
+    )

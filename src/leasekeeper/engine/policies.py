@@ -26,7 +26,7 @@ def lease_policy(options: Options) -> LeasePolicy:
 def throttle_policy(options: Options) -> ThrottlePolicy:
     """What the throttler may decide."""
     return ThrottlePolicy(
-        concurrency=options.concurrency,
+        concurrency=options.slots,
         visibility=options.visibility_timeout,
         max_in_flight=options.max_in_flight,
         pollers=options.pollers,

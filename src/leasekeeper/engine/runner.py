@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from leasekeeper.engine.context import SourceQueue
     from leasekeeper.events import Event
     from leasekeeper.lanes.api import Answer
-    from leasekeeper.lanes.handler import Handler
+    from leasekeeper.lanes.handlers import AnyHandler
     from leasekeeper.options import Options
 
 END_GRACE = 1.0
@@ -62,7 +62,7 @@ class Runner:
         self,
         source: SourceQueue,
         client: SqsApi,
-        handler: Handler,
+        handler: AnyHandler,
         options: Options,
         *,
         application: asyncio.AbstractEventLoop,
@@ -115,7 +115,7 @@ class Runner:
         self._drain_ends = math.inf
         self._pollers = self._make_pollers(handler)
 
-    def _hire(self, handler: Handler) -> Worker:
+    def _hire(self, handler: AnyHandler) -> Worker:
         policy = outcome_policy(self._options, copies=self.source.dead_letter_url is not None)
         settler = Settler(self._context, self._throttler, policy, handler=handler.name)
         return Worker(
@@ -127,7 +127,7 @@ class Runner:
             lane_closed=self._lane_closed,
         )
 
-    def _make_pollers(self, handler: Handler) -> Pollers:
+    def _make_pollers(self, handler: AnyHandler) -> Pollers:
         watched = not handler.is_coroutine and self._options.thread_count > 1
         return Pollers(
             self._context,

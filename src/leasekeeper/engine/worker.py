@@ -78,6 +78,8 @@ class Worker:
         self._capacity.close()
         if self._context.options.on_unstarted == "release":
             self.recall()
+        else:
+            self._lane.stop_collecting()
 
     def recall(self) -> None:
         """Start nothing more: what waits, here or in the lane, is answered as not started."""

@@ -50,6 +50,18 @@ Say = Callable[[Answer[U]], bool]
 """Takes an answer to the engine, from any thread. False: the engine has ended, the answer changes nothing."""
 
 
+class Answers(Protocol[U]):
+    """Where a lane puts its answers, from any thread: the engine's mailbox, or what stands before it."""
+
+    def post(self, items: Sequence[Answer[U]], /) -> bool:
+        """Post answers. False: the engine has ended."""
+        ...
+
+    def post_one(self, item: Answer[U], /) -> bool:
+        """Post one answer, as `post` does."""
+        ...
+
+
 class UnitHandler(Protocol[U]):
     """What a lane calls: a user's function with everything around it. `leasekeeper.lanes.handler.Handler` is one."""
 
@@ -88,6 +100,10 @@ class Lane(Protocol[U_contra]):
 
     def submit(self, units: Sequence[U_contra]) -> bool:
         """Run the handler for each unit, now or as soon as possible. False: this lane cannot run anything any more."""
+        ...
+
+    def stop_collecting(self) -> None:
+        """Run at once what waits to be joined with other units; a lane that joins none does nothing."""
         ...
 
     def recall(self) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
-    from leasekeeper.lanes.api import LaneStatistics, UnitHandler
+    from leasekeeper.lanes.api import Answers, LaneStatistics, UnitHandler
     from leasekeeper.lanes.dispatch import Strategy
     from leasekeeper.options import Options
     from leasekeeper.outcomes import Outcome
@@ -35,7 +35,7 @@ class CoroutineLane(Generic[U]):
         options: Options,
         *,
         loop: asyncio.AbstractEventLoop,
-        answers: Mailbox[Answer[U]],
+        answers: Answers[U],
         clock: Callable[[], float],
     ) -> None:
         self._loop = loop
@@ -73,6 +73,9 @@ class CoroutineLane(Generic[U]):
     def _send(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
         self._answers.post(outgoing)
+
+    def stop_collecting(self) -> None:
+        """Nothing is joined here."""
 
     def recall(self) -> None:
         """Answer `NotStarted` for everything that waits."""

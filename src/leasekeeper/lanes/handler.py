@@ -94,7 +94,7 @@ class Handler:
         except asyncio.CancelledError:
             raise
         except GeneratorExit as error:
-            if _loop_is_gone():  # the handler did not raise it: its loop is closed, and now this coroutine is too
+            if loop_is_gone():  # the handler did not raise it: its loop is closed, and now this coroutine is too
                 raise
             return outcome_of_error(error)
         except BaseException as error:
@@ -148,7 +148,8 @@ class Handler:
         return f"<Handler {self.name}, {'async def' if self.is_coroutine else 'def'}>"
 
 
-def _loop_is_gone() -> bool:
+def loop_is_gone() -> bool:
+    """Whether no event loop runs in this thread."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -39,7 +39,7 @@ def _with_body(function: Callable[..., Any], message: Message[Any]) -> Any:
     return function(message.body)
 
 
-def _call_around(middleware: Middleware, call_next: Callable[..., Any], message: Message[Any]) -> Any:
+def _call_around(middleware: Callable[..., Any], call_next: Callable[..., Any], message: Message[Any]) -> Any:
     return middleware(message, call_next)
 
 

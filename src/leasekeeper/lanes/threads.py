@@ -25,8 +25,7 @@ from leasekeeper.outcomes import FREED, NOT_STARTED, Failed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from leasekeeper.lanes.api import UnitHandler
-    from leasekeeper.lanes.mailbox import Mailbox
+    from leasekeeper.lanes.api import Answers, UnitHandler
     from leasekeeper.options import Options
 
 
@@ -67,7 +66,7 @@ class ThreadLane(Generic[U]):
         handler: UnitHandler[U],
         options: Options,
         *,
-        answers: Mailbox[Answer[U]],
+        answers: Answers[U],
         clock: Callable[[], float],
         timer: asyncio.AbstractEventLoop | None = None,
     ) -> None:
@@ -271,6 +270,9 @@ class ThreadLane(Generic[U]):
             busy = bool(self._queue) or self._idle < len(self._processors)
         if busy and not self._closing:
             self._watch = loop.call_later(min(max(timeout / 4, 0.01), 1.0), self._check_timeouts, timeout)
+
+    def stop_collecting(self) -> None:
+        """Nothing is joined here."""
 
     def recall(self) -> None:
         """Answer `NotStarted` for everything that waits."""

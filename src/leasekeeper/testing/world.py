@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 from leasekeeper.engine.opening import open_queue
 from leasekeeper.engine.runner import Runner
 from leasekeeper.events import Channel
-from leasekeeper.lanes.handler import Handler
+from leasekeeper.lanes.handlers import make_handler
 from leasekeeper.local import Broker, LocalClient
 from leasekeeper.observe.statistics import Observer
 from leasekeeper.options import make_options
@@ -204,7 +204,7 @@ class World:
         runner = Runner(
             await open_queue(client, QueueAddress.parse(self.name), options),
             client,
-            Handler(handler, queue=self.name, timeout=options.handler_timeout, middleware=options.middleware),
+            make_handler(handler, options, queue=self.name),
             options,
             application=loop,
             emit=events.emit,

@@ -1,0 +1,107 @@
+"""Collecting: which messages make a batch, and when a batch is complete.
+
+Used by the bundle lane. Pure: times come in, complete batches go out. It promises that each message is in one batch,
+that a batch keeps the order of receiving, and that no batch is larger than its bounds, but for one message that is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+
+    from leasekeeper.batch import Trigger
+    from leasekeeper.core.delivery import Delivery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPolicy:
+    """When a batch is complete.
+
+    Attributes:
+        size: messages in a batch at most, 1 or more.
+        wait: seconds that the oldest message waits at most; 0: no longer than its receive.
+        most_bytes: bytes of bodies in a batch at most; a longer body is a batch alone.
+    """
+
+    size: int
+    wait: float
+    most_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """A complete batch."""
+
+    rows: list[Delivery]
+    trigger: Trigger
+    waited: float
+    """Seconds that its oldest message waited for others."""
+
+
+class _Open:
+    """A batch that is not complete yet."""
+
+    __slots__ = ("bytes", "rows", "since")
+
+    def __init__(self, since: float) -> None:
+        self.rows: list[Delivery] = []
+        self.bytes = 0
+        self.since = since
+
+
+class Collector:
+    """Collects messages into batches, apart for each key."""
+
+    def __init__(self, policy: BatchPolicy) -> None:
+        self._policy = policy
+        self._open: dict[Hashable, _Open] = {}
+
+    def __len__(self) -> int:
+        """How many messages are in batches that are not complete."""
+        return sum(len(each.rows) for each in list(self._open.values()))  # other threads may ask
+
+    def add(self, rows: Iterable[Delivery], now: float, key: Hashable = None) -> list[Collected]:
+        """Add messages of one key; returns the batches that they complete."""
+        size, most_bytes = self._policy.size, self._policy.most_bytes
+        complete: list[Collected] = []
+        current = self._open.get(key)
+        for row in rows:
+            length = _bytes(row)
+            if current is not None and current.bytes + length > most_bytes:
+                complete.append(self._close(key, "bytes", now))
+                current = None
+            if current is None:
+                current = self._open[key] = _Open(now)
+            current.rows.append(row)
+            current.bytes += length
+            if len(current.rows) >= size:
+                complete.append(self._close(key, "size", now))
+                current = None
+        return complete
+
+    def _close(self, key: Hashable, trigger: Trigger, now: float) -> Collected:
+        done = self._open.pop(key)
+        return Collected(done.rows, trigger, max(0.0, now - done.since))
+
+    def next_due(self) -> float:
+        """When the oldest message of all has waited long enough; inf without one."""
+        return min((each.since for each in self._open.values()), default=math.inf) + self._policy.wait
+
+    def take_due(self, now: float, most: int) -> list[Collected]:
+        """Complete up to `most` batches with messages that have waited long enough, longest first."""
+        due = [(each.since, key) for key, each in self._open.items() if each.since + self._policy.wait <= now]
+        due.sort(key=lambda each: each[0])
+        return [self._close(key, "wait", now) for _, key in due[: max(0, most)]]
+
+    def take_all(self, now: float) -> list[Collected]:
+        """Complete every batch, because of a stop."""
+        return [self._close(key, "stop", now) for key in list(self._open)]
+
+
+def _bytes(row: Delivery) -> int:
+    body = row.received.body
+    return len(body) if body.isascii() else len(body.encode())

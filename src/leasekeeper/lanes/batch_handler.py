@@ -1,0 +1,142 @@
+"""A user's batch handler: turns a bundle into calls of the function, and what they do into outcomes.
+
+Made when a consumer with `batch` is constructed. A run changes nothing in it, so lanes may run it from several threads
+at once; nothing that a handler raises gets past it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from leasekeeper.batch import Batch
+from leasekeeper.errors import ConfigurationError, HandlerTimeout
+from leasekeeper.lanes.batch_run import BatchPlan, BatchRun
+from leasekeeper.lanes.decoding import decoder_of
+from leasekeeper.lanes.handler import loop_is_gone
+from leasekeeper.lanes.middleware import compose
+from leasekeeper.lanes.signature import Signature, read_signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from leasekeeper.lanes.api import Say
+    from leasekeeper.lanes.bundles import Bundle
+    from leasekeeper.options import Options
+    from leasekeeper.outcomes import Outcome
+
+
+class BatchHandler:
+    """A function of a `Batch[T]` or a `list[T]`, and everything it takes to call it for a bundle.
+
+    Attributes:
+        name: the function's qualified name.
+        is_coroutine: True for an `async def`, which is awaited; False for a `def`, which runs in a thread.
+        timeout: seconds that one call of an `async def` may take; None: no limit. The thread lane limits a `def`.
+
+    Raises:
+        ConfigurationError: a signature, a body type or a middleware that cannot work.
+    """
+
+    def __init__(self, function: Callable[..., Any], options: Options, *, queue: str) -> None:
+        signature, bodies = _read(function)
+        self.name = signature.name
+        self.is_coroutine = signature.is_coroutine
+        self.timeout = options.handler_timeout
+        self._plan = BatchPlan(
+            name=self.name,
+            queue=queue,
+            decode=decoder_of(signature.body_type, self.name, quote=options.log_bodies),
+            bodies=bodies and not options.middleware,
+            on_error=options.on_batch_error,
+        )
+        called = functools.partial(_with_bodies, function) if bodies and options.middleware else function
+        self._call = compose(called, signature, options.middleware)
+
+    async def run(self, say: Say[Bundle], bundle: Bundle) -> Outcome:  # noqa: ARG002 - a bundle has its own
+        """Await the handler for a bundle. Only a cancellation gets through, and the end of the loop itself."""
+        run = BatchRun(self._plan, bundle)
+        while (argument := run.next_call()) is not None:
+            try:
+                result = await self._called(argument)
+            except asyncio.CancelledError:
+                raise
+            except GeneratorExit as error:
+                if loop_is_gone():
+                    raise
+                run.raised(error)
+            except BaseException as error:
+                run.raised(error)
+            else:
+                run.returned(result)
+        return run.outcome
+
+    async def _called(self, argument: Any) -> Any:
+        if self.timeout is None:
+            return await self._call(argument)
+        limit = asyncio.timeout(self.timeout)
+        try:
+            async with limit:
+                return await self._call(argument)
+        except TimeoutError as error:
+            if limit.expired():
+                raise HandlerTimeout(self.timed_out(self.timeout)) from error
+            raise
+
+    def run_blocking(self, say: Say[Bundle], bundle: Bundle) -> Outcome:  # noqa: ARG002 - as in `run`
+        """Call the handler for a bundle, in this thread."""
+        run = BatchRun(self._plan, bundle)
+        while (argument := run.next_call()) is not None:
+            try:
+                result = self._call(argument)
+            except BaseException as error:
+                run.raised(error)
+            else:
+                run.returned(result)
+        return run.outcome
+
+    def timed_out(self, timeout: float) -> str:
+        """The sentence of a handler's time-out."""
+        return (
+            f"handler {self.name} ran longer than handler_timeout={timeout:g} s; the messages of its batch are "
+            "retried. Raise the limit, make the batches smaller, or set a time-out on the slow call"
+        )
+
+    def __repr__(self) -> str:
+        return f"<BatchHandler {self.name}, {'async def' if self.is_coroutine else 'def'}>"
+
+
+def takes_batch(annotation: Any) -> bool:
+    """Whether a parameter of this annotation takes a `Batch`."""
+    return annotation is Batch or get_origin(annotation) is Batch
+
+
+def _read(function: Callable[..., Any]) -> tuple[Signature, bool]:
+    """The signature of a batch handler, with the type of one body, and whether it takes bodies alone."""
+    found = read_signature(function)
+    annotation = found.body_type
+    if found.wants_message and _is_annotated(function):
+        raise ConfigurationError(
+            f"handler {found.name} takes one message, and batch= is set: annotate its parameter with Batch[T], or with "
+            "list[T] for the bodies alone; or leave batch out"
+        )
+    bodies = annotation is list or get_origin(annotation) is list
+    if not (found.wants_message or bodies or takes_batch(annotation)):
+        raise ConfigurationError(
+            f"handler {found.name} takes one body, and batch= is set: annotate its parameter with Batch[T], or with "
+            "list[T] for the bodies alone; or leave batch out"
+        )
+    body_type = str if found.wants_message else (get_args(annotation) or (str,))[0]
+    # To `compose`, a batch is what a message is elsewhere.
+    return Signature(found.name, found.is_coroutine, wants_message=True, body_type=body_type), bodies
+
+
+def _with_bodies(function: Callable[..., Any], batch: Batch[Any]) -> Any:
+    return function(batch.bodies)
+
+
+def _is_annotated(function: Callable[..., Any]) -> bool:
+    first = next(iter(inspect.signature(function).parameters.values()))
+    return first.annotation is not first.empty

@@ -1,0 +1,190 @@
+"""One run of a batch handler: its calls, from the whole batch down to single messages where it is told to isolate.
+
+Made by `BatchHandler` for each bundle, used where the handler runs. It promises that no undecodable body and no lost
+lease is in a call, and that each message gets the outcome of the call that it was in last.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from leasekeeper.batch import Batch
+from leasekeeper.errors import Closed
+from leasekeeper.lanes.batch_results import named_by
+from leasekeeper.lanes.failures import outcome_of_error
+from leasekeeper.lanes.lease_control import LeaseControl
+from leasekeeper.message import Message
+from leasekeeper.outcomes import DONE, NOT_STARTED, WITHHELD, Failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from leasekeeper.core.delivery import Delivery
+    from leasekeeper.lanes.bundles import Bundle
+    from leasekeeper.message import Received
+    from leasekeeper.options import BatchErrorPolicy
+    from leasekeeper.outcomes import Outcome, Reject, Retry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPlan:
+    """How the handler of a consumer is called.
+
+    Attributes:
+        name: the handler's name.
+        queue: the queue's name.
+        decode: decodes a body.
+        bodies: whether the call takes a list of bodies, so that no `Message` is made.
+        on_error: what follows when it raises.
+    """
+
+    name: str
+    queue: str
+    decode: Callable[[Received], Any]
+    bodies: bool
+    on_error: BatchErrorPolicy
+
+
+class BatchRun:
+    """The calls of one bundle. Ask `next_call`, call, then say `returned` or `raised`, until there is no next call."""
+
+    __slots__ = ("_bundle", "_left", "_lost", "_plan", "_rows", "_view", "outcome")
+
+    def __init__(self, plan: BatchPlan, bundle: Bundle) -> None:
+        self._plan = plan
+        self._bundle = bundle
+        self._left: list[Sequence[Delivery]] = [bundle.rows]
+        """The parts that are still to be called; the last one is next."""
+        self._rows: Sequence[Delivery] = ()
+        self._view: _View | None = None
+        self._lost: Outcome = NOT_STARTED
+        """How messages end whose lease was lost before they could be in the next call."""
+        self.outcome: Outcome = DONE
+        """How the messages end that have no outcome otherwise."""
+
+    def next_call(self) -> Any:
+        """The argument of the next call; None when all are made."""
+        while self._left and not self._bundle.given_up:
+            rows = self._startable(self._left.pop())
+            rows, bodies = self._decoded(rows)
+            if not rows:
+                continue
+            if self._rows:
+                self._bundle.restarted()
+            self._rows = rows
+            return self._argument(rows, bodies)
+        return None
+
+    def _startable(self, rows: Sequence[Delivery]) -> Sequence[Delivery]:
+        """Those that have a lease, and were not settled in a call before."""
+        if not any(row.lost or row.settlement is not None for row in rows):
+            return rows
+        for row in rows:
+            if row.lost and row not in self._bundle.outcomes:
+                self._bundle.outcomes[row] = self._lost
+        return [row for row in rows if not row.lost and row.settlement is None]
+
+    def _decoded(self, rows: Sequence[Delivery]) -> tuple[Sequence[Delivery], list[Any]]:
+        decode = self._plan.decode
+        with suppress(BaseException):  # a validator is code of others; below, each failure is found again
+            return rows, [decode(row.received) for row in rows]
+        good: list[Delivery] = []
+        bodies: list[Any] = []
+        for row in rows:
+            try:
+                body = decode(row.received)
+            except BaseException as error:
+                self._bundle.outcomes[row] = outcome_of_error(error)
+            else:
+                good.append(row)
+                bodies.append(body)
+        return good, bodies
+
+    def _argument(self, rows: Sequence[Delivery], bodies: list[Any]) -> Any:
+        plan, bundle = self._plan, self._bundle
+        if plan.bodies:
+            return bodies
+        view = self._view = _View(bundle, rows, bodies, plan.queue)
+        messages = list(view.rows)
+        return Batch(messages, queue=plan.queue, trigger=bundle.trigger, waited=bundle.waited, view=view)
+
+    # How a call has ended
+
+    def returned(self, result: Any) -> None:
+        """The call has returned."""
+        view = self._view
+        outcome: Outcome = DONE
+        if result is not None:
+            named, outcome = named_by(result, self._rows, view.rows if view is not None else {}, self._plan.name)
+            for row, each in named.items():
+                self._bundle.outcomes.setdefault(row, each)  # what was said through the batch stands
+        if view is not None:
+            view.withhold()
+        self._end(self._rows, outcome)
+
+    def raised(self, error: BaseException) -> None:
+        """The call has raised."""
+        outcome, rows, view = outcome_of_error(error), self._rows, self._view
+        isolates = self._plan.on_error != "retry" and isinstance(outcome, Failed) and len(rows) > 1
+        if not isolates or (view is not None and view.named):
+            self._end(rows, outcome)
+            return
+        if view is not None:
+            view.close()
+        self._lost = outcome
+        if self._plan.on_error == "halves":
+            middle = (len(rows) + 1) // 2
+            self._left += [rows[middle:], rows[:middle]]
+        else:
+            self._left += [[row] for row in reversed(rows)]
+
+    def _end(self, rows: Sequence[Delivery], outcome: Outcome) -> None:
+        if self._view is not None:
+            self._view.close()
+        if not self._left and len(rows) == len(self._bundle.rows):
+            self.outcome = outcome  # the lane answers for all
+            return
+        for answer in self._bundle.answer(outcome, rows):
+            self._bundle.say(answer)
+
+
+class _View:
+    """A `leasekeeper.batch.BatchView`: the messages of one call, and what the handler says of them."""
+
+    __slots__ = ("_bundle", "_closed", "_leases", "named", "rows")
+
+    def __init__(self, bundle: Bundle, rows: Sequence[Delivery], bodies: Sequence[Any], queue: str) -> None:
+        self._bundle = bundle
+        self._leases = [LeaseControl(bundle.say, row) for row in rows]
+        self.rows = {
+            Message(row.received, body, queue=queue, lease=lease): row
+            for row, body, lease in zip(rows, bodies, self._leases, strict=True)
+        }
+        self.named = False
+        """Whether the handler has named a message that has not gone well."""
+        self._closed = False
+
+    def name(self, message: Message[Any], outcome: Retry | Reject) -> None:
+        """As `BatchView.name`."""
+        row = self.rows.get(message)
+        if row is None:
+            raise ValueError(f"{message!r} is not a message of this batch: name one that the batch contains")
+        if self._closed or row.settlement is not None:
+            raise Closed(
+                f"message {message.id} is settled already: a batch takes words about its messages until its handler "
+                "has returned"
+            )
+        self._bundle.outcomes[row] = outcome
+        self.named = True
+
+    def withhold(self) -> None:
+        """Keep the messages that the handler withheld."""
+        for row, lease in zip(self.rows.values(), self._leases, strict=True):
+            if lease.withheld:
+                self._bundle.outcomes.setdefault(row, WITHHELD)
+
+    def close(self) -> None:
+        """The call has ended."""
+        self._closed = True

@@ -1,0 +1,261 @@
+"""The bundle lane: messages collected into batches, around a lane that runs one handler call for each batch.
+
+Owned by the worker of a consumer with `batch`. To the engine it is a lane of messages: each gets an answer. To the lane
+inside, coroutines or threads, a bundle is one unit. A complete batch goes there at once. One whose oldest message has
+waited `batch_wait` goes when a handler is free, and fills meanwhile; otherwise slow handlers would get ever smaller
+batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from leasekeeper.core.collecting import BatchPolicy, Collector
+from leasekeeper.lanes.api import Answer
+from leasekeeper.lanes.failures import outcome_of_error
+from leasekeeper.outcomes import FREED, NOT_STARTED, Failed, Freed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Sequence
+
+    from leasekeeper.batch import Trigger
+    from leasekeeper.core.collecting import Collected
+    from leasekeeper.core.delivery import Delivery
+    from leasekeeper.lanes.api import Lane, LaneStatistics, Say
+    from leasekeeper.lanes.mailbox import Mailbox
+    from leasekeeper.options import Options
+    from leasekeeper.outcomes import Outcome
+
+_ANSWERING = threading.Lock()
+"""Held while rows get their final answers. Race: the watch of a thread lane may give a bundle up while its handler, in
+the thread, answers for a part of it."""
+
+
+class Bundle:
+    """The deliveries of one batch: what a lane runs as one unit.
+
+    Attributes:
+        rows: those that have no final answer yet, oldest first.
+        trigger: what made the batch complete.
+        waited: seconds that the oldest had waited then.
+        say: takes what a handler says of one message to the engine.
+        outcomes: how single messages end, whatever becomes of the rest.
+        given_up: those that a thread still works on although its time-out has been answered.
+    """
+
+    __slots__ = ("_clock", "_started", "given_up", "outcomes", "rows", "say", "trigger", "waited")
+
+    def __init__(self, collected: Collected, say: Say[Delivery], clock: Callable[[], float]) -> None:
+        self.rows: Sequence[Delivery] = collected.rows
+        self.trigger: Trigger = collected.trigger
+        self.waited = collected.waited
+        self.say = say
+        self.outcomes: dict[Delivery, Outcome] = {}
+        self.given_up: Sequence[Delivery] = ()
+        self._clock = clock
+        self._started = 0.0
+
+    @property
+    def started(self) -> float:
+        """When the present call of the handler began; 0.0 before the first."""
+        return self._started
+
+    @started.setter
+    def started(self, now: float) -> None:
+        for row in self.rows:
+            row.started = now
+        self._started = now
+
+    def restarted(self) -> None:
+        """The handler is called once more: its time-out counts from now."""
+        self._started = self._clock()
+
+    @property
+    def lost(self) -> bool:
+        """Whether all leases have run out."""
+        return all(row.lost for row in self.rows)
+
+    def answer(self, outcome: Outcome, part: Sequence[Delivery] | None = None) -> list[Answer[Delivery]]:
+        """The final answers for a part of the rows, or for all that have none yet.
+
+        `outcome` is that of all rows without an outcome in `outcomes`.
+        """
+        if isinstance(outcome, Freed):
+            given_up, self.given_up = self.given_up, ()
+            return [Answer(row, FREED) for row in given_up]
+        with _ANSWERING:
+            if part is None:
+                rows, self.rows = self.rows, ()
+            else:
+                ended = set(part)
+                rows = [row for row in self.rows if row in ended]
+                self.rows = [row for row in self.rows if row not in ended]
+            if isinstance(outcome, Failed) and outcome.still_running:
+                self.given_up = [row for row in rows if row not in self.outcomes]
+        outcomes = self.outcomes
+        if not outcomes:
+            return [Answer(row, outcome) for row in rows]
+        return [Answer(row, outcomes.get(row, outcome)) for row in rows]
+
+    def __repr__(self) -> str:
+        return f"<Bundle of {len(self.rows)} unanswered>"
+
+
+class BundleAnswers:
+    """What the lane inside answers to: passes on an answer for each delivery, from any thread."""
+
+    def __init__(self, answers: Mailbox[Answer[Delivery]], freed: Callable[[Sequence[Bundle]], None]) -> None:
+        self._answers = answers
+        self._freed = freed
+
+    def post(self, answers: Sequence[Answer[Bundle]]) -> bool:
+        """Pass on answers about bundles; as `Mailbox.post`."""
+        posted = self._answers.post([each for answer in answers for each in answer.unit.answer(answer.outcome)])
+        if freed := [answer.unit for answer in answers if not _keeps_thread(answer.outcome)]:
+            self._freed(freed)
+        return posted
+
+    def post_one(self, answer: Answer[Bundle]) -> bool:
+        """Pass on one answer."""
+        return self.post((answer,))
+
+
+def _keeps_thread(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failed) and outcome.still_running
+
+
+class BundleLane:
+    """A lane of messages that runs a batch handler in another lane.
+
+    Args:
+        options: how batches are collected.
+        parallel: how many handlers can run at once.
+        answers: the engine's mailbox.
+        clock: seconds, monotonic.
+        open_inside: makes the lane that runs bundles.
+        key: by which messages are collected apart; None: all together.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        parallel: int,
+        answers: Mailbox[Answer[Delivery]],
+        clock: Callable[[], float],
+        open_inside: Callable[[BundleAnswers], Lane[Bundle]],
+        key: Callable[[Delivery], Hashable] | None = None,
+    ) -> None:
+        self._collector = Collector(
+            BatchPolicy(size=options.batch or 1, wait=options.batch_wait, most_bytes=options.most_batch_bytes)
+        )
+        self._parallel = parallel
+        self._answers = answers
+        self._clock = clock
+        self._key = key
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = math.inf
+        self._at_work: dict[Bundle, None] = {}
+        """What is in the lane inside, waiting or running."""
+        self._collects = True
+        self._down = False
+        self._inside = open_inside(BundleAnswers(answers, self._freed_in_thread))
+
+    # Collecting
+
+    def submit(self, units: Sequence[Delivery]) -> bool:
+        """Collect deliveries, and run the batches that are complete. False: the lane inside cannot run anything."""
+        if self._down:
+            self._answers.post([Answer(row, NOT_STARTED) for row in units])
+            return False
+        now = self._clock()
+        for key, rows in self._by_key(units):
+            self._run(self._collector.add(rows, now, key))
+        if not self._collects:
+            self._run(self._collector.take_all(now))
+        self._look()
+        return not self._down
+
+    def _by_key(self, units: Sequence[Delivery]) -> Iterable[tuple[Hashable, Sequence[Delivery]]]:
+        if self._key is None:
+            return [(None, units)]
+        groups: dict[Hashable, list[Delivery]] = {}
+        for row in units:
+            try:
+                groups.setdefault(self._key(row), []).append(row)
+            except BaseException as error:  # a user's code, or a key that cannot be hashed
+                self._answers.post([Answer(row, outcome_of_error(error))])
+        return groups.items()
+
+    def _run(self, complete: Sequence[Collected]) -> None:
+        if complete:
+            bundles = [Bundle(each, self._answers.post_one, self._clock) for each in complete]
+            self._at_work.update(dict.fromkeys(bundles))
+            self._down = not self._inside.submit(bundles) or self._down
+
+    def _look(self) -> None:
+        """Run the batches whose time has come, as far as handlers are free, and set the timer for the next."""
+        now, collector = self._clock(), self._collector
+        if collector.next_due() <= now:
+            self._run(collector.take_due(now, self._parallel - len(self._at_work)))
+        due = collector.next_due()
+        if now < due < self._timer_due:  # otherwise it fires early enough, or a handler that ends looks again
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_due = due
+            self._timer = self._loop.call_later(due - now, self._ring)
+
+    def _ring(self) -> None:
+        self._timer, self._timer_due = None, math.inf
+        self._look()
+
+    def _freed_in_thread(self, bundles: Sequence[Bundle]) -> None:
+        with suppress(RuntimeError):  # the engine's loop is closed
+            self._loop.call_soon_threadsafe(self._freed, bundles)
+
+    def _freed(self, bundles: Sequence[Bundle]) -> None:
+        """Handlers have ended."""
+        for bundle in bundles:
+            self._at_work.pop(bundle, None)
+        self._look()
+
+    # The lane
+
+    def stop_collecting(self) -> None:
+        """Run at once what is collected, and what still comes."""
+        self._collects = False
+        self._run(self._collector.take_all(self._clock()))
+
+    def recall(self) -> None:
+        """Answer `NotStarted` for everything that is collected or waits."""
+        collected = self._collector.take_all(self._clock())
+        if collected:
+            self._answers.post([Answer(row, NOT_STARTED) for each in collected for row in each.rows])
+        self._inside.recall()
+
+    def end(self, unit: Delivery | None = None) -> bool:
+        """End all handlers, or the one of that unit if no other unit of its batch has a lease left."""
+        if unit is None:
+            return self._inside.end()
+        return any(self._inside.end(each) for each in list(self._at_work) if each.lost and unit in each.rows)
+
+    async def close(self) -> None:
+        """Collect no more, and close the lane inside."""
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._inside.close()
+
+    def statistics(self) -> LaneStatistics:
+        """What it is doing now: handlers that run, messages that wait."""
+        inside = self._inside.statistics()
+        waiting = sum(len(each.rows) for each in list(self._at_work) if not each.started)
+        return replace(inside, waiting=waiting + len(self._collector))
+
+    def __repr__(self) -> str:
+        return f"<BundleLane {len(self._collector)} collected, {len(self._at_work)} batches in {self._inside!r}>"

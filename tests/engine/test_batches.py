@@ -1,0 +1,172 @@
+"""Batches in an engine: when a handler is called, what becomes of each message, and what a stop does."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from leasekeeper.batch import Batch  # noqa: TC001 - annotations below are resolved while the tests run
+from leasekeeper.testing.world import DEAD_LETTERS, World, virtual
+
+
+def expect_calls(world: World, *names: str) -> int:
+    return sum(world.broker.calls[name] for name in names)
+
+
+@virtual
+async def test_a_thousand_messages_are_ten_calls_of_the_handler_and_two_hundred_of_the_api() -> None:
+    sizes: list[int] = []
+
+    async def load(bodies: list[str]) -> None:
+        sizes.append(len(bodies))
+        await asyncio.sleep(0.1)
+
+    async with World() as world:
+        await world.send_many(1_000)
+        running = await world.start(load, batch=100, concurrency=4)
+        await world.until(lambda: not world.bodies(), within=20)
+        calls = expect_calls(world, "ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
+        report = await running.stop()
+    assert sizes == [100] * 10
+    assert report.acked == 1_000
+    assert calls <= 200 + 10  # the receives that wait at the empty queue
+
+
+@virtual
+async def test_named_messages_come_back_after_their_back_offs_and_the_others_are_deleted() -> None:
+    """3 of 50: 47 are deleted in 5 calls."""
+    begun: dict[str, list[float]] = {}
+    named = {"7": 5.0, "21": 8.0, "33": None}
+
+    async with World() as world:
+
+        async def load(batch: Batch[str]) -> None:
+            for message in batch:
+                begun.setdefault(message.body, []).append(world.now)
+                if message.body in named and message.receive_count == 1:
+                    batch.retry(message, named[message.body])
+
+        await world.send_many(50)
+        await world.start(load, batch=50, retry_base=20, batch_wait=0.1)
+        await world.until(lambda: len(world.bodies()) == 3)
+        assert world.broker.calls["DeleteMessageBatch"] <= 5
+        await world.until(lambda: not world.bodies())
+    waited = {body: times[1] - times[0] for body, times in begun.items() if len(times) > 1}
+    assert waited.keys() == named.keys()
+    assert 5 <= waited["7"] <= 5.5
+    assert 8 <= waited["21"] <= 8.5
+    assert 10 <= waited["33"] <= 20.5  # half of the back-off is jitter
+
+
+@pytest.mark.parametrize("poison", [0, 1, 64, 127])
+@virtual
+async def test_halves_find_one_poison_among_128_under_the_same_leases(poison: int) -> None:
+    calls: list[int] = []
+    counts: dict[str, int] = {}
+
+    async with World(max_receives=10) as world:
+
+        async def load(batch: Batch[str]) -> None:
+            calls.append(len(batch))
+            for message in batch:
+                counts[message.body] = message.receive_count
+            if str(poison) in batch.bodies:
+                raise ValueError("the whole insert is rolled back")
+
+        await world.send_many(128)
+        running = await world.start(load, batch=128, on_batch_error="halves", retry_base=1_000, retry_maximum=1_000)
+        await world.until(lambda: len(world.bodies()) == 1)
+        await world.until(lambda: running.statistics().work.failed)
+        assert world.bodies() == [str(poison)]
+    assert set(counts.values()) == {1}
+    assert calls[0] == 128
+    assert len(calls) - 1 <= 15
+
+
+@virtual
+async def test_singly_calls_each_message_alone_after_an_error() -> None:
+    calls: list[list[str]] = []
+
+    async def load(bodies: list[str]) -> None:
+        calls.append(bodies)
+        if "2" in bodies:
+            raise ValueError("no")
+
+    async with World() as world:
+        await world.send_many(4)
+        await world.start(load, batch=4, on_batch_error="singly", retry_base=1_000, retry_maximum=1_000)
+        await world.until(lambda: len(world.bodies()) == 1)
+    assert calls == [["0", "1", "2", "3"], ["0"], ["1"], ["2"], ["3"]]
+
+
+@virtual
+async def test_a_window_calls_the_handler_once_with_what_has_come() -> None:
+    seen: list[tuple[float, int, str, float]] = []
+
+    async with World() as world:
+
+        async def load(batch: Batch[str]) -> None:
+            seen.append((world.now, len(batch), batch.trigger, batch.waited))
+
+        await world.start(load, batch=100, batch_wait=2.0)
+        sent = world.now
+        await world.send_many(7)
+        await world.until(lambda: not world.bodies())
+    [(now, count, trigger, waited)] = seen
+    assert (count, trigger) == (7, "wait")
+    assert 2.0 <= now - sent <= 2.2
+    assert 2.0 <= waited <= 2.01
+
+
+@virtual
+async def test_an_unknown_id_in_lambdas_shape_deletes_nothing() -> None:
+    async def load(batch: Batch[str]) -> Any:
+        return {"batchItemFailures": [{"itemIdentifier": "no such id"}]}
+
+    async with World() as world:
+        await world.send_many(5)
+        running = await world.start(load, batch=5, retry_base=1_000, retry_maximum=1_000)
+        await world.until(lambda: running.statistics().work.failed == 5)
+        await asyncio.sleep(10)
+        assert len(world.bodies()) == 5
+        assert world.broker.calls["DeleteMessageBatch"] == 0
+
+
+@pytest.mark.parametrize("unstarted", ["release", "run"])
+@virtual
+async def test_a_stop_releases_or_runs_what_is_collected(unstarted: Any) -> None:
+    ran: list[tuple[int, str]] = []
+
+    async def load(batch: Batch[str]) -> None:
+        ran.append((len(batch), batch.trigger))
+
+    async with World() as world:
+        await world.send_many(30)
+        running = await world.start(load, batch=100, batch_wait=300, on_unstarted=unstarted)
+        await world.until(lambda: running.statistics().lane.waiting == 30)
+        begun = world.now
+        await running.stop()
+        assert world.now - begun < 2.5
+        if unstarted == "run":
+            assert ran == [(30, "stop")]
+            assert world.bodies() == []
+        else:
+            assert ran == []
+            assert world.queue().visible == 30
+
+
+@virtual
+async def test_a_bad_body_never_enters_a_batch_and_is_rejected_alone() -> None:
+    seen: list[int] = []
+
+    async def load(batch: list[int]) -> None:
+        seen.extend(batch)
+
+    async with World(max_receives=5) as world:
+        await world.send("1", "two", "3")
+        await world.start(load, batch=3)
+        await world.until(lambda: not world.bodies())
+        assert world.bodies(DEAD_LETTERS) == ["two"]
+    assert seen == [1, 3]
