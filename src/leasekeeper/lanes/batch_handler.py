@@ -7,6 +7,8 @@ at once; nothing that a handler raises gets past it.
 from __future__ import annotations
 
 import asyncio
+import copy
+import dataclasses
 import functools
 import inspect
 from typing import TYPE_CHECKING, Any, get_args, get_origin
@@ -17,6 +19,7 @@ from leasekeeper.lanes.batch_run import BatchPlan, BatchRun
 from leasekeeper.lanes.decoding import decoder_of
 from leasekeeper.lanes.handler import loop_is_gone
 from leasekeeper.lanes.middleware import compose
+from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources, bind
 from leasekeeper.lanes.signature import Signature, read_signature
 
 if TYPE_CHECKING:
@@ -37,14 +40,26 @@ class BatchHandler:
         timeout: seconds that one call of an `async def` may take; None: no limit. The thread lane limits a `def`.
 
     Raises:
-        ConfigurationError: a signature, a body type or a middleware that cannot work.
+        ConfigurationError: a signature, a body type or a middleware that cannot work, or a parameter that is not among
+            the `resources`.
     """
 
-    def __init__(self, function: Callable[..., Any], options: Options, *, queue: str) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        options: Options,
+        *,
+        queue: str,
+        resources: Resources = NO_LIFESPAN,
+    ) -> None:
         signature, bodies = _read(function)
         self.name = signature.name
         self.is_coroutine = signature.is_coroutine
         self.timeout = options.handler_timeout
+        self._function = function
+        self._signature = signature
+        self._middleware = options.middleware
+        self._bodies = bodies
         self._plan = BatchPlan(
             name=self.name,
             queue=queue,
@@ -52,8 +67,21 @@ class BatchHandler:
             bodies=bodies and not options.middleware,
             on_error=options.on_batch_error,
         )
-        called = functools.partial(_with_bodies, function) if bodies and options.middleware else function
-        self._call = compose(called, signature, options.middleware)
+        self._call = self._composed(resources)
+
+    def _composed(self, resources: Resources) -> Callable[[Any], Any]:
+        call = bind(self._function, self._signature, resources)
+        if self._bodies and self._middleware:
+            call = functools.partial(_with_bodies, call)
+        return compose(call, self._signature, self._middleware)
+
+    def bound(self, resources: Resources) -> BatchHandler:
+        """This handler with parameters from these resources; as `Handler.bound`."""
+        if not self._signature.resources:
+            return self
+        bound = copy.copy(self)
+        bound._call = bound._composed(resources)  # noqa: SLF001 - a copy of this class
+        return bound
 
     async def run(self, say: Say[Bundle], bundle: Bundle) -> Outcome:  # noqa: ARG002 - a bundle has its own
         """Await the handler for a bundle. Only a cancellation gets through, and the end of the loop itself."""
@@ -117,26 +145,23 @@ def _read(function: Callable[..., Any]) -> tuple[Signature, bool]:
     """The signature of a batch handler, with the type of one body, and whether it takes bodies alone."""
     found = read_signature(function)
     annotation = found.body_type
-    if found.wants_message and _is_annotated(function):
-        raise ConfigurationError(
-            f"handler {found.name} takes one message, and batch= is set: annotate its parameter with Batch[T], or with "
-            "list[T] for the bodies alone; or leave batch out"
-        )
     bodies = annotation is list or get_origin(annotation) is list
-    if not (found.wants_message or bodies or takes_batch(annotation)):
+    one = "message" if found.message_first else "body"
+    if found.messages or not (bodies or takes_batch(annotation) or (found.message_first and _is_bare(function))):
         raise ConfigurationError(
-            f"handler {found.name} takes one body, and batch= is set: annotate its parameter with Batch[T], or with "
-            "list[T] for the bodies alone; or leave batch out"
+            f"handler {found.name} takes one {'message' if found.messages else one}, and batch= is set: annotate its "
+            "parameter with Batch[T], or with list[T] for the bodies alone; or leave batch out"
         )
-    body_type = str if found.wants_message else (get_args(annotation) or (str,))[0]
+    body_type = str if found.message_first else (get_args(annotation) or (str,))[0]
     # To `compose`, a batch is what a message is elsewhere.
-    return Signature(found.name, found.is_coroutine, wants_message=True, body_type=body_type), bodies
+    return dataclasses.replace(found, message_first=True, body_type=body_type), bodies
 
 
 def _with_bodies(function: Callable[..., Any], batch: Batch[Any]) -> Any:
     return function(batch.bodies)
 
 
-def _is_annotated(function: Callable[..., Any]) -> bool:
+def _is_bare(function: Callable[..., Any]) -> bool:
+    """Whether its first parameter has no annotation: then it takes a `Batch[str]`."""
     first = next(iter(inspect.signature(function).parameters.values()))
-    return first.annotation is not first.empty
+    return first.annotation is first.empty

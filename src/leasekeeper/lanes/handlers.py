@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.lanes.batch_handler import BatchHandler, takes_batch
 from leasekeeper.lanes.handler import Handler
+from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources
 from leasekeeper.lanes.signature import read_signature
 
 if TYPE_CHECKING:
@@ -20,14 +21,16 @@ if TYPE_CHECKING:
 AnyHandler = Handler | BatchHandler
 
 
-def make_handler(function: Callable[..., Any], options: Options, *, queue: str) -> AnyHandler:
-    """The handler that calls `function` as the options say.
+def make_handler(
+    function: Callable[..., Any], options: Options, *, queue: str, resources: Resources = NO_LIFESPAN
+) -> AnyHandler:
+    """The handler that calls `function` as the options say, with parameters from these resources.
 
     Raises:
         ConfigurationError: a signature, a body type or a middleware that cannot work, or not with these options.
     """
     if options.batch is not None:
-        return BatchHandler(function, options, queue=queue)
+        return BatchHandler(function, options, queue=queue, resources=resources)
     signature = read_signature(function)
     if takes_batch(signature.body_type):
         raise ConfigurationError(
@@ -40,4 +43,5 @@ def make_handler(function: Callable[..., Any], options: Options, *, queue: str) 
         timeout=options.handler_timeout,
         middleware=options.middleware,
         log_bodies=options.log_bodies,
+        resources=resources,
     )
