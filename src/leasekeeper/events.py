@@ -161,6 +161,24 @@ class LeaseLost(Event, frozen=True):
     message_id: str
 
 
+class GroupHalted(Event, frozen=True):
+    """A message group of a FIFO queue cannot get past its first message.
+
+    Attributes:
+        group: the message group id.
+        message: the message as it was received.
+        attempt: the number of its last attempt.
+        after: seconds until it is tried again.
+        reason: why, in words.
+    """
+
+    group: str
+    message: Received
+    attempt: int
+    after: float
+    reason: str
+
+
 class HealthChanged(Event, frozen=True):
     """The consumer became healthy or unhealthy.
 

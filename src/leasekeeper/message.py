@@ -157,6 +157,15 @@ class Message(Generic[T]):
         return self._received.system.get("MessageGroupId")
 
     @property
+    def sequence_number(self) -> int | None:
+        """The message's place in a FIFO queue: grows within its group. None on a standard queue.
+
+        SQS gives 20 digits. A store that keeps the last number of each group can refuse work that comes late.
+        """
+        text = self._received.system.get("SequenceNumber", "")
+        return int(text) if text.isdecimal() and len(text) <= 50 else None
+
+    @property
     def lease_lost(self) -> bool:
         """Whether the lease ended: another consumer may have the message, and what runs now may run twice."""
         return self._lease.lease_lost

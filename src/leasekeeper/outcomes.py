@@ -114,12 +114,14 @@ class Settlement:
 
     Attributes:
         asked: what the handler asked for: `Done` or `Retry`.
+        deferred: whether it begins when the handler has ended, as on a FIFO queue: the handler cannot wait for it.
     """
 
-    __slots__ = ("_future", "asked")
+    __slots__ = ("_future", "asked", "deferred")
 
-    def __init__(self, asked: Done | Retry = DONE) -> None:
+    def __init__(self, asked: Done | Retry = DONE, *, deferred: bool = False) -> None:
         self.asked = asked
+        self.deferred = deferred
         self._future: Future[Settled] = Future()
 
     def done(self) -> bool:
@@ -127,7 +129,13 @@ class Settlement:
         return self._future.done()
 
     def result(self, timeout: float | None = None) -> Settled:
-        """Wait at most `timeout` seconds (None: without limit) for the end; raises `TimeoutError`."""
+        """Wait at most `timeout` seconds (None: without limit) for the end.
+
+        Raises:
+            TimeoutError: it has not ended by then.
+            RuntimeError: it is deferred, and the handler that waits for it is still running.
+        """
+        self._refuse_deadlock()
         return self._future.result(timeout)
 
     def resolve(self, settled: Settled) -> None:
@@ -135,6 +143,14 @@ class Settlement:
         if not self._future.done():
             self._future.set_result(settled)
 
+    def _refuse_deadlock(self) -> None:
+        if self.deferred and not self._future.done():
+            raise RuntimeError(
+                "a message of a FIFO queue is settled when its handler has ended, so that its group stays in order: do "
+                "not wait for the settlement in the handler"
+            )
+
     def __await__(self) -> Generator[object, None, Settled]:
+        self._refuse_deadlock()
         # Shielded: a waiter that is cancelled must not cancel the settlement.
         return asyncio.shield(asyncio.wrap_future(self._future)).__await__()

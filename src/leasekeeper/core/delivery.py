@@ -32,6 +32,8 @@ class Action(Enum):
     """Send a copy to the dead-letter queue, then delete."""
     RELEASE_IN_TIME = 5
     """Release when its extension has been answered, or just before its lease ends, whichever comes first (L5)."""
+    COPY_LATER = 7
+    """Keep its lease, and send the copy again after the longest back-off: its group waits for it (L26)."""
     KEEP = 4
     """Keep its lease and its slot: the handler withheld the ack."""
     AGAIN = 6
@@ -41,7 +43,7 @@ class Action(Enum):
 class Lease:
     """The time that one receive, or one extension, gave to the deliveries that share it."""
 
-    __slots__ = ("began", "deadline", "due", "extension_sent", "members", "seconds")
+    __slots__ = ("began", "deadline", "due", "extension_sent", "hold", "members", "seconds")
 
     def __init__(self, seconds: float, began: float, due: float, deadline: float) -> None:
         self.began = began
@@ -54,6 +56,8 @@ class Lease:
         """When it ends."""
         self.extension_sent = False
         """Whether its members have been handed out for extension."""
+        self.hold = False
+        """Whether its next extension is for longer than the ones after it: `Leases.hold`."""
         self.members: dict[Delivery, None] = {}
         """Who holds it, in the order of receiving (a dict: the order makes simulations repeatable)."""
 
@@ -95,6 +99,9 @@ class Delivery(msgspec.Struct, eq=False):
     def attempt(self) -> int:
         """The number of the run that goes on, or comes next: counted from 1, as far as this process knows."""
         return max(1, self.received.receive_count + self.extra)
+    def settles_later(self) -> bool:
+        """Whether a settlement through the message begins only when its handler has ended."""
+        return False
 
     @property
     def open(self) -> bool:

@@ -71,6 +71,25 @@ class Leases:
         if len(heap) > 2 * len(self._held) + 64:
             self._sweep(heap)
 
+    def hold(self, rows: Sequence[Delivery], seconds: float, now: float) -> None:
+        """Keep these hidden for `seconds` from now by one extension, which is due at once; beats go on before it ends.
+
+        Beats would cost a call each meanwhile, and no more than `seconds` is lost if this process dies. Rows with an
+        extension out stay with their beats: its answer could come after that of the longer one, and shorten it (L5).
+        """
+        by_lease: dict[Lease, Lease] = {}
+        for row in rows:
+            lease = row.lease
+            if row.extending or row.capped or row.state not in _EXTENDED or lease.deadline <= now:
+                continue
+            held = by_lease.get(lease)
+            if held is None:
+                held = by_lease[lease] = Lease(math.ceil(seconds), lease.began, now, lease.deadline)
+                held.hold = True
+            self._move(row, held)
+        for held in by_lease.values():
+            self.add(held)
+
     def next_due(self) -> float:
         """When `tick` has to be called next; inf when no lease is held."""
         for heap in (self._extensions, self._ends):
@@ -131,7 +150,8 @@ class Leases:
         Returns:
             Those to release now (L5): their last extension has been answered.
         """
-        leases: dict[int, Lease] = {}
+        leases: dict[tuple[int, bool], Lease] = {}
+        visibility = self._policy.visibility
         waiting: list[Delivery] = []
         for row, receipt, seconds in rows:
             row.extending -= 1
@@ -141,10 +161,16 @@ class Leases:
             elif row.state in _EXTENDED and row.receipt == receipt:
                 if sent < row.lease.began:
                     continue  # the answer to an earlier request came after that to a later one
-                lease = leases.get(seconds)
+                hold = row.lease.hold
+                lease = leases.get((seconds, hold))
                 if lease is None:
-                    share = self._policy.extend_after * (seconds / self._policy.visibility)
-                    lease = leases[seconds] = Lease(seconds, began=sent, due=sent + share, deadline=sent + seconds)
+                    if hold and seconds > visibility:
+                        due = sent + seconds - (visibility - self._policy.extend_after)
+                        lease = Lease(visibility, began=sent, due=due, deadline=sent + seconds)
+                    else:
+                        due = sent + self._policy.extend_after * (seconds / visibility)
+                        lease = Lease(seconds, began=sent, due=due, deadline=sent + seconds)
+                    leases[seconds, hold] = lease
                 self._move(row, lease)
             elif not row.extending:
                 self._try_again(row, sent)

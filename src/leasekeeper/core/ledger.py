@@ -43,6 +43,8 @@ class Ledger:
         leases: when leases are extended, and when they end.
     """
 
+    row_type = Delivery
+
     def __init__(self, policy: LeasePolicy, *, on_lease_lost: Callable[[Delivery], None] | None = None) -> None:
         self._on_lease_lost = on_lease_lost
         self.rows: dict[str, Delivery] = {}
@@ -88,11 +90,12 @@ class Ledger:
         fresh: list[Delivery] = []
         finished: list[Delivery] = []
         rows, members, young, old = self.rows, lease.members, self._finished.young, self._finished.old
+        make = self.row_type
         for received in batch:
             name = received.message_id
             if name in rows and self._take_over(rows[name], received, lease, requested_at):
                 continue
-            row = rows[name] = Delivery(received, lease, requested_at, now, received.receipt)
+            row = rows[name] = make(received, lease, requested_at, now, received.receipt)
             members[row] = None
             if name in young or name in old:
                 row.state = _FINISHED

@@ -67,7 +67,7 @@ class LeaseControl:
                     f"message {delivery.received.message_id} is settled already: ack() and retry() can be called once, "
                     "and not after its handler has returned unless withhold() was called"
                 )
-            settlement = delivery.settlement = Settlement(outcome)
+            settlement = delivery.settlement = Settlement(outcome, deferred=delivery.settles_later)
         if not self._say(Answer(delivery, outcome, final=False)):
             delivery.settlement = None
             raise Closed(

@@ -1,0 +1,161 @@
+"""The batch of deletes of a FIFO queue: deletes of one group go out in order, and one call at a time (L28).
+
+A batcher owns one, in place of a `Batch`. It promises that what failed goes again before anything later of its group,
+and that a call holds the messages of one receive first.
+"""
+
+from __future__ import annotations
+
+import math
+from heapq import heappop, heappush
+from itertools import count
+from typing import TYPE_CHECKING
+
+from leasekeeper.core.batch import Why
+from leasekeeper.core.groups import GroupedDelivery
+from leasekeeper.core.states import State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from leasekeeper.core.delivery import Delivery
+    from leasekeeper.core.groups import Group
+
+_ACKING = State.ACKING
+
+
+class GroupBatch:
+    """Finished messages that wait for their delete, by group.
+
+    A group's deletes are due when all ten messages of a receive are finished, when the group's last message of a full
+    receive is, or `linger` seconds after the oldest of them. A call that is due is filled up with others.
+
+    Args:
+        size: how many go together, 1 to 10.
+        linger: how many seconds a delete may wait for others.
+    """
+
+    __slots__ = ("_again", "_dues", "_ready", "_ticket", "_waiting", "linger", "size")
+
+    def __init__(self, *, size: int = 10, linger: float) -> None:
+        self.size = size
+        self.linger = linger
+        self._ready: dict[Group, None] = {}
+        """Groups with deletes that wait and no call out, the longest wait first."""
+        self._dues: list[tuple[float, int, Group]] = []
+        self._ticket = count()
+        self._waiting = 0
+        self._again: set[GroupedDelivery] = set()
+        """Those that failed and wait to go again."""
+
+    def add(self, items: Sequence[Delivery], now: float, *, latest: float = math.inf) -> bool:
+        """Add finished messages; returns whether something is due at once."""
+        at_once = False
+        for row in items:
+            if not isinstance(row, GroupedDelivery):
+                raise TypeError(f"{row!r} is not of a FIFO queue")
+            group, receive = row.group, row.receive
+            if row not in group.acks:  # a newer receipt may come for one that waits already
+                _insert(group.acks, row)
+                self._waiting += 1
+            receive.unfinished -= 1
+            full = receive.full and (receive.unfinished <= 0 or all(each.state is _ACKING for each in group.rows))
+            due = now if full else min(now + self.linger, latest)
+            at_once |= due <= now
+            self._set_due(group, due)
+        return at_once
+
+    def put_back(self, item: Delivery, *, ready: float, latest: float = math.inf) -> None:
+        """Take back one that has gone and failed: nothing later of its group goes before it."""
+        if isinstance(item, GroupedDelivery):
+            group = item.group
+            if item not in group.acks:
+                _insert(group.acks, item)
+                self._waiting += 1
+            self._again.add(item)
+            group.acks_due = min(ready, latest)
+            self._list(group)
+
+    def answered(self, items: Sequence[Delivery]) -> None:
+        """The call with these has been answered: what waits of their groups may go."""
+        for row in items:
+            if isinstance(row, GroupedDelivery) and row.group.acks_out:
+                row.group.acks_out = False
+                if row.group.acks:
+                    self._list(row.group)
+
+    def _set_due(self, group: Group, due: float) -> None:
+        first = group.acks[0]
+        if first in self._again:
+            return  # the pause after a failure is for the whole group
+        if len(group.acks) == 1 or due < group.acks_due:
+            group.acks_due = due
+            self._list(group)
+
+    def _list(self, group: Group) -> None:
+        if not group.acks_out:
+            self._ready[group] = None
+            heappush(self._dues, (group.acks_due, next(self._ticket), group))
+
+    def _first(self) -> Group | None:
+        """The group that is due next; entries that no longer hold are dropped."""
+        dues = self._dues
+        while dues:
+            due, _, group = dues[0]
+            if group.acks and not group.acks_out and group.acks_due == due:
+                return group
+            heappop(dues)
+        return None
+
+    def due(self) -> float:
+        """When something must be taken; inf when nothing waits or all of it waits for answers."""
+        first = self._first()
+        return math.inf if first is None else first.acks_due
+
+    def take(self, now: float, *, flush: bool = False) -> tuple[list[GroupedDelivery], Why] | None:
+        """Take the next batch out, with the reason why it goes; None when none is due by now."""
+        first = self._first()
+        if first is None or (first.acks_due > now and not flush):
+            return None
+        due = first.acks_due <= now
+        batch: list[GroupedDelivery] = []
+        self._move(first, batch)
+        if len(batch) < self.size:
+            # Those received together go together: SQS keeps the messages of a receive in one partition.
+            mates = [row.group for row in batch[0].receive.rows]
+            for group in (*mates, *self._ready):
+                if group in self._ready and (flush or group.acks[0] not in self._again or group.acks_due <= now):
+                    self._move(group, batch)
+                    if len(batch) >= self.size:
+                        break
+        return batch, Why.SIZE if len(batch) == self.size else Why.TIME if due else Why.FLUSH
+
+    def _move(self, group: Group, batch: list[GroupedDelivery]) -> None:
+        """Move the first deletes of a group into the batch; the others wait for the answer."""
+        room = self.size - len(batch)
+        taken, group.acks = group.acks[:room], group.acks[room:]
+        group.acks_out = True
+        del self._ready[group]
+        self._waiting -= len(taken)
+        if self._again:
+            self._again.difference_update(taken)
+        batch.extend(taken)
+
+    @property
+    def put_back_count(self) -> int:
+        """How many failed and wait to go again."""
+        return len(self._again)
+
+    def __len__(self) -> int:
+        return self._waiting
+
+    def __repr__(self) -> str:
+        return f"<GroupBatch {self._waiting} waiting in {len(self._ready)} groups, {len(self._again)} put back>"
+
+
+def _insert(acks: list[GroupedDelivery], row: GroupedDelivery) -> None:
+    if not acks or acks[-1].sequence <= row.sequence:
+        acks.append(row)
+        return
+    place = next(index for index, other in enumerate(acks) if other.sequence > row.sequence)
+    acks.insert(place, row)

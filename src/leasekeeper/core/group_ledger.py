@@ -1,0 +1,102 @@
+"""The ledger of a FIFO queue: it also knows which message of each group may run next.
+
+Owned by the runner, as the ledger it extends. Everything that happens to a message passes through here, so the groups
+never miss that one of theirs was released, lost or deleted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from leasekeeper.core.delivery import Action
+from leasekeeper.core.groups import GroupedDelivery, Groups
+from leasekeeper.core.ledger import Ledger
+from leasekeeper.core.states import State
+from leasekeeper.outcomes import Settled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from leasekeeper.core.delivery import Delivery, Lease, LeasePolicy
+    from leasekeeper.message import Received
+
+
+class GroupLedger(Ledger):
+    """Every message we hold of a FIFO queue.
+
+    Args:
+        policy: how leases are counted.
+        groups: the queue's message groups.
+        on_lease_lost: called for each delivery that loses its lease while its handler is running.
+    """
+
+    row_type = GroupedDelivery
+
+    def __init__(
+        self, policy: LeasePolicy, groups: Groups, *, on_lease_lost: Callable[[Delivery], None] | None = None
+    ) -> None:
+        super().__init__(policy, on_lease_lost=on_lease_lost)
+        self.groups = groups
+
+    def receive(
+        self,
+        batch: Sequence[Received],
+        *,
+        requested_at: float,
+        now: float,
+        began: float | None = None,
+        visibility: float | None = None,
+    ) -> tuple[list[Delivery], list[Delivery]]:
+        """As for any queue; each message is also put at its place in its group."""
+        taken = super().receive(batch, requested_at=requested_at, now=now, began=began, visibility=visibility)
+        self.groups.take_in(batch, self.rows)
+        return taken
+
+    def _take_over(self, row: Delivery, received: Received, lease: Lease, requested_at: float) -> bool:
+        """As for any queue, unless the receipt is the older one: an answer may come late.
+
+        The newer receipt is that with the higher receive count.
+        """
+        if received.receive_count <= row.received.receive_count:
+            return True
+        taken = super()._take_over(row, received, lease, requested_at)
+        if taken:
+            row.received = received
+        return taken
+
+    def release(self, row: Delivery, after: float, now: float) -> Action:
+        """As for any queue; what waits behind the message goes back too (L25)."""
+        action = super().release(row, after, now)
+        if row.state in (State.RELEASING, State.LOST) and isinstance(row, GroupedDelivery):
+            self.groups.give_back_behind(row)
+        return action
+
+    def copied(self, row: Delivery) -> Action:
+        """As for any queue; the next message of the group may start now."""
+        action = super().copied(row)
+        if isinstance(row, GroupedDelivery):
+            self.groups.changed[row.group] = None
+        return action
+
+    def copy_refused(self, row: Delivery, after: float, now: float) -> Action:
+        """The copy cannot be made now: the group waits here, and it is tried again, as long as 12 hours allow that.
+
+        Given back instead, the message would take the followers along to the dead-letter queue (L26).
+        """
+        if row.state is not State.REJECTING:
+            return Action.NOTHING
+        if self.leases.lifetime_left(row, now) > after and not self.groups.stopping:
+            return Action.COPY_LATER
+        action = super().copy_refused(row, after, now)
+        if isinstance(row, GroupedDelivery):
+            self.groups.give_back_behind(row)
+        return action
+
+    def _lose(self, row: Delivery) -> None:
+        before = row.state
+        super()._lose(row)
+        self.groups.lost(row, before)
+
+    def _end(self, rows: Sequence[Delivery], settled: Settled, counted: str | None = None) -> None:
+        super()._end(rows, settled, counted)
+        self.groups.gone(rows, lost=settled is Settled.LOST)

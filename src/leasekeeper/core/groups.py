@@ -1,0 +1,319 @@
+"""Groups: which message of each message group may run next on a FIFO queue, and which must go back.
+
+Owned by the group ledger. Pure. It promises that one handler of a group runs at a time, that a message starts only
+when all earlier ones of its group that we hold are finished, and that nothing which waits behind a lost or released
+message is started (L25).
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from leasekeeper.core.delivery import Delivery
+from leasekeeper.core.states import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from leasekeeper.message import Received
+
+FULL = 10
+"""Messages of a receive that was full: SQS hands out no more at once."""
+_ACKING, _WAITING = State.ACKING, State.WAITING  # the lookup of an enum's member takes time
+
+
+class Receive:
+    """The messages that one receive brought."""
+
+    __slots__ = ("full", "rows", "unfinished")
+
+    def __init__(self, *, full: bool) -> None:
+        self.full = full
+        self.rows: list[GroupedDelivery] = []
+        self.unfinished = 0
+        """Those of them whose delete has not been asked for."""
+
+
+class Group:
+    """All that we hold of one message group, in the order of the queue."""
+
+    __slots__ = ("acks", "acks_due", "acks_out", "active", "busy", "halted", "name", "refused", "rows", "until")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.rows: list[GroupedDelivery] = []
+        self.active: GroupedDelivery | None = None
+        """The message that was handed to the lane and has not come back; also after its lease was lost."""
+        self.until = 0.0
+        """When the first message may run again, or its copy may be tried again; 0.0: now."""
+        self.halted = False
+        """Whether that wait is for a message that the group cannot get past."""
+        self.refused = 0.0
+        """Seconds for which what comes in is given back, because a handler never ends; 0.0: it is kept."""
+        self.busy = False
+        """Whether it counts among the groups that are at work."""
+        self.acks: list[GroupedDelivery] = []
+        """Finished messages that wait for their delete, in order. `core.group_batch` uses these three."""
+        self.acks_due = 0.0
+        self.acks_out = False
+
+    def __repr__(self) -> str:
+        return f"<Group {self.name!r} {len(self.rows)} held, active {self.active!r}>"
+
+
+class GroupedDelivery(Delivery, eq=False):
+    """A message of a FIFO queue that we hold."""
+
+    group: Group = Group("")
+    receive: Receive = Receive(full=False)
+    sequence: int = 0
+    """Its place in the queue: grows within a group."""
+    going_back: bool = False
+    """Whether it waits to be given back: it does not start any more."""
+    halts: bool = False
+    """Whether its group cannot get past it."""
+    ended: bool = False
+    """Whether its handler has ended."""
+
+    @property
+    def settles_later(self) -> bool:
+        """Whether its handler is still running: deleted now, it could unlock its group for another process."""
+        return not self.ended
+
+
+_sequence_of = attrgetter("sequence")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupStatistics:
+    """The message groups of a FIFO queue at one moment."""
+
+    held: int
+    """Groups of which a message is held."""
+    running: int
+    """Groups with a handler at work or about to start."""
+    backing_off: int
+    """Groups whose first message waits here to run again."""
+    halted: int
+    """Groups that cannot get past their first message: it used up its attempts, or its copy is refused."""
+    waiting: int
+    """Messages that wait behind the first one of their group."""
+    given_back: int
+    """Messages given back because an earlier one of their group was released or lost, since the start."""
+
+
+class Groups:
+    """The message groups of one queue.
+
+    Args:
+        confirmed: whether a message starts only after the delete of the one before is confirmed.
+        max_receives: the queue's `maxReceiveCount`; None without a redrive policy.
+        give_back: called with messages that must go back, and with the seconds for which each stays hidden.
+
+    Attributes:
+        busy: groups with a message that runs or may run now.
+        stopping: whether what comes in goes back, but for groups with a message on its last delivery.
+        changed: groups to look at again: `starts` does.
+    """
+
+    def __init__(
+        self,
+        *,
+        confirmed: bool,
+        max_receives: int | None,
+        give_back: Callable[[Sequence[tuple[GroupedDelivery, float]]], None],
+    ) -> None:
+        self._confirmed = confirmed
+        self._max_receives = max_receives
+        self._give_back = give_back
+        self._groups: dict[str, Group] = {}
+        self._given_back = 0
+        self.busy = 0
+        self.stopping = False
+        self.changed: dict[Group, None] = {}
+
+    def __iter__(self) -> Iterator[Group]:
+        return iter(list(self._groups.values()))
+
+    # What comes in
+
+    def take_in(self, batch: Sequence[Received], held: dict[str, Delivery]) -> None:
+        """Take in what one receive brought, each message at its place in its group."""
+        receive = Receive(full=len(batch) >= FULL)
+        earlier: set[str] = set()
+        refused: list[tuple[GroupedDelivery, float]] = []
+        for received in batch:
+            system = received.system
+            name = system.get("MessageGroupId", "")
+            row = held.get(received.message_id)
+            if row is not None and row.received is received and isinstance(row, GroupedDelivery):
+                group = self._groups.get(name)
+                if group is None:
+                    group = self._groups[name] = Group(name)
+                self._place(row, group, receive, system.get("SequenceNumber", ""))
+                if name in earlier and not row.extra:
+                    row.extra = 1 - received.receive_count  # SQS kept it behind another message: it has never run
+                if group.refused and row.state is _WAITING:
+                    row.going_back = True
+                    refused.append((row, 0.0 if name in earlier else group.refused))
+            earlier.add(name)
+        if refused:
+            self._give_back(refused)
+
+    def _place(self, row: GroupedDelivery, group: Group, receive: Receive, sequence: str) -> None:
+        row.group, row.receive = group, receive
+        row.sequence = int(sequence) if sequence.isdecimal() and len(sequence) <= 50 else 0
+        receive.rows.append(row)
+        receive.unfinished += 1
+        rows = group.rows
+        if not rows or rows[-1].sequence <= row.sequence:
+            rows.append(row)
+        else:
+            insort(rows, row, key=_sequence_of)
+        self.changed[group] = None
+
+    # What may start
+
+    def starts(self, now: float) -> list[GroupedDelivery]:
+        """The messages to start now, one a group at most, of all groups that have changed since the last call."""
+        starting: list[GroupedDelivery] = []
+        changed, self.changed = self.changed, {}
+        for group in changed:
+            if group.active is None and (group.until <= now or not group.until):
+                row = self._next(group)
+                if row is not None and row.lease.deadline > now:
+                    group.active = row
+                    group.until, group.halted = 0.0, False
+                    starting.append(row)
+            busy = group.active is not None
+            if busy is not group.busy:
+                group.busy = busy
+                self.busy += 1 if busy else -1
+            if not busy and not group.rows:
+                self._groups.pop(group.name, None)
+        return starting
+
+    def _next(self, group: Group) -> GroupedDelivery | None:
+        """The first message that waits, if nothing before it is in its way."""
+        for row in group.rows:
+            if row.state is _ACKING and not self._confirmed:
+                continue
+            return row if row.state is _WAITING and not row.going_back else None
+        return None
+
+    # What happens
+
+    def ended(self, row: GroupedDelivery) -> None:
+        """No handler runs for this message any more."""
+        group = row.group
+        if group.active is row:
+            group.active = None
+            group.refused = 0.0
+        self.changed[group] = None
+
+    def hold(self, row: GroupedDelivery, until: float, *, halted: bool = False) -> None:
+        """Start nothing of its group until then; `halted`: the group cannot get past this message."""
+        row.group.until, row.group.halted = until, halted
+        self.changed[row.group] = None
+
+    def wake(self, group: Group, until: float) -> None:
+        """The wait that was to end then is over."""
+        if group.until == until:
+            group.until, group.halted = 0.0, False
+        self.changed[group] = None
+
+    def refuse(self, group: Group, after: float) -> None:
+        """Its handler does not end: give back what waits, and what comes in until it ends."""
+        group.refused = after
+        waiting = [row for row in group.rows if row.state is _WAITING and not row.going_back]
+        for row in waiting:
+            row.going_back = True
+        self._give_back([(row, 0.0 if index else after) for index, row in enumerate(waiting)])
+
+    def gone(self, rows: Sequence[Delivery], *, lost: bool) -> None:
+        """We hold these no longer; `lost`: they were neither deleted nor given back by us."""
+        for row in rows:
+            if isinstance(row, GroupedDelivery):
+                if lost:
+                    self.give_back_behind(row)
+                group = row.group
+                if row in group.rows:
+                    group.rows.remove(row)
+                self.changed[group] = None
+
+    def lost(self, row: Delivery, before: State) -> None:
+        """The lease of this message has ended: nothing behind it may start (L25)."""
+        if not isinstance(row, GroupedDelivery):
+            return
+        self.give_back_behind(row)
+        if before is _WAITING and row.group.active is not row and not row.going_back:
+            row.going_back = True  # its slot comes free with the answer that it was not started
+            self._give_back([(row, 0.0)])
+
+    def give_back_behind(self, row: GroupedDelivery) -> None:
+        """Nothing that waits behind this message may start any more: it goes back."""
+        group, sequence = row.group, row.sequence
+        behind = [
+            (each, 0.0)
+            for each in group.rows
+            if each.sequence > sequence and each.state is _WAITING and not each.going_back
+        ]
+        for each, _ in behind:
+            each.going_back = True
+            if each is group.active:
+                each.lost = True  # the lane does not start it, if it has not yet
+        waiting = [pair for pair in behind if pair[0] is not group.active]
+        if waiting:
+            self._given_back += len(waiting)
+            self._give_back(waiting)
+
+    def recall(self, now: float, *, everything: bool) -> list[tuple[GroupedDelivery, float]]:
+        """At a stop: the messages that wait here, to be given back, with the seconds for which each stays hidden.
+
+        Unless it has to be everything, a group with a message on its last delivery goes on: released, SQS would move
+        that message to the dead-letter queue without having run it.
+        """
+        recalled: list[tuple[GroupedDelivery, float]] = []
+        for group in self._groups.values():
+            if not everything and self.on_last_delivery(group):
+                continue
+            wait = max(0.0, group.until - now)
+            for row in group.rows:
+                if row.state is _WAITING and not row.going_back and row is not group.active:
+                    row.going_back = True
+                    recalled.append((row, wait))
+                    wait = 0.0
+        return recalled
+
+    def on_last_delivery(self, group: Group) -> bool:
+        """Whether one of its messages that are not finished may not be received again."""
+        most = self._max_receives
+        return most is not None and any(
+            row.state is not _ACKING and row.received.receive_count >= most for row in group.rows
+        )
+
+    # What it looks like
+
+    def has_followers(self, row: GroupedDelivery) -> bool:
+        """Whether something waits behind this message."""
+        return row.group.rows[-1] is not row
+
+    def statistics(self) -> GroupStatistics:
+        """What is held now; may be asked from any thread."""
+        groups = list(self._groups.values())
+        waits = [group for group in groups if group.until and group.active is None]
+        halted = sum(group.halted for group in waits)
+        return GroupStatistics(
+            held=len(groups),
+            running=sum(group.active is not None for group in groups),
+            backing_off=len(waits) - halted,
+            halted=halted,
+            waiting=sum(max(0, sum(row.state is _WAITING for row in list(group.rows)) - 1) for group in groups),
+            given_back=self._given_back,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Groups {len(self._groups)} held, {self.busy} busy>"

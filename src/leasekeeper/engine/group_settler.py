@@ -1,0 +1,67 @@
+"""The settler of a FIFO queue: what a handler says of its message early counts when the handler has ended.
+
+Deleted earlier, the last message that is held would unlock its group, and another process would run the next one beside
+this handler.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from leasekeeper.core.decisions import decide, decide_early
+from leasekeeper.core.delivery import Action
+from leasekeeper.core.group_decisions import FOR_GOOD, GroupPolicy, Situation, decide_in_group
+from leasekeeper.core.groups import GroupedDelivery
+from leasekeeper.engine.settler import Settler
+from leasekeeper.outcomes import Failed
+
+if TYPE_CHECKING:
+    from leasekeeper.core.decisions import Decision, OutcomePolicy
+    from leasekeeper.core.delivery import Delivery
+    from leasekeeper.core.groups import Groups
+    from leasekeeper.core.throttler import Throttler
+    from leasekeeper.engine.context import QueueContext
+    from leasekeeper.outcomes import Outcome
+
+
+class GroupSettler(Settler):
+    """Settles the messages of one handler of a FIFO queue."""
+
+    def __init__(
+        self,
+        context: QueueContext,
+        throttler: Throttler,
+        policy: OutcomePolicy,
+        *,
+        handler: str,
+        groups: Groups,
+        group_policy: GroupPolicy,
+    ) -> None:
+        super().__init__(context, throttler, policy, handler=handler)
+        self._groups = groups
+        self._group_policy = group_policy
+
+    def decide(self, row: Delivery, outcome: Outcome, *, final: bool, kept: bool) -> Decision:
+        """What the outcome means for this message, and for its group."""
+        if not isinstance(row, GroupedDelivery):
+            raise TypeError(f"{row!r} is not of a FIFO queue")
+        if final:
+            row.ended = True
+            if row.settlement is not None:
+                row.settlement.deferred = False
+                outcome = row.settlement.asked
+        decision = decide(outcome, attempt=row.attempt, policy=self._policy, draw=self._context.draw())
+        if final or kept:
+            decision = decide_in_group(decision, self._group_policy, self._situation(row))
+        if decision.action is Action.AGAIN and decision.counted in FOR_GOOD:
+            row.halts, row.reason = True, decision.counted
+        return decision if final else decide_early(decision, kept=kept)
+
+    def _situation(self, row: GroupedDelivery) -> Situation:
+        groups = self._groups
+        return Situation(
+            followers=groups.has_followers(row),
+            receives=row.received.receive_count,
+            lifetime=self._context.ledger.leases.lifetime_left(row, self._context.clock()),
+            stopping=groups.stopping and not groups.on_last_delivery(row.group),
+        )

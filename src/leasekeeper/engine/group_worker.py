@@ -1,0 +1,104 @@
+"""The worker of a FIFO queue: it tells the order which handlers have ended, so that what follows them may start.
+
+Owned by the runner.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from leasekeeper.core.states import State
+from leasekeeper.engine.worker import Worker
+from leasekeeper.outcomes import DONE, Failed, Freed, NotStarted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from leasekeeper.core.delivery import Delivery
+    from leasekeeper.core.groups import GroupedDelivery
+    from leasekeeper.engine.capacity import Capacity
+    from leasekeeper.engine.context import QueueContext
+    from leasekeeper.engine.grouped import Grouped
+    from leasekeeper.engine.settler import Settler
+    from leasekeeper.events import Conclusion
+    from leasekeeper.lanes.api import Answer, Lane
+
+
+class GroupWorker(Worker):
+    """Hands messages to the lane, one of each group at a time, and takes its answers."""
+
+    def __init__(
+        self,
+        context: QueueContext,
+        settler: Settler,
+        capacity: Capacity,
+        lane: Lane[Delivery],
+        ordering: Grouped,
+        *,
+        lane_closed: Callable[[], None],
+    ) -> None:
+        super().__init__(context, settler, capacity, lane, ordering, lane_closed=lane_closed)
+        self._grouped = ordering
+        self._threads: set[Delivery] = set()
+        """Messages that were given back while a thread still runs them: it keeps their slot until it ends."""
+
+    def take(self, fresh: Sequence[Delivery]) -> None:
+        """Run deliveries that hold a slot each, when their turn comes; after a stop, give them back (L23)."""
+        self._grouped.submit(fresh)
+
+    def stop(self) -> None:
+        """Start nothing more, unless what is here should still run, or would not get another delivery."""
+        self._stopped = True
+        self._capacity.close()
+        if self._context.options.on_unstarted == "release":
+            self._grouped.stop()
+
+    def answered(self, answers: Sequence[Answer[Delivery]]) -> None:
+        """Settle messages whose handlers have ended; what a handler said of its message before counts then."""
+        withheld, grouped = self._withheld, self._grouped
+        counting: list[Answer[Delivery]] = []
+        others: list[Answer[Delivery]] = []
+        ended: list[Delivery] = []
+        for answer in answers:
+            row = answer.unit
+            if answer.outcome is DONE and answer.final:
+                ended.append(row)
+            elif not answer.final and row not in withheld:
+                continue  # it waits for the end of the handler
+            elif isinstance(answer.outcome, NotStarted) and grouped.goes_on(row):
+                ended.append(row)
+                continue
+            else:
+                others.append(answer)
+            counting.append(answer)
+        super().answered(counting)
+        for answer in others:
+            row, outcome = answer.unit, answer.outcome
+            if isinstance(outcome, Failed) and outcome.still_running:
+                grouped.watch(row)
+            elif row not in withheld:
+                ended.append(row)
+        grouped.ended(cast("list[GroupedDelivery]", ended))
+
+    def _conclude(self, answer: Answer[Delivery], others: list[Conclusion]) -> int:
+        """Settle one message; returns how many slots come free.
+
+        A message that is tried again here keeps its slot, whatever thread still runs it.
+        """
+        row, outcome = answer.unit, answer.outcome
+        freed = super()._conclude(answer, others)
+        if isinstance(outcome, Freed):
+            freed = int(row in self._threads)
+            self._threads.discard(row)
+        elif isinstance(outcome, Failed) and outcome.still_running and row.state is not State.WAITING:
+            self._threads.add(row)
+        return freed
+
+    def lost(self, row: Delivery) -> None:
+        """The lease of a running message is lost: nothing of its group starts before its handler has ended."""
+        kept = row in self._withheld
+        super().lost(row)
+        if kept:
+            self._grouped.ended([cast("GroupedDelivery", row)])
+        else:
+            self._grouped.watch(row)

@@ -1,0 +1,178 @@
+"""The order of a FIFO queue: one handler of a message group at a time, groups side by side (L25).
+
+Owned by the worker. `core.groups` decides what starts; this file has it started, keeps the leases of groups that wait
+for a back-off, and gives back what must not start any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from leasekeeper.core.delivery import Action
+from leasekeeper.core.groups import GroupedDelivery
+from leasekeeper.core.states import State
+from leasekeeper.events import GroupHalted
+from leasekeeper.lanes.api import Answer
+from leasekeeper.outcomes import NOT_STARTED, Retry, Settled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from leasekeeper.core.delivery import Delivery
+    from leasekeeper.core.groups import Group, Groups
+    from leasekeeper.engine.context import QueueContext
+    from leasekeeper.lanes.api import Lane
+
+LONGEST_DELAY = 43_200.0
+"""Seconds of the longest visibility timeout."""
+
+
+class Grouped:
+    """Starts one message of each group at a time, in order.
+
+    Args:
+        context: the runner's.
+        groups: what is held, by group.
+        lane: runs the handler.
+        post: takes answers about what was not started, in the next turn of the loop.
+        lane_closed: called when the lane can run nothing any more.
+        room: called when there may be room for another receive.
+    """
+
+    def __init__(
+        self,
+        context: QueueContext,
+        groups: Groups,
+        lane: Lane[Delivery],
+        *,
+        post: Callable[[Sequence[Answer[Delivery]]], object],
+        lane_closed: Callable[[], None],
+        room: Callable[[int], None],
+    ) -> None:
+        self._context = context
+        self._groups = groups
+        self._lane = lane
+        self._post = post
+        self._lane_closed = lane_closed
+        self._room = room
+        self._stuck: set[Delivery] = set()
+        """Messages that handlers go on with, without a lease or beyond their time."""
+        self._recalled = False
+        """Whether nothing at all is started any more."""
+
+    # What may start
+
+    def submit(self, deliveries: Sequence[Delivery]) -> bool:  # noqa: ARG002 - the groups have taken them in already
+        """Start what may start of what came in; at a stop it goes back. Always True: `lane_closed` is called instead."""
+        if self._groups.stopping:
+            self._give_back(everything=self._recalled)
+        self.look()
+        return True
+
+    def goes_on(self, row: Delivery) -> bool:
+        """Whether a message that the lane gave back at a stop is to be started after all."""
+        groups = self._groups
+        if not groups.stopping or self._recalled or row.lost or not isinstance(row, GroupedDelivery):
+            return False
+        return row.state is State.WAITING and not row.going_back and groups.on_last_delivery(row.group)
+
+    def look(self) -> None:
+        """Start what may start, of all groups that have changed."""
+        groups = self._groups
+        if groups.changed:
+            busy = groups.busy
+            starting = groups.starts(self._context.clock())
+            if starting and not self._lane.submit(starting):
+                self._lane_closed()
+            if groups.busy < busy:
+                self._room(0)
+
+    def ended(self, rows: Sequence[GroupedDelivery]) -> None:
+        """No handler runs for these any more; what follows them may start."""
+        for row in rows:
+            self._groups.ended(row)
+        if self._stuck:
+            self._stuck.difference_update(rows)
+        self.look()
+
+    # What waits here
+
+    def again(self, row: Delivery, after: float) -> None:
+        """Start this one, whose handler has ended, again in `after` seconds; meanwhile its group waits."""
+        if isinstance(row, GroupedDelivery):
+            row.ended = False
+            if row.settlement is not None:  # the handler asked for the retry through the message
+                row.settlement.resolve(Settled.RELEASED)
+                row.settlement = None
+            self._hold(row, after)
+
+    def copy_later(self, rows: Sequence[Delivery]) -> None:
+        """Send the copies of these again after the longest back-off; meanwhile their groups wait."""
+        for row in rows:
+            if isinstance(row, GroupedDelivery):
+                row.halts = True
+                self._hold(row, self._context.options.retry_maximum)
+
+    def _hold(self, row: GroupedDelivery, after: float) -> None:
+        """Let the group wait here, with all its leases: its followers keep their receive counts (L26)."""
+        context, group = self._context, row.group
+        now = context.clock()
+        until = now + after
+        halted, row.halts = row.halts, False
+        if halted and not group.halted:
+            reason = "its copy to the dead-letter queue is refused" if row.state is State.REJECTING else row.reason
+            context.emit(GroupHalted(context.queue, group.name, row.received, row.attempt, after, reason))
+        self._groups.hold(row, until, halted=halted)
+        if after > 0:
+            asyncio.get_running_loop().call_later(after, self._wake, row, until)
+            if now + after > min(each.lease.due for each in group.rows):
+                visibility = context.options.visibility_timeout
+                context.ledger.leases.hold(group.rows, after + visibility, now)
+                context.moved()
+
+    def _wake(self, row: GroupedDelivery, until: float) -> None:
+        self._groups.wake(row.group, until)
+        if row.state is State.REJECTING:
+            self._context.act(Action.COPY, [row])
+        self.look()
+
+    def watch(self, row: Delivery) -> None:
+        """Its handler goes on without a lease, or beyond its time: what waits behind it does not wait for ever."""
+        limit = self._context.options.local_retry_limit
+        self._stuck.add(row)
+        asyncio.get_running_loop().call_later(limit, self._refuse, row, limit)
+
+    def _refuse(self, row: Delivery, limit: float) -> None:
+        # A handler without a lease may have got a newer one meanwhile: then it is running again.
+        if row in self._stuck and row.state is not State.RUNNING and isinstance(row, GroupedDelivery):
+            self._groups.refuse(row.group, limit)
+
+    # What goes back
+
+    def stop(self) -> None:
+        """Start nothing new: what waits goes back, but for groups with a message on its last delivery."""
+        self._groups.stopping = True
+        self._give_back(everything=False)
+
+    def recall(self) -> None:
+        """Answer `NotStarted` for everything that waits, here and in the lane."""
+        self._groups.stopping = self._recalled = True
+        self._give_back(everything=True)
+
+    def _give_back(self, *, everything: bool) -> None:
+        context, now = self._context, self._context.clock()
+        for group in self._groups:
+            if group.halted and (row := group.rows[0]).state is State.REJECTING:  # its copy was to be tried again
+                context.act(context.ledger.copy_refused(row, max(0.0, group.until - now), now), [row])
+        self.give_back(self._groups.recall(now, everything=everything))
+        self._lane.recall()
+
+    def give_back(self, rows: Sequence[tuple[GroupedDelivery, float]]) -> None:
+        """Have these given back, each hidden for so many seconds."""
+        self._post([not_started(row, seconds) for row, seconds in rows])
+
+
+def not_started(row: GroupedDelivery, seconds: float) -> Answer[Delivery]:
+    """The answer for a message that goes back without a run."""
+    return Answer(row, Retry(min(seconds, LONGEST_DELAY)) if seconds else NOT_STARTED)
