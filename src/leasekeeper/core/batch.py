@@ -11,7 +11,7 @@ import math
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +40,33 @@ class BatchStatistics:
     """Items that have gone, failed, and wait to go again."""
     due: float
     """When something must be taken: -inf at once, inf never as things stand."""
+
+
+class Batching(Protocol[T]):
+    """What a batcher asks of a batch. `Batch` says what each of these does."""
+
+    def add(self, items: Sequence[T], now: float, *, latest: float = math.inf) -> bool:
+        """Add items; returns whether something is to go at once."""
+        ...
+
+    def put_back(self, item: T, *, ready: float, latest: float = math.inf) -> None:
+        """Take back an item that has gone and failed."""
+        ...
+
+    def due(self) -> float:
+        """When something must be taken."""
+        ...
+
+    def take(self, now: float, *, flush: bool = False) -> tuple[list[T], Why] | None:
+        """Take the next batch out; None when none is due by now."""
+        ...
+
+    @property
+    def put_back_count(self) -> int:
+        """How many items failed and wait to go again."""
+        ...
+
+    def __len__(self) -> int: ...
 
 
 class Batch(Generic[T]):

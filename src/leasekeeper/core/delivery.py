@@ -99,6 +99,8 @@ class Delivery(msgspec.Struct, eq=False):
     def attempt(self) -> int:
         """The number of the run that goes on, or comes next: counted from 1, as far as this process knows."""
         return max(1, self.received.receive_count + self.extra)
+
+    @property
     def settles_later(self) -> bool:
         """Whether a settlement through the message begins only when its handler has ended."""
         return False

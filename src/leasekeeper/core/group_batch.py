@@ -9,17 +9,16 @@ from __future__ import annotations
 import math
 from heapq import heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from leasekeeper.core.batch import Why
-from leasekeeper.core.groups import GroupedDelivery
 from leasekeeper.core.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from leasekeeper.core.delivery import Delivery
-    from leasekeeper.core.groups import Group
+    from leasekeeper.core.groups import Group, GroupedDelivery
 
 _ACKING = State.ACKING
 
@@ -45,15 +44,13 @@ class GroupBatch:
         self._dues: list[tuple[float, int, Group]] = []
         self._ticket = count()
         self._waiting = 0
-        self._again: set[GroupedDelivery] = set()
+        self._again: set[Delivery] = set()
         """Those that failed and wait to go again."""
 
     def add(self, items: Sequence[Delivery], now: float, *, latest: float = math.inf) -> bool:
         """Add finished messages; returns whether something is due at once."""
         at_once = False
-        for row in items:
-            if not isinstance(row, GroupedDelivery):
-                raise TypeError(f"{row!r} is not of a FIFO queue")
+        for row in cast("Sequence[GroupedDelivery]", items):
             group, receive = row.group, row.receive
             if row not in group.acks:  # a newer receipt may come for one that waits already
                 _insert(group.acks, row)
@@ -67,22 +64,23 @@ class GroupBatch:
 
     def put_back(self, item: Delivery, *, ready: float, latest: float = math.inf) -> None:
         """Take back one that has gone and failed: nothing later of its group goes before it."""
-        if isinstance(item, GroupedDelivery):
-            group = item.group
-            if item not in group.acks:
-                _insert(group.acks, item)
-                self._waiting += 1
-            self._again.add(item)
-            group.acks_due = min(ready, latest)
-            self._list(group)
+        row = cast("GroupedDelivery", item)
+        group = row.group
+        if row not in group.acks:
+            _insert(group.acks, row)
+            self._waiting += 1
+        self._again.add(row)
+        group.acks_due = min(ready, latest)
+        self._list(group)
 
     def answered(self, items: Sequence[Delivery]) -> None:
         """The call with these has been answered: what waits of their groups may go."""
-        for row in items:
-            if isinstance(row, GroupedDelivery) and row.group.acks_out:
-                row.group.acks_out = False
-                if row.group.acks:
-                    self._list(row.group)
+        for row in cast("Sequence[GroupedDelivery]", items):
+            group = row.group
+            if group.acks_out:
+                group.acks_out = False
+                if group.acks:
+                    self._list(group)
 
     def _set_due(self, group: Group, due: float) -> None:
         first = group.acks[0]
@@ -112,17 +110,17 @@ class GroupBatch:
         first = self._first()
         return math.inf if first is None else first.acks_due
 
-    def take(self, now: float, *, flush: bool = False) -> tuple[list[GroupedDelivery], Why] | None:
+    def take(self, now: float, *, flush: bool = False) -> tuple[list[Delivery], Why] | None:
         """Take the next batch out, with the reason why it goes; None when none is due by now."""
         first = self._first()
         if first is None or (first.acks_due > now and not flush):
             return None
         due = first.acks_due <= now
-        batch: list[GroupedDelivery] = []
+        batch: list[Delivery] = []
         self._move(first, batch)
         if len(batch) < self.size:
             # Those received together go together: SQS keeps the messages of a receive in one partition.
-            mates = [row.group for row in batch[0].receive.rows]
+            mates = [row.group for row in cast("GroupedDelivery", batch[0]).receive.rows]
             for group in (*mates, *self._ready):
                 if group in self._ready and (flush or group.acks[0] not in self._again or group.acks_due <= now):
                     self._move(group, batch)
@@ -130,7 +128,7 @@ class GroupBatch:
                         break
         return batch, Why.SIZE if len(batch) == self.size else Why.TIME if due else Why.FLUSH
 
-    def _move(self, group: Group, batch: list[GroupedDelivery]) -> None:
+    def _move(self, group: Group, batch: list[Delivery]) -> None:
         """Move the first deletes of a group into the batch; the others wait for the answer."""
         room = self.size - len(batch)
         taken, group.acks = group.acks[:room], group.acks[room:]

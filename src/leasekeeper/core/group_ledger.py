@@ -6,7 +6,7 @@ never miss that one of theirs was released, lost or deleted.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from leasekeeper.core.delivery import Action
 from leasekeeper.core.groups import GroupedDelivery, Groups
@@ -59,23 +59,19 @@ class GroupLedger(Ledger):
         """
         if received.receive_count <= row.received.receive_count:
             return True
-        taken = super()._take_over(row, received, lease, requested_at)
-        if taken:
-            row.received = received
-        return taken
+        return super()._take_over(row, received, lease, requested_at)
 
     def release(self, row: Delivery, after: float, now: float) -> Action:
         """As for any queue; what waits behind the message goes back too (L25)."""
         action = super().release(row, after, now)
-        if row.state in (State.RELEASING, State.LOST) and isinstance(row, GroupedDelivery):
-            self.groups.give_back_behind(row)
+        if row.state in (State.RELEASING, State.LOST):
+            self.groups.give_back_behind(cast("GroupedDelivery", row))
         return action
 
     def copied(self, row: Delivery) -> Action:
         """As for any queue; the next message of the group may start now."""
         action = super().copied(row)
-        if isinstance(row, GroupedDelivery):
-            self.groups.changed[row.group] = None
+        self.groups.changed[cast("GroupedDelivery", row).group] = None
         return action
 
     def copy_refused(self, row: Delivery, after: float, now: float) -> Action:
@@ -88,14 +84,13 @@ class GroupLedger(Ledger):
         if self.leases.lifetime_left(row, now) > after and not self.groups.stopping:
             return Action.COPY_LATER
         action = super().copy_refused(row, after, now)
-        if isinstance(row, GroupedDelivery):
-            self.groups.give_back_behind(row)
+        self.groups.give_back_behind(cast("GroupedDelivery", row))
         return action
 
     def _lose(self, row: Delivery) -> None:
         before = row.state
         super()._lose(row)
-        self.groups.lost(row, before)
+        self.groups.lost(cast("GroupedDelivery", row), before)
 
     def _end(self, rows: Sequence[Delivery], settled: Settled, counted: str | None = None) -> None:
         super()._end(rows, settled, counted)

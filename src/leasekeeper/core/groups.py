@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import insort
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from leasekeeper.core.delivery import Delivery
 from leasekeeper.core.states import State
@@ -40,7 +40,7 @@ class Receive:
 class Group:
     """All that we hold of one message group, in the order of the queue."""
 
-    __slots__ = ("acks", "acks_due", "acks_out", "active", "busy", "halted", "name", "refused", "rows", "until")
+    __slots__ = ("acks", "acks_due", "acks_out", "active", "busy", "halted", "held", "name", "refused", "rows", "until")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -55,6 +55,8 @@ class Group:
         """Seconds for which what comes in is given back, because a handler never ends; 0.0: it is kept."""
         self.busy = False
         """Whether it counts among the groups that are at work."""
+        self.held = 0
+        """How many of its messages count among those that wait for a back-off."""
         self.acks: list[GroupedDelivery] = []
         """Finished messages that wait for their delete, in order. `core.group_batch` uses these three."""
         self.acks_due = 0.0
@@ -64,11 +66,16 @@ class Group:
         return f"<Group {self.name!r} {len(self.rows)} held, active {self.active!r}>"
 
 
+NONE = Group("")
+"""Stands for a group until a message is put into one."""
+_NO_RECEIVE = Receive(full=False)
+
+
 class GroupedDelivery(Delivery, eq=False):
     """A message of a FIFO queue that we hold."""
 
-    group: Group = Group("")
-    receive: Receive = Receive(full=False)
+    group: Group = NONE
+    receive: Receive = _NO_RECEIVE
     sequence: int = 0
     """Its place in the queue: grows within a group."""
     going_back: bool = False
@@ -115,6 +122,7 @@ class Groups:
 
     Attributes:
         busy: groups with a message that runs or may run now.
+        held_back: messages of groups that wait for a back-off.
         stopping: whether what comes in goes back, but for groups with a message on its last delivery.
         changed: groups to look at again: `starts` does.
     """
@@ -132,6 +140,7 @@ class Groups:
         self._groups: dict[str, Group] = {}
         self._given_back = 0
         self.busy = 0
+        self.held_back = 0
         self.stopping = False
         self.changed: dict[Group, None] = {}
 
@@ -148,8 +157,8 @@ class Groups:
         for received in batch:
             system = received.system
             name = system.get("MessageGroupId", "")
-            row = held.get(received.message_id)
-            if row is not None and row.received is received and isinstance(row, GroupedDelivery):
+            row = cast("GroupedDelivery | None", held.get(received.message_id))
+            if row is not None and row.received is received and row.group is NONE:
                 group = self._groups.get(name)
                 if group is None:
                     group = self._groups[name] = Group(name)
@@ -192,6 +201,10 @@ class Groups:
             if busy is not group.busy:
                 group.busy = busy
                 self.busy += 1 if busy else -1
+            if group.until or group.held:
+                held = 0 if busy else len(group.rows)
+                self.held_back += held - group.held
+                group.held = held
             if not busy and not group.rows:
                 self._groups.pop(group.name, None)
         return starting
@@ -235,19 +248,16 @@ class Groups:
 
     def gone(self, rows: Sequence[Delivery], *, lost: bool) -> None:
         """We hold these no longer; `lost`: they were neither deleted nor given back by us."""
-        for row in rows:
-            if isinstance(row, GroupedDelivery):
-                if lost:
-                    self.give_back_behind(row)
-                group = row.group
-                if row in group.rows:
-                    group.rows.remove(row)
-                self.changed[group] = None
+        for row in cast("Sequence[GroupedDelivery]", rows):
+            if lost:
+                self.give_back_behind(row)
+            group = row.group
+            if row in group.rows:
+                group.rows.remove(row)
+            self.changed[group] = None
 
-    def lost(self, row: Delivery, before: State) -> None:
+    def lost(self, row: GroupedDelivery, before: State) -> None:
         """The lease of this message has ended: nothing behind it may start (L25)."""
-        if not isinstance(row, GroupedDelivery):
-            return
         self.give_back_behind(row)
         if before is _WAITING and row.group.active is not row and not row.going_back:
             row.going_back = True  # its slot comes free with the answer that it was not started

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from leasekeeper.core.batch import Batch
+from leasekeeper.core.batch import Batch, Batching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -47,6 +47,7 @@ class Batcher(Generic[T]):
         failed: called with a sentence and an error that `send` raised; the items of that batch are lost.
         parallel: calls out at once, at most.
         keep_open: whether items may still come although the batcher was closed; asked again at each `close`.
+        batch: decides what goes together, and when; None: a `Batch` of that size and linger.
 
     Attributes:
         closing: whether it was closed; it goes on until everything is sent and answered.
@@ -63,6 +64,7 @@ class Batcher(Generic[T]):
         failed: Callable[[str, BaseException], None],
         parallel: int = 32,
         keep_open: Callable[[], bool] | None = None,
+        batch: Batching[T] | None = None,
     ) -> None:
         self.name = name
         self.closing = False
@@ -70,7 +72,7 @@ class Batcher(Generic[T]):
         self._clock = clock
         self._failed = failed
         self._keep_open = keep_open
-        self._batch: Batch[T] = Batch(size=size, linger=linger)
+        self._batch: Batching[T] = Batch(size=size, linger=linger) if batch is None else batch
         self._parallel = parallel
         self._in_flight = 0
         self._calls = 0

@@ -30,6 +30,7 @@ class SourceQueue:
         arn: as SQS gave it; empty when its attributes could not be read.
         dead_letter_url: where rejected messages are copied; None: nowhere.
         max_receives: the redrive policy's `maxReceiveCount`; None: unknown, or no redrive policy.
+        fifo: whether it is a FIFO queue, by its attributes or its name (L27).
     """
 
     name: str
@@ -37,6 +38,7 @@ class SourceQueue:
     arn: str = ""
     dead_letter_url: str | None = None
     max_receives: int | None = None
+    fifo: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

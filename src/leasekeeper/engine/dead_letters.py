@@ -44,7 +44,8 @@ class DeadLetters:
             "copies to the dead-letter queue",
             self._send,
             size=10,
-            linger=context.options.ack_interval,
+            # A group of a FIFO queue waits for the copy of its first message.
+            linger=0.0 if context.source.fifo else context.options.ack_interval,
             clock=context.clock,
             failed=lambda what, error: context.emit(InternalError(context.queue, what, error)),
             parallel=4,
@@ -93,6 +94,7 @@ class DeadLetters:
                 self._failed.emit(given_up, given_up=True)  # another queue: the health of this one does not change
             for row, _ in given_up:
                 context.act(context.ledger.copy_refused(row, context.options.retry_maximum, now), [row])
+        context.left()
 
     def _copy_of(self, row: Delivery) -> tuple[Outgoing, int]:
         """The copy, and its bytes as SQS counts them: the body, and of each attribute name, type and value."""

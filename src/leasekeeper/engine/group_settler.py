@@ -13,7 +13,6 @@ from leasekeeper.core.delivery import Action
 from leasekeeper.core.group_decisions import FOR_GOOD, GroupPolicy, Situation, decide_in_group
 from leasekeeper.core.groups import GroupedDelivery
 from leasekeeper.engine.settler import Settler
-from leasekeeper.outcomes import Failed
 
 if TYPE_CHECKING:
     from leasekeeper.core.decisions import Decision, OutcomePolicy

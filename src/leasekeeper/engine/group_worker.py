@@ -94,6 +94,14 @@ class GroupWorker(Worker):
             self._threads.add(row)
         return freed
 
+    def look(self) -> None:
+        """Start what may start now: messages have left the ledger, or were copied."""
+        self._grouped.look()
+
+    def copy_later(self, rows: Sequence[Delivery]) -> None:
+        """Send the copies of these again later, while their groups wait."""
+        self._grouped.copy_later(rows)
+
     def lost(self, row: Delivery) -> None:
         """The lease of a running message is lost: nothing of its group starts before its handler has ended."""
         kept = row in self._withheld

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from leasekeeper.api import EntryFailure
+    from leasekeeper.core.batch import Batching
     from leasekeeper.engine.context import QueueContext
 
 _ACKING = State.ACKING  # the lookup of an enum's member takes time, and this is done for each message
@@ -29,7 +30,9 @@ CLIENT_TIMEOUT = 10.0
 class Harvester:
     """Deletes what is finished."""
 
-    def __init__(self, context: QueueContext, *, size: int, linger: float) -> None:
+    def __init__(
+        self, context: QueueContext, *, size: int, linger: float, batch: Batching[Delivery] | None = None
+    ) -> None:
         self._context = context
         self._failed = FailedEntries(context, DELETE)
         self.batcher: Batcher[Delivery] = Batcher(
@@ -39,6 +42,7 @@ class Harvester:
             linger=linger if size > 1 else 0.0,
             clock=context.clock,
             failed=lambda what, error: context.emit(InternalError(context.queue, what, error)),
+            batch=batch,
         )
 
     def add(self, rows: Sequence[Delivery]) -> None:

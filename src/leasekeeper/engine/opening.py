@@ -45,11 +45,6 @@ async def open_queue(client: SqsApi, address: QueueAddress, options: Options) ->
         QueueUnusable: it does not exist, cannot be reached, or we may not use it.
         ConfigurationError: it is of a kind that cannot be consumed with these options.
     """
-    if address.fifo:
-        raise ConfigurationError(
-            f"queue {address.name} is a FIFO queue: consuming it in order is not supported yet, and out of order would "
-            "break its promise; use a standard queue"
-        )
     loop = asyncio.get_running_loop()
     began, waited = loop.time(), False
     while True:
@@ -70,6 +65,7 @@ async def open_queue(client: SqsApi, address: QueueAddress, options: Options) ->
             if waited:
                 seconds = loop.time() - began
                 safe_logger(options.logger).warning("queue %s: the endpoint is up after %.1f s", address.name, seconds)
+            _check_fifo(opened, options)
             return opened
 
 
@@ -91,6 +87,7 @@ async def _open(client: SqsApi, address: QueueAddress, options: Options) -> Sour
         arn=source.attributes.get("QueueArn", ""),
         dead_letter_url=await find_dead_letters(client, source, options),
         max_receives=_max_receives(source.attributes),
+        fifo=address.fifo or source.attributes.get("FifoQueue") == "true",
     )
 
 
@@ -116,6 +113,16 @@ async def _check_that_deletes_are_allowed(client: SqsApi, url: str) -> None:
     (answer,) = await client.delete_batch(url, [NO_RECEIPT])
     if answer is not None and answer.verdict is Verdict.DENIED:
         raise SqsError(answer.verdict, answer.code, answer.message, operation="DeleteMessageBatch")
+
+
+def _check_fifo(source: SourceQueue, options: Options) -> None:
+    """Refuse a halt that cannot be kept: SQS itself would move the message, and with it those that wait behind it."""
+    if source.fifo and options.on_exhausted == "halt" and source.max_receives is not None:
+        raise ConfigurationError(
+            f"on_exhausted='halt' with queue {source.name}: its redrive policy moves a message to the dead-letter "
+            f"queue after {source.max_receives} receives, so its group would not stay halted. Remove the redrive "
+            "policy, or use on_exhausted='dead-letter'"
+        )
 
 
 def _max_receives(attributes: Mapping[str, str]) -> int | None:

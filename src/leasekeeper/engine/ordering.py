@@ -1,7 +1,7 @@
 """Ordering: which of the received messages may start now. It stands between the worker and the lane.
 
-Owned by the worker. Standard queues have no order: `Unordered` passes everything through. A FIFO queue will have an
-ordering that starts one message of a group at a time, and is told when it ended.
+Owned by the worker. Standard queues have no order: `Unordered` passes everything through. FIFO queues have the one of
+`engine.grouped`, which starts one message of a group at a time.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Unordered:
         self,
         lane: Lane[Delivery],
         *,
-        answered: Callable[[list[Answer[Delivery]]], None],
+        answered: Callable[[list[Answer[Delivery]]], object],
         lane_closed: Callable[[], None],
     ) -> None:
         self.submit = lane.submit  # the lane's own method: passing through costs nothing
@@ -77,10 +77,3 @@ class Unordered:
         if timers:
             self._answered([Answer(row, NOT_STARTED) for row in timers])
         self._lane.recall()
-
-
-def ordering_for(
-    lane: Lane[Delivery], *, answered: Callable[[list[Answer[Delivery]]], None], lane_closed: Callable[[], None]
-) -> Ordering:
-    """The order that a queue needs."""
-    return Unordered(lane, answered=answered, lane_closed=lane_closed)

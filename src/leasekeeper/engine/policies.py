@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from leasekeeper.core.backoff import Backoff
 from leasekeeper.core.decisions import OutcomePolicy
 from leasekeeper.core.delivery import LeasePolicy
+from leasekeeper.core.group_decisions import GroupPolicy
 from leasekeeper.core.throttler import ThrottlePolicy
 
 if TYPE_CHECKING:
+    from leasekeeper.engine.context import SourceQueue
     from leasekeeper.options import Options
 
 
@@ -45,4 +47,14 @@ def outcome_policy(options: Options, *, copies: bool) -> OutcomePolicy:
         backoff=Backoff(base=options.retry_base, maximum=options.retry_maximum),
         rejected_after=options.retry_maximum,
         copies=copies and options.on_reject == "dead-letter",
+    )
+
+
+def group_policy(options: Options, source: SourceQueue) -> GroupPolicy:
+    """What follows from a failure on a FIFO queue."""
+    return GroupPolicy(
+        local_retry_limit=options.local_retry_limit,
+        longest=options.retry_maximum,
+        halt=options.on_exhausted == "halt",
+        max_receives=source.max_receives,
     )

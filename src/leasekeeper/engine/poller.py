@@ -7,7 +7,7 @@ ends it (L15); only the runner's stop does, or the throttler, when fewer are wan
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from leasekeeper.core.backoff import Backoff, ErrorPause
 from leasekeeper.core.delivery import Action
@@ -40,6 +40,16 @@ LAG_LOOK = 0.1
 """Seconds until a poller that waits for the lag to end looks again."""
 
 
+class Receive(Protocol):
+    """What receives messages: `SqsApi.receive`, or what stands for it."""
+
+    async def __call__(
+        self, queue_url: str, /, *, maximum: int, wait: float, visibility: int, attribute_names: Sequence[str]
+    ) -> list[Received]:
+        """As `SqsApi.receive`."""
+        ...
+
+
 class Poller:
     """Receives for one queue until it is not wanted any more."""
 
@@ -52,6 +62,7 @@ class Poller:
         *,
         lag: LagMeter,
         arrival: Arrival,
+        receive: Receive,
         take: Callable[[Sequence[Delivery]], None],
         scale: Callable[[], None],
     ) -> None:
@@ -62,6 +73,7 @@ class Poller:
         self._capacity = capacity
         self._lag = lag
         self._arrival = arrival
+        self._ask = receive
         self._take = take
         self._scale = scale
         self._errors = ErrorPause()
@@ -129,7 +141,7 @@ class Poller:
         context.health.asked(self.index, requested_at)
         self.receiving = True
         try:
-            batch = await context.client.receive(
+            batch = await self._ask(
                 context.source.url,
                 maximum=slots,
                 wait=options.wait_time,

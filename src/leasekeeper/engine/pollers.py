@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.arrival import Arrival
-from leasekeeper.engine.poller import Poller
+from leasekeeper.engine.poller import Poller, Receive
 from leasekeeper.engine.scopes import first_of
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Pollers:
         throttler: says how many are wanted.
         capacity: where they reserve slots.
         lag: how late the engine's loop is.
+        receive: receives messages, as `SqsApi.receive`.
         take: takes the deliveries that they bring.
     """
 
@@ -41,12 +42,14 @@ class Pollers:
         capacity: Capacity,
         *,
         lag: LagMeter,
+        receive: Receive,
         take: Callable[[Sequence[Delivery]], None],
     ) -> None:
         self._context = context
         self._throttler = throttler
         self._capacity = capacity
         self._lag = lag
+        self._receive = receive
         self._take = take
         self._resting = asyncio.Event()
         """While it is set none is started, and those there are end with their polls."""
@@ -86,6 +89,7 @@ class Pollers:
             self._capacity,
             lag=self._lag,
             arrival=self._arrival,
+            receive=self._receive,
             take=self._take,
             scale=self._scale,
         )

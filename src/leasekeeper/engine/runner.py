@@ -13,25 +13,20 @@ import time
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.delivery import Action
-from leasekeeper.core.ledger import Ledger
 from leasekeeper.core.phases import Change, Phase, next_phase
 from leasekeeper.core.throttler import Throttler
-from leasekeeper.engine.capacity import Capacity
 from leasekeeper.engine.context import QueueContext
 from leasekeeper.engine.dead_letters import DeadLetters
 from leasekeeper.engine.extender import Extender
-from leasekeeper.engine.harvester import Harvester
 from leasekeeper.engine.health import Health
 from leasekeeper.engine.heartbeat import Heartbeat
+from leasekeeper.engine.kinds import kind_of
 from leasekeeper.engine.lag import LagMeter
 from leasekeeper.engine.lane import open_lane
-from leasekeeper.engine.ordering import ordering_for
-from leasekeeper.engine.policies import lease_policy, outcome_policy, throttle_policy
+from leasekeeper.engine.policies import throttle_policy
 from leasekeeper.engine.pollers import Pollers
 from leasekeeper.engine.scopes import first_of, serve
-from leasekeeper.engine.settler import Settler
 from leasekeeper.engine.snapshot import RunnerSnapshot
-from leasekeeper.engine.worker import Worker
 from leasekeeper.events import HandlersLeft, InternalError, PhaseChanged, SettlementsLeft, StopForced
 from leasekeeper.lanes.mailbox import Mailbox
 
@@ -78,11 +73,13 @@ class Runner:
         self._clock = clock
         self._began = clock()
         self._throttler = Throttler(throttle_policy(options))
-        self._ledger = Ledger(lease_policy(options), on_lease_lost=self._on_lease_lost)
+        self._answers: Mailbox[Answer[Delivery]] = Mailbox(asyncio.get_running_loop(), self._answered)
+        self._kind = kind_of(source, options, answers=self._answers, on_lease_lost=self._on_lease_lost)
+        self._ledger = self._kind.ledger
         self._health = Health(
             source.name, unhealthy_after=options.unhealthy_after, wait_time=options.wait_time, emit=emit
         )
-        self._capacity = Capacity(options, self._throttler, self._ledger.rows)
+        self._capacity = self._kind.capacity(options, self._throttler)
         self._heartbeat = Heartbeat(self._ledger.leases, clock=clock, extend=self._extend, failed=self._bug)
         self._lag = LagMeter(clock, lambda: self._capacity.taken > self._capacity.polling)
         self._context = context = QueueContext(
@@ -94,38 +91,32 @@ class Runner:
             options=options,
             act=self._act,
             moved=self._heartbeat.reschedule,
-            left=self._capacity.settled,
+            left=self._left if source.fifo else self._capacity.settled,
             emit=emit,
             clock=clock,
             wall=wall,
             draw=draw,
         )
         self._extender = Extender(context, linger=options.extend_interval)
-        self._harvester = Harvester(context, size=options.ack_batch_size, linger=options.ack_interval)
+        self._harvester = self._kind.harvester(context)
         self._dead_letters = DeadLetters(context)
-        self._answers: Mailbox[Answer[Delivery]] = Mailbox(asyncio.get_running_loop(), self._answered)
         self._lane = open_lane(
             handler, options, queue=source.name, application=application, answers=self._answers, clock=clock
         )
-        self._worker = self._hire(handler)
+        self._worker = self._kind.worker(
+            context,
+            throttler=self._throttler,
+            capacity=self._capacity,
+            lane=self._lane,
+            handler=handler.name,
+            lane_closed=self._lane_closed,
+        )
         self._paused = False
         self._quiet = asyncio.Event()
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
         self._drain_ends = math.inf
         self._pollers = self._make_pollers(handler)
-
-    def _hire(self, handler: AnyHandler) -> Worker:
-        policy = outcome_policy(self._options, copies=self.source.dead_letter_url is not None)
-        settler = Settler(self._context, self._throttler, policy, handler=handler.name)
-        return Worker(
-            self._context,
-            settler,
-            self._capacity,
-            self._lane,
-            ordering_for(self._lane, answered=self._answered, lane_closed=self._lane_closed),
-            lane_closed=self._lane_closed,
-        )
 
     def _make_pollers(self, handler: AnyHandler) -> Pollers:
         watched = not handler.is_coroutine and self._options.thread_count > 1
@@ -134,6 +125,7 @@ class Runner:
             self._throttler,
             self._capacity,
             lag=self._lag,
+            receive=self._kind.receive(self._context.client, self._clock),
             take=self._take_watched if watched else self._worker.take,
         )
 
@@ -149,10 +141,16 @@ class Runner:
             self._extender.release_in_time(deliveries)
         elif action is Action.COPY:
             self._dead_letters.add(deliveries)
+        elif action is Action.COPY_LATER:
+            self._worker.copy_later(deliveries)
 
     def _extend(self, due: Sequence[Delivery]) -> None:
         self._extender.extend(due)
-        self._capacity.settled()  # leases that have ended may have left the ledger
+        self._context.left()  # leases that have ended may have left the ledger
+
+    def _left(self) -> None:
+        self._capacity.settled()
+        self._worker.look()
 
     def _bug(self, what: str, error: BaseException) -> None:
         self._emit(InternalError(self.source.name, what, error))
@@ -325,6 +323,7 @@ class Runner:
             deletes=self._harvester.batcher.statistics(),
             extensions=self._extender.extensions.statistics(),
             releases=self._extender.releases.statistics(),
+            groups=self._kind.statistics(),
         )
 
     def __repr__(self) -> str:

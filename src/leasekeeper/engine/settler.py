@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from leasekeeper.engine.context import QueueContext
     from leasekeeper.outcomes import Outcome
 
+RETRIED = (Action.RELEASE, Action.AGAIN)
 MEASURED = 63
 """How many of the messages that ended together are measured: medians are of this many."""
 
@@ -80,7 +81,7 @@ class Settler:
             self._handler,
             outcome,
             decision.counted,
-            after=decision.after if decision.action is Action.RELEASE else None,
+            after=decision.after if decision.action in RETRIED else None,
             copied=decision.action is Action.COPY,
             last=row.received.receive_count >= (self._context.source.max_receives or float("inf")),
             settled=settled,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from leasekeeper.core.delivery import LedgerStatistics
+    from leasekeeper.core.groups import GroupStatistics
     from leasekeeper.core.phases import Phase
     from leasekeeper.core.throttler import ThrottlerStatistics
     from leasekeeper.engine.batcher import BatcherStatistics
@@ -33,3 +34,4 @@ class RunnerSnapshot:
     deletes: BatcherStatistics
     extensions: BatcherStatistics
     releases: BatcherStatistics
+    groups: GroupStatistics | None

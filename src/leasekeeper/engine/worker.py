@@ -164,6 +164,15 @@ class Worker:
             row.settlement.resolve(ENDS[row.state])  # it was settled after its end
         return int(self._withheld.pop(row, 0) is None)
 
+    # What only a FIFO queue has
+
+    def look(self) -> None:
+        """Start what may start now: messages may have left the ledger. Nothing waits for that on a standard queue."""
+
+    def copy_later(self, rows: Sequence[Delivery]) -> None:
+        """Send the copies of these again later, while their groups wait. A standard queue releases such messages."""
+        raise AssertionError(f"{rows!r}: only messages of a FIFO queue are copied later")
+
     # The lease and the end
 
     def lost(self, row: Delivery) -> None:

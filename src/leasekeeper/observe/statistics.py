@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import logging
 
     from leasekeeper.core.delivery import LedgerStatistics
+    from leasekeeper.core.groups import GroupStatistics
     from leasekeeper.core.throttler import ThrottlerStatistics
     from leasekeeper.engine.batcher import BatcherStatistics
     from leasekeeper.engine.runner import Runner
@@ -120,6 +121,8 @@ class ConsumerStatistics:
     """Leases that wait for their extension, and extension calls."""
     releases: BatcherStatistics
     """Messages that wait to be given back, and release calls."""
+    groups: GroupStatistics | None
+    """The message groups of a FIFO queue; None for a standard queue."""
     errors: dict[str, int]
     """Errors by SQS's code: receives that failed, and entries of batches that failed."""
 
@@ -155,6 +158,7 @@ class Observer:
             deletes=now.deletes,
             extensions=now.extensions,
             releases=now.releases,
+            groups=now.groups,
             errors=counts.errors(),
         )
 

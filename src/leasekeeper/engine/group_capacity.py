@@ -1,0 +1,59 @@
+"""The capacity of a FIFO queue: receives are made while there is room for more message groups at work.
+
+Owned by the runner. A group runs one message at a time, so the messages behind it take no slot of another group; a
+group that waits for a back-off takes none at all. It promises to ask for whole batches only: fewer would split a group,
+and SQS locks the rest of it until those are deleted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from leasekeeper.core.groups import FULL
+from leasekeeper.engine.capacity import Capacity
+
+if TYPE_CHECKING:
+    from collections.abc import Sized
+
+    from leasekeeper.core.groups import Groups
+    from leasekeeper.core.throttler import Throttler
+    from leasekeeper.options import Options
+
+
+class GroupCapacity(Capacity):
+    """Slots for messages, given out by groups.
+
+    Args:
+        options: `concurrency` bounds the groups at work, `max_in_flight` the messages in flight.
+        throttler: its prefetch is the number of groups that may wait for a handler.
+        in_flight: the messages in flight, acks not yet confirmed included.
+        groups: what is held, by group.
+    """
+
+    def __init__(self, options: Options, throttler: Throttler, in_flight: Sized, groups: Groups) -> None:
+        super().__init__(options, throttler, in_flight)
+        self._groups = groups
+
+    def has_room(self, most: int) -> bool:  # noqa: ARG002 - it is always a whole batch
+        """Whether `reserve` would not have to wait."""
+        throttler = self._throttler
+        polls = self.polling // FULL
+        groups = min(throttler.limit, self._concurrency + throttler.prefetch)
+        if self._groups.busy + polls >= groups:
+            return False
+        at_work = self.taken - self.polling - self._groups.held_back
+        if at_work + self.polling >= FULL * (groups + polls):
+            return False
+        crowded = len(self._in_flight) + self.polling + FULL > max(self._most, FULL)
+        self._crowded |= crowded
+        return not crowded
+
+    async def reserve(self, most: int) -> int:
+        """Take slots for a poll, waiting for room; 0 once the capacity is closed."""
+        while not self._closed:
+            if self.has_room(most):
+                self.taken += FULL
+                self.polling += FULL
+                return FULL
+            await self._turn()
+        return 0

@@ -1,0 +1,208 @@
+"""The two kinds of queues, standard and FIFO, and the parts of the engine in which they differ.
+
+Used by the runner, which is otherwise the same for both. The kind is that of the queue, and never depends on whether
+messages have a group id: a standard queue whose messages have one stays unordered (L27).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from leasekeeper.core.group_ledger import GroupLedger
+from leasekeeper.core.groups import Groups
+from leasekeeper.core.ledger import Ledger
+from leasekeeper.engine.attempt_ids import RepeatedReceive
+from leasekeeper.engine.capacity import Capacity
+from leasekeeper.engine.group_capacity import GroupCapacity
+from leasekeeper.engine.group_harvester import GroupHarvester
+from leasekeeper.engine.group_settler import GroupSettler
+from leasekeeper.engine.group_worker import GroupWorker
+from leasekeeper.engine.grouped import Grouped, not_started
+from leasekeeper.engine.harvester import Harvester
+from leasekeeper.engine.ordering import Unordered
+from leasekeeper.engine.policies import group_policy, lease_policy, outcome_policy
+from leasekeeper.engine.settler import Settler
+from leasekeeper.engine.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from leasekeeper.api import SqsApi
+    from leasekeeper.core.delivery import Delivery
+    from leasekeeper.core.groups import GroupedDelivery, GroupStatistics
+    from leasekeeper.core.throttler import Throttler
+    from leasekeeper.engine.context import QueueContext, SourceQueue
+    from leasekeeper.engine.poller import Receive
+    from leasekeeper.lanes.api import Answer, Lane
+    from leasekeeper.lanes.mailbox import Mailbox
+    from leasekeeper.options import Options
+
+
+class Kind(Protocol):
+    """The parts that a queue's kind decides."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """What holds its messages."""
+        ...
+
+    def capacity(self, options: Options, throttler: Throttler) -> Capacity:
+        """Where pollers reserve slots."""
+        ...
+
+    def harvester(self, context: QueueContext) -> Harvester:
+        """What deletes finished messages."""
+        ...
+
+    def receive(self, client: SqsApi, clock: Callable[[], float]) -> Receive:
+        """How pollers receive."""
+        ...
+
+    def worker(
+        self,
+        context: QueueContext,
+        *,
+        throttler: Throttler,
+        capacity: Capacity,
+        lane: Lane[Delivery],
+        handler: str,
+        lane_closed: Callable[[], None],
+    ) -> Worker:
+        """What hands messages to the lane, and takes its answers."""
+        ...
+
+    def statistics(self) -> GroupStatistics | None:
+        """The message groups, if it has any."""
+        ...
+
+
+def kind_of(
+    source: SourceQueue,
+    options: Options,
+    *,
+    answers: Mailbox[Answer[Delivery]],
+    on_lease_lost: Callable[[Delivery], None],
+) -> Kind:
+    """The kind of this queue, with its ledger; `answers` takes what is said about messages that were not started."""
+    kind = Fifo if source.fifo else Standard
+    return kind(source, options, answers=answers, on_lease_lost=on_lease_lost)
+
+
+class Standard:
+    """A standard queue: no order."""
+
+    def __init__(
+        self,
+        source: SourceQueue,  # noqa: ARG002 - as `Fifo`
+        options: Options,
+        *,
+        answers: Mailbox[Answer[Delivery]],
+        on_lease_lost: Callable[[Delivery], None],
+    ) -> None:
+        self._answers = answers
+        self.ledger = Ledger(lease_policy(options), on_lease_lost=on_lease_lost)
+
+    def capacity(self, options: Options, throttler: Throttler) -> Capacity:
+        """Slots for messages."""
+        return Capacity(options, throttler, self.ledger.rows)
+
+    def harvester(self, context: QueueContext) -> Harvester:
+        """Deletes ten at a time, in any order."""
+        options = context.options
+        return Harvester(context, size=options.ack_batch_size, linger=options.ack_interval)
+
+    def receive(self, client: SqsApi, clock: Callable[[], float]) -> Receive:  # noqa: ARG002 - as `Fifo`
+        """The client's own."""
+        return client.receive
+
+    def worker(
+        self,
+        context: QueueContext,
+        *,
+        throttler: Throttler,
+        capacity: Capacity,
+        lane: Lane[Delivery],
+        handler: str,
+        lane_closed: Callable[[], None],
+    ) -> Worker:
+        """Starts whatever comes in."""
+        policy = outcome_policy(context.options, copies=context.source.dead_letter_url is not None)
+        settler = Settler(context, throttler, policy, handler=handler)
+        ordering = Unordered(lane, answered=self._answers.post, lane_closed=lane_closed)
+        return Worker(context, settler, capacity, lane, ordering, lane_closed=lane_closed)
+
+    def statistics(self) -> None:
+        """It has no groups."""
+
+
+class Fifo:
+    """A FIFO queue: its message groups in order."""
+
+    def __init__(
+        self,
+        source: SourceQueue,
+        options: Options,
+        *,
+        answers: Mailbox[Answer[Delivery]],
+        on_lease_lost: Callable[[Delivery], None],
+    ) -> None:
+        self._answers = answers
+        self._groups = Groups(
+            confirmed=options.fifo_ack == "confirmed",
+            max_receives=source.max_receives,
+            give_back=partial(_post_not_started, answers),
+        )
+        self.ledger = GroupLedger(lease_policy(options), self._groups, on_lease_lost=on_lease_lost)
+
+    def capacity(self, options: Options, throttler: Throttler) -> Capacity:
+        """Slots for groups."""
+        return GroupCapacity(options, throttler, self.ledger.rows, self._groups)
+
+    def harvester(self, context: QueueContext) -> Harvester:
+        """Deletes in the order of the groups; at once, if the next message waits for that."""
+        options = context.options
+        linger = 0.0 if options.fifo_ack == "confirmed" else options.ack_interval
+        return GroupHarvester(context, size=options.ack_batch_size, linger=linger)
+
+    def receive(self, client: SqsApi, clock: Callable[[], float]) -> Receive:
+        """Repeats what has no answer."""
+        return RepeatedReceive(client, clock).receive
+
+    def worker(
+        self,
+        context: QueueContext,
+        *,
+        throttler: Throttler,
+        capacity: Capacity,
+        lane: Lane[Delivery],
+        handler: str,
+        lane_closed: Callable[[], None],
+    ) -> Worker:
+        """Starts one message of each group at a time."""
+        options, source = context.options, context.source
+        settler = GroupSettler(
+            context,
+            throttler,
+            outcome_policy(options, copies=source.dead_letter_url is not None),
+            handler=handler,
+            groups=self._groups,
+            group_policy=group_policy(options, source),
+        )
+        ordering = Grouped(
+            context,
+            self._groups,
+            lane,
+            post=self._answers.post,
+            lane_closed=lane_closed,
+            room=capacity.give_back,
+        )
+        return GroupWorker(context, settler, capacity, lane, ordering, lane_closed=lane_closed)
+
+    def statistics(self) -> GroupStatistics:
+        """Its groups at this moment."""
+        return self._groups.statistics()
+
+
+def _post_not_started(answers: Mailbox[Answer[Delivery]], rows: Sequence[tuple[GroupedDelivery, float]]) -> None:
+    answers.post([not_started(row, seconds) for row, seconds in rows])
