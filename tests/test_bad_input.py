@@ -209,12 +209,6 @@ def test_no_region_fails_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert documented(caught.value)
 
 
-def test_a_fifo_queue_fails_the_start(sqs: LocalSqs) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        Consumer("orders.fifo", ship, endpoint_url=sqs.endpoint_url).start()
-    assert documented(caught.value)
-
-
 def test_a_failed_start_can_be_stopped_and_does_not_start_again(sqs: LocalSqs) -> None:
     consumer = Consumer("orders", ship, endpoint_url=sqs.endpoint_url)
     with pytest.raises(QueueUnusable):

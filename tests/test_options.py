@@ -69,6 +69,7 @@ def test_sections_are_together_and_in_order() -> None:
         "Polling",
         "Lease",
         "Acknowledging",
+        "FIFO queues",
         "Stopping",
         "Health",
         "Connection",

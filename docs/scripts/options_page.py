@@ -41,6 +41,8 @@ from leasekeeper.options import (
     BatchErrorPolicy,
     BatchKey,
     Dispatch,
+    ExhaustedPolicy,
+    FifoAck,
     HttpClient,
     LeaseLossPolicy,
     Middleware,

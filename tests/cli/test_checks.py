@@ -88,7 +88,6 @@ def test_a_good_queue_has_nothing_to_change() -> None:
         ),
         ({"ApproximateNumberOfMessagesNotVisible": "100000"}, {}, "messages", Level.WARN, "100,000 in flight"),
         ({"ApproximateNumberOfMessagesNotVisible": "120000"}, {}, "messages", Level.FAIL, "gives out no more"),
-        ({}, {"address": QueueAddress.parse("orders.fifo")}, "kind", Level.FAIL, "FIFO"),
     ],
 )
 def test_each_thing_that_is_wrong_is_found_alone(

@@ -22,12 +22,19 @@ if TYPE_CHECKING:
 
 
 @virtual
-async def test_a_fifo_queue_is_refused_before_anything_is_called() -> None:
+async def test_a_queue_is_fifo_by_its_attributes() -> None:
+    """L27: the kind is that of the queue."""
     async with World() as world:
-        before = world.broker.calls.total()
-        with pytest.raises(ConfigurationError, match="FIFO"):
-            await open_queue(world.client, QueueAddress.parse("orders.fifo"), Options())
-        assert world.broker.calls.total() == before
+        assert not (await open_queue(world.client, QueueAddress.parse("orders"), Options())).fifo
+    async with World(fifo=True) as world:
+        assert (await open_queue(world.client, QueueAddress.parse("orders.fifo"), Options())).fifo
+
+
+@virtual
+async def test_a_halt_that_the_redrive_policy_would_end_is_refused() -> None:
+    async with World(fifo=True, max_receives=5) as world:
+        with pytest.raises(ConfigurationError, match=r"halt.*after 5 receives.*Remove the redrive policy"):
+            await open_queue(world.client, QueueAddress.parse("orders.fifo"), Options(on_exhausted="halt"))
 
 
 @virtual

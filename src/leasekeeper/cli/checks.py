@@ -110,7 +110,7 @@ def kind(facts: Facts) -> Finding:
     """FIFO or standard, and what Leasekeeper does with it."""
     if not facts.address.fifo:
         return Finding(Level.OK, "kind", "standard: each message is delivered at least once, in no strict order")
-    return Finding(Level.FAIL, "kind", "FIFO: this version of Leasekeeper consumes standard queues only")
+    return Finding(Level.OK, "kind", "FIFO: one message of each group at a time, in order")
 
 
 def visibility(facts: Facts) -> Finding:

@@ -64,7 +64,7 @@ class Grouped:
     # What may start
 
     def submit(self, deliveries: Sequence[Delivery]) -> bool:  # noqa: ARG002 - the groups have taken them in already
-        """Start what may start of what came in; at a stop it goes back. Always True; `lane_closed` is called instead."""
+        """Start what may start of what came in; at a stop it goes back. Always True: it calls `lane_closed` itself."""
         if self._groups.stopping:
             self._give_back(everything=self._recalled)
         self.look()

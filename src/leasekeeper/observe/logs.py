@@ -51,6 +51,7 @@ class Logs:
         channel.subscribe(self._ended, events.HandlersEnded)
         channel.subscribe(self._entries_failed, events.EntriesFailed)
         channel.subscribe(self._lease_lost, events.LeaseLost)
+        channel.subscribe(self._group_halted, events.GroupHalted)
         channel.subscribe(self._health, events.HealthChanged)
         channel.subscribe(self._stop_forced, events.StopForced)
         channel.subscribe(self._handlers_left, events.HandlersLeft)
@@ -191,6 +192,20 @@ class Logs:
             "the lease of message %s ended while its handler was running; another consumer may run it too",
             bounded(event.message_id),
             message_id=event.message_id,
+        )
+
+    def _group_halted(self, event: events.GroupHalted) -> None:
+        self._write(
+            logging.ERROR,
+            event,
+            "message group %s is halted: its first message %s cannot be processed (%s, attempt %d). It is tried again "
+            "every %.0f s, and nothing behind it runs before that succeeds. Correct the handler, or delete the message",
+            bounded(event.group),
+            bounded(event.message.message_id),
+            bounded(event.reason),
+            event.attempt,
+            event.after,
+            message_id=event.message.message_id,
         )
 
     def _entries_failed(self, event: events.EntriesFailed) -> None:
