@@ -32,6 +32,7 @@ class GroupCapacity(Capacity):
 
     def __init__(self, options: Options, throttler: Throttler, in_flight: Sized, groups: Groups) -> None:
         super().__init__(options, throttler, in_flight)
+        self._concurrency = options.concurrency
         self._groups = groups
 
     def has_room(self, most: int) -> bool:  # noqa: ARG002 - it is always a whole batch
