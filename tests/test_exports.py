@@ -22,6 +22,7 @@ NAMES = [
     "HandlerTimeout",
     "Leasekeeper",
     "LeasekeeperError",
+    "LifespanError",
     "Message",
     "MessageAttribute",
     "MessageContext",

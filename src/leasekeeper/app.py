@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 from leasekeeper.consumer import Consumer
 from leasekeeper.engine.host import Host
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.lifespan import Lifespan
 from leasekeeper.running import Completion, Several, in_event_loop, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Future
+    from contextlib import AbstractAsyncContextManager
 
     from leasekeeper.events import Event
     from leasekeeper.observe.statistics import ConsumerStatistics, Report
@@ -30,10 +32,23 @@ class Leasekeeper:
     It can be started again after its stop.
 
     Args:
+        lifespan: what to open before the first poll and to close after the last ack of all consumers: a function that
+            takes the app and returns an async context manager, as one decorated with `asynccontextmanager` does. Both
+            happen on the loop of coroutine handlers. What it yields, and the parts of a mapping, tuple or dataclass
+            that it yields, can be parameters of handlers, by their types.
         defaults: options for every consumer, unless the consumer sets its own.
+
+    Raises:
+        ConfigurationError: `lifespan` is not such a function.
     """
 
-    def __init__(self, **defaults: Unpack[OptionValues]) -> None:
+    def __init__(
+        self,
+        *,
+        lifespan: Callable[[Leasekeeper], AbstractAsyncContextManager[Any]] | None = None,
+        **defaults: Unpack[OptionValues],
+    ) -> None:
+        self._lifespan = None if lifespan is None else Lifespan(lifespan, self)
         self._defaults = defaults
         self._host = Host("leasekeeper")
         self._consumers: list[Consumer] = []
@@ -52,7 +67,7 @@ class Leasekeeper:
 
         def declare(handler: F) -> F:
             merged: OptionValues = {**self._defaults, **values}
-            new = Consumer(queue, handler, host=self._host, **merged)
+            new = Consumer(queue, handler, lifespan=self._lifespan, host=self._host, **merged)
             refuse_shared_queues((*self._consumers, new))
             for subscriber, kinds in self._subscriptions:
                 new.subscribe(subscriber, *kinds)

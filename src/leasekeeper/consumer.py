@@ -17,7 +17,9 @@ from leasekeeper.errors import Closed, ConfigurationError
 from leasekeeper.events import Channel
 from leasekeeper.futures import done_future, failed_future
 from leasekeeper.lanes.handlers import make_handler
+from leasekeeper.lanes.parameters import NO_LIFESPAN, NOT_YET
 from leasekeeper.life import Life, beginning
+from leasekeeper.lifespan import Lifespan
 from leasekeeper.observe.statistics import ConsumerStatistics, Report
 from leasekeeper.options import Options, make_options
 from leasekeeper.running import Completion, in_event_loop, run
@@ -26,6 +28,7 @@ from leasekeeper.sqs.address import QueueAddress
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
+    from contextlib import AbstractAsyncContextManager
 
     from leasekeeper.events import Event
     from leasekeeper.option_values import OptionValues
@@ -40,10 +43,12 @@ class Consumer:
         queue: the queue's name, URL or ARN.
         handler: a function, `async def` (runs on the application's event loop) or `def` (runs in threads). Its first
             parameter, annotated with `Message` or `Message[T]`, receives the message; annotated with another type, the
-            decoded body; without an annotation, a `Message[str]`. Further parameters receive the message, if they are
-            annotated with `Message`; those with a default keep it. Returning deletes the message; raising retries it
-            with back-off; `Retry` and `Reject` decide otherwise.
+            decoded body; without an annotation, a `Message[str]`. Further parameters receive by their types the message
+            (`Message`) and what the lifespan yields; those with a default keep it. Returning deletes the message;
+            raising retries it with back-off; `Retry` and `Reject` decide otherwise.
         options: all options in one object.
+        lifespan: what to open before the first poll and to close after the last ack, as `Leasekeeper` has it; it is
+            called with the consumer.
         host: threads to share with other consumers; an app passes its own.
         values: single options, by name; see the page of options in the reference.
 
@@ -57,6 +62,7 @@ class Consumer:
         handler: Callable[..., Any],
         *,
         options: Options | None = None,
+        lifespan: Callable[[Consumer], AbstractAsyncContextManager[Any]] | Lifespan | None = None,
         host: Host | None = None,
         **values: Unpack[OptionValues],
     ) -> None:
@@ -66,6 +72,9 @@ class Consumer:
             )
         self._queue = queue
         self._function = handler
+        if lifespan is not None and not isinstance(lifespan, Lifespan):
+            lifespan = Lifespan(lifespan, self)
+        self._lifespan = lifespan
         self._configure(options or make_options(values))
         self._host = host or Host(f"leasekeeper-{self.address.name}")
         self._life: Life | None = None
@@ -75,7 +84,12 @@ class Consumer:
     def _configure(self, options: Options) -> None:
         self.options = options
         self.address = _address(self._queue, options)
-        self.handler = make_handler(self._function, options, queue=self.address.name)
+        self.handler = make_handler(
+            self._function,
+            options,
+            queue=self.address.name,
+            resources=NO_LIFESPAN if self._lifespan is None else NOT_YET,
+        )
 
     # Verbs
 
@@ -101,7 +115,9 @@ class Consumer:
         Raises:
             QueueUnusable: the queue does not exist, cannot be reached, or we may not use it.
             CredentialsMissing: no credentials were found.
-            ConfigurationError: gevent or eventlet has patched this process.
+            LifespanError: the lifespan failed to open.
+            ConfigurationError: the lifespan does not yield what a parameter of the handler needs; or gevent or eventlet
+                has patched this process.
             Closed: a stop was asked for, and has not ended yet.
         """
         return Completion(self.begin())
@@ -115,7 +131,14 @@ class Consumer:
                     return failed_future(Closed(f"consumer of {self.address.name} is stopping: await its stop() first"))
                 return life.ready
             self._channel = Channel()
-            life = Life(self.address, self.handler, self.options, self._host, self._channel)
+            life = Life(
+                self.address,
+                self.handler,
+                self.options,
+                host=self._host,
+                lifespan=self._lifespan,
+                channel=self._channel,
+            )
             for subscriber, kinds in self._subscriptions:
                 self._channel.subscribe(subscriber, *kinds)
             try:

@@ -24,6 +24,10 @@ class QueueUnusable(LeasekeeperError):
     """The queue does not exist, or access is denied. A start fails with it; a running consumer becomes unhealthy."""
 
 
+class LifespanError(LeasekeeperError):
+    """A lifespan failed to open, which fails the start, or to close. Its cause is the error of the lifespan."""
+
+
 class UndecodableBody(LeasekeeperError):
     """A message body does not match the handler's annotation. This is final: the message follows the reject policy."""
 

@@ -13,6 +13,7 @@ import os
 import random
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.phases import Change, Phase, next_phase
@@ -21,6 +22,7 @@ from leasekeeper.engine.opening import open_queue
 from leasekeeper.engine.runner import END_GRACE, Runner
 from leasekeeper.errors import Closed, LeasekeeperError
 from leasekeeper.futures import running_future
+from leasekeeper.lifespan import CANCELLED_GRACE
 from leasekeeper.loggers import safe_logger
 from leasekeeper.observe.statistics import Observer, Report
 from leasekeeper.sqs.client import SqsClient
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from leasekeeper.api import SqsApi
     from leasekeeper.events import Channel
     from leasekeeper.lanes.handlers import AnyHandler
+    from leasekeeper.lifespan import Lifespan
     from leasekeeper.options import Options
     from leasekeeper.sqs.address import QueueAddress
 
@@ -52,11 +55,19 @@ class Life:
     """
 
     def __init__(
-        self, address: QueueAddress, handler: AnyHandler, options: Options, host: Host, channel: Channel
+        self,
+        address: QueueAddress,
+        handler: AnyHandler,
+        options: Options,
+        *,
+        host: Host,
+        lifespan: Lifespan | None,
+        channel: Channel,
     ) -> None:
         self._address = address
         self._handler = handler
         self._options = options
+        self._lifespan = lifespan
         self._host = host
         self._channel = channel
         self.observer = Observer(channel, options.logger)
@@ -98,14 +109,14 @@ class Life:
     # Verbs
 
     def begin(self, application: asyncio.AbstractEventLoop | None) -> None:
-        """Begin; coroutine handlers run on `application`, or on the host's loop for them if that is None.
+        """Begin; coroutine handlers and the lifespan run on `application`; if it is None, on the host's loop for them.
 
         Raises:
             OSError: no thread or loop can be made.
         """
         engine = self._host.engine.enter()
         try:
-            if application is None and self._handler.is_coroutine:
+            if application is None and (self._handler.is_coroutine or self._lifespan is not None):
                 application, self._own_loop = self._host.handlers.enter(), True
         except BaseException:
             self._host.engine.leave()
@@ -152,31 +163,47 @@ class Life:
         if self.stop_asked:  # before it could be passed on
             self._pass_on_stop()
         client: SqsApi | None = self._options.client
+        report = Report.empty(self._address.name)
         try:
+            handler = await self._bound(application)
             if client is None:
                 client = await SqsClient.connect(self._settings())
-            runner = await self._open(client, application)
+            runner = await self._open(client, handler, application)
             await runner.run(lambda: self.ready.set_result(None))
-            return self._report(runner)
+            report = self._report(runner)
         except BaseException as error:
             if self.ready.done():
                 raise
             early = isinstance(error, asyncio.CancelledError) and self.stop_asked
             self._failure = self._stopped_early() if early else self._failed(error)
-            return Report.empty(self._address.name)
         finally:
             self._task = None  # a stop has nothing to cancel any more
             if client is not None and self._options.client is None:
                 await self._close(client)
+            report = await self._leave_lifespan(report)
             if self._own_loop:
                 await self._leave_handlers()
+        return report
 
-    async def _open(self, client: SqsApi, application: asyncio.AbstractEventLoop) -> Runner:
+    async def _bound(self, application: asyncio.AbstractEventLoop) -> AnyHandler:
+        """The handler with what the lifespan yields."""
+        if self._lifespan is None:
+            return self._handler
+        return self._handler.bound(await self._lifespan.enter(application))
+
+    async def _leave_lifespan(self, report: Report) -> Report:
+        """Leave the lifespan after the last ack; the last of its users closes it, and reports its error."""
+        if self._lifespan is None:
+            return report
+        error = await self._lifespan.leave(self._options.lifespan_timeout)
+        return report if error is None else replace(report, lifespan_error=str(error))
+
+    async def _open(self, client: SqsApi, handler: AnyHandler, application: asyncio.AbstractEventLoop) -> Runner:
         target = await open_queue(client, self._address, self._options)
         runner = self.runner = Runner(
             target,
             client,
-            self._handler,
+            handler,
             self._options,
             application=application,
             emit=self._channel.emit,
@@ -260,7 +287,8 @@ class Life:
         """Seconds that its stop may take, all time-outs together."""
         options = self._options
         waits = max(options.poll_grace, options.drain_timeout)  # polls in flight end while handlers drain
-        return waits + END_GRACE + options.flush_timeout + 2 * LINGER
+        lifespan = options.lifespan_timeout + CANCELLED_GRACE if self._lifespan is not None else 0.0
+        return waits + END_GRACE + options.flush_timeout + lifespan + 2 * LINGER
 
     def __repr__(self) -> str:
         return f"<Life of {self._address.name}>"

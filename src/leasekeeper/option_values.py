@@ -303,6 +303,12 @@ class OptionValues(TypedDict, total=False):
     Default: 5 s; 0.1 to 3,600 s.
     """
 
+    lifespan_timeout: float
+    """Time that the lifespan gets to close, after the last acks. After it the lifespan is cancelled.
+
+    Default: 10 s; 0.1 to 3,600 s.
+    """
+
     on_unstarted: Unstarted
     """What happens at a stop to messages that have not started: 'release' makes them visible at once (SQS has counted
     their receive); 'run' runs them.

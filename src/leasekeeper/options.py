@@ -276,6 +276,13 @@ class Options:
     flush_timeout: float = _stopping(
         5.0, "Time that the last deletes and releases get at a stop.", unit="s", low=0.1, high=3600
     )
+    lifespan_timeout: float = _stopping(
+        10.0,
+        "Time that the lifespan gets to close, after the last acks. After it the lifespan is cancelled.",
+        unit="s",
+        low=0.1,
+        high=3600,
+    )
     on_unstarted: Unstarted = _stopping(
         "release",
         "What happens at a stop to messages that have not started: 'release' makes them visible at once (SQS has "

@@ -129,6 +129,19 @@ def test_middleware(sqs: LocalSqs) -> None:
     assert queue.left() == (0, 0)
 
 
+def test_lifespan(sqs: LocalSqs) -> None:
+    """Opened before the first message, closed after the last."""
+    orders, cancellations = Queue("orders"), Queue("cancellations")
+    orders.put('{"id": 1, "item": "tea"}', '{"id": 2, "item": "honey"}')
+    cancellations.put("3")
+    command = [str(Path(sys.executable).with_name("leasekeeper")), "run", "lifespan:app"]
+    expected = {f"mail: order {number} is stored (receive 1)" for number in (1, 2)} | {"order 3 is cancelled"}
+    printed = lines_until(command, expected)
+    lines = [line for line in printed.splitlines() if "mail" in line or "stored" in line or "order 3" in line]
+    assert (lines[0], *lines[-2:]) == ("mailer open", "2 orders stored", "mailer closed")
+    assert orders.left() == cancellations.left() == (0, 0)
+
+
 def test_monitor(sqs: LocalSqs) -> None:
     """A refused delete raises the alarm; the statistics are lines of JSON."""
     queue = Queue("orders")

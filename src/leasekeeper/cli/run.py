@@ -116,7 +116,8 @@ def _end_now() -> NoReturn:
 def _verdict(reports: Sequence[Report], expected: int, *, unusable: bool) -> Exit:
     if unusable:
         return Exit.UNUSABLE
-    return Exit.CLEAN if len(reports) == expected and not any(report.unsettled for report in reports) else Exit.FAILED
+    wrong = any(report.unsettled or report.lifespan_error for report in reports)
+    return Exit.CLEAN if len(reports) == expected and not wrong else Exit.FAILED
 
 
 def command() -> Callable[..., None]:

@@ -7,7 +7,7 @@ Every value can be written as JSON: `dataclasses.asdict(statistics)` has numbers
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from leasekeeper.observe.counts import (
     AckStatistics,
@@ -59,11 +59,13 @@ class Report:
     """Messages without a confirmed delete or release; they come again."""
     known_duplicates: int
     """Redeliveries of finished messages, deleted without being run."""
+    lifespan_error: str | None = None
+    """The error with which its lifespan failed to close; None also while another consumer of its app still uses it."""
 
     @classmethod
     def empty(cls, queue: str) -> Report:
         """The report of a consumer that was never started."""
-        counts = {field.name: 0 for field in fields(cls) if field.name not in {"queue", "seconds"}}
+        counts: dict[str, Any] = {field.name: 0 for field in fields(cls) if field.type == "int"}
         return cls(queue=queue, seconds=0.0, **counts)
 
     def __str__(self) -> str:
@@ -74,7 +76,8 @@ class Report:
             if count := getattr(self, name):
                 one, many = words.get(name, (name, name))
                 parts.append(f"{count} {one if count == 1 else many}")
-        return f"queue {self.queue}: {', '.join(parts)} in {self.seconds:.1f} s"
+        error = f"; {self.lifespan_error}" if self.lifespan_error is not None else ""
+        return f"queue {self.queue}: {', '.join(parts)} in {self.seconds:.1f} s{error}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
