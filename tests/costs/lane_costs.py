@@ -1,7 +1,7 @@
 """What a message costs: the figures that are recorded and compared.
 
-Three lanes: coroutines behind a semaphore, coroutines in a pool, plain functions in a thread. Each figure is for one
-message in steady state at full load, with handlers that do nothing.
+Coroutines behind a semaphore, one message or a batch of 100 at a time, coroutines in a pool, and plain functions in a
+thread. Each figure is for one message in steady state at full load, with handlers that do nothing.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from scene import Scene, Window
 if TYPE_CHECKING:
     from leasekeeper.option_values import OptionValues
 
-Lane = Literal["semaphore", "pool", "threads"]
-LANES: tuple[Lane, ...] = ("semaphore", "pool", "threads")
+Lane = Literal["semaphore", "batches", "pool", "threads"]
+LANES: tuple[Lane, ...] = ("semaphore", "batches", "pool", "threads")
 WARM = 100
 """Receives before anything is counted: the throttler has found its pollers by then."""
 COUNTED = 100
@@ -55,8 +55,9 @@ def measure(lane: Lane) -> Figures:
     if not (lane == "threads" and CRASHES):
         counted.append(count(lane, Instructions))
     values = {name: value for each in counted for name, value in each.values.items()}
-    values["waiting_bytes"] = memory(lane, running=False)
-    if lane != "threads":  # there no more are at work than there are threads
+    if lane != "batches":
+        values["waiting_bytes"] = memory(lane, running=False)
+    if lane in ("semaphore", "pool"):  # in threads no more are at work than there are threads
         values["running_bytes"] = memory(lane, running=True)
     return Figures(values, {name: shares for each in counted for name, shares in each.shares.items()})
 
@@ -66,6 +67,8 @@ def _full_load(lane: Lane, hold: Holding, **values: Any) -> Scene:
     if lane == "threads":
         step = LockStep()
         return Scene(step.handler, step=step, threads=1, thread_queue_depth=100, **values)
+    if lane == "batches":
+        return Scene(hold.batch_handler, **{"batch": 100, "concurrency": 10, **values})
     return Scene(hold.handler, dispatch=lane, **values)
 
 
@@ -119,7 +122,7 @@ def _hold(lane: Lane, *, running: bool) -> int:
         "prefetch": 0 if running else HELD - 1,
         "throttle": False,
     }
-    if lane != "threads":
+    if lane in ("semaphore", "pool"):
         options["dispatch"] = lane
     scene = Scene(
         hold.block if lane == "threads" else hold.handler,
@@ -191,6 +194,9 @@ class Holding:
             if self._gate is None:
                 self._gate = asyncio.get_running_loop().create_future()
             await self._gate
+
+    async def batch_handler(self, _: list[str]) -> None:
+        """As a coroutine that takes batches."""
 
     def block(self, _: str) -> None:
         """As a plain function."""

@@ -53,7 +53,7 @@ class Scene:
 
     def __init__(
         self,
-        handler: Callable[[str], Any],
+        handler: Callable[[Any], Any],
         *,
         virtual: bool = True,
         step: LockStep | None = None,

@@ -170,3 +170,72 @@ async def test_a_bad_body_never_enters_a_batch_and_is_rejected_alone() -> None:
         await world.until(lambda: not world.bodies())
         assert world.bodies(DEAD_LETTERS) == ["two"]
     assert seen == [1, 3]
+
+
+@virtual
+async def test_handlers_do_not_wait_for_the_next_batch_under_load() -> None:
+    """While one batch runs, the next is collected, whatever its size."""
+    sizes: list[int] = []
+
+    async def load(bodies: list[str]) -> None:
+        sizes.append(len(bodies))
+        await asyncio.sleep(0.5)
+
+    async with World() as world:
+        world.faults.latency = 0.01
+        await world.send_many(3_000)
+        begun = world.now
+        await world.start(load, batch=100, concurrency=1)
+        await world.until(lambda: sum(sizes) == 3_000)
+        assert sizes == [100] * 30
+        assert world.now - begun < 30 * 0.5 + 1
+
+
+@virtual
+async def test_batches_do_not_shrink_behind_slow_handlers() -> None:
+    """What comes while all handlers are busy waits for a full batch, not for a window."""
+    sizes: list[int] = []
+
+    async def load(bodies: list[str]) -> None:
+        sizes.append(len(bodies))
+        await asyncio.sleep(10)
+
+    async with World() as world:
+        await world.start(load, batch=100, batch_wait=0.5, concurrency=1)
+        for number in range(300):
+            await world.send(str(number))
+            await asyncio.sleep(0.2)  # 50 messages during one call
+        await world.until(lambda: not world.bodies(), within=60)
+    assert len(sizes) <= 9  # with a batch for each window it would be more than a hundred
+    assert sum(sizes) == 300
+
+
+@virtual
+async def test_batch_key_separates_batches() -> None:
+    batches: list[list[str]] = []
+
+    async def load(bodies: list[str]) -> None:
+        batches.append(bodies)
+
+    async with World() as world:
+        await world.send(*(f"{tenant}{number}" for number in range(5) for tenant in "abc"))
+        await world.start(load, batch=5, batch_wait=1, batch_key=lambda message: message.body[0])
+        await world.until(lambda: not world.bodies())
+    assert sorted(batches) == [[f"{tenant}{number}" for number in range(5)] for tenant in "abc"]
+
+
+@virtual
+async def test_a_batch_key_that_raises_costs_its_own_message_a_retry() -> None:
+    batches: list[list[str]] = []
+
+    async def load(bodies: list[str]) -> None:
+        batches.append(bodies)
+
+    async with World() as world:
+        await world.send("1", "two", "3")
+        running = await world.start(
+            load, batch=2, batch_key=lambda message: int(message.body) > 9, retry_base=500, retry_maximum=500
+        )
+        await world.until(lambda: len(world.bodies()) == 1)
+        assert running.statistics().work.failed == 1
+    assert batches == [["1", "3"]]

@@ -54,7 +54,8 @@ class PlainFormatter(logging.Formatter):
         line = super().formatMessage(record)
         if not hasattr(record, "in_handler"):
             return line
-        return f"{line} [{' '.join(f'{name}={getattr(record, name)}' for name in FIELDS)}]"
+        fields = (f"{name}={getattr(record, name)}" for name in FIELDS if hasattr(record, name))
+        return f"{line} [{' '.join(fields)}]"
 
 
 class JsonFormatter(PlainFormatter):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Hashable, Sequence
 
     from leasekeeper.batch import Trigger
     from leasekeeper.core.delivery import Delivery
@@ -64,21 +64,31 @@ class Collector:
         """How many messages are in batches that are not complete."""
         return sum(len(each.rows) for each in list(self._open.values()))  # other threads may ask
 
-    def add(self, rows: Iterable[Delivery], now: float, key: Hashable = None) -> list[Collected]:
+    def add(self, rows: Sequence[Delivery], now: float, key: Hashable = None) -> list[Collected]:
         """Add messages of one key; returns the batches that they complete."""
-        size, most_bytes = self._policy.size, self._policy.most_bytes
+        lengths = [
+            len(body) if (body := row.received.body).isascii() else len(body.encode())  # the first is nearly free
+            for row in rows
+        ]
+        policy, current = self._policy, self._open.get(key)
+        if (
+            current is not None
+            and len(current.rows) + len(rows) < policy.size
+            and current.bytes + sum(lengths) <= policy.most_bytes
+        ):
+            current.rows += rows
+            current.bytes += sum(lengths)
+            return []
         complete: list[Collected] = []
-        current = self._open.get(key)
-        for row in rows:
-            length = _bytes(row)
-            if current is not None and current.bytes + length > most_bytes:
+        for row, length in zip(rows, lengths, strict=True):
+            if current is not None and current.bytes + length > policy.most_bytes:
                 complete.append(self._close(key, "bytes", now))
                 current = None
             if current is None:
                 current = self._open[key] = _Open(now)
             current.rows.append(row)
             current.bytes += length
-            if len(current.rows) >= size:
+            if len(current.rows) >= policy.size:
                 complete.append(self._close(key, "size", now))
                 current = None
         return complete
@@ -100,8 +110,3 @@ class Collector:
     def take_all(self, now: float) -> list[Collected]:
         """Complete every batch, because of a stop."""
         return [self._close(key, "stop", now) for key in list(self._open)]
-
-
-def _bytes(row: Delivery) -> int:
-    body = row.received.body
-    return len(body) if body.isascii() else len(body.encode())

@@ -51,16 +51,17 @@ class ThrottlePolicy:
     """What a throttler may decide, and within which bounds.
 
     Attributes:
-        concurrency: how many handlers run at once, 1 or more.
+        concurrency: how many messages are at work at once, 1 or more.
         visibility: the visibility timeout in seconds, above 0.
         max_in_flight: the most messages that may be held, not below `concurrency`; SQS allows 120,000.
         pollers: a fixed number of pollers; None: scaled from 1 to `max_pollers`.
         max_pollers: the most pollers when they are scaled.
         batch: how many messages a receive asks for, 1 to 10.
         prefetch: how many messages may wait for a handler at most; None: as many as keep the handlers fed.
+        together: how many of these messages one handler takes at most.
         wait: how many seconds a receive waits at an empty queue, 0 to 20.
-        longest_pause: how many seconds a poller may wait for its next batch to fill, and so the most that this adds to
-            a message's latency. 0 gives the least latency: at low rates several receives wait at the queue.
+        longest_pause: how many seconds a poller may wait for its next receive to fill, and so the most that this adds
+            to a message's latency. 0 gives the least latency: at low rates several receives wait at the queue.
         enabled: False means all pollers, no pauses, and no prefetch beyond `prefetch`.
     """
 
@@ -71,6 +72,7 @@ class ThrottlePolicy:
     max_pollers: int = 10
     batch: int = 10
     prefetch: int | None = None
+    together: int = 1
     wait: float = 20.0
     longest_pause: float = 0.0
     enabled: bool = True
@@ -123,9 +125,9 @@ class Throttler:
             only wait here while other processes are free. It is at least twice `concurrency`, so that each handler can
             have one message at work and the next one ready; it is at most `max_in_flight`.
         pollers: how many pollers are wanted now; always 1 or more.
-        prefetch: how many messages may wait for a handler: twice what the handlers finish during one receive, and one
-            batch more, in whole batches. Twice, because half of it is in receives under way. It holds no more than can
-            start within `LONGEST_WAIT` and within half the visibility timeout: behind a handler of minutes, none.
+        prefetch: how many messages may wait for a handler: twice what the handlers finish during one receive, one
+            receive more, and the rest of one batch. Twice, because half is in receives under way. It holds no more than
+            can start within `LONGEST_WAIT` and half the visibility timeout: behind a handler of minutes, none.
     """
 
     __slots__ = (
@@ -169,10 +171,7 @@ class Throttler:
     def settled(self, now: float, *, in_hand: Collection[float], worked: Collection[float]) -> None:
         """Count handled messages.
 
-        Args:
-            now: seconds, monotonic.
-            in_hand: seconds since each was received.
-            worked: seconds that each handler took.
+        Args: `now` in seconds, monotonic; seconds since each was received; seconds that each handler took.
         """
         self._held.extend(in_hand)
         self._worked.extend(worked)
@@ -325,7 +324,7 @@ class Throttler:
         per_second = policy.concurrency / self._handler
         self.limit = round(min(max(2 * policy.concurrency, per_second * policy.visibility), policy.max_in_flight))
         calls = min(self._calls_at_once(self._capacity()), policy.pollers or policy.max_pollers)
-        fed = policy.batch * (1 + math.ceil(2 * calls))
+        fed = policy.batch * (1 + math.ceil(2 * calls)) + policy.together - 1
         in_time = per_second * min(LONGEST_WAIT, policy.visibility / 2)
         allowed = self.limit - policy.concurrency
         if policy.prefetch is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from leasekeeper.lanes.batch_handler import BatchHandler
 from leasekeeper.lanes.bundles import BundleLane
 from leasekeeper.lanes.coroutines import CoroutineLane
-from leasekeeper.lanes.handler_context import HandlerInContext
+from leasekeeper.lanes.handler_context import BatchHandlerInContext, HandlerInContext
 from leasekeeper.lanes.threads import ThreadLane
 from leasekeeper.message_context import MessageContext
 
@@ -45,31 +45,18 @@ def open_lane(
         answers: where the lane puts its answers.
         clock: seconds, monotonic.
     """
+    engine = asyncio.get_running_loop()
     if isinstance(handler, BatchHandler):
-        return _bundle_lane(handler, options, application=application, answers=answers, clock=clock)
+        batches = BatchHandlerInContext(handler, queue) if MessageContext.in_use else handler
+
+        def inside(bundle_answers: Answers[Bundle]) -> Lane[Bundle]:
+            if handler.is_coroutine:
+                return CoroutineLane(batches, options, loop=application, answers=bundle_answers, clock=clock)
+            return ThreadLane(batches, options, answers=bundle_answers, clock=clock, timer=engine)
+
+        parallel = options.concurrency if handler.is_coroutine else options.thread_count
+        return BundleLane(options, queue=queue, parallel=parallel, answers=answers, clock=clock, open_inside=inside)
     called = HandlerInContext(handler, queue) if MessageContext.in_use else handler
     if handler.is_coroutine:
         return CoroutineLane(called, options, loop=application, answers=answers, clock=clock)
-    return ThreadLane(called, options, answers=answers, clock=clock, timer=asyncio.get_running_loop())
-
-
-def _bundle_lane(
-    handler: BatchHandler,
-    options: Options,
-    *,
-    application: asyncio.AbstractEventLoop,
-    answers: Mailbox[Answer[Delivery]],
-    clock: Callable[[], float],
-) -> BundleLane:
-    def inside(bundle_answers: Answers[Bundle]) -> Lane[Bundle]:
-        if handler.is_coroutine:
-            return CoroutineLane(handler, options, loop=application, answers=bundle_answers, clock=clock)
-        return ThreadLane(handler, options, answers=bundle_answers, clock=clock, timer=asyncio.get_running_loop())
-
-    return BundleLane(
-        options,
-        parallel=options.concurrency if handler.is_coroutine else options.thread_count,
-        answers=answers,
-        clock=clock,
-        open_inside=inside,
-    )
+    return ThreadLane(called, options, answers=answers, clock=clock, timer=engine)

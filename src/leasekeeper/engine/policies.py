@@ -35,6 +35,7 @@ def throttle_policy(options: Options) -> ThrottlePolicy:
         max_pollers=options.max_pollers,
         batch=options.receive_batch,
         prefetch=options.prefetch,
+        together=options.batch or 1,
         wait=options.wait_time,
         longest_pause=options.longest_pause,
         enabled=options.throttle,

@@ -79,7 +79,10 @@ class BatchRun:
 
     def _startable(self, rows: Sequence[Delivery]) -> Sequence[Delivery]:
         """Those that have a lease, and were not settled in a call before."""
-        if not any(row.lost or row.settlement is not None for row in rows):
+        for row in rows:
+            if row.lost or row.settlement is not None:
+                break
+        else:
             return rows
         for row in rows:
             if row.lost and row not in self._bundle.outcomes:

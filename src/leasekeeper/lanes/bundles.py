@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 from leasekeeper.core.collecting import BatchPolicy, Collector
 from leasekeeper.lanes.api import Answer
 from leasekeeper.lanes.failures import outcome_of_error
+from leasekeeper.lanes.lease_control import LeaseControl
+from leasekeeper.message import Message
 from leasekeeper.outcomes import FREED, NOT_STARTED, Failed, Freed
 
 if TYPE_CHECKING:
@@ -115,7 +117,11 @@ class BundleAnswers:
 
     def post(self, answers: Sequence[Answer[Bundle]]) -> bool:
         """Pass on answers about bundles; as `Mailbox.post`."""
-        posted = self._answers.post([each for answer in answers for each in answer.unit.answer(answer.outcome)])
+        first, *others = answers
+        expanded = first.unit.answer(first.outcome)
+        for answer in others:
+            expanded += answer.unit.answer(answer.outcome)
+        posted = self._answers.post(expanded)
         if freed := [answer.unit for answer in answers if not _keeps_thread(answer.outcome)]:
             self._freed(freed)
         return posted
@@ -138,7 +144,7 @@ class BundleLane:
         answers: the engine's mailbox.
         clock: seconds, monotonic.
         open_inside: makes the lane that runs bundles.
-        key: by which messages are collected apart; None: all together.
+        queue: the queue's name, for messages that `batch_key` is given.
     """
 
     def __init__(
@@ -149,7 +155,7 @@ class BundleLane:
         answers: Mailbox[Answer[Delivery]],
         clock: Callable[[], float],
         open_inside: Callable[[BundleAnswers], Lane[Bundle]],
-        key: Callable[[Delivery], Hashable] | None = None,
+        queue: str = "",
     ) -> None:
         self._collector = Collector(
             BatchPolicy(size=options.batch or 1, wait=options.batch_wait, most_bytes=options.most_batch_bytes)
@@ -157,10 +163,10 @@ class BundleLane:
         self._parallel = parallel
         self._answers = answers
         self._clock = clock
-        self._key = key
+        self._batch_key = options.batch_key
+        self._queue = queue
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_due = math.inf
         self._at_work: dict[Bundle, None] = {}
         """What is in the lane inside, waiting or running."""
         self._collects = True
@@ -179,18 +185,23 @@ class BundleLane:
             self._run(self._collector.add(rows, now, key))
         if not self._collects:
             self._run(self._collector.take_all(now))
-        self._look()
+        if self._timer is None:  # what is collected from now on is due after what the timer is set for
+            self._look()
         return not self._down
 
     def _by_key(self, units: Sequence[Delivery]) -> Iterable[tuple[Hashable, Sequence[Delivery]]]:
-        if self._key is None:
+        key_of = self._batch_key
+        if key_of is None:
             return [(None, units)]
         groups: dict[Hashable, list[Delivery]] = {}
+        say = self._answers.post_one
         for row in units:
+            received = row.received
+            message = Message(received, received.body, queue=self._queue, lease=LeaseControl(say, row))
             try:
-                groups.setdefault(self._key(row), []).append(row)
+                groups.setdefault(key_of(message), []).append(row)
             except BaseException as error:  # a user's code, or a key that cannot be hashed
-                self._answers.post([Answer(row, outcome_of_error(error))])
+                say(Answer(row, outcome_of_error(error)))
         return groups.items()
 
     def _run(self, complete: Sequence[Collected]) -> None:
@@ -201,18 +212,16 @@ class BundleLane:
 
     def _look(self) -> None:
         """Run the batches whose time has come, as far as handlers are free, and set the timer for the next."""
-        now, collector = self._clock(), self._collector
-        if collector.next_due() <= now:
-            self._run(collector.take_due(now, self._parallel - len(self._at_work)))
-        due = collector.next_due()
-        if now < due < self._timer_due:  # otherwise it fires early enough, or a handler that ends looks again
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer_due = due
+        now = self._clock()
+        free = self._parallel - len(self._at_work)
+        if free > 0:
+            self._run(self._collector.take_due(now, free))
+        due = self._collector.next_due()
+        if self._timer is None and now < due < math.inf:  # what is due already waits for a handler that ends
             self._timer = self._loop.call_later(due - now, self._ring)
 
     def _ring(self) -> None:
-        self._timer, self._timer_due = None, math.inf
+        self._timer = None
         self._look()
 
     def _freed_in_thread(self, bundles: Sequence[Bundle]) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.lanes.api import Say
+    from leasekeeper.lanes.batch_handler import BatchHandler
+    from leasekeeper.lanes.bundles import Bundle
     from leasekeeper.lanes.handler import Handler
     from leasekeeper.outcomes import Outcome
 
@@ -40,6 +42,29 @@ class HandlerInContext:
         """As `Handler.run_blocking`."""
         MESSAGE.set((self._queue, self.name, delivery.received))
         return self._handler.run_blocking(say, delivery)
+
+    def __repr__(self) -> str:
+        return f"<{self._handler!r} in context>"
+
+
+class BatchHandlerInContext:
+    """Runs a batch handler with its name in the context; as `HandlerInContext`."""
+
+    def __init__(self, handler: BatchHandler, queue: str) -> None:
+        self.name = handler.name
+        self.timed_out = handler.timed_out
+        self._handler = handler
+        self._queue = queue
+
+    def run(self, say: Say[Bundle], bundle: Bundle) -> Coroutine[None, None, Outcome]:
+        """As `BatchHandler.run`. It is called in the task of the handler."""
+        MESSAGE.set((self._queue, self.name, None))
+        return self._handler.run(say, bundle)
+
+    def run_blocking(self, say: Say[Bundle], bundle: Bundle) -> Outcome:
+        """As `BatchHandler.run_blocking`."""
+        MESSAGE.set((self._queue, self.name, None))
+        return self._handler.run_blocking(say, bundle)
 
     def __repr__(self) -> str:
         return f"<{self._handler!r} in context>"
