@@ -182,7 +182,7 @@ async def test_handlers_do_not_wait_for_the_next_batch_under_load() -> None:
         await asyncio.sleep(0.5)
 
     async with World() as world:
-        world.faults.latency = 0.01
+        world.faults.set(latency=0.01)
         await world.send_many(3_000)
         begun = world.now
         await world.start(load, batch=100, concurrency=1)
