@@ -43,13 +43,17 @@ PARTS = {
 MORE = {
     "leasekeeper.events": "what you may subscribe to",
     "leasekeeper.api": "what you may replace",
+    "leasekeeper.envelopes": "what other services put around a payload",
     "leasekeeper.testing.handling": "handlers without a queue",
 }
 """Public modules beside the package itself."""
+ALIASES = {"Envelope"}
+"""Public names that stand for other types."""
 NOT_MADE = {"Batch", "Completion", "Message", "Settlement"}
 """Classes that users receive and do not construct."""
 INTERNAL = {
     "Channel",
+    "Message.with_body",
     "Options.extend_after",
     "Options.most_batch_bytes",
     "Options.slots",
@@ -84,6 +88,12 @@ def _package() -> Iterator[str]:
 
 def _module(name: str) -> Iterator[str]:
     yield f"## `{name}`: {MORE[name]}\n"
+    if public := getattr(importlib.import_module(name), "__all__", ()):  # a package: its names are of its modules
+        objects = importlib.import_module(name)
+        for each in public:
+            if hasattr(getattr(objects, each), "__module__") and each not in ALIASES:
+                yield from _described(_definitions(getattr(objects, each).__module__)[each])
+        return
     for definition in _definitions(name).values():
         if definition.name in INTERNAL:
             continue

@@ -37,6 +37,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from leasekeeper.api import Credentials, CredentialsProvider, SqsApi
+from leasekeeper.envelopes.choosing import Envelope
 from leasekeeper.options import (
     BatchErrorPolicy,
     BatchKey,

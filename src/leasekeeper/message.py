@@ -7,7 +7,7 @@ to settle early, to withhold the ack, and to check its lease.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from leasekeeper.outcomes import Settlement
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 MOST_RECEIVES = 1_000_000
 """The highest receive count that is believed."""
@@ -50,6 +51,11 @@ class Received(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     md5_of_attributes: str = msgspec.field(name="MD5OfMessageAttributes", default="")
     system: dict[str, str] = msgspec.field(name="Attributes", default_factory=dict)
     attributes: dict[str, MessageAttribute] = msgspec.field(name="MessageAttributes", default_factory=dict)
+
+    @property
+    def envelopes(self) -> tuple[Any, ...]:
+        """The envelopes that were opened, the outermost first: none (`leasekeeper.envelopes.opening` has others)."""
+        return ()
 
     @property
     def receive_count(self) -> int:
@@ -125,8 +131,17 @@ class Message(Generic[T]):
 
     @property
     def attributes(self) -> Mapping[str, MessageAttribute]:
-        """The user-defined attributes by name, at most ten. `MessageAttribute.value` is the value of one."""
+        """The user-defined attributes by name, at most ten. `MessageAttribute.value` is the value of one.
+
+        Attributes of opened envelopes are here too, those of an SNS notification and the trace of a CloudEvent; those
+        that SQS sent win over these.
+        """
         return self._received.attributes
+
+    @property
+    def envelopes(self) -> tuple[Any, ...]:
+        """The envelopes that the option `envelope` opened, the outermost first; what each holds is as it was sent."""
+        return self._received.envelopes
 
     @property
     def system(self) -> Mapping[str, str]:
@@ -211,6 +226,10 @@ class Message(Generic[T]):
         The message still counts against `concurrency`. A stop waits for it as for a running handler.
         """
         self._lease.withhold()
+
+    def with_body(self, body: U) -> Message[U]:
+        """The same message with another body, and the same lease: to settle one settles the other."""
+        return Message(self._received, body, queue=self.queue, lease=self._lease)
 
     def __repr__(self) -> str:
         return f"<Message {self.id} of {self.queue}, receive {self.receive_count}>"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from leasekeeper.api import Credentials, CredentialsProvider, SqsApi
+from leasekeeper.envelopes.choosing import Envelope
 from leasekeeper.options import (
     BatchErrorPolicy,
     BatchKey,
@@ -85,6 +86,15 @@ class OptionValues(TypedDict, total=False):
     handler is one.
 
     Default: none.
+    """
+
+    envelope: Envelope | None
+    """What is around the payloads: it is opened, the handler gets the payload, and `message.envelopes` the rest. 'sns',
+    'eventbridge', 's3', 'cloudevents', 'auto' (whatever is recognised, up to four inside of each other), your own
+    decoder (`leasekeeper.envelopes.EnvelopeDecoder`), or a sequence of these, the outermost first. Unset: the body is
+    the payload, and a warning is logged if it looks like an envelope; empty: without the warning.
+
+    Default: unset.
     """
 
     log_bodies: bool

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 
 from leasekeeper.api import Credentials, CredentialsProvider, SqsApi, TransportFactory
 from leasekeeper.batch import Batch
+from leasekeeper.envelopes.choosing import Envelope, check_envelope
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.message import Message
 from leasekeeper.option_checks import check_value, hint
@@ -104,6 +105,14 @@ class Options:
         "Functions around the handler, outermost first: `m(message, call_next)`. They are coroutine functions if the "
         "handler is one.",
         configurable=False,
+    )
+    envelope: Envelope | None = _handlers(
+        None,
+        "What is around the payloads: it is opened, the handler gets the payload, and `message.envelopes` the rest. "
+        "'sns', 'eventbridge', 's3', 'cloudevents', 'auto' (whatever is recognised, up to four inside of each other), "
+        "your own decoder (`leasekeeper.envelopes.EnvelopeDecoder`), or a sequence of these, the outermost first. "
+        "Unset: the body is the payload, and a warning is logged if it looks like an envelope; empty: without the "
+        "warning.",
     )
     log_bodies: bool = _handlers(
         False,
@@ -340,6 +349,7 @@ class Options:
     def __post_init__(self) -> None:
         for option in dataclasses.fields(self):
             check_value(option, getattr(self, option.name))
+        check_envelope(self.envelope)
         check_together(self)
 
     @property

@@ -83,6 +83,16 @@ class NotStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped:
+    """No handler has to see the message, or its work is of no use any more: the message is deleted.
+
+    `reason`: why, for the log.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Withheld:
     """The handler returned and keeps the message: the ack comes later, or never."""
 
@@ -93,7 +103,7 @@ WITHHELD = Withheld()
 ENDED = Ended()
 FREED = Freed()
 
-Outcome = Done | Retry | Reject | Failed | NotStarted | Ended | Withheld | Freed
+Outcome = Done | Retry | Reject | Failed | Skipped | NotStarted | Ended | Withheld | Freed
 
 
 class Settled(Enum):

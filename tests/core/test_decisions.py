@@ -11,7 +11,19 @@ from leasekeeper.core.backoff import Backoff
 from leasekeeper.core.decisions import Decision, OutcomePolicy, decide, decide_early, decide_settled
 from leasekeeper.core.delivery import Action
 from leasekeeper.errors import HandlerTimeout, UndecodableBody
-from leasekeeper.outcomes import DONE, ENDED, FREED, NOT_STARTED, WITHHELD, Done, Failed, Outcome, Reject, Retry
+from leasekeeper.outcomes import (
+    DONE,
+    ENDED,
+    FREED,
+    NOT_STARTED,
+    WITHHELD,
+    Done,
+    Failed,
+    Outcome,
+    Reject,
+    Retry,
+    Skipped,
+)
 
 BACKOFF = Backoff(base=2.0, maximum=900.0)
 COPIES = OutcomePolicy(backoff=BACKOFF, rejected_after=900.0, copies=True)
@@ -31,6 +43,7 @@ UNDECODABLE.__cause__ = UndecodableBody("not JSON")
         (Failed(HandlerTimeout(), still_running=True), Decision(Action.RELEASE, 1.0, False, "timed_out")),
         (Reject("no"), Decision(Action.COPY, 900.0, True, "rejected")),
         (UNDECODABLE, Decision(Action.COPY, 900.0, True, "undecodable")),
+        (Skipped("a test event"), Decision(Action.DELETE, 0.0, True, "skipped")),
         (WITHHELD, Decision(Action.KEEP, 0.0, False, "")),
         (NOT_STARTED, Decision(Action.RELEASE, 0.0, True, "not_started")),
         (ENDED, Decision(Action.RELEASE, 0.0, True, "ended")),
@@ -44,7 +57,7 @@ def test_the_table(outcome: Outcome, decision: Decision) -> None:
 def test_every_outcome_is_in_the_table() -> None:
     """A new outcome without a row would free no slot."""
     kinds: Any = Outcome
-    decided = (DONE, Retry(), Reject(), Failed(ValueError()), NOT_STARTED, ENDED, WITHHELD, FREED)
+    decided = (DONE, Retry(), Reject(), Failed(ValueError()), Skipped(""), NOT_STARTED, ENDED, WITHHELD, FREED)
     assert {type(outcome) for outcome in decided} == set(kinds.__args__)
     for outcome in decided:
         assert isinstance(decide(outcome, attempt=1, policy=COPIES, draw=0.5), Decision)

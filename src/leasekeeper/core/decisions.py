@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.core.delivery import Action
 from leasekeeper.errors import HandlerTimeout, UndecodableBody
-from leasekeeper.outcomes import Done, Ended, Failed, Freed, NotStarted, Reject, Retry, Withheld
+from leasekeeper.outcomes import Done, Ended, Failed, Freed, NotStarted, Reject, Retry, Skipped, Withheld
 
 if TYPE_CHECKING:
     from leasekeeper.core.backoff import Backoff
@@ -54,6 +54,7 @@ class Decision:
 
 
 DONE = Decision(Action.DELETE, counted="done")
+SKIPPED = Decision(Action.DELETE, counted="skipped")
 WITHHELD = Decision(Action.KEEP, frees=False)
 FREED = Decision(Action.NOTHING)
 """A thread that was given up has ended after all: its message was settled long ago."""
@@ -87,6 +88,8 @@ def decide(outcome: Outcome, *, attempt: int, policy: OutcomePolicy, draw: float
             action = Action.COPY if policy.copies else Action.RELEASE
             counted = "undecodable" if isinstance(outcome.__cause__, UndecodableBody) else "rejected"
             return Decision(action, policy.rejected_after, counted=counted)
+        case Skipped():
+            return SKIPPED
         case Withheld():
             return WITHHELD
         case NotStarted():

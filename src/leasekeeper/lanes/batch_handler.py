@@ -14,13 +14,16 @@ import inspect
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from leasekeeper.batch import Batch
+from leasekeeper.envelopes.s3 import S3Record
 from leasekeeper.errors import ConfigurationError, HandlerTimeout
 from leasekeeper.lanes.batch_run import BatchPlan, BatchRun
 from leasekeeper.lanes.decoding import decoder_of
 from leasekeeper.lanes.handler import loop_is_gone
 from leasekeeper.lanes.middleware import compose
+from leasekeeper.lanes.noticing import warn
 from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources, bind
 from leasekeeper.lanes.signature import Signature, read_signature
+from leasekeeper.lanes.unwrapping import Unwrapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,10 +63,23 @@ class BatchHandler:
         self._signature = signature
         self._middleware = options.middleware
         self._bodies = bodies
+        if signature.body_type is S3Record:
+            raise ConfigurationError(
+                f"handler {self.name}: a batch is of messages, and a message may have several S3Record: annotate the "
+                "parameter with Batch[S3Event] or list[S3Event]"
+            )
+        decode = decoder_of(
+            signature.body_type,
+            self.name,
+            quote=options.log_bodies,
+            envelope=options.envelope,
+            notice=functools.partial(warn, options.logger, queue, self.name),
+        )
         self._plan = BatchPlan(
             name=self.name,
             queue=queue,
-            decode=decoder_of(signature.body_type, self.name, quote=options.log_bodies),
+            decode=decode,
+            open=decode.open if isinstance(decode, Unwrapping) else None,
             bodies=bodies and not options.middleware,
             on_error=options.on_batch_error,
         )

@@ -36,6 +36,7 @@ class BatchPlan:
         name: the handler's name.
         queue: the queue's name.
         decode: decodes a body.
+        open: opens the envelopes of a message before that; None: there are none to open.
         bodies: whether the call takes a list of bodies, so that no `Message` is made.
         on_error: what follows when it raises.
     """
@@ -43,6 +44,7 @@ class BatchPlan:
     name: str
     queue: str
     decode: Callable[[Received], Any]
+    open: Callable[[Received], Received] | None
     bodies: bool
     on_error: BatchErrorPolicy
 
@@ -68,13 +70,13 @@ class BatchRun:
         """The argument of the next call; None when all are made."""
         while self._left and not self._bundle.given_up:
             rows = self._startable(self._left.pop())
-            rows, bodies = self._decoded(rows)
+            rows, received, bodies = self._decoded(rows)
             if not rows:
                 continue
             if self._rows:
                 self._bundle.restarted()
             self._rows = rows
-            return self._argument(rows, bodies)
+            return self._argument(rows, received, bodies)
         return None
 
     def _startable(self, rows: Sequence[Delivery]) -> Sequence[Delivery]:
@@ -89,27 +91,33 @@ class BatchRun:
                 self._bundle.outcomes[row] = self._lost
         return [row for row in rows if not row.lost and row.settlement is None]
 
-    def _decoded(self, rows: Sequence[Delivery]) -> tuple[Sequence[Delivery], list[Any]]:
-        decode = self._plan.decode
-        with suppress(BaseException):  # a validator is code of others; below, each failure is found again
-            return rows, [decode(row.received) for row in rows]
+    def _decoded(self, rows: Sequence[Delivery]) -> tuple[Sequence[Delivery], list[Received], list[Any]]:
+        """Those that can be decoded, as they were received (with their envelopes open), and their bodies."""
+        decode, open_ = self._plan.decode, self._plan.open
+        if open_ is None:
+            with suppress(BaseException):  # a validator is code of others; below, each failure is found again
+                messages = [row.received for row in rows]
+                return rows, messages, [decode(received) for received in messages]
         good: list[Delivery] = []
+        messages = []
         bodies: list[Any] = []
         for row in rows:
             try:
-                body = decode(row.received)
+                received = row.received if open_ is None else open_(row.received)
+                body = decode(received)
             except BaseException as error:
                 self._bundle.outcomes[row] = outcome_of_error(error)
             else:
                 good.append(row)
+                messages.append(received)
                 bodies.append(body)
-        return good, bodies
+        return good, messages, bodies
 
-    def _argument(self, rows: Sequence[Delivery], bodies: list[Any]) -> Any:
+    def _argument(self, rows: Sequence[Delivery], received: list[Received], bodies: list[Any]) -> Any:
         plan, bundle = self._plan, self._bundle
         if plan.bodies:
             return bodies
-        view = self._view = _View(bundle, rows, bodies, plan.queue)
+        view = self._view = _View(bundle, rows, received, bodies, plan.queue)
         messages = list(view.rows)
         return Batch(messages, queue=plan.queue, trigger=bundle.trigger, waited=bundle.waited, view=view)
 
@@ -158,12 +166,19 @@ class _View:
 
     __slots__ = ("_bundle", "_closed", "_leases", "named", "rows")
 
-    def __init__(self, bundle: Bundle, rows: Sequence[Delivery], bodies: Sequence[Any], queue: str) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        rows: Sequence[Delivery],
+        messages: Sequence[Received],
+        bodies: Sequence[Any],
+        queue: str,
+    ) -> None:
         self._bundle = bundle
         self._leases = [LeaseControl(bundle.say, row) for row in rows]
         self.rows = {
-            Message(row.received, body, queue=queue, lease=lease): row
-            for row, body, lease in zip(rows, bodies, self._leases, strict=True)
+            Message(received, body, queue=queue, lease=lease): row
+            for row, received, body, lease in zip(rows, messages, bodies, self._leases, strict=True)
         }
         self.named = False
         """Whether the handler has named a message that has not gone well."""

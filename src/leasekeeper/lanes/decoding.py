@@ -1,25 +1,34 @@
 """Decoding: how a message's body becomes what a handler's annotation says.
 
 Text, bytes, anything msgspec decodes from JSON (dict, list, dataclasses, TypedDicts, attrs classes, Structs, unions of
-them) and pydantic models. A decoder is made once for each handler; what it cannot decode is an `UndecodableBody`,
-with a bounded text that is made where the handler runs.
+them), pydantic models, and the envelopes of `leasekeeper.envelopes` around any of these. A decoder is made once for
+each handler; what it cannot decode is an `UndecodableBody`, with a bounded text that is made where the handler runs.
 """
 
 from __future__ import annotations
 
 import re
+from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import msgspec
 import msgspec.inspect
 
+from leasekeeper.envelopes.choosing import ANNOTATIONS, NAMES, advice, envelope_in, names_of
+from leasekeeper.envelopes.opening import NothingToHandle
+from leasekeeper.envelopes.s3 import S3Event, read_s3
 from leasekeeper.errors import ConfigurationError, UndecodableBody
+from leasekeeper.lanes.noticing import looking
+from leasekeeper.lanes.unwrapping import Unwrapping, has_envelope, takes_records, whole
 from leasekeeper.texts import bounded, safe_repr, safe_str
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from leasekeeper.envelopes.choosing import Envelope
+    from leasekeeper.envelopes.opening import OpenedMessage
+    from leasekeeper.lanes.unwrapping import Decode
     from leasekeeper.message import Received
 
 SHOWN = 80
@@ -37,47 +46,141 @@ _JSON = (dict, list, str, int, float, bool, type(None))
 """What JSON's values become by themselves."""
 
 
-def decoder_of(body_type: Any, handler: str, *, quote: bool = False) -> Callable[[Received], Any]:
-    """The decoder for an annotation.
+def decoder_of(
+    body_type: Any,
+    handler: str,
+    *,
+    quote: bool = False,
+    envelope: Envelope | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> Callable[[Received], Any]:
+    """The decoder for an annotation; an `Unwrapping` if envelopes are to be opened.
 
     Args:
         body_type: what a body becomes.
         handler: the handler's name, for the error.
         quote: whether an `UndecodableBody` may quote the body and values in it, which may be personal data.
+        envelope: the envelopes to open; None opens none, and looks whether the handler takes one for its payload.
+        notice: told once, in words, if it does.
 
     Raises:
-        ConfigurationError: nothing known decodes JSON to that type.
+        ConfigurationError: nothing known decodes JSON to that type, or it cannot take what the envelopes hold.
     """
+    if envelope or takes_records(body_type):
+        decode = _records if takes_records(body_type) else _held(body_type, handler)
+        opened = _checked_opened(decode, _Wanted(body_type, quote=quote))
+        return Unwrapping(envelope or (), body_type, opened, handler, partial(_explain, quote=quote))
     if body_type is str:
         return attrgetter("body")
     if body_type is bytes:
         return _bytes
-    try:
-        decode = _pydantic(body_type) if _has_pydantic(body_type) else _msgspec(body_type)
-    except Exception as error:  # both libraries have their own types of errors
-        raise ConfigurationError(
-            f"handler {handler}: a body cannot be decoded to {_name(body_type)} ({error}); annotate the parameter with "
-            "str, bytes, dict, a dataclass, a msgspec.Struct, a pydantic model, or Message[...] of one of these"
-        ) from error
-    return _checked(decode, _name(body_type), quote=quote)
+    return _checked(_json(body_type, handler), _Wanted(body_type, quote=quote), notice if envelope is None else None)
 
 
 def _bytes(received: Received) -> bytes:
     return received.body.encode()
 
 
-def _checked(decode: Callable[[str], Any], wanted: str, *, quote: bool) -> Callable[[Received], Any]:
+def _json(body_type: Any, handler: str) -> Callable[[str | bytes], Any]:
+    """The decoder of JSON to a type."""
+    if (envelope := whole(body_type, partial(_held, handler=handler))) is not None:
+        return partial(_whole, envelope)
+    if any(map(has_envelope, get_args(body_type))):
+        raise ConfigurationError(
+            f"handler {handler}: {_name(body_type)} has an envelope inside of another type: annotate the envelope "
+            "alone; or give envelope='auto' for bodies of several kinds, and annotate what they hold"
+        )
+    try:
+        return _pydantic(body_type) if _has_pydantic(body_type) else _msgspec(body_type)
+    except Exception as error:  # both libraries have their own types of errors
+        raise ConfigurationError(
+            f"handler {handler}: a body cannot be decoded to {_name(body_type)} ({error}); annotate the parameter with "
+            "str, bytes, dict, a dataclass, a msgspec.Struct, a pydantic model, or Message[...] of one of these"
+        ) from error
+
+
+def _whole(decode: Decode, body: str | bytes) -> Any:
+    return decode(body, ())
+
+
+def _held(body_type: Any, handler: str) -> Decode:
+    """The decoder of what an envelope holds."""
+    if body_type is str:
+        return lambda payload, _: payload if isinstance(payload, str) else payload.decode()
+    if body_type is bytes:
+        return lambda payload, _: payload if isinstance(payload, bytes) else payload.encode()
+    if body_type is S3Event:
+        return read_s3
+    if takes_records(body_type):
+        raise ConfigurationError(
+            f"handler {handler}: {_name(body_type)} inside of another annotation: put S3Event there; or name the "
+            "envelopes around it in the option envelope, and annotate the parameter with S3Record alone"
+        )
+    decode = _json(body_type, handler)
+    return lambda payload, _: decode(payload)
+
+
+def _records(payload: Any, _: Sequence[Any]) -> Any:
+    return payload  # the step that opens S3 events has made them
+
+
+def _checked(
+    bare: Callable[[str], Any], wanted: _Wanted, notice: Callable[[str], None] | None
+) -> Callable[[Received], Any]:
+    decode = bare
+
+    def looked() -> None:
+        nonlocal decode
+        decode = bare
+
+    if notice is not None:
+        decode = looking(bare, wanted.type, notice, looked)
+
     def checked(received: Received) -> Any:
         body = received.body
         try:
             return decode(body)
+        except NothingToHandle:
+            raise
         except Exception as error:
-            why = _explain(error, quote=quote)
+            why = _explain(error, quote=wanted.quote)
         # Outside of the `except`, so that the decoder's error, which may be large, is not kept as the context of ours.
-        shown = f" {body if len(body) <= SHOWN else f'{body[:SHOWN]}...'!r}" if quote else ""
-        raise UndecodableBody(f"its body{shown} ({len(body)} characters) is not {wanted}: {why}")
+        raise UndecodableBody(wanted.refusal("its body", body, why))
 
     return checked
+
+
+def _checked_opened(decode: Decode, wanted: _Wanted) -> Callable[[OpenedMessage], Any]:
+    def checked(opened: OpenedMessage) -> Any:
+        payload, envelopes = opened.payload, opened.envelopes
+        try:
+            return decode(payload, envelopes)
+        except NothingToHandle:
+            raise
+        except Exception as error:
+            why = _explain(error, quote=wanted.quote)
+        around = names_of(envelopes)
+        what = f"the payload of {NAMES[around[-1]]}" if around else "its payload" if envelopes else "its body"
+        raise UndecodableBody(wanted.refusal(what, payload, why, around))
+
+    return checked
+
+
+class _Wanted:
+    """What a body should become, and the sentence for one that does not."""
+
+    def __init__(self, body_type: Any, *, quote: bool) -> None:
+        self.type = body_type
+        self.quote = quote
+
+    def refusal(self, what: str, body: str | bytes, why: str, around: Sequence[str] = ()) -> str:
+        """Why a body cannot be decoded. It names the remedy if the body is an envelope that was not expected."""
+        text = body if isinstance(body, str) else body.decode(errors="replace")
+        shown = f" {text if len(text) <= SHOWN else f'{text[:SHOWN]}...'!r}" if self.quote else ""
+        found = envelope_in(text)
+        surprise = found is not None and (get_origin(self.type) or self.type) is not ANNOTATIONS[found]
+        remedy = f"; it is {NAMES[found]}: {advice(found, around)}" if found and surprise else ""
+        return f"{what}{shown} ({len(body)} characters) is not {_name(self.type)}: {why}{remedy}"
 
 
 def error_count(error: BaseException) -> int:
@@ -118,7 +221,7 @@ def _explain_one(found: dict[str, Any]) -> str:
     )
 
 
-def _msgspec(body_type: Any) -> Callable[[str], Any]:
+def _msgspec(body_type: Any) -> Callable[[str | bytes], Any]:
     foreign = _foreign(msgspec.inspect.type_info(body_type), set())
     if foreign is None:
         return msgspec.json.Decoder(body_type).decode
@@ -145,7 +248,7 @@ def _has_pydantic(body_type: Any) -> bool:
     return hasattr(body_type, "__pydantic_validator__") or any(_has_pydantic(each) for each in get_args(body_type))
 
 
-def _pydantic(body_type: Any) -> Callable[[str], Any]:
+def _pydantic(body_type: Any) -> Callable[[str | bytes], Any]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(body_type).validate_json

@@ -12,9 +12,10 @@ import types
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from leasekeeper.envelopes.opening import NothingToHandle
 from leasekeeper.errors import HandlerError, UndecodableBody
 from leasekeeper.lanes.decoding import MANY, error_count
-from leasekeeper.outcomes import Failed, Outcome, Reject, Retry, Settlement
+from leasekeeper.outcomes import Failed, Outcome, Reject, Retry, Settlement, Skipped
 from leasekeeper.texts import LIMIT, safe_str
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def outcome_of_error(error: BaseException) -> Outcome:
     kind = type(error)  # not `isinstance`, which asks `error.__class__`: code of others, which may raise
     if issubclass(kind, (Retry, Reject)):
         return _checked(error)
+    if issubclass(kind, NothingToHandle):
+        return Skipped(safe_str(error))
     if issubclass(kind, UndecodableBody):
         rejected = Reject(safe_str(error))
         rejected.__cause__ = error

@@ -11,20 +11,26 @@ import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from leasekeeper.envelopes.s3 import S3Record
 from leasekeeper.errors import HandlerTimeout
 from leasekeeper.lanes.decoding import decoder_of
 from leasekeeper.lanes.failures import outcome_of_error, outcome_of_result
 from leasekeeper.lanes.lease_control import LeaseControl
 from leasekeeper.lanes.middleware import compose
+from leasekeeper.lanes.noticing import warn
 from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources, bind
+from leasekeeper.lanes.records import each_record
 from leasekeeper.lanes.signature import read_signature
+from leasekeeper.lanes.unwrapping import Unwrapping
 from leasekeeper.message import Message
 from leasekeeper.outcomes import DONE, WITHHELD, Outcome
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Sequence
 
     from leasekeeper.core.delivery import Delivery
+    from leasekeeper.envelopes import Envelope
     from leasekeeper.lanes.api import Say
     from leasekeeper.options import Middleware
 
@@ -51,6 +57,8 @@ class Handler:
         middleware: Sequence[Middleware] = (),
         log_bodies: bool = False,
         resources: Resources = NO_LIFESPAN,
+        envelope: Envelope | None = None,
+        logger: logging.Logger | None = None,
     ) -> None:
         signature = read_signature(function)
         self.name = signature.name
@@ -60,13 +68,23 @@ class Handler:
         self._function = function
         self._signature = signature
         self._middleware = middleware
-        self._decode = decoder_of(signature.body_type, self.name, quote=log_bodies)
+        self._decode = decoder_of(
+            signature.body_type,
+            self.name,
+            quote=log_bodies,
+            envelope=envelope,
+            notice=None if logger is None else partial(warn, logger, queue, self.name),
+        )
+        if isinstance(self._decode, Unwrapping):
+            self._message = partial(self._opened, self._decode)  # type: ignore[method-assign] # the same arguments
         self._plain = not signature.wants_message and not middleware
         """Whether the call takes the decoded body alone, so that no `Message` is made."""
         self._call = self._composed(resources)
 
     def _composed(self, resources: Resources) -> Callable[[Any], Any]:
         call = compose(bind(self._function, self._signature, resources), self._signature, self._middleware)
+        if self._signature.body_type is S3Record:
+            call = each_record(call, self.name, is_coroutine=self.is_coroutine)
         if self.timeout is not None and self.is_coroutine:  # the thread lane watches the time of `def` handlers
             return partial(self._call_limited, call, self.timeout)
         return call
@@ -134,6 +152,10 @@ class Handler:
     def _message(self, say: Say[Delivery], delivery: Delivery) -> Message[Any]:
         received = delivery.received
         return Message(received, self._decode(received), queue=self._queue, lease=LeaseControl(say, delivery))
+
+    def _opened(self, unwrapping: Unwrapping, say: Say[Delivery], delivery: Delivery) -> Message[Any]:
+        opened = unwrapping.open(delivery.received)
+        return Message(opened, unwrapping(opened), queue=self._queue, lease=LeaseControl(say, delivery))
 
     def _outcome_of(self, result: Any, argument: Any) -> Outcome:
         if result is not None and (outcome := outcome_of_result(result, self.name)) is not None:

@@ -44,4 +44,6 @@ def make_handler(
         middleware=options.middleware,
         log_bodies=options.log_bodies,
         resources=resources,
+        envelope=options.envelope,
+        logger=options.logger,
     )

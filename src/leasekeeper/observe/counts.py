@@ -35,6 +35,9 @@ class WorkStatistics:
     """Messages that can never be processed, undecodable ones included."""
     undecodable: int
     """Those of them with a body that does not match the handler's annotation."""
+    skipped: int
+    """Messages deleted because no handler has to see them, e.g. the test event of S3, or because the task of Step
+    Functions that they belong to has ended."""
     dead_lettered: int
     """Copies confirmed by the dead-letter queue."""
     not_started: int

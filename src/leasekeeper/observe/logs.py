@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from leasekeeper import events
 from leasekeeper.errors import Verdict
-from leasekeeper.outcomes import Failed, Reject
+from leasekeeper.outcomes import Failed, Reject, Skipped
 from leasekeeper.texts import bounded, safe_str
 
 if TYPE_CHECKING:
@@ -144,6 +144,8 @@ class Logs:
             self._failed(event, conclusion, conclusion.outcome)
         elif isinstance(conclusion.outcome, Reject):
             self._rejected(event, conclusion, conclusion.outcome)
+        elif isinstance(conclusion.outcome, Skipped):
+            self._skipped(event, conclusion, conclusion.outcome)
 
     def _failed(self, event: events.HandlersEnded, conclusion: Conclusion, outcome: Failed) -> None:
         message = conclusion.message
@@ -183,6 +185,17 @@ class Logs:
             reason,
             follows,
             **_fields(conclusion, "Reject"),
+        )
+
+    def _skipped(self, event: events.HandlersEnded, conclusion: Conclusion, outcome: Skipped) -> None:
+        self._write(
+            logging.INFO,
+            event,
+            "message %s is deleted without a result of handler %s: %s",
+            bounded(conclusion.message.message_id),
+            conclusion.handler,
+            bounded(outcome.reason, REASON_LENGTH),
+            **_fields(conclusion, "Skipped"),
         )
 
     def _lease_lost(self, event: events.LeaseLost) -> None:

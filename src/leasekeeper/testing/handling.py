@@ -17,11 +17,12 @@ from leasekeeper.core.delivery import Delivery, Lease
 from leasekeeper.lanes.handler import Handler
 from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources
 from leasekeeper.message import MessageAttribute, Received
-from leasekeeper.outcomes import Done, Failed, Outcome, Reject, Retry, Settled, Withheld
+from leasekeeper.outcomes import Done, Failed, Outcome, Reject, Retry, Settled, Skipped, Withheld
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from leasekeeper.envelopes import Envelope
     from leasekeeper.lanes.api import Answer
     from leasekeeper.options import Middleware
 
@@ -34,7 +35,7 @@ class Handled:
     """What a handler made of a message.
 
     Attributes:
-        outcome: how it ended: `Done`, `Retry`, `Reject`, `Failed` or `Withheld`, of `leasekeeper.outcomes`.
+        outcome: how it ended: `Done`, `Retry`, `Reject`, `Failed`, `Skipped` or `Withheld`, of `leasekeeper.outcomes`.
         said: what it called on the message while it ran: `Done` for `ack()`, `Retry` for `retry()`.
     """
 
@@ -44,7 +45,7 @@ class Handled:
     @property
     def acked(self) -> bool:
         """Whether the message would be deleted; an early `ack()` or `retry()` wins over the result."""
-        return isinstance(self.said[0] if self.said else self.outcome, Done)
+        return isinstance(self.said[0] if self.said else self.outcome, (Done, Skipped))
 
     @property
     def retried(self) -> bool:
@@ -93,6 +94,7 @@ def run_handler(
     timeout: float | None = None,
     middleware: Sequence[Middleware] = (),
     resources: object = None,
+    envelope: Envelope | None = None,
 ) -> Handled:
     """Call a handler, coroutine or plain function, with a message, from synchronous code.
 
@@ -106,6 +108,7 @@ def run_handler(
         timeout: the consumer's `handler_timeout`, in seconds.
         middleware: the consumer's middleware.
         resources: what the app's lifespan yields, for handlers with parameters of its types.
+        envelope: the consumer's `envelope`.
 
     Raises:
         ConfigurationError: what `Consumer` would refuse.
@@ -120,6 +123,7 @@ def run_handler(
         timeout=timeout,
         middleware=middleware,
         resources=resources,
+        envelope=envelope,
     )
     outcome = (
         asyncio.run(called.run(listener.say, delivery))
@@ -145,9 +149,10 @@ def _prepare(
     timeout: float | None = None,
     middleware: Sequence[Middleware] = (),
     resources: object = None,
+    envelope: Envelope | None = None,
 ) -> tuple[Handler, Delivery, _Listener]:
     given = NO_LIFESPAN if resources is None else Resources(resources)
-    called = Handler(handler, queue="test", timeout=timeout, middleware=middleware, resources=given)
+    called = Handler(handler, queue="test", timeout=timeout, middleware=middleware, resources=given, envelope=envelope)
     listener = _Listener()
     now = time.monotonic()
     received = Received(
