@@ -1,0 +1,60 @@
+"""A token bucket: how many handlers may start now, so that in no window of time more start than the rate allows.
+
+The capacity and the ordering of a consumer with `rate=` share one. Pure: the time comes in. It promises that in any
+window of *t* seconds at most `burst + rate * t` tokens are taken.
+"""
+
+from __future__ import annotations
+
+ROUNDING = 1e-6
+"""Tokens by which a clock of floats may be off: the time that `token_at` names must be late enough for `take`."""
+
+
+class TokenBucket:
+    """Tokens that come at a rate, up to `burst` of them; it is full at first.
+
+    It keeps one number, the time at which it is full again. So waiting costs nothing, and errors do not add up.
+
+    Args:
+        rate: tokens a second, above 0.
+        burst: how many there are at most, 1 or more.
+    """
+
+    __slots__ = ("_full_at", "burst", "rate")
+
+    def __init__(self, rate: float, burst: int) -> None:
+        if not rate > 0:
+            raise ValueError(f"a rate of {rate!r} tokens a second cannot work: give more than 0")
+        if burst < 1:
+            raise ValueError(f"a burst of {burst!r} tokens cannot work: give 1 or more")
+        self.rate = rate
+        self.burst = burst
+        self._full_at = float("-inf")
+
+    def tokens(self, now: float) -> float:
+        """How many tokens are there, from 0 to `burst`."""
+        return max(0.0, self.burst - max(0.0, self._full_at - now) * self.rate)
+
+    def take(self, now: float) -> bool:
+        """Take a token; False if none is there."""
+        if self.tokens(now) < 1 - ROUNDING:
+            return False
+        self._full_at = max(self._full_at, now) + 1 / self.rate
+        return True
+
+    def token_at(self, now: float, count: float = 1) -> float:
+        """When `count` tokens are there or, above `burst`, would be if the bucket were larger; `now` if they are."""
+        return max(now, now + (count - self.tokens(now)) / self.rate)
+
+    def promised(self, now: float, ahead: float, claims: int) -> int:
+        """How many more messages may be asked for, so that each finds a token within `ahead` seconds.
+
+        Args:
+            now: seconds, monotonic.
+            ahead: seconds that a message may wait for its token.
+            claims: messages that wait for a token, or may be brought by receives under way.
+        """
+        return max(0, int(self.tokens(now) + self.rate * ahead + ROUNDING) - claims)
+
+    def __repr__(self) -> str:
+        return f"<TokenBucket {self.rate:g} a second, burst {self.burst}>"
