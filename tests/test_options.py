@@ -39,9 +39,8 @@ def test_what_follows_from_options() -> None:
 
 def test_keyword_values_are_the_options() -> None:
     """What an editor completes is what is accepted: same names, same order, same types."""
-    assert list(get_type_hints(OptionValues).items()) == [
-        (name, kind) for name, kind in get_type_hints(Options).items() if name in FIELDS
-    ]
+    kinds = get_type_hints(Options)
+    assert list(get_type_hints(OptionValues).items()) == [(name, kinds[name]) for name in FIELDS]
 
 
 def test_choices_are_those_of_the_types() -> None:
@@ -66,6 +65,7 @@ def test_sections_are_together_and_in_order() -> None:
     assert [name for name, _ in itertools.groupby(sections)] == [
         "Handlers",
         "Batches",
+        "Limits",
         "Polling",
         "Lease",
         "Acknowledging",
@@ -110,6 +110,7 @@ MATES: dict[str, dict[str, Any]] = {
     "heartbeat_interval": {"visibility_timeout": 43_200},
     "visibility_timeout": {"ack_interval": 0},
     "ack_interval": {"visibility_timeout": 100},
+    "burst": {"rate": 1},
     "retry_base": {"retry_maximum": 43_200},
     "retry_maximum": {"retry_base": 0},
 }
@@ -287,6 +288,10 @@ def test_other_libraries_names_lead_to_options_that_exist() -> None:
                 "ack_interval=30.0 with visibility_timeout=30: finished messages would wait for their delete "
                 "until their lease ends; use a second or less"
             ),
+        ),
+        (
+            {"burst": 5},
+            "burst=5 without rate: set rate= to the handlers that may start in a second, or leave burst out",
         ),
         (
             {"max_in_flight": 19, "concurrency": 20},

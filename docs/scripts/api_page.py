@@ -35,6 +35,7 @@ GROUPS = {
 PARTS = {
     "leasekeeper.observe.counts": ("WorkStatistics", "ReceiveStatistics", "AckStatistics", "HeartbeatStatistics"),
     "leasekeeper.core.delivery": ("LedgerStatistics",),
+    "leasekeeper.core.gate": ("GateStatistics",),
     "leasekeeper.lanes.api": ("LaneStatistics",),
     "leasekeeper.core.throttler": ("ThrottlerStatistics",),
     "leasekeeper.engine.batcher": ("BatcherStatistics",),

@@ -20,6 +20,7 @@ _NUMBERS = ("float", "float | None", *_INTEGERS)
 _OTHER_NAMES = {
     "concurrency": "workers worker_count num_workers max_workers worker_concurrency max_concurrency parallelism",
     "prefetch": "prefetch_count prefetch_multiplier worker_prefetch_multiplier prefetch_limit",
+    "rate": "rate_limit max_rate rps per_second requests_per_second",
     "handler_timeout": "timeout time_limit soft_time_limit task_time_limit max_runtime",
     "middleware": "middlewares",
     "batch": "batch_size max_batch_size MaximumBatchingSize",

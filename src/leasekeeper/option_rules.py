@@ -42,6 +42,11 @@ def check_together(options: Any) -> None:
             "messages would wait for their delete until their lease ends; use a second or less"
         )
     _check_batches(options)
+    if options.burst is not None and options.rate is None:
+        raise ConfigurationError(
+            f"burst={options.burst!r} without rate: set rate= to the handlers that may start in a second, or leave "
+            "burst out"
+        )
     if options.max_in_flight < options.concurrency:
         raise ConfigurationError(
             f"max_in_flight={options.max_in_flight} with concurrency={options.concurrency}: handlers could never all "

@@ -140,6 +140,20 @@ class OptionValues(TypedDict, total=False):
     Default: unset.
     """
 
+    rate: float | None
+    """Handlers that may start in a second, on average. No message is received that could not start within about 0.25 s,
+    so the limit spends no receive counts. Unset: no limit.
+
+    Default: unset; 0.0001 to 100,000.
+    """
+
+    burst: int | None
+    """Handlers that may start at once after a while in which fewer did than `rate` allows: in any t seconds at most
+    `burst` + `rate` x t start. Unset: as many as `rate` allows in a second, at least 1.
+
+    Default: unset; 1 to 100,000.
+    """
+
     receive_batch: int
     """Messages requested in one receive.
 

@@ -40,6 +40,7 @@ batch handler it takes the batch in place of the message."""
 
 _handlers = section("Handlers")
 _batches = section("Batches")
+_limits = section("Limits")
 _polling = section("Polling")
 _lease = section("Lease")
 _settling = section("Acknowledging")
@@ -154,6 +155,21 @@ class Options:
         "A function of a message (its body as text) that returns a key, such as a tenant or a table: a batch has "
         "messages of one key only. It runs on the engine's thread, so it must be quick and must not block.",
         configurable=False,
+    )
+
+    rate: float | None = _limits(
+        None,
+        "Handlers that may start in a second, on average. No message is received that could not start within about "
+        "0.25 s, so the limit spends no receive counts. Unset: no limit.",
+        low=0.0001,
+        high=100_000,
+    )
+    burst: int | None = _limits(
+        None,
+        "Handlers that may start at once after a while in which fewer did than `rate` allows: in any t seconds at most "
+        "`burst` + `rate` x t start. Unset: as many as `rate` allows in a second, at least 1.",
+        low=1,
+        high=100_000,
     )
 
     receive_batch: int = _polling(10, "Messages requested in one receive.", low=1, high=10)

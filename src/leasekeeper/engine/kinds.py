@@ -20,6 +20,7 @@ from leasekeeper.engine.group_settler import GroupSettler
 from leasekeeper.engine.group_worker import GroupWorker
 from leasekeeper.engine.grouped import Grouped, not_started
 from leasekeeper.engine.harvester import Harvester
+from leasekeeper.engine.limited_capacity import LimitedCapacity, LimitedGroupCapacity
 from leasekeeper.engine.ordering import Unordered
 from leasekeeper.engine.policies import group_policy, lease_policy, outcome_policy
 from leasekeeper.engine.settler import Settler
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.api import SqsApi
     from leasekeeper.core.delivery import Delivery
+    from leasekeeper.core.gate import Gate
     from leasekeeper.core.groups import GroupedDelivery, GroupStatistics
     from leasekeeper.core.throttler import Throttler
     from leasekeeper.engine.context import QueueContext, SourceQueue
@@ -47,7 +49,9 @@ class Kind(Protocol):
         """What holds its messages."""
         ...
 
-    def capacity(self, options: Options, throttler: Throttler) -> Capacity:
+    def capacity(
+        self, options: Options, throttler: Throttler, gate: Gate | None, clock: Callable[[], float]
+    ) -> Capacity:
         """Where pollers reserve slots."""
         ...
 
@@ -103,9 +107,13 @@ class Standard:
         self._answers = answers
         self.ledger = Ledger(lease_policy(options), on_lease_lost=on_lease_lost)
 
-    def capacity(self, options: Options, throttler: Throttler) -> Capacity:
+    def capacity(
+        self, options: Options, throttler: Throttler, gate: Gate | None, clock: Callable[[], float]
+    ) -> Capacity:
         """Slots for messages."""
-        return Capacity(options, throttler, self.ledger.rows)
+        if gate is None:
+            return Capacity(options, throttler, self.ledger.rows)
+        return LimitedCapacity(options, throttler, self.ledger.rows, gate, clock)
 
     def harvester(self, context: QueueContext) -> Harvester:
         """Deletes ten at a time, in any order."""
@@ -155,9 +163,13 @@ class Fifo:
         )
         self.ledger = GroupLedger(lease_policy(options), self._groups, on_lease_lost=on_lease_lost)
 
-    def capacity(self, options: Options, throttler: Throttler) -> Capacity:
+    def capacity(
+        self, options: Options, throttler: Throttler, gate: Gate | None, clock: Callable[[], float]
+    ) -> Capacity:
         """Slots for groups."""
-        return GroupCapacity(options, throttler, self.ledger.rows, self._groups)
+        if gate is None:
+            return GroupCapacity(options, throttler, self.ledger.rows, self._groups)
+        return LimitedGroupCapacity(options, throttler, self.ledger.rows, self._groups, gate=gate, clock=clock)
 
     def harvester(self, context: QueueContext) -> Harvester:
         """Deletes in the order of the groups; at once, if the next message waits for that."""

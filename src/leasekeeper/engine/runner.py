@@ -23,6 +23,7 @@ from leasekeeper.engine.heartbeat import Heartbeat
 from leasekeeper.engine.kinds import kind_of
 from leasekeeper.engine.lag import LagMeter
 from leasekeeper.engine.lane import open_lane
+from leasekeeper.engine.limits import gate_for, gated
 from leasekeeper.engine.policies import throttle_policy
 from leasekeeper.engine.pollers import Pollers
 from leasekeeper.engine.scopes import first_of, serve
@@ -73,13 +74,14 @@ class Runner:
         self._clock = clock
         self._began = clock()
         self._throttler = Throttler(throttle_policy(options))
+        self._gate = gate_for(options, coroutines=handler.is_coroutine)
         self._answers: Mailbox[Answer[Delivery]] = Mailbox(asyncio.get_running_loop(), self._answered)
         self._kind = kind_of(source, options, answers=self._answers, on_lease_lost=self._on_lease_lost)
         self._ledger = self._kind.ledger
         self._health = Health(
             source.name, unhealthy_after=options.unhealthy_after, wait_time=options.wait_time, emit=emit
         )
-        self._capacity = self._kind.capacity(options, self._throttler)
+        self._capacity = self._kind.capacity(options, self._throttler, self._gate, clock)
         self._heartbeat = Heartbeat(self._ledger.leases, clock=clock, extend=self._extend, failed=self._bug)
         self._lag = LagMeter(clock, lambda: self._capacity.taken > self._capacity.polling)
         self._context = context = QueueContext(
@@ -103,6 +105,8 @@ class Runner:
         self._lane = open_lane(
             handler, options, queue=source.name, application=application, answers=self._answers, clock=clock
         )
+        self._gated = gated(self._lane, self._gate, self._answers, lane_closed=self._lane_closed, clock=clock)
+        self._lane = self._gated or self._lane
         self._worker = self._kind.worker(
             context,
             throttler=self._throttler,
@@ -157,6 +161,8 @@ class Runner:
 
     def _answered(self, answers: list[Answer[Delivery]]) -> None:
         self._worker.answered(answers)
+        if self._gated is not None:
+            self._gated.answers(answers)
 
     def _on_lease_lost(self, row: Delivery) -> None:
         self._worker.lost(row)
@@ -319,6 +325,7 @@ class Runner:
             longest_lag=self._lag.longest,
             ledger=self._ledger.statistics(),
             lane=self._lane.statistics(),
+            gate=self._gate.statistics(self._clock()) if self._gate is not None else None,
             throttler=self._throttler.statistics(),
             deletes=self._harvester.batcher.statistics(),
             extensions=self._extender.extensions.statistics(),

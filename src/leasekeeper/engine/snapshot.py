@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from leasekeeper.core.delivery import LedgerStatistics
+    from leasekeeper.core.gate import GateStatistics
     from leasekeeper.core.groups import GroupStatistics
     from leasekeeper.core.phases import Phase
     from leasekeeper.core.throttler import ThrottlerStatistics
@@ -30,6 +31,7 @@ class RunnerSnapshot:
     longest_lag: float
     ledger: LedgerStatistics
     lane: LaneStatistics
+    gate: GateStatistics | None
     throttler: ThrottlerStatistics
     deletes: BatcherStatistics
     extensions: BatcherStatistics

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import logging
 
     from leasekeeper.core.delivery import LedgerStatistics
+    from leasekeeper.core.gate import GateStatistics
     from leasekeeper.core.groups import GroupStatistics
     from leasekeeper.core.throttler import ThrottlerStatistics
     from leasekeeper.engine.batcher import BatcherStatistics
@@ -110,6 +111,8 @@ class ConsumerStatistics:
     """The messages held, and how they were settled."""
     lane: LaneStatistics
     """Handlers that run and messages that wait for one."""
+    gate: GateStatistics | None
+    """What may not start yet, by `rate`; None for a consumer without such options."""
     throttler: ThrottlerStatistics
     """What the throttler measured, and what it decided."""
     receives: ReceiveStatistics
@@ -154,6 +157,7 @@ class Observer:
             work=counts.work(),
             ledger=now.ledger,
             lane=now.lane,
+            gate=now.gate,
             throttler=now.throttler,
             receives=counts.receives(),
             acks=counts.acks(),

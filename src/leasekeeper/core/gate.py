@@ -1,0 +1,111 @@
+"""The gate: which of the messages that are here may start now, by free handlers, by rate and by the turns of groups.
+
+A consumer with `rate=`, `fair=` or `share=` has one; its capacity and its ordering work with it. Pure: the time comes
+in, and messages to start come out. It promises that at most `most` handlers run, and no more start than the rate
+allows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from leasekeeper.core.delivery import Delivery
+    from leasekeeper.core.line import FairLine, Line
+    from leasekeeper.core.rate import TokenBucket
+
+LOOK_AHEAD = 0.25
+"""Seconds that a message may wait here for its token: so the rate is kept also with a small burst, while a receive is
+under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateStatistics:
+    """What waits at a gate now."""
+
+    waiting: int
+    """Messages that are here and may not start yet."""
+    limited: int
+    """Those of them that wait only because their group has all the handlers it may have."""
+    groups: int
+    """Groups of messages that wait; 1 without `fair`."""
+    tokens: float | None
+    """Handlers that may start at once by `rate`; None without a rate."""
+
+
+class Gate:
+    """Lets messages start.
+
+    Args:
+        most: how many handlers may run at once.
+        line: where messages wait.
+        bucket: says how many may start by rate; None: all.
+    """
+
+    def __init__(self, most: int, line: Line | FairLine, bucket: TokenBucket | None = None) -> None:
+        self.line = line
+        self.bucket = bucket
+        self._most = most
+        self._running: set[Delivery] = set()
+
+    @property
+    def running(self) -> int:
+        """How many handlers run."""
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait."""
+        return len(self.line)
+
+    def start(self, now: float) -> list[Delivery]:
+        """The messages that start now, in their order."""
+        line, bucket, running = self.line, self.bucket, self._running
+        rows: list[Delivery] = []
+        while len(running) < self._most and line.limited < len(line) and (bucket is None or bucket.take(now)):
+            rows.append(line.pop())
+            running.add(rows[-1])
+        return rows
+
+    def ended(self, row: Delivery) -> None:
+        """The handler of a message has ended. One that was not let start, or has ended before, changes nothing."""
+        if row in self._running:
+            self._running.remove(row)
+            self.line.ended(row)
+
+    def next_start(self, now: float) -> float:
+        """When a message can start that waits for nothing but its token; inf if there is none."""
+        if self.bucket is None or len(self._running) >= self._most or self.line.limited == len(self.line):
+            return math.inf
+        return self.bucket.token_at(now)
+
+    def promised(self, now: float, latency: float, claims: int, most: int) -> int:
+        """How many more messages may be asked for, so that each that waits for nothing else starts in `LOOK_AHEAD`.
+
+        Args:
+            now: seconds, monotonic.
+            latency: seconds until messages that are asked for are here.
+            claims: messages that may come or are here, besides those that wait at the gate.
+            most: the answer without a rate.
+        """
+        if self.bucket is None:
+            return most
+        return self.bucket.promised(now, LOOK_AHEAD + latency, claims + self.waiting)
+
+    def until_promised(self, now: float, latency: float, claims: int, count: int) -> float:
+        """Seconds until so many are promised, if nothing else changes; 0.0 without a rate, and when they are now."""
+        if self.bucket is None:
+            return 0.0
+        ahead = self.bucket.rate * (LOOK_AHEAD + latency)
+        return self.bucket.token_at(now, count + claims + self.waiting - ahead) - now
+
+    def statistics(self, now: float) -> GateStatistics:
+        """What waits now."""
+        tokens = None if self.bucket is None else self.bucket.tokens(now)
+        line = self.line
+        return GateStatistics(waiting=len(line), limited=line.limited, groups=line.groups, tokens=tokens)
+
+    def __repr__(self) -> str:
+        return f"<Gate {len(self._running)}/{self._most} running, {self.waiting} waiting>"

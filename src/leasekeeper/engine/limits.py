@@ -1,0 +1,48 @@
+"""What limits a consumer beyond its concurrency: the gate that its options ask for.
+
+Used once by each runner, when it is made: a consumer without such options has no gate, and pays nothing for it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from leasekeeper.core.gate import Gate
+from leasekeeper.core.line import Line
+from leasekeeper.core.rate import TokenBucket
+from leasekeeper.lanes.gated import GatedLane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from leasekeeper.core.delivery import Delivery
+    from leasekeeper.lanes.api import Answer, Lane
+    from leasekeeper.lanes.mailbox import Mailbox
+    from leasekeeper.options import Options
+
+
+def gate_for(options: Options, *, coroutines: bool) -> Gate | None:
+    """The gate of a consumer with these options; None if its lane may start whatever is here.
+
+    Args:
+        options: the consumer's.
+        coroutines: whether its handler is a coroutine function; threads may be fewer than `concurrency`.
+    """
+    if options.rate is None:
+        return None
+    calls = options.concurrency if coroutines else min(options.concurrency, options.thread_count)
+    most = calls * options.slots // options.concurrency
+    return Gate(most, Line(), TokenBucket(options.rate, options.burst or max(1, math.ceil(options.rate))))
+
+
+def gated(
+    lane: Lane[Delivery],
+    gate: Gate | None,
+    answers: Mailbox[Answer[Delivery]],
+    *,
+    lane_closed: Callable[[], None],
+    clock: Callable[[], float],
+) -> GatedLane | None:
+    """The lane behind the gate, if there is one."""
+    return None if gate is None else GatedLane(lane, gate, post=answers.post, lane_closed=lane_closed, clock=clock)
