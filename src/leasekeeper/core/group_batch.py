@@ -26,19 +26,23 @@ _ACKING = State.ACKING
 class GroupBatch:
     """Finished messages that wait for their delete, by group.
 
-    A group's deletes are due when all ten messages of a receive are finished, when the group's last message of a full
-    receive is, or `linger` seconds after the oldest of them. A call that is due is filled up with others.
+    SQS locks a group until all its received messages are deleted, so deleting the first ones early gains nothing. A
+    group's deletes are due when the last message that is held of it is finished: at once if its receive was full, as
+    there are probably more, and otherwise after `unlock`. They are also due when a whole receive is finished, and
+    `linger` seconds after the oldest of them. A call that is due is filled up with others.
 
     Args:
         size: how many go together, 1 to 10.
-        linger: how many seconds a delete may wait for others.
+        linger: how many seconds a delete may wait for others while messages of its group are still to run.
+        unlock: how many seconds it may wait when none is.
     """
 
-    __slots__ = ("_again", "_dues", "_ready", "_ticket", "_waiting", "linger", "size")
+    __slots__ = ("_again", "_dues", "_ready", "_ticket", "_waiting", "linger", "size", "unlock")
 
-    def __init__(self, *, size: int = 10, linger: float) -> None:
+    def __init__(self, *, size: int = 10, linger: float, unlock: float) -> None:
         self.size = size
         self.linger = linger
+        self.unlock = min(unlock, linger)
         self._ready: dict[Group, None] = {}
         """Groups with deletes that wait and no call out, the longest wait first."""
         self._dues: list[tuple[float, int, Group]] = []
@@ -56,8 +60,12 @@ class GroupBatch:
                 _insert(group.acks, row)
                 self._waiting += 1
             receive.unfinished -= 1
-            full = receive.full and (receive.unfinished <= 0 or all(each.state is _ACKING for each in group.rows))
-            due = now if full else min(now + self.linger, latest)
+            if receive.unfinished <= 0 and receive.full:
+                due = now
+            elif group.rows[-1].state is not _ACKING:
+                due = min(now + self.linger, latest)
+            else:
+                due = now if receive.full else min(now + self.unlock, latest)
             at_once |= due <= now
             self._set_due(group, due)
         return at_once
