@@ -34,6 +34,7 @@ class Supply:
 
     Args:
         latency: seconds from a call to its answer; 0: in the loop's next turn.
+        groups: message groups that the receives take turns with, ten messages of one group each; 0: no groups.
 
     Attributes:
         calls: API calls made so far, by name.
@@ -44,7 +45,8 @@ class Supply:
         limit: receives after which there are no messages any more.
     """
 
-    def __init__(self, latency: float) -> None:
+    def __init__(self, latency: float, *, groups: int = 0) -> None:
+        self._groups = groups
         self.calls = Counter[str]()
         self.receives = 0
         self.given = 0
@@ -70,7 +72,8 @@ class Supply:
         latency = self._latency
         if operation == "ReceiveMessage" and (self.limit is None or self.receives < self.limit):
             self.looked_at(self.receives)
-            answer = _messages(self.receives * BATCH)
+            group = f"group-{self.receives % self._groups}" if self._groups else None
+            answer = _messages(self.receives * BATCH, group)
             self.receives += 1
             if self.receives == self.limit:
                 self._ended.set()
@@ -108,12 +111,13 @@ class Canned:
         """There is nothing to give back."""
 
 
-def _messages(first: int) -> bytes:
-    return encode({"Messages": [_message(first + each) for each in range(BATCH)]})
+def _messages(first: int, group: str | None) -> bytes:
+    return encode({"Messages": [_message(first + each, group) for each in range(BATCH)]})
 
 
-def _message(number: int) -> dict[str, object]:
+def _message(number: int, group: str | None) -> dict[str, object]:
     body = f"{number:0{BODY}d}"
+    place = {"MessageGroupId": group, "SequenceNumber": f"{number:020d}"} if group is not None else {}
     return {
         "MessageId": f"{number:08x}-7f3a-4c1e-9b52-0d8e6a4f1c27",
         "ReceiptHandle": f"{number:0{RECEIPT}d}",
@@ -124,6 +128,7 @@ def _message(number: int) -> dict[str, object]:
             "ApproximateFirstReceiveTimestamp": "1700000000500",
             "ApproximateReceiveCount": "1",
             "SentTimestamp": "1700000000000",
+            **place,
         },
     }
 

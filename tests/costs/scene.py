@@ -48,6 +48,7 @@ class Scene:
         handler: of the consumer.
         virtual: whether it is played in virtual time.
         step: takes turns with the handlers of a thread lane.
+        groups: message groups of a FIFO queue; 0: it is a standard queue.
         values: options that differ.
     """
 
@@ -57,9 +58,11 @@ class Scene:
         *,
         virtual: bool = True,
         step: LockStep | None = None,
+        groups: int = 0,
         **values: Unpack[OptionValues],
     ) -> None:
-        self.supply = Supply(LATENCY if virtual else 0.0)
+        self.supply = Supply(LATENCY if virtual else 0.0, groups=groups)
+        self._fifo = groups > 0
         self._virtual = virtual
         self._step = step
         self._handler = handler
@@ -91,7 +94,7 @@ class Scene:
         events = Channel()
         observer = Observer(events, options.logger)
         runner = Runner(
-            SourceQueue(name="orders", url=QUEUE_URL),
+            SourceQueue(name="orders", url=QUEUE_URL, fifo=self._fifo),
             client,
             make_handler(self._handler, options, queue="orders"),
             options,

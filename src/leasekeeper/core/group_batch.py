@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from heapq import heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from leasekeeper.core.batch import Why
 from leasekeeper.core.states import State
@@ -51,28 +51,41 @@ class GroupBatch:
         self._again: set[Delivery] = set()
         """Those that failed and wait to go again."""
 
-    def add(self, items: Sequence[Delivery], now: float, *, latest: float = math.inf) -> bool:
+    def add(self, items: Sequence[Any], now: float, *, latest: float = math.inf) -> bool:
         """Add finished messages; returns whether something is due at once."""
         at_once = False
-        for row in cast("Sequence[GroupedDelivery]", items):
+        repeated = 0
+        row: GroupedDelivery
+        for row in items:
             group, receive = row.group, row.receive
-            if row not in group.acks:  # a newer receipt may come for one that waits already
-                _insert(group.acks, row)
-                self._waiting += 1
-            receive.unfinished -= 1
-            if receive.unfinished <= 0 and receive.full:
-                due = now
-            elif group.rows[-1].state is not _ACKING:
-                due = min(now + self.linger, latest)
+            acks = group.acks
+            receive.unfinished = unfinished = receive.unfinished - 1
+            more = group.rows[-1].state is not _ACKING
+            if acks:
+                if acks[-1].sequence < row.sequence:
+                    acks.append(row)
+                elif row in acks:  # a newer receipt came for one that waits already
+                    repeated += 1
+                    continue
+                else:
+                    _insert(acks, row)
+                if more and unfinished and latest >= group.acks_due:
+                    continue  # nearly always: the group has more to run, and its deletes have their time
             else:
-                due = now if receive.full else min(now + self.unlock, latest)
-            at_once |= due <= now
+                acks.append(row)
+            if receive.full and not (more and unfinished):
+                due = now
+                at_once = True
+            else:
+                due = min(now + (self.linger if more else self.unlock), latest)
+                at_once |= due <= now
             self._set_due(group, due)
+        self._waiting += len(items) - repeated
         return at_once
 
-    def put_back(self, item: Delivery, *, ready: float, latest: float = math.inf) -> None:
+    def put_back(self, item: Any, *, ready: float, latest: float = math.inf) -> None:
         """Take back one that has gone and failed: nothing later of its group goes before it."""
-        row = cast("GroupedDelivery", item)
+        row: GroupedDelivery = item
         group = row.group
         if row not in group.acks:
             _insert(group.acks, row)
@@ -81,9 +94,10 @@ class GroupBatch:
         group.acks_due = min(ready, latest)
         self._list(group)
 
-    def answered(self, items: Sequence[Delivery]) -> None:
+    def answered(self, items: Sequence[Any]) -> None:
         """The call with these has been answered: what waits of their groups may go."""
-        for row in cast("Sequence[GroupedDelivery]", items):
+        row: GroupedDelivery
+        for row in items:
             group = row.group
             if group.acks_out:
                 group.acks_out = False
@@ -128,8 +142,7 @@ class GroupBatch:
         self._move(first, batch)
         if len(batch) < self.size:
             # Those received together go together: SQS keeps the messages of a receive in one partition.
-            mates = [row.group for row in cast("GroupedDelivery", batch[0]).receive.rows]
-            for group in (*mates, *self._ready):
+            for group in (*cast("GroupedDelivery", batch[0]).receive.groups, *self._ready):
                 if group in self._ready and (flush or group.acks[0] not in self._again or group.acks_due <= now):
                     self._move(group, batch)
                     if len(batch) >= self.size:

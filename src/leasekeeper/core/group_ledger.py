@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from leasekeeper.core.delivery import Action
-from leasekeeper.core.groups import GroupedDelivery, Groups
+from leasekeeper.core.groups import FULL, GroupedDelivery, Groups
 from leasekeeper.core.ledger import Ledger
 from leasekeeper.core.states import State
 from leasekeeper.outcomes import Settled
@@ -48,9 +48,17 @@ class GroupLedger(Ledger):
         visibility: float | None = None,
     ) -> tuple[list[Delivery], list[Delivery]]:
         """As for any queue; each message is also put at its place in its group."""
-        taken = super().receive(batch, requested_at=requested_at, now=now, began=began, visibility=visibility)
-        self.groups.take_in(batch, self.rows)
-        return taken
+        fresh, finished = super().receive(batch, requested_at=requested_at, now=now, began=began, visibility=visibility)
+        full = len(batch) >= FULL
+        if len(fresh) == len(batch):  # nearly always
+            self.groups.take_in(fresh, (), full=full)
+        else:
+            new = {row.received.message_id: row for row in (*fresh, *finished)}
+            found = ((received, new.get(received.message_id)) for received in batch)
+            rows = [row for received, row in found if row is not None and row.received is received]
+            held = {each.system.get("MessageGroupId", "") for each in batch if each.message_id not in new}
+            self.groups.take_in(rows, held, full=full)
+        return fresh, finished
 
     def _take_over(self, row: Delivery, received: Received, lease: Lease, requested_at: float) -> bool:
         """As for any queue, unless the receipt is the older one: an answer may come late.
@@ -94,4 +102,5 @@ class GroupLedger(Ledger):
 
     def _end(self, rows: Sequence[Delivery], settled: Settled, counted: str | None = None) -> None:
         super()._end(rows, settled, counted)
-        self.groups.gone(rows, lost=settled is Settled.LOST)
+        if rows:
+            self.groups.gone(rows, lost=settled is Settled.LOST)

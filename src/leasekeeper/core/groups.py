@@ -10,15 +10,13 @@ from __future__ import annotations
 from bisect import insort
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from leasekeeper.core.delivery import Delivery
 from leasekeeper.core.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from leasekeeper.message import Received
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
 FULL = 10
 """Messages of a receive that was full: SQS hands out no more at once."""
@@ -28,23 +26,39 @@ _ACKING, _WAITING = State.ACKING, State.WAITING  # the lookup of an enum's membe
 class Receive:
     """The messages that one receive brought."""
 
-    __slots__ = ("full", "rows", "unfinished")
+    __slots__ = ("full", "groups", "unfinished")
 
-    def __init__(self, *, full: bool) -> None:
+    def __init__(self, count: int, *, full: bool) -> None:
         self.full = full
-        self.rows: list[GroupedDelivery] = []
-        self.unfinished = 0
-        """Those of them whose delete has not been asked for."""
+        self.unfinished = count
+        """Messages whose delete has not been asked for."""
+        self.groups: list[Group] = []
+        """The groups of its messages. Not the messages: they refer to the receive, and nothing would free a circle."""
 
 
 class Group:
     """All that we hold of one message group, in the order of the queue."""
 
-    __slots__ = ("acks", "acks_due", "acks_out", "active", "busy", "halted", "held", "name", "refused", "rows", "until")
+    __slots__ = (
+        "acks",
+        "acks_due",
+        "acks_out",
+        "active",
+        "busy",
+        "first",
+        "halted",
+        "held",
+        "name",
+        "refused",
+        "rows",
+        "until",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.rows: list[GroupedDelivery] = []
+        self.first = 0
+        """The place of the first message in `rows` that may not be finished: those before it are."""
         self.active: GroupedDelivery | None = None
         """The message that was handed to the lane and has not come back; also after its lease was lost."""
         self.until = 0.0
@@ -68,7 +82,7 @@ class Group:
 
 NONE = Group("")
 """Stands for a group until a message is put into one."""
-_NO_RECEIVE = Receive(full=False)
+_NO_RECEIVE = Receive(0, full=False)
 
 
 class GroupedDelivery(Delivery, eq=False):
@@ -149,40 +163,49 @@ class Groups:
 
     # What comes in
 
-    def take_in(self, batch: Sequence[Received], held: dict[str, Delivery]) -> None:
-        """Take in what one receive brought, each message at its place in its group."""
-        receive = Receive(full=len(batch) >= FULL)
-        earlier: set[str] = set()
-        refused: list[tuple[GroupedDelivery, float]] = []
-        for received in batch:
-            system = received.system
-            name = system.get("MessageGroupId", "")
-            row = cast("GroupedDelivery | None", held.get(received.message_id))
-            if row is not None and row.received is received and row.group is NONE:
-                group = self._groups.get(name)
-                if group is None:
-                    group = self._groups[name] = Group(name)
-                self._place(row, group, receive, system.get("SequenceNumber", ""))
-                if name in earlier and not row.extra:
-                    row.extra = 1 - received.receive_count  # SQS kept it behind another message: it has never run
-                if group.refused and row.state is _WAITING:
-                    row.going_back = True
-                    refused.append((row, 0.0 if name in earlier else group.refused))
-            earlier.add(name)
-        if refused:
-            self._give_back(refused)
+    def take_in(self, rows: Sequence[Any], running: Collection[str], *, full: bool) -> None:
+        """Take in what one receive brought, each message at its place in its group.
 
-    def _place(self, row: GroupedDelivery, group: Group, receive: Receive, sequence: str) -> None:
-        row.group, row.receive = group, receive
-        row.sequence = int(sequence) if sequence.isdecimal() and len(sequence) <= 50 else 0
-        receive.rows.append(row)
-        receive.unfinished += 1
-        rows = group.rows
-        if not rows or rows[-1].sequence <= row.sequence:
-            rows.append(row)
-        else:
-            insort(rows, row, key=_sequence_of)
-        self.changed[group] = None
+        Args:
+            rows: the new rows, in the order of the answer.
+            running: the groups of messages in the same answer that were held already.
+            full: whether SQS had as many messages as it hands out at once.
+        """
+        receive = Receive(len(rows), full=full)
+        groups, changed = self._groups, self.changed
+        earlier = set(running)
+        name, group, behind = "", NONE, False
+        row: GroupedDelivery
+        for row in rows:
+            system = row.received.system
+            before, name = name, system.get("MessageGroupId", "")
+            if name == before and group is not NONE:
+                behind = True
+            else:
+                behind = name in earlier
+                earlier.add(name)
+                found = groups.get(name)
+                if found is None:
+                    found = groups[name] = Group(name)
+                changed[found] = None
+                group = found
+                receive.groups.append(group)
+            row.group, row.receive = group, receive
+            try:
+                row.sequence = sequence = int(system.get("SequenceNumber", 0))
+            except ValueError:  # another server's: then the order of receiving counts
+                sequence = 0
+            held = group.rows
+            if not held or held[-1].sequence <= sequence:
+                held.append(row)
+            else:
+                insort(held, row, key=_sequence_of)
+                group.first = 0
+            if behind and system.get("ApproximateReceiveCount") != "1" and not row.extra:
+                row.extra = 1 - row.received.receive_count  # SQS kept it behind another message: it has never run
+            if group.refused and row.state is _WAITING:
+                row.going_back = True
+                self._give_back([(row, 0.0 if behind else group.refused)])
 
     # What may start
 
@@ -209,12 +232,36 @@ class Groups:
                 self._groups.pop(group.name, None)
         return starting
 
+    def follow(self, finished: Sequence[Any], now: float) -> list[GroupedDelivery]:
+        """The handlers of these have ended; returns the messages behind them that start now.
+
+        `ended` and `starts` in one: nearly every message of a FIFO queue starts in this way.
+        """
+        starting: list[GroupedDelivery] = []
+        row: GroupedDelivery
+        for row in finished:
+            group = row.group
+            if group.active is row and row.state is _ACKING and not self._confirmed:
+                rows, place = group.rows, group.first + 1
+                if place < len(rows) and rows[place - 1] is row:
+                    group.first = place
+                    following = rows[place]
+                    if following.state is _WAITING and not following.going_back and following.lease.deadline > now:
+                        group.active = following
+                        starting.append(following)
+                        continue
+            self.ended(row)
+        return starting
+
     def _next(self, group: Group) -> GroupedDelivery | None:
         """The first message that waits, if nothing before it is in its way."""
-        for row in group.rows:
-            if row.state is _ACKING and not self._confirmed:
-                continue
-            return row if row.state is _WAITING and not row.going_back else None
+        rows, place = group.rows, group.first
+        while place < len(rows):
+            row = rows[place]
+            if row.state is not _ACKING or self._confirmed:
+                return row if row.state is _WAITING and not row.going_back else None
+            place += 1
+            group.first = place
         return None
 
     # What happens
@@ -246,15 +293,29 @@ class Groups:
             row.going_back = True
         self._give_back([(row, 0.0 if index else after) for index, row in enumerate(waiting)])
 
-    def gone(self, rows: Sequence[Delivery], *, lost: bool) -> None:
-        """We hold these no longer; `lost`: they were neither deleted nor given back by us."""
-        for row in cast("Sequence[GroupedDelivery]", rows):
+    def gone(self, rows: Sequence[Any], *, lost: bool) -> None:
+        """We hold these, one or more, no longer; `lost`: they were neither deleted nor given back by us."""
+        row: GroupedDelivery = rows[0]
+        group, count = row.group, len(rows)
+        if not lost and group.rows[:count] == rows:  # a whole receive of one group, say
+            del group.rows[:count]
+            group.first = max(0, group.first - count)
+            self.changed[group] = None
+            return
+        for row in rows:
             if lost:
                 self.give_back_behind(row)
             group = row.group
-            if row in group.rows:
-                group.rows.remove(row)
-            self.changed[group] = None
+            held = group.rows
+            if held and held[0] is row:
+                del held[0]
+                if group.first:
+                    group.first -= 1
+            elif row in held:
+                held.remove(row)
+                group.first = 0
+            if not held or self._confirmed or lost:
+                self.changed[group] = None
 
     def lost(self, row: GroupedDelivery, before: State) -> None:
         """The lease of this message has ended: nothing behind it may start (L25)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
+from itertools import count
 from typing import TYPE_CHECKING
 
 from leasekeeper.errors import SqsError, Verdict
@@ -42,6 +43,8 @@ class RepeatedReceive:
     def __init__(self, client: SqsApi, clock: Callable[[], float]) -> None:
         self._client = client
         self._clock = clock
+        self._prefix = uuid.uuid4()
+        self._ids = count()
         self._unanswered: deque[tuple[str, float]] = deque()
         """Ids of receives without an answer, with the times of their first use."""
 
@@ -81,7 +84,7 @@ class RepeatedReceive:
             attempt_id, began = self._unanswered.popleft()
             if now - began < VALID:
                 return attempt_id, began, True
-        return str(uuid.uuid4()), now, False
+        return f"{self._prefix}-{next(self._ids)}", now, False
 
     def __repr__(self) -> str:
         return f"<RepeatedReceive {len(self._unanswered)} receives without an answer>"

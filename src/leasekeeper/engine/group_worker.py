@@ -5,7 +5,7 @@ Owned by the runner.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from leasekeeper.core.states import State
 from leasekeeper.engine.worker import Worker
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from leasekeeper.core.delivery import Delivery
-    from leasekeeper.core.groups import GroupedDelivery
     from leasekeeper.engine.capacity import Capacity
     from leasekeeper.engine.context import QueueContext
     from leasekeeper.engine.grouped import Grouped
@@ -55,6 +54,20 @@ class GroupWorker(Worker):
 
     def answered(self, answers: Sequence[Answer[Delivery]]) -> None:
         """Settle messages whose handlers have ended; what a handler said of its message before counts then."""
+        if self._ended:
+            super().answered(answers)
+            return
+        ended: list[Delivery] = []
+        for answer in answers:
+            if answer.outcome is not DONE or not answer.final or answer.unit.settlement is not None:
+                self._answered_one_by_one(answers)
+                return
+            ended.append(answer.unit)
+        # Nearly always: all have returned.
+        self._conclude_all(ended, [], 0)
+        self._grouped.ended(ended)
+
+    def _answered_one_by_one(self, answers: Sequence[Answer[Delivery]]) -> None:
         withheld, grouped = self._withheld, self._grouped
         counting: list[Answer[Delivery]] = []
         others: list[Answer[Delivery]] = []
@@ -78,7 +91,7 @@ class GroupWorker(Worker):
                 grouped.watch(row)
             elif row not in withheld:
                 ended.append(row)
-        grouped.ended(cast("list[GroupedDelivery]", ended))
+        grouped.ended(ended)
 
     def _conclude(self, answer: Answer[Delivery], others: list[Conclusion]) -> int:
         """Settle one message; returns how many slots come free.
@@ -107,6 +120,6 @@ class GroupWorker(Worker):
         kept = row in self._withheld
         super().lost(row)
         if kept:
-            self._grouped.ended([cast("GroupedDelivery", row)])
+            self._grouped.ended([row])
         else:
             self._grouped.watch(row)

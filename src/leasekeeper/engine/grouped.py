@@ -88,12 +88,13 @@ class Grouped:
             if groups.busy < busy:
                 self._room(0)
 
-    def ended(self, rows: Sequence[GroupedDelivery]) -> None:
+    def ended(self, rows: Sequence[Delivery]) -> None:
         """No handler runs for these any more; what follows them may start."""
-        for row in rows:
-            self._groups.ended(row)
         if self._stuck:
             self._stuck.difference_update(rows)
+        starting = self._groups.follow(rows, self._context.clock())
+        if starting and not self._lane.submit(starting):
+            self._lane_closed()
         self.look()
 
     # What waits here

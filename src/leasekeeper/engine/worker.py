@@ -112,6 +112,10 @@ class Worker:
                 done.append(answer.unit)
             else:
                 freed += self._conclude(answer, others)
+        self._conclude_all(done, others, freed)
+
+    def _conclude_all(self, done: list[Delivery], others: Sequence[Conclusion], freed: int) -> None:
+        """Have the messages of handlers that returned deleted, tell how all ended, and give back their slots."""
         if done or others:
             waited = self._settler.finish(done) if done else ()
             self._context.emit(HandlersEnded(self._context.queue, len(done), waited, others))
