@@ -1,7 +1,7 @@
 """What a message costs: the figures that are recorded and compared.
 
-Coroutines behind a semaphore, one message or a batch of 100 at a time, coroutines in a pool, and plain functions in a
-thread. Each figure is for one message in steady state at full load, with handlers that do nothing.
+Coroutines behind a semaphore, one message or a batch of 100 at a time, the same with the message groups of a FIFO queue,
+coroutines in a pool, and plain functions in a thread. Each figure is for one message in steady state at full load, with handlers that do nothing.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from scene import Scene, Window
 if TYPE_CHECKING:
     from leasekeeper.option_values import OptionValues
 
-Lane = Literal["semaphore", "batches", "pool", "threads"]
-LANES: tuple[Lane, ...] = ("semaphore", "batches", "pool", "threads")
+Lane = Literal["semaphore", "fifo", "batches", "pool", "threads"]
+LANES: tuple[Lane, ...] = ("semaphore", "fifo", "batches", "pool", "threads")
 WARM = 100
 """Receives before anything is counted: the throttler has found its pollers by then."""
 COUNTED = 100
@@ -55,7 +55,7 @@ def measure(lane: Lane) -> Figures:
     if not (lane == "threads" and CRASHES):
         counted.append(count(lane, Instructions))
     values = {name: value for each in counted for name, value in each.values.items()}
-    if lane != "batches":
+    if lane not in ("batches", "fifo"):
         values["waiting_bytes"] = memory(lane, running=False)
     if lane in ("semaphore", "pool"):  # in threads no more are at work than there are threads
         values["running_bytes"] = memory(lane, running=True)
@@ -67,6 +67,8 @@ def _full_load(lane: Lane, hold: Holding, **values: Any) -> Scene:
     if lane == "threads":
         step = LockStep()
         return Scene(step.handler, step=step, threads=1, thread_queue_depth=100, **values)
+    if lane == "fifo":
+        return Scene(hold.handler, groups=1_000, **values)
     if lane == "batches":
         return Scene(hold.batch_handler, **{"batch": 100, "concurrency": 10, **values})
     return Scene(hold.handler, dispatch=lane, **values)
