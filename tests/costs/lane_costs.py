@@ -1,7 +1,8 @@
 """What a message costs: the figures that are recorded and compared.
 
-Coroutines behind a semaphore, one message or a batch of 100 at a time, the same with the message groups of a FIFO queue,
-coroutines in a pool, and plain functions in a thread. Each figure is for one message in steady state at full load, with handlers that do nothing.
+Coroutines behind a semaphore, with a standard queue, with the message groups of a FIFO queue, and in batches of 100;
+coroutines in a pool; plain functions in a thread. Each figure is for one message in steady state at full load, with
+handlers that do nothing.
 """
 
 from __future__ import annotations

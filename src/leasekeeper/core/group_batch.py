@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from leasekeeper.core.delivery import Delivery
-    from leasekeeper.core.groups import Group, GroupedDelivery
+    from leasekeeper.core.group import Group, GroupedDelivery
 
 _ACKING = State.ACKING
 

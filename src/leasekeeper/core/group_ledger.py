@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from leasekeeper.core.delivery import Action
-from leasekeeper.core.groups import FULL, GroupedDelivery, Groups
+from leasekeeper.core.group import FULL, GroupedDelivery
 from leasekeeper.core.ledger import Ledger
 from leasekeeper.core.states import State
 from leasekeeper.outcomes import Settled
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from leasekeeper.core.delivery import Delivery, Lease, LeasePolicy
+    from leasekeeper.core.groups import Groups
     from leasekeeper.message import Received
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from leasekeeper.core.groups import FULL
+from leasekeeper.core.group import FULL
 from leasekeeper.engine.capacity import Capacity
 
 if TYPE_CHECKING:

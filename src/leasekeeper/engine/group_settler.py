@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.core.decisions import decide, decide_early
 from leasekeeper.core.delivery import Action
+from leasekeeper.core.group import GroupedDelivery
 from leasekeeper.core.group_decisions import FOR_GOOD, GroupPolicy, Situation, decide_in_group
-from leasekeeper.core.groups import GroupedDelivery
 from leasekeeper.engine.settler import Settler
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.delivery import Action
-from leasekeeper.core.groups import GroupedDelivery
+from leasekeeper.core.group import GroupedDelivery
 from leasekeeper.core.states import State
 from leasekeeper.events import GroupHalted
 from leasekeeper.lanes.api import Answer

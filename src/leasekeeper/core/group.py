@@ -1,0 +1,94 @@
+"""The nouns of FIFO queues: a message group as far as we hold it, a message of one, and the receive that brought it.
+
+`core.groups` moves them; `core.group_batch` keeps the deletes of a group in it. Three fields are written elsewhere:
+`ended` and `halts` by the settler, both read by the order.
+"""
+
+from __future__ import annotations
+
+from leasekeeper.core.delivery import Delivery
+
+FULL = 10
+"""Messages of a receive that was full: SQS hands out no more at once."""
+
+
+class Receive:
+    """The messages that one receive brought."""
+
+    __slots__ = ("full", "groups", "unfinished")
+
+    def __init__(self, count: int, *, full: bool) -> None:
+        self.full = full
+        self.unfinished = count
+        """Messages whose delete has not been asked for."""
+        self.groups: list[Group] = []
+        """The groups of its messages. Not the messages: they refer to the receive, and nothing would free a circle."""
+
+
+class Group:
+    """All that we hold of one message group, in the order of the queue."""
+
+    __slots__ = (
+        "acks",
+        "acks_due",
+        "acks_out",
+        "active",
+        "busy",
+        "first",
+        "halted",
+        "held",
+        "name",
+        "refused",
+        "rows",
+        "until",
+    )
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.rows: list[GroupedDelivery] = []
+        self.first = 0
+        """The place of the first message in `rows` that may not be finished: those before it are."""
+        self.active: GroupedDelivery | None = None
+        """The message that was handed to the lane and has not come back; also after its lease was lost."""
+        self.until = 0.0
+        """When the first message may run again, or its copy may be tried again; 0.0: now."""
+        self.halted = False
+        """Whether that wait is for a message that the group cannot get past."""
+        self.refused = 0.0
+        """Seconds for which what comes in is given back, because a handler never ends; 0.0: it is kept."""
+        self.busy = False
+        """Whether it counts among the groups that are at work."""
+        self.held = 0
+        """How many of its messages count among those that wait for a back-off."""
+        self.acks: list[GroupedDelivery] = []
+        """Finished messages that wait for their delete, in order. `core.group_batch` uses these three."""
+        self.acks_due = 0.0
+        self.acks_out = False
+
+    def __repr__(self) -> str:
+        return f"<Group {self.name!r} {len(self.rows)} held, active {self.active!r}>"
+
+
+NONE = Group("")
+"""Stands for a group until a message is put into one."""
+_NO_RECEIVE = Receive(0, full=False)
+
+
+class GroupedDelivery(Delivery, eq=False):
+    """A message of a FIFO queue that we hold."""
+
+    group: Group = NONE
+    receive: Receive = _NO_RECEIVE
+    sequence: int = 0
+    """Its place in the queue: grows within a group."""
+    going_back: bool = False
+    """Whether it waits to be given back: it does not start any more."""
+    halts: bool = False
+    """Whether its group cannot get past it."""
+    ended: bool = False
+    """Whether its handler has ended."""
+
+    @property
+    def settles_later(self) -> bool:
+        """Whether its handler is still running: deleted now, it could unlock its group for another process."""
+        return not self.ended
