@@ -40,7 +40,7 @@ def test_send_then_peek_shows_the_message_and_leaves_it_there(bench: Bench) -> N
         "tenant": {"type": "String", "value": "acme"},
         "rank": {"type": "Number", "value": "3"},
     }
-    assert "1 message received and 1 given back. Each look is a receive" in peeking.err
+    assert re.search(r"1 message received and 1 given back, hidden for at most \d\.\d s, in 3 calls\.", peeking.err)
     assert bench.counts(url) == (1, 0)
 
 
@@ -81,77 +81,6 @@ def test_what_the_terminal_cannot_show_is_escaped(bench: Bench) -> None:
 
     assert peeking.end() == 0
     assert "\\U0001f680 \u00e9\n" in peeking.out_bytes.decode("latin-1")
-
-
-@pytest.mark.parametrize("attributes", [{}, {"Leasekeeper.Source": "arn:aws:sqs:us-east-1:000000000000:orders"}])
-def test_redrive_moves_copies_of_rejected_messages_back(bench: Bench, attributes: dict[str, str]) -> None:
-    """SQS does not know where they came from: their source attribute says it, or there is only one queue."""
-    dead = bench.queue("orders-dead")
-    url = bench.queue("orders", RedrivePolicy=policy(bench, dead, 5))
-    if attributes:
-        bench.queue("bills", RedrivePolicy=policy(bench, dead, 5))
-    said = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
-    for number in range(4):
-        bench.boto.send_message(QueueUrl=dead, MessageBody=f"m{number}", MessageAttributes=said)
-
-    command = bench.call("redrive", "orders-dead")
-
-    assert command.code == 0, command.err
-    assert command.out == (
-        "moving about 4 messages from orders-dead to orders\ncompleted to orders, moved 4 of about 4\n"
-    )
-    assert bench.counts(url) == (4, 0)
-
-
-def test_redrive_asks_where_to_before_it_starts_when_nothing_says_it(bench: Bench) -> None:
-    dead = bench.queue("orders-dead")
-    bench.queue("orders", RedrivePolicy=policy(bench, dead, 5))
-    bench.queue("bills", RedrivePolicy=policy(bench, dead, 5))
-    bench.fill(dead, 4)
-
-    command = bench.call("redrive", "orders", "--no-wait", "--region", "us-east-1")
-
-    assert command.code == 2
-    assert command.out == ""
-    assert command.err == (
-        "leasekeeper: orders-dead holds messages that SQS did not move there, such as copies of rejected messages. SQS "
-        "does not know where they came from. Say where all messages go:\n"
-        "  leasekeeper redrive orders-dead --to bills --region us-east-1\n"
-        "  leasekeeper redrive orders-dead --to orders --region us-east-1\n"
-    )
-    assert bench.counts(dead) == (4, 0)
-
-
-def test_redrive_moves_dead_letters_back_to_where_they_came_from(bench: Bench) -> None:
-    dead = bench.queue("orders-dead")
-    url = bench.queue("orders", RedrivePolicy=policy(bench, dead, 1), VisibilityTimeout="0")
-    bench.fill(url, 5)
-    assert len(bench.bodies(url)) == 5  # the second receive moves them
-    bench.until(lambda: bench.bodies(url) == [] and bench.counts(dead) == (5, 0), "they are dead letters")
-
-    command = bench.call("redrive", "orders")  # the queue stands for its dead-letter queue
-
-    assert command.code == 0
-    assert command.out == "moving about 5 messages from orders-dead to orders\ncompleted, moved 5 of about 5\n"
-    assert bench.counts(dead) == (0, 0)
-    assert bench.counts(url) == (5, 0)
-
-
-def test_redrive_tells_of_tasks_and_stops_a_running_one(bench: Bench) -> None:
-    dead, url = bench.queue("orders-dead"), bench.queue("elsewhere")
-    bench.queue("orders", RedrivePolicy=policy(bench, dead, 1))
-    bench.fill(dead, 50)
-
-    starting = bench.call("redrive", "orders-dead", "--to", "elsewhere", "--rate", "1", "--no-wait")
-    assert starting.code == 0
-    assert "moving about 50 messages from orders-dead to elsewhere" in starting.out
-    asking = bench.call("redrive", "orders-dead", "--status")
-    assert asking.code == 0
-    assert "running to elsewhere, moved" in asking.out
-    stopping = bench.call("redrive", "orders-dead", "--cancel")
-    assert stopping.code == 0
-    assert "the others stay in orders-dead" in stopping.out
-    assert sum(bench.counts(url)) + sum(bench.counts(dead)) == 50
 
 
 def test_doctor_finds_what_is_dangerous_and_says_how_to_change_it(bench: Bench) -> None:

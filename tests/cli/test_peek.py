@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from leasekeeper.cli.origins import Origin, destinations
-from leasekeeper.cli.peek import as_object, show
+from leasekeeper.cli.causes import causes_of
+from leasekeeper.cli.peek import as_object, show, show_causes
+from leasekeeper.failure import FAILURE, Failure
 from leasekeeper.message import MessageAttribute, Received
 
 ARN = "arn:aws:sqs:eu-west-1:123456789012:"
 HOSTILE = "\x1b[2J\x9b1A\x07\x7f\u202e\ud800"
+AT = "2026-11-28T20:41:09.123Z"
 SHOWN = "\\x1b[2J\\x9b1A\\x07\\x7f\\u202e\\ud800"
+WRITTEN = SHOWN.replace("\\ud800", "?")  # an attribute cannot hold it
 
 
 def text(value: str) -> MessageAttribute:
@@ -26,8 +29,8 @@ def message(body: str = "b", **more: Any) -> Received:
     return Received(**{"message_id": "id-1", "receipt": "r", "body": body, "attributes": {}, **more})
 
 
-def copy(**said: str) -> Received:
-    return message(attributes={f"Leasekeeper.{name}": text(value) for name, value in said.items()})
+def failed(**said: Any) -> Received:
+    return message(attributes={FAILURE: Failure(**said).attribute()})
 
 
 def shown(received: Received, width: int = 200) -> str:
@@ -50,12 +53,6 @@ def test_control_characters_of_a_message_are_shown_and_not_sent() -> None:
     assert not set(output) & set(HOSTILE.replace("[2J", "").replace("1A", ""))
     assert f"plain {SHOWN}\n" in output
     output.encode()
-
-
-def test_a_rejection_reason_is_shown_without_control_characters() -> None:
-    output = shown(copy(Reason=f"no\nx {HOSTILE}", Source=f"{ARN}orders", ReceiveCount="3"))
-    assert f"  rejected by a consumer of orders at receive 3: no x {SHOWN}\n" in output
-    assert "Leasekeeper." not in output
 
 
 def test_markup_in_a_message_is_text() -> None:
@@ -102,37 +99,73 @@ def test_json_output_is_one_line_of_json_for_every_kind_of_attribute() -> None:
     assert json.loads(line)["body"] == HOSTILE + "\n"
 
 
-MOVED = message(system={"DeadLetterQueueSourceArn": f"{ARN}orders"})
-
-
 @pytest.mark.parametrize(
-    ("received", "origin", "line"),
+    ("received", "lines"),
     [
-        (MOVED, Origin(queue="orders", moved=True), "  dead letter of orders"),
-        (copy(), Origin(queue="", moved=False), None),
-        (copy(Source=f"{ARN}bills"), Origin(queue="bills", moved=False), "  dead letter of bills"),
-        (copy(Reason="no stock"), Origin(queue="", moved=False, reason="no stock"), "  rejected: no stock"),
+        (message(), []),
+        (message(system={"DeadLetterQueueSourceArn": f"{ARN}orders"}), ["  dead letter of orders, moved by SQS"]),
+        (
+            failed(reason="rejected", error="Reject", message="no stock", queue=f"{ARN}bills"),
+            ["  rejected by a consumer of bills", "  Reject: no stock"],
+        ),
+        (failed(), ["  copied"]),
+        (
+            failed(
+                reason="exhausted",
+                error="KeyError",
+                message=f"no\nanswer {HOSTILE}",
+                queue=f"{ARN}orders",
+                host="web",
+                attempts=8,
+                at=AT,
+                trace=f"Traceback:\n  line 1\n{HOSTILE}",
+            ),
+            [
+                f"  exhausted by a consumer of orders on web after 8 attempts at {AT}",
+                f"  KeyError: no answer {WRITTEN}",
+                "    Traceback:",
+                "      line 1",
+                f"    {WRITTEN}",
+            ],
+        ),
     ],
 )
-def test_a_dead_letter_says_where_it_came_from(received: Received, origin: Origin, line: str | None) -> None:
-    assert Origin.of(received) == origin
-    assert (shown(received).splitlines()[1] == line) if line else "dead letter" not in shown(received)
+def test_a_dead_letter_says_why_it_is_one(received: Received, lines: list[str]) -> None:
+    assert shown(received, 1_000).splitlines()[1:-2] == lines
 
 
-@pytest.mark.parametrize(
-    ("messages", "sources", "names"),
-    [
-        ([], ("orders", "bills"), None),
-        ([MOVED, MOVED], ("orders", "bills"), None),
-        ([copy()], ("orders",), {"orders"}),
-        ([copy()], (), set()),
-        ([copy()], ("orders", "bills"), {"orders", "bills"}),
-        ([copy(Source=f"{ARN}orders"), MOVED], ("orders", "bills"), {"orders"}),
-        ([copy(Source=f"{ARN}bills"), MOVED], ("orders", "bills"), {"orders", "bills"}),
-        ([copy(), MOVED], ("bills",), {"orders", "bills"}),
-    ],
-)
-def test_one_destination_is_named_only_when_every_message_came_from_there(
-    messages: list[Received], sources: tuple[str, ...], names: set[str] | None
-) -> None:
-    assert destinations(messages, sources) == names
+FOUND = [
+    *(
+        failed(error="TimeoutError", message=f"no answer in {n} s", queue=f"{ARN}orders", at=f"2026-11-28T09:00:0{n}Z")
+        for n in range(3)
+    ),
+    failed(error="[/x]", message=f"[red]{HOSTILE}" + " long" * 40, queue=f"{ARN}bills"),
+    message(system={"DeadLetterQueueSourceArn": f"{ARN}orders", "SentTimestamp": "1700000000000"}),
+]
+
+
+def causes(width: int, *, terminal: bool) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None, highlight=False)
+    with console.capture() as capture:
+        show_causes(causes_of(FOUND), console)
+    return capture.get()
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_causes_fit_the_terminal_and_lose_no_word(width: int) -> None:
+    output = causes(width, terminal=True)
+    assert max(map(len, output.splitlines())) <= width
+    words = output.split()
+    assert words.count("long") == 40
+    assert " ".join(words).startswith(
+        "3 TimeoutError: no answer in * s orders, failed 2026-11-28 09:00:00 to 09:00:02 UTC 1 [/x]: [red]\\x1b[*J"
+    )
+
+
+def test_without_a_terminal_each_cause_is_one_line() -> None:
+    lines = causes(80, terminal=False).splitlines()
+    assert lines[0] == "3  TimeoutError: no answer in * s  (orders, failed 2026-11-28 09:00:00 to 09:00:02 UTC)"
+    assert lines[1].endswith("long  (bills, at an unknown time)")
+    assert lines[2] == "1  moved by SQS (maxReceiveCount)  (orders, sent 2023-11-14 22:13:20 UTC)"
+    assert len(lines) == 3
+    assert "\x1b" not in "".join(lines)

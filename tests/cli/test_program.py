@@ -70,7 +70,7 @@ def test_no_flag_is_cut_and_no_text_is_wider_than_the_terminal(
     lines = capsys.readouterr().out.splitlines()
     assert not [line for line in lines if "\N{HORIZONTAL ELLIPSIS}" in line or re.search(r"<\w+>|\[required", line)]
     flags = [line for line in lines if re.match(r"  -", line)]
-    assert all(re.fullmatch(r"  (-\w, )?--[a-z0-9-]+( / --no-[a-z0-9-]+)?( \S+)?", flag) for flag in flags)
+    assert all(re.fullmatch(r"  (-\w, )?--[a-z0-9-]+( / --[a-z0-9-]+)?( \S+)?", flag) for flag in flags)
     assert len(flags) >= 5
     assert max(len(line) for line in lines if line.startswith("      ") and " " in line.strip()) <= columns
 

@@ -27,6 +27,8 @@ class Exit(IntEnum):
     """Wrong usage or configuration: nothing was done."""
     UNUSABLE = 3
     """The queue does not exist, cannot be reached, or the credentials do not allow its use."""
+    INTERRUPTED = 130
+    """Ctrl-C, or for `redrive` also SIGTERM, ended it before its work was done."""
 
 
 class Stopped(Exception):

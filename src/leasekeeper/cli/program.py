@@ -101,5 +101,5 @@ def execute() -> int:
         return exit_of(error)
     except KeyboardInterrupt:
         say("interrupted")
-        return 130
+        return Exit.INTERRUPTED
     return Exit.CLEAN

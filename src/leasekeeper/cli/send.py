@@ -12,7 +12,7 @@ import io
 import sys
 import uuid
 from pathlib import Path  # noqa: TC003 - typer reads the annotations when the program starts
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO, TypeVar
 
 import typer
 
@@ -33,8 +33,9 @@ from leasekeeper.message import MessageAttribute
 from leasekeeper.texts import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+T = TypeVar("T")
 PARALLEL = 8
 """Batches sent at the same time; for a FIFO queue one, to keep the order."""
 ENCODING = "utf-8-sig"
@@ -169,21 +170,34 @@ def size_of(message: Outgoing) -> int:
 
 
 def batches(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
-    """Messages in batches that SQS accepts: at most ten, and at most a megabyte together."""
-    batch: list[Outgoing] = []
-    filled = 0
-    for position, message in enumerate(messages, 1):
+    """Messages in batches that SQS accepts; raises `ConfigurationError` for one that is too large."""
+    position = 0
+
+    def size(message: Outgoing) -> int:
+        nonlocal position
+        position += 1
         size = size_of(message)
         if size > MAX_BYTES:
             raise ConfigurationError(
                 f"message {position} has {size:,} bytes with its attributes, SQS accepts at most {MAX_BYTES:,}: store "
                 "large bodies elsewhere (S3) and send a reference"
             )
-        if batch and (len(batch) == BATCH or filled + size > MAX_BYTES):
+        return size
+
+    return within_size(messages, size)
+
+
+def within_size(items: Iterable[T], size: Callable[[T], int], most: int = BATCH) -> Iterator[list[T]]:
+    """Items in batches that SQS accepts: at most `most`, and at most a megabyte together."""
+    batch: list[T] = []
+    filled = 0
+    for item in items:
+        more = size(item)
+        if batch and (len(batch) == most or filled + more > MAX_BYTES):
             yield batch
             batch, filled = [], 0
-        batch.append(message)
-        filled += size
+        batch.append(item)
+        filled += more
     if batch:
         yield batch
 

@@ -7,6 +7,10 @@ that such text can neither move the cursor, nor change colours, nor turn the rea
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 with ESC and BEL, DEL, and C1, which some terminals obey as they obey ESC
@@ -23,6 +27,11 @@ def _visible(found: re.Match[str]) -> str:
 def printable_lines(text: str) -> str:
     r"""The text with its lines and tabs as they are, and each other control character shown as an escape."""
     return _CONTROL.sub(_visible, text.replace("\r\n", "\n"))
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: `a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def counted(number: int, noun: str) -> str:

@@ -1,0 +1,112 @@
+"""`leasekeeper redrive` of chosen messages: run the copying, show how far it is, and say what it did.
+
+Owned by `leasekeeper redrive`. It promises that Ctrl-C and SIGTERM end it after the messages that are being sent, with
+a sentence of what was moved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from leasekeeper.cli.connection import with_advice
+from leasekeeper.cli.copying import Copying, CopyPlan
+from leasekeeper.cli.dead_letter_queue import DeadLetterQueue, OneTarget, ToSources
+from leasekeeper.cli.errors import Exit, Stopped, say
+from leasekeeper.cli.peek import show_causes
+from leasekeeper.cli.words import counted
+from leasekeeper.texts import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from leasekeeper.cli.connection import Connection
+    from leasekeeper.cli.copying import Target
+
+SHOWN = 5
+"""Refused messages that are reported one by one."""
+
+
+async def send_chosen(
+    connection: Connection, dead: DeadLetterQueue, target: Target | None, plan: CopyPlan, waiting: int
+) -> Exit:
+    """Send the messages that are chosen to the target, or each to its own queue."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    copying = Copying(dead.queue.client, dead.queue.url, OneTarget(target) if target else ToSources(dead), plan)
+    with console.status("looking") if console.is_terminal else contextlib.nullcontext() as status, _ending_on_sigterm():
+        if status is not None:
+            copying.progress = lambda: status.update(
+                f"moved {copying.moved.total():,}, looked at {copying.holding.seen:,} of about {waiting:,}"
+            )
+        work = asyncio.ensure_future(copying.run())
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            copying.stop()
+            await work  # what is being sent now is deleted too
+            print(_summary(dead.name, copying, plan))
+            say(f"interrupted: the others are still in {dead.name}, the same command continues")
+            raise Stopped(Exit.INTERRUPTED) from None
+    if plan.dry_run:
+        show_causes(copying.causes.sorted(), console)
+    print(_summary(dead.name, copying, plan))
+    return _report(connection, dead, copying)
+
+
+@contextlib.contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not on Windows, not in threads
+        loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.remove_signal_handler(signal.SIGTERM)
+
+
+def _summary(name: str, copying: Copying, plan: CopyPlan) -> str:
+    """What was moved, in one line."""
+    verb, moved = "would move" if plan.dry_run else "moved", copying.moved
+    total = counted(moved.total(), "message")
+    where = f" to {next(iter(moved))}" if len(moved) == 1 else ""
+    if len(moved) > 1:
+        where = ": " + ", ".join(f"{count:,} to {queue}" for queue, count in moved.most_common())
+    return printable(f"{verb} {total} from {name}{where} ({copying.holding.seen:,} looked at)")
+
+
+def _report(connection: Connection, dead: DeadLetterQueue, copying: Copying) -> Exit:
+    """Say what did not go well; the exit code."""
+    if copying.behind:
+        say(
+            f"about {counted(copying.behind, 'message')} were not looked at: they stand behind others of their message "
+            "groups, and SQS shows at most ten of a group until these are gone"
+        )
+    if copying.strays:
+        names = Counter(name or "no queue" for name in copying.strays.values())
+        named = ", ".join(f"{name}: {count:,}" for name, count in names.most_common(SHOWN))
+        say(
+            f"{counted(len(copying.strays), 'message')} stay in {dead.name}: they name no queue that has it as its "
+            f"dead-letter queue ({named}). Say where they go:",
+            connection.command("redrive", dead.name, "--copy", "--to", "QUEUE"),
+        )
+    for message_id, why in list(copying.refused.items())[:SHOWN]:
+        say(f"message {message_id} was not sent: {why}")
+    if copying.refused:
+        say(f"{counted(len(copying.refused), 'message')} were not sent and stay in {dead.name}")
+    if copying.not_deleted:
+        say(
+            f"{counted(copying.not_deleted, 'message')} were sent but could not be deleted: they are still in "
+            f"{dead.name}, and the same command may send them again"
+        )
+    if copying.failure is not None:
+        say(f"ended early: {with_advice(copying.failure)}. The same command continues")
+    failed = copying.strays or copying.refused or copying.not_deleted or copying.failure
+    return Exit.FAILED if failed else Exit.CLEAN

@@ -1,0 +1,312 @@
+"""Dead letters sent to another queue one by one: what SQS's own task cannot do, because it neither chooses nor changes.
+
+Owned by `leasekeeper redrive`. It promises to delete a message only after its copy was confirmed. Whatever ends it, a
+killed process too, at most sends some messages twice and loses none, and a second run continues.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from leasekeeper.api import BATCH, MAX_BYTES, EntryFailure, Outgoing
+from leasekeeper.cli.causes import COPIED, Causes, DeadLetter
+from leasekeeper.cli.filters import Filters
+from leasekeeper.cli.holding import Holding
+from leasekeeper.cli.policy import number
+from leasekeeper.cli.send import size_of, within_size
+from leasekeeper.engine.calls import RETRYABLE
+from leasekeeper.errors import SqsError
+from leasekeeper.failure import FAILURE, REDRIVEN
+from leasekeeper.message import MessageAttribute
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from leasekeeper.api import Sent, SqsApi
+    from leasekeeper.message import Received
+
+HIDDEN = 60
+"""Seconds for which a message stays hidden after a receive, when the process is killed."""
+WORKERS = 4
+"""Receives, sends and deletes at the same time on a standard queue; one on a FIFO queue, to keep the order."""
+MOST_HELD = 100_000
+"""Messages that are held because they are not meant: SQS hides at most 120,000 of a queue (AWS SQS quotas)."""
+TRIES = 5
+"""Tries of a send or a delete that SQS may do the next time."""
+PAUSE = 0.2
+"""Seconds before the second try; doubled with each."""
+MOST_ATTRIBUTES = 10
+"""Attributes that SQS takes on one message."""
+
+
+class Target(NamedTuple):
+    """A queue that messages are sent to."""
+
+    name: str
+    url: str
+
+
+class Routes(Protocol):
+    """Where dead letters go."""
+
+    async def target_of(self, letter: DeadLetter) -> Target | None:
+        """The queue that a dead letter goes to; None when it is not known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyPlan:
+    """What to send, and how.
+
+    Attributes:
+        filters: which messages.
+        limit: the most messages that are sent; None: all.
+        rate: the most messages a second; None: as many as possible.
+        dry_run: send nothing, only look.
+    """
+
+    filters: Filters = field(default_factory=Filters)
+    limit: int | None = None
+    rate: int | None = None
+    dry_run: bool = False
+
+
+class _Copy(NamedTuple):
+    """A message, and what is sent."""
+
+    message: Received
+    target: Target
+    outgoing: Outgoing
+
+
+class Copying:
+    """Sends the dead letters that are meant to their queues, and deletes them.
+
+    Args:
+        client: the client of all queues.
+        url: of the dead-letter queue.
+        routes: where each goes.
+        plan: which, how many and how fast.
+
+    Attributes:
+        progress: called after each receive and each delete.
+        holding: what was received; those that are not meant are held until the end.
+        moved: how many were sent and confirmed, by the name of the queue; of a dry run, how many would be.
+        causes: the groups of what was chosen in a dry run.
+        strays: ids of messages that were meant but have no known queue, with the name that they say.
+        refused: ids of messages that SQS did not take, with the reason.
+        not_deleted: how many were sent and could not be deleted.
+        behind: how many stand behind others of their message group, so that SQS does not show them.
+        failure: what ended it early; None when nothing did.
+    """
+
+    def __init__(self, client: SqsApi, url: str, routes: Routes, plan: CopyPlan) -> None:
+        self._client = client
+        self._url = url
+        self._routes = routes
+        self._plan = plan
+        self.progress: Callable[[], object] = _nothing
+        self._left = plan.limit
+        self._next = 0.0
+        self._stopping = False
+        self._blocked: set[str | None] = set()
+        self.holding = Holding(client, url, HIDDEN)
+        self.moved: Counter[str] = Counter()
+        self.causes = Causes()
+        self.strays: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
+        self.not_deleted = 0
+        self.behind = 0
+        self.failure: SqsError | None = None
+
+    def stop(self) -> None:
+        """End after the batches that are being sent."""
+        self._stopping = True
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether it was stopped before the end of the queue."""
+        return self._stopping
+
+    async def run(self) -> None:
+        """Go through the queue once; give back what stays in it."""
+        try:
+            while True:
+                before = self.moved.total()
+                ends = await asyncio.gather(*(self._work() for _ in range(self._workers())), return_exceptions=True)
+                for end in ends:
+                    if end is not None:
+                        raise end
+                if self._ended() or not self.holding.fifo:
+                    break
+                # SQS shows ten messages of a group and no more until they are gone or given back.
+                self.behind = await self._visible()
+                if not self.behind or self._plan.dry_run or self.moved.total() == before:
+                    break
+                await self.holding.give_back()
+        finally:
+            await self.holding.give_back()
+
+    def _workers(self) -> int:
+        slow = self._plan.rate is not None and self._plan.rate < WORKERS * BATCH
+        return 1 if self.holding.fifo or slow else WORKERS
+
+    def _ended(self) -> bool:
+        return self._stopping or self._left == 0 or len(self.holding) >= MOST_HELD
+
+    async def _visible(self) -> int:
+        try:
+            attributes = await self._client.queue_attributes(self._url, ["ApproximateNumberOfMessages"])
+        except SqsError:
+            return 0  # often denied; then what stands behind others stays for another run
+        return number(attributes.get("ApproximateNumberOfMessages")) or 0
+
+    async def _work(self) -> None:
+        try:
+            while not self._ended():
+                await self.holding.keep()
+                messages = await self.holding.receive(self._wanted())
+                self.progress()
+                if messages is None:
+                    return
+                for batch in await self._batches(messages):
+                    if self._stopping:
+                        return
+                    await self._move(batch)
+        except SqsError as error:
+            self.failure = self.failure or error
+            self._stopping = True
+
+    def _wanted(self) -> int:
+        return BATCH if self._plan.filters or self._left is None else min(BATCH, max(1, self._left))
+
+    async def _batches(self, messages: Sequence[Received]) -> list[list[_Copy]]:
+        """What to send of these, in batches that one call can carry and the rate allows."""
+        chosen: dict[Target, list[_Copy]] = {}
+        for message in messages:
+            letter = DeadLetter.of(message)
+            if (
+                self._left == 0
+                or not self._plan.filters.match(message, letter)
+                or self._group(message) in self._blocked
+            ):
+                continue
+            target = await self._routes.target_of(letter)
+            if target is None:
+                self.strays[message.message_id] = letter.queue
+                continue
+            if self._left is not None:
+                self._left -= 1
+            if self._plan.dry_run:
+                self.causes.add(message)
+                self.moved[target.name] += 1
+            else:
+                chosen.setdefault(target, []).append(_Copy(message, target, copy_of(message, fifo=self.holding.fifo)))
+        most = min(BATCH, self._plan.rate or BATCH)
+        return [
+            batch
+            for copies in chosen.values()
+            for batch in within_size(copies, lambda copy: size_of(copy.outgoing), most)
+        ]
+
+    def _group(self, message: Received) -> str | None:
+        return message.system.get("MessageGroupId") if self.holding.fifo else None
+
+    async def _move(self, batch: list[_Copy]) -> None:
+        await self._pace(len(batch))
+        url = batch[0].target.url
+        answers = await self._tried(
+            batch, lambda copies: self._client.send_batch(url, [copy.outgoing for copy in copies])
+        )
+        sent = []
+        for copy, answer in zip(batch, answers, strict=True):
+            if isinstance(answer, EntryFailure):
+                self.refused[copy.message.message_id] = f"{answer.code}: {answer.message}"
+                self._blocked |= {self._group(copy.message)}  # what follows in its group has to stay too
+                self._left = None if self._left is None else self._left + 1
+            else:
+                sent.append(copy)
+        if sent:
+            self.moved[sent[0].target.name] += len(sent)
+            await self._delete(sent)
+        self.progress()
+
+    async def _delete(self, sent: list[_Copy]) -> None:
+        try:
+            answers = await self._tried(
+                sent,
+                lambda copies: self._client.delete_batch(
+                    self._url, [self.holding.receipt(copy.message) for copy in copies]
+                ),
+            )
+        except SqsError:
+            self.not_deleted += len(sent)
+            raise
+        for copy, answer in zip(sent, answers, strict=True):
+            if answer is None:
+                self.holding.forget(copy.message)
+            else:
+                self.not_deleted += 1
+
+    async def _tried(
+        self, copies: list[_Copy], call: Callable[[list[_Copy]], Awaitable[Sequence[Sent | EntryFailure | None]]]
+    ) -> list[Sent | EntryFailure | None]:
+        """The answers to a call; entries that SQS may do the next time are tried again, a few times.
+
+        Raises:
+            SqsError: the last call failed as a whole.
+        """
+        answers: dict[int, Sent | EntryFailure | None] = {}
+        open_, pause = list(range(len(copies))), PAUSE
+        for last in [False] * (TRIES - 1) + [True]:
+            try:
+                answers.update(zip(open_, await call([copies[at] for at in open_]), strict=True))
+            except SqsError as error:
+                if last or error.verdict not in RETRYABLE:
+                    raise
+            open_ = [at for at in open_ if at not in answers or _again(answers[at])]
+            if not open_ or last:
+                break
+            await asyncio.sleep(pause)
+            pause *= 2
+            await self.holding.keep()
+        return [answers[at] for at in range(len(copies))]
+
+    async def _pace(self, count: int) -> None:
+        if self._plan.rate is None:
+            return
+        now = asyncio.get_running_loop().time()
+        begin = max(now, self._next)
+        self._next = begin + count / self._plan.rate
+        await asyncio.sleep(begin - now)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _again(answer: Sent | EntryFailure | None) -> bool:
+    return isinstance(answer, EntryFailure) and answer.verdict in RETRYABLE
+
+
+def copy_of(message: Received, *, fifo: bool) -> Outgoing:
+    """What is sent of a dead letter: as it was, without its failure, and with the number of times it was sent back."""
+    times = 1 + (number(message.attributes[REDRIVEN].value) or 0 if REDRIVEN in message.attributes else 0)
+    attributes = {name: value for name, value in message.attributes.items() if name not in {FAILURE, REDRIVEN, *COPIED}}
+    trace = message.system.get("AWSTraceHeader")
+    outgoing = Outgoing(
+        body=message.body,
+        attributes=attributes,
+        system={"AWSTraceHeader": trace} if trace else {},
+        group_id=message.system.get("MessageGroupId"),
+        # Its old id would be swallowed for five minutes. This one is new for each stay in the dead-letter queue, and
+        # the same for a second try: a copy that is sent twice within five minutes arrives once.
+        deduplication_id=f"redriven-{message.message_id}"[:128] if fifo else None,
+    )
+    attributes[REDRIVEN] = MessageAttribute(data_type="Number", string_value=str(times))
+    if len(attributes) > MOST_ATTRIBUTES or size_of(outgoing) > MAX_BYTES:
+        del attributes[REDRIVEN]
+    return outgoing

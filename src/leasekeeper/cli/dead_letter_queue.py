@@ -1,0 +1,142 @@
+"""A dead-letter queue: which one is meant, which queues it serves, and where a message of it goes.
+
+Used by `redrive` and `peek`. It promises that a message's own words choose only among the queues that SQS lists for the
+dead-letter queue: anyone who may send to it can write them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from leasekeeper.cli.connection import OpenQueue
+from leasekeeper.cli.copying import Target
+from leasekeeper.cli.policy import RedrivePolicy, account_in, name_in
+from leasekeeper.errors import ConfigurationError, SqsError, Verdict
+from leasekeeper.sqs.address import QueueAddress
+
+if TYPE_CHECKING:
+    from leasekeeper.cli.causes import DeadLetter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetterQueue:
+    """A dead-letter queue.
+
+    Attributes:
+        queue: the queue.
+        arn: its ARN.
+        sources: the URLs of the queues that have it as their dead-letter queue, by name; empty when there is none, or
+            when this may not be read.
+    """
+
+    queue: OpenQueue
+    arn: str
+    sources: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """The queue's name."""
+        return self.queue.name
+
+    @property
+    def only_source(self) -> Target | None:
+        """The one queue that it serves; None when it serves several, or it is not known."""
+        return Target(*next(iter(self.sources.items()))) if len(self.sources) == 1 else None
+
+    def arn_of(self, name: str) -> str:
+        """The ARN of a queue that it serves: SQS wants both in the same account and region."""
+        return f"{self.arn.rpartition(':')[0]}:{name}"
+
+
+async def sources_of(queue: OpenQueue) -> dict[str, str] | None:
+    """The URLs of the queues that have it as their dead-letter queue, by name; None when this may not be read."""
+    try:
+        return {name_in(url): url for url in await queue.client.list_dead_letter_sources(queue.url)}
+    except SqsError as error:
+        if error.verdict in {Verdict.DENIED, Verdict.REFUSED}:  # some servers do not know this call
+            return None
+        raise
+
+
+async def dead_letter_queue_of(given: OpenQueue, *, any_queue: bool = False) -> DeadLetterQueue:
+    """The dead-letter queue that is meant: the given queue, or the one in its redrive policy.
+
+    Args:
+        given: the queue on the command line.
+        any_queue: whether a queue that serves none and has none is taken as it is.
+
+    Raises:
+        ConfigurationError: the queue is no dead-letter queue and has none.
+    """
+    attributes = await given.client.queue_attributes(given.url, ["QueueArn", "RedrivePolicy"])
+    sources = await sources_of(given)
+    policy = RedrivePolicy.read(attributes)
+    if sources or sources is None or (policy is None and any_queue):
+        return DeadLetterQueue(queue=given, arn=attributes["QueueArn"], sources=sources or {})
+    if policy is None:
+        raise ConfigurationError(
+            f"queue {given.name} is not a dead-letter queue and has none. SQS moves messages only out of dead-letter "
+            "queues: give one, or set a redrive policy (leasekeeper doctor shows how). To send its messages to another "
+            "queue one by one, give --copy --to QUEUE"
+        )
+    url = await given.client.queue_url(policy.name, account=account_in(policy.target))
+    queue = OpenQueue(client=given.client, address=QueueAddress(name=policy.name), url=url)
+    return DeadLetterQueue(queue=queue, arn=policy.target, sources=await sources_of(queue) or {})
+
+
+async def target_at(dead: DeadLetterQueue, reference: str) -> Target:
+    """The queue that `--to` names.
+
+    Raises:
+        ConfigurationError: it is the dead-letter queue itself, or of the other kind.
+    """
+    client, address = dead.queue.client, QueueAddress.parse(reference)
+    if address.fifo != dead.queue.address.fifo:
+        kind = "a FIFO" if dead.queue.address.fifo else "a standard"
+        raise ConfigurationError(f"--to {reference}: {dead.name} is {kind} queue, so the other must be one too")
+    url = address.url or await client.queue_url(address.name, account=address.account)
+    if _place(url) == _place(dead.queue.url):
+        raise ConfigurationError(f"--to {reference}: this is the dead-letter queue itself")
+    return Target(address.name, url)
+
+
+def _place(url: str) -> list[str]:
+    """Account and name: hosts of one queue differ."""
+    return url.rstrip("/").split("/")[-2:]
+
+
+class OneTarget:
+    """All dead letters go to one queue."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    async def target_of(self, letter: DeadLetter) -> Target | None:  # noqa: ARG002 - as in Routes
+        """The one queue."""
+        return self._target
+
+
+class ToSources:
+    """Each dead letter goes to the queue that it came from."""
+
+    def __init__(self, dead: DeadLetterQueue) -> None:
+        self._dead = dead
+        self._known: dict[str, Target | None] = {name: Target(name, url) for name, url in dead.sources.items()}
+
+    async def target_of(self, letter: DeadLetter) -> Target | None:
+        """The queue it came from; if it does not say it, the one queue that the dead-letter queue serves."""
+        if not letter.queue:
+            return self._dead.only_source
+        if letter.queue not in self._known:
+            # SQS itself names the source of what it moved, also after the redrive policy was changed.
+            self._known[letter.queue] = await self._find(letter.queue) if letter.moved else None
+        return self._known[letter.queue]
+
+    async def _find(self, name: str) -> Target | None:
+        try:
+            return Target(name, await self._dead.queue.client.queue_url(name, account=account_in(self._dead.arn)))
+        except SqsError as error:
+            if error.verdict is Verdict.MISSING:
+                return None
+            raise
