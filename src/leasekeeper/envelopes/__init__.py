@@ -8,6 +8,7 @@ from leasekeeper.envelopes.cloudevents import CloudEvent
 from leasekeeper.envelopes.eventbridge import EventBridgeEvent
 from leasekeeper.envelopes.opening import EnvelopeDecoder, NotThisEnvelope, Opened
 from leasekeeper.envelopes.s3 import S3Bucket, S3Entity, S3Event, S3Object, S3Record
+from leasekeeper.envelopes.signature import Sns
 from leasekeeper.envelopes.sns import SnsAttribute, SnsNotification
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "S3Event",
     "S3Object",
     "S3Record",
+    "Sns",
     "SnsAttribute",
     "SnsNotification",
 ]

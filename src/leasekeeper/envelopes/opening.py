@@ -34,7 +34,7 @@ class Blocked(LeasekeeperError):
     """Opening has to wait for something that blocks: call `unblock()` in a thread, then open again."""
 
     def unblock(self) -> None:
-        """Get what is missing; what it raises means that the message is retried."""
+        """Get what is missing, or note why it cannot be had: opening again then raises something else. Never raises."""
         raise NotImplementedError
 
 

@@ -14,6 +14,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from leasekeeper.batch import Batch
+from leasekeeper.envelopes.opening import Blocked
 from leasekeeper.envelopes.s3 import S3Record
 from leasekeeper.errors import ConfigurationError, HandlerTimeout
 from leasekeeper.lanes.batch_run import BatchPlan, BatchRun
@@ -102,7 +103,7 @@ class BatchHandler:
     async def run(self, say: Say[Bundle], bundle: Bundle) -> Outcome:  # noqa: ARG002 - a bundle has its own
         """Await the handler for a bundle. Only a cancellation gets through, and the end of the loop itself."""
         run = BatchRun(self._plan, bundle)
-        while (argument := run.next_call()) is not None:
+        while (argument := await self._next_call(run)) is not None:
             try:
                 result = await self._called(argument)
             except asyncio.CancelledError:
@@ -116,6 +117,13 @@ class BatchHandler:
             else:
                 run.returned(result)
         return run.outcome
+
+    async def _next_call(self, run: BatchRun) -> Any:
+        while True:
+            try:
+                return run.next_call()
+            except Blocked as blocked:
+                await asyncio.to_thread(blocked.unblock)
 
     async def _called(self, argument: Any) -> Any:
         if self.timeout is None:
@@ -132,7 +140,7 @@ class BatchHandler:
     def run_blocking(self, say: Say[Bundle], bundle: Bundle) -> Outcome:  # noqa: ARG002 - as in `run`
         """Call the handler for a bundle, in this thread."""
         run = BatchRun(self._plan, bundle)
-        while (argument := run.next_call()) is not None:
+        while (argument := _next_call(run)) is not None:
             try:
                 result = self._call(argument)
             except BaseException as error:
@@ -150,6 +158,14 @@ class BatchHandler:
 
     def __repr__(self) -> str:
         return f"<BatchHandler {self.name}, {'async def' if self.is_coroutine else 'def'}>"
+
+
+def _next_call(run: BatchRun) -> Any:
+    while True:
+        try:
+            return run.next_call()
+        except Blocked as blocked:
+            blocked.unblock()
 
 
 def takes_batch(annotation: Any) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.batch import Batch
+from leasekeeper.envelopes.opening import Blocked
 from leasekeeper.errors import Closed
 from leasekeeper.lanes.batch_results import named_by
 from leasekeeper.lanes.failures import outcome_of_error
@@ -67,7 +68,11 @@ class BatchRun:
         """How the messages end that have no outcome otherwise."""
 
     def next_call(self) -> Any:
-        """The argument of the next call; None when all are made."""
+        """The argument of the next call; None when all are made.
+
+        Raises:
+            Blocked: something has to be fetched for it; then ask again.
+        """
         while self._left and not self._bundle.given_up:
             rows = self._startable(self._left.pop())
             rows, received, bodies = self._decoded(rows)
@@ -105,6 +110,9 @@ class BatchRun:
             try:
                 received = row.received if open_ is None else open_(row.received)
                 body = decode(received)
+            except Blocked:  # something has to be fetched first: then this call is asked for again
+                self._left.append(rows)
+                raise
             except BaseException as error:
                 self._bundle.outcomes[row] = outcome_of_error(error)
             else:

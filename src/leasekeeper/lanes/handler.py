@@ -11,6 +11,7 @@ import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from leasekeeper.envelopes.opening import Blocked
 from leasekeeper.envelopes.s3 import S3Record
 from leasekeeper.errors import HandlerTimeout
 from leasekeeper.lanes.decoding import decoder_of
@@ -111,6 +112,9 @@ class Handler:
             result = await self._call(argument)
         except asyncio.CancelledError:
             raise
+        except Blocked as blocked:  # the handler was not called yet
+            await asyncio.to_thread(blocked.unblock)
+            return await self.run(say, delivery)
         except GeneratorExit as error:
             if loop_is_gone():  # the handler did not raise it: its loop is closed, and now this coroutine is too
                 raise
@@ -136,6 +140,9 @@ class Handler:
         try:
             argument = self._decode(delivery.received) if self._plain else self._message(say, delivery)
             result = self._call(argument)
+        except Blocked as blocked:
+            blocked.unblock()
+            return self.run_blocking(say, delivery)
         except BaseException as error:
             return outcome_of_error(error)
         if result is None and self._plain:

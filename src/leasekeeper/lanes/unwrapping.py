@@ -24,6 +24,7 @@ from leasekeeper.envelopes.cloudevents import CloudEvent, read_cloudevent
 from leasekeeper.envelopes.eventbridge import EventBridgeEvent, read_eventbridge
 from leasekeeper.envelopes.opening import LARGEST, Blocked, NothingToHandle, OpenedMessage, begin, step_in
 from leasekeeper.envelopes.s3 import S3Event, S3Record, read_s3
+from leasekeeper.envelopes.signature import Sns
 from leasekeeper.envelopes.sns import SnsNotification, read_sns
 from leasekeeper.errors import ConfigurationError, UndecodableBody
 from leasekeeper.outcomes import Reject, Retry
@@ -121,6 +122,7 @@ def _refusal(part: Any, inside: OpenedMessage, why: str) -> str:
     """Why an envelope could not be opened, and what to do."""
     around = names_of(inside.envelopes)
     what = f"the payload of {NAMES[around[-1]]}" if around else "its body"
+    part = "sns" if isinstance(part, Sns) else part
     if part == "auto":
         return f"{what} cannot be opened: {why}"
     found = envelope_in(inside.payload)
