@@ -62,16 +62,6 @@ def check_together(options: Any) -> None:
 def _check_batches(options: Any) -> None:
     """Refuse batches that cannot work."""
     if options.batch is None:
-        for name in ("batch_bytes", "batch_key"):
-            if (value := getattr(options, name)) is not None:
-                raise ConfigurationError(
-                    f"{name}={value!r} without batch: set batch= to the most messages of a batch, or leave {name} out"
-                )
-        if options.on_batch_error != "retry":
-            raise ConfigurationError(
-                f"on_batch_error={options.on_batch_error!r} without batch: set batch= to the most messages of a batch, "
-                "or leave on_batch_error out"
-            )
         return
     if options.max_in_flight < options.slots:
         raise ConfigurationError(

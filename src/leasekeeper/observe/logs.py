@@ -137,17 +137,19 @@ class Logs:
     # Messages
 
     def _ended(self, event: events.HandlersEnded) -> None:
-        _one_by_one(event.others, lambda conclusion: self._conclusion(event, conclusion))
+        _one_by_one(_alike(event.others), lambda alike: self._conclusion(event, *alike))
 
-    def _conclusion(self, event: events.HandlersEnded, conclusion: Conclusion) -> None:
+    def _conclusion(self, event: events.HandlersEnded, conclusion: Conclusion, *alike: Conclusion) -> None:
+        """One line, also for all messages of a batch that ended in the same way."""
+        more = f"; so it is with {len(alike)} more messages" if alike else ""
         if isinstance(conclusion.outcome, Failed):
-            self._failed(event, conclusion, conclusion.outcome)
+            self._failed(event, conclusion, conclusion.outcome, more)
         elif isinstance(conclusion.outcome, Reject):
-            self._rejected(event, conclusion, conclusion.outcome)
+            self._rejected(event, conclusion, conclusion.outcome, more)
         elif isinstance(conclusion.outcome, Skipped):
             self._skipped(event, conclusion, conclusion.outcome)
 
-    def _failed(self, event: events.HandlersEnded, conclusion: Conclusion, outcome: Failed) -> None:
+    def _failed(self, event: events.HandlersEnded, conclusion: Conclusion, outcome: Failed, more: str) -> None:
         message = conclusion.message
         if conclusion.settled:
             level, follows = logging.WARNING, "it had been settled before"
@@ -162,12 +164,12 @@ class Logs:
             conclusion.handler,
             bounded(message.message_id),
             message.receive_count,
-            follows,
+            follows + more,
             raised=outcome.error,
             **_fields(conclusion, type(outcome.error).__name__),
         )
 
-    def _rejected(self, event: events.HandlersEnded, conclusion: Conclusion, outcome: Reject) -> None:
+    def _rejected(self, event: events.HandlersEnded, conclusion: Conclusion, outcome: Reject, more: str) -> None:
         reason = safe_str(outcome.reason, REASON_LENGTH) or "no reason given"
         level = logging.ERROR
         if conclusion.settled:
@@ -183,7 +185,7 @@ class Logs:
             bounded(conclusion.message.message_id),
             conclusion.handler,
             reason,
-            follows,
+            follows + more,
             **_fields(conclusion, "Reject"),
         )
 
@@ -239,6 +241,22 @@ class Logs:
             message_id=message_id,
             code=failure.code,
         )
+
+
+def _alike(conclusions: Sequence[Conclusion]) -> list[list[Conclusion]]:
+    """Those in a row that ended by one outcome of one batch together, with the same consequence."""
+    found: list[list[Conclusion]] = []
+    for each in conclusions:
+        last = found[-1][0] if found else None
+        if last is not None and last.outcome is each.outcome and _consequence(last) == _consequence(each):
+            found[-1].append(each)
+        else:
+            found.append([each])
+    return found
+
+
+def _consequence(conclusion: Conclusion) -> tuple[bool, bool, bool]:
+    return conclusion.last, conclusion.copied, conclusion.settled
 
 
 def _one_by_one(items: Sequence[T], write: Callable[[T], None]) -> None:
