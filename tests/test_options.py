@@ -35,6 +35,8 @@ def test_what_follows_from_options() -> None:
     assert Options(visibility_timeout=1).extend_after == 0.5
     assert Options(concurrency=500).thread_count == 32
     assert Options(concurrency=500, threads=50).thread_count == 50
+    assert (Options(concurrency=5).slots, Options(concurrency=5, batch=100).slots) == (5, 500)
+    assert (Options().most_batch_bytes, Options(batch_bytes=9).most_batch_bytes) == (16_000_000, 9)
 
 
 def test_keyword_values_are_the_options() -> None:
@@ -301,6 +303,13 @@ def test_other_libraries_names_lead_to_options_that_exist() -> None:
             ),
         ),
         (
+            {"max_in_flight": 1_999, "concurrency": 4, "batch": 500},
+            (
+                "max_in_flight=1999 with concurrency=4 and batch=500: 4 batches of 500 are 2000 messages; lower "
+                "concurrency or batch, or raise max_in_flight (SQS allows 120,000)"
+            ),
+        ),
+        (
             {"dead_letter_queue": "dead", "on_reject": "redrive"},
             (
                 "dead_letter_queue='dead' with on_reject='redrive': rejected messages would never be copied "
@@ -315,6 +324,15 @@ def test_a_combination_that_cannot_work_is_refused(values: dict[str, Any], sente
         Options(**values)
 
 
+def test_batches_that_do_not_fit_into_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leasekeeper.option_rules.available_memory", lambda: 256e6)
+    assert refusal(batch=500, batch_bytes=100_000_000, concurrency=4) == (
+        "batch_bytes=100000000 with concurrency=4: these batches may hold 400,000,000 bytes, and this process may use "
+        "256,000,000; lower one of them"
+    )
+    assert make_options({"batch": 500, "batch_bytes": 64_000_000, "concurrency": 4}).slots == 2_000
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -327,6 +345,8 @@ def test_a_combination_that_cannot_work_is_refused(values: dict[str, Any], sente
         {"retry_base": 9, "retry_maximum": 9},
         {"ack_interval": 29.9, "visibility_timeout": 30},
         {"max_in_flight": 20, "concurrency": 20},
+        {"max_in_flight": 2_000, "concurrency": 4, "batch": 500},
+        {"pollers": 80, "concurrency": 4, "batch": 10},
         {"dead_letter_queue": "dead", "on_reject": "dead-letter"},
     ],
 )

@@ -13,6 +13,7 @@ from leasekeeper.errors import Closed, ConfigurationError, HandlerError
 from leasekeeper.lanes.batch_handler import BatchHandler
 from leasekeeper.lanes.bundles import Bundle
 from leasekeeper.lanes.handlers import make_handler
+from leasekeeper.message import Message  # noqa: TC001 - annotations below are resolved while the tests run
 from leasekeeper.options import Options, make_options
 from leasekeeper.outcomes import DONE, NOT_STARTED, WITHHELD, Failed, Reject, Retry
 from leasekeeper.testing.clock import run_virtual
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.lanes.api import Answer
-    from leasekeeper.message import Message
     from leasekeeper.outcomes import Outcome
 
 

@@ -57,6 +57,19 @@ def test_the_last_allowed_receive_is_an_error_and_says_what_comes_next(caplog: p
 
 
 @virtual
+async def test_a_batch_that_fails_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    async def load(bodies: list[str]) -> None:
+        raise ValueError("no table")
+
+    async with World() as world:
+        await world.send_many(20)
+        consumer = await world.start(load, batch=20, retry_base=100)
+        await world.until(lambda: consumer.statistics().work.failed == 20)
+    (line,) = records(caplog, having="failed with message")
+    assert line.getMessage().endswith("; so it is with 19 more messages")
+
+
+@virtual
 async def test_turning_unhealthy_and_recovering_is_said_once_each(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         async with World() as world:
