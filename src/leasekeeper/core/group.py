@@ -6,7 +6,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from leasekeeper.core.delivery import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FULL = 10
 """Messages of a receive that was full: SQS hands out no more at once."""
@@ -40,6 +45,7 @@ class Group:
         "name",
         "refused",
         "rows",
+        "run",
         "until",
     )
 
@@ -50,6 +56,8 @@ class Group:
         """The place of the first message in `rows` that may not be finished: those before it are."""
         self.active: GroupedDelivery | None = None
         """The message that was handed to the lane and has not come back; also after its lease was lost."""
+        self.run: Sequence[GroupedDelivery] = ()
+        """The messages that were handed to the lane together, as one batch; `active` is the first of them."""
         self.until = 0.0
         """When the first message may run again, or its copy may be tried again; 0.0: now."""
         self.halted = False
@@ -87,6 +95,12 @@ class GroupedDelivery(Delivery, eq=False):
     """Whether its group cannot get past it."""
     ended: bool = False
     """Whether its handler has ended."""
+
+    @property
+    def in_lane(self) -> bool:
+        """Whether it was handed to the lane and has not come back."""
+        group = self.group
+        return group.active is self or self in group.run
 
     @property
     def settles_later(self) -> bool:

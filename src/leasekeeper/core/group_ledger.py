@@ -104,4 +104,5 @@ class GroupLedger(Ledger):
     def _end(self, rows: Sequence[Delivery], settled: Settled, counted: str | None = None) -> None:
         super()._end(rows, settled, counted)
         if rows:
-            self.groups.gone(rows, lost=settled is Settled.LOST)
+            deleted = settled is Settled.ACKED or settled is Settled.LATE
+            self.groups.gone(rows, deleted=deleted, lost=settled is Settled.LOST)

@@ -49,6 +49,7 @@ class Groups:
         confirmed: whether a message starts only after the delete of the one before is confirmed.
         max_receives: the queue's `maxReceiveCount`; None without a redrive policy.
         give_back: called with messages that must go back, and with the seconds for which each stays hidden.
+        run: how many messages of a group may start together, as one batch.
 
     Attributes:
         busy: groups with a message that runs or may run now.
@@ -63,7 +64,9 @@ class Groups:
         confirmed: bool,
         max_receives: int | None,
         give_back: Callable[[Sequence[tuple[GroupedDelivery, float]]], None],
+        run: int = 1,
     ) -> None:
+        self._run = run
         self._confirmed = confirmed
         self._max_receives = max_receives
         self._give_back = give_back
@@ -135,6 +138,8 @@ class Groups:
                 if row is not None and row.lease.deadline > now:
                     group.active = row
                     group.until, group.halted = 0.0, False
+                    if self._run > 1:
+                        group.run = self._together(row, now)
                     starting.append(row)
             busy = group.active is not None
             if busy is not group.busy:
@@ -157,7 +162,7 @@ class Groups:
         row: GroupedDelivery
         for row in finished:
             group = row.group
-            if group.active is row and row.state is _ACKING and not self._confirmed:
+            if group.active is row and row.state is _ACKING and not group.run and not self._confirmed:
                 rows, place = group.rows, group.first + 1
                 if place < len(rows) and rows[place - 1] is row:
                     group.first = place
@@ -168,6 +173,21 @@ class Groups:
                         continue
             self.ended(row)
         return starting
+
+    def _together(self, first: GroupedDelivery, now: float) -> list[GroupedDelivery]:
+        """This message and those right behind it that may run in the same batch.
+
+        A message that is tried again runs alone: if it is the one that fails, the others go on when it is settled.
+        """
+        if first.attempt > 1:
+            return [first]
+        together: list[GroupedDelivery] = []
+        rows = first.group.rows
+        for row in rows[rows.index(first) :][: self._run]:
+            if row.state is not _WAITING or row.going_back or row.lease.deadline <= now or row.attempt > 1:
+                break
+            together.append(row)
+        return together
 
     def _next(self, group: Group) -> GroupedDelivery | None:
         """The first message that waits, if nothing before it is in its way."""
@@ -185,15 +205,20 @@ class Groups:
     def ended(self, row: GroupedDelivery) -> None:
         """No handler runs for this message any more."""
         group = row.group
-        if group.active is row:
+        if group.run:
+            group.run = [each for each in group.run if each is not row]
+            group.active = group.run[0] if group.run else None
+        elif group.active is row:
             group.active = None
+        if group.active is None:
             group.refused = 0.0
         self.changed[group] = None
 
     def hold(self, row: GroupedDelivery, until: float, *, halted: bool = False) -> None:
         """Start nothing of its group until then; `halted`: the group cannot get past this message."""
-        row.group.until, row.group.halted = until, halted
-        self.changed[row.group] = None
+        group = row.group
+        group.until, group.halted = max(group.until, until), group.halted or halted
+        self.changed[group] = None
 
     def wake(self, group: Group, until: float) -> None:
         """The wait that was to end then is over."""
@@ -209,11 +234,17 @@ class Groups:
             row.going_back = True
         self._give_back([(row, 0.0 if index else after) for index, row in enumerate(waiting)])
 
-    def gone(self, rows: Sequence[Any], *, lost: bool) -> None:
-        """We hold these, one or more, no longer; `lost`: they were neither deleted nor given back by us."""
+    def gone(self, rows: Sequence[Any], *, deleted: bool, lost: bool) -> None:
+        """We hold these, one or more, no longer.
+
+        Args:
+            rows: the messages.
+            deleted: whether they were deleted.
+            lost: whether they were neither deleted nor given back by us.
+        """
         row: GroupedDelivery = rows[0]
         group, count = row.group, len(rows)
-        if not lost and group.rows[:count] == rows:  # a whole receive of one group, say
+        if deleted and group.rows[:count] == rows:  # a whole receive of one group, say
             del group.rows[:count]
             group.first = max(0, group.first - count)
             self.changed[group] = None
@@ -230,13 +261,13 @@ class Groups:
             elif row in held:
                 held.remove(row)
                 group.first = 0
-            if not held or self._confirmed or lost:
+            if not held or self._confirmed or not deleted:
                 self.changed[group] = None
 
     def lost(self, row: GroupedDelivery, before: State) -> None:
         """The lease of this message has ended: nothing behind it may start (L25)."""
         self.give_back_behind(row)
-        if before is _WAITING and row.group.active is not row and not row.going_back:
+        if before is _WAITING and not row.in_lane and not row.going_back:
             row.going_back = True  # its slot comes free with the answer that it was not started
             self._give_back([(row, 0.0)])
 
@@ -250,9 +281,9 @@ class Groups:
         ]
         for each, _ in behind:
             each.going_back = True
-            if each is group.active:
+            if each.in_lane:
                 each.lost = True  # the lane does not start it, if it has not yet
-        waiting = [pair for pair in behind if pair[0] is not group.active]
+        waiting = [pair for pair in behind if not pair[0].in_lane]
         if waiting:
             self._given_back += len(waiting)
             self._give_back(waiting)
@@ -269,7 +300,7 @@ class Groups:
                 continue
             wait = max(0.0, group.until - now)
             for row in group.rows:
-                if row.state is _WAITING and not row.going_back and row is not group.active:
+                if row.state is _WAITING and not row.going_back and not row.in_lane:
                     row.going_back = True
                     recalled.append((row, wait))
                     wait = 0.0
@@ -283,6 +314,15 @@ class Groups:
         )
 
     # What it looks like
+
+    def is_behind(self, row: GroupedDelivery) -> bool:
+        """Whether an earlier message of its group is still to run, or goes back."""
+        for each in row.group.rows:
+            if each is row:
+                break
+            if each.state is State.RELEASING or (each.state is _WAITING and not each.started):
+                return True
+        return False
 
     def has_followers(self, row: GroupedDelivery) -> bool:
         """Whether something waits behind this message."""

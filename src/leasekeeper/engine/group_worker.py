@@ -38,6 +38,7 @@ class GroupWorker(Worker):
     ) -> None:
         super().__init__(context, settler, capacity, lane, ordering, lane_closed=lane_closed)
         self._grouped = ordering
+        self._batches = context.options.batch is not None
         self._threads: set[Delivery] = set()
         """Messages that were given back while a thread still runs them: it keeps their slot until it ends."""
 
@@ -56,6 +57,9 @@ class GroupWorker(Worker):
         """Settle messages whose handlers have ended; what a handler said of its message before counts then."""
         if self._ended:
             super().answered(answers)
+            return
+        if self._batches:
+            self._answered_one_by_one(self._grouped.in_order(answers))
             return
         ended: list[Delivery] = []
         for answer in answers:

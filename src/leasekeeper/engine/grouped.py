@@ -14,12 +14,14 @@ from leasekeeper.core.group import GroupedDelivery
 from leasekeeper.core.states import State
 from leasekeeper.events import GroupHalted
 from leasekeeper.lanes.api import Answer
-from leasekeeper.outcomes import NOT_STARTED, Retry, Settled
+from leasekeeper.lanes.bundles import BundleLane
+from leasekeeper.outcomes import NOT_STARTED, Done, Failed, Freed, Reject, Retry, Settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from leasekeeper.core.delivery import Delivery
+    from leasekeeper.core.group import Group
     from leasekeeper.core.groups import Groups
     from leasekeeper.engine.context import QueueContext
     from leasekeeper.lanes.api import Lane
@@ -53,6 +55,10 @@ class Grouped:
         self._context = context
         self._groups = groups
         self._lane = lane
+        self._submit: Callable[[Sequence[GroupedDelivery]], bool] = lane.submit
+        if isinstance(lane, BundleLane):  # each batch is of one group
+            together = lane.submit_together
+            self._submit = lambda rows: all(list(map(together, [row.group.run for row in rows])))
         self._post = post
         self._lane_closed = lane_closed
         self._room = room
@@ -83,19 +89,45 @@ class Grouped:
         if groups.changed:
             busy = groups.busy
             starting = groups.starts(self._context.clock())
-            if starting and not self._lane.submit(starting):
-                self._lane_closed()
+            if starting:
+                self._start(starting)
             if groups.busy < busy:
                 self._room(0)
+
+    def _start(self, rows: Sequence[GroupedDelivery]) -> None:
+        if not self._submit(rows):
+            self._lane_closed()
 
     def ended(self, rows: Sequence[Delivery]) -> None:
         """No handler runs for these any more; what follows them may start."""
         if self._stuck:
             self._stuck.difference_update(rows)
         starting = self._groups.follow(rows, self._context.clock())
-        if starting and not self._lane.submit(starting):
-            self._lane_closed()
+        if starting:
+            self._start(starting)
         self.look()
+
+    def in_order(self, answers: Sequence[Answer[Delivery]]) -> list[Answer[Delivery]]:
+        """The answers of batches: the rest of a group runs again behind a message that failed.
+
+        That is no attempt at those messages: else they would be dead-lettered together with the first one (L26).
+        """
+        failed: set[Group] = set()
+        checked: list[Answer[Delivery]] = []
+        for answer in answers:
+            row, outcome = answer.unit, answer.outcome
+            said = answer
+            if answer.final and isinstance(row, GroupedDelivery) and not row.going_back:
+                good = isinstance(outcome, Done | Reject)
+                if row.group in failed or self._groups.is_behind(row):
+                    if not isinstance(outcome, Freed):
+                        row.extra -= 1
+                        in_thread = isinstance(outcome, Failed) and outcome.still_running
+                        said = answer if in_thread else Answer(row, Retry(0.0))
+                elif not good and not isinstance(outcome, Freed):
+                    failed.add(row.group)
+            checked.append(said)
+        return checked
 
     # What waits here
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from leasekeeper.core.group import FULL
 from leasekeeper.core.group_ledger import GroupLedger
 from leasekeeper.core.groups import Groups
 from leasekeeper.core.ledger import Ledger
@@ -161,6 +162,7 @@ class Fifo:
             confirmed=options.fifo_ack == "confirmed",
             max_receives=source.max_receives,
             give_back=partial(_post_not_started, answers),
+            run=min(options.batch or 1, FULL),
         )
         self.ledger = GroupLedger(lease_policy(options), self._groups, on_lease_lost=on_lease_lost)
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from leasekeeper.core.collecting import BatchPolicy, Collector
+from leasekeeper.core.collecting import BatchPolicy, Collected, Collector
 from leasekeeper.lanes.api import Answer
 from leasekeeper.lanes.failures import outcome_of_error
 from leasekeeper.lanes.lease_control import LeaseControl
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
 
     from leasekeeper.batch import Trigger
-    from leasekeeper.core.collecting import Collected
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.lanes.api import Lane, LaneStatistics, Say
     from leasekeeper.lanes.mailbox import Mailbox
@@ -160,6 +159,7 @@ class BundleLane:
         self._collector = Collector(
             BatchPolicy(size=options.batch or 1, wait=options.batch_wait, most_bytes=options.most_batch_bytes)
         )
+        self._size = options.batch or 1
         self._parallel = parallel
         self._answers = answers
         self._clock = clock
@@ -187,6 +187,17 @@ class BundleLane:
             self._run(self._collector.take_all(now))
         if self._timer is None:  # what is collected from now on is due after what the timer is set for
             self._look()
+        return not self._down
+
+    def submit_together(self, rows: Sequence[Delivery]) -> bool:
+        """Run these as one batch, without waiting for more: they are the next messages of one message group.
+
+        SQS hands out no more of the group until they are deleted. As `submit` otherwise.
+        """
+        if self._down:
+            self._answers.post([Answer(row, NOT_STARTED) for row in rows])
+            return False
+        self._run([Collected(list(rows), "size" if len(rows) >= self._size else "wait", 0.0)])
         return not self._down
 
     def _by_key(self, units: Sequence[Delivery]) -> Iterable[tuple[Hashable, Sequence[Delivery]]]:
