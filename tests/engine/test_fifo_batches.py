@@ -8,7 +8,7 @@ from leasekeeper.testing.world import World, virtual
 
 @virtual
 async def test_a_batch_holds_the_next_messages_of_one_group() -> None:
-    """L25, L28"""
+    """L25, L28."""
     runs: list[tuple[str | None, list[str]]] = []
 
     async def load(batch: Batch[str]) -> None:
@@ -56,7 +56,7 @@ async def test_behind_a_message_that_fails_the_rest_of_its_group_runs_again_and_
 
 @virtual
 async def test_a_rejected_message_of_a_batch_holds_up_nothing() -> None:
-    """L26"""
+    """L26."""
 
     async def load(batch: Batch[str]) -> dict[object, object]:
         return {message: Reject("no") for message in batch if message.body == "1"}
@@ -71,7 +71,7 @@ async def test_a_rejected_message_of_a_batch_holds_up_nothing() -> None:
 
 @virtual
 async def test_a_standard_queue_with_one_group_id_keeps_its_large_batches() -> None:
-    """L27"""
+    """L27."""
     sizes: list[int] = []
 
     async def load(batch: Batch[str]) -> None:
