@@ -156,3 +156,40 @@ def test_ctrl_c_in_the_demo_drains_and_says_what_it_did(bench: Bench) -> None:
     assert command.end() == 0
     assert "Stopped (Ctrl-C)" in command.out
     assert re.search(r"lost +0 ", command.out)
+
+
+def test_doctor_of_a_module_checks_the_options_of_each_consumer(shop: Bench) -> None:
+    """Options of the environment count as in `leasekeeper run`."""
+    dead = shop.queue("orders-dead.fifo", FifoQueue="true", MessageRetentionPeriod="1209600")
+    shop.queue("orders.fifo", FifoQueue="true", RedrivePolicy=policy(shop, dead, 10))
+    shop.queue("bills")
+    shop.module(
+        "shop",
+        """
+        from leasekeeper import Leasekeeper
+        app = Leasekeeper()
+
+        @app.consumer("orders.fifo", on_exhausted="halt", visibility_timeout=60, handler_timeout=100)
+        async def ship(body): ...
+
+        @app.consumer("bills")
+        async def bill(body): ...
+        """,
+    )
+
+    command = shop.leasekeeper("doctor", "shop:app", LEASEKEEPER_WAIT_TIME="15")
+
+    assert command.end() == 1
+    lines = command.out.splitlines()
+    assert lines[0] == "consumer of orders.fifo"
+    assert lines[lines.index("consumer of bills") - 1] == ""
+    fails = [line.split("  ", 2)[1].strip() for line in lines if line.startswith("fail")]
+    assert fails == ["halt"]
+    assert "visibility_timeout=60 with wait_time=15: receives wait 15 s" in command.out
+    assert "30 s is less than the handler's 100 s" in command.out
+
+
+def test_doctor_of_a_module_that_does_not_exist_says_so(bench: Bench) -> None:
+    command = bench.leasekeeper("doctor", "nowhere:app")
+    assert command.end() == 2
+    assert command.err.startswith("leasekeeper: 'nowhere:app': there is no module 'nowhere' in ")

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from leasekeeper.cli.checks import DAY, Facts, Finding, Level, examine
+from leasekeeper.cli.checks import examine
+from leasekeeper.cli.facts import DAY, Facts, Finding, Level
 from leasekeeper.cli.policy import RedrivePolicy, account_in
+from leasekeeper.options import Options
 from leasekeeper.sqs.address import QueueAddress
 
 ARN = "arn:aws:sqs:eu-west-1:123456789012:"
@@ -165,3 +167,86 @@ def test_a_name_is_read_from_every_spelling_of_an_arn(target: str, name: str, ac
     assert policy is not None
     assert (policy.name, policy.max_receives) == (name, None)
     assert account_in(target) == account
+
+
+# FIFO queues, and the options of a consumer
+
+FIFO = {"address": QueueAddress.parse(f"{URL}.fifo"), "url": f"{URL}.fifo"}
+
+
+class Attempted(Options):
+    """Options with `max_attempts`, until `Options` has it."""
+
+    max_attempts = 5
+
+
+def test_a_fifo_queue_with_a_dead_letter_queue_loses_its_order_at_a_dead_letter() -> None:
+    found = findings(policy(10), **FIFO)
+    assert list(found) == ["order"]
+    assert found["order"].level is Level.WARN
+    assert "breaks the order" in found["order"].message
+
+
+@pytest.mark.parametrize(("most", "level"), [(1, Level.FAIL), (2, Level.WARN), (9, Level.WARN)])
+def test_a_fifo_queue_needs_ten_receives(most: int, level: Level) -> None:
+    found = findings(policy(most), **FIFO)["redrive policy"]
+    assert found.level is level
+    document = json.loads(shlex.split(found.commands[0])[-1])
+    assert json.loads(document["RedrivePolicy"])["maxReceiveCount"] == "10"
+
+
+def test_on_a_fifo_queue_without_a_redrive_policy_a_group_stands_still() -> None:
+    found = findings({"RedrivePolicy": None}, **FIFO, dead_letters=None)
+    assert list(found) == ["redrive policy"]
+    assert found["redrive policy"].message.endswith("; until then its group stands still")
+    assert findings({"RedrivePolicy": None}, **FIFO, dead_letters=None, sources=("a", "b", "c")) == {}
+
+
+@pytest.mark.parametrize(("days", "topics"), [(14, []), (4, ["halt"])])
+def test_a_halt_needs_a_queue_without_a_redrive_policy_and_ends_with_the_retention(
+    days: int, topics: list[str]
+) -> None:
+    options = Options(on_exhausted="halt", wait_time=10)
+    changed: dict[str, str | None] = {"RedrivePolicy": None, "MessageRetentionPeriod": str(days * DAY)}
+    assert list(findings(changed, **FIFO, options=options, dead_letters=None)) == topics
+    refused = findings(policy(10), **FIFO, options=options)["halt"]
+    assert refused.level is Level.FAIL
+    assert shlex.split(refused.commands[0])[-1] == "RedrivePolicy="
+
+
+@pytest.mark.parametrize(
+    ("wait", "visible", "waits", "level"),
+    [(20, 31, "20 s", None), (20, 30, "19 s", None), (20, 20, "9 s", Level.WARN), (5, 8, "1 s", Level.WARN)],
+)
+def test_on_a_fifo_queue_the_wait_must_fit_into_the_visibility_timeout(
+    wait: float, visible: int, waits: str, level: Level | None
+) -> None:
+    options = Options(wait_time=wait, visibility_timeout=visible)
+    facts = Facts(address=QueueAddress.parse(f"{URL}.fifo"), url=f"{URL}.fifo", attributes={}, options=options)
+    (polling,) = [each for each in examine(facts) if each.topic == "polling"]
+    assert polling.level is (level or Level.OK)
+    assert f"receives wait {waits}" in polling.message
+    assert (f"visibility_timeout={wait + 11} or more" in polling.message) is (waits != f"{wait} s")
+    assert "polling" not in findings(options=options)
+
+
+@pytest.mark.parametrize(
+    ("most", "more", "said"),
+    [
+        (4, {}, "max_attempts=5, and after 4 receives SQS moves a message itself"),
+        (5, {}, "max_attempts=5, and after 5 receives SQS moves a message itself"),
+        (6, {}, None),
+        (None, {}, "max_attempts=5 without a dead-letter queue"),
+        (None, {"dead_letter_queue": "rejects"}, None),
+    ],
+)
+def test_attempts_must_be_fewer_than_the_receives_that_sqs_allows(
+    most: int | None, more: dict[str, Any], said: str | None
+) -> None:
+    changed: dict[str, str | None] = {"RedrivePolicy": None} if most is None else policy(most)
+    found = findings(changed, options=Attempted(**more)).get("attempts")
+    assert (found is not None) is (said is not None)
+    assert found is None or (found.level is Level.WARN and found.message.startswith(str(said)))
+    if found is not None and found.commands:
+        document = json.loads(shlex.split(found.commands[0])[-1])
+        assert json.loads(document["RedrivePolicy"])["maxReceiveCount"] == "8"

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from leasekeeper.api import EntryFailure
 from leasekeeper.cli import permissions
-from leasekeeper.cli.checks import Finding, Level
 from leasekeeper.cli.connection import Connection
 from leasekeeper.cli.doctor import show
+from leasekeeper.cli.facts import Finding, Level
 from leasekeeper.cli.permissions import Answer, Trial, judge
 from leasekeeper.errors import SqsError, Verdict
 from leasekeeper.local import LocalSqs

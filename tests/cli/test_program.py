@@ -56,7 +56,7 @@ def test_help_of_run_has_a_flag_for_every_option_of_the_schema(
         assert f"\n  {option.flag}{switch}" in shown.replace("NAME,...", "TEXT")
     assert "\n  --throttle / --no-throttle\n" in shown
     assert "[tool.leasekeeper.queues.NAME]" in shown
-    assert "[default: 20; 1 to 120000]" in shown
+    assert "[default: 20; 1 to 120000]" in " ".join(shown.split())
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,116 +1,39 @@
 """The checks of `leasekeeper doctor`: each turns facts about a queue into a finding, with the commands that change it.
 
-Pure. A check promises one finding, or None when it does not apply. Every command can be copied into a shell.
+Pure. A check promises one finding, or None when it does not apply. `checks_dead_letters.py` has those on dead letters.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import shlex
-from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
 
-from leasekeeper.cli.policy import RedrivePolicy, number
-from leasekeeper.cli.words import counted
+from leasekeeper.cli.checks_dead_letters import (
+    attempts,
+    dead_letter_retention,
+    dead_letters_waiting,
+    halted_groups,
+    order_of_dead_letters,
+    redrive,
+)
+from leasekeeper.cli.facts import DAY, Facts, Finding, Level, duration
+from leasekeeper.engine.attempt_ids import MARGIN, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from leasekeeper.sqs.address import QueueAddress
-
-DAY = 86_400
 LIFETIME = 43_200
 MOST_IN_FLIGHT = 120_000
-LONGEST_RETENTION = 14 * DAY
 OURS = "Leasekeeper sets its own for each receive (visibility_timeout) and extends it while a handler runs"
-
-
-class Level(Enum):
-    """How bad a finding is."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the doctor's report.
-
-    Attributes:
-        level: how bad it is.
-        topic: what was checked.
-        message: what was found and what it means.
-        commands: lines to copy that change it.
-    """
-
-    level: Level
-    topic: str
-    message: str
-    commands: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What was found out about a queue.
-
-    Attributes:
-        address: the queue.
-        url: its URL.
-        attributes: its attributes, as SQS names them.
-        sources: the names of the queues that have it as their dead-letter queue.
-        dead_letters: attributes of its dead-letter queue; None when it has none or they could not be read.
-        dead_letters_problem: why they could not be read.
-        handler_seconds: the longest time of the handler, as the user says; None when not given.
-        flags: `--endpoint-url`, `--region` and `--profile` for commands of the AWS CLI and of ours.
-    """
-
-    address: QueueAddress
-    url: str
-    attributes: Mapping[str, str]
-    sources: tuple[str, ...] = ()
-    dead_letters: Mapping[str, str] | None = None
-    dead_letters_problem: str | None = None
-    handler_seconds: float | None = None
-    flags: tuple[str, ...] = ()
-
-    def number(self, name: str) -> int:
-        """A whole-number attribute; 0 without it."""
-        return number(self.attributes.get(name)) or 0
-
-    @property
-    def arn(self) -> str:
-        """The queue's ARN."""
-        return self.attributes.get("QueueArn", "arn:aws:sqs:REGION:ACCOUNT:" + self.address.name)
-
-    @property
-    def policy(self) -> RedrivePolicy | None:
-        """The redrive policy; None without one."""
-        return RedrivePolicy.read(self.attributes)
-
-    def command(self, *words: str) -> str:
-        """A command for this queue's endpoint, quoted for the shell."""
-        return shlex.join((*words, *self.flags))
-
-    def set_attribute(self, name: str, value: object, *, url: str | None = None) -> str:
-        """The command that sets an attribute."""
-        change = ("--attributes", f"{name}={value}")
-        return self.command("aws", "sqs", "set-queue-attributes", "--queue-url", url or self.url, *change)
-
-    def set_policy(self, target: str, max_receives: int) -> str:
-        """The command that sets the redrive policy."""
-        policy = json.dumps({"deadLetterTargetArn": target, "maxReceiveCount": str(max_receives)})
-        document = json.dumps({"RedrivePolicy": policy})
-        return self.command("aws", "sqs", "set-queue-attributes", "--queue-url", self.url, "--attributes", document)
 
 
 def kind(facts: Facts) -> Finding:
     """FIFO or standard, and what Leasekeeper does with it."""
     if not facts.address.fifo:
         return Finding(Level.OK, "kind", "standard: each message is delivered at least once, in no strict order")
-    return Finding(Level.OK, "kind", "FIFO: one message of each group at a time, in order")
+    fast = facts.attributes.get("FifoThroughputLimit") == "perMessageGroupId"
+    limit = "with high throughput" if fast else "at most 300 calls a second of each kind, without high throughput"
+    return Finding(Level.OK, "kind", f"FIFO: messages of one group in order, one at a time; {limit}")
 
 
 def visibility(facts: Facts) -> Finding:
@@ -132,81 +55,31 @@ def visibility(facts: Facts) -> Finding:
     return Finding(Level.WARN, "visibility", f"{problem}. {OURS}", (facts.set_attribute("VisibilityTimeout", wanted),))
 
 
-def redrive(facts: Facts) -> Finding:
-    """Whether there is a redrive policy, and whether its maxReceiveCount is sensible."""
-    policy, topic = facts.policy, "redrive policy"
-    if policy is None:
-        if facts.sources:
-            sources = ", ".join(facts.sources)
-            return Finding(Level.OK, topic, f"none, as it is itself the dead-letter queue of {sources}")
-        message = "none: a message that always fails comes back until its retention ends, and is then deleted"
-        return Finding(Level.WARN, topic, message, _create_policy(facts))
-    most = policy.max_receives
-    message = f"to {policy.name} after {counted(most, 'receive') if most is not None else 'some receives'}"
-    commands = (facts.set_policy(policy.target, 5),)
-    if most == 1:
-        message += ": one lost answer, or one release at a stop, moves a good message there"
-        return Finding(Level.FAIL, topic, message, commands)
-    if most == 2:
-        return Finding(Level.WARN, topic, f"{message}: lost answers and releases at a stop count too", commands)
-    if most is not None and most > 100:
-        return Finding(Level.WARN, topic, f"{message}: a message that always fails is tried for a long time", commands)
-    return Finding(Level.OK, topic, message)
-
-
-def _create_policy(facts: Facts) -> tuple[str, ...]:
-    fifo = facts.address.fifo
-    dead = facts.address.name.removesuffix(".fifo") + "-dead" + (".fifo" if fifo else "")
-    change = f"MessageRetentionPeriod={LONGEST_RETENTION}" + (",FifoQueue=true" if fifo else "")
-    target = facts.arn.rpartition(":")[0] + ":" + dead
-    return (
-        facts.command("aws", "sqs", "create-queue", "--queue-name", dead, "--attributes", change),
-        facts.set_policy(target, 5),
-    )
-
-
-def dead_letter_retention(facts: Facts) -> Finding | None:
-    """Whether dead letters are kept longer than messages: on standard queues both count from the first send."""
-    if facts.policy is None:
+def polling(facts: Facts) -> Finding | None:
+    """Whether a lost answer of a FIFO queue can be asked for again before its leases end."""
+    if facts.options is None or not facts.address.fifo:
         return None
-    name, topic = facts.policy.name, "dead letters"
-    if facts.dead_letters is None:
-        return Finding(Level.WARN, topic, f"{name} cannot be checked: {facts.dead_letters_problem}")
-    there = number(facts.dead_letters.get("MessageRetentionPeriod")) or 0
-    here = facts.number("MessageRetentionPeriod")
-    message = f"{name} keeps messages for {_duration(there)}, {facts.address.name} for {_duration(here)}"
-    url = facts.url.rpartition("/")[0] + "/" + name
-    commands = (facts.set_attribute("MessageRetentionPeriod", LONGEST_RETENTION, url=url),)
-    if there < here and not facts.address.fifo:
-        message += ": a dead letter's time counts from its first send, so it may be deleted before anyone looks"
-        return Finding(Level.FAIL, topic, message, commands)
-    if there <= here and there < LONGEST_RETENTION:
-        return Finding(Level.WARN, topic, f"{message}: give people more time to look", commands)
-    return Finding(Level.OK, topic, message)
-
-
-def dead_letters_waiting(facts: Facts) -> Finding | None:
-    """Whether there are dead letters to look at."""
-    count = number((facts.dead_letters or {}).get("ApproximateNumberOfMessages")) or 0
-    if not count or facts.policy is None:
-        return None
-    name = facts.policy.name
-    commands = (
-        facts.command("leasekeeper", "peek", name),
-        facts.command("leasekeeper", "redrive", name, "--to", facts.address.name),
+    wait, visible = facts.options.wait_time, facts.options.visibility_timeout
+    waits = shortened(wait, visible)
+    message = f"visibility_timeout={visible} with wait_time={wait:g}: receives wait {waits:g} s"
+    if waits >= wait:
+        return Finding(Level.OK, "polling", message)
+    message += (
+        ", so that a receive without an answer can be repeated before its messages are visible again: wait_time and "
+        f"{MARGIN:g} s must fit into visibility_timeout"
     )
-    message = f"{name} holds about {counted(count, 'message')}: look, fix the cause, move them back"
-    return Finding(Level.WARN, "dead letters", message, commands)
+    level = Level.OK if waits >= wait / 2 and visible - waits >= MARGIN else Level.WARN
+    return Finding(level, "polling", f"{message}. Use visibility_timeout={math.ceil(wait + MARGIN)} or more")
 
 
 def retention(facts: Facts) -> Finding:
     """How long an outage may last before messages are deleted."""
     seconds = facts.number("MessageRetentionPeriod")
     if seconds < DAY:
-        message = f"{_duration(seconds)}: a longer outage of the consumer loses messages"
+        message = f"{duration(seconds)}: a longer outage of the consumer loses messages"
         commands = (facts.set_attribute("MessageRetentionPeriod", 4 * DAY),)
         return Finding(Level.WARN, "retention", message, commands)
-    return Finding(Level.OK, "retention", _duration(seconds))
+    return Finding(Level.OK, "retention", duration(seconds))
 
 
 def long_polling(facts: Facts) -> Finding:
@@ -252,18 +125,14 @@ def backlog(facts: Facts) -> Finding:
     return Finding(Level.OK, "messages", message)
 
 
-def _duration(seconds: int) -> str:
-    for size, unit in ((DAY, "day"), (3_600, "hour"), (60, "minute")):
-        if seconds >= size:
-            count = seconds / size
-            return f"{count:g} {unit}" + ("" if count == 1 else "s")
-    return f"{seconds} s"
-
-
 CHECKS: tuple[Callable[[Facts], Finding | None], ...] = (
     kind,
     visibility,
+    polling,
     redrive,
+    attempts,
+    order_of_dead_letters,
+    halted_groups,
     dead_letter_retention,
     dead_letters_waiting,
     retention,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +21,8 @@ from leasekeeper.sqs.urls import without_user_info
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from leasekeeper.api import Credentials, CredentialsProvider
 
 PANEL = "AWS"
 QueueArgument = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name, URL or ARN.")]
@@ -41,12 +43,13 @@ ProfileOption = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """How to reach a queue, as given on the command line."""
+    """How to reach a queue, as given on the command line or in a consumer's options."""
 
     queue: str
     endpoint_url: str | None = None
     region: str | None = None
     profile: str | None = None
+    credentials: Credentials | CredentialsProvider | None = field(default=None, repr=False)
 
     def settings(self) -> ClientSettings:
         """The same as the client's settings."""
@@ -54,6 +57,7 @@ class Connection:
             region=self.region,
             endpoint_url=self.endpoint_url,
             profile=self.profile,
+            credentials=self.credentials,
             queue=QueueAddress.parse(self.queue),
         )
 

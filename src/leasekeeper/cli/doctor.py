@@ -1,29 +1,32 @@
 """`leasekeeper doctor`: is the queue ready to be consumed, and may these credentials do it; with what to change.
 
-Owned by the command line. It promises to change nothing and to receive nothing. What it tries, it tries with requests
-that SQS must refuse.
+Owned by the command line. Of a module it checks the queue and the options of each consumer. It promises to change
+nothing and to receive nothing. What it tries, it tries with requests that SQS must refuse.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from leasekeeper.cli import permissions
-from leasekeeper.cli.checks import Facts, Finding, Level, examine
+from leasekeeper.cli.checks import examine
 from leasekeeper.cli.connection import (
     Connection,
     EndpointOption,
     OpenQueue,
     ProfileOption,
-    QueueArgument,
     RegionOption,
     with_advice,
 )
 from leasekeeper.cli.errors import Exit, Stopped
+from leasekeeper.cli.facts import Facts, Finding, Level
 from leasekeeper.cli.policy import RedrivePolicy, account_in, name_in
 from leasekeeper.cli.words import printable_lines
 from leasekeeper.errors import ConfigurationError, SqsError
@@ -33,9 +36,12 @@ from leasekeeper.sqs.urls import redacted, without_user_info
 from leasekeeper.texts import printable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from rich.console import Console
+
+    from leasekeeper.consumer import Consumer
+    from leasekeeper.options import Options
 
 COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 NARROW = 64
@@ -55,10 +61,26 @@ METHODS = {
 
 
 def doctor(
-    queue: QueueArgument,
+    queue: Annotated[
+        str,
+        typer.Argument(
+            metavar="QUEUE|MODULE:NAME", help="The queue's name, URL or ARN; or an app or a consumer, e.g. shop:app."
+        ),
+    ],
     *,
     handler_seconds: Annotated[
-        float | None, typer.Option(min=0, metavar="SECONDS", help="The longest time that your handler takes.")
+        float | None,
+        typer.Option(
+            min=0, metavar="SECONDS", help="The longest time that your handler takes; unset, its handler_timeout."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="TOML file with the options of consumers; unset, ./pyproject.toml.",
+            envvar="LEASEKEEPER_CONFIG",
+        ),
     ] = None,
     endpoint_url: EndpointOption = None,
     region: RegionOption = None,
@@ -66,25 +88,77 @@ def doctor(
 ) -> None:
     """Check credentials, endpoint, permissions and the queue's attributes, and say what to change.
 
-    Receives nothing and changes nothing. The exit code is 1 when a check fails.
+    Of an app or a consumer the options are checked too, as `leasekeeper run` would set them. Receives nothing and
+    changes nothing. The exit code is 1 when a check fails.
     """
     connection = Connection(queue=queue, endpoint_url=endpoint_url, region=region, profile=profile)
-    raise Stopped(asyncio.run(_doctor(connection, handler_seconds)))
+    patients = [Patient(connection=connection, handler_seconds=handler_seconds)]
+    if names_a_module(queue):
+        patients = [_patient(consumer, connection, handler_seconds) for consumer in _consumers(queue, config)]
+    raise Stopped(asyncio.run(_doctor(patients)))
 
 
-async def _doctor(connection: Connection, handler_seconds: float | None) -> Exit:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    """A queue to check.
+
+    Attributes:
+        connection: how to reach it.
+        handler_seconds: the longest time of its handler; None when unknown.
+        options: the options of its consumer; None when only the queue is known.
+    """
+
+    connection: Connection
+    handler_seconds: float | None
+    options: Options | None = None
+
+
+def names_a_module(reference: str) -> bool:
+    """Whether `MODULE:NAME` is meant: a colon is in no name of a queue, but in its URL and its ARN."""
+    return ":" in reference and "://" not in reference and not reference.startswith("arn:")
+
+
+def _consumers(reference: str, config: Path | None) -> Sequence[Consumer]:
+    """The consumers of a module with the options that `leasekeeper run` would give them."""
+    from leasekeeper.cli import settings
+    from leasekeeper.cli.targets import configure, consumers_of, load
+
+    file, queues = settings.from_file(config, Path.cwd())
+    target = load(reference)
+    configure(target, settings.RunSettings(file=file, queues=queues, environment=settings.from_environment(os.environ)))
+    return consumers_of(target)
+
+
+def _patient(consumer: Consumer, given: Connection, handler_seconds: float | None) -> Patient:
+    options, address = consumer.options, consumer.address
+    connection = Connection(
+        queue=address.url or address.name,
+        endpoint_url=given.endpoint_url or options.endpoint_url,
+        region=given.region or options.region or address.region,
+        profile=given.profile or options.profile,
+        credentials=options.credentials,
+    )
+    seconds = options.handler_timeout if handler_seconds is None else handler_seconds
+    return Patient(connection=connection, handler_seconds=seconds, options=options)
+
+
+async def _doctor(patients: Sequence[Patient]) -> Exit:
     from rich.console import Console
 
     console = Console(highlight=False)
     counts = dict.fromkeys(Level, 0)
-    async for finding in _findings(connection, handler_seconds):
-        show(finding, console)
-        counts[finding.level] += 1
+    for number, patient in enumerate(patients):
+        if patient.options is not None:
+            print(("\n" if number else "") + f"consumer of {patient.connection.queue}")
+        async for finding in _findings(patient):
+            show(finding, console)
+            counts[finding.level] += 1
     print(f"\n{counts[Level.FAIL]} to fix, {counts[Level.WARN]} to consider, {counts[Level.OK]} ok")
     return Exit.FAILED if counts[Level.FAIL] else Exit.CLEAN
 
 
-async def _findings(connection: Connection, handler_seconds: float | None) -> AsyncIterator[Finding]:
+async def _findings(patient: Patient) -> AsyncIterator[Finding]:
+    connection = patient.connection
     settings = connection.settings()
     address = settings.queue
     assert address is not None
@@ -106,7 +180,7 @@ async def _findings(connection: Connection, handler_seconds: float | None) -> As
         yield Finding(Level.OK, "queue", f"{url}, answered in {(time.monotonic() - began) * 1000:.0f} ms")
         queue = OpenQueue(client=client, address=address, url=url)
         flags = _flags(connection, client)
-        facts, dead_url = await _facts(queue, attributes, handler_seconds=handler_seconds, flags=flags)
+        facts, dead_url = await _facts(queue, attributes, patient, flags=flags)
         for finding in await _permissions(queue, facts, dead_url):
             yield finding
     for finding in examine(facts):
@@ -152,7 +226,7 @@ async def _permissions(queue: OpenQueue, facts: Facts, dead_url: str | None) -> 
 
 
 async def _facts(
-    queue: OpenQueue, attributes: dict[str, str], *, handler_seconds: float | None, flags: tuple[str, ...]
+    queue: OpenQueue, attributes: dict[str, str], patient: Patient, *, flags: tuple[str, ...]
 ) -> tuple[Facts, str | None]:
     """What is known of the queue, and the URL of its dead-letter queue."""
     client = queue.client
@@ -175,7 +249,8 @@ async def _facts(
         sources=tuple(map(name_in, sources)),
         dead_letters=dead,
         dead_letters_problem=problem,
-        handler_seconds=handler_seconds,
+        handler_seconds=patient.handler_seconds,
+        options=patient.options,
         flags=flags,
     )
     return facts, dead_url

@@ -12,8 +12,8 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from leasekeeper.api import EntryFailure, Outgoing, Sent
-from leasekeeper.cli.checks import Finding, Level
 from leasekeeper.cli.connection import with_advice
+from leasekeeper.cli.facts import Finding, Level
 from leasekeeper.errors import SqsError, Verdict
 
 if TYPE_CHECKING:

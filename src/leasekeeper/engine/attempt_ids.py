@@ -30,6 +30,11 @@ MARGIN = 11.0
 the leases that it brought must last longer than that."""
 
 
+def shortened(wait: float, visibility: float) -> float:
+    """The wait of a receive, short enough for a lost answer to be asked for again before its leases end."""
+    return max(min(wait, visibility - MARGIN), min(wait, WAIT))
+
+
 class RepeatedReceive:
     """Receives that survive the loss of their answer.
 
@@ -53,7 +58,7 @@ class RepeatedReceive:
     ) -> list[Received]:
         """As `SqsApi.receive`; an error is raised when it is the answer, or when a repeat was not answered either."""
         attempt_id, began, repeat = self._next()
-        wait = max(min(wait, visibility - MARGIN), min(wait, WAIT))
+        wait = shortened(wait, visibility)
         at_once = not repeat
         while True:
             try:
