@@ -125,10 +125,10 @@ class OptionValues(TypedDict, total=False):
     """
 
     on_batch_error: BatchErrorPolicy
-    """What follows when a batch handler raises and has named no failed message: 'retry' retries all messages; 'halves'
-    calls it again at once with each half of the batch, and so on, so that only the guilty messages fail; 'singly' calls
-    it again with each message alone. These calls use the same leases and cost no receive; the handler must be
-    idempotent for each message.
+    """What follows for the messages that a batch handler has not named when it raises: 'retry' retries them; 'halves'
+    calls it again at once with each half of them, and so on, so that only the guilty messages fail; 'singly' calls it
+    again with each of them alone. These calls use the same leases and cost no receive; the handler must be idempotent
+    for each message.
 
     Default: retry; 'retry' or 'halves' or 'singly'.
     """

@@ -142,6 +142,18 @@ def test_lifespan(sqs: LocalSqs) -> None:
     assert orders.left() == cancellations.left() == (0, 0)
 
 
+def test_batches(sqs: LocalSqs) -> None:
+    """The event that the table refuses is found by halves; the unknown customer is rejected; the rest is stored."""
+    dead = Queue("dead")
+    queue = Queue("events", RedrivePolicy=f'{{"deadLetterTargetArn": "{dead.arn}", "maxReceiveCount": 5}}')
+    good = [f'{{"customer": "ann", "amount": {amount}}}' for amount in (1, 2, 3)]
+    queue.put(*good, '{"customer": "unknown", "amount": 1}', '{"customer": "ann", "amount": 0}')
+    printed = lines_until([sys.executable, "batches.py"], {"stored 2 of 2", "stored 1 of 1"})
+    assert "complete by wait" in printed
+    assert dead.left() == (1, 0)
+    assert queue.left() == (0, 1)  # the one that the table refuses, hidden for its back-off
+
+
 def test_monitor(sqs: LocalSqs) -> None:
     """A refused delete raises the alarm; the statistics are lines of JSON."""
     queue = Queue("orders")

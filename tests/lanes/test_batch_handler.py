@@ -349,18 +349,34 @@ def test_without_isolation_all_fail_with_the_error(deliver: Callable[..., Delive
     assert sizes == [4]
 
 
-def test_nothing_is_isolated_if_the_handler_named_the_guilty(deliver: Callable[..., Delivery]) -> None:
+@pytest.mark.parametrize("way", ["halves", "singly"])
+def test_messages_that_the_handler_has_named_are_not_called_again(way: str, deliver: Callable[..., Delivery]) -> None:
+    """What was named stands; the others were rolled back with it, and go well without it."""
+    calls: list[list[str]] = []
+
+    def act(batch: Batch[str]) -> None:
+        calls.append(batch.bodies)
+        if "1" in batch.bodies:
+            batch.retry(batch[0], after=3)
+            raise ValueError("rolled back")
+
+    found = outcomes_of(act, [deliver() for _ in range(4)], on_batch_error=way)
+    assert calls == [["1", "2", "3", "4"], *([["2", "3"], ["4"]] if way == "halves" else [["2"], ["3"], ["4"]])]
+    assert isinstance(found["1"], Retry)
+    assert {found["2"], found["3"], found["4"]} == {DONE}
+
+
+def test_a_message_that_alone_was_not_named_is_called_once_more(deliver: Callable[..., Delivery]) -> None:
     sizes: list[int] = []
 
     def act(batch: Batch[str]) -> None:
         sizes.append(len(batch))
-        batch.retry(batch[0], after=3)
-        raise ValueError("and the rest is rolled back")
+        batch.reject(batch[0])
+        raise ValueError("again")
 
-    found = outcomes_of(act, [deliver() for _ in range(4)], on_batch_error="halves")
-    assert sizes == [4]
-    assert isinstance(found["1"], Retry)
-    assert isinstance(found["4"], Failed)
+    found = outcomes_of(act, [deliver(), deliver()], on_batch_error="halves")
+    assert sizes == [2, 1]
+    assert {type(each) for each in found.values()} == {Reject}
 
 
 def test_what_was_acked_early_is_not_called_again(deliver: Callable[..., Delivery]) -> None:
@@ -373,7 +389,7 @@ def test_what_was_acked_early_is_not_called_again(deliver: Callable[..., Deliver
             raise ValueError("halfway")
 
     outcomes_of(act, [deliver() for _ in range(4)], on_batch_error="halves")
-    assert calls == [["1", "2", "3", "4"], ["2"], ["3", "4"]]
+    assert calls == [["1", "2", "3", "4"], ["2", "3"], ["4"]]
 
 
 def test_what_lost_its_lease_is_not_called_again(deliver: Callable[..., Delivery]) -> None:

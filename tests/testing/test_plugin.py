@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pydantic
 import pytest
 
-from leasekeeper import Consumer, HandlerTimeout, Message, Reject, Retry, UndecodableBody
-from leasekeeper.testing.handling import Handled, await_handler, run_handler
+from leasekeeper import Batch, Consumer, HandlerTimeout, Message, Reject, Retry, UndecodableBody
+from leasekeeper.testing.handling import Handled, await_batch_handler, await_handler, run_batch_handler, run_handler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,3 +185,32 @@ def test_a_handler_is_given_what_the_lifespan_yields() -> None:
     warehouse = Warehouse()
     assert run_handler(ship_from, 3, resources={"warehouse": warehouse}).acked
     assert warehouse.shipped == 3
+
+
+def test_a_batch_handler_is_called_and_says_what_it_made_of_each_message() -> None:
+    def load(batch: Batch[dict[str, str]]) -> list[Message[dict[str, str]]]:
+        batch.reject(batch[1], "no such customer")
+        batch.ack(batch[2])
+        return [batch[3]]
+
+    ann, unknown, acked, failed, bad = run_batch_handler(
+        load, [{"customer": "ann"}, {"customer": "unknown"}, {"customer": "bob"}, {"customer": "eve"}, "no JSON"]
+    )
+    assert (ann.acked, unknown.rejected, acked.acked, failed.retried, bad.rejected) == (True,) * 5
+    assert acked.said != ()
+
+
+def test_a_coroutine_batch_handler_too_with_the_options_of_its_consumer() -> None:
+    calls: list[int] = []
+
+    async def load(bodies: list[int]) -> None:
+        calls.append(len(bodies))
+        if 2 in bodies:
+            raise ValueError
+
+    async def inside() -> list[Handled]:
+        return await await_batch_handler(load, [1, 2, 3], on_batch_error="singly")
+
+    for handled in (run_batch_handler(load, [1, 2, 3], on_batch_error="singly"), asyncio.run(inside())):
+        assert [each.acked for each in handled] == [True, False, True]
+    assert calls == [3, 1, 1, 1] * 2

@@ -144,20 +144,20 @@ class BatchRun:
         self._end(self._rows, outcome)
 
     def raised(self, error: BaseException) -> None:
-        """The call has raised."""
-        outcome, rows, view = outcome_of_error(error), self._rows, self._view
-        isolates = self._plan.on_error != "retry" and isinstance(outcome, Failed) and len(rows) > 1
-        if not isolates or (view is not None and view.named):
+        """The call has raised: it is made again in parts if that is wanted, with the messages that it has not named."""
+        outcome, rows, bundle = outcome_of_error(error), self._rows, self._bundle
+        unnamed = [row for row in rows if row not in bundle.outcomes and row.settlement is None]
+        if self._plan.on_error == "retry" or not isinstance(outcome, Failed) or len(rows) == 1 or not unnamed:
             self._end(rows, outcome)
             return
-        if view is not None:
-            view.close()
+        if self._view is not None:
+            self._view.close()
         self._lost = outcome
-        if self._plan.on_error == "halves":
-            middle = (len(rows) + 1) // 2
-            self._left += [rows[middle:], rows[:middle]]
+        if self._plan.on_error == "halves" and len(unnamed) > 1:
+            middle = (len(unnamed) + 1) // 2
+            self._left += [unnamed[middle:], unnamed[:middle]]
         else:
-            self._left += [[row] for row in reversed(rows)]
+            self._left += [[row] for row in reversed(unnamed)]
 
     def _end(self, rows: Sequence[Delivery], outcome: Outcome) -> None:
         if self._view is not None:
@@ -172,7 +172,7 @@ class BatchRun:
 class _View:
     """A `leasekeeper.batch.BatchView`: the messages of one call, and what the handler says of them."""
 
-    __slots__ = ("_bundle", "_closed", "_leases", "named", "rows")
+    __slots__ = ("_bundle", "_closed", "_leases", "rows")
 
     def __init__(
         self,
@@ -188,8 +188,6 @@ class _View:
             Message(received, body, queue=queue, lease=lease): row
             for row, received, body, lease in zip(rows, messages, bodies, self._leases, strict=True)
         }
-        self.named = False
-        """Whether the handler has named a message that has not gone well."""
         self._closed = False
 
     def name(self, message: Message[Any], outcome: Retry | Reject) -> None:
@@ -203,7 +201,6 @@ class _View:
                 "has returned"
             )
         self._bundle.outcomes[row] = outcome
-        self.named = True
 
     def withhold(self) -> None:
         """Keep the messages that the handler withheld."""

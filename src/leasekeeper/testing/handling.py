@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import msgspec
 
+from leasekeeper.core.collecting import Collected
 from leasekeeper.core.delivery import Delivery, Lease
+from leasekeeper.lanes.batch_handler import BatchHandler
+from leasekeeper.lanes.bundles import Bundle
 from leasekeeper.lanes.handler import Handler
 from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources
 from leasekeeper.message import MessageAttribute, Received
+from leasekeeper.options import make_options
 from leasekeeper.outcomes import Done, Failed, Outcome, Reject, Retry, Settled, Skipped, Withheld
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.envelopes import Envelope
     from leasekeeper.lanes.api import Answer
+    from leasekeeper.option_values import OptionValues
     from leasekeeper.options import Middleware
 
 LEASE = 30.0
@@ -139,6 +144,93 @@ async def await_handler(handler: Callable[..., Any], body: object, **options: An
     return Handled(outcome=await called.run(listener.say, delivery), said=tuple(listener.said))
 
 
+def run_batch_handler(
+    handler: Callable[..., Any],
+    bodies: Sequence[object],
+    *,
+    attributes: Mapping[str, str | bytes] | None = None,
+    system: Mapping[str, str] | None = None,
+    receive_count: int = 1,
+    resources: object = None,
+    **options: Unpack[OptionValues],
+) -> list[Handled]:
+    """Call a batch handler, coroutine or plain function, with one batch, from synchronous code.
+
+    Args:
+        handler: as given to `Consumer`.
+        bodies: of the messages; each as `run_handler` takes it.
+        attributes: message attributes of each message.
+        system: system attributes of each message.
+        receive_count: how often each message has been received.
+        resources: what the app's lifespan yields.
+        options: the consumer's options: `handler_timeout`, `middleware`, `on_batch_error` and so on.
+
+    Returns:
+        What the handler made of each message, in the order of the bodies.
+
+    Raises:
+        ConfigurationError: what `Consumer` would refuse.
+        RuntimeError: a coroutine handler inside a running loop: await `await_batch_handler` there.
+    """
+    scene = _BatchScene(
+        handler,
+        bodies,
+        attributes=attributes,
+        system=system,
+        receive_count=receive_count,
+        resources=resources,
+        **options,
+    )
+    if scene.called.is_coroutine:
+        return scene.handled(asyncio.run(scene.called.run(_unheard, scene.bundle)))
+    return scene.handled(scene.called.run_blocking(_unheard, scene.bundle))
+
+
+async def await_batch_handler(handler: Callable[..., Any], bodies: Sequence[object], **options: Any) -> list[Handled]:
+    """Await a coroutine batch handler with one batch, in the running loop; arguments as `run_batch_handler` has."""
+    scene = _BatchScene(handler, bodies, **options)
+    return scene.handled(await scene.called.run(_unheard, scene.bundle))
+
+
+class _BatchScene:
+    """One batch, and what becomes of its messages."""
+
+    def __init__(
+        self,
+        handler: Callable[..., Any],
+        bodies: Sequence[object],
+        *,
+        attributes: Mapping[str, str | bytes] | None = None,
+        system: Mapping[str, str] | None = None,
+        receive_count: int = 1,
+        resources: object = None,
+        **options: Unpack[OptionValues],
+    ) -> None:
+        given = NO_LIFESPAN if resources is None else Resources(resources)
+        made = make_options({"batch": max(1, len(bodies)), "concurrency": 1, **options})
+        self.called = BatchHandler(handler, made, queue="test", resources=given)
+        rows = [_delivery(body, attributes, system, receive_count, number) for number, body in enumerate(bodies)]
+        self.bundle = Bundle(Collected(rows, "size", 0.0), self._say, time.monotonic)
+        self._listeners = {row: _Listener() for row in rows}
+        self._outcomes: dict[Delivery, Outcome] = {}
+
+    def _say(self, answer: Answer[Delivery]) -> bool:
+        if not answer.final:
+            return self._listeners[answer.unit].say(answer)
+        self._outcomes[answer.unit] = answer.outcome
+        return True
+
+    def handled(self, outcome: Outcome) -> list[Handled]:
+        """What became of each message, now that the handler has ended with that outcome."""
+        for answer in self.bundle.answer(outcome):
+            self._say(answer)
+        return [Handled(outcome=self._outcomes[row], said=tuple(each.said)) for row, each in self._listeners.items()]
+
+
+def _unheard(_: object) -> bool:
+    return True
+
+
 def _prepare(
     handler: Callable[..., Any],
     body: object,
@@ -153,10 +245,19 @@ def _prepare(
 ) -> tuple[Handler, Delivery, _Listener]:
     given = NO_LIFESPAN if resources is None else Resources(resources)
     called = Handler(handler, queue="test", timeout=timeout, middleware=middleware, resources=given, envelope=envelope)
-    listener = _Listener()
+    return called, _delivery(body, attributes, system, receive_count), _Listener()
+
+
+def _delivery(
+    body: object,
+    attributes: Mapping[str, str | bytes] | None,
+    system: Mapping[str, str] | None,
+    receive_count: int,
+    number: int = 0,
+) -> Delivery:
     now = time.monotonic()
     received = Received(
-        message_id="00000000-0000-4000-a000-000000000000",
+        message_id=f"00000000-0000-4000-a000-{number:012}",
         receipt="test",
         body=body if isinstance(body, str) else msgspec.json.encode(body, enc_hook=_plain).decode(),
         attributes={name: _attribute(value) for name, value in (attributes or {}).items()},
@@ -167,8 +268,7 @@ def _prepare(
         },
     )
     lease = Lease(LEASE, began=now, due=now + LEASE / 2, deadline=now + LEASE)
-    delivery = Delivery(received, lease, requested_at=now, received_at=now, receipt=received.receipt, started=now)
-    return called, delivery, listener
+    return Delivery(received, lease, requested_at=now, received_at=now, receipt=received.receipt, started=now)
 
 
 def _plain(value: Any) -> Any:
