@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.delivery import Delivery
@@ -106,3 +107,21 @@ class GroupedDelivery(Delivery, eq=False):
     def settles_later(self) -> bool:
         """Whether its handler is still running: deleted now, it could unlock its group for another process."""
         return not self.ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupStatistics:
+    """The message groups of a FIFO queue at one moment."""
+
+    held: int
+    """Groups of which a message is held."""
+    running: int
+    """Groups with a handler at work or about to start."""
+    backing_off: int
+    """Groups whose first message waits here to run again."""
+    halted: int
+    """Groups that cannot get past their first message: it used up its attempts, or its copy is refused."""
+    waiting: int
+    """Messages that wait behind the first one of their group."""
+    given_back: int
+    """Messages given back because an earlier one of their group was released or lost, since the start."""

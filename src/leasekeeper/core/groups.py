@@ -8,11 +8,10 @@ message is started (L25).
 from __future__ import annotations
 
 from bisect import insort
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.core.group import NONE, Group, GroupedDelivery, Receive
+from leasekeeper.core.group import NONE, Group, GroupedDelivery, GroupStatistics, Receive
 from leasekeeper.core.states import State
 
 if TYPE_CHECKING:
@@ -22,24 +21,6 @@ _ACKING, _WAITING = State.ACKING, State.WAITING  # the lookup of an enum's membe
 
 
 _sequence_of = attrgetter("sequence")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupStatistics:
-    """The message groups of a FIFO queue at one moment."""
-
-    held: int
-    """Groups of which a message is held."""
-    running: int
-    """Groups with a handler at work or about to start."""
-    backing_off: int
-    """Groups whose first message waits here to run again."""
-    halted: int
-    """Groups that cannot get past their first message: it used up its attempts, or its copy is refused."""
-    waiting: int
-    """Messages that wait behind the first one of their group."""
-    given_back: int
-    """Messages given back because an earlier one of their group was released or lost, since the start."""
 
 
 class Groups:
@@ -233,6 +214,19 @@ class Groups:
         for row in waiting:
             row.going_back = True
         self._give_back([(row, 0.0 if index else after) for index, row in enumerate(waiting)])
+
+    def make_room(self, now: float) -> None:
+        """Give back the message that waits longest for its back-off, of those that have nothing behind them."""
+        lone = [
+            group.rows[0]
+            for group in self._groups.values()
+            if group.until > now and group.active is None and len(group.rows) == 1 and not self.on_last_delivery(group)
+        ]
+        lone = [row for row in lone if row.state is _WAITING and not row.going_back]
+        if lone:
+            row = max(lone, key=lambda each: each.group.until)
+            row.going_back = True
+            self._give_back([(row, row.group.until - now)])
 
     def gone(self, rows: Sequence[Any], *, deleted: bool, lost: bool) -> None:
         """We hold these, one or more, no longer.

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from leasekeeper.core.decisions import decide, decide_early
+from leasekeeper.core.decisions import Decision, decide, decide_early
 from leasekeeper.core.delivery import Action
 from leasekeeper.core.group import GroupedDelivery
 from leasekeeper.core.group_decisions import FOR_GOOD, GroupPolicy, Situation, decide_in_group
 from leasekeeper.engine.settler import Settler
+from leasekeeper.outcomes import Retry
 
 if TYPE_CHECKING:
-    from leasekeeper.core.decisions import Decision, OutcomePolicy
+    from leasekeeper.core.decisions import OutcomePolicy
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.core.groups import Groups
     from leasekeeper.core.throttler import Throttler
@@ -44,6 +45,9 @@ class GroupSettler(Settler):
         """What the outcome means for this message, and for its group."""
         if not isinstance(row, GroupedDelivery):
             raise TypeError(f"{row!r} is not of a FIFO queue")
+        if row.going_back and not row.started:
+            after = outcome.after if isinstance(outcome, Retry) else None
+            return Decision(Action.RELEASE, after or 0.0, counted="not_started")
         if final:
             row.ended = True
             if row.settlement is not None:
@@ -62,5 +66,5 @@ class GroupSettler(Settler):
             followers=groups.has_followers(row),
             receives=row.received.receive_count,
             lifetime=self._context.ledger.leases.lifetime_left(row, self._context.clock()),
-            stopping=groups.stopping and not groups.on_last_delivery(row.group),
+            stopping=row.going_back or (groups.stopping and not groups.on_last_delivery(row.group)),
         )

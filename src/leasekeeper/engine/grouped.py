@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.delivery import Action
-from leasekeeper.core.group import GroupedDelivery
+from leasekeeper.core.group import FULL, GroupedDelivery
 from leasekeeper.core.states import State
 from leasekeeper.events import GroupHalted
 from leasekeeper.lanes.api import Answer
@@ -163,6 +163,8 @@ class Grouped:
                 visibility = context.options.visibility_timeout
                 context.ledger.leases.hold(group.rows, after + visibility, now)
                 context.moved()
+        if len(context.ledger) + FULL > context.options.max_in_flight:
+            self._groups.make_room(now)
 
     def _wake(self, row: GroupedDelivery, until: float) -> None:
         self._groups.wake(row.group, until)

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from leasekeeper.api import SqsApi
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.core.gate import Gate
-    from leasekeeper.core.group import GroupedDelivery
-    from leasekeeper.core.groups import GroupStatistics
+    from leasekeeper.core.group import GroupedDelivery, GroupStatistics
     from leasekeeper.core.throttler import Throttler
     from leasekeeper.engine.context import QueueContext, SourceQueue
     from leasekeeper.engine.poller import Receive

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from leasekeeper.core.delivery import LedgerStatistics
     from leasekeeper.core.gate import GateStatistics
-    from leasekeeper.core.groups import GroupStatistics
+    from leasekeeper.core.group import GroupStatistics
     from leasekeeper.core.phases import Phase
     from leasekeeper.core.throttler import ThrottlerStatistics
     from leasekeeper.engine.batcher import BatcherStatistics
