@@ -59,12 +59,15 @@ SERVERS = {
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "differs(*servers, because): these servers differ from AWS here")
+    config.addinivalue_line("markers", "only(*servers): the others have not the services that this needs")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "endpoint_url" not in metafunc.fixturenames:
         return
-    metafunc.parametrize("endpoint_url", list(SERVERS), indirect=True, scope="session")
+    only = metafunc.definition.get_closest_marker("only")
+    servers = list(SERVERS) if only is None else only.args
+    metafunc.parametrize("endpoint_url", servers, indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

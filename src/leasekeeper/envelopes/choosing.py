@@ -99,6 +99,15 @@ class _Shape(msgspec.Struct, kw_only=True):
     event: Raw = msgspec.field(name="Event", default=_MISSING)
 
 
+class _WholeEvent(msgspec.Struct):
+    """What EventBridge always sends, and `EventBridgeEvent` can do without: some local servers leave it out."""
+
+    version: str
+    account: str
+    region: str
+    resources: list[str]
+
+
 class _Source(msgspec.Struct, rename="camel"):
     event_source: Literal["aws:s3"]
     s3: Raw
@@ -109,6 +118,7 @@ class _S3Shape(msgspec.Struct):
 
 
 _shape = msgspec.json.Decoder(_Shape)
+_whole_event = msgspec.json.Decoder(_WholeEvent)
 _s3_shape = msgspec.json.Decoder(_S3Shape)
 
 
@@ -122,6 +132,7 @@ def envelope_in(body: str | bytes) -> str | None:
         if shape.type is not _MISSING and shape.topic is not _MISSING and read_sns(text).topic_arn.startswith("arn:"):
             return "sns"
         if shape.detail_type is not _MISSING and read_eventbridge(text).detail.startswith("{"):
+            _whole_event.decode(text)
             return "eventbridge"
         if shape.specversion is not _MISSING:
             read_cloudevent(text)

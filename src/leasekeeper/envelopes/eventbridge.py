@@ -33,9 +33,9 @@ class EventBridgeEvent(
         source: who sent it, e.g. `aws.s3` or a name of yours.
         detail_type: what it is about; with `source` it says what `detail` is.
         detail: the event's data, decoded to `T`.
+        time: when it happened, as its source says.
         account: the AWS account that it comes from, 12 digits.
         region: the AWS region that it comes from.
-        time: when it happened, as its source says.
         resources: ARNs that it is about.
         version: of this envelope; "0".
         replay_name: the replay that sent it again, if one did.
@@ -45,11 +45,11 @@ class EventBridgeEvent(
     source: str
     detail_type: str
     detail: T
-    account: str
-    region: str
     time: datetime
-    resources: list[str]
-    version: str
+    account: str = ""
+    region: str = ""
+    resources: list[str] = []
+    version: str = "0"
     replay_name: str | None = None
 
 
