@@ -27,7 +27,7 @@ async def test_lone_messages_that_wait_longest_go_back_when_nothing_more_could_b
 
     async with World(fifo=True) as world:
         for number in range(30):
-            await world.send(f"slow {number}", group=f"slow {number}")
+            await world.send(f"slow {number}", group=f"slow-{number}")
         for number in range(50):
             await world.send(str(number), group=str(number))
         await world.start(handle, concurrency=10, retry_base=60.0, max_in_flight=20, logger=SILENT)
