@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 import pydantic
 
-from leasekeeper.core.backoff import Backoff
 from leasekeeper.core.batch import Batch
 from leasekeeper.core.delivery import LeasePolicy
 from leasekeeper.core.ledger import Ledger
@@ -30,6 +29,7 @@ from leasekeeper.lanes.decoding import decoder_of
 from leasekeeper.lanes.handler import Handler
 from leasekeeper.lanes.mailbox import Mailbox
 from leasekeeper.message import Received
+from leasekeeper.schedules import Exponential
 
 if TYPE_CHECKING:
     import asyncio
@@ -206,8 +206,8 @@ def _() -> Operation:
 
 @case("backoff", "a delay with jitter")
 def _() -> Operation:
-    backoff = Backoff(base=2.0, maximum=900.0)
-    return lambda: backoff.equal_jitter(3, 0.5)
+    schedule = Exponential(base=2.0, maximum=900.0)
+    return lambda: schedule.delay(3, 0.5)
 
 
 # The lanes

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from leasekeeper import ConfigurationError, Options
+from leasekeeper import ConfigurationError, Linear, Options, Retries, Table
 from leasekeeper.option_values import OptionValues
 from leasekeeper.options import make_options
 
@@ -217,6 +217,8 @@ def test_a_logger_of_ones_own() -> None:
         ("prefetch_multiplier", "prefetch"),
         ("soft_time_limit", "handler_timeout"),
         ("retry_delay", "retry_base"),
+        ("max_retries", "max_attempts"),
+        ("retries", "retry"),
         ("region_name", "region"),
         ("session", "credentials"),
     ],
@@ -229,11 +231,10 @@ def test_an_option_like_no_other_is_refused_in_one_short_sentence() -> None:
     assert refusal(zzz=5) == "unknown option 'zzz'; `help(leasekeeper.Options)` lists the options"
 
 
-@pytest.mark.parametrize("name", ["max_retries", "retries", "max_attempts", "maxReceiveCount"])
-def test_the_number_of_retries_is_the_queues(name: str) -> None:
-    """Not `max_pollers`, which is spelt most like `max_retries`."""
-    assert refusal(**{name: 3}) == (
-        f"unknown option {name!r}: SQS counts the receives; set maxReceiveCount in the queue's redrive policy"
+def test_the_number_of_receives_is_the_queues() -> None:
+    assert refusal(maxReceiveCount=3) == (
+        "unknown option 'maxReceiveCount': SQS counts the receives; set maxReceiveCount in the queue's redrive policy, "
+        "or `max_attempts` here"
     )
 
 
@@ -283,6 +284,24 @@ def test_other_libraries_names_lead_to_options_that_exist() -> None:
         (
             {"retry_base": 10, "retry_maximum": 9},
             "retry_base=10 with retry_maximum=9: the first back-off would be longer than the longest",
+        ),
+        (
+            {"retry": Table(1), "retry_base": 3.0},
+            (
+                "retry_base=3.0 with retry=Table(1, jitter='none', floor=1.0): both say how long a failed message "
+                "waits; leave one of them out"
+            ),
+        ),
+        (
+            {"retry": Linear(5), "retry_maximum": 60},
+            (
+                "retry_maximum=60 with retry=Linear(step=5, base=None, maximum=900.0, jitter='equal', floor=1.0): both "
+                "say how long a failed message waits; leave one of them out"
+            ),
+        ),
+        (
+            {"retry": 5},
+            "retry=5: must be Retries, Exponential, Linear, Table or a plain function of (message, attempt, error)",
         ),
         (
             {"ack_interval": 30.0, "visibility_timeout": 30},
@@ -343,6 +362,7 @@ def test_batches_that_do_not_fit_into_memory_are_refused(monkeypatch: pytest.Mon
         {"threads": 4, "concurrency": 44},
         {"threads": 4, "concurrency": 4, "thread_queue_depth": 0},
         {"retry_base": 9, "retry_maximum": 9},
+        {"retry": Retries(Table(1, 2), immediate=1), "max_attempts": 3},
         {"ack_interval": 29.9, "visibility_timeout": 30},
         {"max_in_flight": 20, "concurrency": 20},
         {"max_in_flight": 2_000, "concurrency": 4, "batch": 500},

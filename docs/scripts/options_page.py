@@ -50,6 +50,7 @@ from leasekeeper.options import (
     RejectPolicy,
     Unstarted,
 )
+from leasekeeper.retries import RetryPolicy
 
 
 class OptionValues(TypedDict, total=False):

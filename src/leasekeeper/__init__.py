@@ -21,7 +21,9 @@ from leasekeeper.message_context import MessageContext
 from leasekeeper.observe.statistics import ConsumerStatistics, Report
 from leasekeeper.options import Options
 from leasekeeper.outcomes import Reject, Retry, Settled, Settlement
+from leasekeeper.retries import Retries
 from leasekeeper.running import Completion
+from leasekeeper.schedules import Exponential, Linear, Table
 
 __version__ = "0.1.0"
 __all__ = [
@@ -32,11 +34,13 @@ __all__ = [
     "Consumer",
     "ConsumerStatistics",
     "CredentialsMissing",
+    "Exponential",
     "HandlerError",
     "HandlerTimeout",
     "Leasekeeper",
     "LeasekeeperError",
     "LifespanError",
+    "Linear",
     "Message",
     "MessageAttribute",
     "MessageContext",
@@ -44,10 +48,12 @@ __all__ = [
     "QueueUnusable",
     "Reject",
     "Report",
+    "Retries",
     "Retry",
     "Settled",
     "Settlement",
     "SqsError",
+    "Table",
     "UndecodableBody",
     "Verdict",
 ]

@@ -79,7 +79,9 @@ class Conclusion(msgspec.Struct, frozen=True):
         handler: the handler's name.
         outcome: what the handler or its lane answered.
         counted: the counter of `WorkStatistics` that it belongs to; empty for none.
+        attempt: which attempt at the message this was, from 1.
         after: seconds until the message may be received again; None if it is not given back.
+        again: whether the handler is called again here, under the same lease.
         copied: whether a copy goes to the dead-letter queue.
         last: whether the queue's redrive policy allows no further receive.
         settled: whether the message had been settled before, so that this outcome changes nothing.
@@ -89,7 +91,9 @@ class Conclusion(msgspec.Struct, frozen=True):
     handler: str
     outcome: Outcome
     counted: str
+    attempt: int = 1
     after: float | None = None
+    again: bool = False
     copied: bool = False
     last: bool = False
     settled: bool = False
@@ -134,9 +138,15 @@ class LeasesExtended(Event, frozen=True, gc=False):
 
 
 class MessagesCopied(Event, frozen=True, gc=False):
-    """Copies of rejected messages were confirmed by the dead-letter queue."""
+    """Copies of messages that are not tried again were confirmed by the dead-letter queue.
+
+    Attributes:
+        count: how many.
+        unexplained: ids of those without `leasekeeper.failure`, for which SQS allows no room: ten attributes, 1 MiB.
+    """
 
     count: int
+    unexplained: Sequence[str] = ()
 
 
 class EntriesFailed(Event, frozen=True):

@@ -29,6 +29,8 @@ _OTHER_NAMES = {
     "wait_time": "wait_time_seconds WaitTimeSeconds poll_interval polling_interval wait",
     "visibility_timeout": "visibility VisibilityTimeout lease lease_time",
     "heartbeat_interval": "heartbeat heartbeat_seconds",
+    "retry": "retries retry_policy retry_strategy error_handler autoretry_for",
+    "max_attempts": "max_retries attempts retry_limit max_tries",
     "retry_base": "retry_delay default_retry_delay backoff retry_backoff min_backoff",
     "retry_maximum": "retry_backoff_max max_backoff max_retry_delay",
     "dead_letter_queue": "dlq dlq_url dead_letter dead_letter_queue_url",
@@ -42,13 +44,13 @@ _OTHER_NAMES = {
 }
 """Names that Celery, boto3 and other consumers give to what an option here does."""
 
-_RETRY_LIMIT = "max_retries retries max_attempts attempts retry_limit max_receive_count maxReceiveCount"
+_RECEIVE_LIMIT = "max_receive_count maxReceiveCount"
 
 
 def hint(name: str, known: Sequence[str]) -> str:
     """The end of a sentence about an unknown option: the name that was probably meant, or where all of them are."""
-    if name in _RETRY_LIMIT.split():
-        return ": SQS counts the receives; set maxReceiveCount in the queue's redrive policy"
+    if name in _RECEIVE_LIMIT.split():
+        return ": SQS counts the receives; set maxReceiveCount in the queue's redrive policy, or `max_attempts` here"
     for option, others in _OTHER_NAMES.items():
         if name in others.split():
             return f"; did you mean {option!r}?"

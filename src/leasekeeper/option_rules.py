@@ -10,6 +10,7 @@ from typing import Any
 
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.memory import available_memory
+from leasekeeper.retries import retries_of
 
 
 def check_together(options: Any) -> None:
@@ -31,11 +32,7 @@ def check_together(options: Any) -> None:
             f"{options.thread_queue_depth}: {options.threads} threads hold at most "
             f"{options.threads * (1 + options.thread_queue_depth)} messages; raise threads or lower concurrency"
         )
-    if options.retry_base > options.retry_maximum:
-        raise ConfigurationError(
-            f"retry_base={options.retry_base!r} with retry_maximum={options.retry_maximum!r}: the first back-off would "
-            "be longer than the longest"
-        )
+    _check_retries(options)
     if options.ack_interval >= options.visibility_timeout:
         raise ConfigurationError(
             f"ack_interval={options.ack_interval!r} with visibility_timeout={options.visibility_timeout}: finished "
@@ -57,6 +54,23 @@ def check_together(options: Any) -> None:
             f"dead_letter_queue={options.dead_letter_queue!r} with on_reject='redrive': rejected messages would never "
             "be copied there; leave one of them out"
         )
+
+
+def _check_retries(options: Any) -> None:
+    """Refuse retries that cannot work."""
+    if options.retry_base > options.retry_maximum:
+        raise ConfigurationError(
+            f"retry_base={options.retry_base!r} with retry_maximum={options.retry_maximum!r}: the first back-off would "
+            "be longer than the longest"
+        )
+    if options.retry is not None:
+        retries_of(options.retry)
+        for name, usual in (("retry_base", 2.0), ("retry_maximum", 900.0)):
+            if (value := getattr(options, name)) != usual:
+                raise ConfigurationError(
+                    f"{name}={value!r} with retry={options.retry!r}: both say how long a failed message waits; leave "
+                    "one of them out"
+                )
 
 
 def _check_batches(options: Any) -> None:

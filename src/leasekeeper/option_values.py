@@ -21,6 +21,7 @@ from leasekeeper.options import (
     RejectPolicy,
     Unstarted,
 )
+from leasekeeper.retries import RetryPolicy
 
 
 class OptionValues(TypedDict, total=False):
@@ -257,8 +258,16 @@ class OptionValues(TypedDict, total=False):
     Default: 0.5 s; 0 to 60 s.
     """
 
+    retry: RetryPolicy | None
+    """How failed messages are retried: `Exponential`, `Linear`, `Table`, `Retries` with rules by kind of error and
+    immediate tries, or a function of `(message, attempt, error)` that returns seconds, `Retry` or `Reject`. Unset:
+    `Exponential(retry_base, maximum=retry_maximum)`.
+
+    Default: unset.
+    """
+
     retry_base: float
-    """Back-off after the first failure. It doubles with each receive.
+    """Back-off after the first failure. It doubles with each attempt.
 
     Default: 2 s; 0 to 43,200 s.
     """
@@ -267,6 +276,14 @@ class OptionValues(TypedDict, total=False):
     """The longest back-off.
 
     Default: 900 s; 0 to 43,200 s.
+    """
+
+    max_attempts: int | None
+    """The attempt after which a failed message is not tried again: it goes the way of a rejected one (`on_reject`).
+    Where no copy can be made it is hidden for the longest back-off, counted as exhausted, and never deleted. Unset:
+    only the queue's redrive policy limits the attempts.
+
+    Default: unset; 1 to 1,000,000.
     """
 
     on_reject: RejectPolicy

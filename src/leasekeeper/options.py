@@ -20,6 +20,7 @@ from leasekeeper.message import Message
 from leasekeeper.option_checks import check_value, hint
 from leasekeeper.option_fields import section
 from leasekeeper.option_rules import check_together
+from leasekeeper.retries import RetryPolicy  # noqa: TC001 - the annotations of options are read
 
 Dispatch = Literal["semaphore", "pool"]
 RejectPolicy = Literal["dead-letter", "redrive"]
@@ -243,10 +244,25 @@ class Options:
     ack_interval: float = _settling(
         0.5, "The longest time a finished message waits for its delete batch to fill.", unit="s", low=0, high=60
     )
+    retry: RetryPolicy | None = _settling(
+        None,
+        "How failed messages are retried: `Exponential`, `Linear`, `Table`, `Retries` with rules by kind of error and "
+        "immediate tries, or a function of `(message, attempt, error)` that returns seconds, `Retry` or `Reject`. "
+        "Unset: `Exponential(retry_base, maximum=retry_maximum)`.",
+        configurable=False,
+    )
     retry_base: float = _settling(
-        2.0, "Back-off after the first failure. It doubles with each receive.", unit="s", low=0, high=43_200
+        2.0, "Back-off after the first failure. It doubles with each attempt.", unit="s", low=0, high=43_200
     )
     retry_maximum: float = _settling(900.0, "The longest back-off.", unit="s", low=0, high=43_200)
+    max_attempts: int | None = _settling(
+        None,
+        "The attempt after which a failed message is not tried again: it goes the way of a rejected one (`on_reject`). "
+        "Where no copy can be made it is hidden for the longest back-off, counted as exhausted, and never deleted. "
+        "Unset: only the queue's redrive policy limits the attempts.",
+        low=1,
+        high=1_000_000,
+    )
     on_reject: RejectPolicy = _settling(
         "dead-letter",
         "What happens to a rejected message: 'dead-letter' copies it with its attributes to the dead-letter queue, "

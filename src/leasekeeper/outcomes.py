@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from leasekeeper.schedules import Schedule
+
 
 class Retry(Exception):
     """Retry the message later: `raise Retry(after=30)`, or return it. This is not logged as a failure.
@@ -61,10 +63,14 @@ class Failed:
     """The handler raised or timed out: the message is retried with back-off.
 
     `still_running`: a thread could not be ended, so its slot stays taken until `Freed` follows.
+    `rule`: what the consumer's retries say of this error: a schedule, seconds, `Retry` or `Reject`; None: the default.
+    `rule_error`: what a function among the retries raised, so that the default counts.
     """
 
     error: BaseException
     still_running: bool = False
+    rule: Schedule | float | Retry | Reject | None = None
+    rule_error: BaseException | None = None
 
 
 @dataclass(frozen=True, slots=True)

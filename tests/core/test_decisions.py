@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from leasekeeper.core.backoff import Backoff
 from leasekeeper.core.decisions import Decision, OutcomePolicy, decide, decide_early, decide_settled
 from leasekeeper.core.delivery import Action
 from leasekeeper.errors import HandlerTimeout, UndecodableBody
@@ -24,10 +23,11 @@ from leasekeeper.outcomes import (
     Retry,
     Skipped,
 )
+from leasekeeper.retries import Retries
+from leasekeeper.schedules import Exponential, Table
 
-BACKOFF = Backoff(base=2.0, maximum=900.0)
-COPIES = OutcomePolicy(backoff=BACKOFF, rejected_after=900.0, copies=True)
-NO_COPIES = OutcomePolicy(backoff=BACKOFF, rejected_after=900.0, copies=False)
+COPIES = OutcomePolicy(retries=Retries(Exponential(2.0, maximum=900.0)), copies=True)
+NO_COPIES = replace(COPIES, copies=False)
 UNDECODABLE = Reject("not JSON")
 UNDECODABLE.__cause__ = UndecodableBody("not JSON")
 
@@ -64,7 +64,7 @@ def test_every_outcome_is_in_the_table() -> None:
 
 
 def test_the_first_attempts_are_followed_by_another_at_once_if_that_is_wanted() -> None:
-    policy = replace(COPIES, immediate=2)
+    policy = replace(COPIES, retries=Retries(immediate=2))
     failed = Failed(ValueError())
     decided = [decide(failed, attempt=attempt, policy=policy, draw=0.0) for attempt in (1, 2, 3)]
     again = Decision(Action.AGAIN, 0.0, frees=False, counted="failed")
@@ -75,12 +75,15 @@ def test_the_first_attempts_are_followed_by_another_at_once_if_that_is_wanted() 
 def test_a_thread_that_still_runs_is_not_run_again_beside_it() -> None:
     """L30."""
     outcome = Failed(HandlerTimeout(), still_running=True)
-    assert decide(outcome, attempt=1, policy=replace(COPIES, immediate=1), draw=0.0).action is Action.RELEASE
+    assert (
+        decide(outcome, attempt=1, policy=replace(COPIES, retries=Retries(immediate=1)), draw=0.0).action
+        is Action.RELEASE
+    )
 
 
 def test_a_message_that_was_settled_early_is_not_run_again_and_its_slot_is_free() -> None:
     failed = Failed(ValueError())
-    final = decide(failed, attempt=1, policy=replace(COPIES, immediate=1), draw=0.0)
+    final = decide(failed, attempt=1, policy=replace(COPIES, retries=Retries(immediate=1)), draw=0.0)
     assert decide_settled(final, failed, DONE) == Decision(Action.NOTHING, counted="failed")
 
 
@@ -125,5 +128,68 @@ def test_a_reject_without_a_queue_to_copy_to_is_given_back_for_long() -> None:
 
 def test_the_back_off_grows_with_the_attempt_and_has_jitter() -> None:
     delays = [decide(Retry(), attempt=n, policy=COPIES, draw=0.0).after for n in (1, 2, 3, 20)]
-    assert delays == [1.0, 2.0, 4.0, 450.0]
-    assert decide(Retry(), attempt=1, policy=COPIES, draw=0.999).after == pytest.approx(2.0, rel=0.01)
+    assert delays == [1, 2, 4, 450]
+    assert decide(Retry(), attempt=1, policy=COPIES, draw=0.999).after == 2
+
+
+@pytest.mark.parametrize(
+    ("rule", "decision"),
+    [
+        (Table(7, 8), Decision(Action.RELEASE, 8, counted="failed")),
+        (0.2, Decision(Action.RELEASE, 1, counted="failed")),
+        (2.1, Decision(Action.RELEASE, 3, counted="failed")),
+        (Retry(), Decision(Action.RELEASE, 2, counted="retried")),
+        (Retry(0), Decision(Action.RELEASE, 0, counted="retried")),
+        (Reject("no"), Decision(Action.COPY, 900.0, counted="rejected")),
+    ],
+)
+def test_a_rule_says_what_follows_an_error(rule: Any, decision: Decision) -> None:
+    """Seconds are rounded up, to one at least; only `Retry(0)` retries at once."""
+    assert decide(Failed(ValueError(), rule=rule), attempt=2, policy=COPIES, draw=0.0) == decision
+
+
+@pytest.mark.parametrize(("rule", "after"), [(Table(7), 7), (Retry(5), 5), (lambda *_: 9, 2)])
+def test_a_failure_that_a_lane_reports_follows_the_rules_too(rule: Any, after: float) -> None:
+    """Nothing calls a function then: the default back-off counts."""
+    policy = replace(COPIES, retries=Retries(on={HandlerTimeout: rule}))
+    decision = decide(Failed(HandlerTimeout(), still_running=True), attempt=2, policy=policy, draw=0.0)
+    assert (decision.action, decision.after, decision.frees) == (Action.RELEASE, after, False)
+
+
+def test_immediate_tries_are_for_errors_without_a_rule_and_the_back_off_begins_after_them() -> None:
+    policy = replace(COPIES, retries=Retries(Table(5, 10), on={KeyError: Table(30)}, immediate=2))
+    decided = [decide(Failed(ValueError()), attempt=n, policy=policy, draw=0.0) for n in (1, 2, 3, 4)]
+    assert [(each.action, each.after) for each in decided] == [
+        (Action.AGAIN, 0.0),
+        (Action.AGAIN, 0.0),
+        (Action.RELEASE, 5),
+        (Action.RELEASE, 10),
+    ]
+    assert decide(Failed(KeyError()), attempt=1, policy=policy, draw=0.0).after == 30
+    assert decide(Retry(), attempt=1, policy=policy, draw=0.0).after == 5
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [Failed(ValueError()), Failed(ValueError(), rule=Table(1)), Failed(ValueError(), rule=Retry(1)), Retry(1)],
+)
+def test_the_last_allowed_attempt_is_copied_or_hidden_for_long_and_never_deleted(outcome: Outcome) -> None:
+    limited = replace(COPIES, max_attempts=3)
+    assert decide(outcome, attempt=2, policy=limited, draw=0.0).action is Action.RELEASE
+    for attempt in (3, 4):
+        decided = decide(outcome, attempt=attempt, policy=limited, draw=0.0)
+        assert decided == Decision(Action.COPY, 900.0, counted="exhausted")
+        hidden = decide(outcome, attempt=attempt, policy=replace(limited, copies=False), draw=0.0)
+        assert hidden == Decision(Action.RELEASE, 900.0, counted="exhausted")
+
+
+def test_no_immediate_try_goes_beyond_the_last_attempt() -> None:
+    policy = replace(COPIES, retries=Retries(immediate=5), max_attempts=2)
+    assert decide(Failed(ValueError()), attempt=1, policy=policy, draw=0.0).action is Action.AGAIN
+    assert decide(Failed(ValueError()), attempt=2, policy=policy, draw=0.0).counted == "exhausted"
+
+
+@pytest.mark.parametrize("outcome", [DONE, NOT_STARTED, ENDED, WITHHELD])
+def test_what_did_not_fail_is_never_exhausted(outcome: Outcome) -> None:
+    limited = replace(COPIES, max_attempts=1)
+    assert decide(outcome, attempt=9, policy=limited, draw=0.0) == decide(outcome, attempt=9, policy=COPIES, draw=0.0)

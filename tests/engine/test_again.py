@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from leasekeeper import Message  # noqa: TC001 - read from the annotation of `Failing`
+from leasekeeper import Message, Retries, Table
 from leasekeeper.engine.ordering import Unordered
 from leasekeeper.lanes.api import Answer
 from leasekeeper.outcomes import NOT_STARTED
-from leasekeeper.testing.world import Running, World, virtual
+from leasekeeper.testing.world import World, virtual
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from leasekeeper.core.delivery import Delivery
-
-
-async def start(world: World, handler: Callable[..., Any], immediate: int, **values: Any) -> Running:
-    consumer = await world.start(handler, **values)
-    settler = consumer.runner._worker._settler
-    settler._policy = replace(settler._policy, immediate=immediate)
-    return consumer
 
 
 class Failing:
@@ -46,7 +36,7 @@ async def test_a_failed_message_runs_again_at_once_and_its_receive_count_stays()
     async with World() as world:
         await world.send("a")
         failing = Failing(2)
-        consumer = await start(world, failing, 3)
+        consumer = await world.start(failing, retry=Retries(immediate=3))
         await world.until(lambda: consumer.statistics().ledger.acked, within=1)
         assert failing.attempts == [(1, 1), (2, 1), (3, 1)]
         assert world.broker.calls["ChangeMessageVisibilityBatch"] == 0
@@ -59,7 +49,7 @@ async def test_after_the_tries_at_once_the_attempts_go_on_with_the_next_delivery
     async with World() as world:
         await world.send("a")
         failing = Failing(4)
-        consumer = await start(world, failing, 2, retry_base=2, retry_maximum=4)
+        consumer = await world.start(failing, retry=Retries(Table(2, 4), immediate=2))
         await world.until(lambda: consumer.statistics().ledger.acked)
         assert failing.attempts == [(1, 1), (2, 1), (3, 1), (4, 2), (5, 3)]
 
@@ -80,7 +70,7 @@ async def test_a_message_keeps_its_slot_between_its_runs() -> None:
             if message.attempt <= 2:
                 raise ValueError("not yet")
 
-        consumer = await start(world, handle, 5, concurrency=2)
+        consumer = await world.start(handle, retry=Retries(immediate=5), concurrency=2)
         await world.until(lambda: consumer.statistics().ledger.acked == 3, within=5)
         assert most == 2
         await asyncio.sleep(1)
@@ -94,7 +84,7 @@ async def test_a_stop_gives_back_what_would_run_again(*, force: bool) -> None:
     async with World() as world:
         await world.send_many(20)
         failing = Failing(1_000_000)
-        consumer = await start(world, failing, 1_000_000, concurrency=20)
+        consumer = await world.start(failing, retry=Retries(immediate=100), concurrency=20)
         await asyncio.sleep(1)
         stopped = world.now
         report = await consumer.stop(force=force)
@@ -108,7 +98,7 @@ async def test_a_message_that_ran_out_of_lease_between_two_runs_gives_its_slot_b
     async with World() as world:
         await world.send("a")
         failing = Failing(1)
-        consumer = await start(world, failing, 1, visibility_timeout=30)
+        consumer = await world.start(failing, retry=Retries(immediate=1), visibility_timeout=30)
         worker = consumer.runner._worker
 
         class Later(Unordered):
@@ -156,7 +146,7 @@ async def test_a_message_cannot_be_settled_between_two_of_its_runs() -> None:
             if message.attempt == 1:
                 raise ValueError("not yet")
 
-        consumer = await start(world, handle, 1)
+        consumer = await world.start(handle, retry=Retries(immediate=1))
         refused: list[str] = []
 
         def settle_between(_event: object) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from leasekeeper.failure import FAILURE
 from leasekeeper.message import Message  # noqa: TC001 - a handler's annotation is read at run time
 from leasekeeper.outcomes import Reject
 from leasekeeper.testing.world import DEAD_LETTERS, World, virtual
@@ -162,20 +163,22 @@ async def test_large_copies_are_spread_over_calls() -> None:
 async def test_copies_with_large_attributes_are_spread_over_calls() -> None:
     """L30: attributes count like bodies, to the byte."""
     async with World(max_receives=5) as world:
-        for _ in range(4):
-            # With 8 bytes of body, 11 of name and type, and what the copy gets, two of these fill a batch.
-            more = len("Leasekeeper.ReasonStringneverLeasekeeper.SourceStringLeasekeeper.ReceiveCountNumber1")
-            more += len(world.broker.account.arn("orders"))
-            large = {"large": {"DataType": "String", "StringValue": "x" * (524_288 - 8 - 5 - 6 - more)}}
-            await world.send("x" * 8, MessageAttributes=large)
 
         async def handle(body: str) -> None:
             raise Reject("never")
 
         consumer = await world.start(handle)
+        await world.send("x" * 8)
         await world.until(lambda: not world.bodies(), within=30)
-        assert len(world.bodies(DEAD_LETTERS)) == 4
-        assert world.broker.calls["SendMessageBatch"] == 2
+        [copy] = world.queue(DEAD_LETTERS).contents()
+        more = len(FAILURE + "String" + copy.content.attributes[FAILURE]["StringValue"])
+        for _ in range(4):
+            # With 8 bytes of body, 11 of name and type, and what the copy gets, two of these fill a batch.
+            large = {"large": {"DataType": "String", "StringValue": "x" * (524_288 - 8 - 5 - 6 - more)}}
+            await world.send("x" * 8, MessageAttributes=large)
+        await world.until(lambda: not world.bodies(), within=30)
+        assert len(world.bodies(DEAD_LETTERS)) == 5
+        assert world.broker.calls["SendMessageBatch"] == 3
         await consumer.stop()
 
 

@@ -6,16 +6,18 @@ counted or logged here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.delivery import Action
 from leasekeeper.errors import HandlerTimeout, UndecodableBody
 from leasekeeper.outcomes import Done, Ended, Failed, Freed, NotStarted, Reject, Retry, Skipped, Withheld
+from leasekeeper.schedules import Schedule
 
 if TYPE_CHECKING:
-    from leasekeeper.core.backoff import Backoff
     from leasekeeper.outcomes import Outcome
+    from leasekeeper.retries import Retries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,16 +25,19 @@ class OutcomePolicy:
     """What a consumer is set to do with messages that are not done.
 
     Attributes:
-        backoff: how long a failed message stays hidden, by attempt.
-        rejected_after: seconds for which a rejected message that cannot be copied stays hidden.
-        copies: whether rejected messages are copied to a dead-letter queue.
-        immediate: how many of a message's first attempts are followed by another one at once, under the same lease.
+        retries: how long a failed message stays hidden, by attempt and error.
+        copies: whether messages that are not tried again are copied to a dead-letter queue.
+        max_attempts: the attempt after which a message is not tried again.
     """
 
-    backoff: Backoff
-    rejected_after: float
+    retries: Retries
     copies: bool
-    immediate: int = 0
+    max_attempts: float = math.inf
+
+    @property
+    def longest(self) -> float:
+        """Seconds for which a message stays hidden that should be copied and cannot be."""
+        return self.retries.schedule.longest
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +79,18 @@ def decide(outcome: Outcome, *, attempt: int, policy: OutcomePolicy, draw: float
     match outcome:
         case Done():
             return DONE
+        case Retry() if attempt >= policy.max_attempts:
+            return _given_up(policy, "exhausted")
         case Retry():
-            after = policy.backoff.equal_jitter(attempt, draw) if outcome.after is None else outcome.after
+            after = _default(attempt, policy, draw) if outcome.after is None else outcome.after
             return Decision(Action.RELEASE, after, counted="retried")
         case Failed():
+            decision = _after_failure(outcome, attempt, policy, draw)
             # A thread that is still running keeps its slot until it ends (`Freed`).
-            counted = "timed_out" if isinstance(outcome.error, HandlerTimeout) else "failed"
-            if attempt <= policy.immediate and not outcome.still_running:
-                return Decision(Action.AGAIN, frees=False, counted=counted)
-            after = policy.backoff.equal_jitter(attempt, draw)
-            return Decision(Action.RELEASE, after, not outcome.still_running, counted)
+            return replace(decision, frees=False) if outcome.still_running else decision
         case Reject():
-            action = Action.COPY if policy.copies else Action.RELEASE
-            counted = "undecodable" if isinstance(outcome.__cause__, UndecodableBody) else "rejected"
-            return Decision(action, policy.rejected_after, counted=counted)
+            undecodable = isinstance(outcome.__cause__, UndecodableBody)
+            return _given_up(policy, "undecodable" if undecodable else "rejected")
         case Skipped():
             return SKIPPED
         case Withheld():
@@ -98,6 +101,37 @@ def decide(outcome: Outcome, *, attempt: int, policy: OutcomePolicy, draw: float
             return ENDED
         case Freed():
             return FREED
+
+
+def _after_failure(outcome: Failed, attempt: int, policy: OutcomePolicy, draw: float) -> Decision:
+    rule: object = outcome.rule
+    if rule is None:  # lanes also report failures that no handler raised: a time-out, a closed loop
+        rule = policy.retries.rule_for(type(outcome.error))
+    counted = "timed_out" if isinstance(outcome.error, HandlerTimeout) else "failed"
+    if isinstance(rule, Reject):
+        return _given_up(policy, "undecodable" if isinstance(outcome.error, UndecodableBody) else "rejected")
+    if attempt >= policy.max_attempts:
+        return _given_up(policy, "exhausted")
+    if isinstance(rule, Retry):
+        after = _default(attempt, policy, draw) if rule.after is None else rule.after
+        return Decision(Action.RELEASE, after, counted="retried")
+    if isinstance(rule, Schedule):
+        return Decision(Action.RELEASE, rule.delay(attempt, draw), counted=counted)
+    if isinstance(rule, int | float):
+        return Decision(Action.RELEASE, max(1, math.ceil(rule)), counted=counted)
+    if attempt <= policy.retries.immediate and not outcome.still_running:
+        return Decision(Action.AGAIN, frees=False, counted=counted)
+    return Decision(Action.RELEASE, _default(attempt, policy, draw), counted=counted)
+
+
+def _default(attempt: int, policy: OutcomePolicy, draw: float) -> float:
+    """The default back-off. Its first delay follows the last immediate try."""
+    return policy.retries.schedule.delay(max(1, attempt - policy.retries.immediate), draw)
+
+
+def _given_up(policy: OutcomePolicy, counted: str) -> Decision:
+    """Copy it; without a queue to copy to it is hidden for long, and never deleted."""
+    return Decision(Action.COPY if policy.copies else Action.RELEASE, policy.longest, counted=counted)
 
 
 def decide_early(decision: Decision, *, kept: bool) -> Decision:

@@ -1,7 +1,7 @@
 """The nouns of the ledger: a delivery (one message we hold), the lease it shares, and the actions left to do for it.
 
 The ledger and its leases move them. Three fields are written elsewhere: `started` by the lane, `settlement` by the
-handler's lease control, `reason` by the worker. Plain, slotted, cheap: one delivery a message.
+handler's lease control, `failure` by the settler. Plain, slotted, cheap: one delivery a message.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from leasekeeper.core.states import Event, State, next_state
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from leasekeeper.failure import Failure
     from leasekeeper.message import Received
     from leasekeeper.outcomes import Settlement
 
@@ -92,8 +93,8 @@ class Delivery(msgspec.Struct, eq=False):
     """When the lane called the handler; 0.0 before, and before it is called again."""
     extra: int = 0
     """What the receive count lacks of the attempts: runs again under one delivery, less deliveries without a run."""
-    reason: str = ""
-    """Why it was rejected, for its copy in the dead-letter queue."""
+    failure: Failure | None = None
+    """Why it is not tried again, for its copy in the dead-letter queue."""
 
     @property
     def attempt(self) -> int:

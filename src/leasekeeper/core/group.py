@@ -94,6 +94,8 @@ class GroupedDelivery(Delivery, eq=False):
     """Whether it waits to be given back: it does not start any more."""
     halts: bool = False
     """Whether its group cannot get past it."""
+    reason: str = ""
+    """Why not: the counter of how its last attempt ended."""
     ended: bool = False
     """Whether its handler has ended."""
 

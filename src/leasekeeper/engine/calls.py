@@ -9,11 +9,11 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from leasekeeper.api import EntryFailure
-from leasekeeper.core.backoff import Backoff
 from leasekeeper.engine.health import LASTING
 from leasekeeper.engine.scopes import is_own_cancellation
 from leasekeeper.errors import SqsError, Verdict
 from leasekeeper.events import EntriesFailed, InternalError
+from leasekeeper.schedules import Exponential
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -26,7 +26,7 @@ T = TypeVar("T")
 RETRYABLE = frozenset((Verdict.THROTTLED, Verdict.UNAVAILABLE, Verdict.CREDENTIALS, Verdict.OVER_LIMIT))
 """Verdicts on entries that may be tried again while the lease lasts (L12). Denied and missing are not: they do not pass
 within a lease."""
-RETRY = Backoff(base=0.2, maximum=5.0)
+RETRY = Exponential(base=0.2, maximum=5.0)
 """Pauses between tries of a settlement: short, because a lease is."""
 SHORTEST = 0.05
 """Seconds of the shortest pause, however little is left of the lease."""
@@ -113,7 +113,7 @@ class FailedEntries:
         """
         context = self._context
         self.failures = self.failures + 1 if whole else 0
-        pause = RETRY.delay(max(self.failures, 1), context.draw()) + SHORTEST
+        pause = context.draw() * RETRY.ceiling(max(self.failures, 1)) + SHORTEST
         if batcher.closing:
             pause = min(pause, FLUSH_PAUSE)
         else:

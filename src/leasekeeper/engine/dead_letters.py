@@ -1,37 +1,45 @@
-"""Dead letters: copies of rejected messages, sent to the dead-letter queue before the delete.
+"""Dead letters: copies of messages that are not tried again, sent to the dead-letter queue before the delete.
 
-Owned by the runner. It promises that a message is deleted only after its copy was confirmed, that the copy has all the
-message's attributes, and that a copy that cannot be made leaves the message to the queue's redrive policy (L30).
+Owned by the runner. It promises that a message is deleted only after its copy was confirmed, that the copy has the
+body, all the message's attributes and the reason, and that a copy that cannot be made leaves the message to the queue's
+redrive policy (L30).
 """
 
 from __future__ import annotations
 
-import re
+import functools
+import math
+import socket
+import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from leasekeeper.api import MAX_BYTES, EntryFailure, Outgoing
 from leasekeeper.core.states import State
 from leasekeeper.engine.batcher import Batcher
 from leasekeeper.engine.calls import FailedEntries, call_batch
+from leasekeeper.engine.policies import retries
+from leasekeeper.errors import UndecodableBody
 from leasekeeper.events import InternalError, MessagesCopied
-from leasekeeper.message import MessageAttribute
+from leasekeeper.failure import FAILURE, Failure, timestamp
+from leasekeeper.outcomes import Failed, Reject
+from leasekeeper.texts import safe_str
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from leasekeeper.core.delivery import Delivery
-    from leasekeeper.engine.context import QueueContext
-    from leasekeeper.message import Received
+    from leasekeeper.engine.context import QueueContext, SourceQueue
+    from leasekeeper.message import MessageAttribute, Received
+    from leasekeeper.outcomes import Outcome
 
 COPY = "SendMessageBatch"
-REASON, SOURCE, RECEIVE_COUNT = "Leasekeeper.Reason", "Leasekeeper.Source", "Leasekeeper.ReceiveCount"
-"""Message attributes of a copy: why it was rejected, the ARN (or URL) of its queue, and its receive count there."""
 MOST_ATTRIBUTES = 10
 """Attributes that SQS takes on one message."""
-REASON_LENGTH = 256
-"""Characters of a reason that a copy carries."""
-_REFUSED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-"""Characters that SQS does not take (API reference, SendMessage). To compile all others takes 20 ms at each import."""
+TRACE_LENGTH = 4_000
+"""Characters of a traceback's end that are kept to be cut."""
+DENIED_EVERY = 60.0
+"""Seconds between two reports that copies cannot be made: the reason stays, and every message meets it."""
 
 
 class DeadLetters:
@@ -40,6 +48,8 @@ class DeadLetters:
     def __init__(self, context: QueueContext) -> None:
         self._context = context
         self._failed = FailedEntries(context, COPY, of_health=False)
+        self._hidden_for = retries(context.options).schedule.longest
+        self._reported = -math.inf
         self.batcher: Batcher[Delivery] = Batcher(
             "copies to the dead-letter queue",
             self._send,
@@ -82,36 +92,43 @@ class DeadLetters:
         )
         now = context.clock()
         failed = [(row, each) for row, each in zip(rows, answers, strict=True) if isinstance(each, EntryFailure)]
-        copied = [row for row, each in zip(rows, answers, strict=True) if not isinstance(each, EntryFailure)]
+        copied = {
+            row: copy
+            for row, copy, each in zip(rows, copies, answers, strict=True)
+            if not isinstance(each, EntryFailure)
+        }
         if copied:
             self._failed.failures = 0
-            context.emit(MessagesCopied(context.queue, len(copied)))
+            unexplained = [row.received.message_id for row, copy in copied.items() if FAILURE not in copy.attributes]
+            context.emit(MessagesCopied(context.queue, len(copied), unexplained))
             for row in copied:
                 context.act(context.ledger.copied(row), [row])
         if failed:
             given_up = self._failed.put_back(self.batcher, failed, whole=not copied, now=now)
-            if given_up:
-                self._failed.emit(given_up, given_up=True)  # another queue: the health of this one does not change
+            self._report(given_up, now)
             for row, _ in given_up:
-                context.act(context.ledger.copy_refused(row, context.options.retry_maximum, now), [row])
+                context.act(context.ledger.copy_refused(row, self._hidden_for, now), [row])
         context.left()
+
+    def _report(self, given_up: list[tuple[Delivery, EntryFailure]], now: float) -> None:
+        """Count these copies as failed, and say so of one message a minute: the others met the same error."""
+        if given_up and now >= self._reported + DENIED_EVERY:
+            self._reported = now
+            self._failed.emit(given_up[:1], given_up=True)  # another queue: the health of this one does not change
+            given_up = given_up[1:]
+        if given_up:
+            self._failed.emit(given_up, given_up=False)
 
     def _copy_of(self, row: Delivery) -> tuple[Outgoing, int]:
         """The copy, and its bytes as SQS counts them: the body, and of each attribute name, type and value."""
         received = row.received
-        attributes, size = dict(received.attributes), _size(received.body, received.attributes)
-        reason = _REFUSED.sub("?", row.reason[:REASON_LENGTH]) or "no reason given"
-        extra = {
-            REASON: MessageAttribute(data_type="String", string_value=reason),
-            SOURCE: MessageAttribute(
-                data_type="String", string_value=self._context.source.arn or self._context.source.url
-            ),
-            RECEIVE_COUNT: MessageAttribute(data_type="Number", string_value=str(received.receive_count)),
-        }
-        for name, attribute in extra.items():
-            more = _size("", {name: attribute})
-            if name not in attributes and len(attributes) < MOST_ATTRIBUTES and size + more <= MAX_BYTES:
-                attributes[name] = attribute
+        attributes = {name: value for name, value in received.attributes.items() if name != FAILURE}
+        size = _size(received.body, attributes)
+        if row.failure is not None and len(attributes) < MOST_ATTRIBUTES:
+            failure = row.failure.attribute()
+            more = _size("", {FAILURE: failure})
+            if size + more <= MAX_BYTES:
+                attributes[FAILURE] = failure
                 size += more
         return _outgoing(received, attributes), size
 
@@ -122,6 +139,50 @@ class DeadLetters:
     def close(self) -> None:
         """Copy everything that waits, at once."""
         self.batcher.close()
+
+
+def failure_of(row: Delivery, outcome: Outcome, source: SourceQueue, *, at: float) -> Failure:
+    """Why a message is not tried again.
+
+    Args:
+        row: the message.
+        outcome: how its last attempt ended.
+        source: the queue that it came from.
+        at: when that was, in epoch seconds.
+    """
+    received, reason, trace = row.received, "exhausted", ""
+    error, text = type(outcome).__name__, ""
+    if isinstance(outcome, Reject):
+        undecodable = isinstance(outcome.__cause__, UndecodableBody)
+        reason, error = ("undecodable", UndecodableBody.__name__) if undecodable else ("rejected", Reject.__name__)
+        text = safe_str(outcome.reason) or "no reason given"
+    elif isinstance(outcome, Failed):
+        error, text = type(outcome.error).__name__, safe_str(outcome.error)
+        if isinstance(outcome.rule, Reject):
+            reason = "undecodable" if isinstance(outcome.error, UndecodableBody) else "rejected"
+        with suppress(Exception):  # the code of others makes its lines
+            trace = "".join(traceback.format_exception(outcome.error))[-TRACE_LENGTH:]
+    return Failure(
+        reason=reason,
+        error=error,
+        message=text,
+        at=timestamp(at),
+        queue=source.arn or source.url,
+        attempts=row.attempt,
+        receives=received.receive_count,
+        first_received=timestamp(received.first_received_at),
+        sent=timestamp(received.sent_at),
+        host=socket.gethostname(),
+        version=_version(),
+        trace=trace,
+    )
+
+
+@functools.cache
+def _version() -> str:
+    from importlib.metadata import version  # a tenth of the import of this package, and most consumers do not need it
+
+    return version("leasekeeper")
 
 
 def _size(body: str, attributes: Mapping[str, MessageAttribute]) -> int:

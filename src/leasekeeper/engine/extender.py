@@ -28,6 +28,8 @@ LAST_MOMENT = 1.0
 """Seconds before the end of a lease at which a release is sent although an extension has not been answered."""
 PART = 3
 """An extension may take this part of what is left of its lease before another one is sent beside it."""
+ROUNDING = 1e-6
+"""Seconds that a sum of times may be too high: ten seconds must not become eleven."""
 SECOND_TRY = 0.2
 """Seconds at least that it may take."""
 
@@ -154,7 +156,7 @@ class Extender:
             return
         sent = context.clock()
         beside = {row for row in rows if row.extending}
-        entries = [(row.receipt, max(0, math.ceil(row.visible_at - sent))) for row in rows]
+        entries = [(row.receipt, max(0, math.ceil(row.visible_at - sent - ROUNDING))) for row in rows]
         answers = await call_batch(
             context, context.client.change_visibility_batch(context.source.url, entries), len(rows)
         )

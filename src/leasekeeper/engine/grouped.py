@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from leasekeeper.core.delivery import Action
 from leasekeeper.core.group import FULL, GroupedDelivery
 from leasekeeper.core.states import State
+from leasekeeper.engine.policies import retries
 from leasekeeper.events import GroupHalted
 from leasekeeper.lanes.api import Answer
 from leasekeeper.lanes.bundles import BundleLane
@@ -142,10 +143,11 @@ class Grouped:
 
     def copy_later(self, rows: Sequence[Delivery]) -> None:
         """Send the copies of these again after the longest back-off; meanwhile their groups wait."""
+        longest = retries(self._context.options).schedule.longest
         for row in rows:
             if isinstance(row, GroupedDelivery):
                 row.halts = True
-                self._hold(row, self._context.options.retry_maximum)
+                self._hold(row, longest)
 
     def _hold(self, row: GroupedDelivery, after: float) -> None:
         """Let the group wait here, with all its leases: its followers keep their receive counts (L26)."""

@@ -198,7 +198,7 @@ class Fifo:
         settler = GroupSettler(
             context,
             throttler,
-            outcome_policy(options, copies=source.dead_letter_url is not None),
+            outcome_policy(options, copies=source.dead_letter_url is not None, max_receives=source.max_receives),
             handler=handler,
             groups=self._groups,
             group_policy=group_policy(options, source),

@@ -5,13 +5,15 @@ Used by the runner when it is made; pure.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from leasekeeper.core.backoff import Backoff
 from leasekeeper.core.decisions import OutcomePolicy
 from leasekeeper.core.delivery import LeasePolicy
 from leasekeeper.core.group_decisions import GroupPolicy
 from leasekeeper.core.throttler import ThrottlePolicy
+from leasekeeper.retries import Retries, retries_of
+from leasekeeper.schedules import Exponential
 
 if TYPE_CHECKING:
     from leasekeeper.engine.context import SourceQueue
@@ -42,12 +44,19 @@ def throttle_policy(options: Options) -> ThrottlePolicy:
     )
 
 
-def outcome_policy(options: Options, *, copies: bool) -> OutcomePolicy:
-    """What follows from a handler's outcome; `copies` says whether there is a dead-letter queue to copy to."""
+def outcome_policy(options: Options, *, copies: bool, max_receives: int | None = None) -> OutcomePolicy:
+    """What follows from a handler's outcome.
+
+    Args:
+        options: the consumer's.
+        copies: whether there is a dead-letter queue to copy to.
+        max_receives: the queue's `maxReceiveCount` if it limits the attempts here: on a FIFO queue, where messages are
+            tried again under one delivery, SQS does not count them.
+    """
     return OutcomePolicy(
-        backoff=Backoff(base=options.retry_base, maximum=options.retry_maximum),
-        rejected_after=options.retry_maximum,
+        retries=retries(options),
         copies=copies and options.on_reject == "dead-letter",
+        max_attempts=min(options.max_attempts or math.inf, max_receives or math.inf),
     )
 
 
@@ -55,7 +64,16 @@ def group_policy(options: Options, source: SourceQueue) -> GroupPolicy:
     """What follows from a failure on a FIFO queue."""
     return GroupPolicy(
         local_retry_limit=options.local_retry_limit,
-        longest=options.retry_maximum,
+        longest=retries(options).schedule.longest,
         halt=options.on_exhausted == "halt",
         max_receives=source.max_receives,
     )
+
+
+def retries(options: Options) -> Retries:
+    """How failed messages are retried. `retry_base` and `retry_maximum` describe the back-off unless `retry` does."""
+    if options.retry is not None:
+        return retries_of(options.retry)
+    # A base below a second asks for less than the usual second at least.
+    floor = min(1.0, options.retry_base)
+    return Retries(Exponential(options.retry_base, maximum=options.retry_maximum, floor=floor))

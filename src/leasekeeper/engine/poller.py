@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from leasekeeper.core.backoff import Backoff, ErrorPause
+from leasekeeper.core.backoff import ErrorPause
 from leasekeeper.core.delivery import Action
 from leasekeeper.engine.health import DELETE, RECEIVE
 from leasekeeper.engine.scopes import is_own_cancellation, wait_for
 from leasekeeper.errors import SqsError, Verdict
 from leasekeeper.events import MessagesReceived, ReceiveFailed
+from leasekeeper.schedules import Exponential
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 SLOW_VERDICTS = frozenset((Verdict.MISSING, Verdict.DENIED, Verdict.OVER_LIMIT, Verdict.REFUSED))
 """Errors that will not pass soon: at least `SLOW` seconds between tries (L18)."""
 SLOW = 10.0
-EMPTY = Backoff(base=0.2, maximum=1.6)
+EMPTY = Exponential(base=0.2, maximum=1.6)
 """Pauses after empty answers that came early: AWS advises 200 ms, then 400 (SQS guide, working with messages)."""
 SHORT = 1.0
 """Seconds: an empty answer in less has hardly waited, whatever was asked for."""

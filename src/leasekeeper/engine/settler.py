@@ -6,18 +6,18 @@ a message which cannot be settled is given back.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from leasekeeper.core.decisions import decide, decide_early, decide_settled
+from leasekeeper.core.decisions import Decision, decide, decide_early, decide_settled
 from leasekeeper.core.delivery import Action, Delivery
+from leasekeeper.engine.dead_letters import failure_of
 from leasekeeper.events import Conclusion, InternalError
-from leasekeeper.outcomes import Reject, Retry
+from leasekeeper.outcomes import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from leasekeeper.core.decisions import Decision, OutcomePolicy
+    from leasekeeper.core.decisions import OutcomePolicy
     from leasekeeper.core.throttler import Throttler
     from leasekeeper.engine.context import QueueContext
     from leasekeeper.outcomes import Outcome
@@ -58,18 +58,20 @@ class Settler:
 
     def decide(self, row: Delivery, outcome: Outcome, *, final: bool, kept: bool) -> Decision:
         """What the outcome means for this message; `kept`: its handler has ended, and withheld it."""
+        if isinstance(outcome, Retry) and not row.started:  # the worker's: this process is still running the message
+            after = self._policy.retries.schedule.delay(row.received.receive_count, self._context.draw())
+            return Decision(Action.RELEASE, after, counted="not_started")
         decision = decide(outcome, attempt=row.attempt, policy=self._policy, draw=self._context.draw())
         if not final:
             return decide_early(decision, kept=kept)
         if row.settlement is not None:
             return decide_settled(decision, outcome, row.settlement.asked)
-        if isinstance(outcome, Retry) and not row.started:  # the worker's: this process is still running the message
-            return replace(decision, counted="not_started")
         return decision
 
     def carry_out(self, row: Delivery, outcome: Outcome, decision: Decision, *, final: bool) -> Conclusion | None:
         """Have the decision carried out; returns how the message ended, None if nothing is counted for it."""
         settled = not row.open or (final and row.settlement is not None)
+        attempt = row.attempt
         try:
             self._act(row, outcome, decision)
         except Exception as error:
@@ -81,7 +83,9 @@ class Settler:
             self._handler,
             outcome,
             decision.counted,
+            attempt=attempt,
             after=decision.after if decision.action in RETRIED else None,
+            again=decision.action is Action.AGAIN,
             copied=decision.action is Action.COPY,
             last=row.received.receive_count >= (self._context.source.max_receives or float("inf")),
             settled=settled,
@@ -92,7 +96,7 @@ class Settler:
         if action is Action.DELETE:
             context.act(action, context.ledger.done([row]))
         elif action is Action.COPY:
-            row.reason = outcome.reason if isinstance(outcome, Reject) else ""
+            row.failure = failure_of(row, outcome, context.source, at=context.wall())
             context.act(context.ledger.reject(row), [row])
         elif action is Action.RELEASE:
             context.act(context.ledger.release(row, decision.after, context.clock()), [row])
@@ -113,5 +117,5 @@ class Settler:
         """Release a message that cannot be settled: kept, it would be hidden for twelve hours."""
         context = self._context
         context.emit(InternalError(context.queue, f"settling message {row.received.message_id}", error))
-        after, now = self._policy.backoff.ceiling(1), context.clock()
+        after, now = self._policy.retries.schedule.ceiling(1), context.clock()
         context.act(context.ledger.release(row, after, now), [row])

@@ -25,6 +25,7 @@ from leasekeeper.lanes.noticing import warn
 from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources, bind
 from leasekeeper.lanes.signature import Signature, read_signature
 from leasekeeper.lanes.unwrapping import Unwrapping
+from leasekeeper.retries import retries_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +84,7 @@ class BatchHandler:
             open=decode.open if isinstance(decode, Unwrapping) else None,
             bodies=bodies and not options.middleware,
             on_error=options.on_batch_error,
+            retries=retries_of(options.retry) if options.retry is not None else None,
         )
         self._call = self._composed(resources)
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.batch import Batch
 from leasekeeper.envelopes.opening import Blocked
-from leasekeeper.errors import Closed
+from leasekeeper.errors import Closed, UndecodableBody
 from leasekeeper.lanes.batch_results import named_by
 from leasekeeper.lanes.failures import outcome_of_error
 from leasekeeper.lanes.lease_control import LeaseControl
+from leasekeeper.lanes.rules import with_rule
 from leasekeeper.message import Message
 from leasekeeper.outcomes import DONE, NOT_STARTED, WITHHELD, Failed
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from leasekeeper.message import Received
     from leasekeeper.options import BatchErrorPolicy
     from leasekeeper.outcomes import Outcome, Reject, Retry
+    from leasekeeper.retries import Retries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,7 @@ class BatchPlan:
         open: opens the envelopes of a message before that; None: there are none to open.
         bodies: whether the call takes a list of bodies, so that no `Message` is made.
         on_error: what follows when it raises.
+        retries: what follows for a message that failed; None: the default.
     """
 
     name: str
@@ -48,6 +52,7 @@ class BatchPlan:
     open: Callable[[Received], Received] | None
     bodies: bool
     on_error: BatchErrorPolicy
+    retries: Retries | None
 
 
 class BatchRun:
@@ -114,7 +119,7 @@ class BatchRun:
                 self._left.append(rows)
                 raise
             except BaseException as error:
-                self._bundle.outcomes[row] = outcome_of_error(error)
+                self._bundle.outcomes[row] = self._with_rule(outcome_of_error(error), error, row)
             else:
                 good.append(row)
                 messages.append(received)
@@ -138,6 +143,8 @@ class BatchRun:
         if result is not None:
             named, outcome = named_by(result, self._rows, view.rows if view is not None else {}, self._plan.name)
             for row, each in named.items():
+                if type(each) is Failed:
+                    each = self._with_rule(each, each.error, row)  # noqa: PLW2901 - the same one, completed
                 self._bundle.outcomes.setdefault(row, each)  # what was said through the batch stands
         if view is not None:
             view.withhold()
@@ -148,6 +155,11 @@ class BatchRun:
         outcome, rows, bundle = outcome_of_error(error), self._rows, self._bundle
         unnamed = [row for row in rows if row not in bundle.outcomes and row.settlement is None]
         if self._plan.on_error == "retry" or not isinstance(outcome, Failed) or len(rows) == 1 or not unnamed:
+            if self._plan.retries is not None and self._plan.retries.asks(type(error)):
+                for row in unnamed:
+                    bundle.outcomes[row] = self._with_rule(outcome, error, row)
+            else:
+                outcome = self._with_rule(outcome, error, rows[0])  # the same for all
             self._end(rows, outcome)
             return
         if self._view is not None:
@@ -158,6 +170,22 @@ class BatchRun:
             self._left += [unnamed[middle:], unnamed[:middle]]
         else:
             self._left += [[row] for row in reversed(unnamed)]
+
+    def _with_rule(self, outcome: Outcome, error: BaseException, row: Delivery) -> Outcome:
+        retries = self._plan.retries
+        if retries is None:
+            return outcome
+        return with_rule(outcome, error, retries, attempt=row.attempt, message=partial(self._message_of, row))
+
+    def _message_of(self, row: Delivery) -> Message[Any]:
+        """The message, for a function among the retries."""
+        plan = self._plan
+        received = row.received if plan.open is None else plan.open(row.received)
+        try:
+            body = plan.decode(received)
+        except UndecodableBody:
+            body = None
+        return Message(received, body, queue=plan.queue, lease=LeaseControl(self._bundle.say, row))
 
     def _end(self, rows: Sequence[Delivery], outcome: Outcome) -> None:
         if self._view is not None:

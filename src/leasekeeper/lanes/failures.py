@@ -31,14 +31,14 @@ def outcome_of_error(error: BaseException) -> Outcome:
     """What it means that a handler, or what is around it, raised `error`."""
     kind = type(error)  # not `isinstance`, which asks `error.__class__`: code of others, which may raise
     if issubclass(kind, (Retry, Reject)):
-        return _checked(error)
+        return checked(error)
     if issubclass(kind, NothingToHandle):
         return Skipped(safe_str(error))
     if issubclass(kind, UndecodableBody):
         rejected = Reject(safe_str(error))
         rejected.__cause__ = error
         return rejected
-    return Failed(_contained(error))
+    return Failed(contained(error))
 
 
 def outcome_of_result(result: Any, handler: str) -> Outcome | None:
@@ -51,13 +51,13 @@ def outcome_of_result(result: Any, handler: str) -> Outcome | None:
             return outcome_of_error(error)
         kind = type(result)
     if issubclass(kind, (Retry, Reject)):
-        return _checked(result)
+        return checked(result)
     if _is_unfinished(kind):
         return Failed(_not_done(result, handler))
     return None
 
 
-def _checked(word: Any) -> Outcome:
+def checked(word: Any) -> Outcome:
     """A `Retry` or `Reject` with fields of the right kind; a failure if they cannot be read or used.
 
     Subclasses may have fields of any kind, and properties that raise.
@@ -74,7 +74,7 @@ def _checked(word: Any) -> Outcome:
         known = type(after) in (int, float) and 0 <= after <= 43_200
         return word if (after is None or known) and type(word) is Retry else Retry(after)
     except BaseException as error:
-        return Failed(_contained(error))
+        return Failed(contained(error))
 
 
 def _is_unfinished(kind: type) -> bool:
@@ -109,7 +109,7 @@ def _not_done(result: Any, handler: str) -> TypeError:
     )
 
 
-def _contained(error: BaseException) -> BaseException:
+def contained(error: BaseException) -> BaseException:
     """`error` itself if it can be logged at a bounded cost, with all it brings along; else a `HandlerError` for it.
 
     The traceback is kept either way.

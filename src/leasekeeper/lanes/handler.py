@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from leasekeeper.envelopes.opening import Blocked
 from leasekeeper.envelopes.s3 import S3Record
-from leasekeeper.errors import HandlerTimeout
+from leasekeeper.errors import HandlerTimeout, UndecodableBody
 from leasekeeper.lanes.decoding import decoder_of
 from leasekeeper.lanes.failures import outcome_of_error, outcome_of_result
 from leasekeeper.lanes.lease_control import LeaseControl
@@ -21,10 +21,12 @@ from leasekeeper.lanes.middleware import compose
 from leasekeeper.lanes.noticing import warn
 from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources, bind
 from leasekeeper.lanes.records import each_record
+from leasekeeper.lanes.rules import with_rule
 from leasekeeper.lanes.signature import read_signature
 from leasekeeper.lanes.unwrapping import Unwrapping
 from leasekeeper.message import Message
 from leasekeeper.outcomes import DONE, WITHHELD, Outcome
+from leasekeeper.retries import retries_of
 
 if TYPE_CHECKING:
     import logging
@@ -57,6 +59,7 @@ class Handler:
         timeout: float | None = None,
         middleware: Sequence[Middleware] = (),
         log_bodies: bool = False,
+        retry: object = None,
         resources: Resources = NO_LIFESPAN,
         envelope: Envelope | None = None,
         logger: logging.Logger | None = None,
@@ -69,6 +72,7 @@ class Handler:
         self._function = function
         self._signature = signature
         self._middleware = middleware
+        self._retries = retries_of(retry) if retry is not None else None
         self._decode = decoder_of(
             signature.body_type,
             self.name,
@@ -118,9 +122,9 @@ class Handler:
         except GeneratorExit as error:
             if loop_is_gone():  # the handler did not raise it: its loop is closed, and now this coroutine is too
                 raise
-            return outcome_of_error(error)
+            return self._failed(error, say, delivery)
         except BaseException as error:
-            return outcome_of_error(error)
+            return self._failed(error, say, delivery)
         if result is None and self._plain:
             return DONE
         return self._outcome_of(result, argument)
@@ -144,10 +148,23 @@ class Handler:
             blocked.unblock()
             return self.run_blocking(say, delivery)
         except BaseException as error:
-            return outcome_of_error(error)
+            return self._failed(error, say, delivery)
         if result is None and self._plain:
             return DONE
         return self._outcome_of(result, argument)
+
+    def _failed(self, error: BaseException, say: Say[Delivery], delivery: Delivery) -> Outcome:
+        outcome = outcome_of_error(error)
+        if self._retries is None:
+            return outcome
+        message = partial(self._message_of_failure, say, delivery)
+        return with_rule(outcome, error, self._retries, attempt=delivery.attempt, message=message)
+
+    def _message_of_failure(self, say: Say[Delivery], delivery: Delivery) -> Message[Any]:
+        try:
+            return self._message(say, delivery)
+        except UndecodableBody:
+            return Message(delivery.received, None, queue=self._queue, lease=LeaseControl(say, delivery))
 
     def timed_out(self, timeout: float) -> str:
         """The sentence of a handler's time-out."""

@@ -43,6 +43,7 @@ def make_handler(
         timeout=options.handler_timeout,
         middleware=options.middleware,
         log_bodies=options.log_bodies,
+        retry=options.retry,
         resources=resources,
         envelope=options.envelope,
         logger=options.logger,

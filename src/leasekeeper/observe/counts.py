@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from leasekeeper import events
 from leasekeeper.core.median import StreamingMedian
+from leasekeeper.outcomes import Failed
 
 if TYPE_CHECKING:
     from leasekeeper.events import Channel
 
+_RAISED = ("failed", "timed_out")
 C = TypeVar("C", "WorkStatistics", "ReceiveStatistics", "AckStatistics", "HeartbeatStatistics")
 
 
@@ -38,8 +40,12 @@ class WorkStatistics:
     skipped: int
     """Messages deleted because no handler has to see them, e.g. the test event of S3, or because the task of Step
     Functions that they belong to has ended."""
+    exhausted: int
+    """Messages that were not done at their last allowed attempt (`max_attempts`)."""
     dead_lettered: int
     """Copies confirmed by the dead-letter queue."""
+    unexplained: int
+    """Those of them without `leasekeeper.failure`, for which SQS left no room (ten attributes, 1 MiB)."""
     not_started: int
     """Messages given back without a call of the handler."""
     ended: int
@@ -135,6 +141,8 @@ class Counts:
             self._waited.extend(event.waited)
         for conclusion in event.others:
             counts[conclusion.counted] += 1
+            if conclusion.counted not in _RAISED and isinstance(conclusion.outcome, Failed):
+                counts["failed"] += 1  # whatever follows, the handler raised
 
     def _count_deletes(self, event: events.DeletesAnswered) -> None:
         self._acks["calls"] += 1
@@ -147,6 +155,7 @@ class Counts:
 
     def _count_copied(self, event: events.MessagesCopied) -> None:
         self._work["dead_lettered"] += event.count
+        self._work["unexplained"] += len(event.unexplained)
 
     def _count_failed_entries(self, event: events.EntriesFailed) -> None:
         for _, failure in event.failures:

@@ -1,8 +1,8 @@
 """Logs: every sentence that an operator reads about a running consumer, made from events.
 
 Owned by a consumer's observer. Each record also has fields (`extra`): `queue`, and where they apply `handler`,
-`message_id`, `receive_count`, `error`, `code`. What will be retried is a warning; what needs a person, or is a
-message's last allowed receive, is an error.
+`message_id`, `receive_count`, `attempt`, `error`, `code`. What will be retried is a warning; what needs a person, or is
+a message's last attempt, is an error.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ GIVEN_UP = {
     "here, it is deleted without being run%s",
     "ChangeMessageVisibilityBatch": "message %s could not be given back (%s: %s); it comes again when its visibility "
     "timeout ends%s",
-    "SendMessageBatch": "message %s is rejected, but could not be copied to the dead-letter queue (%s: %s); it is left "
-    "to the queue's redrive policy%s",
+    "SendMessageBatch": "message %s could not be copied to the dead-letter queue (%s: %s); it is left to the queue's "
+    "redrive policy, as are others that meet this error (reported once a minute)%s",
 }
 
 
@@ -50,6 +50,7 @@ class Logs:
         channel.subscribe(self._receive_failed, events.ReceiveFailed)
         channel.subscribe(self._ended, events.HandlersEnded)
         channel.subscribe(self._entries_failed, events.EntriesFailed)
+        channel.subscribe(self._copied, events.MessagesCopied)
         channel.subscribe(self._lease_lost, events.LeaseLost)
         channel.subscribe(self._group_halted, events.GroupHalted)
         channel.subscribe(self._health, events.HealthChanged)
@@ -142,51 +143,73 @@ class Logs:
     def _conclusion(self, event: events.HandlersEnded, conclusion: Conclusion, *alike: Conclusion) -> None:
         """One line, also for all messages of a batch that ended in the same way."""
         more = f"; so it is with {len(alike)} more messages" if alike else ""
-        if isinstance(conclusion.outcome, Failed):
-            self._failed(event, conclusion, conclusion.outcome, more)
-        elif isinstance(conclusion.outcome, Reject):
-            self._rejected(event, conclusion, conclusion.outcome, more)
-        elif isinstance(conclusion.outcome, Skipped):
-            self._skipped(event, conclusion, conclusion.outcome)
+        outcome = conclusion.outcome
+        if isinstance(outcome, Failed):
+            if outcome.rule_error is not None:
+                self._rule_failed(event, conclusion, outcome.rule_error)
+            if conclusion.counted in ("rejected", "undecodable"):
+                self._rejected(event, conclusion, safe_str(outcome.error, REASON_LENGTH), outcome.error, more)
+            elif conclusion.counted != "retried":  # the handler's own `Retry` is no failure, and neither is a rule's
+                self._failed(event, conclusion, outcome.error, more)
+        elif isinstance(outcome, Reject):
+            self._rejected(event, conclusion, safe_str(outcome.reason, REASON_LENGTH), outcome, more)
+        elif isinstance(outcome, Skipped):
+            self._skipped(event, conclusion, outcome)
+        elif conclusion.counted == "exhausted":
+            self._exhausted(event, conclusion, more)
 
-    def _failed(self, event: events.HandlersEnded, conclusion: Conclusion, outcome: Failed, more: str) -> None:
-        message = conclusion.message
+    def _failed(self, event: events.HandlersEnded, conclusion: Conclusion, error: BaseException, more: str) -> None:
+        level, follows = logging.WARNING, f"the message is retried in {conclusion.after or 0.0:.0f} s"
         if conclusion.settled:
-            level, follows = logging.WARNING, "it had been settled before"
+            follows = "it had been settled before"
+        elif conclusion.counted == "exhausted":
+            level, follows = logging.ERROR, _after_the_last(conclusion)
+        elif conclusion.again:
+            follows = f"it runs again here in {conclusion.after:.0f} s" if conclusion.after else "it runs again at once"
         elif conclusion.last:
             level, follows = logging.ERROR, "it was its last: the queue's redrive policy moves the message next"
-        else:
-            level, follows = logging.WARNING, f"the message is retried in {conclusion.after or 0.0:.1f} s"
         self._write(
             level,
             event,
-            "handler %s failed with message %s at receive %d; %s",
+            "handler %s failed with message %s at attempt %d; %s",
             conclusion.handler,
-            bounded(message.message_id),
-            message.receive_count,
+            bounded(conclusion.message.message_id),
+            conclusion.attempt,
             follows + more,
-            raised=outcome.error,
-            **_fields(conclusion, type(outcome.error).__name__),
+            raised=error,
+            **_fields(conclusion, type(error).__name__),
         )
 
-    def _rejected(self, event: events.HandlersEnded, conclusion: Conclusion, outcome: Reject, more: str) -> None:
-        reason = safe_str(outcome.reason, REASON_LENGTH) or "no reason given"
-        level = logging.ERROR
+    def _exhausted(self, event: events.HandlersEnded, conclusion: Conclusion, more: str) -> None:
+        self._write(
+            logging.ERROR,
+            event,
+            "handler %s asked for a retry of message %s at attempt %d; %s",
+            conclusion.handler,
+            bounded(conclusion.message.message_id),
+            conclusion.attempt,
+            _after_the_last(conclusion) + more,
+            **_fields(conclusion, "Retry"),
+        )
+
+    def _rejected(
+        self, event: events.HandlersEnded, conclusion: Conclusion, reason: str, error: BaseException, more: str
+    ) -> None:
+        level, follows = logging.ERROR, _goes(conclusion)
         if conclusion.settled:
             level, follows = logging.WARNING, "it had been settled before"
-        elif conclusion.copied:
-            follows = "it goes to the dead-letter queue"
-        else:
-            follows = f"it is hidden for {conclusion.after or 0.0:.0f} s and left to the queue's redrive policy"
+        by_rule = not isinstance(error, Reject)
         self._write(
             level,
             event,
-            "message %s is rejected by handler %s: %s; %s",
+            "message %s is rejected by handler %s%s: %s; %s",
             bounded(conclusion.message.message_id),
             conclusion.handler,
-            reason,
+            f", by the rule for its {type(error).__name__}" if by_rule else "",
+            reason or "no reason given",
             follows + more,
-            **_fields(conclusion, "Reject"),
+            raised=error if by_rule else None,
+            **_fields(conclusion, type(error).__name__ if by_rule else "Reject"),
         )
 
     def _skipped(self, event: events.HandlersEnded, conclusion: Conclusion, outcome: Skipped) -> None:
@@ -199,6 +222,27 @@ class Logs:
             bounded(outcome.reason, REASON_LENGTH),
             **_fields(conclusion, "Skipped"),
         )
+
+    def _rule_failed(self, event: events.HandlersEnded, conclusion: Conclusion, error: BaseException) -> None:
+        self._write(
+            logging.ERROR,
+            event,
+            "a function in `retry` raised for message %s of handler %s; the default back-off counts",
+            bounded(conclusion.message.message_id),
+            conclusion.handler,
+            raised=error,
+            **_fields(conclusion, type(error).__name__),
+        )
+
+    def _copied(self, event: events.MessagesCopied) -> None:
+        for message_id in event.unexplained:
+            self._write(
+                logging.WARNING,
+                event,
+                "the copy of message %s in the dead-letter queue does not say why: SQS allows ten attributes and 1 MiB",
+                bounded(message_id),
+                message_id=message_id,
+            )
 
     def _lease_lost(self, event: events.LeaseLost) -> None:
         self._write(
@@ -255,8 +299,8 @@ def _alike(conclusions: Sequence[Conclusion]) -> list[list[Conclusion]]:
     return found
 
 
-def _consequence(conclusion: Conclusion) -> tuple[bool, bool, bool]:
-    return conclusion.last, conclusion.copied, conclusion.settled
+def _consequence(conclusion: Conclusion) -> tuple[object, ...]:
+    return conclusion.counted, conclusion.last, conclusion.copied, conclusion.settled, conclusion.again
 
 
 def _one_by_one(items: Sequence[T], write: Callable[[T], None]) -> None:
@@ -271,10 +315,24 @@ def _one_by_one(items: Sequence[T], write: Callable[[T], None]) -> None:
         raise failed
 
 
+def _after_the_last(conclusion: Conclusion) -> str:
+    return f"it was its last (`max_attempts`): {_goes(conclusion)}"
+
+
+def _goes(conclusion: Conclusion) -> str:
+    """Where a message goes that should not be tried again."""
+    if conclusion.copied:
+        return "it goes to the dead-letter queue"
+    if conclusion.again:
+        return f"it stays the first of its group, and is tried again in {conclusion.after or 0.0:.0f} s"
+    return f"it is hidden for {conclusion.after or 0.0:.0f} s and left to the queue's redrive policy"
+
+
 def _fields(conclusion: Conclusion, error: str) -> dict[str, Any]:
     return {
         "handler": conclusion.handler,
         "message_id": conclusion.message.message_id,
         "receive_count": conclusion.message.receive_count,
+        "attempt": conclusion.attempt,
         "error": error,
     }
