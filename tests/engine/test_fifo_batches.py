@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
+
 from leasekeeper import Batch, Reject
 from leasekeeper.testing.world import World, virtual
 
@@ -52,6 +55,27 @@ async def test_behind_a_message_that_fails_the_rest_of_its_group_runs_again_and_
         [("2", 3)],
         [("3", 1), ("4", 1), ("5", 1)],
     ]
+
+
+@virtual
+async def test_a_poisonous_message_of_a_batch_is_dead_lettered_alone() -> None:
+    """L26: also if the handler only raises, and so names no message."""
+    done: dict[str, int] = defaultdict(int)
+
+    async def load(batch: Batch[str]) -> None:
+        await asyncio.sleep(0.01)
+        if "poison" in batch.bodies:
+            raise RuntimeError("one of them")
+        for message in batch:
+            done[message.body] += 1
+
+    async with World(fifo=True, max_receives=20) as world:
+        for body in ("a", "b", "poison", "c", "d"):
+            await world.send(body, group="g")
+        await world.start(load, batch=10, retry_base=1.0, max_attempts=3)
+        await world.until(lambda: not world.bodies())
+        assert world.bodies(world.dead_letters) == ["poison"]
+    assert done == {"a": 1, "b": 1, "c": 1, "d": 1}
 
 
 @virtual
