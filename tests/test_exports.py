@@ -39,6 +39,7 @@ NAMES = [
     "SqsError",
     "Table",
     "UndecodableBody",
+    "UnmatchedMessage",
     "Verdict",
 ]
 

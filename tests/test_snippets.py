@@ -42,7 +42,7 @@ def test_the_options_in_a_snippet_exist(block: str) -> None:
     for node in ast.walk(_parsed(block)):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in {"Consumer", "Leasekeeper", "app.consumer"}:
             given = {keyword.arg for keyword in node.keywords if keyword.arg}
-            assert given - known - {"options", "host", "lifespan"} == set()
+            assert given - known - {"options", "host", "lifespan", "when"} == set()
 
 
 def test_there_are_snippets() -> None:

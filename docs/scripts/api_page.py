@@ -37,11 +37,13 @@ PARTS = {
     "leasekeeper.core.delivery": ("LedgerStatistics",),
     "leasekeeper.core.gate": ("GateStatistics",),
     "leasekeeper.lanes.api": ("LaneStatistics",),
+    "leasekeeper.lanes.routed": ("RouteStatistics",),
     "leasekeeper.core.throttler": ("ThrottlerStatistics",),
     "leasekeeper.engine.batcher": ("BatcherStatistics",),
 }
 """The parts of `ConsumerStatistics`, which users read but do not import."""
 MORE = {
+    "leasekeeper.routing": "which messages a handler takes",
     "leasekeeper.events": "what you may subscribe to",
     "leasekeeper.api": "what you may replace",
     "leasekeeper.envelopes": "what other services put around a payload",
@@ -50,10 +52,14 @@ MORE = {
 """Public modules beside the package itself."""
 ALIASES = {"Envelope"}
 """Public names that stand for other types."""
-NOT_MADE = {"Batch", "Completion", "Message", "Settlement"}
+NOT_MADE = {"Condition", "Part", "Batch", "Completion", "Message", "Settlement"}
 """Classes that users receive and do not construct."""
 INTERNAL = {
     "Channel",
+    "Condition.identity",
+    "Condition.matches",
+    "Content",
+    "condition_of",
     "Message.with_body",
     "Options.extend_after",
     "Options.most_batch_bytes",

@@ -48,6 +48,7 @@ from leasekeeper.options import (
     LeaseLossPolicy,
     Middleware,
     RejectPolicy,
+    UnmatchedPolicy,
     Unstarted,
 )
 from leasekeeper.retries import RetryPolicy

@@ -14,6 +14,7 @@ from leasekeeper.errors import (
     QueueUnusable,
     SqsError,
     UndecodableBody,
+    UnmatchedMessage,
     Verdict,
 )
 from leasekeeper.message import Message, MessageAttribute
@@ -55,5 +56,6 @@ __all__ = [
     "SqsError",
     "Table",
     "UndecodableBody",
+    "UnmatchedMessage",
     "Verdict",
 ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 from leasekeeper.consumer import Consumer
 from leasekeeper.engine.host import Host
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.lanes.signature import name_of
 from leasekeeper.lifespan import Lifespan
 from leasekeeper.running import Completion, Several, in_event_loop, run
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from leasekeeper.events import Event
     from leasekeeper.observe.statistics import ConsumerStatistics, Report
     from leasekeeper.option_values import OptionValues
+    from leasekeeper.routing import When
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -52,14 +54,25 @@ class Leasekeeper:
         self._defaults = defaults
         self._host = Host("leasekeeper")
         self._consumers: list[Consumer] = []
+        self._given: dict[Consumer, OptionValues] = {}
+        """The options that each was declared with, without the defaults."""
         self._all = Several(self._consumers)
         self._subscriptions: list[tuple[Callable[[Any], object], tuple[type[Event], ...]]] = []
 
-    def consumer(self, queue: str, **values: Unpack[OptionValues]) -> Callable[[F], F]:
+    def consumer(self, queue: str, *, when: When | None = None, **values: Unpack[OptionValues]) -> Callable[[F], F]:
         """Consume `queue` with the decorated function, which is returned unchanged.
 
+        A queue may have several handlers: each message is run by the first that takes it, as `Consumer.add_handler` has
+        it. They share one consumer, and so its options.
+
+        Args:
+            queue: the queue's name, URL or ARN.
+            when: which messages the function takes: a condition of `leasekeeper.routing`, or a function of the message.
+            values: options of the queue's consumer.
+
         Raises:
-            ConfigurationError: as `Consumer`, at the decoration; and when the app has a consumer of this queue already.
+            ConfigurationError: as `Consumer` and `Consumer.add_handler`, at the decoration; and for an option that
+                another handler of the queue has with another value.
         """
         if callable(queue):
             name = getattr(queue, "__name__", repr(queue))
@@ -67,14 +80,32 @@ class Leasekeeper:
 
         def declare(handler: F) -> F:
             merged: OptionValues = {**self._defaults, **values}
-            new = Consumer(queue, handler, lifespan=self._lifespan, host=self._host, **merged)
+            new = Consumer(queue, handler, when=when, lifespan=self._lifespan, host=self._host, **merged)
+            for consumer in self._consumers:
+                if consumer.address == new.address and may_be_one_queue(consumer, new):
+                    self._join(consumer, handler, when, values)
+                    return handler
             refuse_shared_queues((*self._consumers, new))
             for subscriber, kinds in self._subscriptions:
                 new.subscribe(subscriber, *kinds)
             self._consumers.append(new)
+            self._given[new] = values
             return handler
 
         return declare
+
+    def _join(self, consumer: Consumer, handler: F, when: When | None, values: OptionValues) -> None:
+        """Let the consumer of a queue have one more handler, and the options that are given with it."""
+        given = self._given[consumer]
+        for name, value in values.items():
+            if name in given and given[name] != value:  # type: ignore[literal-required]
+                raise ConfigurationError(
+                    f"queue {consumer.address.name}: {name}={given[name]!r} and, for handler {name_of(handler)}, "  # type: ignore[literal-required]
+                    f"{name}={value!r}: the handlers of a queue share one consumer; give its options once"
+                )
+        consumer.add_handler(handler, when=when)
+        consumer.configure(values)
+        given.update(values)
 
     def subscribe(self, subscriber: Callable[[Any], object], *kinds: type[Event]) -> None:
         """Call `subscriber(event)` for events of all consumers, also of those declared later: `Consumer.subscribe`."""
@@ -200,15 +231,17 @@ def refuse_shared_queues(consumers: Sequence[Consumer]) -> None:
     """
     for index, one in enumerate(consumers):
         for other in consumers[:index]:
-            if _may_be_one_queue(one, other):
+            if may_be_one_queue(one, other):
                 raise ConfigurationError(
                     f"queue {one.address.name} has two consumers here, {other.handler.name} and {one.handler.name}: "
-                    "SQS would give each message to either of them. Use one handler that decides by the message; if "
-                    "they are queues of two accounts, regions or endpoints, give both as URLs"
+                    "SQS would give each message to either of them. Declare both handlers in one app, with the queue "
+                    "written in the same way, and `when=` to tell their messages apart; if they are queues of two "
+                    "accounts, regions or endpoints, give both as URLs"
                 )
 
 
-def _may_be_one_queue(one: Consumer, other: Consumer) -> bool:
+def may_be_one_queue(one: Consumer, other: Consumer) -> bool:
+    """Whether two consumers may be of the same queue, as far as their addresses and options say."""
     if one.address.name != other.address.name or one.options.client is not other.options.client:
         return False
     pairs = (

@@ -7,12 +7,11 @@ thread and a loop for itself. It promises that a stop ends in bounded time, and 
 from __future__ import annotations
 
 import asyncio
-import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from leasekeeper.core.phases import Phase
-from leasekeeper.engine.host import Host
+from leasekeeper.engine.host import Host, refuse_green_threads
 from leasekeeper.errors import Closed, ConfigurationError
 from leasekeeper.events import Channel
 from leasekeeper.futures import done_future, failed_future
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.events import Event
     from leasekeeper.option_values import OptionValues
+    from leasekeeper.routing import When
 
 
 class Consumer:
@@ -46,6 +46,7 @@ class Consumer:
             decoded body; without an annotation, a `Message[str]`. Further parameters receive by their types the message
             (`Message`) and what the lifespan yields; those with a default keep it. Returning deletes the message;
             raising retries it with back-off; `Retry` and `Reject` decide otherwise.
+        when: which messages the handler takes (`leasekeeper.routing`), where the queue has several: `add_handler`.
         options: all options in one object.
         lifespan: what to open before the first poll and to close after the last ack, as `Leasekeeper` has it; it is
             called with the consumer.
@@ -62,6 +63,7 @@ class Consumer:
         handler: Callable[..., Any],
         *,
         options: Options | None = None,
+        when: When | None = None,
         lifespan: Callable[[Consumer], AbstractAsyncContextManager[Any]] | Lifespan | None = None,
         host: Host | None = None,
         **values: Unpack[OptionValues],
@@ -71,7 +73,7 @@ class Consumer:
                 f"options= together with {', '.join(sorted(values))}: give either an Options object or single options"
             )
         self._queue = queue
-        self._function = handler
+        self._functions: list[tuple[Callable[..., Any], When | None]] = [(handler, when)]
         if lifespan is not None and not isinstance(lifespan, Lifespan):
             lifespan = Lifespan(lifespan, self)
         self._lifespan = lifespan
@@ -85,13 +87,38 @@ class Consumer:
         self.options = options
         self.address = _address(self._queue, options)
         self.handler = make_handler(
-            self._function,
+            self._functions,
             options,
             queue=self.address.name,
             resources=NO_LIFESPAN if self._lifespan is None else NOT_YET,
         )
 
     # Verbs
+
+    def add_handler(self, handler: Callable[..., Any], *, when: When | None = None) -> None:
+        """Give the queue another handler, before a start. Each message is run by the first handler that takes it.
+
+        Args:
+            handler: as that of `Consumer`; `async def` or `def`, as the others are.
+            when: which messages it takes. Without it, those with the tags of its body's type (of a `msgspec.Struct`, or
+                fields annotated with a `Literal` of one value); or, for a type without tags, all that no other takes.
+
+        Raises:
+            ConfigurationError: the messages of two handlers cannot be told apart; or as `Consumer`.
+            Closed: the consumer is running.
+        """
+        self._refuse_running("add handlers")
+        before = self._functions
+        self._functions = [*before, (handler, when)]
+        try:
+            self._configure(self.options)
+        except BaseException:
+            self._functions = before
+            raise
+
+    def _refuse_running(self, what: str) -> None:
+        if self._alive is not None:
+            raise Closed(f"consumer of {self.address.name} is running: {what} before its start")
 
     def configure(self, values: Mapping[str, Any]) -> None:
         """Set options above those in the code, before a start: what flags, environment and files say.
@@ -100,8 +127,7 @@ class Consumer:
             ConfigurationError: an unknown option, or one that cannot work with the others.
             Closed: the consumer is running.
         """
-        if self._alive is not None:
-            raise Closed(f"consumer of {self.address.name} is running: configure it before its start")
+        self._refuse_running("configure it")
         before = {option.name: getattr(self.options, option.name) for option in fields(Options)}
         self._configure(make_options({**before, **values}))
 
@@ -142,7 +168,7 @@ class Consumer:
             for subscriber, kinds in self._subscriptions:
                 self._channel.subscribe(subscriber, *kinds)
             try:
-                _refuse_green_threads()
+                refuse_green_threads()
                 life.begin(asyncio.get_running_loop() if in_event_loop() else None)
             except Exception as error:
                 return failed_future(error)
@@ -306,20 +332,6 @@ class Consumer:
         if life is None or life.forked or life.runner is None:
             return f"<Consumer {self.address.name} {self.phase.name}>"
         return f"<Consumer{repr(life.runner).removeprefix('<Runner')}"
-
-
-def _refuse_green_threads() -> None:
-    """Refuse to start where gevent or eventlet has replaced threads: the engine's would block all others."""
-    for name, question, part in (
-        ("gevent", ("gevent.monkey", "is_module_patched"), "threading"),
-        ("eventlet", ("eventlet.patcher", "is_monkey_patched"), "thread"),
-    ):
-        patched = getattr(sys.modules.get(question[0]), question[1], None)
-        if patched is not None and patched(part):
-            raise ConfigurationError(
-                f"{name} has patched threads and sockets in this process, and Leasekeeper needs real ones: run "
-                "consumers in a process without the patch"
-            )
 
 
 def _address(queue: str, options: Options) -> QueueAddress:

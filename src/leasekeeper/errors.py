@@ -32,6 +32,10 @@ class UndecodableBody(LeasekeeperError):
     """A message body does not match the handler's annotation. This is final: the message follows the reject policy."""
 
 
+class UnmatchedMessage(LeasekeeperError):
+    """No handler of the queue takes the message, which is retried with back-off, because `on_unmatched` is 'retry'."""
+
+
 class HandlerTimeout(LeasekeeperError):
     """A handler ran longer than `handler_timeout` seconds. The message is retried with back-off."""
 

@@ -22,6 +22,7 @@ from leasekeeper.engine.opening import open_queue
 from leasekeeper.engine.runner import END_GRACE, Runner
 from leasekeeper.errors import Closed, LeasekeeperError
 from leasekeeper.futures import running_future
+from leasekeeper.lanes.parameters import NO_LIFESPAN
 from leasekeeper.lifespan import CANCELLED_GRACE
 from leasekeeper.loggers import safe_logger
 from leasekeeper.observe.statistics import Observer, Report
@@ -188,7 +189,7 @@ class Life:
     async def _bound(self, application: asyncio.AbstractEventLoop) -> AnyHandler:
         """The handler with what the lifespan yields."""
         if self._lifespan is None:
-            return self._handler
+            return self._handler.bound(NO_LIFESPAN)
         return self._handler.bound(await self._lifespan.enter(application))
 
     async def _leave_lifespan(self, report: Report) -> Report:

@@ -19,6 +19,7 @@ from leasekeeper.options import (
     LeaseLossPolicy,
     Middleware,
     RejectPolicy,
+    UnmatchedPolicy,
     Unstarted,
 )
 from leasekeeper.retries import RetryPolicy
@@ -292,6 +293,13 @@ class OptionValues(TypedDict, total=False):
     longest back-off and leaves it to the queue's redrive policy.
 
     Default: dead-letter; 'dead-letter' or 'redrive'.
+    """
+
+    on_unmatched: UnmatchedPolicy
+    """What happens to a message that none of a queue's several handlers takes: 'reject' follows `on_reject`; 'retry'
+    hides it with back-off, for other consumers that know it; 'ack' deletes it, with a warning.
+
+    Default: reject; 'reject' or 'retry' or 'ack'.
     """
 
     dead_letter_queue: str | None

@@ -26,6 +26,7 @@ Dispatch = Literal["semaphore", "pool"]
 RejectPolicy = Literal["dead-letter", "redrive"]
 FifoAck = Literal["batched", "confirmed"]
 ExhaustedPolicy = Literal["dead-letter", "halt"]
+UnmatchedPolicy = Literal["reject", "retry", "ack"]
 Unstarted = Literal["release", "run"]
 LeaseLossPolicy = Literal["tell", "cancel"]
 HttpClient = Literal["native", "aiohttp"] | TransportFactory
@@ -269,6 +270,12 @@ class Options:
         "then deletes it (this needs sqs:SendMessage; without such a queue it acts as 'redrive'); 'redrive' hides it "
         "for the longest back-off and leaves it to the queue's redrive policy.",
         choices=get_args(RejectPolicy),
+    )
+    on_unmatched: UnmatchedPolicy = _settling(
+        "reject",
+        "What happens to a message that none of a queue's several handlers takes: 'reject' follows `on_reject`; "
+        "'retry' hides it with back-off, for other consumers that know it; 'ack' deletes it, with a warning.",
+        choices=get_args(UnmatchedPolicy),
     )
     dead_letter_queue: str | None = _settling(
         None, "Where rejected messages are copied: name, URL or ARN. Unset: the queue of the redrive policy."

@@ -92,10 +92,11 @@ class NotStarted:
 class Skipped:
     """No handler has to see the message, or its work is of no use any more: the message is deleted.
 
-    `reason`: why, for the log.
+    `reason`: why, for the log. `warn`: whether it may be a mistake, so that the log line is a warning.
     """
 
     reason: str
+    warn: bool = False
 
 
 @dataclass(frozen=True, slots=True)

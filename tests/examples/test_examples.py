@@ -154,6 +154,18 @@ def test_batches(sqs: LocalSqs) -> None:
     assert queue.left() == (0, 1)  # the one that the table refuses, hidden for its back-off
 
 
+def test_routing(sqs: LocalSqs) -> None:
+    """Each message runs in the first handler that takes it."""
+    queue = Queue("orders")
+    queue.put('{"type": "created", "id": 1}', '{"type": "cancelled", "id": 2}', '{"type": "paid", "id": 3}')
+    high = {"priority": {"DataType": "String", "StringValue": "high"}}
+    body = '{"type": "created", "id": 4}'
+    queue.client.send_message(QueueUrl=queue.url, MessageBody=body, MessageAttributes=high)
+    command = [str(Path(sys.executable).with_name("leasekeeper")), "run", "routing:app"]
+    lines_until(command, {"store 1", "cancel 2", 'not known here: {"type": "paid", "id": 3}', "rush 4"})
+    assert queue.left() == (0, 0)
+
+
 def test_monitor(sqs: LocalSqs) -> None:
     """A refused delete raises the alarm; the statistics are lines of JSON."""
     queue = Queue("orders")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from leasekeeper.engine.executor import DaemonExecutor
+from leasekeeper.errors import ConfigurationError
 from leasekeeper.futures import done_future, running_future
 from leasekeeper.loggers import safe_logger
 
@@ -206,6 +207,20 @@ class Host:
         """Wait for threads that nothing uses any more to end, at most `timeout` seconds each."""
         self.engine.join(timeout)
         self.handlers.join(timeout)
+
+
+def refuse_green_threads() -> None:
+    """Refuse to start where gevent or eventlet has replaced threads: the engine's would block all others."""
+    for name, question, part in (
+        ("gevent", ("gevent.monkey", "is_module_patched"), "threading"),
+        ("eventlet", ("eventlet.patcher", "is_monkey_patched"), "thread"),
+    ):
+        patched = getattr(sys.modules.get(question[0]), question[1], None)
+        if patched is not None and patched(part):
+            raise ConfigurationError(
+                f"{name} has patched threads and sockets in this process, and Leasekeeper needs real ones: run "
+                "consumers in a process without the patch"
+            )
 
 
 def place_of(thread: threading.Thread | None) -> str:

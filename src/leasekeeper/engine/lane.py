@@ -6,12 +6,14 @@ Used once by each runner, when it is made.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from leasekeeper.lanes.batch_handler import BatchHandler
 from leasekeeper.lanes.bundles import BundleLane
 from leasekeeper.lanes.coroutines import CoroutineLane
 from leasekeeper.lanes.handler_context import BatchHandlerInContext, HandlerInContext
+from leasekeeper.lanes.routed import RoutedHandler
 from leasekeeper.lanes.threads import ThreadLane
 from leasekeeper.message_context import MessageContext
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from leasekeeper.core.delivery import Delivery
-    from leasekeeper.lanes.api import Answer, Answers, Lane
+    from leasekeeper.lanes.api import Answer, Answers, Lane, UnitHandler
     from leasekeeper.lanes.bundles import Bundle
     from leasekeeper.lanes.handlers import AnyHandler
     from leasekeeper.lanes.mailbox import Mailbox
@@ -56,7 +58,10 @@ def open_lane(
 
         parallel = options.concurrency if handler.is_coroutine else options.thread_count
         return BundleLane(options, queue=queue, parallel=parallel, answers=answers, clock=clock, open_inside=inside)
-    called = HandlerInContext(handler, queue) if MessageContext.in_use else handler
+    called: UnitHandler[Delivery] = handler
+    if MessageContext.in_use:
+        wrap = partial(HandlerInContext, queue=queue)
+        called = handler.around(wrap) if isinstance(handler, RoutedHandler) else wrap(handler)
     if handler.is_coroutine:
         return CoroutineLane(called, options, loop=application, answers=answers, clock=clock)
     return ThreadLane(called, options, answers=answers, clock=clock, timer=engine)

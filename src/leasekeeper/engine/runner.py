@@ -30,6 +30,7 @@ from leasekeeper.engine.scopes import first_of, serve
 from leasekeeper.engine.snapshot import RunnerSnapshot
 from leasekeeper.events import HandlersLeft, InternalError, PhaseChanged, SettlementsLeft, StopForced
 from leasekeeper.lanes.mailbox import Mailbox
+from leasekeeper.lanes.routed import RoutedHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -115,10 +116,9 @@ class Runner:
             handler=handler.name,
             lane_closed=self._lane_closed,
         )
+        self._routed = handler if isinstance(handler, RoutedHandler) else None
         self._paused = False
-        self._quiet = asyncio.Event()
-        self._stopping = asyncio.Event()
-        self._forced = asyncio.Event()
+        self._quiet, self._stopping, self._forced = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._drain_ends = math.inf
         self._pollers = self._make_pollers(handler)
 
@@ -331,6 +331,7 @@ class Runner:
             extensions=self._extender.extensions.statistics(),
             releases=self._extender.releases.statistics(),
             groups=self._kind.statistics(),
+            routes=self._routed.statistics() if self._routed is not None else None,
         )
 
     def __repr__(self) -> str:

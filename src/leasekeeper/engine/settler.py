@@ -80,7 +80,7 @@ class Settler:
             return None
         return Conclusion(
             row.received,
-            self._handler,
+            row.handler or self._handler,
             outcome,
             decision.counted,
             attempt=attempt,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from leasekeeper.core.throttler import ThrottlerStatistics
     from leasekeeper.engine.batcher import BatcherStatistics
     from leasekeeper.lanes.api import LaneStatistics
+    from leasekeeper.lanes.routed import RouteStatistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,3 +38,4 @@ class RunnerSnapshot:
     extensions: BatcherStatistics
     releases: BatcherStatistics
     groups: GroupStatistics | None
+    routes: RouteStatistics | None

@@ -78,8 +78,8 @@ class UnitHandler(Protocol[U]):
         """Call the handler in this thread; for `def` handlers."""
         ...
 
-    def timed_out(self, timeout: float) -> str:
-        """The sentence for a handler that ran longer than `timeout` seconds."""
+    def timed_out(self, timeout: float, unit: U | None = None, /) -> str:
+        """The sentence for a handler that ran longer than `timeout` seconds, with that unit."""
         ...
 
 

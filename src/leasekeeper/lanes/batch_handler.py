@@ -151,7 +151,7 @@ class BatchHandler:
                 run.returned(result)
         return run.outcome
 
-    def timed_out(self, timeout: float) -> str:
+    def timed_out(self, timeout: float, bundle: Bundle | None = None) -> str:  # noqa: ARG002 - the protocol's
         """The sentence of a handler's time-out."""
         return (
             f"handler {self.name} ran longer than handler_timeout={timeout:g} s; the messages of its batch are "

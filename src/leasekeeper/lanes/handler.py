@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.envelopes import Envelope
     from leasekeeper.lanes.api import Say
+    from leasekeeper.message import Received
     from leasekeeper.options import Middleware
 
 
@@ -43,6 +44,7 @@ class Handler:
 
     Attributes:
         name: the function's qualified name.
+        body_type: what the body is decoded to.
         is_coroutine: True for an `async def`, which is awaited; False for a `def`, which runs in a thread.
         timeout: seconds that an `async def` may take; None: no limit. The thread lane limits a `def`.
 
@@ -66,6 +68,7 @@ class Handler:
     ) -> None:
         signature = read_signature(function)
         self.name = signature.name
+        self.body_type = signature.body_type
         self.is_coroutine = signature.is_coroutine
         self.timeout = timeout
         self._queue = queue
@@ -105,6 +108,14 @@ class Handler:
         bound = copy.copy(self)
         bound._call = bound._composed(resources)  # noqa: SLF001 - a copy of this class
         return bound
+
+    def open(self, received: Received) -> Received:
+        """The message as the handler sees it: with its envelopes open, if the option `envelope` opens some.
+
+        Raises:
+            Exception: what opening raises.
+        """
+        return self._decode.open(received) if isinstance(self._decode, Unwrapping) else received
 
     async def run(self, say: Say[Delivery], delivery: Delivery) -> Outcome:
         """Await the handler for a delivery. Only a cancellation gets through, and the end of the loop itself.
@@ -166,7 +177,7 @@ class Handler:
         except UndecodableBody:
             return Message(delivery.received, None, queue=self._queue, lease=LeaseControl(say, delivery))
 
-    def timed_out(self, timeout: float) -> str:
+    def timed_out(self, timeout: float, delivery: Delivery | None = None) -> str:  # noqa: ARG002 - the protocol's
         """The sentence of a handler's time-out."""
         return (
             f"handler {self.name} ran longer than handler_timeout={timeout:g} s; its message is retried. Raise the "

@@ -1,36 +1,59 @@
-"""Which handler calls a user's function: one message at a time, or batches.
+"""Which handler calls a user's function: one message at a time, or batches; or one of several functions.
 
 Used when a consumer is constructed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.lanes.batch_handler import BatchHandler, takes_batch
 from leasekeeper.lanes.handler import Handler
 from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources
+from leasekeeper.lanes.routed import RoutedHandler, routes_of
 from leasekeeper.lanes.signature import read_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from leasekeeper.options import Options
+    from leasekeeper.routing import When
 
-AnyHandler = Handler | BatchHandler
+AnyHandler = Handler | BatchHandler | RoutedHandler
+Function = Callable[..., Any]
+Functions = Function | Sequence[tuple[Function, "When | None"]]
+"""A user's function, or several with the conditions for the messages that each takes."""
 
 
 def make_handler(
-    function: Callable[..., Any], options: Options, *, queue: str, resources: Resources = NO_LIFESPAN
+    functions: Functions,
+    options: Options,
+    *,
+    queue: str,
+    resources: Resources = NO_LIFESPAN,
 ) -> AnyHandler:
-    """The handler that calls `function` as the options say, with parameters from these resources.
+    """The handler that calls a function, or one of several, as the options say, with parameters from these resources.
 
     Raises:
         ConfigurationError: a signature, a body type or a middleware that cannot work, or not with these options.
     """
+    if not isinstance(functions, Sequence):
+        functions = [(functions, None)]
+    (function, when), *more = functions
     if options.batch is not None:
+        if more or when is not None:
+            raise ConfigurationError(
+                f"queue {queue}: batch= with when=, or with several handlers: a batch goes to one handler as a whole; "
+                "take one handler that divides its batch, or leave batch out"
+            )
         return BatchHandler(function, options, queue=queue, resources=resources)
+    handlers = [(_single(each, options, queue, resources), its) for each, its in functions]
+    if not more and when is None:
+        return handlers[0][0]
+    return RoutedHandler(routes_of(handlers, queue), options, queue=queue)
+
+
+def _single(function: Function, options: Options, queue: str, resources: Resources) -> Handler:
     signature = read_signature(function)
     if takes_batch(signature.body_type):
         raise ConfigurationError(

@@ -264,7 +264,7 @@ class ThreadLane(Generic[U]):
                 if late is not None and each.given_up is None and now - late.started >= timeout:
                     each.given_up = late
                     # Race: the handler may end right now. Posted under the lock, this answer comes before `FREED`.
-                    error = HandlerTimeout(self._handler.timed_out(timeout))
+                    error = HandlerTimeout(self._handler.timed_out(timeout, late))
                     self._answers.post((Answer(late, Failed(error, still_running=True)),))
             # Race: a thread that is not idle may have taken a unit that is not its current one yet.
             busy = bool(self._queue) or self._idle < len(self._processors)

@@ -214,7 +214,7 @@ class Logs:
 
     def _skipped(self, event: events.HandlersEnded, conclusion: Conclusion, outcome: Skipped) -> None:
         self._write(
-            logging.INFO,
+            logging.WARNING if outcome.warn else logging.INFO,
             event,
             "message %s is deleted without a result of handler %s: %s",
             bounded(conclusion.message.message_id),

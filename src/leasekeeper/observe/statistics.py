@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from leasekeeper.engine.runner import Runner
     from leasekeeper.events import Channel
     from leasekeeper.lanes.api import LaneStatistics
+    from leasekeeper.lanes.routed import RouteStatistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,8 @@ class Report:
     """Messages without a confirmed delete or release; they come again."""
     known_duplicates: int
     """Redeliveries of finished messages, deleted without being run."""
+    unmatched: int = 0
+    """Deliveries that none of the queue's several handlers took."""
     lifespan_error: str | None = None
     """The error with which its lifespan failed to close; None also while another consumer of its app still uses it."""
 
@@ -73,7 +76,7 @@ class Report:
         deletes = "1 delete confirmed" if self.acked == 1 else f"{self.acked} deletes confirmed"
         parts = [f"{self.received} received", f"{self.handled} handled", deletes]
         words = {"lost": ("lease lost", "leases lost"), "known_duplicates": ("known duplicate", "known duplicates")}
-        for name in ("failed", "retried", "rejected", "released", "known_duplicates", "lost", "unsettled"):
+        for name in ("failed", "retried", "rejected", "unmatched", "released", "known_duplicates", "lost", "unsettled"):
             if count := getattr(self, name):
                 one, many = words.get(name, (name, name))
                 parts.append(f"{count} {one if count == 1 else many}")
@@ -129,6 +132,8 @@ class ConsumerStatistics:
     """Messages that wait to be given back, and release calls."""
     groups: GroupStatistics | None
     """The message groups of a FIFO queue; None for a standard queue."""
+    routes: RouteStatistics | None
+    """Which of several handlers took the messages; None where the queue has one."""
     errors: dict[str, int]
     """Errors by SQS's code: receives that failed, and entries of batches that failed."""
 
@@ -166,6 +171,7 @@ class Observer:
             extensions=now.extensions,
             releases=now.releases,
             groups=now.groups,
+            routes=now.routes,
             errors=counts.errors(),
         )
 
@@ -186,4 +192,5 @@ class Observer:
             lost=ledger.lost,
             unsettled=ledger.unsettled + sum(ledger.held.values()),
             known_duplicates=ledger.known_duplicates,
+            unmatched=now.routes.unmatched if now.routes is not None else 0,
         )

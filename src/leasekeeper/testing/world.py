@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
     from contextvars import Context
 
+    from leasekeeper.lanes.handlers import Functions
     from leasekeeper.local import Faults
     from leasekeeper.local.model.queue import Queue
     from leasekeeper.observe.statistics import ConsumerStatistics, Report
@@ -177,8 +178,8 @@ class World:
 
     # Consumers
 
-    async def start(self, handler: Callable[..., Any], **values: Unpack[OptionValues]) -> Running:
-        """Start a consumer with those options; its handler runs on this loop, in virtual time.
+    async def start(self, handler: Functions, **values: Unpack[OptionValues]) -> Running:
+        """Start a consumer with those options; its handler, or handlers, run on this loop, in virtual time.
 
         On the loop of `virtual_processes` it is a process, which can be killed and suspended.
         """
@@ -196,7 +197,7 @@ class World:
         return (await self._make(handler, values, self.client))[0]
 
     async def _make(
-        self, handler: Callable[..., Any], values: OptionValues, client: LocalClient
+        self, handler: Functions, values: OptionValues, client: LocalClient
     ) -> tuple[Runner, Channel, Observer]:
         loop = asyncio.get_running_loop()
         options, events = make_options(values), Channel()
