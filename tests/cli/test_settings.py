@@ -50,6 +50,8 @@ def test_the_words_of_an_option_give_default_and_bounds() -> None:
         ("message_attributes", "tenant, trace.*", ("tenant", "trace.*")),
         ("dispatch", "pool", "pool"),
         ("endpoint_url", "http://127.0.0.1:9324", "http://127.0.0.1:9324"),
+        ("envelope", "sns,s3", "sns,s3"),
+        ("envelope", "none", None),
     ],
 )
 def test_what_a_variable_says_becomes_a_value_that_options_take(name: str, said: str, value: object) -> None:

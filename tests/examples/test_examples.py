@@ -166,6 +166,31 @@ def test_routing(sqs: LocalSqs) -> None:
     assert queue.left() == (0, 0)
 
 
+def golden(name: str) -> str:
+    """A body as a service sends it; the tests of envelopes have them."""
+    return (EXAMPLES.parent / "tests" / "envelopes" / "golden" / f"{name}.json").read_text()
+
+
+def test_envelopes(sqs: LocalSqs) -> None:
+    """Notifications, events and S3 by three ways reach their handlers; the test event of S3 reaches none."""
+    orders, audit, uploads = Queue("orders"), Queue("audit"), Queue("uploads")
+    orders.put(golden("sns"))
+    audit.put(golden("eventbridge"))
+    uploads.put(*map(golden, ("s3_test_event", "s3_put", "s3_in_sns", "s3_eventbridge_brackets")))
+    command = [str(Path(sys.executable).with_name("leasekeeper")), "run", "envelopes:app"]
+    printed = lines_until(
+        command,
+        {
+            "shipped 7 for ann (an order)",
+            "OrderPlaced 7 of com.example.shop",
+            "ObjectCreated:Copy s3://shop-uploads/red flower+(1).jpg",
+            "ObjectCreated:Put s3://shop-uploads/a+b c/é.txt",
+        },
+    )
+    assert printed.count("ObjectCreated:Put") == 2
+    assert [queue.left() for queue in (orders, audit, uploads)] == [(0, 0)] * 3
+
+
 def test_monitor(sqs: LocalSqs) -> None:
     """A refused delete raises the alarm; the statistics are lines of JSON."""
     queue = Queue("orders")

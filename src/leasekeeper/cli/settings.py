@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 PREFIX = "LEASEKEEPER_"
 _OUTSIDE = {
+    "envelope": (
+        "NAMES",
+        "Envelopes to open: 'sns', 'eventbridge', 's3', 'cloudevents', several with commas, or 'auto'.",
+    ),
     "http": ("native|aiohttp", "HTTP client: 'native', or 'aiohttp' (needs the extra of that name)."),
 }
 """Values and text of options that take more in code, e.g. a function, than can be written outside it."""
