@@ -172,10 +172,15 @@ def test_doctor_of_a_module_checks_the_options_of_each_consumer(shop: Bench) -> 
         @app.consumer("orders.fifo", on_exhausted="halt", visibility_timeout=60, handler_timeout=100)
         async def ship(body): ...
 
-        @app.consumer("bills")
+        @app.consumer("bills", dead_letter_queue="rejects")
         async def bill(body): ...
+
+        @app.consumer("refunds", dead_letter_queue="nowhere")
+        async def refund(body): ...
         """,
     )
+    shop.queue("rejects")
+    shop.queue("refunds")
 
     command = shop.leasekeeper("doctor", "shop:app", LEASEKEEPER_WAIT_TIME="15")
 
@@ -184,7 +189,9 @@ def test_doctor_of_a_module_checks_the_options_of_each_consumer(shop: Bench) -> 
     assert lines[0] == "consumer of orders.fifo"
     assert lines[lines.index("consumer of bills") - 1] == ""
     fails = [line.split("  ", 2)[1].strip() for line in lines if line.startswith("fail")]
-    assert fails == ["halt"]
+    assert fails == ["halt", "permissions"]
+    assert "sqs:ChangeMessageVisibility, sqs:SendMessage on rejects;" in command.out
+    assert "  dead_letter_queue='nowhere': GetQueueUrl: AWS.SimpleQueueService.NonExistentQueue" in command.out
     assert "visibility_timeout=60 with wait_time=15: receives wait 15 s" in command.out
     assert "30 s is less than the handler's 100 s" in command.out
 

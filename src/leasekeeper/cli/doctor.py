@@ -30,6 +30,7 @@ from leasekeeper.cli.facts import Facts, Finding, Level
 from leasekeeper.cli.policy import RedrivePolicy, account_in, name_in
 from leasekeeper.cli.words import printable_lines
 from leasekeeper.errors import ConfigurationError, SqsError
+from leasekeeper.sqs.address import QueueAddress
 from leasekeeper.sqs.blocking import in_thread
 from leasekeeper.sqs.client import SqsClient
 from leasekeeper.sqs.urls import redacted, without_user_info
@@ -216,11 +217,21 @@ async def _credentials(connection: Connection, *, loopback: bool) -> Finding:
 
 
 async def _permissions(queue: OpenQueue, facts: Facts, dead_url: str | None) -> list[Finding]:
-    """Whether the credentials allow what a consumer with default options does."""
-    trials = await permissions.try_settling(queue.client, queue.url, queue=queue.name, arn=facts.arn)
-    if dead_url is not None and facts.policy is not None:
+    """Whether the credentials allow what a consumer with these options does; unknown options count as default ones."""
+    client, options = queue.client, facts.options
+    trials = await permissions.try_settling(client, queue.url, queue=queue.name, arn=facts.arn)
+    if options is not None and options.dead_letter_queue is not None:
+        other = QueueAddress.parse(options.dead_letter_queue)
+        try:
+            url = other.url or await client.queue_url(other.name, account=other.account)
+        except SqsError as error:
+            message = f"dead_letter_queue={options.dead_letter_queue!r}: {with_advice(error)}"
+            return [Finding(Level.FAIL, "permissions", message)]
+        arn = facts.arn.rpartition(":")[0] + ":" + other.name
+        trials.append(await permissions.try_sending(client, url, queue=other.name, arn=arn))
+    elif dead_url is not None and facts.policy is not None and (options is None or options.on_reject == "dead-letter"):
         policy = facts.policy
-        trials.append(await permissions.try_sending(queue.client, dead_url, queue=policy.name, arn=policy.target))
+        trials.append(await permissions.try_sending(client, dead_url, queue=policy.name, arn=policy.target))
     used = ["sqs:GetQueueAttributes"] if queue.address.url else ["sqs:GetQueueUrl", "sqs:GetQueueAttributes"]
     return permissions.findings(trials, used=used)
 
