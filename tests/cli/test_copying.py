@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from leasekeeper.api import MAX_BYTES
+from leasekeeper.api import MAX_BYTES, EntryFailure
 from leasekeeper.cli.copying import HIDDEN, Copying, CopyPlan, Target, copy_of
 from leasekeeper.cli.filters import Filters
 from leasekeeper.errors import Verdict
@@ -270,8 +270,6 @@ class Refusing:
         return getattr(self._client, name)
 
     async def send_batch(self, queue_url: str, messages: Sequence[Any]) -> list[Any]:
-        from leasekeeper.api import EntryFailure
-
         good = [message for message in messages if message.body != self._body]
         answers = iter(await self._client.send_batch(queue_url, good) if good else [])
         refused = EntryFailure(Verdict.REFUSED, "Nope", "not this one", sender_fault=True)
@@ -335,20 +333,46 @@ async def test_what_was_sent_and_could_not_be_deleted_is_counted() -> None:
 
 
 @virtual
-async def test_a_stop_ends_after_what_is_being_sent_and_gives_back_the_others() -> None:
+async def test_a_message_that_was_not_deleted_is_given_back() -> None:
+    async with Scene() as scene:
+        for number in range(5):
+            await scene.send(str(number))
+        copying = scene.copying(Undeleting(scene.client))
+        await copying.run()
+        assert (copying.moved.total(), copying.not_deleted, copying.failure) == (5, 1, None)
+        assert scene.counts("dead") == (1, 0)
+
+
+class Undeleting:
+    """A client for which SQS refuses to delete the first message of each call."""
+
+    def __init__(self, client: SqsApi) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def delete_batch(self, queue_url: str, receipts: Sequence[str]) -> list[EntryFailure | None]:
+        lost = EntryFailure(Verdict.LEASE_LOST, "ReceiptHandleIsInvalid", "expired", sender_fault=True)
+        return [lost, *await self._client.delete_batch(queue_url, receipts[1:])]
+
+
+@pytest.mark.parametrize(("stopped", "moved"), [(2.2, 15), (2.8, 15), (3.2, 20)])
+@virtual
+async def test_a_stop_ends_after_what_is_being_sent_and_gives_back_the_others(stopped: float, moved: int) -> None:
+    """Five are sent each second, and that takes half a second."""
     async with Scene() as scene:
         for number in range(300):
             await scene.send(str(number))
         scene.broker.faults.set("SendMessageBatch", latency=0.5)
-        copying = scene.copying(rate=20)
+        copying = scene.copying(rate=5)
         run = asyncio.create_task(copying.run())
-        await asyncio.sleep(3.2)
+        await asyncio.sleep(stopped)
         copying.stop()
-        await asyncio.wait_for(run, 1.5)
-        moved = copying.moved.total()
-        assert 0 < moved < 100
+        await asyncio.wait_for(run, 0.6)
         assert scene.counts("orders") == (moved, 0)
         assert scene.counts("dead") == (300 - moved, 0)
+        assert copying.moved.total() == moved
 
 
 class Killed(BaseException):

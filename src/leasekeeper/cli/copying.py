@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 HIDDEN = 60
 """Seconds for which a message stays hidden after a receive, when the process is killed."""
 WORKERS = 4
-"""Receives, sends and deletes at the same time on a standard queue; one on a FIFO queue, to keep the order."""
+"""Receives, each with its sends and deletes, at the same time. A FIFO queue keeps its order: what one receive holds of
+a group keeps SQS from giving others of it to the next."""
 MOST_HELD = 100_000
 """Messages that are held because they are not meant: SQS hides at most 120,000 of a queue (AWS SQS quotas)."""
 TRIES = 5
@@ -111,7 +113,7 @@ class Copying:
         self.progress: Callable[[], object] = _nothing
         self._left = plan.limit
         self._next = 0.0
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._blocked: set[str | None] = set()
         self.holding = Holding(client, url, HIDDEN)
         self.moved: Counter[str] = Counter()
@@ -124,12 +126,7 @@ class Copying:
 
     def stop(self) -> None:
         """End after the batches that are being sent."""
-        self._stopping = True
-
-    @property
-    def ended_early(self) -> bool:
-        """Whether it was stopped before the end of the queue."""
-        return self._stopping
+        self._stopping.set()
 
     async def run(self) -> None:
         """Go through the queue once; give back what stays in it."""
@@ -151,11 +148,12 @@ class Copying:
             await self.holding.give_back()
 
     def _workers(self) -> int:
+        # At a low rate the messages of several receives would wait for long.
         slow = self._plan.rate is not None and self._plan.rate < WORKERS * BATCH
-        return 1 if self.holding.fifo or slow else WORKERS
+        return 1 if slow else WORKERS
 
     def _ended(self) -> bool:
-        return self._stopping or self._left == 0 or len(self.holding) >= MOST_HELD
+        return self._stopping.is_set() or self._left == 0 or len(self.holding) >= MOST_HELD
 
     async def _visible(self) -> int:
         try:
@@ -173,12 +171,13 @@ class Copying:
                 if messages is None:
                     return
                 for batch in await self._batches(messages):
-                    if self._stopping:
+                    await self._pace(len(batch))
+                    if self._stopping.is_set():
                         return
                     await self._move(batch)
         except SqsError as error:
             self.failure = self.failure or error
-            self._stopping = True
+            self.stop()
 
     def _wanted(self) -> int:
         return BATCH if self._plan.filters or self._left is None else min(BATCH, max(1, self._left))
@@ -216,7 +215,6 @@ class Copying:
         return message.system.get("MessageGroupId") if self.holding.fifo else None
 
     async def _move(self, batch: list[_Copy]) -> None:
-        await self._pace(len(batch))
         url = batch[0].target.url
         answers = await self._tried(
             batch, lambda copies: self._client.send_batch(url, [copy.outgoing for copy in copies])
@@ -276,12 +274,15 @@ class Copying:
         return [answers[at] for at in range(len(copies))]
 
     async def _pace(self, count: int) -> None:
+        """Wait until the rate allows so many more, or until a stop."""
         if self._plan.rate is None:
             return
         now = asyncio.get_running_loop().time()
         begin = max(now, self._next)
         self._next = begin + count / self._plan.rate
-        await asyncio.sleep(begin - now)
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(begin):
+                await self._stopping.wait()
 
 
 def _nothing() -> None:
