@@ -11,10 +11,13 @@ import pytest
 
 from leasekeeper import Batch, ConfigurationError, Consumer, Message, MessageContext
 from leasekeeper.envelopes import S3Event, S3Record  # noqa: TC001 - handlers' annotations are read
+from leasekeeper.routing import attribute, field
 from leasekeeper.testing.world import DEAD_LETTERS, World, virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from leasekeeper.message import Received
 
 
 @dataclass
@@ -86,9 +89,7 @@ def test_what_cannot_be_opened_is_copied_as_it_was_received(golden: Callable[[st
             await world.until(lambda: world.bodies(DEAD_LETTERS) == [body])
             [copy] = world.queue(DEAD_LETTERS).contents()
             assert copy.content.attributes["own"]["StringValue"] == "kept"
-            assert (
-                "give envelope=('sns', 'eventbridge')" in copy.content.attributes["Leasekeeper.Reason"]["StringValue"]
-            )
+            assert "give envelope=('sns', 'eventbridge')" in str(copy.content.attributes)  # the reason
             await world.until(lambda: not world.bodies())
             assert running.statistics().work.undecodable == 1
 
@@ -135,6 +136,65 @@ def test_records_in_a_batch_are_refused() -> None:
 
     with pytest.raises(ConfigurationError, match=r"annotate the parameter with Batch\[S3Event\] or list\[S3Event\]"):
         Consumer("orders", handle, batch=3)
+
+
+def test_routes_see_what_the_envelopes_hold(golden: Callable[[str], str]) -> None:
+    """Conditions on the payload of a notification, on its attributes, and on records of S3."""
+    seen: list[str] = []
+
+    async def seventh(order: Order) -> None:
+        seen.append(f"seventh {order.id}")
+
+    async def of_ann(order: Order) -> None:
+        raise AssertionError
+
+    async def created(record: S3Record) -> None:
+        seen.append(record.event_name)
+
+    async def other(record: S3Record) -> None:
+        seen.append(f"other {record.event_name}")
+
+    @virtual
+    async def story() -> None:
+        async with World() as world:
+            await world.send(golden("sns"))
+            await world.start([(seventh, field("id") == 7), (of_ann, attribute("tenant") == "ann")], envelope="sns")
+            await world.until(lambda: not world.bodies())
+        async with World() as world:
+            await world.send(golden("s3_put"), golden("s3_delete"), golden("s3_test_event"))
+            is_created = field("Records.0.eventName").startswith("ObjectCreated:")
+            running = await world.start([(created, is_created), (other, None)])
+            await world.until(lambda: not world.bodies())
+            assert running.statistics().work.skipped == 1
+
+    story()
+    assert sorted(seen) == ["ObjectCreated:Put", "other ObjectRemoved:Delete", "seventh 7"]
+
+
+def test_a_decoder_that_cannot_reach_something_is_retried_by_the_rule_for_its_error() -> None:
+    ruled: list[tuple[Any, int, str]] = []
+
+    def by_error(message: Message[Any], attempt: int, error: BaseException) -> float:
+        ruled.append((message.body, attempt, str(error)))
+        return 5.0
+
+    def decode(received: Received) -> str:
+        if received.receive_count < 3:
+            raise ConnectionError("the registry is down")
+        return received.body
+
+    async def handle(order: Order) -> None:
+        assert order == Order(7)
+
+    @virtual
+    async def story() -> float:
+        async with World() as world:
+            await world.send('{"id": 7}')
+            await world.start(handle, envelope=decode, retry=by_error)
+            return await world.until(lambda: not world.bodies())
+
+    assert 10 <= story() <= 12
+    assert ruled == [(None, attempt, "the registry is down") for attempt in (1, 2)]
 
 
 def test_log_records_have_the_message_of_sqs(golden: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from leasekeeper.envelopes.opening import Blocked
 from leasekeeper.envelopes.s3 import S3Record
-from leasekeeper.errors import HandlerTimeout, UndecodableBody
+from leasekeeper.errors import HandlerTimeout
 from leasekeeper.lanes.decoding import decoder_of
 from leasekeeper.lanes.failures import outcome_of_error, outcome_of_result
 from leasekeeper.lanes.lease_control import LeaseControl
@@ -174,7 +174,7 @@ class Handler:
     def _message_of_failure(self, say: Say[Delivery], delivery: Delivery) -> Message[Any]:
         try:
             return self._message(say, delivery)
-        except UndecodableBody:
+        except Exception:  # what could not be decoded or opened before
             return Message(delivery.received, None, queue=self._queue, lease=LeaseControl(say, delivery))
 
     def timed_out(self, timeout: float, delivery: Delivery | None = None) -> str:  # noqa: ARG002 - the protocol's

@@ -5,13 +5,14 @@ Made when a consumer is constructed. To its lane it is one handler. What none ta
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import threading
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.envelopes.opening import OpenedMessage
+from leasekeeper.envelopes.opening import Blocked, OpenedMessage
 from leasekeeper.errors import ConfigurationError, UnmatchedMessage
 from leasekeeper.lanes.failures import outcome_of_error
 from leasekeeper.lanes.lease_control import LeaseControl
@@ -127,7 +128,7 @@ class RoutedHandler:
         """Call the handler that takes the message, in this thread."""
         return self._choose(say, delivery).run_blocking(say, delivery)
 
-    def _choose(self, say: Say[Delivery], delivery: Delivery) -> UnitHandler[Delivery] | _Answer:
+    def _choose(self, say: Say[Delivery], delivery: Delivery) -> UnitHandler[Delivery] | _Answer | _Unblock:
         try:
             content = self._content(say, delivery)
             for route in self.routes:
@@ -135,6 +136,8 @@ class RoutedHandler:
                     delivery.handler = route.handler.name
                     self._count(route.handler.name)
                     return route.called
+        except Blocked as blocked:
+            return _Unblock(blocked, self)
         except BaseException as error:  # a condition, or what opens an envelope, may be a user's function
             return _Answer(outcome_of_error(error))
         self._count("")
@@ -143,8 +146,9 @@ class RoutedHandler:
     def _content(self, say: Say[Delivery], delivery: Delivery) -> Content:
         """What conditions see: the message as the handlers see it, with its envelopes open."""
         opened = self.routes[0].handler.open(delivery.received)
-        payload = opened.payload if isinstance(opened, OpenedMessage) else opened.body
-        text = payload if isinstance(payload, str) else payload.decode(errors="replace")
+        text = opened.body
+        if isinstance(opened, OpenedMessage) and isinstance(opened.payload, str | bytes):  # not the records of S3
+            text = opened.payload if isinstance(opened.payload, str) else opened.payload.decode(errors="replace")
 
         def message() -> Message[str]:
             return Message(opened, text, queue=self._queue, lease=LeaseControl(say, delivery))
@@ -181,6 +185,22 @@ class _Answer:
 
     def run_blocking(self, _say: Say[Delivery], _delivery: Delivery) -> Outcome:
         return self._outcome
+
+
+class _Unblock:
+    """Stands where a handler stands, for a message that cannot be opened before something was fetched."""
+
+    def __init__(self, blocked: Blocked, handler: RoutedHandler) -> None:
+        self._blocked = blocked
+        self._handler = handler
+
+    async def run(self, say: Say[Delivery], delivery: Delivery) -> Any:
+        await asyncio.to_thread(self._blocked.unblock)
+        return await self._handler.run(say, delivery)
+
+    def run_blocking(self, say: Say[Delivery], delivery: Delivery) -> Outcome:
+        self._blocked.unblock()
+        return self._handler.run_blocking(say, delivery)
 
 
 def _unmatched(options: Options, queue: str, names: str) -> Outcome:

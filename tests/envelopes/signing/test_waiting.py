@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from authority import Signed, certificate, pem
 from test_signature import FAR
 
-from leasekeeper import Consumer
+from leasekeeper import Leasekeeper
 from leasekeeper.api import Outgoing
 from leasekeeper.envelopes import Sns
 from leasekeeper.local import LocalSqs
+from leasekeeper.routing import field
 from leasekeeper.sqs.client import SqsClient
 from leasekeeper.sqs.settings import ClientSettings
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["single", "batch"])
+@pytest.mark.parametrize("kind", ["single", "batch", "routed"])
 def test_the_loop_goes_on_while_a_certificate_is_fetched(kind: str) -> None:
     async def story() -> tuple[list[Any], list[str]]:
         loop = asyncio.get_running_loop()
@@ -46,17 +44,17 @@ def test_the_loop_goes_on_while_a_certificate_is_fetched(kind: str) -> None:
         async def batch(bodies: list[dict[str, int]]) -> None:
             note(*bodies)
 
-        handlers: dict[str, Callable[..., Any]] = {"single": single, "batch": batch}
         options: dict[str, Any] = {"batch": 2} if kind == "batch" else {}
         with LocalSqs() as sqs:
             where: dict[str, Any] = {"endpoint_url": sqs.endpoint_url, "region": "eu-west-1"}
             async with await SqsClient.connect(ClientSettings(**where)) as producer:
                 url = await producer.create_queue("orders")
                 await producer.send_batch(url, [Outgoing(body=Signed().body())] * 2)
-            consumer = Consumer(
-                "orders", handlers[kind], envelope=Sns(verify=True, fetch=fetch), poll_grace=0.1, **where, **options
-            )
-            async with consumer:
+            app = Leasekeeper(envelope=Sns(verify=True, fetch=fetch), poll_grace=0.1, **where, **options)
+            if kind == "routed":
+                app.consumer("orders", when=field("id") == 8)(batch)
+            app.consumer("orders")(batch if kind == "batch" else single)
+            async with app:
                 await asyncio.wait_for(all_seen.wait(), 30)
         return seen, fetched
 
