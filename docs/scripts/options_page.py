@@ -40,6 +40,7 @@ from leasekeeper.api import Credentials, CredentialsProvider, SqsApi
 from leasekeeper.envelopes.choosing import Envelope
 from leasekeeper.options import (
     BatchErrorPolicy,
+    BatchGroups,
     BatchKey,
     Dispatch,
     ExhaustedPolicy,

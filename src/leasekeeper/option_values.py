@@ -11,6 +11,7 @@ from leasekeeper.api import Credentials, CredentialsProvider, SqsApi
 from leasekeeper.envelopes.choosing import Envelope
 from leasekeeper.options import (
     BatchErrorPolicy,
+    BatchGroups,
     BatchKey,
     Dispatch,
     ExhaustedPolicy,
@@ -133,6 +134,13 @@ class OptionValues(TypedDict, total=False):
     for each message.
 
     Default: retry; 'retry' or 'halves' or 'singly'.
+    """
+
+    batch_groups: BatchGroups
+    """Message groups in a batch of a FIFO queue: 'one' makes batches of up to 10 messages of one group; 'several'
+    collects larger ones from all groups. Either way the order within each group is kept.
+
+    Default: one; 'one' or 'several'.
     """
 
     batch_key: BatchKey | None

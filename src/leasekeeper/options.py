@@ -31,6 +31,7 @@ Unstarted = Literal["release", "run"]
 LeaseLossPolicy = Literal["tell", "cancel"]
 HttpClient = Literal["native", "aiohttp"] | TransportFactory
 BatchErrorPolicy = Literal["retry", "halves", "singly"]
+BatchGroups = Literal["one", "several"]
 BatchKey = Callable[[Message[str]], Hashable]
 Middleware = (
     Callable[[Message[Any], Callable[[Message[Any]], Any]], Any]
@@ -151,6 +152,12 @@ class Options:
         "'singly' calls it again with each of them alone. These calls use the same leases and cost no receive; the "
         "handler must be idempotent for each message.",
         choices=get_args(BatchErrorPolicy),
+    )
+    batch_groups: BatchGroups = _batches(
+        "one",
+        "Message groups in a batch of a FIFO queue: 'one' makes batches of up to 10 messages of one group; 'several' "
+        "collects larger ones from all groups. Either way the order within each group is kept.",
+        choices=get_args(BatchGroups),
     )
     batch_key: BatchKey | None = _batches(
         None,

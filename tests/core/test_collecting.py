@@ -102,6 +102,19 @@ def test_a_stop_takes_everything() -> None:
     assert (len(found), found.take_all(2.0)) == (0, [])
 
 
+def test_messages_that_belong_together_are_in_one_batch() -> None:
+    found = collector(size=5, most_bytes=20)
+    assert found.add_together(rows("a", "b", "c"), 0.0) == []
+    [first] = found.add_together(rows("d", "e", "f"), 1.0)
+    assert (bodies(first), first.trigger) == (["a", "b", "c"], "size")
+    [second] = found.add_together(rows("g", "h"), 2.0)
+    assert (bodies(second), second.waited) == (["d", "e", "f", "g", "h"], 1.0)
+    assert found.add_together(rows("x" * 15), 3.0) == []
+    [third] = found.add_together(rows("y" * 4, "z" * 4), 4.0)
+    assert (bodies(third), third.trigger) == (["x" * 15], "bytes")
+    assert len(found) == 2
+
+
 @given(
     st.lists(st.lists(st.tuples(st.integers(0, 12), st.sampled_from("ab")), max_size=12), max_size=12),
     st.integers(1, 8),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from typing import Literal
 
-from leasekeeper import Batch, Reject
+import pytest
+
+from leasekeeper import Batch, ConfigurationError, Consumer, Reject
 from leasekeeper.testing.world import World, virtual
 
 
@@ -107,3 +110,160 @@ async def test_a_standard_queue_with_one_group_id_keeps_its_large_batches() -> N
         await world.start(load, batch=25, batch_wait=5.0)
         await world.until(lambda: not world.bodies())
     assert sizes == [25, 25]
+
+
+@virtual
+async def test_behind_a_message_retried_at_once_the_rest_runs_again_too() -> None:
+    """L25: `message.retry()` counts when the handler has returned, as all that a FIFO handler says early."""
+    runs: list[list[str]] = []
+
+    async def load(batch: Batch[str]) -> None:
+        runs.append(batch.bodies)
+        if len(batch) == 4:
+            batch[1].retry(after=2)
+
+    async with World(fifo=True) as world:
+        for number in range(4):
+            await world.send(str(number), group="g")
+        await world.start(load, batch=10)
+        await world.until(lambda: not world.bodies())
+    assert runs == [["0", "1", "2", "3"], ["1"], ["2", "3"]]
+
+
+@pytest.mark.parametrize("way", ["halves", "singly"])
+@virtual
+async def test_isolation_keeps_the_order_and_stops_at_the_message_that_fails(way: Literal["halves", "singly"]) -> None:
+    """L25: 3 of 0 to 5 fails; nothing behind it is stored before it."""
+    stored: list[str] = []
+    attempts: list[int] = []
+
+    async def load(batch: Batch[str]) -> None:
+        if "3" in batch.bodies:
+            attempts.append(batch[0].attempt)
+            if len(attempts) < 5:
+                raise ValueError("all or nothing")
+        stored.extend(batch.bodies)
+
+    async with World(fifo=True) as world:
+        for number in range(6):
+            await world.send(str(number), group="g")
+        running = await world.start(load, batch=10, on_batch_error=way, retry_base=5.0)
+        await world.until(lambda: len(world.bodies()) == 3)
+        assert stored == ["0", "1", "2"]
+        assert world.bodies() == ["3", "4", "5"]
+        await world.until(lambda: not world.bodies())
+        assert running.statistics().ledger.received == 6  # each was received once
+    assert stored == ["0", "1", "2", "3", "4", "5"]
+
+
+@virtual
+async def test_batches_of_several_groups_are_larger_and_keep_the_order_in_each() -> None:
+    """L25: a group is never in two batches at once."""
+    sizes: list[int] = []
+    order: dict[str, list[int]] = defaultdict(list)
+    at_work: set[str] = set()
+
+    async def load(batch: Batch[str]) -> None:
+        sizes.append(len(batch))
+        groups = {str(message.group_id) for message in batch}
+        assert not groups & at_work
+        at_work.update(groups)
+        await asyncio.sleep(0.5)
+        at_work.difference_update(groups)
+        for message in batch:
+            order[str(message.group_id)].append(int(message.body))
+
+    async with World(fifo=True) as world:
+        for number in range(240):
+            await world.send(str(number), group=f"g{number % 12}")
+        await world.start(load, batch=50, batch_groups="several", batch_wait=1.0, concurrency=2)
+        await world.until(lambda: not world.bodies())
+    assert sum(sizes) == 240
+    assert max(sizes) > 40
+    assert set(map(tuple, order.values())) == {tuple(range(first, 240, 12)) for first in range(12)}
+
+
+@virtual
+async def test_in_a_batch_of_several_groups_a_failure_holds_up_its_own_group_alone() -> None:
+    """L25, L26."""
+    runs: list[list[tuple[str, int]]] = []
+
+    async def load(batch: Batch[str]) -> None:
+        runs.append([(message.body, message.attempt) for message in batch])
+        for message in batch:
+            if message.body == "a1" and message.attempt == 1:
+                batch.retry(message)
+
+    async with World(fifo=True) as world:
+        for body in ("a0", "b0", "a1", "b1", "a2", "b2"):
+            await world.send(body, group=body[0])
+        await world.start(load, batch=6, batch_groups="several", batch_wait=0.5, retry_base=1.0)
+        await world.until(lambda: not world.bodies())
+    assert sorted(runs[0]) == [(body, 1) for body in ("a0", "a1", "a2", "b0", "b1", "b2")]
+    assert runs[1:] == [[("a1", 2)], [("a2", 1)]]
+
+
+@pytest.mark.parametrize("unstarted", ["release", "run"])
+@virtual
+async def test_a_stop_releases_or_runs_what_several_groups_have_collected(unstarted: Literal["release", "run"]) -> None:
+    ran: list[tuple[int, str]] = []
+
+    async def load(batch: Batch[str]) -> None:
+        ran.append((len(batch), batch.trigger))
+
+    async with World(fifo=True) as world:
+        for number in range(20):
+            await world.send(str(number), group=f"g{number % 4}")
+        running = await world.start(load, batch=100, batch_groups="several", batch_wait=300, on_unstarted=unstarted)
+        await world.until(lambda: running.statistics().lane.waiting == 20)
+        await running.stop()
+        if unstarted == "run":
+            assert ran == [(20, "stop")]
+            assert world.bodies() == []
+        else:
+            assert (ran, world.queue().visible) == ([], 20)
+
+
+@virtual
+async def test_a_rate_counts_batches_of_a_group_once() -> None:
+    runs: list[list[str]] = []
+
+    async def load(batch: Batch[str]) -> None:
+        runs.append(batch.bodies)
+
+    async with World(fifo=True) as world:
+        for number in range(10):
+            await world.send(str(number), group=f"g{number % 2}")
+        await world.start(load, batch=5, rate=1.0)
+        await world.until(lambda: not world.bodies())
+    assert sorted(runs) == [["0", "2", "4", "6", "8"], ["1", "3", "5", "7", "9"]]
+
+
+@virtual
+async def test_what_waits_for_its_rate_goes_back_at_a_stop() -> None:
+    """L24."""
+
+    async def load(batch: Batch[str]) -> None:
+        assert batch.bodies == ["0", "1", "2"]
+
+    async with World(fifo=True) as world:
+        for number in range(6):
+            await world.send(str(number), group=f"g{number // 3}")
+        running = await world.start(load, batch=6, rate=0.01, burst=1)
+        await world.until(lambda: len(world.bodies()) == 3)
+        await running.stop()
+        assert world.queue().visible == 3
+
+
+def test_a_batch_that_no_fifo_queue_can_fill_is_refused() -> None:
+    async def load(batch: Batch[str]) -> None: ...
+
+    with pytest.raises(ConfigurationError) as error:
+        Consumer("orders.fifo", load, batch=11)
+    assert str(error.value) == (
+        "batch=11 with queue orders.fifo: a batch has messages of one message group, and SQS hands out no more than 10 "
+        "of a group until these are deleted; lower batch to 10, or set batch_groups='several'"
+    )
+    with pytest.raises(ConfigurationError, match="leave batch_key out"):
+        Consumer("orders.fifo", load, batch=10, batch_key=lambda message: message.body)
+    Consumer("orders.fifo", load, batch=500, batch_groups="several")

@@ -66,10 +66,7 @@ class Collector:
 
     def add(self, rows: Sequence[Delivery], now: float, key: Hashable = None) -> list[Collected]:
         """Add messages of one key; returns the batches that they complete."""
-        lengths = [
-            len(body) if (body := row.received.body).isascii() else len(body.encode())  # the first is nearly free
-            for row in rows
-        ]
+        lengths = list(map(_bytes, rows))
         policy, current = self._policy, self._open.get(key)
         if (
             current is not None
@@ -93,6 +90,25 @@ class Collector:
                 current = None
         return complete
 
+    def add_together(self, rows: Sequence[Delivery], now: float) -> list[Collected]:
+        """Add messages that must be in one batch, at most `size`; returns the batches that they complete."""
+        policy, current = self._policy, self._open.get(None)
+        complete: list[Collected] = []
+        length = sum(map(_bytes, rows))
+        if current is not None and len(current.rows) + len(rows) > policy.size:
+            complete.append(self._close(None, "size", now))
+            current = None
+        if current is not None and current.bytes + length > policy.most_bytes:
+            complete.append(self._close(None, "bytes", now))
+            current = None
+        if current is None:
+            current = self._open[None] = _Open(now)
+        current.rows += rows
+        current.bytes += length
+        if len(current.rows) >= policy.size:
+            complete.append(self._close(None, "size", now))
+        return complete
+
     def _close(self, key: Hashable, trigger: Trigger, now: float) -> Collected:
         done = self._open.pop(key)
         return Collected(done.rows, trigger, max(0.0, now - done.since))
@@ -110,3 +126,8 @@ class Collector:
     def take_all(self, now: float) -> list[Collected]:
         """Complete every batch, because of a stop."""
         return [self._close(key, "stop", now) for key in list(self._open)]
+
+
+def _bytes(row: Delivery) -> int:
+    body = row.received.body
+    return len(body) if body.isascii() else len(body.encode())

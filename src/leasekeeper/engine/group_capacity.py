@@ -32,7 +32,8 @@ class GroupCapacity(Capacity):
 
     def __init__(self, options: Options, throttler: Throttler, in_flight: Sized, groups: Groups) -> None:
         super().__init__(options, throttler, in_flight)
-        self._concurrency = options.concurrency
+        # A batch of one group takes one handler; in a batch of several groups each message may be of another group.
+        self._concurrency = options.slots if options.batch_groups == "several" else options.concurrency
         self._groups = groups
 
     def has_room(self, most: int) -> bool:  # noqa: ARG002 - it is always a whole batch

@@ -52,6 +52,8 @@ class GroupWorker(Worker):
         self._capacity.close()
         if self._context.options.on_unstarted == "release":
             self._grouped.stop()
+        else:
+            self._lane.stop_collecting()
 
     def answered(self, answers: Sequence[Answer[Delivery]]) -> None:
         """Settle messages whose handlers have ended; what a handler said of its message before counts then."""

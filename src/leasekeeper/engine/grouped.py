@@ -16,7 +16,8 @@ from leasekeeper.engine.policies import retries
 from leasekeeper.events import GroupHalted
 from leasekeeper.lanes.api import Answer
 from leasekeeper.lanes.bundles import BundleLane
-from leasekeeper.outcomes import NOT_STARTED, Done, Failed, Freed, Reject, Retry, Settled
+from leasekeeper.lanes.gated import GatedLane
+from leasekeeper.outcomes import NOT_STARTED, Done, Ended, Failed, Freed, NotStarted, Reject, Retry, Settled, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from leasekeeper.engine.context import QueueContext
     from leasekeeper.lanes.api import Lane
 
+GOOD = (Done, Reject, Skipped)
+"""Outcomes of messages that hold up no other message of their group."""
 LONGEST_DELAY = 43_200.0
 """Seconds of the longest visibility timeout."""
 
@@ -57,8 +60,8 @@ class Grouped:
         self._groups = groups
         self._lane = lane
         self._submit: Callable[[Sequence[GroupedDelivery]], bool] = lane.submit
-        if isinstance(lane, BundleLane):  # each batch is of one group
-            together = lane.submit_together
+        if context.options.batch is not None and isinstance(lane, BundleLane | GatedLane):
+            together = lane.submit_together  # the next messages of a group stay together
             self._submit = lambda rows: all(list(map(together, [row.group.run for row in rows])))
         self._post = post
         self._lane_closed = lane_closed
@@ -116,16 +119,14 @@ class Grouped:
         failed: set[Group] = set()
         checked: list[Answer[Delivery]] = []
         for answer in answers:
-            row, outcome = answer.unit, answer.outcome
-            said = answer
-            if answer.final and isinstance(row, GroupedDelivery) and not row.going_back:
-                good = isinstance(outcome, Done | Reject)
+            row, outcome, said = answer.unit, answer.outcome, answer
+            given_back = isinstance(outcome, NotStarted | Ended | Freed)
+            if answer.final and isinstance(row, GroupedDelivery) and not row.going_back and not given_back:
                 if row.group in failed or self._groups.is_behind(row):
-                    if not isinstance(outcome, Freed):
-                        row.extra -= 1
-                        in_thread = isinstance(outcome, Failed) and outcome.still_running
-                        said = answer if in_thread else Answer(row, Retry(0.0))
-                elif not good and not isinstance(outcome, Freed):
+                    row.extra -= 1
+                    in_thread = isinstance(outcome, Failed) and outcome.still_running
+                    said = answer if in_thread else Answer(row, Retry(0.0))
+                elif not isinstance(outcome if row.settlement is None else row.settlement.asked, GOOD):
                     failed.add(row.group)
             checked.append(said)
         return checked

@@ -19,16 +19,16 @@ from leasekeeper.lanes.failures import outcome_of_error
 from leasekeeper.lanes.lease_control import LeaseControl
 from leasekeeper.lanes.rules import with_rule
 from leasekeeper.message import Message
-from leasekeeper.outcomes import DONE, NOT_STARTED, WITHHELD, Failed
+from leasekeeper.outcomes import DONE, NOT_STARTED, WITHHELD, Done, Failed, Reject, Skipped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.lanes.bundles import Bundle
     from leasekeeper.message import Received
     from leasekeeper.options import BatchErrorPolicy
-    from leasekeeper.outcomes import Outcome, Reject, Retry
+    from leasekeeper.outcomes import Outcome, Retry
     from leasekeeper.retries import Retries
 
 
@@ -58,7 +58,7 @@ class BatchPlan:
 class BatchRun:
     """The calls of one bundle. Ask `next_call`, call, then say `returned` or `raised`, until there is no next call."""
 
-    __slots__ = ("_bundle", "_left", "_lost", "_plan", "_rows", "_view", "outcome")
+    __slots__ = ("_bundle", "_failed_groups", "_left", "_lost", "_plan", "_rows", "_view", "outcome")
 
     def __init__(self, plan: BatchPlan, bundle: Bundle) -> None:
         self._plan = plan
@@ -67,6 +67,8 @@ class BatchRun:
         """The parts that are still to be called; the last one is next."""
         self._rows: Sequence[Delivery] = ()
         self._view: _View | None = None
+        self._failed_groups: set[str | None] = set()
+        """Groups of a FIFO queue with a message that has not gone well: none behind it is called."""
         self._lost: Outcome = NOT_STARTED
         """How messages end whose lease was lost before they could be in the next call."""
         self.outcome: Outcome = DONE
@@ -90,16 +92,26 @@ class BatchRun:
         return None
 
     def _startable(self, rows: Sequence[Delivery]) -> Sequence[Delivery]:
-        """Those that have a lease, and were not settled in a call before."""
+        """Those that have a lease, were not settled in a call before, and stand behind no message that failed."""
         for row in rows:
             if row.lost or row.settlement is not None:
                 break
         else:
-            return rows
+            if not self._failed_groups:
+                return rows
+        outcomes, failed = self._bundle.outcomes, self._failed_groups
+        startable: list[Delivery] = []
         for row in rows:
-            if row.lost and row not in self._bundle.outcomes:
-                self._bundle.outcomes[row] = self._lost
-        return [row for row in rows if not row.lost and row.settlement is None]
+            if row.lost or (failed and _group(row) in failed):
+                outcomes.setdefault(row, self._lost)
+                self._note_failed([row])
+            elif row.settlement is None:
+                startable.append(row)
+        return startable
+
+    def _note_failed(self, rows: Iterable[Delivery]) -> None:
+        if self._bundle.ordered:
+            self._failed_groups.update(map(_group, rows))
 
     def _decoded(self, rows: Sequence[Delivery]) -> tuple[Sequence[Delivery], list[Received], list[Any]]:
         """Those that can be decoded, as they were received (with their envelopes open), and their bodies."""
@@ -165,6 +177,7 @@ class BatchRun:
         if self._view is not None:
             self._view.close()
         self._lost = outcome
+        self._note_failed(row for row in rows if not self._is_good(row, DONE))
         if self._plan.on_error == "halves" and len(unnamed) > 1:
             middle = (len(unnamed) + 1) // 2
             self._left += [unnamed[middle:], unnamed[:middle]]
@@ -188,13 +201,27 @@ class BatchRun:
         return Message(received, body, queue=plan.queue, lease=LeaseControl(self._bundle.say, row))
 
     def _end(self, rows: Sequence[Delivery], outcome: Outcome) -> None:
+        bundle = self._bundle
         if self._view is not None:
             self._view.close()
-        if not self._left and len(rows) == len(self._bundle.rows):
+        if not self._left and len(rows) == len(bundle.rows):
             self.outcome = outcome  # the lane answers for all
-            return
-        for answer in self._bundle.answer(outcome, rows):
-            self._bundle.say(answer)
+        elif not bundle.ordered:
+            for answer in bundle.answer(outcome, rows):
+                bundle.say(answer)
+        else:  # the messages of a group are answered together, so that those behind one that failed are seen as such
+            for row in rows:
+                bundle.outcomes.setdefault(row, outcome)
+            self._note_failed(row for row in rows if not self._is_good(row, outcome))
+
+    def _is_good(self, row: Delivery, outcome: Outcome) -> bool:
+        """Whether a message with that outcome, unless it has another, holds up no other message of its group."""
+        said = self._bundle.outcomes.get(row, outcome) if row.settlement is None else row.settlement.asked
+        return isinstance(said, Done | Reject | Skipped)
+
+
+def _group(row: Delivery) -> str | None:
+    return row.received.system.get("MessageGroupId")
 
 
 class _View:

@@ -47,12 +47,16 @@ class Bundle:
         say: takes what a handler says of one message to the engine.
         outcomes: how single messages end, whatever becomes of the rest.
         given_up: those that a thread still works on although its time-out has been answered.
+        ordered: whether they are of a FIFO queue: then none may be called after an earlier one of its group has failed.
     """
 
-    __slots__ = ("_clock", "_started", "given_up", "outcomes", "rows", "say", "trigger", "waited")
+    __slots__ = ("_clock", "_started", "given_up", "ordered", "outcomes", "rows", "say", "trigger", "waited")
 
-    def __init__(self, collected: Collected, say: Say[Delivery], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, collected: Collected, say: Say[Delivery], clock: Callable[[], float], *, ordered: bool = False
+    ) -> None:
         self.rows: Sequence[Delivery] = collected.rows
+        self.ordered = ordered
         self.trigger: Trigger = collected.trigger
         self.waited = collected.waited
         self.say = say
@@ -160,6 +164,9 @@ class BundleLane:
             BatchPolicy(size=options.batch or 1, wait=options.batch_wait, most_bytes=options.most_batch_bytes)
         )
         self._size = options.batch or 1
+        self._several = options.batch_groups == "several"
+        self._ordered = False
+        """Whether the queue is a FIFO queue."""
         self._parallel = parallel
         self._answers = answers
         self._clock = clock
@@ -190,14 +197,25 @@ class BundleLane:
         return not self._down
 
     def submit_together(self, rows: Sequence[Delivery]) -> bool:
-        """Run these as one batch, without waiting for more: they are the next messages of one message group.
+        """Run these in one batch: the next messages of one message group of a FIFO queue, in order.
 
-        SQS hands out no more of the group until they are deleted. As `submit` otherwise.
+        Alone they do not wait for more: SQS hands out no more of the group until they are deleted. As `submit`
+        otherwise.
         """
         if self._down:
             self._answers.post([Answer(row, NOT_STARTED) for row in rows])
             return False
-        self._run([Collected(list(rows), "size" if len(rows) >= self._size else "wait", 0.0)])
+        now = self._clock()
+        if self._several:
+            complete = self._collector.add_together(rows, now)
+            if not self._collects:
+                complete += self._collector.take_all(now)
+        else:
+            complete = [Collected(list(rows), "size" if len(rows) >= self._size else "wait", 0.0)]
+        self._ordered = True
+        self._run(complete)
+        if self._timer is None:
+            self._look()
         return not self._down
 
     def _by_key(self, units: Sequence[Delivery]) -> Iterable[tuple[Hashable, Sequence[Delivery]]]:
@@ -217,7 +235,8 @@ class BundleLane:
 
     def _run(self, complete: Sequence[Collected]) -> None:
         if complete:
-            bundles = [Bundle(each, self._answers.post_one, self._clock) for each in complete]
+            say, clock = self._answers.post_one, self._clock
+            bundles = [Bundle(each, say, clock, ordered=self._ordered) for each in complete]
             self._at_work.update(dict.fromkeys(bundles))
             self._down = not self._inside.submit(bundles) or self._down
 

@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from leasekeeper.lanes.api import Answer, LaneStatistics
+from leasekeeper.lanes.bundles import BundleLane
 from leasekeeper.outcomes import NOT_STARTED, Failed
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class GatedLane:
         self._lane_closed = lane_closed
         self._clock = clock
         self._timer: asyncio.TimerHandle | None = None
+        self._together: dict[Delivery, Sequence[Delivery]] = {}
+        """Messages that start together, by the first of them, which waits at the gate for all."""
         self.end = lane.end
         self.stop_collecting = lane.stop_collecting
 
@@ -53,6 +56,11 @@ class GatedLane:
         """Let these wait, and start what may start."""
         self._gate.line.add(units)
         return self._start()
+
+    def submit_together(self, units: Sequence[Delivery]) -> bool:
+        """Let these wait, and start them in one batch when the first of them may start."""
+        self._together[units[0]] = units
+        return self.submit(units[:1])
 
     def answers(self, answers: Sequence[Answer[Delivery]]) -> None:
         """Start what may start now that these handlers have ended. To be called with all answers of the lane."""
@@ -74,6 +82,8 @@ class GatedLane:
             at = self._gate.next_start(now)
             if at < float("inf"):
                 self._timer = asyncio.get_running_loop().call_later(at - now, self._token_came)
+        if self._together and isinstance(self._lane, BundleLane):
+            return all(list(map(self._lane.submit_together, map(self._together.pop, rows))))
         return not rows or self._lane.submit(rows)
 
     def _token_came(self) -> None:
@@ -86,7 +96,8 @@ class GatedLane:
             self._timer.cancel()
             self._timer = None
         if rows := self._gate.line.clear():
-            self._post([Answer(row, NOT_STARTED) for row in rows])
+            together, self._together = self._together, {}
+            self._post([Answer(each, NOT_STARTED) for row in rows for each in together.get(row, (row,))])
         self._lane.recall()
 
     async def close(self) -> None:

@@ -46,6 +46,7 @@ def make_handler(
                 f"queue {queue}: batch= with when=, or with several handlers: a batch goes to one handler as a whole; "
                 "take one handler that divides its batch, or leave batch out"
             )
+        _check_fifo(options, queue)
         return BatchHandler(function, options, queue=queue, resources=resources)
     handlers = [(_single(each, options, queue, resources), its) for each, its in functions]
     if not more and when is None:
@@ -71,3 +72,18 @@ def _single(function: Function, options: Options, queue: str, resources: Resourc
         envelope=options.envelope,
         logger=options.logger,
     )
+
+
+def _check_fifo(options: Options, queue: str) -> None:
+    """Refuse batches that no FIFO queue can fill."""
+    if not queue.endswith(".fifo") or options.batch is None:
+        return
+    if options.batch > 10 and options.batch_groups == "one":
+        raise ConfigurationError(
+            f"batch={options.batch} with queue {queue}: a batch has messages of one message group, and SQS hands out "
+            "no more than 10 of a group until these are deleted; lower batch to 10, or set batch_groups='several'"
+        )
+    if options.batch_key is not None:
+        raise ConfigurationError(
+            f"batch_key with queue {queue}: the batches of a FIFO queue follow its message groups; leave batch_key out"
+        )
