@@ -15,7 +15,7 @@ from leasekeeper.message import Message
 from leasekeeper.outcomes import Reject, Retry
 from leasekeeper.schedules import Exponential, Schedule
 
-RetryFunction = Callable[[Message[Any], int, BaseException], float | Retry | Reject | None]
+RetryFunction = Callable[[Message[Any], int, Any], float | Retry | Reject | None]
 """`(message, attempt, error)`: seconds until the next attempt, `Retry`, `Reject`, or None for the default back-off."""
 RetryRule = Schedule | Retry | Reject | RetryFunction
 """What follows for a kind of error. The classes `Retry` and `Reject` may stand for `Retry()` and `Reject()`."""

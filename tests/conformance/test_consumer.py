@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from leasekeeper import Consumer, Message, Reject, Retry
+from leasekeeper import Consumer, Message, Reject, Retries, Retry, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,3 +127,31 @@ def test_a_lease_is_kept_for_three_times_its_length(queue: Any) -> None:
     report = consume(queue, slow, seen, visibility_timeout=1)
     assert (report.received, report.handled, report.acked, report.lost) == (10, 10, 10, 0)
     assert left(queue) == (0, 0)
+
+
+def test_a_message_that_used_up_its_attempts_is_in_the_dead_letter_queue_with_the_reason(sqs: Any) -> None:
+    """L30: with its body and attributes; the attempts are counted across receives and immediate tries."""
+    dead = sqs.queue()
+    source = sqs.queue(RedrivePolicy=json.dumps({"deadLetterTargetArn": dead.arn, "maxReceiveCount": 9}))
+    sent = {"tenant": {"DataType": "String", "StringValue": "t1"}}
+    source.send("a", MessageAttributes=sent)
+    seen = Seen(3)
+
+    def handle(message: Message[str]) -> None:
+        seen.note((message.attempt, message.receive_count))
+        raise ValueError("no stock")
+
+    report = consume(source, handle, seen, retry=Retries(Table(1), immediate=1), max_attempts=3)
+    assert seen.bodies == [(1, 1), (2, 1), (3, 2)]
+    assert (report.failed, report.acked, left(source)) == (3, 1, (0, 0))
+    copy = dead.one()
+    assert (copy["Body"], copy["MessageAttributes"]["tenant"]["StringValue"]) == ("a", "t1")
+    failure = json.loads(copy["MessageAttributes"]["leasekeeper.failure"]["StringValue"])
+    assert {name: failure[name] for name in ("reason", "error", "message", "attempts", "receives", "queue")} == {
+        "reason": "exhausted",
+        "error": "ValueError",
+        "message": "no stock",
+        "attempts": 3,
+        "receives": 2,
+        "queue": source.arn,
+    }

@@ -346,3 +346,49 @@ async def test_attempts_of_one_process_are_apart_by_the_back_off() -> None:
         await world.until(lambda: not world.bodies())
         gaps = [round(after - before) for before, after in pairwise(starts)]
         assert gaps == [0, 0, 10, 20]
+
+
+# FIFO queues
+
+
+@virtual
+async def test_a_fifo_message_that_used_up_its_receives_is_copied_with_its_group_and_the_next_ones_run_once() -> None:
+    """L26: `maxReceiveCount` limits the attempts here, because SQS does not count runs under one delivery."""
+    async with World(fifo=True, max_receives=3) as world:
+        first, *_ = await world.send(*"abcde", group="g")
+        runs: list[tuple[str, int, int]] = []
+
+        async def handle(message: Message[str]) -> None:
+            runs.append((message.body, message.attempt, message.receive_count))
+            if message.body == "a":
+                raise ValueError("no stock")
+
+        consumer = await world.start(handle, retry=Table(2, 30))
+        await world.until(lambda: not world.bodies())
+        assert runs == [("a", 1, 1), ("a", 2, 1), ("a", 3, 1), *((body, 1, 1) for body in "bcde")]
+        (copy,) = world.queue(world.dead_letters).contents()
+        assert copy.content.body == "a"
+        failure = failure_of(world, world.dead_letters)
+        assert (failure["reason"], failure["attempts"], failure["receives"]) == ("exhausted", 3, 1)
+        assert consumer.statistics().work.exhausted == 1
+        url = await world.client.queue_url(world.dead_letters)
+        (received,) = await world.client.receive(url, maximum=10, wait=0, visibility=5)
+        assert received.system["MessageGroupId"] == "g"
+        assert received.system["MessageDeduplicationId"] == first, "a second copy would be the same message"
+
+
+@virtual
+async def test_immediate_tries_and_rules_work_on_fifo_queues() -> None:
+    async with World(fifo=True, max_receives=9) as world:
+        await world.send(*"ab", group="g")
+        starts: list[tuple[str, int]] = []
+
+        async def handle(message: Message[str]) -> None:
+            starts.append((message.body, round(world.now)))
+            if message.body == "a":
+                raise ConnectionError if message.attempt > 2 else ValueError
+
+        retries = Retries(Table(50), on={ConnectionError: Table(7)}, immediate=2)
+        await world.start(handle, retry=retries, max_attempts=4)
+        await world.until(lambda: not world.bodies())
+        assert starts == [("a", 0), ("a", 0), ("a", 0), ("a", 7), ("b", 7)]

@@ -121,6 +121,29 @@ def test_early_ack(sqs: LocalSqs) -> None:
     assert queue.left() == (0, 0)
 
 
+def test_retries(sqs: LocalSqs) -> None:
+    """Each error follows its rule, and what fails for good is in the dead-letter queue with the reason."""
+    dead = Queue("dead")
+    queue = Queue("shipments", RedrivePolicy=f'{{"deadLetterTargetArn": "{dead.arn}", "maxReceiveCount": 9}}')
+    queue.put("busy", "offline", "nowhere", "broken")
+    expected = {"busy: shipped", "offline: shipped", "broken: attempt 4"}
+    printed = lines_until([sys.executable, "retries.py"], expected)
+    assert queue.left() == (0, 0)
+    assert "busy: attempt 2" in printed
+    assert "nowhere: attempt 2" not in printed
+    received = dead.client.receive_message(QueueUrl=dead.url, MaxNumberOfMessages=10, MessageAttributeNames=["All"])[
+        "Messages"
+    ]
+    failures = {
+        message["Body"]: json.loads(message["MessageAttributes"]["leasekeeper.failure"]["StringValue"])
+        for message in received
+    }
+    assert {body: (each["reason"], each["error"], each["attempts"]) for body, each in failures.items()} == {
+        "nowhere": ("rejected", "NoSuchAddress", 1),
+        "broken": ("exhausted", "RuntimeError", 4),
+    }
+
+
 def test_middleware(sqs: LocalSqs) -> None:
     queue = Queue("notes")
     queue.put("spam: buy", "milk")

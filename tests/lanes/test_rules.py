@@ -95,7 +95,7 @@ def test_a_function_answers_with_seconds_or_an_outcome(
 
 
 def test_a_function_in_a_rule_comes_before_the_default(deliver: Callable[..., Delivery]) -> None:
-    retries = Retries(lambda *_: 1, on={Limited: lambda m, n, e: e.retry_after})  # type: ignore[attr-defined]
+    retries = Retries(lambda *_: 1, on={Limited: lambda m, n, e: e.retry_after})
     assert rule_of(run(deliver(), Limited(), retries)) == 7.5
     assert rule_of(run(deliver(), ValueError(), retries)) == 1.0
 
