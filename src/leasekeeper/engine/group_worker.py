@@ -109,7 +109,7 @@ class GroupWorker(Worker):
         if isinstance(outcome, Freed):
             freed = int(row in self._threads)
             self._threads.discard(row)
-        elif isinstance(outcome, Failed) and outcome.still_running and row.state is not State.WAITING:
+        elif not freed and isinstance(outcome, Failed) and outcome.still_running and row.state is not State.WAITING:
             self._threads.add(row)
         return freed
 

@@ -201,8 +201,9 @@ class Grouped:
     def _give_back(self, *, everything: bool) -> None:
         context, now = self._context, self._context.clock()
         for group in self._groups:
-            if group.halted and (row := group.rows[0]).state is State.REJECTING:  # its copy was to be tried again
-                context.act(context.ledger.copy_refused(row, max(0.0, group.until - now), now), [row])
+            for row in list(group.rows) if group.halted else ():
+                if row.state is State.REJECTING:  # its copy was to be tried again
+                    context.act(context.ledger.copy_refused(row, max(0.0, group.until - now), now), [row])
         self.give_back(self._groups.recall(now, everything=everything))
         self._lane.recall()
 
