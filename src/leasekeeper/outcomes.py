@@ -85,7 +85,12 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class NotStarted:
-    """The handler was not called (a stop, or the lease ended first): the message is released."""
+    """The handler was not called (a stop, or the lease ended first): the message is released.
+
+    `after`: seconds until it is visible again.
+    """
+
+    after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Simulated worlds: consumers keep the lease contract under conditions that are drawn from a seed.
 
-`LEASEKEEPER_WORLDS=1000 pytest tests/simulation` runs more of them. A failure says how to repeat its seed.
+`LEASEKEEPER_WORLDS=2000 pytest tests/simulation` runs more of them: half of them have a standard queue, and half a FIFO
+queue. A failure says how to repeat its seed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import os
 
 import pytest
 from conditions import conditions_for
+from fifo_conditions import Kind, fifo_conditions_for
+from fifo_simulation import FifoResult, simulate_fifo
 
 from simulation import Result, simulate
 
@@ -27,7 +30,19 @@ def _run(seed: int, *, faulty: bool) -> Result:
     return result
 
 
-SEEDS = pytest.mark.parametrize("first", range(0, WORLDS // 2, IN_A_TEST))
+def _run_fifo(seed: int, kind: Kind) -> FifoResult:
+    result = simulate_fifo(fifo_conditions_for(seed, kind))
+    assert not result.violations, (
+        f"seed {seed}: {'; '.join(result.violations)}\nTo repeat it, in tests/simulation:\n"
+        f"  from fifo_conditions import Kind, fifo_conditions_for\n"
+        f"  from fifo_simulation import simulate_fifo\n"
+        f"  result = simulate_fifo(fifo_conditions_for({seed}, {kind}))\n{result.conditions}"
+    )
+    return result
+
+
+SEEDS = pytest.mark.parametrize("first", range(0, WORLDS // 4, IN_A_TEST))
+FIFO_SEEDS = pytest.mark.parametrize("first", range(0, WORLDS // 8, IN_A_TEST))
 
 
 @SEEDS
@@ -43,6 +58,32 @@ def test_with_faults_nothing_is_lost_and_what_is_handled_twice_is_explained(firs
     """L1, L7, L8, L12, L15, L20, L22, L29: throttles, 5xx, resets, lost answers, black holes, duplicates."""
     for seed in range(first, first + IN_A_TEST):
         _run(seed, faulty=True)
+
+
+@FIFO_SEEDS
+@pytest.mark.parametrize("kind", Kind)
+def test_a_fifo_queue_is_handled_in_order(first: int, kind: Kind) -> None:
+    """L25-L29: the order of first successes, one handler of a group at a time, nothing lost, no group stands still."""
+    for seed in range(first, first + IN_A_TEST):
+        _run_fifo(seed, kind)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_seed_repeats_its_result_on_a_fifo_queue(seed: int) -> None:
+    first, second = (simulate_fifo(fifo_conditions_for(seed, Kind.EVERYTHING)) for _ in range(2))
+    assert len(first.record.trace) > 10
+    assert first.record.trace == second.record.trace
+    assert first.calls == second.calls
+
+
+@pytest.mark.slow
+def test_the_fifo_worlds_together_meet_what_they_are_meant_to_meet() -> None:
+    """Leases end in the middle of runs, consumers die, work is repeated, and messages become dead letters."""
+    results = [simulate_fifo(fifo_conditions_for(seed, Kind.EVERYTHING)) for seed in range(300, 330)]
+    seen = {what for result in results for _, what, _, _ in result.record.trace}
+    assert seen >= {"start", "done", "fail", "lapse", "kill", "suspend", "stop", "force", "withhold", "ack", "reject"}
+    assert sum(result.repeated for result in results) > 0
+    assert sum(report.rejected for result in results for report in result.reports) > 0
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 849])

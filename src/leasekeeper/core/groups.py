@@ -320,7 +320,8 @@ class Groups:
 
     def has_followers(self, row: GroupedDelivery) -> bool:
         """Whether something waits behind this message."""
-        return row.group.rows[-1] is not row
+        rows = row.group.rows
+        return bool(rows) and rows[-1] is not row
 
     def statistics(self) -> GroupStatistics:
         """What is held now; may be asked from any thread."""

@@ -81,11 +81,15 @@ class Grouped:
         return True
 
     def goes_on(self, row: Delivery) -> bool:
-        """Whether a message that the lane gave back at a stop is to be started after all."""
+        """Whether a message that the lane did not start at a stop is started after all; otherwise it goes back."""
         groups = self._groups
-        if not groups.stopping or self._recalled or row.lost or not isinstance(row, GroupedDelivery):
+        if not isinstance(row, GroupedDelivery):
             return False
-        return row.state is State.WAITING and not row.going_back and groups.on_last_delivery(row.group)
+        goes_on = groups.stopping and not self._recalled and not row.lost and not row.going_back
+        if goes_on and row.state is State.WAITING and groups.on_last_delivery(row.group):
+            return True
+        row.going_back = True  # it may wait until the last poll has ended; its group must not start it meanwhile
+        return False
 
     def look(self) -> None:
         """Start what may start, of all groups that have changed."""
@@ -214,4 +218,4 @@ class Grouped:
 
 def not_started(row: GroupedDelivery, seconds: float) -> Answer[Delivery]:
     """The answer for a message that goes back without a run."""
-    return Answer(row, Retry(min(seconds, LONGEST_DELAY)) if seconds else NOT_STARTED)
+    return Answer(row, NotStarted(min(seconds, LONGEST_DELAY)) if seconds else NOT_STARTED)

@@ -73,6 +73,7 @@ class Process:
         context: what runs in this context, or was started from it, belongs to the process.
         tasks: its tasks.
         alive: whether it has not been killed.
+        was_suspended: whether it has ever been suspended.
     """
 
     def __init__(self, broker: Broker) -> None:
@@ -81,6 +82,7 @@ class Process:
         self.context.run(_PROCESS.set, self)
         self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
         self.alive = True
+        self.was_suspended = False
         self._runs = True
         self._held: list[_Call] = []
 
@@ -92,6 +94,7 @@ class Process:
     def suspend(self) -> None:
         """Let nothing of it run until it is resumed (SIGSTOP)."""
         self._runs = False
+        self.was_suspended = True
 
     def resume(self) -> None:
         """Let it go on (SIGCONT): what became due meanwhile runs in the order in which it became due."""
@@ -136,6 +139,9 @@ class Connection:
 
     A call runs at the server in a task that does not belong to the process. So it takes effect, and its answer waits,
     also while the process is suspended.
+
+    Attributes:
+        late: says, by the operation, how many seconds the next answer is late.
     """
 
     def __init__(self, broker: Broker) -> None:
@@ -144,14 +150,25 @@ class Connection:
         self._server.run(_PROCESS.set, None)
         self._calls: WeakSet[asyncio.Task[Answer]] = WeakSet()
         self._cut = False
+        self.late: Callable[[str], float] = lambda _: 0.0
 
     def start(self, operation: str, request: dict[str, Any]) -> Awaitable[Answer]:
         """Perform an operation of the API at the server."""
         if self._cut:
             raise NoAnswer(garbage=False)
-        call = asyncio.get_running_loop().create_task(self._broker.call(operation, request), context=self._server)
+        call = asyncio.get_running_loop().create_task(self._call(operation, request), context=self._server)
         self._calls.add(call)
         return call
+
+    async def _call(self, operation: str, request: dict[str, Any]) -> Answer:
+        try:
+            answer = await self._broker.call(operation, request)
+        except Exception:
+            await asyncio.sleep(self.late(operation))
+            raise
+        if late := self.late(operation):
+            await asyncio.sleep(late)
+        return answer
 
     def cut(self) -> None:
         """Close the connection. As always when a client goes away, this undoes nothing that has taken effect."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
     from contextvars import Context
 
+    from leasekeeper.core.delivery import Delivery
     from leasekeeper.lanes.handlers import Functions
     from leasekeeper.local import Faults
     from leasekeeper.local.model.queue import Queue
@@ -258,6 +259,11 @@ class Running:
         if self._process is None:
             raise RuntimeError("the consumers of this test are not processes: decorate it with `virtual_processes`")
         return self._process
+
+    @property
+    def rows(self) -> Mapping[str, Delivery]:
+        """The messages it holds, by id."""
+        return self.runner._ledger.rows  # noqa: SLF001 - a test may look where nothing else has business
 
     def statistics(self) -> ConsumerStatistics:
         """A snapshot."""

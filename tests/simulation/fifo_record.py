@@ -1,0 +1,155 @@
+"""What a simulation with a FIFO queue records, and what must hold of it: pure checks, told of each event as it happens.
+
+Used by `fifo_simulation.py`. Each check says in words what broke.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a message stands: its group and its number in the group, from 0, in the order of sending."""
+
+    group: str
+    number: int
+
+
+@dataclass(eq=False, slots=True)
+class Run:
+    """A run of a handler.
+
+    Attributes:
+        consumer: the number of the consumer.
+        body: the message.
+        received: when the delivery that it runs was received.
+    """
+
+    consumer: int
+    body: str
+    received: float
+
+
+@dataclass(slots=True)
+class Record:
+    """What happened so far.
+
+    Attributes:
+        places: each message's place, by body.
+        dead: tells the bodies in the dead-letter queue.
+        violations: what broke, in words.
+        runs: how many runs of each message have started.
+        failures: how many runs of each message failed.
+        succeeded: how many runs of each message succeeded.
+        rejected: messages that a handler rejected.
+        lapses: leases that ended while a consumer held the message: time, consumer, body.
+        trace: each event as time, kind, consumer and body. Equal seeds give equal traces.
+    """
+
+    dead: Callable[[], set[str]]
+    places: dict[str, Place] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+    runs: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    succeeded: Counter[str] = field(default_factory=Counter)
+    rejected: set[str] = field(default_factory=set)
+    lapses: list[tuple[float, int, str]] = field(default_factory=list)
+    trace: list[tuple[float, str, int, str]] = field(default_factory=list)
+    _at_work: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
+    _next: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    _bodies: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def sent(self, body: str, group: str) -> None:
+        """A message was sent."""
+        bodies = self._bodies[group]
+        self.places[body] = Place(group, len(bodies))
+        bodies.append(body)
+
+    def note(self, now: float, what: str, consumer: int, body: str = "") -> None:
+        """Add to the trace."""
+        self.trace.append((round(now, 6), what, consumer, body))
+
+    def lapsed(self, now: float, consumer: int, body: str) -> None:
+        """A lease ended at the server while the consumer held the message."""
+        self.lapses.append((now, consumer, body))
+        self.note(now, "lapse", consumer, body)
+
+    def started(self, now: float, run: Run) -> None:
+        """A handler started: no other may be at work in the group."""
+        self.note(now, "start", run.consumer, run.body)
+        self.runs[run.body] += 1
+        at_work = self._at_work[self.places[run.body].group]
+        for other in at_work:
+            if other.consumer == run.consumer:
+                self._broke(now, f"{run.body} started in consumer {run.consumer} while {other.body} ran there")
+            elif not (self._excused(other) or self._excused(run)):
+                self._broke(
+                    now,
+                    f"{run.body} started in consumer {run.consumer} while {other.body} of its group ran in "
+                    f"{other.consumer}, and no lease had ended",
+                )
+        at_work.append(run)
+
+    def ended(self, now: float, run: Run, how: str) -> None:
+        """A handler ended."""
+        self.note(now, how, run.consumer, run.body)
+        self._at_work[self.places[run.body].group].remove(run)
+
+    def failed(self, run: Run) -> None:
+        """That run failed."""
+        self.failures[run.body] += 1
+
+    def success(self, now: float, run: Run) -> None:
+        """That run succeeded: at its first success, each earlier message of the group must be done."""
+        self.succeeded[run.body] += 1
+        if self.succeeded[run.body] > 1:
+            return
+        place = self.places[run.body]
+        earlier = self._unfinished(place)
+        if earlier and not self._excused(run):
+            self._broke(
+                now,
+                f"{run.body} succeeded in consumer {run.consumer} before {', '.join(earlier)}, and no lease of it or "
+                "of an earlier message had ended",
+            )
+
+    def killed(self, consumer: int) -> None:
+        """A consumer was killed: its handlers are gone."""
+        for at_work in self._at_work.values():
+            at_work[:] = [run for run in at_work if run.consumer != consumer]
+
+    def busy(self, consumer: int) -> int:
+        """How many handlers are at work in a consumer."""
+        return sum(run.consumer == consumer for at_work in self._at_work.values() for run in at_work)
+
+    def broke(self, now: float, words: str) -> None:
+        """Something broke."""
+        self._broke(now, words)
+
+    def _unfinished(self, place: Place) -> list[str]:
+        """The messages before this place that have neither succeeded nor are dead letters."""
+        bodies, group = self._bodies[place.group], place.group
+        while self._next[group] < place.number and self.succeeded[bodies[self._next[group]]]:
+            self._next[group] += 1
+        earlier = [body for body in bodies[self._next[group] : place.number] if not self.succeeded[body]]
+        return sorted(set(earlier) - self.dead()) if earlier else []
+
+    def _excused(self, run: Run) -> bool:
+        """Whether a lease of this message, or of an earlier one, ended in this hold of its consumer."""
+        place = self.places[run.body]
+        for at, consumer, body in reversed(self.lapses):
+            if at < run.received:
+                return False
+            other = self.places[body]
+            if consumer == run.consumer and other.group == place.group and other.number <= place.number:
+                return True
+        return False
+
+    def _broke(self, now: float, words: str) -> None:
+        self.violations.append(f"at {now:.3f} s {words}")
