@@ -85,12 +85,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class NotStarted:
-    """The handler was not called (a stop, or the lease ended first): the message is released.
-
-    `after`: seconds until it is visible again.
-    """
-
-    after: float = 0.0
+    """The handler was not called (a stop, or the lease ended first): the message is released."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,20 @@ def test_retries(sqs: LocalSqs) -> None:
     }
 
 
+def test_fifo(sqs: LocalSqs) -> None:
+    """The failed event of an order is repeated before the next one, and the other order does not wait."""
+    queue = Queue("orders.fifo", FifoQueue="true", ContentBasedDeduplication="true")
+    for order, status in (("tea", "new"), ("tea", "paid"), ("tea", "shipped"), ("honey", "new")):
+        body = json.dumps({"order": order, "status": status})
+        queue.client.send_message(QueueUrl=queue.url, MessageBody=body, MessageGroupId=order)
+    printed = lines_until([sys.executable, "fifo.py"], {"tea: shipped (attempt 1)"}).splitlines()
+    tea = [line for line in printed if line.startswith("tea")]
+    assert tea[0] == "tea: new (attempt 1)"
+    assert tea[2:] == ["tea: paid (attempt 2)", "tea: shipped (attempt 1)"]
+    assert printed.index("honey: new (attempt 1)") < printed.index("tea: paid (attempt 2)")
+    assert queue.left() == (0, 0)
+
+
 def test_middleware(sqs: LocalSqs) -> None:
     queue = Queue("notes")
     queue.put("spam: buy", "milk")

@@ -87,7 +87,8 @@ class FifoConditions:
     @property
     def last_attempt(self) -> float:
         """The attempt after which a failed message is dead-lettered; infinite without a limit."""
-        return float("inf") if self.max_receives is None else float(self.max_receives)
+        limits = [limit for limit in (self.options["max_attempts"], self.max_receives) if limit is not None]
+        return float(min(limits)) if limits and self.max_receives is not None else float("inf")
 
 
 def fifo_conditions_for(seed: int, kind: Kind) -> FifoConditions:
@@ -107,7 +108,7 @@ def fifo_conditions_for(seed: int, kind: Kind) -> FifoConditions:
         work=(0.0, random.choice((0.0, 0.02, 0.2, 1.0))),
         slow=random.choice((0.0, 0.0, 0.02, 0.1)),
         failing=random.choice((0.0, 0.1, 0.4)),
-        poison=0.0,
+        poison=random.choice((0.0, 0.0, 0.1)) if max_receives is not None else 0.0,
         late=random.choice((0.0, 0.02, 0.1)) if faulty else 0.0,
         latest=random.choice((0.5, 3.0)),
         working=working,
@@ -133,6 +134,7 @@ def _options(random: Random, *, faulty: bool, redrive: bool) -> OptionValues:
         "wait_time": random.choice([seconds for seconds in (1, 2, 20) if seconds + 10 < visibility] or [0]),
         "fifo_ack": random.choice(("batched", "batched", "confirmed")),
         "on_exhausted": "dead-letter" if redrive else random.choice(("dead-letter", "halt")),
+        "max_attempts": random.choice((None, 2, 5)),
         "local_retry_limit": random.choice((300.0, 300.0, 3.0)),
         "retry_base": 1.0,
         "retry_maximum": random.choice((2.0, 8.0)),

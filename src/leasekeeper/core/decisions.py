@@ -96,7 +96,7 @@ def decide(outcome: Outcome, *, attempt: int, policy: OutcomePolicy, draw: float
         case Withheld():
             return WITHHELD
         case NotStarted():
-            return Decision(Action.RELEASE, outcome.after, counted="not_started") if outcome.after else NOT_STARTED
+            return NOT_STARTED
         case Ended():
             return ENDED
         case Freed():

@@ -218,4 +218,4 @@ class Grouped:
 
 def not_started(row: GroupedDelivery, seconds: float) -> Answer[Delivery]:
     """The answer for a message that goes back without a run."""
-    return Answer(row, NotStarted(min(seconds, LONGEST_DELAY)) if seconds else NOT_STARTED)
+    return Answer(row, Retry(min(seconds, LONGEST_DELAY)) if seconds else NOT_STARTED)

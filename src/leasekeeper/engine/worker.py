@@ -133,7 +133,7 @@ class Worker:
             decision = TOO_LATE
         if decision.action is Action.AGAIN:
             return self._run_again(row, outcome, decision, others)
-        if isinstance(outcome, NotStarted) and self._stopped and self._held_back is not None and not outcome.after:
+        if isinstance(outcome, NotStarted) and self._stopped and self._held_back is not None:
             self._held_back.append(row)
             decision = HELD_BACK
         conclusion = self._settler.carry_out(row, outcome, decision, final=final)
