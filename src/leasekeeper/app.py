@@ -152,12 +152,12 @@ class Leasekeeper:
 
     def pause(self) -> None:
         """Receive nothing until `resume()`, in all consumers. As `Consumer.pause`."""
-        for consumer in self.consumers:
+        for consumer in self._consumers:
             consumer.pause()
 
     def resume(self) -> None:
         """Receive again, in all consumers. As `Consumer.resume`."""
-        for consumer in self.consumers:
+        for consumer in self._consumers:
             consumer.resume()
 
     def request_stop(self, *, force: bool = False) -> None:
@@ -165,13 +165,22 @@ class Leasekeeper:
         self._all.request_stop(force=force)
 
     def quiet(self) -> None:
-        """Receive nothing more; what is here is run. A `stop()` still has to follow."""
+        """Receive nothing more, in all consumers. As `Consumer.quiet`."""
         for consumer in self._consumers:
             consumer.quiet()
 
-    async def wait(self) -> None:
-        """Wait until every consumer has ended by itself."""
-        await asyncio.gather(*(consumer.wait() for consumer in self.consumers), return_exceptions=True)
+    async def wait(self) -> tuple[Report, ...]:
+        """Wait until every consumer has ended by itself (`exit_on_unusable`) or was stopped. As `Consumer.wait`.
+
+        Raises:
+            Closed: a consumer was not started.
+            Exception: the error with which a consumer ended; the others have ended too.
+        """
+        ends = await asyncio.gather(*(consumer.wait() for consumer in self.consumers), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
+        return tuple(end for end in ends if not isinstance(end, BaseException))
 
     def run(self) -> tuple[Report, ...]:
         """Start, work until SIGTERM or SIGINT, drain, and report. As `Consumer.run`."""

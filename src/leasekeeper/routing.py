@@ -96,11 +96,20 @@ class Condition:
     Made by `attribute` and `field`; a function of a `Message[str]` that returns a bool can stand for one.
     """
 
-    def __init__(self, matches: Callable[[Content], object], description: str, *functions: object) -> None:
+    def __init__(
+        self,
+        matches: Callable[[Content], object],
+        description: str,
+        *,
+        functions: tuple[object, ...] = (),
+        attributes: frozenset[str] = frozenset(),
+    ) -> None:
         self._matches = matches
         self._description = description
         self._functions = functions
         """The functions in it, which its description names but does not tell apart."""
+        self.attributes = attributes
+        """The message attributes that it asks for, as far as is known."""
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -113,17 +122,24 @@ class Condition:
 
     def __and__(self, other: When) -> Condition:
         right = condition_of(other)
-        return self._with(right, lambda content: self.matches(content) and right.matches(content), "&")
+        both = lambda content: self.matches(content) and right.matches(content)  # noqa: E731
+        return self._with(right, both, f"({self} & {right})")
 
     def __or__(self, other: When) -> Condition:
         right = condition_of(other)
-        return self._with(right, lambda content: self.matches(content) or right.matches(content), "|")
+        either = lambda content: self.matches(content) or right.matches(content)  # noqa: E731
+        return self._with(right, either, f"({self} | {right})")
 
     def __invert__(self) -> Condition:
-        return Condition(lambda content: not self.matches(content), f"~{self}", *self._functions)
+        return self._with(self, lambda content: not self.matches(content), f"~{self}")
 
-    def _with(self, right: Condition, matches: Callable[[Content], object], sign: str) -> Condition:
-        return Condition(matches, f"({self} {sign} {right})", *self._functions, *right._functions)
+    def _with(self, other: Condition, matches: Callable[[Content], object], description: str) -> Condition:
+        return Condition(
+            matches,
+            description,
+            functions=(*self._functions, *other._functions),
+            attributes=self.attributes | other.attributes,
+        )
 
     def __bool__(self) -> bool:
         raise TypeError(f"{self} has no truth before there is a message: combine conditions with & | ~, not and or not")
@@ -145,36 +161,33 @@ class Part:
 
     _find: Callable[[Content], Any]
     _description: str
+    _attributes: frozenset[str] = frozenset()
+
+    def _that(self, holds: Callable[[Any], bool], description: str) -> Condition:
+        return Condition(lambda content: holds(self._find(content)), description, attributes=self._attributes)
 
     def __eq__(self, value: object) -> Condition:  # type: ignore[override]
-        return Condition(lambda content: _equal(self._find(content), value), f"{self} == {value!r}")
+        return self._that(lambda found: _equal(found, value), f"{self} == {value!r}")
 
     def __ne__(self, value: object) -> Condition:  # type: ignore[override]
-        return Condition(lambda content: not _equal(self._find(content), value), f"{self} != {value!r}")
+        return self._that(lambda found: not _equal(found, value), f"{self} != {value!r}")
 
     __hash__ = None  # type: ignore[assignment]  # `==` does not compare parts
 
     def any_of(self, *values: object) -> Condition:
         """Whether it is one of these values."""
-
-        def matches(content: Content) -> bool:
-            found = self._find(content)
-            return any(_equal(found, value) for value in values)
-
-        return Condition(matches, f"{self}.any_of({', '.join(map(repr, values))})")
+        shown = ", ".join(map(repr, values))
+        return self._that(lambda found: any(_equal(found, value) for value in values), f"{self}.any_of({shown})")
 
     def startswith(self, prefix: str) -> Condition:
         """Whether it is text that begins with `prefix`."""
-
-        def matches(content: Content) -> bool:
-            found = self._find(content)
-            return isinstance(found, str) and found.startswith(prefix)
-
-        return Condition(matches, f"{self}.startswith({prefix!r})")
+        return self._that(
+            lambda found: isinstance(found, str) and found.startswith(prefix), f"{self}.startswith({prefix!r})"
+        )
 
     def exists(self) -> Condition:
         """Whether the message has it, with whatever value; JSON's null is one."""
-        return Condition(lambda content: self._find(content) is not MISSING, f"{self}.exists()")
+        return self._that(lambda found: found is not MISSING, f"{self}.exists()")
 
     def __repr__(self) -> str:
         return self._description
@@ -190,7 +203,7 @@ def attribute(name: str) -> Part:
 
     The option `message_attributes` must fetch it, as its default does.
     """
-    return Part(lambda content: content.attribute(name), f"attribute({name!r})")
+    return Part(lambda content: content.attribute(name), f"attribute({name!r})", frozenset((name,)))
 
 
 def field(*path: str) -> Part:
@@ -219,4 +232,4 @@ def condition_of(when: Any) -> Condition:
             "message"
         )
     name = getattr(when, "__qualname__", type(when).__qualname__)
-    return Condition(lambda content: when(content.message()), name, when)
+    return Condition(lambda content: when(content.message()), name, functions=(when,))

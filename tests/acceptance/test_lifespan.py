@@ -117,3 +117,30 @@ def test_one_that_does_not_close_well_ends_in_time_with_exit_code_1(
     assert command.end() == 1
     assert sentence in command.err
     assert "3 received, 3 handled, 3 deletes confirmed" in command.err
+
+
+def test_a_forked_child_opens_its_own(shop: Bench, queues: tuple[str, str]) -> None:
+    """The parent's is of no use there: its sockets and its loop are the parent's."""
+    module(shop)
+    shop.module(
+        "program",
+        """
+        import os
+        from notes import note
+        from shop import app
+
+        app.start()
+        child = os.fork()
+        if not child:
+            app.start()
+            app.stop()
+            note("events", "child ends")
+            os._exit(0)
+        os.waitpid(child, 0)
+        note("events", "parent goes on")
+        app.stop()
+        """,
+    )
+    command = shop.script("program")
+    assert command.end() == 0
+    assert shop.lines("events") == ["open", "open", "closed", "child ends", "parent goes on", "closed"]

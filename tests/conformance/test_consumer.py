@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from leasekeeper import Consumer, Message, Reject, Retries, Retry, Table
+from leasekeeper.routing import attribute, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,11 +60,14 @@ def left(queue: Any) -> tuple[int, int]:
     return int(found[names[0]]), int(found[names[1]])
 
 
-def consume(queue: Any, handler: Callable[..., Any], seen: Seen, **options: Any) -> Any:
+def consume(queue: Any, handler: Callable[..., Any] | list[Any], seen: Seen, **options: Any) -> Any:
     """Run a consumer until it has seen enough, then stop it. Returns its report."""
+    (first, when), *more = handler if isinstance(handler, list) else [(handler, None)]
     if queue.sqs.server == "moto":
         options["max_pollers"] = 1  # moto answers in threads without a lock: two receives may take the same message
-    consumer = Consumer(queue.url, handler, concurrency=10, poll_grace=0.1, ack_interval=0.1, **options)
+    consumer = Consumer(queue.url, first, when=when, concurrency=10, poll_grace=0.1, ack_interval=0.1, **options)
+    for another, condition in more:
+        consumer.add_handler(another, when=condition)
     consumer.start()
     try:
         assert seen.reached.wait(PATIENCE), f"{len(seen.bodies)} seen: {consumer}"
@@ -111,6 +115,30 @@ def test_a_retried_message_is_received_again_and_a_rejected_one_is_not(queue: An
     assert seen.bodies == [1, 2, 3]
     assert (report.retried, report.rejected, report.acked) == (2, 1, 9)
     assert left(queue) == (0, 1)  # the rejected message stays hidden, because there is no dead-letter queue
+
+
+def test_messages_are_divided_among_handlers_by_their_attributes_and_fields(queue: Any) -> None:
+    """Each server sends the attributes that conditions ask for."""
+    seen = Seen(COUNT)
+    put(queue, COUNT)
+
+    async def tenant(order: Order) -> None:
+        seen.note(("tenant", order.id))
+
+    async def tens(order: Order) -> None:
+        seen.note(("tens", order.id))
+
+    async def rest(message: Message[Order]) -> None:
+        seen.note(("rest", message.body.id))
+
+    routes = [(tenant, attribute("tenant") == "t0"), (tens, field("id").any_of(*range(0, COUNT, 10))), (rest, None)]
+    report = consume(queue, routes, seen)
+    expected = [
+        ("tenant" if number % 3 == 0 else "tens" if number % 10 == 0 else "rest", number) for number in range(COUNT)
+    ]
+    assert sorted(seen.bodies, key=lambda each: each[1]) == expected
+    assert (report.handled, report.acked, report.unmatched) == (COUNT, COUNT, 0)
+    assert left(queue) == (0, 0)
 
 
 def test_a_lease_is_kept_for_three_times_its_length(queue: Any) -> None:

@@ -25,6 +25,8 @@ from leasekeeper.sqs.settings import ClientSettings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from leasekeeper import Report
+
 pytestmark = pytest.mark.slow
 NUMBERS = itertools.count()
 
@@ -298,6 +300,32 @@ def test_an_app_shows_readiness_and_problems_of_its_consumers(orders: Queue, ser
     assert not app.ready
     app.stop()
     assert not app.healthy
+
+
+def test_an_app_waits_for_all_its_consumers_and_has_their_reports(orders: Queue, server: LocalSqs) -> None:
+    """As a consumer does: when they end by themselves, too."""
+    other = Queue(server)
+    app = Leasekeeper(**orders.options)
+    for each in orders, other:
+        app.consumer(each.name)(each.handle)
+    app.pause()
+    app.resume()
+    app.quiet()  # before the start these do nothing
+
+    async def main() -> tuple[Report, ...]:
+        with pytest.raises(Closed, match="was not started"):
+            await app.wait()
+        await app.start()
+        waiting = asyncio.create_task(app.wait())
+        orders.send("one")
+        await asyncio.to_thread(orders.wait_for, "one")
+        app.consumers[0].request_stop()
+        await app.consumers[0].wait()
+        assert not waiting.done()
+        app.request_stop()
+        return await waiting
+
+    assert [(report.queue, report.acked) for report in asyncio.run(main())] == [(orders.name, 1), (other.name, 0)]
 
 
 def test_subscribers_of_an_app_see_the_events_of_all_its_consumers(orders: Queue, server: LocalSqs) -> None:

@@ -13,12 +13,13 @@ import msgspec
 import pydantic
 import pytest
 
+from leasekeeper.envelopes.opening import Blocked
 from leasekeeper.errors import ConfigurationError, UndecodableBody, UnmatchedMessage
 from leasekeeper.lanes.handler_context import HandlerInContext
 from leasekeeper.lanes.handlers import make_handler
 from leasekeeper.lanes.parameters import NOT_YET, Resources
 from leasekeeper.lanes.routed import RoutedHandler
-from leasekeeper.message import Message  # noqa: TC001 - annotations below are resolved while the tests run
+from leasekeeper.message import Message, Received  # noqa: TC001 - annotations below are resolved while the tests run
 from leasekeeper.message_context import MESSAGE
 from leasekeeper.options import make_options
 from leasekeeper.outcomes import DONE, Failed, Reject, Retry, Skipped
@@ -301,6 +302,59 @@ def test_conditions_see_what_is_in_the_envelope(deliver: Deliver) -> None:
     assert got == ['{"type": "created"}', ("created", {"type": "created"})]
     [call(routed(*BOTH, (rest, attribute("color") == "red"), envelope="sns"), deliver(notification))]
     assert isinstance(call(handler, deliver("no envelope")), Reject)
+
+
+class Certificate(Blocked):
+    """What an envelope has to wait for: the certificate of SNS, say."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.fetched = False
+
+    def unblock(self) -> None:
+        if self.error is not None:
+            raise self.error
+        self.fetched = True
+
+    def open(self, received: Received) -> str:
+        if not self.fetched:
+            raise self
+        return received.body.removeprefix("signed ")
+
+
+@pytest.mark.parametrize("function", [created, plain])
+def test_an_envelope_that_has_to_wait_is_opened_before_a_handler_is_chosen(function: Any, deliver: Deliver) -> None:
+    certificate = Certificate()
+    handler = routed((function, TYPE == "created"), envelope=certificate.open)
+    assert call(handler, deliver('signed {"type": "created"}')) == DONE
+    assert len(got) == 1
+    assert handler.statistics().taken == {function.__name__: 1}
+
+
+@pytest.mark.parametrize("function", [created, plain])
+def test_what_cannot_be_fetched_for_an_envelope_is_a_failure(function: Any, deliver: Deliver) -> None:
+    handler = routed((function, TYPE == "created"), envelope=Certificate(OSError("no network")).open)
+    outcome = call(handler, deliver('signed {"type": "created"}'))
+    assert isinstance(outcome, Failed)
+    assert str(outcome.error) == "no network"
+    assert got == []
+
+
+COLOR = attribute("color")
+
+
+def test_a_condition_on_an_attribute_that_is_not_fetched_is_refused() -> None:
+    """It would hold for no message, and every message would be rejected."""
+    with pytest.raises(ConfigurationError) as refusal:
+        routed((created, (COLOR == "red") | (TYPE == "x")), rest, message_attributes=("tenant", "col.*"))
+    assert str(refusal.value) == (
+        "handler created with when=(attribute('color') == 'red' | field('type') == 'x') and message_attributes="
+        "('tenant', 'col.*'): the attribute 'color' is not fetched, so no message would have it; add it to "
+        "message_attributes"
+    )
+    for fetched in ("All", ".*", "color", "co.*"):
+        name = "co.lor" if fetched == "co.*" else "color"
+        routed((created, ~(attribute(name) == "red")), message_attributes=(fetched,))
 
 
 ADVICE = (

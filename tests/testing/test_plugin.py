@@ -6,17 +6,28 @@ import asyncio
 import datetime as dt
 import subprocess
 import sys
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pydantic
 import pytest
 
-from leasekeeper import Batch, Consumer, HandlerTimeout, Message, Reject, Retry, UndecodableBody
+from leasekeeper import (
+    Batch,
+    ConfigurationError,
+    Consumer,
+    HandlerTimeout,
+    Message,
+    Reject,
+    Retry,
+    UndecodableBody,
+)
+from leasekeeper.routing import attribute, field
 from leasekeeper.testing.handling import Handled, await_batch_handler, await_handler, run_batch_handler, run_handler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from leasekeeper.local import LocalSqs
 
@@ -214,3 +225,33 @@ def test_a_coroutine_batch_handler_too_with_the_options_of_its_consumer() -> Non
     for handled in (run_batch_handler(load, [1, 2, 3], on_batch_error="singly"), asyncio.run(inside())):
         assert [each.acked for each in handled] == [True, False, True]
     assert calls == [3, 1, 1, 1] * 2
+
+
+async def created(order: int, warehouse: Warehouse) -> None:
+    warehouse.shipped += order
+
+
+async def other(body: dict[str, Any]) -> None: ...
+
+
+@asynccontextmanager
+async def warehouse(_: object) -> AsyncIterator[Warehouse]:
+    yield Warehouse()
+
+
+def test_a_consumer_shows_which_of_its_handlers_takes_a_message() -> None:
+    consumer = Consumer("orders", created, when=attribute("type") == "created", lifespan=warehouse)
+    consumer.add_handler(other, when=field("type") == "other")
+    resources = Warehouse()
+    handled = run_handler(consumer, 3, attributes={"type": "created"}, resources=resources)
+    assert (handled.acked, handled.handler, resources.shipped) == (True, "created", 3)
+    assert run_handler(consumer, {"type": "other"}, resources=resources).handler == "other"
+    unmatched = asyncio.run(await_handler(consumer, {"type": "x"}, resources=resources))
+    assert (unmatched.rejected, unmatched.handler) == (True, "")
+
+
+def test_a_batch_handler_is_called_with_a_batch() -> None:
+    def batch(bodies: list[str]) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="takes batches: call it with run_batch_handler"):
+        run_handler(Consumer("orders", batch, batch=10), "x")

@@ -96,6 +96,8 @@ class RoutedHandler:
     """
 
     def __init__(self, routes: Sequence[Route], options: Options, *, queue: str) -> None:
+        for route in routes:
+            _refuse_unfetched(route, options)
         self.routes = routes
         self.name = "/".join(route.handler.name for route in routes)
         self.is_coroutine = routes[0].handler.is_coroutine
@@ -128,7 +130,7 @@ class RoutedHandler:
         """Call the handler that takes the message, in this thread."""
         return self._choose(say, delivery).run_blocking(say, delivery)
 
-    def _choose(self, say: Say[Delivery], delivery: Delivery) -> UnitHandler[Delivery] | _Answer | _Unblock:
+    def _choose(self, say: Say[Delivery], delivery: Delivery) -> UnitHandler[Delivery] | _Answer | _Unblocking:
         try:
             content = self._content(say, delivery)
             for route in self.routes:
@@ -137,7 +139,7 @@ class RoutedHandler:
                     self._count(route.handler.name)
                     return route.called
         except Blocked as blocked:
-            return _Unblock(blocked, self)
+            return _Unblocking(self, blocked)
         except BaseException as error:  # a condition, or what opens an envelope, may be a user's function
             return _Answer(outcome_of_error(error))
         self._count("")
@@ -187,20 +189,45 @@ class _Answer:
         return self._outcome
 
 
-class _Unblock:
-    """Stands where a handler stands, for a message that cannot be opened before something was fetched."""
+class _Unblocking:
+    """Stands where a handler stands, for a message whose envelope can be opened after something that blocks."""
 
-    def __init__(self, blocked: Blocked, handler: RoutedHandler) -> None:
+    def __init__(self, routed: RoutedHandler, blocked: Blocked) -> None:
+        self._routed = routed
         self._blocked = blocked
-        self._handler = handler
 
-    async def run(self, say: Say[Delivery], delivery: Delivery) -> Any:
-        await asyncio.to_thread(self._blocked.unblock)
-        return await self._handler.run(say, delivery)
+    async def run(self, say: Say[Delivery], delivery: Delivery) -> Outcome:
+        try:
+            await asyncio.to_thread(self._blocked.unblock)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            return outcome_of_error(error)
+        outcome: Outcome = await self._routed.run(say, delivery)
+        return outcome
 
     def run_blocking(self, say: Say[Delivery], delivery: Delivery) -> Outcome:
-        self._blocked.unblock()
-        return self._handler.run_blocking(say, delivery)
+        try:
+            self._blocked.unblock()
+        except BaseException as error:
+            return outcome_of_error(error)
+        return self._routed.run_blocking(say, delivery)
+
+
+def _refuse_unfetched(route: Route, options: Options) -> None:
+    """Refuse a condition on a message attribute that is not fetched: it would hold for no message."""
+    if route.condition is None or options.envelope is not None:  # envelopes carry attributes too
+        return
+    fetched = tuple(options.message_attributes)
+    for name in route.condition.attributes:
+        known = any(
+            each in {name, "All", ".*"} or (each.endswith(".*") and name.startswith(each[:-1])) for each in fetched
+        )
+        if not known:
+            raise ConfigurationError(
+                f"handler {route.handler.name} with when={route.condition} and message_attributes={fetched!r}: the "
+                f"attribute {name!r} is not fetched, so no message would have it; add it to message_attributes"
+            )
 
 
 def _unmatched(options: Options, queue: str, names: str) -> Outcome:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import msgspec
 
+from leasekeeper.consumer import Consumer
 from leasekeeper.core.collecting import Collected
 from leasekeeper.core.delivery import Delivery, Lease
+from leasekeeper.errors import ConfigurationError
 from leasekeeper.lanes.batch_handler import BatchHandler
 from leasekeeper.lanes.bundles import Bundle
 from leasekeeper.lanes.handler import Handler
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
     from leasekeeper.envelopes import Envelope
     from leasekeeper.lanes.api import Answer
+    from leasekeeper.lanes.handlers import AnyHandler
+    from leasekeeper.lanes.routed import RoutedHandler
     from leasekeeper.option_values import OptionValues
     from leasekeeper.options import Middleware
 
@@ -42,10 +46,12 @@ class Handled:
     Attributes:
         outcome: how it ended: `Done`, `Retry`, `Reject`, `Failed`, `Skipped` or `Withheld`, of `leasekeeper.outcomes`.
         said: what it called on the message while it ran: `Done` for `ack()`, `Retry` for `retry()`.
+        handler: the name of the handler that took the message, where the consumer has several; empty if none did.
     """
 
     outcome: Outcome
     said: tuple[Outcome, ...] = ()
+    handler: str = ""
 
     @property
     def acked(self) -> bool:
@@ -90,7 +96,7 @@ class _Listener:
 
 
 def run_handler(
-    handler: Callable[..., Any],
+    handler: Callable[..., Any] | Consumer,
     body: object,
     *,
     attributes: Mapping[str, str | bytes] | None = None,
@@ -104,7 +110,7 @@ def run_handler(
     """Call a handler, coroutine or plain function, with a message, from synchronous code.
 
     Args:
-        handler: as given to `Consumer`.
+        handler: as given to `Consumer`; or a consumer, for its handlers with its options.
         body: text as it is sent; anything else (dicts, dataclasses, msgspec structs, pydantic models) is encoded as
             JSON first.
         attributes: message attributes: text or bytes.
@@ -135,13 +141,14 @@ def run_handler(
         if called.is_coroutine
         else called.run_blocking(listener.say, delivery)
     )
-    return Handled(outcome=outcome, said=tuple(listener.said))
+    return Handled(outcome=outcome, said=tuple(listener.said), handler=delivery.handler)
 
 
-async def await_handler(handler: Callable[..., Any], body: object, **options: Any) -> Handled:
+async def await_handler(handler: Callable[..., Any] | Consumer, body: object, **options: Any) -> Handled:
     """Await a coroutine handler with a message, in the running loop; arguments as `run_handler` has them."""
     called, delivery, listener = _prepare(handler, body, **options)
-    return Handled(outcome=await called.run(listener.say, delivery), said=tuple(listener.said))
+    outcome = await called.run(listener.say, delivery)
+    return Handled(outcome=outcome, said=tuple(listener.said), handler=delivery.handler)
 
 
 def run_batch_handler(
@@ -232,7 +239,7 @@ def _unheard(_: object) -> bool:
 
 
 def _prepare(
-    handler: Callable[..., Any],
+    handler: Callable[..., Any] | Consumer,
     body: object,
     *,
     attributes: Mapping[str, str | bytes] | None = None,
@@ -242,9 +249,17 @@ def _prepare(
     middleware: Sequence[Middleware] = (),
     resources: object = None,
     envelope: Envelope | None = None,
-) -> tuple[Handler, Delivery, _Listener]:
+) -> tuple[Handler | RoutedHandler, Delivery, _Listener]:
     given = NO_LIFESPAN if resources is None else Resources(resources)
-    called = Handler(handler, queue="test", timeout=timeout, middleware=middleware, resources=given, envelope=envelope)
+    called: AnyHandler
+    if isinstance(handler, Consumer):
+        called = handler.handler.bound(given)
+    else:
+        called = Handler(
+            handler, queue="test", timeout=timeout, middleware=middleware, resources=given, envelope=envelope
+        )
+    if isinstance(called, BatchHandler):
+        raise ConfigurationError(f"handler {called.name} takes batches: call it with run_batch_handler")
     return called, _delivery(body, attributes, system, receive_count), _Listener()
 
 
