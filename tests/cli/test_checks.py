@@ -174,12 +174,6 @@ def test_a_name_is_read_from_every_spelling_of_an_arn(target: str, name: str, ac
 FIFO = {"address": QueueAddress.parse(f"{URL}.fifo"), "url": f"{URL}.fifo"}
 
 
-class Attempted(Options):
-    """Options with `max_attempts`, until `Options` has it."""
-
-    max_attempts = 5
-
-
 def test_a_fifo_queue_with_a_dead_letter_queue_loses_its_order_at_a_dead_letter() -> None:
     found = findings(policy(10), **FIFO)
     assert list(found) == ["order"]
@@ -244,7 +238,7 @@ def test_attempts_must_be_fewer_than_the_receives_that_sqs_allows(
     most: int | None, more: dict[str, Any], said: str | None
 ) -> None:
     changed: dict[str, str | None] = {"RedrivePolicy": None} if most is None else policy(most)
-    found = findings(changed, options=Attempted(**more)).get("attempts")
+    found = findings(changed, options=Options(max_attempts=5, **more)).get("attempts")
     assert (found is not None) is (said is not None)
     assert found is None or (found.level is Level.WARN and found.message.startswith(str(said)))
     if found is not None and found.commands:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 SOURCE_OF_SQS = "DeadLetterQueueSourceArn"
 """The system attribute of a message that SQS moved."""
-COPIED = ("Leasekeeper.Reason", "Leasekeeper.Source", "Leasekeeper.ReceiveCount")
-"""The message attributes of a copy that a consumer sent before it sent `leasekeeper.failure`."""
 MOVED, UNKNOWN = "maxReceiveCount", "unknown"
 """The reasons of messages that SQS moved, and of those that say nothing."""
 LONGEST = 300
@@ -77,7 +75,7 @@ class DeadLetter:
     @classmethod
     def of(cls, message: Received) -> Self:
         """What the message says."""
-        failure = Failure.of(message) or _of_old_copy(message)
+        failure = Failure.of(message)
         if source := message.system.get(SOURCE_OF_SQS):
             # The failure is of an earlier life, before a redrive; SQS has moved the message since.
             return cls(queue=name_in(source), moved=True, sent=message.sent_at)
@@ -104,16 +102,6 @@ class DeadLetter:
     def failed(self) -> float:
         """When it failed for the last time, epoch seconds; 0.0 when unknown."""
         return seconds_of(self.failure.at) if self.failure else 0.0
-
-
-def _of_old_copy(message: Received) -> Failure | None:
-    reason, source, receives = (
-        str(message.attributes[name].value) if name in message.attributes else "" for name in COPIED
-    )
-    if not (reason or source):
-        return None
-    count = int(receives) if receives.isdecimal() and len(receives) < 10 else 0
-    return Failure(reason="rejected", error="Reject", message=reason, queue=source, attempts=count, receives=count)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -56,7 +56,7 @@ def _receives(facts: Facts) -> int:
 
 
 def _max_attempts(facts: Facts) -> int | None:
-    return getattr(facts.options, "max_attempts", None)
+    return facts.options.max_attempts if facts.options is not None else None
 
 
 def _create_policy(facts: Facts) -> tuple[str, ...]:

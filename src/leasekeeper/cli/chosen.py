@@ -97,6 +97,11 @@ def _report(connection: Connection, dead: DeadLetterQueue, copying: Copying) -> 
             f"dead-letter queue ({named}). Say where they go:",
             connection.command("redrive", dead.name, "--copy", "--to", "QUEUE"),
         )
+    if copying.returned:
+        say(
+            f"{counted(len(copying.returned), 'message')} failed again and came back while this ran; they stay in "
+            f"{dead.name}"
+        )
     for message_id, why in list(copying.refused.items())[:SHOWN]:
         say(f"message {message_id} was not sent: {why}")
     if copying.refused:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from leasekeeper.api import BATCH, MAX_BYTES, EntryFailure, Outgoing
-from leasekeeper.cli.causes import COPIED, Causes, DeadLetter
+from leasekeeper.cli.causes import Causes, DeadLetter
 from leasekeeper.cli.filters import Filters
 from leasekeeper.cli.holding import Holding
 from leasekeeper.cli.policy import number
@@ -24,7 +24,7 @@ from leasekeeper.failure import FAILURE, REDRIVEN
 from leasekeeper.message import MessageAttribute
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from leasekeeper.api import Sent, SqsApi
     from leasekeeper.message import Received
@@ -100,6 +100,7 @@ class Copying:
         causes: the groups of what was chosen in a dry run.
         strays: ids of messages that were meant but have no known queue, with the name that they say.
         refused: ids of messages that SQS did not take, with the reason.
+        returned: ids of messages that failed again and came back while this ran; they stay.
         not_deleted: how many were sent and could not be deleted.
         behind: how many stand behind others of their message group, so that SQS does not show them.
         failure: what ended it early; None when nothing did.
@@ -115,11 +116,13 @@ class Copying:
         self._next = 0.0
         self._stopping = asyncio.Event()
         self._blocked: set[str | None] = set()
+        self._sent: set[int] = set()
         self.holding = Holding(client, url, HIDDEN)
         self.moved: Counter[str] = Counter()
         self.causes = Causes()
         self.strays: dict[str, str] = {}
         self.refused: dict[str, str] = {}
+        self.returned: set[str] = set()
         self.not_deleted = 0
         self.behind = 0
         self.failure: SqsError | None = None
@@ -193,6 +196,9 @@ class Copying:
                 or self._group(message) in self._blocked
             ):
                 continue
+            if _look_of(message.body, message.attributes) in self._sent:
+                self.returned.add(message.message_id)  # else it would go to and fro for as long as it fails
+                continue
             target = await self._routes.target_of(letter)
             if target is None:
                 self.strays[message.message_id] = letter.queue
@@ -227,6 +233,7 @@ class Copying:
                 self._left = None if self._left is None else self._left + 1
             else:
                 sent.append(copy)
+        self._sent.update(_look_of(copy.outgoing.body, copy.outgoing.attributes) for copy in sent)
         if sent:
             self.moved[sent[0].target.name] += len(sent)
             await self._delete(sent)
@@ -285,6 +292,11 @@ class Copying:
                 await self._stopping.wait()
 
 
+def _look_of(body: str, attributes: Mapping[str, MessageAttribute]) -> int:
+    """What a message still is when it comes back: its body and attributes, with the number of redrives among them."""
+    return hash((body, frozenset((name, value) for name, value in attributes.items() if name != FAILURE)))
+
+
 def _nothing() -> None:
     pass
 
@@ -296,7 +308,7 @@ def _again(answer: Sent | EntryFailure | None) -> bool:
 def copy_of(message: Received, *, fifo: bool) -> Outgoing:
     """What is sent of a dead letter: as it was, without its failure, and with the number of times it was sent back."""
     times = 1 + (number(message.attributes[REDRIVEN].value) or 0 if REDRIVEN in message.attributes else 0)
-    attributes = {name: value for name, value in message.attributes.items() if name not in {FAILURE, REDRIVEN, *COPIED}}
+    attributes = {name: value for name, value in message.attributes.items() if name not in {FAILURE, REDRIVEN}}
     trace = message.system.get("AWSTraceHeader")
     outgoing = Outgoing(
         body=message.body,

@@ -17,7 +17,7 @@ import msgspec
 import typer
 
 from leasekeeper.api import BATCH
-from leasekeeper.cli.causes import COPIED, Cause, Causes, DeadLetter
+from leasekeeper.cli.causes import Cause, Causes, DeadLetter
 from leasekeeper.cli.connection import (
     Connection,
     EndpointOption,
@@ -267,7 +267,7 @@ def show(message: Received, console: Console) -> None:
         trace = printable_lines(letter.failure.trace).replace("\n", "\n    ")
         console.print(Text(f"    {trace}", style="dim"), soft_wrap=True)
     for name, attribute in message.attributes.items():
-        if name not in {FAILURE, *COPIED}:
+        if name != FAILURE:
             line = f"  {printable(name)} = {attribute.value!r} ({printable(attribute.data_type)})"
             console.print(Text(line, style="magenta"), soft_wrap=True)
     console.print(_body(message.body), soft_wrap=True)
