@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
 from leasekeeper.core.attempts import Attempts
 from leasekeeper.core.delivery import Action, Delivery, LeasePolicy
 from leasekeeper.core.ledger import Ledger
@@ -150,3 +154,79 @@ def test_the_oldest_are_forgotten() -> None:
     attempts.recall(rows)
     assert [row.extra for row in rows] == [0] * 6 + [-1] * 4
     assert len(attempts) == 0, "what was recalled is kept by the delivery"
+
+
+class Deliveries(RuleBasedStateMachine):
+    """One message and one process that gets all its deliveries: whatever happens, the attempts are its runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue = Queue()
+        self.row: Delivery | None = None
+        self.runs = 0
+
+    @precondition(lambda self: self.row is None)
+    @rule()
+    def deliver(self) -> None:
+        [self.row] = self.queue.deliver()
+
+    @precondition(lambda self: self.row is not None and self.row.state is State.WAITING and not self.row.started)
+    @rule()
+    def start(self) -> None:
+        assert self.row is not None
+        self.row.started = self.queue.now
+        self.runs += 1
+
+    @precondition(lambda self: self.row is not None and self.row.started)
+    @rule()
+    def again(self) -> None:
+        assert self.row is not None
+        if self.queue.ledger.again(self.row, self.queue.now) is Action.NOTHING:
+            self.row = None
+
+    @precondition(lambda self: self.row is not None)
+    @rule()
+    def redeliver(self) -> None:
+        """SQS counts the lease as over before we do."""
+        assert self.queue.deliver() == []
+
+    @precondition(lambda self: self.row is not None)
+    @rule(confirmed=st.booleans())
+    def give_back(self, *, confirmed: bool) -> None:
+        assert self.row is not None
+        if self.queue.ledger.release(self.row, 0.0, self.queue.now) is Action.RELEASE and confirmed:
+            self.queue.ledger.released(self.row)
+        self.row = None  # if it was not confirmed, the next delivery shows that it took effect
+
+    @precondition(lambda self: self.row is not None and self.row.state <= State.RUNNING)
+    @rule()
+    def lapse(self) -> None:
+        self.queue.now += 40
+        self.queue.ledger.leases.tick(self.queue.now)
+        assert self.row is not None
+        if self.row.state is State.LOST:
+            self.row = None
+
+    @precondition(lambda self: self.row is not None)
+    @rule(refused=st.booleans())
+    def reject(self, *, refused: bool) -> None:
+        assert self.row is not None
+        if not self.row.started:
+            return
+        ledger = self.queue.ledger
+        if ledger.reject(self.row) is Action.COPY and refused:
+            ledger.copy_refused(self.row, 0.0, self.queue.now)
+            ledger.released(self.row)
+        elif self.row.state is State.REJECTING:
+            self.queue.now += 40
+            ledger.leases.tick(self.queue.now)
+        self.row = None
+
+    @invariant()
+    def the_attempt_is_the_number_of_the_run(self) -> None:
+        if self.row is not None:
+            assert self.row.attempt == self.runs + (not self.row.started)
+
+
+TestTheAttemptsAreTheRuns = Deliveries.TestCase
+TestTheAttemptsAreTheRuns.settings = settings(max_examples=100, stateful_step_count=30)

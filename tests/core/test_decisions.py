@@ -193,3 +193,22 @@ def test_no_immediate_try_goes_beyond_the_last_attempt() -> None:
 def test_what_did_not_fail_is_never_exhausted(outcome: Outcome) -> None:
     limited = replace(COPIES, max_attempts=1)
     assert decide(outcome, attempt=9, policy=limited, draw=0.0) == decide(outcome, attempt=9, policy=COPIES, draw=0.0)
+
+
+def test_a_thread_that_still_runs_keeps_its_slot_also_after_its_last_attempt() -> None:
+    """L30."""
+    outcome = Failed(HandlerTimeout(), still_running=True)
+    decided = decide(outcome, attempt=3, policy=replace(COPIES, max_attempts=3), draw=0.0)
+    assert decided == Decision(Action.COPY, 900.0, frees=False, counted="exhausted")
+
+
+def test_a_run_that_does_not_count_is_not_the_last_attempt() -> None:
+    limited = replace(COPIES, max_attempts=1, retries=Retries(Table(3), on={KeyError: Table(4)}))
+    assert decide(Retry(0), attempt=0, policy=limited, draw=0.0).action is Action.RELEASE
+    assert decide(Failed(ValueError()), attempt=0, policy=limited, draw=0.0).after == 3
+    assert decide(Failed(KeyError()), attempt=0, policy=limited, draw=0.0).after == 4
+
+
+def test_an_early_retry_at_the_last_attempt_is_counted_as_exhausted() -> None:
+    final = decide(Retry(1), attempt=3, policy=replace(COPIES, max_attempts=3), draw=0.0)
+    assert decide_early(final, kept=False) == Decision(Action.COPY, 900.0, frees=False, counted="exhausted")

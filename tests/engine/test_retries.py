@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from leasekeeper import Exponential, Message, Reject, Retries, Retry, Table
+from leasekeeper import Batch, Exponential, HandlerTimeout, Message, Reject, Retries, Retry, Table
 from leasekeeper.failure import FAILURE
 from leasekeeper.local import LocalClient
 from leasekeeper.testing.world import DEAD_LETTERS, World, virtual
@@ -392,3 +392,98 @@ async def test_immediate_tries_and_rules_work_on_fifo_queues() -> None:
         await world.start(handle, retry=retries, max_attempts=4)
         await world.until(lambda: not world.bodies())
         assert starts == [("a", 0), ("a", 0), ("a", 0), ("a", 7), ("b", 7)]
+
+
+@virtual
+async def test_a_failed_batch_of_a_fifo_queue_takes_no_follower_to_the_dead_letter_queue() -> None:
+    """L26: also where the first attempt is the last one, and the handler fails for the whole batch."""
+    async with World(fifo=True, max_receives=9) as world:
+        await world.send(*"abc", group="g")
+
+        async def handle(batch: Batch[str]) -> None:
+            if batch[0].body == "a":
+                raise ValueError("no stock")
+
+        await world.start(handle, batch=3, batch_wait=0.1, retry=Table(1), max_attempts=1)
+        await world.until(lambda: not world.bodies())
+        assert world.bodies(world.dead_letters) == ["a"]
+
+
+# Batches
+
+
+@virtual
+async def test_rules_functions_and_the_last_attempt_work_for_each_message_of_a_batch() -> None:
+    async with World(max_receives=9) as world:
+        delays = noting(world)
+        await world.send(*"abcd")
+        asked: list[tuple[str, int]] = []
+
+        def ask(message: Message[str], attempt: int, error: Exception) -> float:
+            asked.append((message.body, attempt))
+            return 4
+
+        async def handle(batch: Batch[str]) -> dict[Message[str], Exception]:
+            errors = {"a": ConnectionError(), "b": KeyError(), "c": ValueError()}
+            return {message: errors[message.body] for message in batch if message.body in errors}
+
+        retries = Retries(Table(2), on={ConnectionError: ask, KeyError: Reject})
+        await world.start(handle, batch=4, batch_wait=0.1, retry=retries, max_attempts=2)
+        await world.until(lambda: not world.bodies())
+        assert sorted(delays) == [2, 4]
+        assert asked == [("a", 1), ("a", 2)]
+        copies = {
+            copy.content.body: json.loads(copy.content.attributes[FAILURE]["StringValue"])
+            for copy in world.queue(DEAD_LETTERS).contents()
+        }
+        reasons = {body: (failure["reason"], failure["attempts"]) for body, failure in copies.items()}
+        assert reasons == {"a": ("exhausted", 2), "b": ("rejected", 1), "c": ("exhausted", 2)}
+
+
+@virtual
+async def test_a_batch_that_raises_asks_a_function_about_each_message() -> None:
+    async with World() as world:
+        delays = noting(world)
+        await world.send("3", "5")
+        runs = 0
+
+        async def handle(batch: Batch[int]) -> None:
+            nonlocal runs
+            runs += 1
+            if runs == 1:
+                raise ValueError("all of them")
+
+        await world.start(handle, batch=2, batch_wait=0.1, retry=lambda message, *_: message.body)
+        await world.until(lambda: not world.bodies())
+        assert sorted(delays) == [3, 5]
+
+
+@virtual
+async def test_a_retry_that_is_asked_for_early_has_as_many_attempts(caplog: pytest.LogCaptureFixture) -> None:
+    async with World(max_receives=9) as world:
+        await world.send("a")
+
+        async def handle(message: Message[str]) -> None:
+            message.retry(1)
+            await asyncio.sleep(5)
+
+        consumer = await world.start(handle, max_attempts=2)
+        await world.until(lambda: world.bodies(DEAD_LETTERS))
+        await world.until(lambda: not world.bodies())
+        assert failure_of(world)["attempts"] == 2
+        assert (await consumer.stop()).exhausted == 1
+    assert "it was its last (`max_attempts`): it goes to the dead-letter queue" in caplog.text
+
+
+@virtual
+async def test_a_rule_for_a_time_out_rejects() -> None:
+    async with World(max_receives=9) as world:
+        await world.send("a")
+
+        async def handle(_body: str) -> None:
+            await asyncio.sleep(500)
+
+        await world.start(handle, handler_timeout=3, retry=Retries(on={HandlerTimeout: Reject}))
+        await world.until(lambda: world.bodies(DEAD_LETTERS))
+        failure = failure_of(world)
+        assert (failure["reason"], failure["error"]) == ("rejected", "HandlerTimeout")

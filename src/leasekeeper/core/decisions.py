@@ -72,7 +72,7 @@ def decide(outcome: Outcome, *, attempt: int, policy: OutcomePolicy, draw: float
 
     Args:
         outcome: what the lane answered.
-        attempt: which attempt at the message this was, counted from 1.
+        attempt: which attempt at the message this was, counted from 1; 0: a run that does not count as one.
         policy: what the consumer is set to.
         draw: a random number from 0 to below 1, for the jitter of the back-off.
     """
@@ -112,6 +112,7 @@ def _after_failure(outcome: Failed, attempt: int, policy: OutcomePolicy, draw: f
         return _given_up(policy, "undecodable" if isinstance(outcome.error, UndecodableBody) else "rejected")
     if attempt >= policy.max_attempts:
         return _given_up(policy, "exhausted")
+    attempt = max(1, attempt)
     if isinstance(rule, Retry):
         after = _default(attempt, policy, draw) if rule.after is None else rule.after
         return Decision(Action.RELEASE, after, counted="retried")
@@ -141,7 +142,9 @@ def decide_early(decision: Decision, *, kept: bool) -> Decision:
         decision: what it would mean as the end of the handler.
         kept: whether the handler has ended and withheld the message. Otherwise its end is counted, and frees the slot.
     """
-    return decision if kept else replace(decision, frees=False, counted="")
+    if kept:
+        return decision
+    return replace(decision, frees=False, counted="exhausted" if decision.counted == "exhausted" else "")
 
 
 def decide_settled(decision: Decision, outcome: Outcome, asked: Done | Retry) -> Decision:

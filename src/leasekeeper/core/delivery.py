@@ -100,9 +100,14 @@ class Delivery(msgspec.Struct, eq=False):
     """The name of the handler that it was given to, where a queue has several."""
 
     @property
+    def attempts(self) -> int:
+        """Attempts so far, with the one that goes on or comes next; 0 if even that does not count as one."""
+        return self.received.receive_count + self.extra
+
+    @property
     def attempt(self) -> int:
         """The number of the run that goes on, or comes next: counted from 1, as far as this process knows."""
-        return max(1, self.received.receive_count + self.extra)
+        return max(1, self.attempts)
 
     @property
     def settles_later(self) -> bool:

@@ -141,25 +141,22 @@ class DeadLetters:
         self.batcher.close()
 
 
-def failure_of(row: Delivery, outcome: Outcome, source: SourceQueue, *, at: float) -> Failure:
+def failure_of(row: Delivery, outcome: Outcome, source: SourceQueue, *, reason: str, at: float) -> Failure:
     """Why a message is not tried again.
 
     Args:
         row: the message.
         outcome: how its last attempt ended.
         source: the queue that it came from.
+        reason: `rejected`, `undecodable` or `exhausted`.
         at: when that was, in epoch seconds.
     """
-    received, reason, trace = row.received, "exhausted", ""
-    error, text = type(outcome).__name__, ""
+    received, error, text, trace = row.received, type(outcome).__name__, "", ""
     if isinstance(outcome, Reject):
-        undecodable = isinstance(outcome.__cause__, UndecodableBody)
-        reason, error = ("undecodable", UndecodableBody.__name__) if undecodable else ("rejected", Reject.__name__)
+        error = UndecodableBody.__name__ if reason == "undecodable" else Reject.__name__
         text = safe_str(outcome.reason) or "no reason given"
     elif isinstance(outcome, Failed):
         error, text = type(outcome.error).__name__, safe_str(outcome.error)
-        if isinstance(outcome.rule, Reject):
-            reason = "undecodable" if isinstance(outcome.error, UndecodableBody) else "rejected"
         with suppress(Exception):  # the code of others makes its lines
             trace = "".join(traceback.format_exception(outcome.error))[-TRACE_LENGTH:]
     return Failure(

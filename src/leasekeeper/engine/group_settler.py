@@ -53,7 +53,7 @@ class GroupSettler(Settler):
             if row.settlement is not None:
                 row.settlement.deferred = False
                 outcome = row.settlement.asked
-        decision = decide(outcome, attempt=row.attempt, policy=self._policy, draw=self._context.draw())
+        decision = decide(outcome, attempt=row.attempts, policy=self._policy, draw=self._context.draw())
         if final or kept:
             decision = decide_in_group(decision, self._group_policy, self._situation(row))
         if decision.action is Action.AGAIN and decision.counted in FOR_GOOD:

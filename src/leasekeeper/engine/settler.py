@@ -61,7 +61,7 @@ class Settler:
         if isinstance(outcome, Retry) and not row.started:  # the worker's: this process is still running the message
             after = self._policy.retries.schedule.delay(row.received.receive_count, self._context.draw())
             return Decision(Action.RELEASE, after, counted="not_started")
-        decision = decide(outcome, attempt=row.attempt, policy=self._policy, draw=self._context.draw())
+        decision = decide(outcome, attempt=row.attempts, policy=self._policy, draw=self._context.draw())
         if not final:
             return decide_early(decision, kept=kept)
         if row.settlement is not None:
@@ -96,7 +96,8 @@ class Settler:
         if action is Action.DELETE:
             context.act(action, context.ledger.done([row]))
         elif action is Action.COPY:
-            row.failure = failure_of(row, outcome, context.source, at=context.wall())
+            reason = decision.counted or "exhausted"
+            row.failure = failure_of(row, outcome, context.source, reason=reason, at=context.wall())
             context.act(context.ledger.reject(row), [row])
         elif action is Action.RELEASE:
             context.act(context.ledger.release(row, decision.after, context.clock()), [row])

@@ -61,6 +61,8 @@ class Report:
     """Messages without a confirmed delete or release; they come again."""
     known_duplicates: int
     """Redeliveries of finished messages, deleted without being run."""
+    exhausted: int = 0
+    """Messages that were not done at their last allowed attempt (`max_attempts`)."""
     unmatched: int = 0
     """Deliveries that none of the queue's several handlers took."""
     lifespan_error: str | None = None
@@ -76,7 +78,17 @@ class Report:
         deletes = "1 delete confirmed" if self.acked == 1 else f"{self.acked} deletes confirmed"
         parts = [f"{self.received} received", f"{self.handled} handled", deletes]
         words = {"lost": ("lease lost", "leases lost"), "known_duplicates": ("known duplicate", "known duplicates")}
-        for name in ("failed", "retried", "rejected", "unmatched", "released", "known_duplicates", "lost", "unsettled"):
+        for name in (
+            "failed",
+            "retried",
+            "rejected",
+            "exhausted",
+            "unmatched",
+            "released",
+            "known_duplicates",
+            "lost",
+            "unsettled",
+        ):
             if count := getattr(self, name):
                 one, many = words.get(name, (name, name))
                 parts.append(f"{count} {one if count == 1 else many}")
@@ -192,5 +204,6 @@ class Observer:
             lost=ledger.lost,
             unsettled=ledger.unsettled + sum(ledger.held.values()),
             known_duplicates=ledger.known_duplicates,
+            exhausted=work.exhausted,
             unmatched=now.routes.unmatched if now.routes is not None else 0,
         )
