@@ -20,7 +20,9 @@ from leasekeeper import (
     HandlerTimeout,
     Message,
     Reject,
+    Retries,
     Retry,
+    Table,
     UndecodableBody,
 )
 from leasekeeper.routing import attribute, field
@@ -255,3 +257,21 @@ def test_a_batch_handler_is_called_with_a_batch() -> None:
 
     with pytest.raises(ConfigurationError, match="takes batches: call it with run_batch_handler"):
         run_handler(Consumer("orders", batch, batch=10), "x")
+
+
+def test_the_rules_of_retries_say_what_becomes_of_an_error() -> None:
+    retries = Retries(on={KeyError: Reject, ConnectionError: Table(5), TimeoutError: lambda *_: 7})
+
+    def fail(kind: str) -> None:
+        raise {"key": KeyError, "connection": ConnectionError, "time": TimeoutError, "other": ValueError}[kind](kind)
+
+    consumer = Consumer("orders", fail, retry=retries)
+    found = {kind: run_handler(consumer, kind) for kind in ("key", "connection", "time", "other")}
+    assert {kind: (each.rejected, each.retried) for kind, each in found.items()} == {
+        "key": (True, False),
+        "connection": (False, True),
+        "time": (False, True),
+        "other": (False, True),
+    }
+    rules = {kind: getattr(each.outcome, "rule", None) for kind, each in found.items()}
+    assert (rules["connection"], rules["time"], rules["other"]) == (Table(5), 7.0, None)

@@ -61,12 +61,12 @@ class Handled:
     @property
     def retried(self) -> bool:
         """Whether the message would come again."""
-        return isinstance(self.said[0] if self.said else self.outcome, (Retry, Failed))
+        return isinstance(self.said[0] if self.said else self.outcome, (Retry, Failed)) and not self.rejected
 
     @property
     def rejected(self) -> bool:
         """Whether the message would follow the reject policy, e.g. to the dead-letter queue."""
-        return not self.said and isinstance(self.outcome, Reject)
+        return not self.said and isinstance(getattr(self.outcome, "rule", self.outcome), Reject)
 
     @property
     def withheld(self) -> bool:
