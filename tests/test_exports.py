@@ -36,6 +36,7 @@ NAMES = [
     "Retry",
     "Settled",
     "Settlement",
+    "Share",
     "SqsError",
     "Table",
     "UndecodableBody",

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from leasekeeper import ConfigurationError, Linear, Options, Retries, Table
+from leasekeeper import ConfigurationError, Linear, Options, Retries, Share, Table
 from leasekeeper.option_values import OptionValues
 from leasekeeper.options import make_options
 
@@ -113,6 +113,8 @@ MATES: dict[str, dict[str, Any]] = {
     "visibility_timeout": {"ack_interval": 0},
     "ack_interval": {"visibility_timeout": 100},
     "burst": {"rate": 1},
+    "weight": {"share": Share(concurrency=5)},
+    "priority": {"share": Share(concurrency=5)},
     "retry_base": {"retry_maximum": 43_200},
     "retry_maximum": {"retry_base": 0},
 }
@@ -311,6 +313,24 @@ def test_other_libraries_names_lead_to_options_that_exist() -> None:
             ),
         ),
         (
+            {"weight": 3},
+            "weight=3 without share: give the consumers one Share(concurrency=...) as share=, or leave weight out",
+        ),
+        (
+            {"share": Share(concurrency=5), "batch": 10},
+            (
+                "share=Share(concurrency=5) with batch=10: a share counts handlers for single messages; leave one of "
+                "them out"
+            ),
+        ),
+        (
+            {"share": Share(concurrency=5), "prefetch": 10},
+            (
+                "share=Share(concurrency=5) with prefetch=10: what waits here would keep its queue's place in the "
+                "share; leave prefetch out"
+            ),
+        ),
+        (
             {"burst": 5},
             "burst=5 without rate: set rate= to the handlers that may start in a second, or leave burst out",
         ),
@@ -372,6 +392,22 @@ def test_batches_that_do_not_fit_into_memory_are_refused(monkeypatch: pytest.Mon
 )
 def test_a_combination_that_just_works_is_taken(values: dict[str, Any]) -> None:
     assert make_options(values) == Options(**values)
+
+
+def test_a_consumer_with_a_share_has_its_concurrency_unless_it_sets_its_own() -> None:
+    share = Share(concurrency=7)
+    assert make_options({"share": share}).concurrency == 7
+    assert make_options({"share": share, "concurrency": 3}).concurrency == 3
+
+
+@pytest.mark.parametrize("concurrency", [0, -1, 120_001, 2.5, "5", True, None])
+def test_a_share_of_a_size_that_cannot_be_is_refused(concurrency: Any) -> None:
+    with pytest.raises(ConfigurationError, match="must be a whole number from 1 to 120000"):
+        Share(concurrency=concurrency)
+
+
+def test_a_share_is_a_share() -> None:
+    assert refusal(share=50) == "share=50: must be a Share, e.g. Share(concurrency=50)"
 
 
 def test_an_interval_that_is_taken_beats_before_the_lease_is_over() -> None:

@@ -53,6 +53,7 @@ from leasekeeper.options import (
     Unstarted,
 )
 from leasekeeper.retries import RetryPolicy
+from leasekeeper.share import Share
 
 
 class OptionValues(TypedDict, total=False):

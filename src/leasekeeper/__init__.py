@@ -25,6 +25,7 @@ from leasekeeper.outcomes import Reject, Retry, Settled, Settlement
 from leasekeeper.retries import Retries
 from leasekeeper.running import Completion
 from leasekeeper.schedules import Exponential, Linear, Table
+from leasekeeper.share import Share
 
 __version__ = "0.1.0"
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "Retry",
     "Settled",
     "Settlement",
+    "Share",
     "SqsError",
     "Table",
     "UndecodableBody",

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.share import Share
 
 if TYPE_CHECKING:
     import dataclasses
@@ -77,6 +78,8 @@ def check_value(option: dataclasses.Field[Any], value: Any) -> None:
         isinstance(value, str) or not isinstance(value, Iterable) or not all(isinstance(name, str) for name in value)
     ):
         raise ConfigurationError(f"message_attributes={value!r}: must be a sequence of names, e.g. ('All',)")
+    elif option.name == "share" and not isinstance(value, Share):
+        raise ConfigurationError(f"share={value!r}: must be a Share, e.g. Share(concurrency=50)")
     elif option.name == "batch_key" and not callable(value):
         raise ConfigurationError(f"batch_key={value!r}: must be a function of a message, e.g. lambda m: m.group_id")
     elif option.name == "middleware" and not isinstance(value, Sequence):

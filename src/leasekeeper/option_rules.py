@@ -39,6 +39,7 @@ def check_together(options: Any) -> None:
             "messages would wait for their delete until their lease ends; use a second or less"
         )
     _check_batches(options)
+    _check_share(options)
     if options.burst is not None and options.rate is None:
         raise ConfigurationError(
             f"burst={options.burst!r} without rate: set rate= to the handlers that may start in a second, or leave "
@@ -89,4 +90,26 @@ def _check_batches(options: Any) -> None:
             f"batch_bytes={options.batch_bytes} with concurrency={options.concurrency}: these batches may hold "
             f"{options.batch_bytes * options.concurrency:,} bytes, and this process may use {memory:,.0f}; lower one "
             "of them"
+        )
+
+
+def _check_share(options: Any) -> None:
+    """Refuse what cannot be shared."""
+    if options.share is None:
+        for name in ("weight", "priority"):
+            if (value := getattr(options, name)) != 1:
+                raise ConfigurationError(
+                    f"{name}={value} without share: give the consumers one Share(concurrency=...) as share=, or leave "
+                    f"{name} out"
+                )
+        return
+    if options.batch is not None:
+        raise ConfigurationError(
+            f"share={options.share!r} with batch={options.batch}: a share counts handlers for single messages; leave "
+            "one of them out"
+        )
+    if options.prefetch:
+        raise ConfigurationError(
+            f"share={options.share!r} with prefetch={options.prefetch}: what waits here would keep its queue's place "
+            "in the share; leave prefetch out"
         )

@@ -24,6 +24,7 @@ from leasekeeper.options import (
     Unstarted,
 )
 from leasekeeper.retries import RetryPolicy
+from leasekeeper.share import Share
 
 
 class OptionValues(TypedDict, total=False):
@@ -151,17 +152,38 @@ class OptionValues(TypedDict, total=False):
     """
 
     rate: float | None
-    """Handlers that may start in a second, on average. No message is received that could not start within about 0.25 s,
-    so the limit spends no receive counts. Unset: no limit.
+    """Messages that may start in a second, on average. None is received that could not start within about 0.25 s, so
+    the limit spends no receive counts. Unset: no limit.
 
     Default: unset; 0.0001 to 100,000.
     """
 
     burst: int | None
-    """Handlers that may start at once after a while in which fewer did than `rate` allows: in any t seconds at most
+    """Messages that may start at once after a while in which fewer did than `rate` allows: in any t seconds at most
     `burst` + `rate` x t start. Unset: as many as `rate` allows in a second, at least 1.
 
     Default: unset; 1 to 100,000.
+    """
+
+    share: Share | None
+    """Handlers that several consumers of an app have together: `Share(concurrency=50)`. Unset `concurrency` is then
+    that of the share; a lower one limits this consumer. Nothing is received for which no handler is free.
+
+    Default: unset.
+    """
+
+    weight: int
+    """The part of this consumer in its share: the handlers' time is divided by weight among the consumers of one
+    `priority` whose queues have a backlog.
+
+    Default: 1; 1 to 1,000.
+    """
+
+    priority: int
+    """The turn of this consumer in its share: while the queue of a lower number has a backlog, those of higher numbers
+    are not polled.
+
+    Default: 1; 1 to 1,000.
     """
 
     receive_batch: int

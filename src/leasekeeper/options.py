@@ -21,6 +21,7 @@ from leasekeeper.option_checks import check_value, hint
 from leasekeeper.option_fields import section
 from leasekeeper.option_rules import check_together
 from leasekeeper.retries import RetryPolicy  # noqa: TC001 - the annotations of options are read
+from leasekeeper.share import Share
 
 Dispatch = Literal["semaphore", "pool"]
 RejectPolicy = Literal["dead-letter", "redrive"]
@@ -168,17 +169,38 @@ class Options:
 
     rate: float | None = _limits(
         None,
-        "Handlers that may start in a second, on average. No message is received that could not start within about "
+        "Messages that may start in a second, on average. None is received that could not start within about "
         "0.25 s, so the limit spends no receive counts. Unset: no limit.",
         low=0.0001,
         high=100_000,
     )
     burst: int | None = _limits(
         None,
-        "Handlers that may start at once after a while in which fewer did than `rate` allows: in any t seconds at most "
+        "Messages that may start at once after a while in which fewer did than `rate` allows: in any t seconds at most "
         "`burst` + `rate` x t start. Unset: as many as `rate` allows in a second, at least 1.",
         low=1,
         high=100_000,
+    )
+
+    share: Share | None = _limits(
+        None,
+        "Handlers that several consumers of an app have together: `Share(concurrency=50)`. Unset `concurrency` is then "
+        "that of the share; a lower one limits this consumer. Nothing is received for which no handler is free.",
+        configurable=False,
+    )
+    weight: int = _limits(
+        1,
+        "The part of this consumer in its share: the handlers' time is divided by weight among the consumers of one "
+        "`priority` whose queues have a backlog.",
+        low=1,
+        high=1000,
+    )
+    priority: int = _limits(
+        1,
+        "The turn of this consumer in its share: while the queue of a lower number has a backlog, those of higher "
+        "numbers are not polled.",
+        low=1,
+        high=1000,
     )
 
     receive_batch: int = _polling(10, "Messages requested in one receive.", low=1, high=10)
@@ -430,4 +452,7 @@ def make_options(values: Mapping[str, Any]) -> Options:
     for name in values:
         if name not in known:
             raise ConfigurationError(f"unknown option {name!r}{hint(name, known)}")
+    share = values.get("share")
+    if isinstance(share, Share) and "concurrency" not in values:
+        values = {**values, "concurrency": share.concurrency}
     return Options(**values)

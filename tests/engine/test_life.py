@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.applications import Starlette
 
-from leasekeeper import Closed, ConfigurationError, Consumer, Leasekeeper, QueueUnusable
+from leasekeeper import Closed, ConfigurationError, Consumer, Leasekeeper, QueueUnusable, Share
 from leasekeeper.app import refuse_shared_queues
 from leasekeeper.events import PhaseChanged
 from leasekeeper.local import LocalSqs
@@ -450,3 +450,29 @@ def test_an_app_is_paused_and_resumed_from_any_thread_and_from_handlers(orders: 
     app.pause()
     app.resume()  # stopped: there is nothing to resume
     assert phases[-1] == "closed"
+
+
+def test_consumers_of_one_app_share_and_others_are_refused(server: LocalSqs) -> None:
+    """Coroutines and threads; again after a stop, when the app has another event loop."""
+    share = Share(4)
+    one, two, three = Queue(server), Queue(server), Queue(server)
+    app = Leasekeeper(share=share, **one.options)
+    app.consumer(one.name, weight=2)(one.handle)
+
+    @app.consumer(two.name)
+    def handle(body: str) -> None:
+        asyncio.run(two.handle(body))
+
+    stranger = Consumer(three.name, three.handle, share=share, **three.options)
+    for turn in "first", "second":
+        app.start()
+        with pytest.raises(ConfigurationError, match="has consumers of two apps, or outside an app"):
+            stranger.start()
+        bodies = [f"{turn} {number}" for number in range(20)]
+        one.send(*bodies)
+        two.send(*bodies)
+        one.wait_for(*bodies)
+        two.wait_for(*bodies)
+        assert [report.unsettled for report in app.stop().result()] == [0, 0]
+    stranger.start()
+    stranger.stop()

@@ -212,12 +212,12 @@ def test_threads_bound_what_may_start_where_they_are_fewer_than_handlers() -> No
     """What waits, waits at the gate: behind a busy thread it would start without a look at the rate."""
     options = Options(rate=5, concurrency=80, threads=8)
     for coroutines, most in (True, 80), (False, 8):
-        gate = gate_for(options, coroutines=coroutines)
+        gate = gate_for(options, coroutines=coroutines, wake=print)
         assert gate is not None
         gate.line.add([row(str(number)) for number in range(100)])
         assert len(gate.start(0.0)) == 5
         assert repr(gate) == f"<Gate 5/{most} running, 95 waiting>"
-    assert gate_for(Options(), coroutines=True) is None
+    assert gate_for(Options(), coroutines=True, wake=print) is None
 
 
 def row(name: str) -> Delivery:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.core.line import FairLine, Line
     from leasekeeper.core.rate import TokenBucket
+    from leasekeeper.core.sharing import Member
 
 LOOK_AHEAD = 0.25
 """Seconds that a message may wait here for its token: so the rate is kept also with a small burst, while a receive is
@@ -42,11 +43,19 @@ class Gate:
         most: how many handlers may run at once.
         line: where messages wait.
         bucket: says how many may start by rate; None: all.
+        member: the consumer's place in a share of handlers; None: it shares none.
     """
 
-    def __init__(self, most: int, line: Line | FairLine, bucket: TokenBucket | None = None) -> None:
+    def __init__(
+        self,
+        most: int,
+        line: Line | FairLine,
+        bucket: TokenBucket | None = None,
+        member: Member | None = None,
+    ) -> None:
         self.line = line
         self.bucket = bucket
+        self.member = member
         self._most = most
         self._running: set[Delivery] = set()
 
@@ -62,11 +71,19 @@ class Gate:
 
     def start(self, now: float) -> list[Delivery]:
         """The messages that start now, in their order."""
-        line, bucket, running = self.line, self.bucket, self._running
+        line, bucket, running, member = self.line, self.bucket, self._running, self.member
         rows: list[Delivery] = []
-        while len(running) < self._most and line.limited < len(line) and (bucket is None or bucket.take(now)):
+        if member is not None:
+            member.waits = False
+        while len(running) < self._most and line.limited < len(line):
+            if member is not None and not member.may_run():
+                break
+            if bucket is not None and not bucket.take(now):
+                break
             rows.append(line.pop())
             running.add(rows[-1])
+            if member is not None:
+                member.running += 1
         return rows
 
     def ended(self, row: Delivery) -> None:
@@ -74,6 +91,24 @@ class Gate:
         if row in self._running:
             self._running.remove(row)
             self.line.ended(row)
+            if self.member is not None:
+                self.member.running -= 1
+
+    def clear(self) -> list[Delivery]:
+        """Let nothing wait any more; returns what did."""
+        if self.member is not None:
+            self.member.waits = False
+        return self.line.clear()
+
+    def start_others(self) -> None:
+        """Let messages of other members of the share start: handlers have ended."""
+        if self.member is not None:
+            self.member.slots.start_next()
+
+    def leave(self) -> None:
+        """The consumer has ended."""
+        if self.member is not None:
+            self.member.slots.leave(self.member)
 
     def next_start(self, now: float) -> float:
         """When a message can start that waits for nothing but its token; inf if there is none."""

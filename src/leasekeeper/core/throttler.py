@@ -121,9 +121,9 @@ class Throttler:
 
     Attributes:
         limit: how many messages may be held at once, waiting and at work. By Little's law `concurrency` handlers that
-            take *m* seconds serve `concurrency * visibility / m` messages within one visibility timeout; more would
-            only wait here while other processes are free. It is at least twice `concurrency`, so that each handler can
-            have one message at work and the next one ready; it is at most `max_in_flight`.
+            take *m* seconds serve `concurrency * visibility / m` messages in one visibility timeout; more would only
+            wait here. It is at least twice `concurrency`, for the next one of each, and at most `max_in_flight`.
+        backlog: whether the last answer was full.
         pollers: how many pollers are wanted now; always 1 or more.
         prefetch: how many messages may wait for a handler: twice what the handlers finish during one receive, one
             receive more, and the rest of one batch. Twice, because half is in receives under way. It holds no more than
@@ -131,7 +131,6 @@ class Throttler:
     """
 
     __slots__ = (
-        "_backlog",
         "_fullness",
         "_handler",
         "_held",
@@ -141,6 +140,7 @@ class Throttler:
         "_rate_at",
         "_refreshed",
         "_worked",
+        "backlog",
         "limit",
         "policy",
         "pollers",
@@ -156,7 +156,7 @@ class Throttler:
         self._partial = 0.0  # of the others that brought messages: they may have waited
         self._rate = 0.0
         self._rate_at = 0.0
-        self._backlog = False
+        self.backlog = False
         self._fullness = FullBatchEstimator(policy.batch)
         self._refreshed = -math.inf
         if policy.enabled:
@@ -198,7 +198,7 @@ class Throttler:
             fullness.reset(probe=not got)
         elif asked >= self.policy.batch:
             fullness.answered(now, got)
-        full = self._backlog = got >= min(asked, fullness.full_size)
+        full = self.backlog = got >= min(asked, fullness.full_size)
         if got:
             self._time(got, latency)
         if not self._scales:
@@ -231,7 +231,7 @@ class Throttler:
         """
         self._rate = self._rate_by(now)
         self._rate_at = now
-        self._backlog = False
+        self.backlog = False
         self._fullness.reset(probe=True)
         if self._scales:
             self.pollers = max(1, self.pollers // 2)
@@ -245,7 +245,7 @@ class Throttler:
         the queue gets it sooner.
         """
         longest = self.policy.longest_pause
-        if self._backlog or self._fullness.probing or not self.policy.enabled:
+        if self.backlog or self._fullness.probing or not self.policy.enabled:
             return 0.0
         rate = self._rate_by(now) / self.pollers
         if rate * longest < 1:

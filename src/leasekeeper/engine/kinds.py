@@ -14,18 +14,19 @@ from leasekeeper.core.group_ledger import GroupLedger
 from leasekeeper.core.groups import Groups
 from leasekeeper.core.ledger import Ledger
 from leasekeeper.engine.attempt_ids import RepeatedReceive
-from leasekeeper.engine.capacity import Capacity
 from leasekeeper.engine.group_capacity import GroupCapacity
 from leasekeeper.engine.group_harvester import GroupHarvester
 from leasekeeper.engine.group_settler import GroupSettler
 from leasekeeper.engine.group_worker import GroupWorker
 from leasekeeper.engine.grouped import Grouped, not_started
 from leasekeeper.engine.harvester import Harvester
-from leasekeeper.engine.limited_capacity import LimitedCapacity, LimitedGroupCapacity
+from leasekeeper.engine.limited_capacity import LimitedGroupCapacity
+from leasekeeper.engine.limits import capacity_for
 from leasekeeper.engine.ordering import Unordered
 from leasekeeper.engine.policies import group_policy, lease_policy, outcome_policy
 from leasekeeper.engine.settler import Settler
 from leasekeeper.engine.worker import Worker
+from leasekeeper.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from leasekeeper.core.gate import Gate
     from leasekeeper.core.group import GroupedDelivery, GroupStatistics
     from leasekeeper.core.throttler import Throttler
+    from leasekeeper.engine.capacity import Capacity
     from leasekeeper.engine.context import QueueContext, SourceQueue
     from leasekeeper.engine.poller import Receive
     from leasekeeper.lanes.api import Answer, Lane
@@ -112,9 +114,7 @@ class Standard:
         self, options: Options, throttler: Throttler, gate: Gate | None, clock: Callable[[], float]
     ) -> Capacity:
         """Slots for messages."""
-        if gate is None:
-            return Capacity(options, throttler, self.ledger.rows)
-        return LimitedCapacity(options, throttler, self.ledger.rows, gate, clock)
+        return capacity_for(options, throttler, self.ledger.rows, gate, clock)
 
     def harvester(self, context: QueueContext) -> Harvester:
         """Deletes ten at a time, in any order."""
@@ -169,6 +169,11 @@ class Fifo:
         self, options: Options, throttler: Throttler, gate: Gate | None, clock: Callable[[], float]
     ) -> Capacity:
         """Slots for groups."""
+        if options.share is not None:
+            raise ConfigurationError(
+                f"share={options.share!r} on a FIFO queue: message groups cannot share handlers with other queues; "
+                "set concurrency= instead"
+            )
         if gate is None:
             return GroupCapacity(options, throttler, self.ledger.rows, self._groups)
         return LimitedGroupCapacity(options, throttler, self.ledger.rows, self._groups, gate=gate, clock=clock)

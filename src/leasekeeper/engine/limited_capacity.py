@@ -40,11 +40,11 @@ class LimitedCapacity(Capacity):
         super().__init__(options, throttler, in_flight)
         self._gate = gate
         self._clock = clock
-        self._batch = options.receive_batch
+        self._batch = 1
         """Tokens that a receive waits for: with fewer, each call would bring one message."""
         if bucket := gate.bucket:
             patient = min(bucket.burst, int(bucket.rate * options.longest_pause))
-            self._batch = min(self._batch, max(1, int(bucket.rate * LOOK_AHEAD), patient))
+            self._batch = min(options.receive_batch, max(1, int(bucket.rate * LOOK_AHEAD), patient))
 
     def _left(self) -> int:
         return min(super()._left(), self._allowed())
@@ -60,8 +60,11 @@ class LimitedCapacity(Capacity):
         return await super().reserve(min(most, max(1, self._allowed())))
 
     async def _turn(self) -> None:
-        seconds = self._gate.until_promised(self._clock(), self._throttler.latency, self.polling, self._batch)
-        await _at_most(super()._turn(), seconds)
+        await _at_most(super()._turn(), self._next_look())
+
+    def _next_look(self) -> float:
+        """Seconds until the next look, if nothing else changes before; 0.0: never."""
+        return self._gate.until_promised(self._clock(), self._throttler.latency, self.polling, self._batch)
 
 
 class LimitedGroupCapacity(GroupCapacity):

@@ -11,29 +11,53 @@ from typing import TYPE_CHECKING
 from leasekeeper.core.gate import Gate
 from leasekeeper.core.line import Line
 from leasekeeper.core.rate import TokenBucket
+from leasekeeper.engine.capacity import Capacity
+from leasekeeper.engine.limited_capacity import LimitedCapacity
+from leasekeeper.engine.shared_capacity import SharedCapacity, join
 from leasekeeper.lanes.gated import GatedLane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sized
 
     from leasekeeper.core.delivery import Delivery
+    from leasekeeper.core.throttler import Throttler
     from leasekeeper.lanes.api import Answer, Lane
     from leasekeeper.lanes.mailbox import Mailbox
     from leasekeeper.options import Options
 
 
-def gate_for(options: Options, *, coroutines: bool) -> Gate | None:
+def gate_for(options: Options, *, coroutines: bool, wake: Callable[[], None]) -> Gate | None:
     """The gate of a consumer with these options; None if its lane may start whatever is here.
 
     Args:
         options: the consumer's.
         coroutines: whether its handler is a coroutine function; threads may be fewer than `concurrency`.
+        wake: called when its share may have slots for its polls or its messages.
+
+    Raises:
+        ConfigurationError: its share has consumers on another loop.
     """
-    if options.rate is None:
+    if options.rate is None and options.share is None:
         return None
+    bucket = member = None
+    if options.rate is not None:
+        bucket = TokenBucket(options.rate, options.burst or max(1, math.ceil(options.rate)))
+    if options.share is not None:
+        member = join(options.share, options, wake=wake)
     calls = options.concurrency if coroutines else min(options.concurrency, options.thread_count)
     most = calls * options.slots // options.concurrency
-    return Gate(most, Line(), TokenBucket(options.rate, options.burst or max(1, math.ceil(options.rate))))
+    return Gate(most, Line(), bucket, member)
+
+
+def capacity_for(
+    options: Options, throttler: Throttler, in_flight: Sized, gate: Gate | None, clock: Callable[[], float]
+) -> Capacity:
+    """The capacity of the consumer of a standard queue with this gate."""
+    if gate is None:
+        return Capacity(options, throttler, in_flight)
+    if gate.member is None:
+        return LimitedCapacity(options, throttler, in_flight, gate, clock)
+    return SharedCapacity(options, throttler, in_flight, gate=gate, clock=clock, member=gate.member)
 
 
 def gated(

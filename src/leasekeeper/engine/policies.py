@@ -36,7 +36,7 @@ def throttle_policy(options: Options) -> ThrottlePolicy:
         pollers=options.pollers,
         max_pollers=options.max_pollers,
         batch=options.receive_batch,
-        prefetch=options.prefetch,
+        prefetch=options.prefetch if options.share is None else 0,
         together=options.batch or 1,
         wait=options.wait_time,
         longest_pause=options.longest_pause,

@@ -75,7 +75,7 @@ class Runner:
         self._clock = clock
         self._began = clock()
         self._throttler = Throttler(throttle_policy(options))
-        self._gate = gate_for(options, coroutines=handler.is_coroutine)
+        self._gate = gate_for(options, coroutines=handler.is_coroutine, wake=self._wake)
         self._answers: Mailbox[Answer[Delivery]] = Mailbox(asyncio.get_running_loop(), self._answered)
         self._kind = kind_of(source, options, answers=self._answers, on_lease_lost=self._on_lease_lost)
         self._ledger = self._kind.ledger
@@ -163,6 +163,12 @@ class Runner:
         self._worker.answered(answers)
         if self._gated is not None:
             self._gated.answers(answers)
+
+    def _wake(self) -> None:
+        """Its share may have slots for it."""
+        self._capacity.give_back(0)
+        if self._gated is not None:
+            self._gated.look()
 
     def _on_lease_lost(self, row: Delivery) -> None:
         self._worker.lost(row)

@@ -69,6 +69,7 @@ class GatedLane:
             if answer.final and not (isinstance(answer.outcome, Failed) and answer.outcome.still_running):
                 self._gate.ended(answer.unit)
         self.look()
+        self._gate.start_others()
 
     def look(self) -> None:
         """Start what may start now: something has changed."""
@@ -95,7 +96,7 @@ class GatedLane:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if rows := self._gate.line.clear():
+        if rows := self._gate.clear():
             together, self._together = self._together, {}
             self._post([Answer(each, NOT_STARTED) for row in rows for each in together.get(row, (row,))])
         self._lane.recall()
@@ -105,6 +106,7 @@ class GatedLane:
         if self._timer is not None:
             self._timer.cancel()
         await self._lane.close()
+        self._gate.leave()
 
     def statistics(self) -> LaneStatistics:
         """What the lane is doing now, and what waits before it."""

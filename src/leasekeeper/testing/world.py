@@ -139,11 +139,16 @@ class World:
 
     # The queue
 
-    async def send(self, *bodies: str, group: str | None = None, **request: Any) -> list[str]:
+    async def add_queue(self, name: str) -> None:
+        """Create another standard queue, which consumers are started on by its name."""
+        await self.broker.call("CreateQueue", {"QueueName": name})
+
+    async def send(self, *bodies: str, group: str | None = None, queue: str | None = None, **request: Any) -> list[str]:
         """Send messages; their ids.
 
         Args:
             bodies: one for each message.
+            queue: the name of the queue; by default that of the world.
             group: the message group; on a FIFO queue, where each message needs one, `g` by default. Each of these
                 messages gets a deduplication id that no other has.
             request: further members of SendMessage, e.g. `MessageAttributes`.
@@ -156,13 +161,14 @@ class World:
             if self._fifo:
                 self._sent += 1
                 ids["MessageDeduplicationId"] = str(self._sent)
-            call = {"QueueUrl": self.queue_url, "MessageBody": body, **ids, **request}
+            url = self.queue_url if queue is None else self.queue_url.replace(self.name, queue)
+            call = {"QueueUrl": url, "MessageBody": body, **ids, **request}
             sent.append(await self.broker.call("SendMessage", call))
         return [answer["MessageId"] for answer in sent]
 
-    async def send_many(self, count: int, *, group: str | None = None) -> list[str]:
+    async def send_many(self, count: int, *, group: str | None = None, queue: str | None = None) -> list[str]:
         """Send `count` messages; their bodies are their numbers from 0."""
-        return await self.send(*map(str, range(count)), group=group)
+        return await self.send(*map(str, range(count)), group=group, queue=queue)
 
     def queue(self, name: str | None = None) -> Queue:
         """A queue as it is now (counts of what is visible, in flight and delayed, and its contents), by its name.
@@ -179,14 +185,17 @@ class World:
 
     # Consumers
 
-    async def start(self, handler: Functions, **values: Unpack[OptionValues]) -> Running:
+    async def start(self, handler: Functions, *, queue: str | None = None, **values: Unpack[OptionValues]) -> Running:
         """Start a consumer with those options; its handler, or handlers, run on this loop, in virtual time.
+
+        It consumes the world's queue, or the one of that name.
 
         On the loop of `virtual_processes` it is a process, which can be killed and suspended.
         """
         loop = asyncio.get_running_loop()
         process = Process(self.broker) if isinstance(loop, ProcessLoop) else None
-        made = self._make(handler, values, self.client if process is None else LocalClient(process.connection))
+        client = self.client if process is None else LocalClient(process.connection)
+        made = self._make(handler, values, client, queue or self.name)
         context = copy_context() if process is None else process.context
         running = Running(*await loop.create_task(made, context=context), context=context, process=process)
         self._running.append(running)
@@ -195,18 +204,18 @@ class World:
 
     async def runner(self, handler: Callable[..., Any], **values: Unpack[OptionValues]) -> Runner:
         """Make a runner without starting it."""
-        return (await self._make(handler, values, self.client))[0]
+        return (await self._make(handler, values, self.client, self.name))[0]
 
     async def _make(
-        self, handler: Functions, values: OptionValues, client: LocalClient
+        self, handler: Functions, values: OptionValues, client: LocalClient, queue: str
     ) -> tuple[Runner, Channel, Observer]:
         loop = asyncio.get_running_loop()
         options, events = make_options(values), Channel()
         observer = Observer(events, options.logger)
         runner = Runner(
-            await open_queue(client, QueueAddress.parse(self.name), options),
+            await open_queue(client, QueueAddress.parse(queue), options),
             client,
-            make_handler(handler, options, queue=self.name),
+            make_handler(handler, options, queue=queue),
             options,
             application=loop,
             emit=events.emit,
