@@ -233,7 +233,7 @@ class Consumer:
         """Wait until it has ended by itself (`exit_on_unusable`) or was stopped."""
         if self._life is None:
             raise Closed(f"consumer of {self.address.name} was not started")
-        return await asyncio.shield(asyncio.wrap_future(self._here(self._life).ended))
+        return await asyncio.wrap_future(self._here(self._life).ended)
 
     def run(self) -> Report:
         """Start, work until SIGTERM or SIGINT, drain, and report. A second signal cuts the drain short.

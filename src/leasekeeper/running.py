@@ -45,8 +45,8 @@ class Completion(Generic[T]):
         return self._future.result(timeout)
 
     def __await__(self) -> Generator[object, None, T]:
-        # Shielded: a caller that stops waiting does not cancel the start or the stop.
-        return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
+        # A caller that stops waiting does not cancel the start or the stop: the future is one that cannot be cancelled.
+        return asyncio.wrap_future(self._future).__await__()
 
 
 class Service(Protocol):

@@ -307,13 +307,9 @@ def test_conditions_see_what_is_in_the_envelope(deliver: Deliver) -> None:
 class Certificate(Blocked):
     """What an envelope has to wait for: the certificate of SNS, say."""
 
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
-        self.fetched = False
+    fetched = False
 
     def unblock(self) -> None:
-        if self.error is not None:
-            raise self.error
         self.fetched = True
 
     def open(self, received: Received) -> str:
@@ -329,15 +325,6 @@ def test_an_envelope_that_has_to_wait_is_opened_before_a_handler_is_chosen(funct
     assert call(handler, deliver('signed {"type": "created"}')) == DONE
     assert len(got) == 1
     assert handler.statistics().taken == {function.__name__: 1}
-
-
-@pytest.mark.parametrize("function", [created, plain])
-def test_what_cannot_be_fetched_for_an_envelope_is_a_failure(function: Any, deliver: Deliver) -> None:
-    handler = routed((function, TYPE == "created"), envelope=Certificate(OSError("no network")).open)
-    outcome = call(handler, deliver('signed {"type": "created"}'))
-    assert isinstance(outcome, Failed)
-    assert str(outcome.error) == "no network"
-    assert got == []
 
 
 COLOR = attribute("color")

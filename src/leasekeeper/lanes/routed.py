@@ -197,20 +197,12 @@ class _Unblocking:
         self._blocked = blocked
 
     async def run(self, say: Say[Delivery], delivery: Delivery) -> Outcome:
-        try:
-            await asyncio.to_thread(self._blocked.unblock)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            return outcome_of_error(error)
+        await asyncio.to_thread(self._blocked.unblock)
         outcome: Outcome = await self._routed.run(say, delivery)
         return outcome
 
     def run_blocking(self, say: Say[Delivery], delivery: Delivery) -> Outcome:
-        try:
-            self._blocked.unblock()
-        except BaseException as error:
-            return outcome_of_error(error)
+        self._blocked.unblock()
         return self._routed.run_blocking(say, delivery)
 
 
