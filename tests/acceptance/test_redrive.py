@@ -146,6 +146,55 @@ def test_redrive_tells_of_tasks_and_stops_a_running_one(bench: Bench) -> None:
 # Copies
 
 
+def test_dead_letters_of_two_consumers_and_of_sqs_are_refused_as_a_whole_and_sent_back_by_cause(bench: Bench) -> None:
+    """The whole way: handlers reject, SQS moves others; peek, redrive."""
+    dead = bench.queue("all-dead")
+    orders = bench.queue("orders", RedrivePolicy=policy(bench, dead, 1), VisibilityTimeout="0")
+    bills = bench.queue("bills", RedrivePolicy=policy(bench, dead, 5))
+    moved_by_sqs(bench, orders, dead, 3)
+    bench.fill(orders, 4)
+    bench.fill(bills, 5)
+    bench.module(
+        "shop",
+        """
+        from leasekeeper import Leasekeeper, Reject
+        app = Leasekeeper()
+
+        @app.consumer("orders", max_attempts=1)
+        async def ship(body: str) -> None:
+            raise TimeoutError(f"no answer about {body!r}")
+
+        @app.consumer("bills")
+        async def bill(body: str) -> None:
+            raise Reject(f"no customer {body!r}")
+        """,
+    )
+    running = bench.leasekeeper("run", "shop:app")
+    bench.until(lambda: bench.counts(dead) == (12, 0), "all are dead letters")
+    running.signal(signal.SIGTERM)
+    assert running.end() == 0
+
+    looking = bench.call("peek", "all-dead", "--json")
+    causes = [json.loads(line) for line in looking.out.splitlines()]
+    assert [
+        (cause["count"], cause["reason"], cause["error"], cause["message"], cause["queues"]) for cause in causes
+    ] == [
+        (5, "rejected", "Reject", "no customer *", {"bills": 5}),
+        (4, "exhausted", "TimeoutError", "no answer about *", {"orders": 4}),
+        (3, "maxReceiveCount", "", "", {"orders": 3}),
+    ]
+    refused = bench.call("redrive", "all-dead")
+    assert (refused.code, bench.counts(dead)) == (2, (12, 0))
+    moving = bench.call("redrive", "all-dead", "--where", "error=TimeoutError", "--where", "reason=maxReceiveCount")
+    assert moving.out.startswith("moved 0 messages from all-dead (12 looked at)")  # no message has both
+    moving = bench.call("redrive", "all-dead", "--where", "error=TimeoutError")
+    assert moving.out == "moved 4 messages from all-dead to orders (12 looked at)\n"
+    assert bench.call("redrive", "all-dead", "--copy").out.startswith(
+        "moved 8 messages from all-dead: 5 to bills, 3 to orders (8 looked at)"
+    )
+    assert (bench.counts(orders), bench.counts(bills), bench.counts(dead)) == ((7, 0), (5, 0), (0, 0))
+
+
 def test_each_message_goes_back_to_its_own_queue(two: Bench) -> None:
     command = two.call("redrive", "all-dead", "--copy")
 

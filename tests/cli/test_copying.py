@@ -29,8 +29,8 @@ TIMEOUT = Failure(reason="exhausted", error="TimeoutError", message="no answer",
 class Scene:
     """SQS with queues `orders`, `bills` and `dead`; every letter goes to the queue that it names."""
 
-    def __init__(self, *, fifo: bool = False) -> None:
-        self.broker = Broker(seed=1, epoch=1_700_000_000.0)
+    def __init__(self, *, fifo: bool = False, seed: int = 1) -> None:
+        self.broker = Broker(seed=seed, epoch=1_700_000_000.0)
         self.client = LocalClient(self.broker)
         self.end = ".fifo" if fifo else ""
         self.urls: dict[str, str] = {}
@@ -438,3 +438,35 @@ async def killed_at(call: int, *, fifo: bool, after: bool) -> bool:
             assert max(Counter(arrived).values()) <= 2
             assert len(arrived) - len(bodies) <= 40  # what four workers were sending
         return True
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("fifo", [False, True])
+@virtual
+async def test_on_a_bad_network_nothing_is_lost_and_a_group_keeps_its_order(seed: int, *, fifo: bool) -> None:
+    """Calls that take up to three seconds, that fail, and that take effect without an answer."""
+    async with Scene(fifo=fifo, seed=seed) as scene:
+        failure = Failure(error="A", queue="orders" + scene.end)
+        groups = {f"g{group}": [f"{group}-{number:02}" for number in range(20)] for group in range(4)}
+        for number in range(20):
+            for group, bodies in groups.items():
+                await scene.send(bodies[number], failure, group)
+        bad = {"throttle": 0.1, "unavailable": 0.05, "reset": 0.05, "lose": 0.1, "lose_by_reset": 0.05, "hang": 0.02}
+        for operation in ("ReceiveMessage", "SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"):
+            scene.broker.faults.set(operation, latency=(0.0, 3.0), **bad)
+        began = asyncio.get_running_loop().time()
+        for _ in range(60):
+            await scene.copying().run()
+            if not scene.bodies("dead"):
+                break
+            await asyncio.sleep(HIDDEN)
+        assert scene.bodies("dead") == []
+        arrived = scene.bodies("orders")
+        everything = [body for bodies in groups.values() for body in bodies]
+        assert set(arrived) == set(everything)
+        first = list(dict.fromkeys(arrived))
+        if fifo:
+            for bodies in groups.values():
+                assert [body for body in first if body in bodies] == bodies
+            if asyncio.get_running_loop().time() - began < 300:
+                assert len(arrived) == len(everything)
