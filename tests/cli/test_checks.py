@@ -101,6 +101,13 @@ def test_each_thing_that_is_wrong_is_found_alone(
     assert said in found[what].message
 
 
+def test_a_dead_letter_queue_of_several_queues_is_one_to_consider() -> None:
+    found = findings(dead_letters_of=("bills", "orders", "refunds"))
+    assert list(found) == ["redrive"]
+    assert found["redrive"].message.startswith("orders-dead is also the dead-letter queue of bills and refunds: ")
+    assert findings(dead_letters_of=("orders",)) == {}
+
+
 def test_a_dead_letter_queue_needs_no_further_one() -> None:
     assert findings({"RedrivePolicy": None}, sources=("orders",), dead_letters=None) == {}
 

@@ -15,6 +15,7 @@ from leasekeeper.cli.checks_dead_letters import (
     halted_groups,
     order_of_dead_letters,
     redrive,
+    shared_dead_letters,
 )
 from leasekeeper.cli.facts import DAY, Facts, Finding, Level, duration
 from leasekeeper.engine.attempt_ids import MARGIN, shortened
@@ -134,6 +135,7 @@ CHECKS: tuple[Callable[[Facts], Finding | None], ...] = (
     order_of_dead_letters,
     halted_groups,
     dead_letter_retention,
+    shared_dead_letters,
     dead_letters_waiting,
     retention,
     long_polling,

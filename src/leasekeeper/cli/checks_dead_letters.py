@@ -134,6 +134,19 @@ def dead_letter_retention(facts: Facts) -> Finding | None:
     return Finding(Level.OK, topic, message)
 
 
+def shared_dead_letters(facts: Facts) -> Finding | None:
+    """Whether other queues have the same dead-letter queue."""
+    others = [name for name in facts.dead_letters_of if name != facts.address.name]
+    if facts.policy is None or not others:
+        return None
+    message = (
+        f"{facts.policy.name} is also the dead-letter queue of {listed(others)}: SQS does not know which queue a copy "
+        "of a rejected message came from, so leasekeeper redrive has to send messages back one by one. A dead-letter "
+        "queue for each queue avoids that"
+    )
+    return Finding(Level.WARN, "redrive", message)
+
+
 def dead_letters_waiting(facts: Facts) -> Finding | None:
     """Whether there are dead letters to look at."""
     count = number((facts.dead_letters or {}).get("ApproximateNumberOfMessages")) or 0

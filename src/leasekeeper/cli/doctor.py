@@ -241,30 +241,38 @@ async def _facts(
 ) -> tuple[Facts, str | None]:
     """What is known of the queue, and the URL of its dead-letter queue."""
     client = queue.client
-    try:
-        sources = await client.list_dead_letter_sources(queue.url)
-    except SqsError:
-        sources = []  # often denied; it says only whether this is a dead-letter queue
+    sources = await _dead_letter_sources(client, queue.url)
     dead_url, dead, problem = None, None, None
+    others: tuple[str, ...] = ()
     policy = RedrivePolicy.read(attributes)
     if policy is not None:
         try:
             dead_url = await client.queue_url(policy.name, account=account_in(policy.target))
             dead = await client.queue_attributes(dead_url)
+            others = await _dead_letter_sources(client, dead_url)
         except SqsError as error:
             problem = str(error)
     facts = Facts(
         address=queue.address,
         url=without_user_info(queue.url),
         attributes=attributes,
-        sources=tuple(map(name_in, sources)),
+        sources=sources,
         dead_letters=dead,
         dead_letters_problem=problem,
+        dead_letters_of=others,
         handler_seconds=patient.handler_seconds,
         options=patient.options,
         flags=flags,
     )
     return facts, dead_url
+
+
+async def _dead_letter_sources(client: SqsClient, url: str) -> tuple[str, ...]:
+    """The names of the queues with this dead-letter queue; none when that may not be read, which is common."""
+    try:
+        return tuple(sorted(map(name_in, await client.list_dead_letter_sources(url))))
+    except SqsError:
+        return ()
 
 
 def show(finding: Finding, console: Console) -> None:

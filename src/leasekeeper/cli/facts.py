@@ -58,6 +58,7 @@ class Facts:
         sources: the names of the queues that have it as their dead-letter queue.
         dead_letters: attributes of its dead-letter queue; None when it has none or they could not be read.
         dead_letters_problem: why they could not be read.
+        dead_letters_of: the names of all queues with that dead-letter queue; empty when that may not be read.
         handler_seconds: the longest time of the handler, as the user says; None when not given.
         options: those of the consumer; None when only the queue is known.
         flags: `--endpoint-url`, `--region` and `--profile` for commands of the AWS CLI and of ours.
@@ -69,6 +70,7 @@ class Facts:
     sources: tuple[str, ...] = ()
     dead_letters: Mapping[str, str] | None = None
     dead_letters_problem: str | None = None
+    dead_letters_of: tuple[str, ...] = ()
     handler_seconds: float | None = None
     options: Options | None = None
     flags: tuple[str, ...] = ()
