@@ -33,6 +33,7 @@ from leasekeeper.schedules import Exponential
 
 if TYPE_CHECKING:
     import asyncio
+    from contextvars import Context
 
 Operation = Callable[[], object]
 
@@ -221,7 +222,8 @@ def _() -> Operation:
         def is_closed(self) -> bool:
             return False
 
-        def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
+        def call_soon_threadsafe(self, callback: Callable[[], None], *, context: Context) -> None:
+            del context
             self.woken = callback
 
     loop, item = Loop(), (1,)

@@ -12,7 +12,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from leasekeeper.sqs.http import KEEPALIVE, LONGEST_ANSWER, silence_of
-from leasekeeper.sqs.response import ResponseReader
+from leasekeeper.sqs.response import ResponseReader, whole_response
 
 if TYPE_CHECKING:
     import ssl
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 READ = 65_536
 """Bytes read at once, but for bodies of known length: these are read straight into their place."""
-
-_NOTHING = ResponseReader()
-"""Stands for the response between calls; it is never fed."""
 
 
 class Pool(Protocol):
@@ -60,7 +57,7 @@ class Connection(asyncio.BufferedProtocol):
         self._pool = pool
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Response] | None = None
-        self._reader = _NOTHING
+        self._reader: ResponseReader | None = None  # None: nothing has arrived, or all of it in one piece
         self._tunnel = False
         self._buffer = memoryview(bytearray(READ))
         self._direct = False  # whether the rest of a body is read into its place
@@ -77,7 +74,8 @@ class Connection(asyncio.BufferedProtocol):
         """Send a request; the future of its response. A connection with a `tunnel` is not given back to the pool."""
         assert self._transport is not None
         answer = self._answer = asyncio.get_running_loop().create_future()
-        self._reader, self._tunnel, self._direct = ResponseReader(tunnel=tunnel), tunnel, False
+        if tunnel:
+            self._tunnel, self._reader = True, ResponseReader(tunnel=True)
         if self._transport.is_closing():  # it was closed between the last response and now
             self.fail("ConnectionReset", "the idle connection was closed")
         else:
@@ -105,23 +103,28 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the loop's guess
         """Where the loop writes what arrives next: a body of known length straight into its place."""
-        return self._reader.space() if self._direct else self._buffer
+        return self._reader.space() if self._direct and self._reader else self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Called by the loop when so many bytes have arrived."""
         if self._answer is None:
             self.fail("Garbage", "bytes that nothing asked for")
             return
+        reader = self._reader
+        if reader is None:
+            if (response := whole_response(self._buffer, nbytes)) is not None:
+                self._finish(response)
+                return
+            reader = self._reader = ResponseReader()
         try:
-            whole = self._reader.filled(nbytes) if self._direct else self._reader.feed(bytes(self._buffer[:nbytes]))
+            whole = reader.filled(nbytes) if self._direct else reader.feed(bytes(self._buffer[:nbytes]))
         except ValueError as error:
             self.fail("Garbage", error)
             return
         if whole:
-            self._direct = False
-            self._finish()
+            self._finish(reader.response(), closing=reader.closing)
         else:
-            self._direct = self._reader.direct
+            self._direct = reader.direct
             self._extend_deadline()
 
     def _extend_deadline(self) -> None:
@@ -129,17 +132,16 @@ class Connection(asyncio.BufferedProtocol):
         later = min(self._clock() + silence_of(self.timeout), self.begin_by + LONGEST_ANSWER)
         self.deadline = max(self.deadline, later)
 
-    def _finish(self) -> None:
+    def _finish(self, response: Response, *, closing: bool = False) -> None:
         answer, self._answer = self._answer, None
         assert answer is not None
         assert self._transport is not None
         if not answer.done():
-            answer.set_result(self._reader.response())
-        closing = self._reader.closing
-        self._reader = _NOTHING
+            answer.set_result(response)
+        self._reader, self._direct = None, False
         if self._tunnel:
-            return
-        if closing or self._transport.get_write_buffer_size():  # answered before the request was sent to its end
+            self._tunnel = False
+        elif closing or self._transport.get_write_buffer_size():  # answered before the request was sent to its end
             self.fail("Closed", "the server closes the connection after this response")
         else:
             self.idle_since = self._clock()
@@ -149,7 +151,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def overdue(self) -> None:
         """End a call with a deadline that has passed."""
-        if self._reader.begun:
+        if self._reader is not None and self._reader.begun:
             self.fail(
                 "ReadTimeout",
                 f"its answer stopped arriving: silent for {silence_of(self.timeout):g} s, or longer than a minute",
@@ -171,9 +173,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop when the connection is closed."""
-        if self._answer is not None and exc is None and self._reader.ended():
-            self._finish()
-        self.fail("Truncated" if self._reader.begun else "ConnectionReset", exc or "connection closed")
+        reader = self._reader
+        if self._answer is not None and exc is None and reader is not None and reader.ended():
+            self._finish(reader.response(), closing=True)
+        begun = reader is not None and reader.begun
+        self.fail("Truncated" if begun else "ConnectionReset", exc or "connection closed")
 
 
 def _keep_alive(connected: Any) -> None:

@@ -6,22 +6,16 @@ Owned by the client. It promises AWS's own digests. MD5 guards against accidents
 from __future__ import annotations
 
 from hashlib import md5
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from hashlib import _Hash
 
     from leasekeeper.message import MessageAttribute, Received
 
 
 SLICE = 120_000
 """Characters of a long body that are hashed at once: a copy of a whole body would cost about as much as its hash."""
-
-
-_BODY = attrgetter("body")
-
 
 LONG = 65_536
 """Characters from which on a body is long: to hash it costs about as much as to receive it."""
@@ -36,24 +30,26 @@ def intact(messages: list[Received], *, attributes: bool, long_bodies: bool = Tr
         long_bodies: whether to hash bodies over `LONG` too.
     """
     bad: list[Received] = []
-    long = max(map(len, map(_BODY, messages)), default=0) > LONG  # asked once: it is rare, and each message would pay
     for message in messages:
-        if (of_body := message.md5_of_body) and not (long and not long_bodies and len(message.body) > LONG):
-            digest = _hashed(message.body) if long else md5(message.body.encode(), usedforsecurity=False)
-            if digest.hexdigest() != of_body:
-                bad.append(message)
-                continue
-        of_attributes = message.md5_of_attributes
-        if of_attributes and attributes and md5_of_attributes(message.attributes) != of_attributes:
+        body, of_body = message.body, message.md5_of_body
+        if not of_body:
+            good = True
+        elif len(body) > LONG:
+            good = not long_bodies or _hashed(body) == of_body
+        else:
+            good = md5(body.encode(), usedforsecurity=False).hexdigest() == of_body
+        if good and attributes and (of_attributes := message.md5_of_attributes):
+            good = md5_of_attributes(message.attributes) == of_attributes
+        if not good:
             bad.append(message)
     return [message for message in messages if message not in bad] if bad else messages
 
 
-def _hashed(body: str) -> _Hash:
+def _hashed(body: str) -> str:
     digest = md5(usedforsecurity=False)
     for start in range(0, len(body), SLICE):
         digest.update(body[start : start + SLICE].encode())
-    return digest
+    return digest.hexdigest()
 
 
 def md5_of_attributes(attributes: Mapping[str, MessageAttribute]) -> str:

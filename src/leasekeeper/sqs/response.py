@@ -22,6 +22,30 @@ _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\r\n")
 _FIELDS = re.compile(rb"(?:[!#-'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*\r\n)*")
 _FRAMING = re.compile(rb"\n(content-length|transfer-encoding|connection):[ \t]*([^\r\n]*?)[ \t]*\r", re.IGNORECASE)
 _TLS_ALERT = b"\x15\x03"
+_OTHERS = rb"(?:[^CTct \t\r\n:][^\r\n\0]*+\r\n|content-type:[^\r\n\0]*+\r\n|connection:[ \t]*+keep-alive[ \t]*+\r\n)*+"
+_USUAL = re.compile(
+    rb"HTTP/1\.1 (?!204|304)([2-5][0-9][0-9])(?: [^\r\n]*+)?\r\n"
+    + _OTHERS
+    + rb"content-length:[ \t]*+([0-9]{1,15})[ \t]*+\r\n"
+    + _OTHERS
+    + rb"\r\n",
+    re.IGNORECASE,
+)
+"""A head with one length and nothing else about framing, as SQS sends it. It is matched without looking back."""
+
+
+def whole_response(buffer: memoryview, count: int) -> Response | None:
+    """The response in the first `count` bytes, if it is all of them and has the usual head: nearly each one is.
+
+    None says nothing: a `ResponseReader` then reads the same bytes.
+    """
+    usual = _USUAL.match(buffer, 0, count)
+    if usual is None:
+        return None
+    end = usual.end()
+    if count - end != int(usual[2]):
+        return None
+    return Response(int(usual[1]), partial(_header, bytes(buffer[:end])), bytes(buffer[end:count]))
 
 
 class ResponseReader:
@@ -34,7 +58,7 @@ class ResponseReader:
         closing: whether the connection must be closed after it.
     """
 
-    # Set on the class: a response of one piece, which most are, changes few of them.
+    # Set on the class: most responses change few of them.
     _tunnel = False
     _held = b""  # the beginning of a head
     _passed = 0  # bytes of interim responses
@@ -81,8 +105,6 @@ class ResponseReader:
                 return False
             data = rest
         if self._length is not None:
-            if self._body is data:
-                return True
             end = self._have + len(data)
             if end > self._length:
                 raise ValueError(f"{end - self._length} bytes more than announced")
@@ -109,6 +131,10 @@ class ResponseReader:
 
     def _read_head(self, data: bytes) -> bytes | None:
         """Read heads up to the final one; what follows it, or None when it is not whole yet."""
+        if not self._tunnel and (usual := _USUAL.match(data)) is not None:
+            self._status, self._head = int(usual[1]), usual[0]
+            self._announce(_length(usual[2]))
+            return data[usual.end() :]
         while True:
             end = data.find(b"\r\n\r\n")
             if end < 0:
@@ -130,13 +156,7 @@ class ResponseReader:
             if self._passed > MAX_HEAD:
                 raise ValueError(f"interim responses of more than {MAX_HEAD:,} bytes")
         self._status = status
-        length = -1 if self._tunnel or status in {204, 304} else _plain_length(head)
-        if length >= 0:
-            self._length = length
-            # Most bodies have arrived with their head: they stay where they are.
-            self._body = data if len(data) == length else bytearray(length)
-        else:
-            self._frame(head)
+        self._frame(head)
         self._head = head
         return data
 
@@ -163,16 +183,19 @@ class ResponseReader:
         if self._tunnel or self._status in {204, 304}:
             # Such a response has no body. When the head announces one, the server may still send it: use no more.
             self.closing = self.closing or chunked or bool(length)
-            self._length = 0
+            self._announce(0)
         elif chunked:
             if length is not None:
                 raise ValueError("both a length and chunks, as in request smuggling")
             self._chunks = Chunks(MAX_BODY)
         elif length is not None:
-            self._length, self._body = length, bytearray(length)
+            self._announce(length)
         else:
             self.closing = True  # only the connection's end says that the body is whole
             self._body = bytearray()
+
+    def _announce(self, length: int) -> None:
+        self._length, self._body = length, bytearray(length)
 
 
 def _check_beginning(data: bytes) -> None:
@@ -182,20 +205,6 @@ def _check_beginning(data: bytes) -> None:
     line_end = data.find(b"\n")
     if not b"HTTP/1.".startswith(data[:7]) or line_end == 0 or (line_end > 0 and data[line_end - 1] != 0x0D):
         raise ValueError(repr(data[:40]))
-
-
-def _plain_length(head: bytes) -> int:
-    """The length of the body, if the head says nothing about framing but one length, as SQS's do; else -1.
-
-    A quick look without regular expressions: it is made for each response. Other lines need no check, as none is used.
-    """
-    lower = head.lower()
-    at = lower.find(b"\ncontent-length:")
-    if at < 0 or lower.find(b"content-length", at + 16) >= 0 or b"transfer-encoding" in lower or b"close" in lower:
-        return -1
-    if lower.startswith(b"http/1.0"):
-        return -1
-    return _length(head[at + 16 : head.find(b"\r", at + 16)].strip())
 
 
 def _length(value: bytes) -> int:
