@@ -313,6 +313,17 @@ def test_other_libraries_names_lead_to_options_that_exist() -> None:
             ),
         ),
         (
+            {"group_concurrency": 2, "batch": 10},
+            ("group_concurrency=2 with batch=10: a batch has messages of several groups; leave one of them out"),
+        ),
+        (
+            {"fair": True, "share": Share(concurrency=5)},
+            (
+                "share=Share(concurrency=5) with fair=True: in a share nothing waits here of which to choose; leave "
+                "one of them out"
+            ),
+        ),
+        (
             {"weight": 3},
             "weight=3 without share: give the consumers one Share(concurrency=...) as share=, or leave weight out",
         ),

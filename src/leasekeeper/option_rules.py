@@ -40,6 +40,11 @@ def check_together(options: Any) -> None:
         )
     _check_batches(options)
     _check_share(options)
+    if options.batch is not None and options.group_concurrency is not None:
+        raise ConfigurationError(
+            f"group_concurrency={options.group_concurrency} with batch={options.batch}: a batch has messages of "
+            "several groups; leave one of them out"
+        )
     if options.burst is not None and options.rate is None:
         raise ConfigurationError(
             f"burst={options.burst!r} without rate: set rate= to the handlers that may start in a second, or leave "
@@ -108,6 +113,12 @@ def _check_share(options: Any) -> None:
             f"share={options.share!r} with batch={options.batch}: a share counts handlers for single messages; leave "
             "one of them out"
         )
+    for name in ("fair", "group_concurrency"):
+        if value := getattr(options, name):
+            raise ConfigurationError(
+                f"share={options.share!r} with {name}={value!r}: in a share nothing waits here of which to choose; "
+                "leave one of them out"
+            )
     if options.prefetch:
         raise ConfigurationError(
             f"share={options.share!r} with prefetch={options.prefetch}: what waits here would keep its queue's place "

@@ -165,6 +165,21 @@ class OptionValues(TypedDict, total=False):
     Default: unset; 1 to 100,000.
     """
 
+    fair: bool
+    """Let the message groups (tenants) of a standard queue take turns: a message that is here starts before the second
+    of any other group, however many of those wait. Messages without a group are one group. Up to 40 messages wait here
+    to choose from, or `prefetch`.
+
+    Default: False.
+    """
+
+    group_concurrency: int | None
+    """Handlers that one message group of a standard queue may have at once, in this process. Up to 100 messages wait
+    here for their groups and take no handler from others. It includes `fair`. Unset: no limit.
+
+    Default: unset; 1 to 120,000.
+    """
+
     share: Share | None
     """Handlers that several consumers of an app have together: `Share(concurrency=50)`. Unset `concurrency` is then
     that of the share; a lower one limits this consumer. Nothing is received for which no handler is free.

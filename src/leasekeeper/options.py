@@ -182,6 +182,19 @@ class Options:
         high=100_000,
     )
 
+    fair: bool = _limits(
+        False,
+        "Let the message groups (tenants) of a standard queue take turns: a message that is here starts before the "
+        "second of any other group, however many of those wait. Messages without a group are one group. Up to 40 "
+        "messages wait here to choose from, or `prefetch`.",
+    )
+    group_concurrency: int | None = _limits(
+        None,
+        "Handlers that one message group of a standard queue may have at once, in this process. Up to 100 messages "
+        "wait here for their groups and take no handler from others. It includes `fair`. Unset: no limit.",
+        low=1,
+        high=120_000,
+    )
     share: Share | None = _limits(
         None,
         "Handlers that several consumers of an app have together: `Share(concurrency=50)`. Unset `concurrency` is then "

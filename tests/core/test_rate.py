@@ -63,3 +63,13 @@ def test_what_is_promised_counts_what_comes_in_time_and_what_is_claimed() -> Non
 def test_a_bucket_that_never_gives_is_refused(rate: float, burst: int) -> None:
     with pytest.raises(ValueError, match="cannot work: give"):
         TokenBucket(rate, burst)
+
+
+def test_what_starts_together_with_others_is_paid_for_afterwards() -> None:
+    bucket = TokenBucket(10, 5)
+    assert bucket.take(0.0)
+    bucket.charge(0.0, 9)
+    assert bucket.tokens(0.0) == 0
+    assert bucket.token_at(0.0) == pytest.approx(0.6)
+    assert not bucket.take(0.5)
+    assert bucket.take(0.6)

@@ -86,6 +86,11 @@ class Gate:
                 member.running += 1
         return rows
 
+    def charge(self, now: float, count: int) -> None:
+        """Let so many more count as started, which start together with others."""
+        if self.bucket is not None and count:
+            self.bucket.charge(now, count)
+
     def ended(self, row: Delivery) -> None:
         """The handler of a message has ended. One that was not let start, or has ended before, changes nothing."""
         if row in self._running:

@@ -33,7 +33,11 @@ class TokenBucket:
 
     def tokens(self, now: float) -> float:
         """How many tokens are there, from 0 to `burst`."""
-        return max(0.0, self.burst - max(0.0, self._full_at - now) * self.rate)
+        return max(0.0, self._level(now))
+
+    def _level(self, now: float) -> float:
+        """The same, below 0 while charged tokens have not come."""
+        return self.burst - max(0.0, self._full_at - now) * self.rate
 
     def take(self, now: float) -> bool:
         """Take a token; False if none is there."""
@@ -42,9 +46,13 @@ class TokenBucket:
         self._full_at = max(self._full_at, now) + 1 / self.rate
         return True
 
+    def charge(self, now: float, count: int) -> None:
+        """Take tokens also if they are not there: the next ones come later for that."""
+        self._full_at = max(self._full_at, now) + count / self.rate
+
     def token_at(self, now: float, count: float = 1) -> float:
         """When `count` tokens are there or, above `burst`, would be if the bucket were larger; `now` if they are."""
-        return max(now, now + (count - self.tokens(now)) / self.rate)
+        return max(now, now + (count - self._level(now)) / self.rate)
 
     def promised(self, now: float, ahead: float, claims: int) -> int:
         """How many more messages may be asked for, so that each finds a token within `ahead` seconds.
@@ -54,7 +62,7 @@ class TokenBucket:
             ahead: seconds that a message may wait for its token.
             claims: messages that wait for a token, or may be brought by receives under way.
         """
-        return max(0, int(self.tokens(now) + self.rate * ahead + ROUNDING) - claims)
+        return max(0, int(self._level(now) + self.rate * ahead + ROUNDING) - claims)
 
     def __repr__(self) -> str:
         return f"<TokenBucket {self.rate:g} a second, burst {self.burst}>"

@@ -169,11 +169,7 @@ class Fifo:
         self, options: Options, throttler: Throttler, gate: Gate | None, clock: Callable[[], float]
     ) -> Capacity:
         """Slots for groups."""
-        if options.share is not None:
-            raise ConfigurationError(
-                f"share={options.share!r} on a FIFO queue: message groups cannot share handlers with other queues; "
-                "set concurrency= instead"
-            )
+        _refuse_on_fifo(options)
         if gate is None:
             return GroupCapacity(options, throttler, self.ledger.rows, self._groups)
         return LimitedGroupCapacity(options, throttler, self.ledger.rows, self._groups, gate=gate, clock=clock)
@@ -225,3 +221,18 @@ class Fifo:
 
 def _post_not_started(answers: Mailbox[Answer[Delivery]], rows: Sequence[tuple[GroupedDelivery, float]]) -> None:
     answers.post([not_started(row, seconds) for row, seconds in rows])
+
+
+def _refuse_on_fifo(options: Options) -> None:
+    """Refuse what is for standard queues only."""
+    if options.share is not None:
+        raise ConfigurationError(
+            f"share={options.share!r} on a FIFO queue: its message groups cannot share handlers with other queues; set "
+            "concurrency= instead"
+        )
+    if options.fair or options.group_concurrency is not None:
+        name = "fair" if options.fair else "group_concurrency"
+        raise ConfigurationError(
+            f"{name}={getattr(options, name)!r} on a FIFO queue: its message groups have one handler at a time and "
+            f"take turns already; leave {name} out"
+        )

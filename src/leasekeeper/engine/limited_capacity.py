@@ -49,13 +49,21 @@ class LimitedCapacity(Capacity):
     def _left(self) -> int:
         return min(super()._left(), self._allowed())
 
-    def _allowed(self) -> int:
-        """How many more messages may be asked for."""
+    def _promised(self) -> int:
+        """How many more messages may be asked for by rate."""
         return self._gate.promised(self._clock(), self._throttler.latency, self.polling, self._most)
+
+    def _allowed(self) -> int:
+        """How many more messages may be asked for, if there are slots."""
+        return self._promised()
+
+    def _too_few(self) -> bool:
+        """Whether a receive would bring too few messages now."""
+        return self._promised() < self._batch or self._allowed() < 1
 
     async def reserve(self, most: int) -> int:
         """Take slots for a poll, when enough messages may start for one."""
-        while not self._closed and self._allowed() < self._batch:
+        while not self._closed and self._too_few():
             await self._turn()
         return await super().reserve(min(most, max(1, self._allowed())))
 

@@ -9,9 +9,10 @@ import math
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.gate import Gate
-from leasekeeper.core.line import Line
+from leasekeeper.core.line import FairLine, Line
 from leasekeeper.core.rate import TokenBucket
 from leasekeeper.engine.capacity import Capacity
+from leasekeeper.engine.fair_capacity import FairCapacity
 from leasekeeper.engine.limited_capacity import LimitedCapacity
 from leasekeeper.engine.shared_capacity import SharedCapacity, join
 from leasekeeper.lanes.gated import GatedLane
@@ -37,7 +38,8 @@ def gate_for(options: Options, *, coroutines: bool, wake: Callable[[], None]) ->
     Raises:
         ConfigurationError: its share has consumers on another loop.
     """
-    if options.rate is None and options.share is None:
+    fair = options.fair or options.group_concurrency is not None
+    if options.rate is None and options.share is None and not fair:
         return None
     bucket = member = None
     if options.rate is not None:
@@ -46,7 +48,7 @@ def gate_for(options: Options, *, coroutines: bool, wake: Callable[[], None]) ->
         member = join(options.share, options, wake=wake)
     calls = options.concurrency if coroutines else min(options.concurrency, options.thread_count)
     most = calls * options.slots // options.concurrency
-    return Gate(most, Line(), bucket, member)
+    return Gate(most, FairLine(options.group_concurrency) if fair else Line(), bucket, member)
 
 
 def capacity_for(
@@ -55,9 +57,10 @@ def capacity_for(
     """The capacity of the consumer of a standard queue with this gate."""
     if gate is None:
         return Capacity(options, throttler, in_flight)
-    if gate.member is None:
-        return LimitedCapacity(options, throttler, in_flight, gate, clock)
-    return SharedCapacity(options, throttler, in_flight, gate=gate, clock=clock, member=gate.member)
+    if gate.member is not None:
+        return SharedCapacity(options, throttler, in_flight, gate=gate, clock=clock, member=gate.member)
+    kind = FairCapacity if isinstance(gate.line, FairLine) else LimitedCapacity
+    return kind(options, throttler, in_flight, gate, clock)
 
 
 def gated(

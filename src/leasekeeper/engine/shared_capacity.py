@@ -101,7 +101,7 @@ class SharedCapacity(LimitedCapacity):
         """Take slots of the share for a poll, waiting until it is this member's turn; 0 once the capacity is closed."""
         member = self._member
         while not self._closed:
-            room = min(most, self._left()) if self._allowed() >= self._batch else 0
+            room = 0 if self._too_few() else min(most, self._left())
             if room > 0 and member.backlog and 0 < self._slots.free < room:
                 await self._wait_for_more()
                 room = min(room, self._left())

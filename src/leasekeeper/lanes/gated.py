@@ -84,7 +84,10 @@ class GatedLane:
             if at < float("inf"):
                 self._timer = asyncio.get_running_loop().call_later(at - now, self._token_came)
         if self._together and isinstance(self._lane, BundleLane):
-            return all(list(map(self._lane.submit_together, map(self._together.pop, rows))))
+            batches = [self._together.pop(row, (row,)) for row in rows]
+            self._gate.charge(now, sum(map(len, batches)) - len(batches))
+            submitted = [self._lane.submit_together(batch) for batch in batches]
+            return all(submitted)
         return not rows or self._lane.submit(rows)
 
     def _token_came(self) -> None:
