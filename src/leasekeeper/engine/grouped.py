@@ -62,7 +62,7 @@ class Grouped:
         self._submit: Callable[[Sequence[GroupedDelivery]], bool] = lane.submit
         if context.options.batch is not None and isinstance(lane, BundleLane | GatedLane):
             together = lane.submit_together  # the next messages of a group stay together
-            self._submit = lambda rows: all(list(map(together, [row.group.run for row in rows])))
+            self._submit = lambda rows: all(list(map(together, [row.group.run or [row] for row in rows])))
         self._post = post
         self._lane_closed = lane_closed
         self._room = room
