@@ -156,6 +156,19 @@ def test_a_release_that_was_sent_beside_an_extension_is_not_the_last_one() -> No
     assert list(ledger) == []
 
 
+def test_a_release_that_was_confirmed_is_none_that_was_lost_when_its_repetition_is_refused() -> None:
+    """The extension came later and found the message visible, and so did the second release."""
+    ledger = Ledger(POLICY)
+    [row] = run(ledger, "a")
+    sent = beat(ledger, 115.0)
+    ledger.release(row, 0.0, 116.0)
+    ledger.released(row, beside=True)
+    assert ledger.leases.extension_failed(row, Verdict.LEASE_LOST, 117.0, row.receipt) is Action.RELEASE
+    assert sent
+    ledger.released(row, refused=True)
+    assert (ledger.statistics().released, ledger.statistics().lost) == (1, 0)
+
+
 def test_a_refused_copy_waits_for_the_extension_in_flight_too() -> None:
     """L5, L30."""
     ledger = Ledger(POLICY)

@@ -6,9 +6,19 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from batch_simulation import BatchSimulation, simulate_batches
+
+from leasekeeper.core import collecting
+from leasekeeper.core.collecting import Collector
+from leasekeeper.engine.grouped import Grouped
+from leasekeeper.lanes.batch_run import BatchRun
+from leasekeeper.lanes.bundles import Bundle, BundleLane
+
+if TYPE_CHECKING:
+    from leasekeeper.outcomes import Outcome
 
 WORLDS = int(os.environ.get("LEASEKEEPER_WORLDS", "60"))
 IN_A_TEST = 3
@@ -32,7 +42,52 @@ def test_batches_keep_the_contract(first: int, *, faulty: bool) -> None:
         _run(seed, faulty=faulty)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+def _answer_without_outcomes(self: Bundle, outcome: Outcome, part: Any = None) -> list[Any]:
+    self.outcomes = {}
+    return ANSWER(self, outcome, part)
+
+
+def _answer_but_one(self: Bundle, outcome: Outcome, part: Any = None) -> list[Any]:
+    return ANSWER(self, outcome, part)[:9]
+
+
+ANSWER = Bundle.answer
+MUTATIONS: dict[str, tuple[Any, str, Any, str]] = {
+    "outcomes of single messages are dropped": (
+        Bundle,
+        "answer",
+        _answer_without_outcomes,
+        "was deleted, but was never",
+    ),
+    "large batches lack an answer": (Bundle, "answer", _answer_but_one, "slots are taken"),
+    "what stands behind a failure is taken for done": (
+        Grouped,
+        "in_order",
+        lambda _, answers: list(answers),
+        "was deleted, but was never",
+    ),
+    "isolation goes on behind a failure": (BatchRun, "_note_failed", lambda *_: None, "of its group"),
+    "a group is divided among batches": (Collector, "add_together", Collector.add, "is in two batches at once"),
+    "bytes are not counted": (collecting, "body_bytes", lambda _: 0, "a batch of the bodies"),
+    "recalled messages are forgotten": (BundleLane, "recall", lambda _: None, "slots are taken"),
+}
+"""Ways to break the rules of batches: what is replaced, by what, and the words of the violation that tells."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_broken_rule_breaks_a_world(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A simulation that misses a broken rule proves nothing."""
+    owner, attribute, replacement, violation = MUTATIONS[name]
+    monkeypatch.setattr(owner, attribute, replacement)
+    for seed in range(60):
+        for faulty in (False, True):
+            if any(violation in each for each in simulate_batches(seed, faulty=faulty).violations):
+                return
+    pytest.fail("no world was broken")
+
+
+@pytest.mark.parametrize("seed", [1, 3])
 def test_a_seed_repeats_its_result(seed: int) -> None:
     first, second = (simulate_batches(seed, faulty=True) for _ in range(2))
     assert len(first.trace) > 5

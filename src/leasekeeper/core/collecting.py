@@ -66,7 +66,7 @@ class Collector:
 
     def add(self, rows: Sequence[Delivery], now: float, key: Hashable = None) -> list[Collected]:
         """Add messages of one key; returns the batches that they complete."""
-        lengths = list(map(_bytes, rows))
+        lengths = list(map(body_bytes, rows))
         policy, current = self._policy, self._open.get(key)
         if (
             current is not None
@@ -94,7 +94,7 @@ class Collector:
         """Add messages that must be in one batch, at most `size`; returns the batches that they complete."""
         policy, current = self._policy, self._open.get(None)
         complete: list[Collected] = []
-        length = sum(map(_bytes, rows))
+        length = sum(map(body_bytes, rows))
         if current is not None and len(current.rows) + len(rows) > policy.size:
             complete.append(self._close(None, "size", now))
             current = None
@@ -128,6 +128,7 @@ class Collector:
         return [self._close(key, "stop", now) for key in list(self._open)]
 
 
-def _bytes(row: Delivery) -> int:
+def body_bytes(row: Delivery) -> int:
+    """The bytes of a message's body."""
     body = row.received.body
     return len(body) if body.isascii() else len(body.encode())

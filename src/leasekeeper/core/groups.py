@@ -11,6 +11,7 @@ from bisect import insort
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from leasekeeper.core.collecting import body_bytes
 from leasekeeper.core.group import NONE, Group, GroupedDelivery, GroupStatistics, Receive
 from leasekeeper.core.states import State
 
@@ -31,6 +32,7 @@ class Groups:
         max_receives: the queue's `maxReceiveCount`; None without a redrive policy.
         give_back: called with messages that must go back, and with the seconds for which each stays hidden.
         run: how many messages of a group may start together, as one batch.
+        run_bytes: how many bytes their bodies may have together.
 
     Attributes:
         busy: groups with a message that runs or may run now.
@@ -46,8 +48,10 @@ class Groups:
         max_receives: int | None,
         give_back: Callable[[Sequence[tuple[GroupedDelivery, float]]], None],
         run: int = 1,
+        run_bytes: int = 0,
     ) -> None:
         self._run = run
+        self._run_bytes = run_bytes
         self._confirmed = confirmed
         self._max_receives = max_receives
         self._give_back = give_back
@@ -163,9 +167,12 @@ class Groups:
         if first.attempt > 1:
             return [first]
         together: list[GroupedDelivery] = []
-        rows = first.group.rows
+        length, rows = 0, first.group.rows
         for row in rows[rows.index(first) :][: self._run]:
             if row.state is not _WAITING or row.going_back or row.lease.deadline <= now or row.attempt > 1:
+                break
+            length += body_bytes(row)
+            if together and length > self._run_bytes:
                 break
             together.append(row)
         return together

@@ -246,9 +246,10 @@ class Ledger:
         """
         if row.state is not State.RELEASING:
             return
+        if refused and not row.lost and row not in row.lease.members:
+            refused = False  # confirmed before: it has taken effect, so SQS has nothing more to release
         if (beside or row.extending) and not refused:
-            if row.extending:
-                row.lease.members.pop(row, None)  # it waits for that answer now, not for the end of its lease
+            row.lease.members.pop(row, None)  # it waits for answers now, not for the end of its lease
         else:
             row.state = next_state(row.state, Event.REFUSE if refused else Event.CONFIRM)
             self._end([row], Settled.LOST if refused else Settled.RELEASED, "lost" if refused else "released")

@@ -162,6 +162,7 @@ class Fifo:
             max_receives=source.max_receives,
             give_back=partial(_post_not_started, answers),
             run=min(options.batch or 1, FULL),
+            run_bytes=options.most_batch_bytes,
         )
         self.ledger = GroupLedger(lease_policy(options), self._groups, on_lease_lost=on_lease_lost)
 
