@@ -103,8 +103,7 @@ class Leasekeeper:
                     f"queue {consumer.address.name}: {name}={given[name]!r} and, for handler {name_of(handler)}, "  # type: ignore[literal-required]
                     f"{name}={value!r}: the handlers of a queue share one consumer; give its options once"
                 )
-        consumer.add_handler(handler, when=when)
-        consumer.configure(values)
+        consumer.add_handler(handler, when=when, **values)
         given.update(values)
 
     def subscribe(self, subscriber: Callable[[Any], object], *kinds: type[Event]) -> None:

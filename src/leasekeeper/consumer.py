@@ -84,24 +84,27 @@ class Consumer:
         self._channel = Channel()
 
     def _configure(self, options: Options) -> None:
-        self.options = options
-        self.address = _address(self._queue, options)
+        address = _address(self._queue, options)
         self.handler = make_handler(
             self._functions,
             options,
-            queue=self.address.name,
+            queue=address.name,
             resources=NO_LIFESPAN if self._lifespan is None else NOT_YET,
         )
+        self.options, self.address = options, address
 
     # Verbs
 
-    def add_handler(self, handler: Callable[..., Any], *, when: When | None = None) -> None:
+    def add_handler(
+        self, handler: Callable[..., Any], *, when: When | None = None, **values: Unpack[OptionValues]
+    ) -> None:
         """Give the queue another handler, before a start. Each message is run by the first handler that takes it.
 
         Args:
             handler: as that of `Consumer`; `async def` or `def`, as the others are.
             when: which messages it takes. Without it, those with the tags of its body's type (of a `msgspec.Struct`, or
                 fields annotated with a `Literal` of one value); or, for a type without tags, all that no other takes.
+            values: options to set above those of the consumer.
 
         Raises:
             ConfigurationError: the messages of two handlers cannot be told apart; or as `Consumer`.
@@ -111,7 +114,7 @@ class Consumer:
         before = self._functions
         self._functions = [*before, (handler, when)]
         try:
-            self._configure(self.options)
+            self._configure(self._with(values))
         except BaseException:
             self._functions = before
             raise
@@ -128,8 +131,11 @@ class Consumer:
             Closed: the consumer is running.
         """
         self._refuse_running("configure it")
+        self._configure(self._with(values))
+
+    def _with(self, values: Mapping[str, Any]) -> Options:
         before = {option.name: getattr(self.options, option.name) for option in fields(Options)}
-        self._configure(make_options({**before, **values}))
+        return make_options({**before, **values})
 
     def start(self) -> Completion[None]:
         """Start consuming. Coroutine handlers run on the loop this is called in, or on one of ours.

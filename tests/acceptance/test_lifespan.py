@@ -144,3 +144,11 @@ def test_a_forked_child_opens_its_own(shop: Bench, queues: tuple[str, str]) -> N
     command = shop.script("program")
     assert command.end() == 0
     assert shop.lines("events") == ["open", "open", "closed", "child ends", "parent goes on", "closed"]
+
+
+def test_a_program_that_ends_without_a_stop_closes_it(shop: Bench, queues: tuple[str, str]) -> None:
+    module(shop)
+    shop.module("program", "from shop import app\n\napp.start()\n")
+    command = shop.script("program")
+    assert command.end() == 0
+    assert shop.lines("events") == ["open", "closed"]

@@ -141,6 +141,17 @@ def test_options_given_twice_and_differently_are_refused() -> None:
     assert app.consumers[0].handler.name == "created"
 
 
+def test_a_handler_with_options_that_cannot_work_changes_nothing() -> None:
+    app = Leasekeeper()
+    app.consumer("orders", when=TYPE == "created")(created)
+    [consumer] = app.consumers
+    with pytest.raises(ConfigurationError, match="concurrency=0: must be from 1"):
+        consumer.add_handler(cancelled, when=TYPE == "cancelled", concurrency=0)
+    with pytest.raises(ConfigurationError, match="queue orders: batch= with when="):
+        consumer.add_handler(cancelled, when=TYPE == "cancelled", batch=5)
+    assert (consumer.handler.name, consumer.options.concurrency, consumer.options.batch) == ("created", 20, None)
+
+
 def test_two_handlers_of_one_queue_without_conditions_are_refused() -> None:
     """Each message would go to the first: the second would never run."""
     app = Leasekeeper()
