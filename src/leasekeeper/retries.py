@@ -55,7 +55,7 @@ class Retries:
         self,
         default: Schedule | RetryFunction = FALLBACK,
         *,
-        on: Mapping[type[BaseException], type[Retry | Reject] | RetryRule] | None = None,
+        on: Mapping[type[Any], type[Retry | Reject] | RetryRule] | None = None,  # the key of a mapping is invariant
         immediate: int = 0,
     ) -> None:
         if not isinstance(default, Schedule) and not _is_function(default):

@@ -10,8 +10,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from leasekeeper import Exponential, Linear, Reject, Retries, Retry, Table
+
 if TYPE_CHECKING:
+    from leasekeeper import Message
     from leasekeeper.option_values import OptionValues
+    from leasekeeper.retries import RetryPolicy
 
 SILENT = logging.getLogger("leasekeeper.simulation")
 SILENT.disabled = True
@@ -73,14 +77,13 @@ def conditions_for(seed: int, *, faulty: bool) -> Conditions:
         "receive_batch": random.choice((1, 5, 10, 10)),
         "max_in_flight": random.choice((concurrency, 2 * concurrency, 1_000)),
         "wait_time": random.choice((1, 5, 20)),
-        "retry_base": 1.0,
-        "retry_maximum": 20.0,
         "handler_timeout": random.choice((None, None, 2.0 * visibility)),
         "on_lease_lost": random.choice(("tell", "cancel")),
         "on_unstarted": random.choice(("release", "run")),
         "drain_timeout": random.choice((0.0, 1.0, 4.0 * visibility)),
         "poll_grace": random.choice((0.0, 1.0)),
         "logger": SILENT,
+        **_retries(Random(f"{seed} {faulty} retries")),
     }
     duplicates = faulty and random.random() < 0.3
     return Conditions(
@@ -89,7 +92,7 @@ def conditions_for(seed: int, *, faulty: bool) -> Conditions:
         duplicates=duplicates,
         messages=random.choice((10, 40, 200)),
         consumers=random.choice((1, 1, 1, 2)),
-        max_receives=random.choice((None, None, 3)),
+        max_receives=random.choice((None, 20, 3)),
         work=(0.0, random.choice((0.01, 0.2, 1.0))),
         slow=random.choice((0.0, 0.05, 0.3)),
         failing=random.choice((0.0, 0.1, 0.5)),
@@ -99,6 +102,33 @@ def conditions_for(seed: int, *, faulty: bool) -> Conditions:
         faults=_faults(random, faulty=faulty, duplicates=duplicates),
         dead_polls=faulty and random.random() < 0.3,
     )
+
+
+def _retries(random: Random) -> OptionValues:
+    """How failed messages are retried, and how often."""
+    immediate = random.choice((0, 1, 1, 3))
+    rules = {
+        LookupError: Table(1, 3),
+        ConnectionError: by_attempt,
+        KeyError: random.choice((Reject, Retry(2), Linear(2))),
+    }
+    policies: tuple[RetryPolicy, ...] = (
+        Exponential(1, maximum=20, jitter=random.choice(("full", "equal", "none"))),
+        Retries(Exponential(1, maximum=20), on=rules, immediate=immediate),
+        Retries(by_attempt, immediate=immediate),
+        Retries(Table(1, 5, 20), on={ConnectionError: broken, LookupError: Reject}),
+    )
+    return {"retry": random.choice(policies), "max_attempts": random.choice((None, 1, 2, 4))}
+
+
+def by_attempt(_message: Message[Any], attempt: int, _error: Exception) -> float:
+    """A policy of a user."""
+    return min(attempt, 20)
+
+
+def broken(_message: Message[Any], _attempt: int, error: Exception) -> float:
+    """A policy that raises."""
+    raise RuntimeError("no idea") from error
 
 
 def _faults(random: Random, *, faulty: bool, duplicates: bool) -> dict[str, dict[str, Any]]:

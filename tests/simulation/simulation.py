@@ -27,6 +27,16 @@ if TYPE_CHECKING:
     from leasekeeper.testing.world import Running
 
 
+ERRORS: dict[str, type[Exception]] = {
+    **dict.fromkeys("0123456789", RuntimeError),
+    "1": KeyError,
+    "2": IndexError,
+    "3": ConnectionResetError,
+    "4": TimeoutError,
+}
+"""What a handler raises, by the last digit of the body."""
+
+
 @dataclass(slots=True)
 class Result:
     """What happened in a simulation.
@@ -98,6 +108,7 @@ class Simulation:
         self._world = World(conditions.seed, max_receives=conditions.max_receives)
         self._result = Result(conditions)
         self._at_work: Counter[tuple[int, str]] = Counter()
+        self._starts: Counter[tuple[int, str]] = Counter()
         self._running: list[Running] = []
         self._rejected: set[str] = set()
         self._without_faults = False
@@ -165,7 +176,7 @@ class Simulation:
 
     async def _handle(self, index: int, message: Message[str]) -> object:
         body = message.body
-        self._begin(index, body)
+        self._begin(index, message)
         end = "cancelled"
         try:
             if self._without_faults:
@@ -179,10 +190,12 @@ class Simulation:
             self._note(end, index, body)
             if end in {"done", "ack", "ack and fail", "withhold"}:
                 self._result.succeeded[body] += 1
-        return _leave(end)
+        return _leave(end, body)
 
-    def _begin(self, index: int, body: str) -> None:
+    def _begin(self, index: int, message: Message[str]) -> None:
+        body = message.body
         self._note("start", index, body)
+        self._check_attempt(index, message)
         self._at_work[index, body] += 1
         if self._at_work[index, body] > 1:
             self._result.observed.append(f"{body} ran twice at once in consumer {index}")
@@ -196,6 +209,20 @@ class Simulation:
         held = self._running[index].statistics().slots_taken if index < len(self._running) else 0
         if prefetch is not None and held > options["concurrency"] + prefetch:
             self._result.observed.append(f"{held} messages held in consumer {index}")
+
+    def _check_attempt(self, index: int, message: Message[str]) -> None:
+        """Check that a consumer which gets all deliveries counts its runs, and starts none beyond the last one."""
+        conditions, body = self._conditions, message.body
+        self._starts[index, body] += 1
+        if conditions.faulty or conditions.consumers > 1 or self._without_faults:
+            return
+        if message.attempt != self._starts[index, body]:
+            self._result.observed.append(
+                f"{body} is said to be at attempt {message.attempt} in {self._starts[index, body]}"
+            )
+        limit = conditions.options["max_attempts"]
+        if limit is not None and message.attempt > limit and conditions.max_receives is not None:
+            self._result.observed.append(f"{body} was tried again after its last attempt")
 
     def _time(self) -> float:
         conditions = self._conditions
@@ -221,9 +248,9 @@ class Simulation:
         self._result.trace.append((self._world.now, what, index, body))
 
 
-def _leave(end: str) -> object:
+def _leave(end: str, body: str) -> object:
     if end in {"fail", "ack and fail"}:
-        raise RuntimeError(end)
+        raise ERRORS[body[-1]](end)
     if end == "retry":
         return Retry(2)
     return Reject(end) if end == "reject" else None

@@ -106,7 +106,8 @@ def test_the_worlds_together_meet_what_they_are_meant_to_meet() -> None:
     results = [simulate(conditions_for(seed, faulty=True)) for seed in range(100, 140)]
     reports = [report for result in results for report in result.reports]
     assert sum(result.repeated for result in results) > 0
-    for name in ("acked", "failed", "retried", "rejected", "released", "lost", "unsettled", "known_duplicates"):
+    counted = ("failed", "retried", "rejected", "exhausted", "released", "lost", "unsettled", "known_duplicates")
+    for name in ("acked", *counted):
         assert sum(getattr(report, name) for report in reports) > 0, name
 
 
