@@ -104,7 +104,7 @@ class HandlersEnded(Event, frozen=True):
 
     Attributes:
         done: how many returned normally.
-        waited: seconds from received to started of some of them, at most the last 63.
+        waited: seconds from received to started of some of them, at most the last 15.
         others: how the rest ended, one by one.
     """
 
