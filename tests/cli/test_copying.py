@@ -166,10 +166,12 @@ async def test_a_limit_is_kept_and_the_next_run_goes_on() -> None:
     async with Scene() as scene:
         for number in range(30):
             await scene.send(str(number))
-        for moved in (7, 14):
-            await scene.copying(where=["error=*"], limit=7).run()
+        for moved, where, seen in ((7, ["error=*"], 10), (14, [], 7)):
+            copying = scene.copying(where=where, limit=7)
+            await copying.run()
             assert scene.counts("orders") == (moved, 0)
             assert scene.counts("dead") == (30 - moved, 0)
+            assert copying.holding.seen == seen  # no more receives than needed
         await scene.copying().run()
         assert Counter(scene.bodies("orders")) == Counter(map(str, range(30)))
 
@@ -259,6 +261,17 @@ async def test_after_a_message_that_sqs_does_not_take_its_group_stays() -> None:
         assert scene.counts("dead") == (25 - len(later), 0)
 
 
+@virtual
+async def test_a_message_that_sqs_does_not_take_does_not_count_against_the_limit() -> None:
+    async with Scene() as scene:
+        for number in range(20):
+            await scene.send(str(number))
+        copying = scene.copying(Refusing(scene.client, "0"), limit=8)
+        await copying.run()
+        assert (copying.moved.total(), len(copying.refused)) == (8, 1)
+        assert scene.counts("dead") == (12, 0)
+
+
 class Refusing:
     """A client for which SQS refuses one body."""
 
@@ -286,7 +299,7 @@ class Refusing:
         {"SendMessageBatch": {"fail_entries": 0.3}},
         {"DeleteMessageBatch": {"fail_entries": 0.3, "throttle": 0.2}},
         {"SendMessageBatch": {"throttle": 0.3, "unavailable": 0.2}},
-        {"ReceiveMessage": {"shorten": 0.5}},
+        {"ReceiveMessage": {"shorten": 0.5, "throttle": 0.3, "unavailable": 0.1}},
     ],
 )
 @virtual
@@ -299,9 +312,9 @@ async def test_errors_that_pass_cost_neither_a_message_nor_a_duplicate(
             await scene.send(str(number), failure, f"g{number % 5}")
         for operation, switches in faults.items():
             scene.broker.faults.set(operation, **switches)
-        for _ in range(5):
-            await scene.copying().run()
-            await asyncio.sleep(HIDDEN)
+        copying = scene.copying()
+        await copying.run()
+        assert (copying.failure, copying.refused, copying.not_deleted) == (None, {}, 0)
         assert Counter(scene.bodies("orders")) == Counter(map(str, range(60)))
         assert scene.bodies("dead") == []
 
@@ -380,7 +393,7 @@ class Killed(BaseException):
 
 
 class Dying:
-    """A client whose process is killed at its n-th call: before the call takes effect, or just after."""
+    """A client in a process that is killed at the n-th call: before the call takes effect, or just after."""
 
     def __init__(self, client: SqsApi, at: int, *, after: bool) -> None:
         self._client = client

@@ -100,7 +100,7 @@ async def test_a_message_counts_its_redrives_and_carries_only_its_last_failure()
 
 @virtual
 async def test_a_message_that_fails_again_at_once_is_sent_back_once() -> None:
-    """Else it would go to and fro, and the redrive would not end."""
+    """Else it would be sent again and again, and the redrive would not end."""
 
     async def handle(message: Message[str]) -> None:
         if message.body != "good":

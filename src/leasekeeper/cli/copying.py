@@ -36,10 +36,8 @@ WORKERS = 4
 a group keeps SQS from giving others of it to the next."""
 MOST_HELD = 100_000
 """Messages that are held because they are not meant: SQS hides at most 120,000 of a queue (AWS SQS quotas)."""
-TRIES = 5
-"""Tries of a send or a delete that SQS may do the next time."""
-PAUSE = 0.2
-"""Seconds before the second try; doubled with each."""
+PAUSES = (0.2, 0.4, 0.8, 1.6)
+"""Seconds before the second try of a call that SQS may do the next time, before the third, and so on."""
 MOST_ATTRIBUTES = 10
 """Attributes that SQS takes on one message."""
 
@@ -151,9 +149,12 @@ class Copying:
             await self.holding.give_back()
 
     def _workers(self) -> int:
-        # At a low rate the messages of several receives would wait for long.
-        slow = self._plan.rate is not None and self._plan.rate < WORKERS * BATCH
-        return 1 if slow else WORKERS
+        """No more than there is work for: what is received and not sent has spent a receive, or waits for the rate."""
+        plan = self._plan
+        at_once = WORKERS * BATCH if plan.limit is None else plan.limit
+        if plan.rate is not None and plan.rate < WORKERS * BATCH:
+            at_once = BATCH
+        return min(WORKERS, (at_once + BATCH - 1) // BATCH)
 
     def _ended(self) -> bool:
         return self._stopping.is_set() or self._left == 0 or len(self.holding) >= MOST_HELD
@@ -169,7 +170,7 @@ class Copying:
         try:
             while not self._ended():
                 await self.holding.keep()
-                messages = await self.holding.receive(self._wanted())
+                messages = await self._receive()
                 self.progress()
                 if messages is None:
                     return
@@ -182,8 +183,17 @@ class Copying:
             self.failure = self.failure or error
             self.stop()
 
-    def _wanted(self) -> int:
-        return BATCH if self._plan.filters or self._left is None else min(BATCH, max(1, self._left))
+    async def _receive(self) -> list[Received] | None:
+        """Receive, and try again a few times after an error that may pass."""
+        wanted = BATCH if self._plan.filters or self._left is None else min(BATCH, max(1, self._left))
+        for pause in PAUSES:
+            try:
+                return await self.holding.receive(wanted)
+            except SqsError as error:
+                if error.verdict not in RETRYABLE:
+                    raise
+            await asyncio.sleep(pause)
+        return await self.holding.receive(wanted)
 
     async def _batches(self, messages: Sequence[Received]) -> list[list[_Copy]]:
         """What to send of these, in batches that one call can carry and the rate allows."""
@@ -197,7 +207,7 @@ class Copying:
             ):
                 continue
             if _look_of(message.body, message.attributes) in self._sent:
-                self.returned.add(message.message_id)  # else it would go to and fro for as long as it fails
+                self.returned.add(message.message_id)  # else it would be sent again for as long as it fails
                 continue
             target = await self._routes.target_of(letter)
             if target is None:
@@ -265,18 +275,17 @@ class Copying:
             SqsError: the last call failed as a whole.
         """
         answers: dict[int, Sent | EntryFailure | None] = {}
-        open_, pause = list(range(len(copies))), PAUSE
-        for last in [False] * (TRIES - 1) + [True]:
+        open_ = list(range(len(copies)))
+        for pause in (*PAUSES, None):
             try:
                 answers.update(zip(open_, await call([copies[at] for at in open_]), strict=True))
             except SqsError as error:
-                if last or error.verdict not in RETRYABLE:
+                if pause is None or error.verdict not in RETRYABLE:
                     raise
             open_ = [at for at in open_ if at not in answers or _again(answers[at])]
-            if not open_ or last:
+            if not open_ or pause is None:
                 break
             await asyncio.sleep(pause)
-            pause *= 2
             await self.holding.keep()
         return [answers[at] for at in range(len(copies))]
 
