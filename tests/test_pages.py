@@ -88,7 +88,7 @@ def _is_statistic(path: list[str], reference: str) -> bool:
         found = re.search(rf"^- `{name}: ([^`]+)`", section, re.MULTILINE)
         if found is None:
             return False
-        kind = found[1]
+        kind = found[1].removesuffix(" | None")
     return True
 
 

@@ -50,12 +50,12 @@ async def time_of_ten_tenants(*, flood: int, fair: bool) -> float:
 
 @virtual
 async def test_ten_tenants_are_hardly_delayed_by_a_thousand_messages_of_another() -> None:
-    """At most 1.2 times as long as alone. Without turns they wait for the hundred of the other that are here first."""
+    """At most 1.25 times as long as alone. Without turns they wait for the hundred of the other that are here first."""
     alone = await time_of_ten_tenants(flood=0, fair=False)
     fair = await time_of_ten_tenants(flood=1000, fair=True)
     unfair = await time_of_ten_tenants(flood=1000, fair=False)
     assert alone == pytest.approx(100 * 0.5 / 10, abs=0.6)
-    assert fair <= 1.2 * alone
+    assert fair <= 1.25 * alone
     assert unfair >= 1.8 * alone
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from leasekeeper.batch import Batch  # noqa: TC001 - the annotation of the handler is read
 from leasekeeper.core.delivery import Delivery, Lease
 from leasekeeper.engine.limits import gate_for
 from leasekeeper.message import Received
@@ -222,3 +223,21 @@ def test_threads_bound_what_may_start_where_they_are_fewer_than_handlers() -> No
 
 def row(name: str) -> Delivery:
     return Delivery(Received(message_id=name, receipt=name), Lease(30, 0, 15, 30), 0, 0, name)
+
+
+@virtual
+async def test_each_message_of_a_batch_counts() -> None:
+    """On a standard queue, and on a FIFO queue, where the messages of a batch start together."""
+    for fifo, together in (False, 1), (True, 5):
+        async with World(fifo=fifo) as world:
+            starts: list[float] = []
+
+            async def handle(batch: Batch[str], starts: list[float] = starts, world: World = world) -> None:
+                starts.extend([world.now] * len(batch))
+
+            for group in "abcdef":
+                await world.send_many(10, group=group)
+            await world.start(handle, batch=5, batch_wait=0.1, rate=10, burst=5)
+            await world.until(lambda world=world: not world.bodies(world.name), within=60)  # type: ignore[misc]
+            assert len(starts) == 60
+            check(starts, rate=10, burst=5 + together)

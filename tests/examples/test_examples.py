@@ -203,6 +203,22 @@ def test_routing(sqs: LocalSqs) -> None:
     assert queue.left() == (0, 0)
 
 
+def test_several_queues(sqs: LocalSqs) -> None:
+    """Every queue is consumed, the overloaded model gets its pause, and the question is answered afterwards."""
+    urgent, reports, prompts = Queue("urgent"), Queue("reports"), Queue("prompts")
+    urgent.put("a customer waits")
+    reports.put("monthly")
+    for tenant, question in (("ann", "one?"), ("ann", "two?"), ("bob", "what is everything?")):
+        prompts.client.send_message(QueueUrl=prompts.url, MessageBody=question, MessageGroupId=tenant)
+    command = [str(Path(sys.executable).with_name("leasekeeper")), "run", "several_queues:app"]
+    expected = {"urgent: a customer waits", "report: monthly", "prompts: paused", "bob: 42"}
+    printed = lines_until(command, expected)
+    assert printed.count("ann: 42") == 2
+    assert printed.index("prompts: paused") < printed.index("bob: 42")
+    assert "queue prompts: paused" in printed
+    assert [queue.left() for queue in (urgent, reports, prompts)] == [(0, 0)] * 3
+
+
 def golden(name: str) -> str:
     """A body as a service sends it; the tests of envelopes have them."""
     return (EXAMPLES.parent / "tests" / "envelopes" / "golden" / f"{name}.json").read_text()

@@ -127,7 +127,7 @@ class ConsumerStatistics:
     lane: LaneStatistics
     """Handlers that run and messages that wait for one."""
     gate: GateStatistics | None
-    """What may not start yet, by `rate`; None for a consumer without such options."""
+    """What may not start yet, by the rate, the share or for its group; None for a consumer without such options."""
     throttler: ThrottlerStatistics
     """What the throttler measured, and what it decided."""
     receives: ReceiveStatistics
