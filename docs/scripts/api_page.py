@@ -47,6 +47,7 @@ MORE = {
     "leasekeeper.events": "what you may subscribe to",
     "leasekeeper.api": "what you may replace",
     "leasekeeper.envelopes": "what other services put around a payload",
+    "leasekeeper.step_functions": "tasks of state machines",
     "leasekeeper.testing.handling": "handlers without a queue",
 }
 """Public modules beside the package itself."""

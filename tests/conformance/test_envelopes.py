@@ -12,15 +12,17 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from leasekeeper import Consumer, Message
+from leasekeeper import Consumer, Message, Reject
+from leasekeeper.api import Credentials
 from leasekeeper.envelopes import EventBridgeEvent, S3Record, SnsNotification
+from leasekeeper.step_functions import StepFunctions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from leasekeeper.observe.counts import WorkStatistics
 
-pytestmark = pytest.mark.only("moto", "ministack")
+several = pytest.mark.only("moto", "ministack")
 PATIENCE = 60.0
 KEYS = ["a+b c/é.txt", "red flower+(1).jpg"]
 
@@ -89,6 +91,7 @@ def whole(argument: Message[Order]) -> Any:
     return argument
 
 
+@several
 @pytest.mark.parametrize("envelope", ["sns", "auto"])
 def test_a_notification_of_sns(envelope: Any, queue: Any, topic: tuple[Any, str, str]) -> None:
     sns, arn, _ = topic
@@ -105,6 +108,7 @@ def test_a_notification_of_sns(envelope: Any, queue: Any, topic: tuple[Any, str,
     assert {name: each.value for name, each in message.attributes.items()} == {"tenant": "ann", "weight": "1.5"}
 
 
+@several
 def test_raw_delivery_of_sns_needs_no_envelope(queue: Any, topic: tuple[Any, str, str]) -> None:
     sns, arn, subscription = topic
     attributes = {"tenant": {"DataType": "String", "StringValue": "ann"}}
@@ -123,6 +127,7 @@ def event(argument: EventBridgeEvent[Order]) -> Any:
     return argument.detail
 
 
+@several
 @pytest.mark.parametrize(("handler", "envelope"), [(event, None), (body, "eventbridge")], ids=["whole", "opened"])
 def test_an_event_of_eventbridge(
     handler: Callable[[Any], Any], envelope: Any, queue: Any, service: Callable[[str], Any]
@@ -139,6 +144,7 @@ def record(argument: S3Record) -> Any:
     return argument.key, argument.event_name
 
 
+@several
 @pytest.mark.differs("ministack", because="it does not encode keys in direct notifications")
 def test_s3_tells_the_queue_itself(queue: Any, service: Callable[[str], Any]) -> None:
     s3, bucket = service("s3"), uuid.uuid4().hex
@@ -152,6 +158,7 @@ def test_s3_tells_the_queue_itself(queue: Any, service: Callable[[str], Any]) ->
     assert (work.done, work.skipped) == (2, 1)  # the test event came first
 
 
+@several
 @pytest.mark.differs("ministack", because="it does not encode keys in notifications")
 def test_s3_tells_the_queue_through_sns(queue: Any, topic: tuple[Any, str, str], service: Callable[[str], Any]) -> None:
     s3, bucket = service("s3"), uuid.uuid4().hex
@@ -164,6 +171,7 @@ def test_s3_tells_the_queue_through_sns(queue: Any, topic: tuple[Any, str, str],
     assert sorted(key for key, _ in seen) == KEYS
 
 
+@several
 def test_s3_tells_the_queue_through_eventbridge(queue: Any, service: Callable[[str], Any]) -> None:
     s3, events, bucket = service("s3"), service("events"), uuid.uuid4().hex
     s3.create_bucket(Bucket=bucket)
@@ -175,3 +183,52 @@ def test_s3_tells_the_queue_through_eventbridge(queue: Any, service: Callable[[s
         s3.put_object(Bucket=bucket, Key=key, Body=b"x")
     seen, _ = consume(queue, record, 2, envelope="eventbridge")
     assert sorted(key for key, _ in seen) == KEYS
+
+
+@pytest.mark.only("ministack")
+def test_a_state_machine_waits_for_the_result(queue: Any, endpoint_url: str, service: Callable[[str], Any]) -> None:
+    """It sends a task token; what the handler returns is the output of one execution, its rejection fails the other."""
+    machines, name = service("stepfunctions"), f"m-{uuid.uuid4().hex}"
+    message = {"TaskToken.$": "$$.Task.Token", "Input.$": "$", "HeartbeatSeconds": 60}
+    state = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
+        "HeartbeatSeconds": 60,
+        "Parameters": {"QueueUrl": queue.url, "MessageBody": message},
+        "End": True,
+    }
+    machine = machines.create_state_machine(
+        name=name,
+        definition=json.dumps({"StartAt": "Ship", "States": {"Ship": state}}),
+        roleArn="arn:aws:iam::123456789012:role/states",
+    )["stateMachineArn"]
+    runs = {
+        number: machines.start_execution(stateMachineArn=machine, input=json.dumps({"id": number}))["executionArn"]
+        for number in (7, 8)
+    }
+
+    def ship(argument: Order) -> Any:
+        if argument.id == 8:
+            raise Reject("no such order")
+        return {"shipped": argument.id}
+
+    tasks = StepFunctions(
+        endpoint_url=endpoint_url,
+        region="us-east-1",
+        credentials=Credentials(access_key="test", secret_key="test"),
+    )
+    handled = threading.Semaphore(0)
+
+    def handle(order: Order) -> Any:
+        handled.release()
+        return ship(order)
+
+    consumer = Consumer(queue.url, handle, envelope=tasks, max_pollers=1, poll_grace=0.1, ack_interval=0.1)
+    consumer.start()
+    for _ in runs:
+        assert handled.acquire(timeout=PATIENCE)
+    consumer.stop()
+    assert queue.counts() == (0, 0, 0)
+    ends = {number: machines.describe_execution(executionArn=arn) for number, arn in runs.items()}
+    assert (ends[7]["status"], json.loads(ends[7]["output"])) == ("SUCCEEDED", {"shipped": 7})
+    assert ends[8]["status"] == "FAILED"

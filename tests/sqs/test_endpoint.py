@@ -16,6 +16,7 @@ from urllib3 import HTTPResponse
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.sqs.address import QueueAddress
 from leasekeeper.sqs.endpoint import Endpoint, locate
+from leasekeeper.sqs.services import STEP_FUNCTIONS
 from leasekeeper.sqs.settings import ClientSettings
 
 if TYPE_CHECKING:
@@ -46,6 +47,19 @@ def test_regions_and_flags_lead_where_botocore_goes(
 ) -> None:
     settings = ClientSettings(region=region, use_fips=fips, use_dualstack=dualstack)
     assert locate(settings) == Endpoint(url=url, region=region, loopback=False)
+
+
+def test_another_service_has_its_own_endpoint_and_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "https://states.cn-north-1.amazonaws.com.cn/"
+    settings = ClientSettings(region="cn-north-1", service=STEP_FUNCTIONS)
+    assert locate(settings) == Endpoint(url=url, region="cn-north-1", loopback=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://localhost:1")
+    assert locate(settings).url == url
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SFN", "http://localhost:2")
+    assert locate(settings).url == "http://localhost:2/"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SFN", "localhost")
+    with pytest.raises(ConfigurationError, match=r"no Step Functions endpoint .*AWS_ENDPOINT_URL_SFN"):
+        locate(settings)
 
 
 CONFIGURATIONS: list[tuple[dict[str, str], str]] = [

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leasekeeper.api import Credentials
+from leasekeeper.sqs.services import SQS, STEP_FUNCTIONS, Service
 from leasekeeper.sqs.signer import Signer
 from leasekeeper.sqs.urls import host_of
 from leasekeeper.sqs.wire import FIXED_HEADERS
@@ -36,13 +37,22 @@ CREDENTIALS = st.builds(Credentials, access_key=WORDS, secret_key=WORDS, token=s
 
 
 def by_botocore(  # noqa: PLR0917 - as many things make a signature
-    url: str, region: str, at: datetime, credentials: Credentials, operation: str, body: bytes
+    url: str,
+    region: str,
+    at: datetime,
+    credentials: Credentials,
+    operation: str,
+    body: bytes,
+    *,
+    service: Service = SQS,
 ) -> dict[str, str]:
     """What botocore's signer adds, at a time of our choosing: the steps of its `add_auth`, which reads the clock."""
-    request = AWSRequest("POST", url, {**FIXED_HEADERS, "X-Amz-Target": f"AmazonSQS.{operation}"}, body)
+    request = AWSRequest("POST", url, {**FIXED_HEADERS, "X-Amz-Target": f"{service.target}.{operation}"}, body)
     request.context["timestamp"] = at.strftime("%Y%m%dT%H%M%SZ")
     auth = SigV4Auth(
-        BotocoreCredentials(credentials.access_key, credentials.secret_key, credentials.token), "sqs", region
+        BotocoreCredentials(credentials.access_key, credentials.secret_key, credentials.token),
+        service.signing_name,
+        region,
     )
     auth._modify_request_before_signing(request)
     to_sign = auth.string_to_sign(request, auth.canonical_request(request))
@@ -60,6 +70,15 @@ def test_every_signature_is_botocores(  # noqa: PLR0917 - as above
 ) -> None:
     ours = Signer(url, region, clock=at.timestamp).sign(credentials, operation, body)
     assert as_sent(ours) == as_sent(by_botocore(url, region, at, credentials, operation, body))
+
+
+@given(HOSTS, REGIONS, TIMES, CREDENTIALS, st.binary(max_size=500))
+def test_signatures_for_step_functions_are_botocores(
+    url: str, region: str, at: datetime, credentials: Credentials, body: bytes
+) -> None:
+    signer = Signer(url, region, service=STEP_FUNCTIONS, clock=at.timestamp)
+    theirs = by_botocore(url, region, at, credentials, "SendTaskSuccess", body, service=STEP_FUNCTIONS)
+    assert as_sent(signer.sign(credentials, "SendTaskSuccess", body)) == as_sent(theirs)
 
 
 @given(TIMES, st.lists(st.tuples(st.integers(0, 200_000), CREDENTIALS, st.binary(max_size=50)), max_size=4))

@@ -77,6 +77,12 @@ def check_envelope(envelope: Any) -> None:
         parts_of(envelope)
 
 
+def around(envelope: Envelope | None, *, is_coroutine: bool) -> tuple[Any, ...]:
+    """The middleware that the decoders of an option `envelope` put around the handler, outermost first."""
+    parts: tuple[Any, ...] = () if envelope is None else parts_of(envelope)
+    return tuple(part.around(is_coroutine=is_coroutine) for part in parts if hasattr(part, "around"))
+
+
 def decoder_named(name: str | None, *, as_text: bool) -> EnvelopeDecoder:
     """The decoder of a name; `as_text`: the handler takes the payload as text or bytes."""
     if name == "cloudevents":

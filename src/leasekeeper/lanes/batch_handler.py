@@ -14,6 +14,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from leasekeeper.batch import Batch
+from leasekeeper.envelopes.choosing import around
 from leasekeeper.envelopes.opening import Blocked
 from leasekeeper.envelopes.s3 import S3Record
 from leasekeeper.errors import ConfigurationError, HandlerTimeout
@@ -69,6 +70,11 @@ class BatchHandler:
             raise ConfigurationError(
                 f"handler {self.name}: a batch is of messages, and a message may have several S3Record: annotate the "
                 "parameter with Batch[S3Event] or list[S3Event]"
+            )
+        if around(options.envelope, is_coroutine=self.is_coroutine):
+            raise ConfigurationError(
+                f"handler {self.name} with envelope={options.envelope!r}: each task has a result, so it cannot be in "
+                "a batch; leave batch out"
             )
         decode = decoder_of(
             signature.body_type,

@@ -11,6 +11,7 @@ import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from leasekeeper.envelopes.choosing import around
 from leasekeeper.envelopes.opening import Blocked
 from leasekeeper.envelopes.s3 import S3Record
 from leasekeeper.errors import HandlerTimeout
@@ -74,7 +75,7 @@ class Handler:
         self._queue = queue
         self._function = function
         self._signature = signature
-        self._middleware = middleware
+        self._middleware = middleware = (*around(envelope, is_coroutine=signature.is_coroutine), *middleware)
         self._retries = retries_of(retry) if retry is not None else None
         self._decode = decoder_of(
             signature.body_type,

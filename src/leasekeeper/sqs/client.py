@@ -11,34 +11,25 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
 
-from leasekeeper.api import RECEIVE_GRACE, Credentials, TransportSettings
-from leasekeeper.errors import ConfigurationError
+from leasekeeper.api import RECEIVE_GRACE
 from leasekeeper.loggers import safe_logger
 from leasekeeper.sqs import codec
-from leasekeeper.sqs.blocking import in_thread
-from leasekeeper.sqs.credentials import CredentialKeeper, Fixed, FromBotocore, FromProvider
+from leasekeeper.sqs.connecting import connect
 from leasekeeper.sqs.digests import intact
 from leasekeeper.sqs.settings import ClientSettings
-from leasekeeper.sqs.shared import Shared, configuration
-from leasekeeper.sqs.signer import Signer
-from leasekeeper.sqs.wire import FIXED_HEADERS, Wire, read
+from leasekeeper.sqs.wire import read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from leasekeeper.api import EntryFailure, Outgoing, Sent, TransportFactory
+    from leasekeeper.api import EntryFailure, Outgoing, Sent
     from leasekeeper.message import Received
-    from leasekeeper.sqs.credentials import Source
     from leasekeeper.sqs.endpoint import Endpoint
+    from leasekeeper.sqs.wire import Wire
 
 T = TypeVar("T")
 log = safe_logger("leasekeeper.sqs")
 
-_LOCAL = Credentials(access_key="local", secret_key="local")  # noqa: S106 - for a server on this machine
-
-
-_endpoints: Shared[Endpoint] = Shared()
-_sources: Shared[FromBotocore] = Shared()
 _receive = msgspec.json.Decoder(codec.ReceiveAnswer)
 _batch = msgspec.json.Decoder(codec.BatchAnswer)
 _sent = msgspec.json.Decoder(codec.SendAnswer)
@@ -66,32 +57,7 @@ class SqsClient:
             CredentialsMissing: no credentials were found.
         """
         settings = settings or ClientSettings()
-        transport = _transport_factory(settings)
-        endpoint = await in_thread(lambda: _locate(settings))
-        keeper = CredentialKeeper(_source(settings, endpoint))
-        await keeper.start()
-        if not endpoint.session_token and (held := keeper.current()) is not None and held.token is not None:
-            log.warning(
-                "the session token is not sent to %s, which only the queue's URL names: set endpoint_url to send it",
-                endpoint.url,
-            )
-        from importlib.metadata import version  # a tenth of the import of this package, and botocore imports it too
-
-        connecting = TransportSettings(
-            url=endpoint.url,
-            headers={**FIXED_HEADERS, "User-Agent": f"leasekeeper/{version('leasekeeper')}"},
-            connect_timeout=settings.connect_timeout,
-            proxy=endpoint.proxy,
-            ca_bundle=endpoint.ca_bundle,
-            verify=settings.verify_tls,
-        )
-        wire = Wire(
-            signer=Signer(endpoint.url, endpoint.region, session_token=endpoint.session_token),
-            credentials=keeper,
-            polls=transport(connecting),
-            calls=transport(connecting),
-            timeout=settings.call_timeout,
-        )
+        wire, endpoint = await connect(settings)
         return cls(wire, endpoint, verify_md5=settings.verify_md5)
 
     async def close(self) -> None:
@@ -293,38 +259,3 @@ class SqsClient:
                         queue_url.rpartition("/")[2],
                     )
         return good
-
-
-def _locate(settings: ClientSettings) -> Endpoint:
-    """The endpoint. botocore is a third of all that is imported, so it is imported here, off the loop."""
-    from leasekeeper.sqs.endpoint import locate
-
-    return _endpoints.get(configuration(settings), lambda: locate(settings))
-
-
-def _source(settings: ClientSettings, endpoint: Endpoint) -> Source:
-    if isinstance(settings.credentials, Credentials):
-        return Fixed(settings.credentials)
-    if settings.credentials is not None:
-        return FromProvider(settings.credentials)
-    from leasekeeper.sqs.endpoint import new_session
-
-    local = endpoint.loopback
-    return _sources.get(
-        (configuration(settings), local),
-        lambda: FromBotocore(lambda: new_session(settings), metadata=not local, fallback=_LOCAL if local else None),
-    )
-
-
-def _transport_factory(settings: ClientSettings) -> TransportFactory:
-    if settings.http == "native":
-        from leasekeeper.sqs.http_native import NativeTransport
-
-        return NativeTransport
-    if settings.http == "aiohttp":
-        from leasekeeper.sqs.http_aiohttp import AiohttpTransport
-
-        return AiohttpTransport
-    if callable(settings.http):
-        return settings.http
-    raise ConfigurationError(f"http={settings.http!r}: give 'native', 'aiohttp' or a function that makes a Transport")

@@ -87,9 +87,9 @@ def locate(settings: ClientSettings) -> Endpoint:
         advice = "; give scheme, host and port, e.g. http://localhost:4566" if malformed else ""
         raise ConfigurationError(
             redacted(
-                f"no SQS endpoint follows from region={settings.region!r}, endpoint_url={settings.endpoint_url!r}, "
-                f"profile={settings.profile!r} and the AWS configuration of the environment (AWS_ENDPOINT_URL_SQS, "
-                f"~/.aws/config): {error}{advice}"
+                f"no {settings.service.label} endpoint follows from region={settings.region!r}, "
+                f"endpoint_url={settings.endpoint_url!r}, profile={settings.profile!r} and the AWS configuration of "
+                f"the environment ({settings.service.variable}, ~/.aws/config): {error}{advice}"
             )
         ) from None  # botocore's error may show the password in a URL
 
@@ -145,7 +145,7 @@ def _url(session: Any, settings: ClientSettings, region: str) -> tuple[str, Lite
 def _ask(session: Any, settings: ClientSettings, region: str, *, configured: bool = True) -> str:
     """Where botocore would send a call: it applies all of its rules only when it sends one, so we stop it there."""
     client = session.create_client(
-        "sqs",
+        settings.service.name,
         region_name=region,
         config=Config(
             signature_version=UNSIGNED,
@@ -160,8 +160,8 @@ def _ask(session: Any, settings: ClientSettings, region: str, *, configured: boo
         urls.append(request.url)
         return AWSResponse(request.url, 200, {}, HTTPResponse(io.BytesIO(b"{}"), preload_content=False))
 
-    client.meta.events.register("before-send.sqs.ListQueues", stop)
-    client.list_queues()
+    client.meta.events.register("before-send", stop)
+    getattr(client, settings.service.listing)()
     client.close()
     return urls[0]
 

@@ -1,4 +1,4 @@
-"""How to reach SQS.
+"""How to reach SQS, or another service that speaks its protocol.
 
 Read once by `SqsClient.connect`. It promises that what is not set here comes from where boto3 takes it: the
 environment, the profile, the metadata services.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Literal
 
+from leasekeeper.sqs.services import SQS, Service
 from leasekeeper.sqs.urls import redacted
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class ClientSettings:
         connect_timeout: seconds to establish a connection, TLS included.
         call_timeout: seconds until a call's answer must begin, connecting included; receives have their wait and 5
             seconds. An answer that has begun may take 60 seconds more while its bytes keep arriving.
+        service: the service to reach.
         verify_md5: whether to check bodies and attributes against the digests that come with them.
     """
 
@@ -55,6 +57,7 @@ class ClientSettings:
     use_dualstack: bool | None = None
     connect_timeout: float = 5.0
     call_timeout: float = 10.0
+    service: Service = SQS
     verify_md5: bool = True
 
     def __repr__(self) -> str:

@@ -50,6 +50,7 @@ def configuration(settings: ClientSettings) -> Hashable:
     """Everything that endpoint and credentials follow from: settings, environment, and the state of the AWS files."""
     queue = settings.queue
     return (
+        settings.service,
         settings.region,
         settings.endpoint_url,
         settings.profile,

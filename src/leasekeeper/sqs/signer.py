@@ -1,4 +1,4 @@
-"""Signature Version 4 for the one kind of request we make: POST of the SQS JSON protocol to one endpoint.
+"""Signature Version 4 for the one kind of request we make: POST of AWS's JSON protocol to one endpoint of a service.
 
 Owned by the wire. It promises the bytes that botocore's signer would make, at a tenth of the cost: what does not
 change from call to call is prepared once a second or once a day.
@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlsplit
 
+from leasekeeper.sqs.services import SQS, Service
 from leasekeeper.sqs.urls import host_of
 
 if TYPE_CHECKING:
@@ -32,14 +33,22 @@ class Signer:
     Args:
         endpoint: the URL that is posted to.
         region: the region the signature is made for.
+        service: what the signature is made for.
         session_token: whether to send the session token of temporary credentials.
         clock: epoch seconds; SQS refuses signatures that are minutes off its clock.
     """
 
     def __init__(
-        self, endpoint: str, region: str, *, session_token: bool = True, clock: Callable[[], float] = time.time
+        self,
+        endpoint: str,
+        region: str,
+        *,
+        service: Service = SQS,
+        session_token: bool = True,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.region = region
+        self._service = service
         self._session_token = session_token
         self._clock = clock
         self._skew = 0.0  # seconds that the server's clock is ahead of ours
@@ -73,9 +82,9 @@ class Signer:
         """Prepare what all calls of one second have in common."""
         self._date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
         day = self._date[:8]
-        self._scope = f"{day}/{self.region}/sqs/aws4_request"
+        self._scope = f"{day}/{self.region}/{self._service.signing_name}/aws4_request"
         if (credentials.secret_key, day) != self._key_of:
-            self._key = signing_key(credentials.secret_key, day, self.region)
+            self._key = signing_key(credentials.secret_key, day, self.region, self._service.signing_name)
             self._key_of = (credentials.secret_key, day)
         self._inner, self._outer = _padded(self._key)
         self._inner.update(f"AWS4-HMAC-SHA256\n{self._date}\n{self._scope}\n".encode())
@@ -84,7 +93,8 @@ class Signer:
 
     def _prepare(self, credentials: Credentials, operation: str) -> _Prepared:
         """Prepare what all calls of one operation within this second have in common."""
-        headers = {"X-Amz-Target": f"AmazonSQS.{operation}", "X-Amz-Date": self._date}
+        target = f"{self._service.target}.{operation}"
+        headers = {"X-Amz-Target": target, "X-Amz-Date": self._date}
         if (token := credentials.token) is None or not self._session_token:
             of_token, named = "", "content-type;host;x-amz-date;x-amz-target;x-amzn-query-mode"
         else:
@@ -92,8 +102,7 @@ class Signer:
             of_token = f"x-amz-security-token:{token}\n"
             named = "content-type;host;x-amz-date;x-amz-security-token;x-amz-target;x-amzn-query-mode"
         canonical = (
-            f"{self._head}x-amz-date:{self._date}\n{of_token}x-amz-target:AmazonSQS.{operation}\n"
-            f"x-amzn-query-mode:true\n\n{named}\n"
+            f"{self._head}x-amz-date:{self._date}\n{of_token}x-amz-target:{target}\nx-amzn-query-mode:true\n\n{named}\n"
         )
         authorization = (
             f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{self._scope}, SignedHeaders={named}, Signature="
@@ -130,10 +139,10 @@ class _Prepared(NamedTuple):
     """The header up to the signature, which comes last."""
 
 
-def signing_key(secret_key: str, day: str, region: str) -> bytes:
-    """The key derived from a secret for one day (`YYYYMMDD`) and region (AWS Signature Version 4)."""
+def signing_key(secret_key: str, day: str, region: str, service: str = SQS.signing_name) -> bytes:
+    """The key derived from a secret for one day (`YYYYMMDD`), region and service (AWS Signature Version 4)."""
     key = b"AWS4" + secret_key.encode()
-    for part in (day, region, "sqs", "aws4_request"):
+    for part in (day, region, service, "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
     return key
 

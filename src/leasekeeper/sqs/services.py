@@ -1,0 +1,28 @@
+"""The services of AWS that we call over one wire: they speak the same JSON protocol, with other names in it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Service(NamedTuple):
+    """A service, by the names that it has in several places."""
+
+    name: str
+    """What botocore calls its client."""
+    label: str
+    """What people call it."""
+    signing_name: str
+    """In the scope of a signature."""
+    target: str
+    """Before the operation in the header `X-Amz-Target`."""
+    listing: str
+    """A method of botocore's client without arguments, with which it is asked where it sends calls."""
+    variable: str
+    """The environment variable of its endpoint."""
+
+
+SQS = Service("sqs", "SQS", "sqs", "AmazonSQS", "list_queues", "AWS_ENDPOINT_URL_SQS")
+STEP_FUNCTIONS = Service(
+    "stepfunctions", "Step Functions", "states", "AWSStepFunctions", "list_activities", "AWS_ENDPOINT_URL_SFN"
+)
