@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from leasekeeper.core.throttler import Throttler
     from leasekeeper.engine.capacity import Capacity
     from leasekeeper.engine.context import QueueContext, SourceQueue
-    from leasekeeper.engine.poller import Receive
+    from leasekeeper.engine.poller import Receiver
     from leasekeeper.lanes.api import Answer, Lane
     from leasekeeper.lanes.mailbox import Mailbox
     from leasekeeper.options import Options
@@ -62,7 +62,7 @@ class Kind(Protocol):
         """What deletes finished messages."""
         ...
 
-    def receive(self, client: SqsApi, clock: Callable[[], float]) -> Receive:
+    def receiver(self, client: SqsApi, clock: Callable[[], float]) -> Receiver:
         """How pollers receive."""
         ...
 
@@ -121,9 +121,9 @@ class Standard:
         options = context.options
         return Harvester(context, size=options.ack_batch_size, linger=options.ack_interval)
 
-    def receive(self, client: SqsApi, clock: Callable[[], float]) -> Receive:  # noqa: ARG002 - as `Fifo`
+    def receiver(self, client: SqsApi, clock: Callable[[], float]) -> Receiver:  # noqa: ARG002 - as `Fifo`
         """The client's own."""
-        return client.receive
+        return client
 
     def worker(
         self,
@@ -181,9 +181,9 @@ class Fifo:
         linger = 0.0 if options.fifo_ack == "confirmed" else options.ack_interval
         return GroupHarvester(context, size=options.ack_batch_size, linger=linger)
 
-    def receive(self, client: SqsApi, clock: Callable[[], float]) -> Receive:
+    def receiver(self, client: SqsApi, clock: Callable[[], float]) -> Receiver:
         """Repeats what has no answer."""
-        return RepeatedReceive(client, clock).receive
+        return RepeatedReceive(client, clock)
 
     def worker(
         self,

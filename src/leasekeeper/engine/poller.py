@@ -41,10 +41,10 @@ LAG_LOOK = 0.1
 """Seconds until a poller that waits for the lag to end looks again."""
 
 
-class Receive(Protocol):
-    """What receives messages: `SqsApi.receive`, or what stands for it."""
+class Receiver(Protocol):
+    """What receives messages: a client, or what stands for it."""
 
-    async def __call__(
+    async def receive(
         self, queue_url: str, /, *, maximum: int, wait: float, visibility: int, attribute_names: Sequence[str]
     ) -> list[Received]:
         """As `SqsApi.receive`."""
@@ -63,7 +63,7 @@ class Poller:
         *,
         lag: LagMeter,
         arrival: Arrival,
-        receive: Receive,
+        receiver: Receiver,
         take: Callable[[Sequence[Delivery]], None],
         scale: Callable[[], None],
     ) -> None:
@@ -74,7 +74,7 @@ class Poller:
         self._capacity = capacity
         self._lag = lag
         self._arrival = arrival
-        self._ask = receive
+        self._receiver = receiver
         self._take = take
         self._scale = scale
         self._errors = ErrorPause()
@@ -142,7 +142,7 @@ class Poller:
         context.health.asked(self.index, requested_at)
         self.receiving = True
         try:
-            batch = await self._ask(
+            batch = await self._receiver.receive(
                 context.source.url,
                 maximum=slots,
                 wait=options.wait_time,

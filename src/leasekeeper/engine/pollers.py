@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.arrival import Arrival
-from leasekeeper.engine.poller import Poller, Receive
+from leasekeeper.engine.poller import Poller, Receiver
 from leasekeeper.engine.scopes import first_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Pollers:
         throttler: says how many are wanted.
         capacity: where they reserve slots.
         lag: how late the engine's loop is.
-        receive: receives messages, as `SqsApi.receive`.
+        receiver: receives messages: the client, or what stands for it.
         take: takes the deliveries that they bring.
     """
 
@@ -42,14 +42,14 @@ class Pollers:
         capacity: Capacity,
         *,
         lag: LagMeter,
-        receive: Receive,
+        receiver: Receiver,
         take: Callable[[Sequence[Delivery]], None],
     ) -> None:
         self._context = context
         self._throttler = throttler
         self._capacity = capacity
         self._lag = lag
-        self._receive = receive
+        self._receiver = receiver
         self._take = take
         self._resting = asyncio.Event()
         """While it is set none is started, and those there are end with their polls."""
@@ -89,7 +89,7 @@ class Pollers:
             self._capacity,
             lag=self._lag,
             arrival=self._arrival,
-            receive=self._receive,
+            receiver=self._receiver,
             take=self._take,
             scale=self._scale,
         )

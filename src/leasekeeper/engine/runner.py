@@ -129,7 +129,7 @@ class Runner:
             self._throttler,
             self._capacity,
             lag=self._lag,
-            receive=self._kind.receive(self._context.client, self._clock),
+            receiver=self._kind.receiver(self._context.client, self._clock),
             take=self._take_watched if watched else self._worker.take,
         )
 
