@@ -113,7 +113,7 @@ class Copying:
         self._left = plan.limit
         self._next = 0.0
         self._stopping = asyncio.Event()
-        self._blocked: set[str | None] = set()
+        self._blocked: set[str] = set()
         self._sent: set[int] = set()
         self.holding = Holding(client, url, HIDDEN)
         self.moved: Counter[str] = Counter()
@@ -203,7 +203,7 @@ class Copying:
             if (
                 self._left == 0
                 or not self._plan.filters.match(message, letter)
-                or self._group(message) in self._blocked
+                or not self._blocked.isdisjoint(self._group(message))
             ):
                 continue
             if _look_of(message.body, message.attributes) in self._sent:
@@ -227,8 +227,9 @@ class Copying:
             for batch in within_size(copies, lambda copy: size_of(copy.outgoing), most)
         ]
 
-    def _group(self, message: Received) -> str | None:
-        return message.system.get("MessageGroupId") if self.holding.fifo else None
+    def _group(self, message: Received) -> tuple[str, ...]:
+        """The group that keeps its order; none on a standard queue."""
+        return (message.system.get("MessageGroupId", ""),) if self.holding.fifo else ()
 
     async def _move(self, batch: list[_Copy]) -> None:
         url = batch[0].target.url
@@ -239,7 +240,7 @@ class Copying:
         for copy, answer in zip(batch, answers, strict=True):
             if isinstance(answer, EntryFailure):
                 self.refused[copy.message.message_id] = f"{answer.code}: {answer.message}"
-                self._blocked |= {self._group(copy.message)}  # what follows in its group has to stay too
+                self._blocked.update(self._group(copy.message))  # what follows in its group has to stay too
                 self._left = None if self._left is None else self._left + 1
             else:
                 sent.append(copy)
