@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -108,6 +108,21 @@ async def test_a_group_of_a_fifo_queue_keeps_its_order_across_handlers() -> None
         await world.until(lambda: len(got) == 10)
     assert [body.rpartition(" ")[2] for _, body in got] == [f"{number}}}" for number in range(10)]
     assert [name for name, _ in got] == ["created", "later"] * 5
+
+
+@pytest.mark.parametrize("policy", ["reject", "ack"])
+def test_what_no_handler_takes_does_not_hold_up_its_group(policy: Any) -> None:
+    """L25: what is behind it runs when it is copied or deleted, and not before."""
+    virtual(_unmatched_in_a_group)(policy)
+
+
+async def _unmatched_in_a_group(policy: Any) -> None:
+    async with World(fifo=True, max_receives=3) as world:
+        await world.start(ROUTES[:1], on_unmatched=policy)
+        await world.send(CREATED, OTHER, CREATED, group="g")
+        await world.until(lambda: not world.queue(), within=60)
+        assert world.bodies(world.dead_letters) == ([OTHER] if policy == "reject" else [])
+    assert got == [("created", CREATED)] * 2
 
 
 async def later(message: Message[str]) -> None:

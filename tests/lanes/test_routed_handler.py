@@ -6,12 +6,13 @@ import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 import attrs
 import msgspec
 import pydantic
 import pytest
+from typing_extensions import TypeAliasType
 
 from leasekeeper.envelopes.opening import Blocked
 from leasekeeper.errors import ConfigurationError, UndecodableBody, UnmatchedMessage
@@ -19,6 +20,7 @@ from leasekeeper.lanes.handler_context import HandlerInContext
 from leasekeeper.lanes.handlers import make_handler
 from leasekeeper.lanes.parameters import NOT_YET, Resources
 from leasekeeper.lanes.routed import RoutedHandler
+from leasekeeper.lanes.tags import condition_of_type
 from leasekeeper.message import Message, Received  # noqa: TC001 - annotations below are resolved while the tests run
 from leasekeeper.message_context import MESSAGE
 from leasekeeper.options import make_options
@@ -157,6 +159,7 @@ def test_plain_functions_are_chosen_in_their_threads(deliver: Deliver) -> None:
         (Versioned, '{"version": 2}'),
         (OtherField, '{"kind": "other"}'),
         (Created | Cancelled, '{"type": "created", "id": 1}'),
+        (Annotated[Created | Cancelled, "of a shop"], '{"type": "created", "id": 1}'),
     ],
 )
 def test_a_type_with_a_tag_takes_the_bodies_with_that_tag(kind: Any, body: str, deliver: Deliver) -> None:
@@ -168,6 +171,12 @@ def test_a_type_with_a_tag_takes_the_bodies_with_that_tag(kind: Any, body: str, 
     for each in body, '{"type": "x"}', "[]":
         assert call(handler, deliver(each)) == DONE
     assert [name for name, _ in got] == ["tagged", "rest", "rest"]
+
+
+def test_an_alias_of_a_type_has_its_tags() -> None:
+    alias = TypeAliasType("alias", Created | Cancelled)
+    assert repr(condition_of_type(alias)) == "(field('type') == 'created' | field('type') == 'cancelled')"
+    assert condition_of_type(Created | dict[str, int]) is None
 
 
 def test_a_message_of_a_tagged_type_is_routed_by_it_too(deliver: Deliver) -> None:

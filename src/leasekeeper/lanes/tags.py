@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import operator
 import types
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import msgspec
 
@@ -19,12 +19,20 @@ from leasekeeper.routing import Condition, field
 
 def condition_of_type(body_type: Any) -> Condition | None:
     """Whether a body has the tags of that type, or of one type of a union; None for a type without tags."""
+    body_type = _bare(body_type)
     if get_origin(body_type) in {Union, types.UnionType}:
         each = [condition_of_type(member) for member in get_args(body_type)]
         known = [condition for condition in each if condition is not None]
         return functools.reduce(operator.or_, known) if len(known) == len(each) else None
     conditions = [field(name) == value for name, value in _tags(body_type).items()]
     return functools.reduce(operator.and_, conditions) if conditions else None
+
+
+def _bare(annotation: Any) -> Any:
+    """The type in an `Annotated` or behind a `type` alias."""
+    while get_origin(annotation) is Annotated or hasattr(annotation, "__value__"):
+        annotation = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation.__value__
+    return annotation
 
 
 def _tags(body_type: Any) -> dict[str, Any]:
