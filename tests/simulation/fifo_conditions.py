@@ -52,11 +52,13 @@ class FifoConditions:
 
     Attributes:
         groups: how many message groups there are.
-        messages: how many messages are sent at the start; each incident "send" sends as many once more.
+        messages: how many messages are sent at the start; each incident "send" sends a fifth as many.
         work: the shortest and the longest time of a handler.
         slow: the share of runs that take three times the visibility timeout.
         failing: the share of runs that do not succeed.
         poison: the share of messages that never succeed.
+        stubborn: the share of messages whose visibility the server does not change for a while, and of those that it
+            does not delete for a while.
         late: the share of calls whose answer is up to `latest` seconds late.
         working: how long the simulation lasts before its faults end.
     """
@@ -71,6 +73,7 @@ class FifoConditions:
     slow: float
     failing: float
     poison: float
+    stubborn: float
     late: float
     latest: float
     working: float
@@ -109,6 +112,7 @@ def fifo_conditions_for(seed: int, kind: Kind) -> FifoConditions:
         slow=random.choice((0.0, 0.0, 0.02, 0.1)),
         failing=random.choice((0.0, 0.1, 0.4)),
         poison=random.choice((0.0, 0.0, 0.1)) if max_receives is not None else 0.0,
+        stubborn=random.choice((0.0, 0.05, 0.2)) if faulty else 0.0,
         late=random.choice((0.0, 0.02, 0.1)) if faulty else 0.0,
         latest=random.choice((0.5, 3.0)),
         working=working,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,13 @@ class Run:
         consumer: the number of the consumer.
         body: the message.
         received: when the delivery that it runs was received.
+        call: the number of the call; the messages of a batch have the same.
     """
 
     consumer: int
     body: str
     received: float
+    call: int
 
 
 @dataclass(slots=True)
@@ -48,6 +50,7 @@ class Record:
         failures: how many runs of each message failed.
         succeeded: how many runs of each message succeeded.
         rejected: messages that a handler rejected.
+        deleted: messages that the server has deleted.
         lapses: leases that ended while a consumer held the message: time, consumer, body.
         trace: each event as time, kind, consumer and body. Equal seeds give equal traces.
     """
@@ -59,9 +62,13 @@ class Record:
     failures: Counter[str] = field(default_factory=Counter)
     succeeded: Counter[str] = field(default_factory=Counter)
     rejected: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)
     lapses: list[tuple[float, int, str]] = field(default_factory=list)
     trace: list[tuple[float, str, int, str]] = field(default_factory=list)
+    _dead: set[str] = field(default_factory=set)
+    _done_in: set[tuple[int, str]] = field(default_factory=set)
     _at_work: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
+    _first: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _next: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _bodies: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
@@ -86,6 +93,8 @@ class Record:
         self.runs[run.body] += 1
         at_work = self._at_work[self.places[run.body].group]
         for other in at_work:
+            if other.call == run.call:
+                continue
             if other.consumer == run.consumer:
                 self._broke(now, f"{run.body} started in consumer {run.consumer} while {other.body} ran there")
             elif not (self._excused(other) or self._excused(run)):
@@ -95,6 +104,13 @@ class Record:
                     f"{other.consumer}, and no lease had ended",
                 )
         at_work.append(run)
+
+    def confirmed(self, now: float, run: Run) -> None:
+        """A handler started where each delete is waited for: all earlier messages must have left the queue."""
+        place = self.places[run.body]
+        left = self._left(place)
+        if left and not self._excused(run):
+            self._broke(now, f"{run.body} started before {left[0]} of its group had left the queue")
 
     def ended(self, now: float, run: Run, how: str) -> None:
         """A handler ended."""
@@ -108,6 +124,9 @@ class Record:
     def success(self, now: float, run: Run) -> None:
         """That run succeeded: at its first success, each earlier message of the group must be done."""
         self.succeeded[run.body] += 1
+        if (run.consumer, run.body) in self._done_in:
+            self._broke(now, f"{run.body} succeeded twice in consumer {run.consumer}, which remembers what it finished")
+        self._done_in.add((run.consumer, run.body))
         if self.succeeded[run.body] > 1:
             return
         place = self.places[run.body]
@@ -118,6 +137,18 @@ class Record:
                 f"{run.body} succeeded in consumer {run.consumer} before {', '.join(earlier)}, and no lease of it or "
                 "of an earlier message had ended",
             )
+
+    def removed(self, now: float, body: str, call: set[str]) -> None:
+        """The server deleted a message, by a call with these: all earlier ones of its group must have gone before.
+
+        A message in the same call does not count: the server may fail any entry. Nor does one whose lease had ended:
+        what ran behind it is deleted when it has finished.
+        """
+        self.deleted.add(body)
+        place = self.places[body]
+        left = [other for other in self._left(place) if other not in call]
+        if left and not self._lapsed_before(left[0]):
+            self._broke(now, f"{body} was deleted before {left[0]} of its group")
 
     def killed(self, consumer: int) -> None:
         """A consumer was killed: its handlers are gone."""
@@ -132,13 +163,23 @@ class Record:
         """Something broke."""
         self._broke(now, words)
 
+    def _left(self, place: Place) -> list[str]:
+        """The messages before this place that are in the queue."""
+        return self._before(place, self._first, self.deleted)
+
     def _unfinished(self, place: Place) -> list[str]:
         """The messages before this place that have neither succeeded nor are dead letters."""
+        return self._before(place, self._next, self.succeeded)
+
+    def _before(self, place: Place, first: dict[str, int], done: Container[str]) -> list[str]:
+        """The messages before this place that are neither done nor dead letters; `first` skips those at the start."""
         bodies, group = self._bodies[place.group], place.group
-        while self._next[group] < place.number and self.succeeded[bodies[self._next[group]]]:
-            self._next[group] += 1
-        earlier = [body for body in bodies[self._next[group] : place.number] if not self.succeeded[body]]
-        return sorted(set(earlier) - self.dead()) if earlier else []
+        while first[group] < place.number and (bodies[first[group]] in done or bodies[first[group]] in self._dead):
+            first[group] += 1
+        before = [body for body in bodies[first[group] : place.number] if body not in done]
+        if before:
+            self._dead |= self.dead()
+        return [body for body in before if body not in self._dead]
 
     def _excused(self, run: Run) -> bool:
         """Whether a lease of this message, or of an earlier one, ended in this hold of its consumer."""
@@ -150,6 +191,12 @@ class Record:
             if consumer == run.consumer and other.group == place.group and other.number <= place.number:
                 return True
         return False
+
+    def _lapsed_before(self, body: str) -> bool:
+        """Whether a lease of this message, or of an earlier one of its group, has ever ended."""
+        place = self.places[body]
+        others = (self.places[other] for _, _, other in self.lapses)
+        return any(other.group == place.group and other.number <= place.number for other in others)
 
     def _broke(self, now: float, words: str) -> None:
         self.violations.append(f"at {now:.3f} s {words}")

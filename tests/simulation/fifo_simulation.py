@@ -17,6 +17,7 @@ from fifo_record import Record, Run
 
 from leasekeeper.core.states import State
 from leasekeeper.engine.runner import END_GRACE
+from leasekeeper.local.model import refusals
 from leasekeeper.local.model.stored import Place as ServerPlace
 from leasekeeper.message import Message  # noqa: TC001 - a handler's annotation is read at run time
 from leasekeeper.outcomes import Reject, Retry
@@ -27,7 +28,6 @@ from leasekeeper.testing.world import START, World
 if TYPE_CHECKING:
     from fifo_conditions import FifoConditions, Incident
 
-    from leasekeeper.local.model.queue import Queue
     from leasekeeper.local.model.stored import Stored
     from leasekeeper.observe.statistics import Report
     from leasekeeper.testing.world import Running
@@ -88,7 +88,9 @@ class FifoSimulation:
         self._consumers: list[Running] = []
         self._working: dict[int, Running] = {}
         self._received: dict[tuple[str, int], float] = {}
+        self._calls = 0
         self._poison: set[str] = set()
+        self._stubborn: dict[str, dict[str, float]] = {"change": {}, "delete": {}}
         self._calm = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -97,7 +99,7 @@ class FifoSimulation:
         conditions, world = self._conditions, self._world
         asyncio.get_running_loop().set_exception_handler(self._on_error)
         async with world:
-            _Watch(world.queue(), self._on_receive, self._on_lapse)
+            self._watch()
             await self._send(conditions.messages)
             for operation, switches in conditions.faults.items():
                 world.faults.set(operation, **switches)
@@ -120,6 +122,9 @@ class FifoSimulation:
             group = f"g{self._random.randrange(self._conditions.groups)}"
             if self._random.random() < self._conditions.poison:
                 self._poison.add(body)
+            for stubborn in self._stubborn.values():
+                if self._random.random() < self._conditions.stubborn:
+                    stubborn[body] = self._world.now + self._random.uniform(0, 3 * self._conditions.visibility)
             self._record.sent(body, group)
             await self._world.send(body, group=group)
 
@@ -139,7 +144,7 @@ class FifoSimulation:
 
     async def _happen(self, incident: Incident) -> None:
         if incident.what == "send":
-            await self._send(self._conditions.messages)
+            await self._send(max(1, self._conditions.messages // 5))
             return
         if not self._working:
             return
@@ -181,6 +186,8 @@ class FifoSimulation:
         """End the faults. Those that are left finish everything, or a group stands still."""
         world, conditions = self._world, self._conditions
         world.faults.clear()
+        for stubborn in self._stubborn.values():
+            stubborn.clear()
         self._calm = True
         for running in self._working.values():
             running.process.resume()
@@ -188,6 +195,8 @@ class FifoSimulation:
             await task
         longest = conditions.options["retry_maximum"]
         within = SETTLING + 3 * conditions.visibility + 2 * longest + 0.1 * len(self._record.places)
+        if poison := Counter(self._record.places[body].group for body in self._poison):
+            within += max(poison.values()) * conditions.last_attempt * (longest + 0.1)
         try:
             await world.until(lambda: not world.bodies(), within=within, step=0.25)
         except AssertionError:
@@ -222,8 +231,56 @@ class FifoSimulation:
 
     # What the server sees
 
-    def _on_receive(self, message: Stored) -> None:
-        self._received[message.content.body, message.receives] = self._world.now
+    def _watch(self) -> None:
+        """Follow what the server does: receives, deletes, and visibility timeouts that end."""
+        broker, queue = self._world.broker, self._world.queue()
+        start, call = broker.start, broker.account.call
+        take, advance, delete, change = queue.receive, queue.advance, queue.delete, queue.change_visibility
+        receipts = list[str]()
+
+        def start_and_note(operation: str, request: dict[str, Any]) -> Any:
+            if operation == "DeleteMessageBatch":  # faults take entries out of it, and leave the rest of the request
+                request = {**request, "Receipts": [entry["ReceiptHandle"] for entry in request["Entries"]]}
+            return start(operation, request)
+
+        def call_and_note(operation: str, request: dict[str, Any], now: float) -> Any:
+            receipts[:] = request.get("Receipts", ())
+            return call(operation, request, now)
+
+        def receive(most: int, visibility: float, now: float) -> list[Stored]:
+            taken = take(most, visibility, now)
+            for message in taken:
+                self._received[message.content.body, message.receives] = self._world.now
+            return taken
+
+        def advance_and_tell(now: float) -> None:
+            for message in queue.contents() if queue.next_due() <= now else ():
+                if message.place is ServerPlace.IN_FLIGHT and message.due <= now:
+                    self._on_lapse(message)
+            advance(now)
+
+        def delete_and_check(handle: str, now: float) -> None:
+            found = {receipt: queue.find(receipt)[0] for receipt in receipts}
+            message = found.get(handle)
+            self._refuse_if_stubborn("delete", message)
+            delete(handle, now)
+            if message is not None and message.place is ServerPlace.GONE:
+                bodies = {each.content.body for each in found.values() if each is not None}
+                self._record.removed(self._world.now, message.content.body, bodies)
+
+        def change_if_willing(handle: str, timeout: int, now: float) -> None:
+            self._refuse_if_stubborn("change", queue.find(handle)[0])
+            change(handle, timeout, now)
+
+        vars(broker).update(start=start_and_note)
+        vars(broker.account).update(call=call_and_note)
+        vars(queue).update(
+            receive=receive, advance=advance_and_tell, delete=delete_and_check, change_visibility=change_if_willing
+        )
+
+    def _refuse_if_stubborn(self, what: str, message: Stored | None) -> None:
+        if message is not None and self._world.now < self._stubborn[what].get(message.content.body, 0.0):
+            raise refusals.unavailable()
 
     def _on_lapse(self, message: Stored) -> None:
         for index, running in enumerate(self._consumers):
@@ -241,12 +298,15 @@ class FifoSimulation:
 
     async def _handle(self, index: int, message: Message[str]) -> object:
         world, record = self._world, self._record
-        run = Run(index, message.body, self._received[message.body, message.receive_count])
+        self._calls += 1
+        run = Run(index, message.body, self._received[message.body, message.receive_count], self._calls)
         self._begin(run, message)
         end = "cancelled"
         try:
             await asyncio.sleep(self._time())
             end = self._end(message)
+            if end in {"ack", "ack and fail"}:
+                await asyncio.sleep(self._random.uniform(0, 0.3))  # settled early, and still at work
         finally:
             if self._consumers[index].process.alive:
                 record.ended(world.now, run, end)
@@ -260,6 +320,8 @@ class FifoSimulation:
         record, conditions = self._record, self._conditions
         first = not record.runs[run.body]
         record.started(self._world.now, run)
+        if conditions.options["fifo_ack"] == "confirmed":
+            record.confirmed(self._world.now, run)
         if record.busy(run.consumer) > conditions.options["concurrency"]:
             record.broke(self._world.now, f"{record.busy(run.consumer)} handlers at once in consumer {run.consumer}")
         if conditions.kind is Kind.FAILURES:
@@ -304,24 +366,3 @@ def _leave(end: str) -> object:
     if end in {"retry", "retry later"}:
         return Retry(2 if end == "retry" else 6)
     return Reject(end) if end == "reject" else None
-
-
-class _Watch:
-    """Tells what the server does with a queue: each receive of a message, and each visibility timeout that ends."""
-
-    def __init__(self, queue: Queue, received: Any, lapsed: Any) -> None:
-        take, advance = queue.receive, queue.advance
-
-        def receive(most: int, visibility: float, now: float) -> list[Stored]:
-            taken = take(most, visibility, now)
-            for message in taken:
-                received(message)
-            return taken
-
-        def advance_and_tell(now: float) -> None:
-            for message in queue.contents() if queue.next_due() <= now else ():
-                if message.place is ServerPlace.IN_FLIGHT and message.due <= now:
-                    lapsed(message)
-            advance(now)
-
-        vars(queue).update(receive=receive, advance=advance_and_tell)

@@ -1,0 +1,195 @@
+"""Mutations of the rules of FIFO queues: each switches one decision of the core off, as a mistake in it would.
+
+Used by `test_mutations.py`, which shows that the simulation notices each of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from fifo_conditions import Kind
+
+from leasekeeper.core import group_ledger, groups
+from leasekeeper.core.delivery import Action, Delivery
+from leasekeeper.core.finished import Finished
+from leasekeeper.core.group_batch import GroupBatch
+from leasekeeper.core.groups import Groups
+from leasekeeper.core.states import State
+from leasekeeper.engine import group_settler, grouped
+from leasekeeper.engine.group_worker import GroupWorker
+from leasekeeper.outcomes import DONE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from leasekeeper.core.decisions import Decision
+    from leasekeeper.core.group import Group, GroupedDelivery
+
+Mutation = tuple[Kind, int, "Callable[[], AbstractContextManager[Any]]"]
+
+
+def _a_follower_starts_beside_its_head() -> AbstractContextManager[Any]:
+    """The group does not note that a handler of it is at work."""
+    starts = Groups.starts
+
+    def mutated(self: Groups, now: float) -> list[GroupedDelivery]:
+        starting = starts(self, now)
+        for row in starting:
+            row.group.active = None
+            row.going_back = True  # so that `_next` passes it over
+            self.changed[row.group] = None
+        return starting
+
+    def following(self: Groups, group: Group) -> GroupedDelivery | None:
+        waiting = [row for row in group.rows if row.state is State.WAITING and not row.going_back]
+        return waiting[0] if waiting else None
+
+    return mock.patch.multiple(Groups, starts=mutated, _next=following)
+
+
+def _a_follower_starts_while_its_head_backs_off() -> AbstractContextManager[Any]:
+    """The next message that waits is taken, not the first."""
+    following = Groups._next
+
+    def mutated(self: Groups, group: Group) -> GroupedDelivery | None:
+        first = following(self, group)
+        if first is None or first.attempt < 2:
+            return first
+        later = [row for row in group.rows if row.state is State.WAITING and row is not first]
+        return later[0] if later else first
+
+    return mock.patch.object(Groups, "_next", mutated)
+
+
+def _followers_of_a_lost_message_stay() -> AbstractContextManager[Any]:
+    """What waits behind a message whose lease has ended is not given back."""
+    return mock.patch.object(Groups, "give_back_behind", return_value=None)
+
+
+def _two_deletes_of_a_group_are_out() -> AbstractContextManager[Any]:
+    """A delete does not wait for the answer to the one before."""
+    move = GroupBatch._move
+
+    def mutated(self: GroupBatch, group: Group, batch: Any) -> None:
+        move(self, group, batch)
+        group.acks_out = False
+
+    return mock.patch.object(GroupBatch, "_move", mutated)
+
+
+def _an_ack_goes_out_of_order() -> AbstractContextManager[Any]:
+    """What failed goes again behind what has finished later."""
+    put_back = GroupBatch.put_back
+
+    def mutated(self: GroupBatch, item: Any, *, ready: float, latest: float = float("inf")) -> None:
+        put_back(self, item, ready=ready, latest=latest)
+        later = [row for row in item.group.acks if row is not item]
+        if later:
+            item.group.acks[:] = [*later, item]
+            self.size = max(1, len(later))
+
+    return mock.patch.object(GroupBatch, "put_back", mutated)
+
+
+def _a_failure_spends_the_counts_of_the_followers() -> AbstractContextManager[Any]:
+    """A message that failed is given back to the queue, and takes its followers along."""
+
+    def mutated(decision: Decision, *_: object) -> Decision:
+        return decision
+
+    return mock.patch.object(group_settler, "decide_in_group", mutated)
+
+
+def _attempts_are_forgotten() -> AbstractContextManager[Any]:
+    """Runs under one delivery are not counted."""
+    return mock.patch.object(Delivery, "attempt", property(lambda row: row.received.receive_count))
+
+
+def _a_follower_starts_before_the_copy_is_confirmed() -> AbstractContextManager[Any]:
+    """A message that waits for its copy is passed over."""
+
+    def mutated(self: Groups, group: Group) -> GroupedDelivery | None:
+        for row in group.rows:
+            if row.state not in (State.ACKING, State.REJECTING):
+                return row if row.state is State.WAITING and not row.going_back else None
+        return None
+
+    return mock.patch.object(Groups, "_next", mutated)
+
+
+def _a_confirmed_delete_is_not_waited_for() -> AbstractContextManager[Any]:
+    """`fifo_ack="confirmed"` works as "batched" does."""
+    made = Groups.__init__
+
+    def mutated(self: Groups, **options: Any) -> None:
+        made(self, **{**options, "confirmed": False})
+
+    return mock.patch.object(Groups, "__init__", mutated)
+
+
+def _an_early_ack_is_sent_before_the_handler_ends() -> AbstractContextManager[Any]:
+    """The last message of a group is deleted, and another process runs the next one beside this handler."""
+    answered = GroupWorker.answered
+
+    def mutated(self: GroupWorker, answers: Any) -> None:
+        early = [answer for answer in answers if answer.outcome is DONE and not answer.final]
+        for answer in early:
+            self._context.act(Action.DELETE, self._context.ledger.done([answer.unit]))
+        answered(self, [answer for answer in answers if answer not in early])
+
+    return mock.patch.object(GroupWorker, "answered", mutated)
+
+
+def _finished_messages_are_forgotten() -> AbstractContextManager[Any]:
+    """The redelivery of a finished message runs again in the same process."""
+    return mock.patch.object(Finished, "add", return_value=None)
+
+
+def _a_message_that_was_given_back_starts() -> AbstractContextManager[Any]:
+    """At a stop, what the lane did not start is started again while it waits to be given back."""
+    return mock.patch.object(grouped.Grouped, "goes_on", return_value=True)
+
+
+def _a_received_message_is_given_twice_as_many_runs() -> AbstractContextManager[Any]:
+    """Received behind another message, it counts as never having run, however often it has failed here."""
+    take_in = Groups.take_in
+
+    def mutated(self: Groups, rows: Any, running: Any, *, full: bool) -> None:
+        take_in(self, rows, running, full=full)
+        for row in rows:
+            row.extra = -1
+
+    return mock.patch.object(groups.Groups, "take_in", mutated)
+
+
+def _a_refused_copy_gives_the_group_back() -> AbstractContextManager[Any]:
+    """The followers of a message whose copy is refused are received again and again, until SQS moves them."""
+
+    def mutated(self: group_ledger.GroupLedger, row: Delivery, after: float, now: float) -> Any:
+        return super(group_ledger.GroupLedger, self).copy_refused(row, after, now)
+
+    return mock.patch.object(group_ledger.GroupLedger, "copy_refused", mutated)
+
+
+MUTATIONS: dict[str, Mutation] = {
+    mutation.__name__.strip("_"): (kind, first, mutation)
+    for kind, first, mutation in (
+        (Kind.FAILURES, 1, _a_follower_starts_beside_its_head),
+        (Kind.FAILURES, 3, _a_follower_starts_while_its_head_backs_off),
+        (Kind.NETWORK, 63, _followers_of_a_lost_message_stay),
+        (Kind.NETWORK, 1, _two_deletes_of_a_group_are_out),
+        (Kind.NETWORK, 1, _an_ack_goes_out_of_order),
+        (Kind.FAILURES, 3, _a_failure_spends_the_counts_of_the_followers),
+        (Kind.FAILURES, 2, _attempts_are_forgotten),
+        (Kind.FAILURES, 1, _a_follower_starts_before_the_copy_is_confirmed),
+        (Kind.FAILURES, 1, _a_confirmed_delete_is_not_waited_for),
+        (Kind.FAILURES, 3, _an_early_ack_is_sent_before_the_handler_ends),
+        (Kind.NETWORK, 99, _finished_messages_are_forgotten),
+        (Kind.STOPS, 51, _a_message_that_was_given_back_starts),
+        (Kind.FAILURES, 2, _a_received_message_is_given_twice_as_many_runs),
+        (Kind.FAILURES, 25, _a_refused_copy_gives_the_group_back),
+    )
+}
+"""By name: the kind of simulation that notices it, the first seed to try, and what switches the decision off."""
