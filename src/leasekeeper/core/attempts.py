@@ -40,7 +40,7 @@ class Attempts:
         """These are no longer held, and may be delivered again. The attempt that has not started does not count."""
         young = self.young
         for row in rows:
-            if extra := row.extra:
+            if extra := row.extra if row.started else row.extra - 1:
                 young[row.received.message_id] = extra
         if len(young) >= self._most:
             self.young, self.old = {}, young
