@@ -34,7 +34,7 @@ def content(body: object = BODY) -> Content:
 
 
 def holds(condition: Any, body: object = BODY) -> bool:
-    return condition_of(condition).matches(content(body))
+    return bool(condition_of(condition).matches(content(body)))
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,6 @@ NOT_MADE = {"Condition", "Part", "Batch", "Completion", "Message", "Settlement"}
 INTERNAL = {
     "Channel",
     "Condition.identity",
-    "Condition.matches",
     "Content",
     "condition_of",
     "Message.with_body",

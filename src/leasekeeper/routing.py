@@ -13,6 +13,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -104,7 +106,8 @@ class Condition:
         functions: tuple[object, ...] = (),
         attributes: frozenset[str] = frozenset(),
     ) -> None:
-        self._matches = matches
+        self.matches = matches
+        """Whether it holds for a message, as `if` takes it."""
         self._description = description
         self._functions = functions
         """The functions in it, which its description names but does not tell apart."""
@@ -116,19 +119,15 @@ class Condition:
         """Equal for two conditions that hold for the same messages, as far as can be known."""
         return (self._description, *map(id, self._functions))
 
-    def matches(self, content: Content) -> bool:
-        """Whether it holds for that message."""
-        return bool(self._matches(content))
-
     def __and__(self, other: When) -> Condition:
         right = condition_of(other)
-        both = lambda content: self.matches(content) and right.matches(content)  # noqa: E731
-        return self._with(right, both, f"({self} & {right})")
+        return self._with(
+            right, lambda content: self.matches(content) and right.matches(content), f"({self} & {right})"
+        )
 
     def __or__(self, other: When) -> Condition:
         right = condition_of(other)
-        either = lambda content: self.matches(content) or right.matches(content)  # noqa: E731
-        return self._with(right, either, f"({self} | {right})")
+        return self._with(right, lambda content: self.matches(content) or right.matches(content), f"({self} | {right})")
 
     def __invert__(self) -> Condition:
         return self._with(self, lambda content: not self.matches(content), f"~{self}")
@@ -164,20 +163,21 @@ class Part:
     _attributes: frozenset[str] = frozenset()
 
     def _that(self, holds: Callable[[Any], bool], description: str) -> Condition:
-        return Condition(lambda content: holds(self._find(content)), description, attributes=self._attributes)
+        find = self._find
+        return Condition(lambda content: holds(find(content)), description, attributes=self._attributes)
 
     def __eq__(self, value: object) -> Condition:  # type: ignore[override]
-        return self._that(lambda found: _equal(found, value), f"{self} == {value!r}")
+        return self._that(partial(_equal, value), f"{self} == {value!r}")
 
     def __ne__(self, value: object) -> Condition:  # type: ignore[override]
-        return self._that(lambda found: not _equal(found, value), f"{self} != {value!r}")
+        return self._that(lambda found: not _equal(value, found), f"{self} != {value!r}")
 
     __hash__ = None  # type: ignore[assignment]  # `==` does not compare parts
 
     def any_of(self, *values: object) -> Condition:
         """Whether it is one of these values."""
         shown = ", ".join(map(repr, values))
-        return self._that(lambda found: any(_equal(found, value) for value in values), f"{self}.any_of({shown})")
+        return self._that(lambda found: any(_equal(value, found) for value in values), f"{self}.any_of({shown})")
 
     def startswith(self, prefix: str) -> Condition:
         """Whether it is text that begins with `prefix`."""
@@ -193,7 +193,7 @@ class Part:
         return self._description
 
 
-def _equal(found: Any, value: object) -> bool:
+def _equal(value: object, found: Any) -> bool:
     """Whether they are equal, for JSON too, where `true` is not 1."""
     return isinstance(found, bool) is isinstance(value, bool) and bool(found == value)
 
@@ -203,7 +203,7 @@ def attribute(name: str) -> Part:
 
     The option `message_attributes` must fetch it, as its default does.
     """
-    return Part(lambda content: content.attribute(name), f"attribute({name!r})", frozenset((name,)))
+    return Part(methodcaller("attribute", name), f"attribute({name!r})", frozenset((name,)))
 
 
 def field(*path: str) -> Part:
@@ -213,7 +213,7 @@ def field(*path: str) -> Part:
     body contains as a text, as SNS envelopes do: `field("Message.type")`. A body that is not JSON has no fields.
     """
     parts = tuple(path[0].split(".")) if len(path) == 1 else path
-    return Part(lambda content: content.field(parts), f"field({', '.join(map(repr, path))})")
+    return Part(methodcaller("field", parts), f"field({', '.join(map(repr, path))})")
 
 
 def condition_of(when: Any) -> Condition:
