@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from leasekeeper.core.delivery import Delivery
 
 
+LONGEST_CHARACTER = 4
+"""Bytes that a character has at most in UTF-8."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchPolicy:
     """When a batch is complete.
@@ -45,12 +49,18 @@ class Collected:
 class _Open:
     """A batch that is not complete yet."""
 
-    __slots__ = ("bytes", "rows", "since")
+    __slots__ = ("most_bytes", "rows", "since")
 
     def __init__(self, since: float) -> None:
         self.rows: list[Delivery] = []
-        self.bytes = 0
+        self.most_bytes = 0
+        """What its bodies can have at most."""
         self.since = since
+
+    @property
+    def bytes(self) -> int:
+        """What its bodies have."""
+        return sum(map(body_bytes, self.rows))
 
 
 class Collector:
@@ -66,25 +76,39 @@ class Collector:
 
     def add(self, rows: Sequence[Delivery], now: float, key: Hashable = None) -> list[Collected]:
         """Add messages of one key; returns the batches that they complete."""
-        lengths = list(map(body_bytes, rows))
-        policy, current = self._policy, self._open.get(key)
-        if (
-            current is not None
-            and len(current.rows) + len(rows) < policy.size
-            and current.bytes + sum(lengths) <= policy.most_bytes
-        ):
-            current.rows += rows
-            current.bytes += sum(lengths)
-            return []
+        current = self._open.get(key)
+        more = _most_bytes(rows)
+        if more + (0 if current is None else current.most_bytes) > self._policy.most_bytes:
+            return self._add_counted(rows, now, key)
         complete: list[Collected] = []
-        for row, length in zip(rows, lengths, strict=True):
-            if current is not None and current.bytes + length > policy.most_bytes:
+        size, place = self._policy.size, 0
+        while place < len(rows):  # once, nearly always
+            if current is None:
+                current = self._open[key] = _Open(now)
+            part = rows[place : place + size - len(current.rows)]
+            place += len(part)
+            current.rows += part
+            current.most_bytes += more if len(part) == len(rows) else _most_bytes(part)
+            if len(current.rows) >= size:
+                complete.append(self._close(key, "size", now))
+                current = None
+        return complete
+
+    def _add_counted(self, rows: Sequence[Delivery], now: float, key: Hashable) -> list[Collected]:
+        """Add messages that may not all fit: count their bytes."""
+        policy, current = self._policy, self._open.get(key)
+        complete: list[Collected] = []
+        length = 0 if current is None else current.bytes
+        for row in rows:
+            length += (added := body_bytes(row))
+            if current is not None and length > policy.most_bytes:
                 complete.append(self._close(key, "bytes", now))
                 current = None
             if current is None:
                 current = self._open[key] = _Open(now)
+                length = added
             current.rows.append(row)
-            current.bytes += length
+            current.most_bytes = length
             if len(current.rows) >= policy.size:
                 complete.append(self._close(key, "size", now))
                 current = None
@@ -104,7 +128,7 @@ class Collector:
         if current is None:
             current = self._open[None] = _Open(now)
         current.rows += rows
-        current.bytes += length
+        current.most_bytes += length
         if len(current.rows) >= policy.size:
             complete.append(self._close(None, "size", now))
         return complete
@@ -126,6 +150,11 @@ class Collector:
     def take_all(self, now: float) -> list[Collected]:
         """Complete every batch, because of a stop."""
         return [self._close(key, "stop", now) for key in list(self._open)]
+
+
+def _most_bytes(rows: Sequence[Delivery]) -> int:
+    """What the bodies of these can have at most, without looking at their characters."""
+    return LONGEST_CHARACTER * sum([len(row.received.body) for row in rows])
 
 
 def body_bytes(row: Delivery) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.batch import Batch
@@ -93,12 +94,8 @@ class BatchRun:
 
     def _startable(self, rows: Sequence[Delivery]) -> Sequence[Delivery]:
         """Those that have a lease, were not settled in a call before, and stand behind no message that failed."""
-        for row in rows:
-            if row.lost or row.settlement is not None:
-                break
-        else:
-            if not self._failed_groups:
-                return rows
+        if not self._rows and not any(map(_lost, rows)):  # nearly always
+            return rows
         outcomes, failed = self._bundle.outcomes, self._failed_groups
         startable: list[Delivery] = []
         for row in rows:
@@ -118,8 +115,8 @@ class BatchRun:
         decode, open_ = self._plan.decode, self._plan.open
         if open_ is None:
             with suppress(BaseException):  # a validator is code of others; below, each failure is found again
-                messages = [row.received for row in rows]
-                return rows, messages, [decode(received) for received in messages]
+                messages = list(map(_received, rows))
+                return rows, messages, list(map(decode, messages))
         good: list[Delivery] = []
         messages = []
         bodies: list[Any] = []
@@ -218,6 +215,10 @@ class BatchRun:
         """Whether a message with that outcome, unless it has another, holds up no other message of its group."""
         said = self._bundle.outcomes.get(row, outcome) if row.settlement is None else row.settlement.asked
         return isinstance(said, Done | Reject | Skipped)
+
+
+_lost: Callable[[Delivery], bool] = attrgetter("lost")
+_received: Callable[[Delivery], Received] = attrgetter("received")
 
 
 def _group(row: Delivery) -> str | None:

@@ -13,6 +13,7 @@ import math
 import threading
 from contextlib import suppress
 from dataclasses import replace
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.collecting import BatchPolicy, Collected, Collector
@@ -104,7 +105,7 @@ class Bundle:
                 self.given_up = [row for row in rows if row not in self.outcomes]
         outcomes = self.outcomes
         if not outcomes:
-            return [Answer(row, outcome) for row in rows]
+            return list(map(Answer, rows, repeat(outcome)))
         return [Answer(row, outcomes.get(row, outcome)) for row in rows]
 
     def __repr__(self) -> str:
