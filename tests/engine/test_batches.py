@@ -239,3 +239,25 @@ async def test_a_batch_key_that_raises_costs_its_own_message_a_retry() -> None:
         await world.until(lambda: len(world.bodies()) == 1)
         assert running.statistics().work.failed == 1
     assert batches == [["1", "3"]]
+
+
+@virtual
+async def test_a_handler_that_cannot_be_ended_is_counted_once_and_not_by_its_messages(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def load(bodies: list[str]) -> None:
+        while True:
+            try:
+                await asyncio.sleep(1_000)
+            except asyncio.CancelledError:
+                if done:
+                    raise
+
+    done: list[bool] = []
+    async with World() as world:
+        await world.send_many(20)
+        running = await world.start(load, batch=20, drain_timeout=1)
+        await world.until(lambda: running.statistics().lane.running)
+        await running.stop()
+        assert "1 handler still runs after drain_timeout=1 s" in caplog.text
+        done.append(True)

@@ -271,7 +271,7 @@ class Runner:
         await first_of(self._capacity.idle(), timeout=grace)
         if self._capacity.taken:
             limit = "a forced stop" if self._forced.is_set() else f"drain_timeout={self._options.drain_timeout:g} s"
-            self._emit(HandlersLeft(self.source.name, self._capacity.taken, limit))
+            self._emit(HandlersLeft(self.source.name, self._lane.statistics().running, limit))
 
     # Verbs
 

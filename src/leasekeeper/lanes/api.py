@@ -90,7 +90,7 @@ class LaneStatistics:
     running: int
     """Handlers that run."""
     waiting: int
-    """Units that wait for a worker, a permit or a thread."""
+    """Messages that wait for a worker, a permit or a thread, or for others to make a batch."""
     workers: int
     """Workers hired or threads started; tasks for a semaphore."""
 
