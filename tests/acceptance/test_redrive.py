@@ -380,3 +380,20 @@ def test_peek_of_a_fifo_queue_shows_ten_of_a_group(bench: Bench) -> None:
     assert command.out.startswith("10  TimeoutError: no answer in * s  (orders.fifo, ")
     assert "about 20 more are in orders-dead.fifo: of a message group SQS shows at most ten" in command.err
     assert bench.counts(dead) == (30, 0)
+
+
+def test_without_the_right_to_list_sources_redrive_asks_and_peek_shows_messages(one: Bench) -> None:
+    one.sqs.faults.set("ListDeadLetterSourceQueues", deny=1.0)
+
+    refused = one.call("redrive", "orders-dead")
+    assert (refused.code, refused.out, one.counts(one.dead)) == (2, "", (9, 0))
+    assert "the queues that orders-dead serves are not known, because sqs:ListDeadLetterSourceQueues" in refused.err
+    assert "\n  leasekeeper redrive orders-dead --to QUEUE\n  leasekeeper redrive orders-dead --task\n" in refused.err
+    assert one.call("peek", "orders-dead", "-n", "3").out.count("receive ") == 3
+    assert one.call("peek", "orders-dead", "--causes").out.count("\n") == 2
+    moving = one.call("redrive", "orders-dead", "--copy")  # SQS names the source of what it moved; copies stay
+    assert moving.code == 1
+    assert moving.out == "moved 5 messages from orders-dead to orders (9 looked at)\n"
+    assert "4 messages stay in orders-dead: they name no queue that has it as its dead-letter queue" in moving.err
+    assert one.call("redrive", "orders-dead", "--to", "orders").code == 0
+    assert sum(one.counts(one.dead)) == 0

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from leasekeeper.cli.connection import with_advice
 from leasekeeper.cli.copying import Copying, CopyPlan
 from leasekeeper.cli.dead_letter_queue import DeadLetterQueue, OneTarget, ToSources
-from leasekeeper.cli.errors import Exit, Stopped, say
+from leasekeeper.cli.errors import Exit, say
 from leasekeeper.cli.peek import show_causes
 from leasekeeper.cli.words import counted
 from leasekeeper.texts import printable
@@ -43,19 +43,21 @@ async def send_chosen(
             copying.progress = lambda: status.update(
                 f"moved {copying.moved.total():,}, looked at {copying.holding.seen:,} of about {waiting:,}"
             )
-        work = asyncio.ensure_future(copying.run())
+        work, interrupted = asyncio.ensure_future(copying.run()), False
         try:
             await asyncio.shield(work)
         except asyncio.CancelledError:
+            interrupted = True
             copying.stop()
             await work  # what is being sent now is deleted too
-            print(_summary(dead.name, copying, plan))
-            say(f"interrupted: the others are still in {dead.name}, the same command continues")
-            raise Stopped(Exit.INTERRUPTED) from None
     if plan.dry_run:
         show_causes(copying.causes.sorted(), console)
     print(_summary(dead.name, copying, plan))
-    return _report(connection, dead, copying)
+    code = _report(connection, dead, copying)
+    if interrupted:
+        say(f"interrupted: the others are still in {dead.name}, the same command continues")
+        return Exit.INTERRUPTED
+    return code
 
 
 @contextlib.contextmanager

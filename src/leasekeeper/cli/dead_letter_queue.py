@@ -122,16 +122,19 @@ class ToSources:
 
     def __init__(self, dead: DeadLetterQueue) -> None:
         self._dead = dead
-        self._known: dict[str, Target | None] = {name: Target(name, url) for name, url in dead.sources.items()}
+        self._sources = {name: Target(name, url) for name, url in dead.sources.items()}
+        self._named_by_sqs: dict[str, Target | None] = {}
 
     async def target_of(self, letter: DeadLetter) -> Target | None:
         """The queue it came from; if it does not say it, the one queue that the dead-letter queue serves."""
         if not letter.queue:
             return self._dead.only_source
-        if letter.queue not in self._known:
-            # SQS itself names the source of what it moved, also after the redrive policy was changed.
-            self._known[letter.queue] = await self._find(letter.queue) if letter.moved else None
-        return self._known[letter.queue]
+        if letter.queue in self._sources or not letter.moved:
+            return self._sources.get(letter.queue)
+        # SQS itself names the source of what it moved, also after the redrive policy was changed.
+        if letter.queue not in self._named_by_sqs:
+            self._named_by_sqs[letter.queue] = await self._find(letter.queue)
+        return self._named_by_sqs[letter.queue]
 
     async def _find(self, name: str) -> Target | None:
         try:
