@@ -58,4 +58,12 @@ def warn(logger: logging.Logger, queue: str, handler: str, notice: str) -> None:
 def _declares(body_type: Any, body: Any, payload: str) -> bool:
     """Whether the annotation, or the class of the body, has a field for the payload of an envelope."""
     classes = [*type(body).__mro__, *getattr(body_type, "__mro__", ())]
-    return payload in {field.lower() for each in classes for field in getattr(each, "__annotations__", ())}
+    return payload in {field.lower() for each in classes for field in _fields(each)}
+
+
+def _fields(kind: type) -> list[str]:
+    """The annotated fields of a class. From Python 3.14 on, to read them may raise what their types raise."""
+    try:
+        return list(getattr(kind, "__annotations__", ()))
+    except Exception:
+        return [str(each) for each in getattr(kind, "__struct_fields__", ())]
