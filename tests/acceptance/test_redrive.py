@@ -269,8 +269,8 @@ def test_a_signal_ends_a_copy_with_a_sentence_of_what_was_moved(bench: Bench, nu
     dead, url = bench.queue("orders-dead"), bench.queue("orders")
     bench.boto.set_queue_attributes(QueueUrl=url, Attributes={"RedrivePolicy": policy(bench, dead, 3)})
     bodies = bench.fill(dead, 200)
-    moving = bench.leasekeeper("redrive", "orders-dead", "--copy", "--rate", "10")
-    bench.until(lambda: bench.counts(url)[0] >= 20, "some are moved")
+    moving = bench.leasekeeper("redrive", "orders-dead", "--copy", "--rate", "20")
+    bench.until(lambda: bench.counts(url)[0] >= 10, "some are moved")
 
     moving.signal(number)
 
@@ -290,8 +290,8 @@ def test_a_kill_between_the_copy_and_the_delete_loses_nothing(bench: Bench) -> N
     dead, url = bench.queue("orders-dead"), bench.queue("orders")
     bench.boto.set_queue_attributes(QueueUrl=url, Attributes={"RedrivePolicy": policy(bench, dead, 3)})
     bodies = bench.fill(dead, 50)
-    moving = bench.leasekeeper("redrive", "orders-dead", "--copy", "--rate", "10")
-    bench.until(lambda: bench.counts(url)[0] >= 20, "some are moved")
+    moving = bench.leasekeeper("redrive", "orders-dead", "--copy", "--rate", "20")
+    bench.until(lambda: bench.counts(url)[0] >= 10, "some are moved")
     bench.sqs.faults.set("DeleteMessageBatch", hang=1.0)
     sent = bench.counts(url)[0]
     bench.until(lambda: bench.counts(url)[0] > sent, "the next are sent")

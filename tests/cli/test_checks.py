@@ -231,6 +231,14 @@ def test_on_a_fifo_queue_the_wait_must_fit_into_the_visibility_timeout(
     assert "polling" not in findings(options=options)
 
 
+def test_on_a_fifo_queue_the_redrive_policy_limits_the_attempts() -> None:
+    found = findings(policy(10), **FIFO, options=Options(max_attempts=12, wait_time=10))["attempts"]
+    assert found.message == (
+        "max_attempts=12, but on a FIFO queue a message has no more attempts than maxReceiveCount=10"
+    )
+    assert "attempts" not in findings(policy(10), **FIFO, options=Options(max_attempts=10, wait_time=10))
+
+
 @pytest.mark.parametrize(
     ("most", "more", "said"),
     [

@@ -81,6 +81,13 @@ def attempts(facts: Facts) -> Finding | None:
     receives = policy.max_receives if policy is not None else None
     if policy is None or receives is None or most < receives:
         return Finding(Level.OK, topic, f"max_attempts={most}")
+    if facts.address.fifo and most == receives:
+        return Finding(Level.OK, topic, f"max_attempts={most}, as many as the redrive policy allows")
+    if facts.address.fifo:
+        message = (
+            f"max_attempts={most}, but on a FIFO queue a message has no more attempts than maxReceiveCount={receives}"
+        )
+        return Finding(Level.WARN, topic, message, (facts.set_policy(policy.target, _receives(facts)),))
     message = (
         f"max_attempts={most}, and after {counted(receives, 'receive')} SQS moves a message itself, without the "
         "reason: set maxReceiveCount higher than max_attempts, as stops and lost answers count too"
