@@ -24,7 +24,9 @@ def test_the_throttle_policy_takes_each_of_its_options() -> None:
     policy = throttle_policy(options)
     names = {"visibility": "visibility_timeout", "batch": "receive_batch", "wait": "wait_time", "enabled": "throttle"}
     for each in fields(policy):
-        assert getattr(policy, each.name) == getattr(options, names.get(each.name, each.name))
+        if each.name != "together":
+            assert getattr(policy, each.name) == getattr(options, names.get(each.name, each.name))
+    assert (policy.together, throttle_policy(Options(batch=6)).together) == (1, 6)
 
 
 def test_the_lease_policy_takes_each_of_its_options() -> None:
