@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,12 @@ class Seen:
         self.bodies: list[Any] = []
         self.reached = threading.Event()
         self._count = count
+
+    def expect(self, count: int) -> None:
+        """Let `reached` be set when there are so many."""
+        self._count = count
+        if len(self.bodies) < count:
+            self.reached.clear()
 
     def note(self, body: Any) -> None:
         self.bodies.append(body)
@@ -183,3 +191,37 @@ def test_a_message_that_used_up_its_attempts_is_in_the_dead_letter_queue_with_th
         "receives": 2,
         "queue": source.arn,
     }
+
+
+def test_tenants_a_rate_and_a_pause_hold_with_each_server(queue: Any) -> None:
+    """The server tells the group of a message; 20 messages take 2 s at 10 a second, and none comes during a pause."""
+    tenants = Counter({"a": 10, "b": 10})
+    for tenant, count in tenants.items():
+        for number in range(count):
+            queue.ask("send_message", MessageBody=f"{tenant}{number}", MessageGroupId=tenant)
+    seen = Seen(10)
+    running, most = Counter[str](), Counter[str]()
+
+    async def handle(message: Message[str]) -> None:
+        tenant = message.group_id or ""
+        running[tenant] += 1
+        most[tenant] = max(most[tenant], running[tenant])
+        await asyncio.sleep(0.15)
+        running[tenant] -= 1
+        seen.note(message.body)
+
+    began = time.monotonic()
+    consumer = Consumer(queue.url, handle, rate=10, burst=2, group_concurrency=1, max_pollers=1, wait_time=1)
+    consumer.start()
+    try:
+        assert seen.reached.wait(PATIENCE), f"{len(seen.bodies)} seen: {consumer}"
+        consumer.pause()
+        consumer.resume()
+        seen.expect(20)
+        assert seen.reached.wait(PATIENCE), f"{len(seen.bodies)} seen: {consumer}"
+        assert time.monotonic() - began >= (20 - 2) / 10
+    finally:
+        report = consumer.stop().result()
+    assert sorted(seen.bodies) == sorted(f"{tenant}{number}" for tenant in "ab" for number in range(10))
+    assert most == {"a": 1, "b": 1}
+    assert (report.acked, report.unsettled, report.lost) == (20, 0, 0)

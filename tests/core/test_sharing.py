@@ -46,6 +46,7 @@ class Queue:
     def __post_init__(self) -> None:
         self.member = Member(self.world.slots, self.weight, self.priority, self.most, wake=self.wake)
         self.world.slots.members.append(self.member)
+        self.member.expect(self.world.now + 1)
         self.idle = self.pollers
 
     def wake(self) -> None:
@@ -273,6 +274,20 @@ def test_what_an_ended_consumer_held_is_free_again() -> None:
     world.slots.leave(first.member)
     world.run(30)
     assert second.done == 100
+
+
+def test_a_consumer_that_receives_nothing_more_leaves_its_slots_to_the_others_as_they_come_free() -> None:
+    """It is paused, or stops, with a backlog and with every slot: what ends there is not kept for it."""
+    world = Simulation(50)
+    high, low = Queue(world, 5, priority=1, most=50), Queue(world, 0.5, priority=2)
+    high.depth = low.depth = 10**9
+    high.ask()
+    low.ask()
+    world.run(20)
+    assert low.done == 0
+    high.idle = high.member.asking = 0
+    world.run(3)
+    assert low.done >= 50
 
 
 @settings(max_examples=20, deadline=None)

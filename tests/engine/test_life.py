@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 
 from leasekeeper import Closed, ConfigurationError, Consumer, Leasekeeper, QueueUnusable, Share
 from leasekeeper.app import refuse_shared_queues
-from leasekeeper.events import PhaseChanged
+from leasekeeper.events import HandlersEnded, PhaseChanged
 from leasekeeper.local import LocalSqs
 from leasekeeper.routing import field
 from leasekeeper.sqs.client import SqsClient
@@ -476,3 +476,33 @@ def test_consumers_of_one_app_share_and_others_are_refused(server: LocalSqs) -> 
         assert [report.unsettled for report in app.stop().result()] == [0, 0]
     stranger.start()
     stranger.stop()
+
+
+def test_a_thread_that_is_given_up_keeps_the_handler_of_its_tenant_until_it_ends(orders: Queue) -> None:
+    """Otherwise the next message of the tenant would run beside it."""
+    release, entered, running = threading.Event(), threading.Event(), threading.Semaphore(1)
+    overlaps: list[str] = []
+
+    def handle(body: str) -> None:
+        if not running.acquire(blocking=False):
+            overlaps.append(body)
+            return
+        if not release.is_set():
+            entered.set()
+            release.wait(10)
+        asyncio.run(orders.handle(body))
+        running.release()
+
+    options = {**orders.options, "concurrency": 4, "group_concurrency": 1, "handler_timeout": 0.05, "retry_base": 0.0}
+    failed = threading.Event()
+    consumer = Consumer(orders.name, handle, **options)
+    consumer.subscribe(lambda event: failed.set() if event.others else None, HandlersEnded)
+    consumer.start()
+    orders.send("one", "two", "three")
+    assert entered.wait(10)
+    assert failed.wait(10)  # the first was given up, and its thread goes on
+    orders.send("four")
+    release.set()
+    orders.wait_for("two", "three", "four")
+    assert consumer.stop().result().unsettled == 0
+    assert overlaps == []

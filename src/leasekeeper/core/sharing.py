@@ -143,6 +143,11 @@ class Member:
         self.waits = not self.slots.may_start(self)
         return not self.waits
 
+    def expect(self, until: float) -> None:
+        """Assume a backlog before its first poll, which is made until then."""
+        self.backlog = True
+        self._doubted_at = until
+
     def open(self, poll: Poll) -> None:
         """A poll is made."""
         self._polls.add(poll)
@@ -156,8 +161,9 @@ class Member:
         self._doubted_at = until
 
     def released(self, count: int, until: float) -> None:
-        """Messages have given back their slots; it asks again until then if it can."""
-        self._doubted_at = max(self._doubted_at, until)
+        """Messages have given back their slots. If it could not ask before, it does so until then."""
+        if self.full:
+            self._doubted_at = until
         self.held -= count
         self._given_back += count
 

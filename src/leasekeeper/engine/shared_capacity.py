@@ -28,6 +28,8 @@ PATIENCE = 0.1
 """Seconds at least after which an open poll shows that its queue is empty."""
 LATENCIES = 5
 """The same in latencies of a receive, where those are long."""
+FIRST_POLL = 1.0
+"""Seconds within which a consumer makes its first poll: until it is answered, those of lower priority wait."""
 _joining = threading.Lock()
 
 
@@ -58,6 +60,7 @@ def join(share: Share, options: Options, *, wake: Callable[[], None]) -> Member:
         most = min(options.concurrency, share.concurrency)
         member = Member(slots, options.weight, options.priority, most, wake=wake)
         slots.members.append(member)
+        member.expect(loop.time() + FIRST_POLL)
     return member
 
 
