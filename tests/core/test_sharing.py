@@ -13,7 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leasekeeper.core.delivery import Delivery, Lease
+from leasekeeper.core.gate import Gate
+from leasekeeper.core.line import Line
 from leasekeeper.core.sharing import Member, SharedSlots
+from leasekeeper.message import Received
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -278,16 +282,48 @@ def test_what_an_ended_consumer_held_is_free_again() -> None:
 
 def test_a_consumer_that_receives_nothing_more_leaves_its_slots_to_the_others_as_they_come_free() -> None:
     """It is paused, or stops, with a backlog and with every slot: what ends there is not kept for it."""
-    world = Simulation(50)
-    high, low = Queue(world, 5, priority=1, most=50), Queue(world, 0.5, priority=2)
+    world = Simulation(300)
+    high, low = Queue(world, 5, priority=1, most=300), Queue(world, 0.5, priority=2)
     high.depth = low.depth = 10**9
     high.ask()
     low.ask()
-    world.run(20)
+    world.run(15)
     assert low.done == 0
-    high.idle = high.member.asking = 0
-    world.run(3)
-    assert low.done >= 50
+    high.most = high.member.asking = 0
+    world.run(0.5)
+    assert low.started
+
+
+def test_a_handler_that_comes_free_goes_to_the_message_of_the_highest_priority() -> None:
+    """Also when it was another consumer's, which has a message waiting too."""
+    slots = SharedSlots(1)
+    woken: list[str] = []
+    high, low = (
+        Member(slots, 1, priority, 10, wake=partial(woken.append, name)) for priority, name in ((1, "high"), (2, "low"))
+    )
+    slots.members += [low, high]
+    assert low.may_run()
+    low.running += 1
+    assert not high.may_run()
+    assert not low.may_run()
+    low.running -= 1
+    assert not low.may_run()
+    slots.start_next()
+    assert woken == ["high", "low"]
+    assert high.may_run()
+
+
+def test_a_consumer_that_gives_back_what_waits_keeps_no_handler_from_the_others() -> None:
+    slots = SharedSlots(1)
+    high, low = (Member(slots, 1, priority, 10, wake=lambda: None) for priority in (1, 2))
+    slots.members += [low, high]
+    gate = Gate(10, Line(), member=high)
+    low.running = 1
+    gate.line.add([Delivery(Received(message_id="a", receipt="r"), Lease(30, 0, 15, 30), 0, 0, "r")])
+    assert gate.start(0.0) == []
+    assert len(gate.clear()) == 1
+    low.running = 0
+    assert low.may_run()
 
 
 @settings(max_examples=20, deadline=None)

@@ -89,7 +89,7 @@ async def test_a_tenant_has_no_more_handlers_than_it_may_and_the_others_have_the
             await world.send_many(20, group=f"tenant-{tenant}")
         began = world.now
         await world.until(lambda: sum(tenants.done(f"tenant-{tenant}") for tenant in range(9)) == 180, within=60)
-        assert world.now - began <= 1.5 * 20 * 0.5 / 2
+        assert world.now - began <= 1.2 * 20 * 0.5 / 2
         assert max(tenants.most.values()) == 2
         report = await consumer.stop()
         assert (report.lost, report.unsettled) == (0, 0)
