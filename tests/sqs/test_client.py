@@ -201,6 +201,23 @@ def test_visibility_is_changed_entry_by_entry(kit: Any) -> None:
     kit.play(story, kit.answer({"Successful": [{"Id": "0"}, {"Id": "1"}]}))
 
 
+def test_each_answer_to_a_delete_is_read_though_the_last_one_confirmed_everything(one_kit: Any) -> None:
+    confirmed = {"Successful": [{"Id": "0"}, {"Id": "1"}], "Failed": []}
+    partly = {"Successful": [{"Id": "0"}, {"Id": "0"}], "Failed": []}
+
+    async def story(client: SqsClient, _: Any) -> None:
+        for second in (False, False, True, False):
+            first, last = await client.delete_batch(QUEUE, ["r0", "r1"])
+            assert first is None
+            assert (last is not None) is second
+        assert await client.delete_batch(QUEUE, ["r0"]) == [None]
+
+    answers = [
+        one_kit.answer(each) for each in (confirmed, confirmed, partly, confirmed, {"Successful": [{"Id": "0"}]})
+    ]
+    one_kit.play(story, *answers)
+
+
 def test_a_batch_of_sends_carries_everything_and_answers_by_position(kit: Any) -> None:
     refused = {"Id": "1", "Code": "InvalidMessageContents", "SenderFault": True, "Message": "no"}
     taken = {"Id": "0", "MessageId": "m-0", "SequenceNumber": "18850", "MD5OfMessageBody": "x"}

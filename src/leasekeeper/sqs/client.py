@@ -37,6 +37,9 @@ _sent_batch = msgspec.json.Decoder(codec.SendBatchAnswer)
 _nothing = msgspec.json.Decoder(codec.EmptyAnswer)
 _task_handle = msgspec.json.Decoder(codec.TaskHandleAnswer)
 
+SHORT = 1_000
+"""Bytes of the longest answer that is kept to recognise it: ten confirmations take 150."""
+
 
 class SqsClient:
     """SQS over HTTP; made by `connect`."""
@@ -47,6 +50,7 @@ class SqsClient:
         # What TLS carries, or what never leaves this machine, cannot be damaged on its way.
         self._verify_long = not (endpoint.loopback or endpoint.url.startswith("https://"))
         self.endpoint = endpoint
+        self._confirmation: dict[int, bytes] = {}
 
     @classmethod
     async def connect(cls, settings: ClientSettings | None = None) -> SqsClient:
@@ -108,7 +112,7 @@ class SqsClient:
         """Delete up to ten messages; one answer for each position, None where the delete was confirmed."""
         body = codec.delete_body(queue_url, receipts)
         answer = await self._wire.call("DeleteMessageBatch", body, again=True)
-        return codec.outcomes(read(_batch, "DeleteMessageBatch", answer), len(receipts))
+        return self._outcomes("DeleteMessageBatch", answer, len(receipts))
 
     async def change_visibility_batch(
         self, queue_url: str, entries: Sequence[tuple[str, int]]
@@ -116,7 +120,7 @@ class SqsClient:
         """Set when up to ten messages (receipt, seconds from now) become visible; one answer for each position."""
         body = codec.visibility_body(queue_url, entries)
         answer = await self._wire.call("ChangeMessageVisibilityBatch", body, again=True)
-        return codec.outcomes(read(_batch, "ChangeMessageVisibilityBatch", answer), len(entries))
+        return self._outcomes("ChangeMessageVisibilityBatch", answer, len(entries))
 
     async def send_batch(self, queue_url: str, messages: Sequence[Outgoing]) -> list[Sent | EntryFailure]:
         """Send up to ten messages; one answer for each position."""
@@ -246,6 +250,15 @@ class SqsClient:
             if not page.next_token:
                 return found
             asked = {**asked, "NextToken": page.next_token}
+
+    def _outcomes(self, operation: str, answer: bytes | bytearray, count: int) -> list[EntryFailure | None]:
+        """A batch's answer by position. An answer that confirms everything reads the same each time: decoded once."""
+        if answer == self._confirmation.get(count):
+            return [None] * count
+        outcome = codec.outcomes(read(_batch, operation, answer), count)
+        if not any(outcome) and len(answer) <= SHORT:
+            self._confirmation[count] = bytes(answer)
+        return outcome
 
     def _verified(self, messages: list[Received], queue_url: str, *, attributes: bool) -> list[Received]:
         good = intact(messages, attributes=attributes, long_bodies=self._verify_long)
