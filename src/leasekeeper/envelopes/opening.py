@@ -74,7 +74,7 @@ class EnvelopeDecoder(Protocol):
 
 
 class OpenedMessage(Received, frozen=True, kw_only=True):
-    """A message whose envelopes are open.
+    """A message with its envelopes open.
 
     Attributes:
         envelopes: those that were opened, the outermost first.

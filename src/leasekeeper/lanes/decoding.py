@@ -54,7 +54,7 @@ def decoder_of(
     envelope: Envelope | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> Callable[[Received], Any]:
-    """The decoder for an annotation; an `Unwrapping` if envelopes are to be opened.
+    """The decoder for an annotation; an `Unwrapping` if it opens envelopes.
 
     Args:
         body_type: what a body becomes.

@@ -190,7 +190,7 @@ class _Answer:
 
 
 class _Unblocking:
-    """Stands where a handler stands, for a message whose envelope can be opened after something that blocks."""
+    """Stands where a handler stands, for a message with an envelope that can be opened after something that blocks."""
 
     def __init__(self, routed: RoutedHandler, blocked: Blocked) -> None:
         self._routed = routed

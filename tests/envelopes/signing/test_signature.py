@@ -46,7 +46,7 @@ class Files:
 
 
 def outcome(body: str, files: Files, *, blocking: bool = False, **options: Any) -> Outcome:
-    """What becomes of a body with verified notifications."""
+    """How a body ends where notifications are verified."""
 
     async def handle(message: Message[dict[str, int]]) -> None:
         assert message.body == {"id": 7}
