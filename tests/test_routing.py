@@ -65,7 +65,6 @@ def holds(condition: Any, body: object = BODY) -> bool:
         (attribute("type") == "created") & (lambda message: message.queue == "orders"),
         lambda message: json.loads(message.body)["detail"]["type"] == "big",
     ],
-    ids=repr,
 )
 def test_a_condition_holds(condition: Any) -> None:
     assert holds(condition)
@@ -91,13 +90,12 @@ def test_a_condition_holds(condition: Any) -> None:
         ~(attribute("type") == "created"),
         lambda message: None,
     ],
-    ids=repr,
 )
 def test_a_condition_does_not_hold(condition: Any) -> None:
     assert not holds(condition)
 
 
-@pytest.mark.parametrize("body", ["", "text", "{", '"text"', "[]", "[" * 100_000, "5", "\ud800"])
+@pytest.mark.parametrize("body", ["", "text", "{", '"text"', "[]", "[" * 100_000, "5", "\ud800"], ids=range(8))
 def test_a_body_that_is_no_object_has_no_fields(body: str) -> None:
     assert not holds(field("type").exists(), body)
     assert holds(field("type") != "created", body)
