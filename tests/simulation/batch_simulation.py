@@ -243,5 +243,7 @@ def _options(random: Random, *, fifo: bool) -> OptionValues:
     if random.random() < 0.2:
         options["rate"] = random.choice((5.0, 50.0))
     if not fifo and random.random() < 0.3:
+        options["fair"] = True
+    if not fifo and random.random() < 0.3:
         options["batch_key"] = lambda message: message.group_id
     return options
