@@ -10,6 +10,8 @@ import pytest
 from leasekeeper import Message, Retries, Table
 from leasekeeper.engine.ordering import Unordered
 from leasekeeper.lanes.api import Answer
+from leasekeeper.lanes.coroutines import CoroutineLane
+from leasekeeper.lanes.semaphore_dispatch import SemaphoreDispatch
 from leasekeeper.outcomes import NOT_STARTED
 from leasekeeper.testing.world import World, virtual
 
@@ -160,3 +162,46 @@ async def test_a_message_cannot_be_settled_between_two_of_its_runs() -> None:
         await world.until(lambda: consumer.statistics().ledger.acked, within=1)
         assert refused[:1] == ["Closed"]
         assert consumer.statistics().work.done == 1
+
+
+@virtual
+async def test_a_failed_message_does_not_run_again_at_once_without_its_lease() -> None:
+    """L8: it is left to its redelivery, and its slot is free."""
+    async with World() as world:
+        await world.send("a")
+        attempts: list[tuple[int, int]] = []
+
+        async def handle(message: Message[str]) -> None:
+            attempts.append((message.attempt, message.receive_count))
+            await asyncio.sleep(10)
+            if message.attempt == 1:
+                raise ValueError("too late")
+
+        world.faults.set("ChangeMessageVisibilityBatch", unavailable=1.0)
+        consumer = await world.start(
+            handle, retry=Retries(immediate=1), concurrency=1, prefetch=0, visibility_timeout=3
+        )
+        await world.until(lambda: len(attempts) == 2)
+        world.faults.clear()
+        assert attempts == [(1, 1), (2, 2)]
+        await world.until(lambda: not world.bodies())
+        await asyncio.sleep(5)
+        assert attempts[2:] == []
+        assert consumer.runner._capacity.taken == consumer.runner._capacity.polling
+
+
+@virtual
+async def test_a_lane_that_is_closed_before_the_next_run_stops_the_consumer() -> None:
+    """L23: the message is given back, as one that did not start."""
+    async with World() as world:
+        await world.send("a")
+        failing = Failing(9)
+        consumer = await world.start(failing, retry=Retries(immediate=9))
+        lane = consumer.runner._lane
+        assert isinstance(lane, CoroutineLane)
+        strategy = lane._strategy
+        assert isinstance(strategy, SemaphoreDispatch)
+        await world.until(lambda: failing.attempts)
+        strategy.down = True
+        await world.until(consumer.task.done, within=60)
+        assert (world.queue().visible, world.queue().in_flight) == (1, 0)
