@@ -80,6 +80,8 @@ class Member:
         self._doubted_at = -math.inf
         """When the backlog is doubted if it has not asked until then."""
         self._polls: set[Poll] = set()
+        self._kept = 0
+        """Slots that are kept for polls."""
         self._used = 0.0
         """Slot-seconds so far."""
         self._used_at = -math.inf
@@ -90,7 +92,7 @@ class Member:
     @property
     def taken(self) -> int:
         """Its slots, those included that are kept for its polls."""
-        return self.held + sum(poll.kept for poll in self._polls)
+        return self.held + self._kept
 
     @property
     def polling(self) -> bool:
@@ -121,6 +123,7 @@ class Member:
             self._used_at = now
         for poll in self._polls:
             if poll.kept and poll.until <= now:
+                self._kept -= poll.kept
                 poll.kept = 0
                 self.backlog = False
         if self._doubts and self._doubted_at <= now:
@@ -151,11 +154,13 @@ class Member:
     def open(self, poll: Poll) -> None:
         """A poll is made."""
         self._polls.add(poll)
+        self._kept += poll.kept
         self._doubted_at = poll.until
 
     def answered(self, poll: Poll, fresh: int, *, backlog: bool, until: float) -> None:
         """A poll is over: so many of its messages are to be run, and perhaps the queue holds more."""
         self._polls.remove(poll)
+        self._kept -= poll.kept
         self.held += fresh
         self.backlog = backlog
         self._doubted_at = until
