@@ -45,7 +45,7 @@ class Consumer:
             parameter, annotated with `Message` or `Message[T]`, receives the message; annotated with another type, the
             decoded body; without an annotation, a `Message[str]`. Further parameters receive by their types the message
             (`Message`) and what the lifespan yields; those with a default keep it. Returning deletes the message;
-            raising retries it with back-off; `Retry` and `Reject` decide otherwise.
+            raising retries it with back-off; `Retry` and `Reject` decide otherwise. With `batch`: a `Batch` or a list.
         when: which messages the handler takes (`leasekeeper.routing`), where the queue has several: `add_handler`.
         options: all options in one object.
         lifespan: what to open before the first poll and to close after the last ack, as `Leasekeeper` has it; it is
