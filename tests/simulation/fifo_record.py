@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
 
+ANYONE = -1
+"""In the place of a consumer's number: it is not known which one it was."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a message stands: its group and its number in the group, from 0, in the order of sending."""
@@ -45,6 +49,7 @@ class Record:
     Attributes:
         places: each message's place, by body.
         dead: tells the bodies in the dead-letter queue.
+        batches: whether handlers take batches.
         violations: what broke, in words.
         runs: how many runs of each message have started.
         failures: how many runs of each message failed.
@@ -56,6 +61,7 @@ class Record:
     """
 
     dead: Callable[[], set[str]]
+    batches: bool = False
     places: dict[str, Place] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     runs: Counter[str] = field(default_factory=Counter)
@@ -122,7 +128,10 @@ class Record:
         self.failures[run.body] += 1
 
     def success(self, now: float, run: Run) -> None:
-        """That run succeeded: at its first success, each earlier message of the group must be done."""
+        """That run succeeded: at its first success, each earlier message of the group must be done.
+
+        In a batch, what stands behind a rejected message is done before the copy of that is confirmed.
+        """
         self.succeeded[run.body] += 1
         if (run.consumer, run.body) in self._done_in:
             self._broke(now, f"{run.body} succeeded twice in consumer {run.consumer}, which remembers what it finished")
@@ -131,6 +140,8 @@ class Record:
             return
         place = self.places[run.body]
         earlier = self._unfinished(place)
+        if self.batches:
+            earlier = [body for body in earlier if body not in self.rejected]
         if earlier and not self._excused(run):
             self._broke(
                 now,
@@ -142,11 +153,13 @@ class Record:
         """The server deleted a message, by a call with these: all earlier ones of its group must have gone before.
 
         A message in the same call does not count: the server may fail any entry. Nor does one whose lease had ended:
-        what ran behind it is deleted when it has finished.
+        what ran behind it is deleted when it has finished; nor, in a batch, one that was rejected.
         """
         self.deleted.add(body)
         place = self.places[body]
         left = [other for other in self._left(place) if other not in call]
+        if self.batches:
+            left = [other for other in left if other not in self.rejected]
         if left and not self._lapsed_before(left[0]):
             self._broke(now, f"{body} was deleted before {left[0]} of its group")
 
@@ -157,7 +170,7 @@ class Record:
 
     def busy(self, consumer: int) -> int:
         """How many handlers are at work in a consumer."""
-        return sum(run.consumer == consumer for at_work in self._at_work.values() for run in at_work)
+        return len({run.call for at_work in self._at_work.values() for run in at_work if run.consumer == consumer})
 
     def broke(self, now: float, words: str) -> None:
         """Something broke."""
@@ -188,7 +201,7 @@ class Record:
             if at < run.received:
                 return False
             other = self.places[body]
-            if consumer == run.consumer and other.group == place.group and other.number <= place.number:
+            if consumer in {run.consumer, ANYONE} and other.group == place.group and other.number <= place.number:
                 return True
         return False
 

@@ -35,10 +35,17 @@ def shortened(wait: float, visibility: float) -> float:
     return max(min(wait, visibility - MARGIN), min(wait, WAIT))
 
 
+LATE = 2.0
+"""Seconds after the end of its wait at which an answer is late: this process stood still, or the network did."""
+
+
 class RepeatedReceive:
     """Receives that survive the loss of their answer.
 
     The first repeat is made at once. If that has no answer either, the next receive of any poller is the next repeat.
+
+    Messages that are read late may be another consumer's by now, so they are asked for once more: a repeat brings them
+    only if their leases still hold, and renews these.
 
     Args:
         client: the SQS client.
@@ -59,13 +66,14 @@ class RepeatedReceive:
         """As `SqsApi.receive`; an error is raised when it is the answer, or when a repeat was not answered either."""
         attempt_id, began, repeat = self._next()
         wait = shortened(wait, visibility)
-        at_once = not repeat
+        at_once, proven = not repeat, False
         while True:
+            sent, waits = self._clock(), min(wait, WAIT) if repeat else wait
             try:
-                return await self._client.receive(
+                batch = await self._client.receive(
                     queue_url,
                     maximum=maximum,
-                    wait=min(wait, WAIT) if repeat else wait,
+                    wait=waits,
                     visibility=visibility,
                     attribute_names=attribute_names,
                     attempt_id=attempt_id,
@@ -81,6 +89,9 @@ class RepeatedReceive:
                     attempt_id, began, repeat = self._next()
                     continue
                 raise
+            if not batch or proven or self._clock() - sent <= waits + LATE:
+                return batch
+            repeat = proven = True
 
     def _next(self) -> tuple[str, float, bool]:
         """The id of the next receive, when it was first used, and whether this is a repeat."""

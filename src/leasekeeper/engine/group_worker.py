@@ -5,6 +5,7 @@ Owned by the runner.
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.states import State
@@ -61,7 +62,9 @@ class GroupWorker(Worker):
             super().answered(answers)
             return
         if self._batches:
-            self._answered_one_by_one(self._grouped.in_order(answers))
+            # Those that returned are deleted together, and before what follows them is: deletes go in order (L28).
+            for _, alike in groupby(self._grouped.in_order(answers), key=_returned):
+                self._answered_one_by_one(list(alike))
             return
         ended: list[Delivery] = []
         for answer in answers:
@@ -129,3 +132,8 @@ class GroupWorker(Worker):
             self._grouped.ended([row])
         else:
             self._grouped.watch(row)
+
+
+def _returned(answer: Answer[Delivery]) -> bool:
+    """Whether the handler returned, and had not settled the message before."""
+    return answer.outcome is DONE and answer.final and answer.unit.settlement is None

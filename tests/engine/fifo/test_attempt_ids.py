@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fifo_kit import Journal, options
 
-from leasekeeper.testing.world import World, virtual
+from leasekeeper.testing.world import World, virtual, virtual_processes
 
 
 class Polls:
@@ -133,6 +133,43 @@ async def test_a_repeat_that_is_refused_is_followed_by_a_new_id() -> None:
         assert polls.ids[2] != polls.ids[0]
         assert [run.body for run in journal.runs] == ["1"]
         await consumer.stop()
+
+
+@virtual_processes
+async def test_messages_that_are_read_late_are_asked_for_again_and_run_if_their_leases_hold() -> None:
+    """L3: the process stood still for 20 s of a visibility of 30 s; the repeat renews the leases."""
+    async with World(fifo=True) as world:
+        journal = Journal(world, seconds=15)
+        consumer = await world.start(journal.handler(), **options(pollers=1))
+        await asyncio.sleep(0.1)
+        polls = Polls(world)
+        consumer.process.suspend()
+        await world.send("1", "2")
+        await asyncio.sleep(20)
+        consumer.process.resume()
+        await world.until(lambda: not world.bodies(), within=60)
+        assert polls.calls[0][2] == 1  # the repeat
+        assert [(run.body, run.receive_count) for run in journal.runs] == [("1", 1), ("2", 1)]
+        assert (await consumer.stop()).lost == 0
+
+
+@virtual_processes
+async def test_messages_that_are_read_after_their_leases_ended_do_not_run() -> None:
+    """L25, L29: another process runs the group meanwhile; run here too, 1 would come after 3."""
+    async with World(fifo=True) as world:
+        journal, other = Journal(world), Journal(world, seconds=10)
+        first = await world.start(journal.handler(), **options(pollers=1))
+        await asyncio.sleep(0.1)
+        first.process.suspend()
+        await world.send("1", "2", "3", "4")
+        second = await world.start(other.handler("second"), **options(pollers=1))
+        await world.until(lambda: len(other.runs) == 3, within=120)
+        first.process.resume()
+        await world.until(lambda: not world.bodies(), within=60)
+        assert journal.runs == []
+        assert other.order == ["1", "2", "3", "4"]
+        assert (await first.stop()).received == 0
+        await second.stop()
 
 
 @virtual
