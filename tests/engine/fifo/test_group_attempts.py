@@ -17,7 +17,7 @@ async def test_a_head_that_always_fails_is_the_only_dead_letter(after: float) ->
         journal = Journal(world, ends=always("0", answer=Retry(after)))
         await world.send_many(10)
         consumer = await world.start(journal.handler(), **options())
-        await world.until(lambda: not world.bodies(), within=3_000)
+        await world.until(lambda: not world.bodies(), within=3_000, step=0.5)
         assert journal.order == ["0", "0", "0", *map(str, range(1, 10))]
         assert [run.attempt for run in journal.of("0")] == [1, 2, 3]
         assert {run.receive_count for run in journal.runs} == {1}
@@ -38,7 +38,7 @@ async def test_a_follower_gets_its_own_runs_after_its_head_was_dead_lettered() -
         journal = Journal(world, ends=end)
         await world.send("0", "1", "2")
         consumer = await world.start(journal.handler(), **options(retry_base=1.0, retry_maximum=2.0))
-        await world.until(lambda: not world.bodies(), within=3_000)
+        await world.until(lambda: not world.bodies(), within=3_000, step=0.5)
         assert journal.order == ["0", "0", "0", "1", "1", "1", "2"]
         assert world.bodies(world.dead_letters) == ["0"]
         await consumer.stop()
@@ -92,7 +92,7 @@ async def test_a_lone_head_is_given_back_for_a_long_backoff_and_frees_what_it_he
         consumer = await world.start(journal.handler(), **options(local_retry_limit=300.0))
         await world.until(lambda: server.changes, within=1)
         assert server.changes == [(server.changes[0][0], "1", 900)]
-        await world.until(lambda: not world.bodies(), within=1_000)
+        await world.until(lambda: not world.bodies(), within=1_000, step=0.5)
         assert [(run.receive_count, run.attempt) for run in journal.runs] == [(1, 1), (2, 2)]
         assert journal.runs[1].started == pytest.approx(900, abs=2)
         assert (await consumer.stop()).lost == 0
@@ -105,7 +105,7 @@ async def test_a_head_with_followers_is_held_for_a_long_backoff() -> None:
         journal = Journal(world, ends=lambda message: Retry(900) if message.attempt == 1 and message.body == "1" else 0)
         await world.send("1", "2")
         consumer = await world.start(journal.handler(), **options(local_retry_limit=300.0))
-        await world.until(lambda: not world.bodies(), within=1_000)
+        await world.until(lambda: not world.bodies(), within=1_000, step=0.5)
         assert [(run.body, run.receive_count, run.attempt) for run in journal.runs] == [
             ("1", 1, 1),
             ("1", 1, 2),
@@ -124,7 +124,7 @@ async def test_a_lone_head_on_its_last_receive_is_not_given_back() -> None:
         await world.client.change_visibility_batch(world.queue_url, [(message.receipt, 0) for message in taken])
         journal = Journal(world, ends=lambda message: Retry(900) if message.body == "2" and message.attempt == 1 else 0)
         consumer = await world.start(journal.handler(), **options(local_retry_limit=300.0))
-        await world.until(lambda: not world.bodies(), within=1_000)
+        await world.until(lambda: not world.bodies(), within=1_000, step=0.5)
         assert [(run.body, run.receive_count, run.attempt) for run in journal.runs] == [
             ("1", 2, 2),
             ("2", 2, 1),
