@@ -19,6 +19,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from forking import Forked, forker
 from leasekeeper.cli.program import execute
 from leasekeeper.local import LocalSqs
 
@@ -47,18 +48,12 @@ def wait_until(condition: Callable[[], object], what: str, deadline: float = DEA
 class Command:
     """A running program, `leasekeeper` or a script: what it says, its signals, its end."""
 
-    def __init__(self, arguments: tuple[str | Path, ...], directory: Path, environment: dict[str, str]) -> None:
+    def __init__(self, process: Callable[[Path, Path], subprocess.Popen[bytes] | Forked], directory: Path) -> None:
         self._out = directory / f"out-{time.monotonic_ns()}"
         self._err = self._out.with_name(self._out.name.replace("out", "err"))
-        with self._out.open("w") as out, self._err.open("w") as err:
-            self.process = subprocess.Popen(
-                arguments,
-                cwd=directory,
-                env=environment,
-                stdout=out,
-                stderr=err,
-                stdin=subprocess.DEVNULL,
-            )
+        self._out.touch()
+        self._err.touch()
+        self.process = process(self._out, self._err)
 
     @property
     def out(self) -> str:
@@ -122,7 +117,26 @@ class Bench:
         (self.directory / f"{name}.py").write_text(textwrap.dedent(code))
 
     def leasekeeper(self, *arguments: str, **environment: str) -> Command:
-        return self._started((LEASEKEEPER, *arguments), environment)
+        """Run the command in a forked process, or from nothing where variables are for Python."""
+        if any(name.startswith("PYTHON") for name in environment):
+            return self.installed(*arguments, **environment)
+        return self._forked((), (str(LEASEKEEPER), *arguments), environment)
+
+    def installed(self, *arguments: str, **environment: str) -> Command:
+        """Run the command as a shell does."""
+
+        def start(out: Path, err: Path) -> subprocess.Popen[bytes]:
+            with out.open("w") as stdout, err.open("w") as stderr:
+                return subprocess.Popen(
+                    (LEASEKEEPER, *arguments),
+                    cwd=self.directory,
+                    env=self.environment | environment,
+                    stdout=stdout,
+                    stderr=stderr,
+                    stdin=subprocess.DEVNULL,
+                )
+
+        return self._started(start)
 
     def call(self, *arguments: str) -> Called:
         """Run `leasekeeper` in this process, for tests of what it does and says; a process takes a second more."""
@@ -139,10 +153,14 @@ class Bench:
 
     def script(self, name: str, **environment: str) -> Command:
         """Run a module of this directory as a program, in the development mode of Python."""
-        return self._started((sys.executable, "-X", "dev", f"{name}.py"), environment)
+        return self._forked(("-X", "dev"), (f"{name}.py",), environment)
 
-    def _started(self, arguments: tuple[str | Path, ...], environment: dict[str, str]) -> Command:
-        command = Command(arguments, self.directory, self.environment | environment)
+    def _forked(self, flags: tuple[str, ...], arguments: tuple[str, ...], environment: dict[str, str]) -> Command:
+        whole = self.environment | environment
+        return self._started(lambda *outputs: forker(*flags).start(arguments, self.directory, whole, *outputs))
+
+    def _started(self, process: Callable[[Path, Path], subprocess.Popen[bytes] | Forked]) -> Command:
+        command = Command(process, self.directory)
         self._running.append(command)
         return command
 

@@ -28,7 +28,7 @@ def policy(bench: Bench, dead_url: str, most: int) -> str:
 def test_send_then_peek_shows_the_message_and_leaves_it_there(bench: Bench) -> None:
     url = bench.queue("orders")
 
-    sending = bench.leasekeeper("send", "orders", '{"number": 1}', "-a", "tenant=acme", "-a", "rank:Number=3")
+    sending = bench.installed("send", "orders", '{"number": 1}', "-a", "tenant=acme", "-a", "rank:Number=3")
     assert sending.end() == 0
     assert re.match(r"sent [0-9a-f-]{36} to orders", sending.out)
     peeking = bench.leasekeeper("peek", "orders", "--json")
