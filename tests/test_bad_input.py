@@ -6,6 +6,7 @@ A test makes the error happen for real, against the built-in SQS over HTTP, and 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import threading
@@ -206,6 +207,16 @@ def test_no_region_fails_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     with pytest.raises(ConfigurationError) as caught:
         Consumer("orders", ship).start()
+    assert documented(caught.value)
+
+
+def test_a_halt_that_the_redrive_policy_would_end_fails_the_start(desk: Desk) -> None:
+    arn = desk.sqs.broker.account.arn("dead.fifo")
+    policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 5})
+    desk.client.create_queue(QueueName="dead.fifo", Attributes={"FifoQueue": "true"})
+    desk.client.create_queue(QueueName="orders.fifo", Attributes={"FifoQueue": "true", "RedrivePolicy": policy})
+    with pytest.raises(ConfigurationError) as caught:
+        Consumer("orders.fifo", ship, endpoint_url=desk.sqs.endpoint_url, on_exhausted="halt").start()
     assert documented(caught.value)
 
 
