@@ -149,18 +149,24 @@ class Record:
                 "of an earlier message had ended",
             )
 
-    def removed(self, now: float, body: str, call: set[str]) -> None:
+    def removed(self, now: float, body: str, call: set[str], given_up: Callable[[str], bool]) -> None:
         """The server deleted a message, by a call with these: all earlier ones of its group must have gone before.
 
         A message in the same call does not count: the server may fail any entry. Nor does one whose lease had ended:
         what ran behind it is deleted when it has finished; nor, in a batch, one that was rejected.
+
+        Args:
+            now: when.
+            body: the message.
+            call: all messages of the call.
+            given_up: whether no consumer holds a message any more: it gives its lease up a second early.
         """
         self.deleted.add(body)
         place = self.places[body]
         left = [other for other in self._left(place) if other not in call]
         if self.batches:
             left = [other for other in left if other not in self.rejected]
-        if left and not self._lapsed_before(left[0]):
+        if left and not self._lapsed_before(left[0]) and not given_up(left[0]):
             self._broke(now, f"{body} was deleted before {left[0]} of its group")
 
     def killed(self, consumer: int) -> None:

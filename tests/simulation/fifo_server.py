@@ -91,7 +91,7 @@ class Server:
             delete(handle, now)
             if message is not None and message.place is Place.GONE:
                 bodies = {each.content.body for each in found.values() if each is not None}
-                self._record.removed(self._world.now, message.content.body, bodies)
+                self._record.removed(self._world.now, message.content.body, bodies, self._given_up)
 
         def change_if_willing(handle: str, timeout: int, now: float) -> None:
             message = queue.find(handle)[0]
@@ -109,6 +109,10 @@ class Server:
     def _refuse_if_stubborn(self, what: str, message: Stored | None) -> None:
         if message is not None and self._world.now < self._stubborn[what].get(message.content.body, 0.0):
             raise refusals.unavailable()
+
+    def _given_up(self, body: str) -> bool:
+        messages = [message for message in self._world.queue().contents() if message.content.body == body]
+        return not any(_holds(running, message) for message in messages for running in self._consumers)
 
     def _on_lapse(self, message: Stored) -> None:
         """Tell whose lease ended; a consumer gives up its own a second early, and then it may have been anyone's."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TypedDict
 
 import pytest
 from fifo_kit import Journal, Server, options
 
 from leasekeeper.message import Message  # noqa: TC001 - a handler's annotation is read at run time
-from leasekeeper.testing.world import World, virtual_processes
+from leasekeeper.testing.clock import VirtualLoop
+from leasekeeper.testing.world import World, virtual, virtual_processes
 
 
 class Short(TypedDict):
@@ -172,3 +174,30 @@ async def test_two_processes_never_run_one_group_at_once_while_leases_hold(which
         assert {run.consumer for run in journal.runs} == {"a", "b"}
         for consumer in consumers:
             await consumer.stop()
+
+
+@virtual
+async def test_a_thread_that_runs_beyond_its_time_holds_its_group_until_it_ends() -> None:
+    """L25, L30: neither the retry nor the next message starts beside it. This one waits for a real thread."""
+    async with World(fifo=True) as world:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        runs, release = list[str](), threading.Event()
+
+        def handle(message: Message[str]) -> None:
+            runs.append(message.body)
+            if runs == ["1"]:
+                assert release.wait(30)
+
+        await world.send("1", "2")
+        with loop.external():
+            consumer = await world.start(handle, **options(handler_timeout=0.05, concurrency=3, retry_base=1.0))
+            await world.until(lambda: consumer.statistics().work.timed_out)
+            await asyncio.sleep(0.1)
+            assert runs == ["1"]
+            assert world.queue().in_flight == 2
+            release.set()
+            await world.until(lambda: not consumer.statistics().lane.running, within=10)
+        await world.until(lambda: not world.bodies(), within=60)
+        assert runs == ["1", "1", "2"]
+        await consumer.stop()
