@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = Path(sys.prefix) / "lowest"
 PYTHON = str(ENVIRONMENT / "bin/python")
-TOOLS = ("boto3", "hypothesis", "pytest", "pytest-xdist", "starlette", "trustme")
+TOOLS = ("boto3", "hypothesis", "pytest", "pytest-xdist", "trustme")
 FOLLOWS_BOTOCORE = {"boto3", "s3transfer"}
 LEFT_OUT = ("tests/conformance", "tests/costs", "tests/acceptance/test_aws_cli.py")
 
@@ -33,7 +33,7 @@ def name_of(requirement: str) -> str:
 def main() -> int:
     """Install and run; the exit code of pytest."""
     venv.create(ENVIRONMENT, clear=True, with_pip=True)
-    install("--resolution", "lowest-direct", "-e", ".[cli,aiohttp,pydantic,sns]")
+    install("--resolution", "lowest-direct", "-e", ".[cli,aiohttp,pydantic,sns,admin]")
     freeze = [PYTHON, "-m", "pip", "freeze", "--exclude-editable"]
     oldest = subprocess.run(freeze, capture_output=True, text=True, check=True).stdout.split()
     fixed = {name_of(line) for line in oldest} | FOLLOWS_BOTOCORE

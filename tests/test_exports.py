@@ -70,6 +70,16 @@ def test_every_error_of_ours_has_one_root() -> None:
 @pytest.mark.slow
 def test_importing_leasekeeper_imports_nothing_optional() -> None:
     """Extras keep the base install small."""
-    optional = {"aiohttp", "pydantic", "typer", "rich", "boto3", "cryptography"}
+    optional = {
+        "aiohttp",
+        "pydantic",
+        "typer",
+        "rich",
+        "boto3",
+        "cryptography",
+        "prometheus_client",
+        "starlette",
+        "uvicorn",
+    }
     code = f"import sys, leasekeeper; print(*({optional} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"

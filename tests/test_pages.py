@@ -51,6 +51,11 @@ def test_every_public_name_is_on_the_page_of_the_api(name: str) -> None:
     assert f"`{name}" in page or f"`async {name}" in page
 
 
+def test_the_page_of_metrics_is_current() -> None:
+    metrics = script("metrics_page.py")
+    assert metrics["PAGE"].read_text() == metrics["page"](), "run `make pages`"
+
+
 def test_the_page_of_states_is_current() -> None:
     states = script("states_page.py")
     assert states["PAGE"].read_text() == states["page"](), "run `make pages`"

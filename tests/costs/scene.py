@@ -92,11 +92,12 @@ class Scene:
             self._step.bind(loop, lambda: self.supply.given)
         options = make_options(self._values)
         events = Channel()
-        observer = Observer(events, options.logger)
+        handler = make_handler(self._handler, options, queue="orders")
+        observer = Observer(events, options.logger, handler.name)
         runner = Runner(
             SourceQueue(name="orders", url=QUEUE_URL, fifo=self._fifo),
             client,
-            make_handler(self._handler, options, queue="orders"),
+            handler,
             options,
             application=loop,
             emit=events.emit,

@@ -17,6 +17,19 @@ if TYPE_CHECKING:
     from leasekeeper.events import Channel
 
 _RAISED = ("failed", "timed_out")
+_OUTCOMES = (
+    "done",
+    "failed",
+    "timed_out",
+    "retried",
+    "rejected",
+    "undecodable",
+    "skipped",
+    "exhausted",
+    "not_started",
+    "ended",
+)
+"""What may follow the run of a message, as `Conclusion.counted` has it."""
 C = TypeVar("C", "WorkStatistics", "ReceiveStatistics", "AckStatistics", "HeartbeatStatistics")
 
 
@@ -142,7 +155,7 @@ class Counts:
         for conclusion in event.others:
             counts[conclusion.counted] += 1
             if conclusion.counted not in _RAISED and isinstance(conclusion.outcome, Failed):
-                counts["failed"] += 1  # whatever follows, the handler raised
+                counts["also_failed"] += 1  # whatever follows, the handler raised
 
     def _count_deletes(self, event: events.DeletesAnswered) -> None:
         self._acks["calls"] += 1
@@ -174,7 +187,7 @@ class Counts:
         """How handlers ended."""
         counts = self._work
         more = {
-            "failed": counts["failed"] + counts["timed_out"],
+            "failed": counts["failed"] + counts["timed_out"] + counts["also_failed"],
             "rejected": counts["rejected"] + counts["undecodable"],
         }
         return _statistics(WorkStatistics, {**counts, **more}, waited=self._waited.value)
@@ -190,6 +203,10 @@ class Counts:
     def heartbeat(self) -> HeartbeatStatistics:
         """Extensions of leases."""
         return _statistics(HeartbeatStatistics, self._heartbeat)
+
+    def outcomes(self) -> dict[str, int]:
+        """Runs of messages that ended, by what followed; each run counts once."""
+        return {name: self._work[name] for name in _OUTCOMES}
 
     def errors(self) -> dict[str, int]:
         """Errors by SQS's code: receives that failed, and entries of batches that failed."""

@@ -102,6 +102,8 @@ class ConsumerStatistics:
 
     queue: str
     """The queue's name."""
+    handler: str
+    """The handler's name; those of several handlers with a / between them."""
     phase: str
     """How far the consumer has come: running, paused, quiet, draining, flushing or closed."""
     healthy: bool
@@ -146,6 +148,8 @@ class ConsumerStatistics:
     """The message groups of a FIFO queue; None for a standard queue."""
     routes: RouteStatistics | None
     """Which of several handlers took the messages; None where the queue has one."""
+    outcomes: dict[str, int]
+    """Runs of messages that ended, by what followed. Each run counts once; `work` also counts by cause."""
     errors: dict[str, int]
     """Errors by SQS's code: receives that failed, and entries of batches that failed."""
 
@@ -153,7 +157,8 @@ class ConsumerStatistics:
 class Observer:
     """Counts and logs what one channel tells, and makes statistics and the report of a runner."""
 
-    def __init__(self, channel: Channel, logger: logging.Logger) -> None:
+    def __init__(self, channel: Channel, logger: logging.Logger, handler: str) -> None:
+        self._handler = handler
         self.counts = Counts(channel)
         self.logs = Logs(channel, logger)
 
@@ -162,6 +167,7 @@ class Observer:
         now, counts = runner.snapshot(), self.counts
         return ConsumerStatistics(
             queue=now.queue,
+            handler=self._handler,
             phase=now.phase.value,
             healthy=now.healthy,
             problem=None if now.problem is None else safe_str(now.problem),
@@ -184,6 +190,7 @@ class Observer:
             releases=now.releases,
             groups=now.groups,
             routes=now.routes,
+            outcomes=counts.outcomes(),
             errors=counts.errors(),
         )
 

@@ -211,11 +211,12 @@ class World:
     ) -> tuple[Runner, Channel, Observer]:
         loop = asyncio.get_running_loop()
         options, events = make_options(values), Channel()
-        observer = Observer(events, options.logger)
+        made = make_handler(handler, options, queue=queue)
+        observer = Observer(events, options.logger, made.name)
         runner = Runner(
             await open_queue(client, QueueAddress.parse(queue), options),
             client,
-            make_handler(handler, options, queue=queue),
+            made,
             options,
             application=loop,
             emit=events.emit,
