@@ -71,9 +71,9 @@ def leaves(kind: Any, path: str = "") -> set[str]:
     return found
 
 
-async def statistics_of_a_world(**more: Any) -> ConsumerStatistics:
+async def statistics_of_a_world(*, fifo: bool) -> ConsumerStatistics:
     """A consumer that has seen messages that end in several ways."""
-    async with World(max_receives=5, **more) as world:
+    async with World(max_receives=5, fifo=fifo) as world:
         world.faults.set("DeleteMessageBatch", latency=0.02)
         world.faults.set("ReceiveMessage", latency=0.02)
         for body in ("good", "good", "raise", "reject", "retry"):
@@ -85,7 +85,7 @@ async def statistics_of_a_world(**more: Any) -> ConsumerStatistics:
                 raise ValueError
             return {"reject": Reject("no"), "retry": Retry(900)}.get(body)
 
-        consumer = await world.start(handle, concurrency=1, prefetch=5, **({} if more else {"rate": 100}))
+        consumer = await world.start(handle, concurrency=1, prefetch=5, rate=None if fifo else 100)
         await world.until(lambda: sum(consumer.statistics().outcomes.values()) >= 5)
         await consumer.stop()
         return consumer.statistics()
@@ -101,15 +101,12 @@ class Fixed:
 
 @pytest.fixture(scope="module")
 def standard() -> ConsumerStatistics:
-    return virtual(statistics_of_a_world)()
+    return virtual(statistics_of_a_world)(fifo=False)
 
 
 @pytest.fixture(scope="module")
 def fifo() -> ConsumerStatistics:
-    async def world() -> ConsumerStatistics:
-        return await statistics_of_a_world(fifo=True)
-
-    return virtual(world)()
+    return virtual(statistics_of_a_world)(fifo=True)
 
 
 def samples(text: str) -> dict[str, dict[tuple[str, ...], float]]:
