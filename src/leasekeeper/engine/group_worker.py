@@ -8,6 +8,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from leasekeeper.core.group import GroupedDelivery
 from leasekeeper.core.states import State
 from leasekeeper.engine.worker import Worker
 from leasekeeper.outcomes import DONE, Failed, Freed, NotStarted
@@ -40,8 +41,8 @@ class GroupWorker(Worker):
         super().__init__(context, settler, capacity, lane, ordering, lane_closed=lane_closed)
         self._grouped = ordering
         self._batches = context.options.batch is not None
-        self._threads: set[Delivery] = set()
-        """Messages that were given back while a thread still runs them: it keeps their slot until it ends."""
+        self._threads: dict[Delivery, bool] = {}
+        """Messages that timed out in threads that still run them, and whether their slots come free with these."""
 
     def take(self, fresh: Sequence[Delivery]) -> None:
         """Run deliveries that hold a slot each, when their turn comes; after a stop, give them back (L23)."""
@@ -98,23 +99,26 @@ class GroupWorker(Worker):
             row, outcome = answer.unit, answer.outcome
             if isinstance(outcome, Failed) and outcome.still_running:
                 grouped.watch(row)
-            elif row not in withheld:
+            elif row not in withheld and row not in self._threads:
                 ended.append(row)
         grouped.ended(ended)
 
     def _conclude(self, answer: Answer[Delivery], others: list[Conclusion]) -> int:
         """Settle one message; returns how many slots come free.
 
-        A message that is tried again here keeps its slot, whatever thread still runs it.
+        A thread that runs on keeps the slot until it ends, unless its message is tried again here: then that keeps it.
         """
-        row, outcome = answer.unit, answer.outcome
+        row, outcome, threads = answer.unit, answer.outcome, self._threads
         freed = super()._conclude(answer, others)
         if isinstance(outcome, Freed):
-            freed = int(row in self._threads)
-            self._threads.discard(row)
-        elif not freed and isinstance(outcome, Failed) and outcome.still_running and row.state is not State.WAITING:
-            self._threads.add(row)
-        return freed
+            # A lease that ended while the message waited here for its next run has freed no slot.
+            lost = row.state is State.LOST and isinstance(row, GroupedDelivery) and not row.going_back
+            return int(threads.pop(row, False) or lost)
+        if isinstance(outcome, Failed) and outcome.still_running:
+            threads[row] = bool(freed) or row.state is not State.WAITING
+        elif freed and row in threads:
+            threads[row] = True
+        return 0 if row in threads else freed
 
     def look(self) -> None:
         """Start what may start now: messages have left the ledger, or were copied."""

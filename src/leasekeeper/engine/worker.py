@@ -151,6 +151,7 @@ class Worker:
 
     def _run_again(self, row: Delivery, outcome: Outcome, decision: Decision, others: list[Conclusion]) -> int:
         """Plan another run, for which the message keeps its slot; without a lease there is none."""
+        self._withheld.pop(row, None)
         self._settler.measure([row])
         conclusion = self._settler.carry_out(row, outcome, decision, final=True)
         if conclusion is not None:

@@ -275,3 +275,26 @@ async def test_extensions_and_deletes_of_a_group_share_calls_and_hold_receipts_o
         await world.until(lambda: not world.bodies(), within=10)
         assert {run.receive_count for run in journal.runs} == {1}
         assert (await consumer.stop()).lost == 0
+
+
+@virtual
+async def test_a_withheld_message_that_is_to_be_retried_runs_again_before_its_group_goes_on() -> None:
+    """L20, L25: its slot and its group are free for the next run."""
+    async with World(fifo=True) as world:
+        kept = list[Message[str]]()
+
+        def withhold(message: Message[str]) -> None:
+            if message.body == "1" and message.attempt == 1:
+                message.withhold()
+                kept.append(message)
+
+        journal = Journal(world, ends=withhold)
+        await world.send("1", "2", "3")
+        consumer = await world.start(journal.handler(), **options())
+        await world.until(lambda: kept)
+        kept[0].retry(2)
+        await world.until(lambda: not world.bodies(), within=10)
+        assert journal.order == ["1", "1", "2", "3"]
+        assert journal.of("1")[1].started >= 2
+        await consumer.stop()
+        assert consumer.runner.snapshot().taken == 0

@@ -1,0 +1,79 @@
+"""Handlers in threads that run on after their time-out: a thread cannot be ended, so its group waits for it (L30)."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING
+
+from fifo_kit import Server, options
+
+from leasekeeper.message import Message  # noqa: TC001 - a handler's annotation is read at run time
+from leasekeeper.testing.world import World, virtual
+
+if TYPE_CHECKING:
+    from leasekeeper.testing.world import Running
+
+
+class Stuck:
+    """A handler whose first run stays in its thread until `go_on` is set; the others return at once."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.runs: list[str] = []
+        self.overlaps = 0
+        self._running = False
+
+    def handle(self, message: Message[str]) -> None:
+        self.overlaps += self._running
+        self._running = True
+        self.runs.append(message.body)
+        if len(self.runs) == 1:
+            self.go_on.wait(60)
+        self._running = False
+
+
+def held(consumer: Running) -> int:
+    """Slots that are held by messages."""
+    capacity = consumer.runner._capacity
+    return capacity.taken - capacity.polling
+
+
+@virtual
+async def test_a_group_that_was_given_back_is_not_run_beside_the_thread_that_is_stuck_in_it() -> None:
+    """L25: after `local_retry_limit` the group goes back for others; what comes in again is refused meanwhile."""
+    async with World(fifo=True) as world:
+        server, stuck = Server(world), Stuck()
+        await world.send_many(4)
+        consumer = await world.start(
+            stuck.handle, **options(concurrency=3, handler_timeout=2.0, local_retry_limit=20.0)
+        )
+        await asyncio.sleep(60)
+        assert stuck.runs == ["0"]
+        assert server.counts() == {"0": 2, "1": 2, "2": 2, "3": 2}
+        assert held(consumer) == 1  # that of the thread
+        stuck.go_on.set()
+        await world.until(lambda: not world.bodies())
+        assert list(dict.fromkeys(stuck.runs)) == ["0", "1", "2", "3"]
+        assert stuck.overlaps == 0
+        await world.until(lambda: held(consumer) == 0)
+        await consumer.stop()
+
+
+@virtual
+async def test_the_slot_of_a_message_whose_lease_ends_while_its_thread_is_stuck_comes_free_with_the_thread() -> None:
+    """L20: the message waited here for its next run when its lease ended."""
+    async with World(fifo=True) as world:
+        server, stuck = Server(world), Stuck()
+        await world.send("0")
+        consumer = await world.start(stuck.handle, **options(concurrency=3, handler_timeout=2.0))
+        await asyncio.sleep(8)
+        server.refuse_changes("0")
+        await world.until(lambda: consumer.statistics().ledger.lost)
+        assert stuck.runs == ["0"]
+        server.refuse_changes()
+        stuck.go_on.set()
+        await world.until(lambda: not world.bodies())
+        assert stuck.overlaps == 0
+        await world.until(lambda: held(consumer) == 0)
+        await consumer.stop()
