@@ -12,6 +12,7 @@ from collections import deque
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
+from groups import FifoQueue
 from queues import Queue
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Broker:
         name = url[url.rfind("/") + 1 :]
         queue = self.queues.get(name)
         if queue is None:
-            queue = self.queues[name] = Queue(name)
+            queue = self.queues[name] = FifoQueue(name) if name.endswith(".fifo") else Queue(name)
             self.polls[name] = deque()
         return queue
 

@@ -40,6 +40,7 @@ class Client:
         most: the number of messages that makes a no-op run last a few seconds.
         concurrency: the best concurrency when handlers do not wait; None: that of the scenario.
         loop: whether it is a bare loop over an SQS client, as a reference.
+        only: letters of the scenarios that it is for; empty: all.
         remark: settings that differ from the scenario or from the library's defaults.
     """
 
@@ -53,6 +54,7 @@ class Client:
     most: int
     concurrency: int | None = None
     loop: bool = False
+    only: str = ""
     remark: str = ""
 
 
@@ -91,6 +93,18 @@ _FIELD = (
         packages=OURS,
         settings={"PEER_KIND": "def"},
         most=40_000,
+    ),
+    Client(
+        name="leasekeeper-batch",
+        remark="`batch=100`, a handler of `list[str]`, concurrency 4: as many messages at work as single handlers have",
+        kind="async",
+        environment=PROJECT,
+        file="leasekeeper_consumer.py",
+        packages=OURS,
+        settings={"PEER_KIND": "batch"},
+        most=40_000,
+        concurrency=4,
+        only="M",
     ),
     Client(
         name="leasekeeper-pauses",
@@ -246,6 +260,9 @@ _FIELD = (
     ),
 )
 CLIENTS: dict[str, Client] = {each.name: each for each in _FIELD}
+
+SINGLE = {"leasekeeper-batch": "leasekeeper-async"}
+"""Clients with batches, and those that do the same with single messages."""
 
 
 def command(client: Client) -> list[str]:

@@ -68,8 +68,20 @@ def costs(scenario: Scenario, before: Snapshot, after: Snapshot) -> Figures:
 
 
 def share(scenario: Scenario, figures: Figures) -> Figures:
-    """The share of the rate that the concurrency allows."""
-    return {"share": figures["rate"] * scenario.seconds / scenario.concurrency} if "rate" in figures else {}
+    """The share of the rate that the scenario allows, by its rules or by its concurrency alone."""
+    allowed = scenario.allowed or scenario.concurrency / scenario.seconds
+    return {"share": figures["rate"] / allowed} if "rate" in figures else {}
+
+
+def cold(notes: Sequence[Note], hot: int, released: float) -> Figures:
+    """The rate at which all messages but the first `hot` were handled, from the release to the last of them."""
+    finishes = [note.finished for note in notes[hot:] if note.finishes]
+    if len(finishes) < len(notes) - hot:
+        return {"unfinished": f"{len(finishes):,} of {len(notes) - hot:,} messages of the other groups were handled"}
+    return {
+        "cold_rate": len(finishes) / (max(finishes) - released),
+        "hot_handled": sum(n.finishes > 0 for n in notes[:hot]),
+    }
 
 
 def beyond(scenario: Scenario, figures: Figures) -> Figures:

@@ -111,6 +111,8 @@ def delete_message(broker: Broker, exchange: Exchange, body: bytes) -> None:
     queue = _called(broker, entry.queue_url, "DeleteMessage")
     queue.delete((entry.receipt_handle,), time.monotonic())
     exchange.answer(b"{}", queue.latency)
+    if queue.fifo:  # its group may be free now
+        broker.serve(queue)
 
 
 def delete_message_batch(broker: Broker, exchange: Exchange, body: bytes) -> None:
@@ -119,6 +121,8 @@ def delete_message_batch(broker: Broker, exchange: Exchange, body: bytes) -> Non
     queue = _called(broker, batch.queue_url, "DeleteMessageBatch")
     queue.delete([entry.receipt_handle for entry in batch.entries], time.monotonic())
     exchange.answer(_successful([entry.id for entry in batch.entries]), queue.latency)
+    if queue.fifo:
+        broker.serve(queue)
 
 
 def change_message_visibility(broker: Broker, exchange: Exchange, body: bytes) -> None:
@@ -194,6 +198,7 @@ def get_queue_attributes(broker: Broker, exchange: Exchange, body: bytes) -> Non
         "MessageRetentionPeriod": 345600,
         "DelaySeconds": 0,
         "ReceiveMessageWaitTimeSeconds": 0,
+        **({"FifoQueue": "true", "ContentBasedDeduplication": "true"} if queue.fifo else {}),
     }
     answer = {"Attributes": {name: str(value) for name, value in attributes.items()}}
     exchange.answer(msgspec.json.encode(answer), queue.latency)

@@ -72,20 +72,22 @@ class Item:
 
     index: int
     middle: bytes
+    group: str = ""
 
     @classmethod
-    def of(cls, index: int, body: str, attributes: Mapping[str, Attribute] | None = None) -> Item:
-        """An item for this body; index: of the payload."""
+    def of(cls, index: int, body: str, attributes: Mapping[str, Attribute] | None = None, group: str = "") -> Item:
+        """An item for this body; index: of the payload; group: of messages for a FIFO queue."""
         written = ""
         if attributes:
             values = msgspec.json.encode(attributes).decode()
             written = f'"MD5OfMessageAttributes":"{md5_of_attributes(attributes)}","MessageAttributes":{values},'
         data = body.encode()
+        place = f'"MessageGroupId":"{group}","SequenceNumber":"188{index:017d}",' if group else ""
         middle = (
             f'{_FILL}","MD5OfBody":"{md5(data)}","Body":{msgspec.json.encode(body).decode()},{written}'
-            '"Attributes":{"SenderId":"AIDAIENQZJOLO23YVJ4VO","SentTimestamp":"'
+            f'"Attributes":{{{place}"SenderId":"AIDAIENQZJOLO23YVJ4VO","SentTimestamp":"'
         )
-        return cls(index, middle.encode())
+        return cls(index, middle.encode(), group)
 
 
 class Sent:
@@ -126,6 +128,8 @@ class Counts:
 class Queue:
     """A queue: messages that are visible, messages that are leased, and a count of everything."""
 
+    fifo = False
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.latency = 0.0
@@ -156,7 +160,7 @@ class Queue:
 
     def release(self, messages: list[Sent], now: float) -> None:
         """Make messages visible that were added."""
-        self._visible.extend(messages)
+        self._make_visible(messages)
         self._released.append((now, messages))
         if self.counts.released_at is None:
             self.counts.released_at = now
@@ -176,16 +180,12 @@ class Queue:
     def receive(self, limit: int, visibility: float, now: float, wall_ms: int) -> bytes | None:
         """An answer of up to `limit` messages, leased for `visibility` seconds, or None when there is none."""
         self.expire(now)
-        taken: list[Sent] = []
         parts: list[bytes] = []
         fresh = b'","ApproximateReceiveCount":"1","ApproximateFirstReceiveTimestamp":"%d"}}' % wall_ms
         deadline = now + visibility if visibility > 0 else None
-        visible, counts = self._visible, self.counts
-        while visible and len(taken) < limit:
-            message = visible.popleft()
-            if message.number not in self._messages:  # deleted after its lease had ended
-                continue
-            taken.append(message)
+        counts = self.counts
+        taken = self._take(limit)
+        for message in taken:
             message.deadline = deadline
             message.receives += 1
             if message.receives == 1:
@@ -200,7 +200,7 @@ class Queue:
         if deadline is not None:
             heapq.heappush(self._leases, (deadline, next(self._order), taken))
         else:
-            visible.extend(taken)
+            self._make_visible(taken)
         self._count_received(len(taken), now, leased=deadline is not None)
         parts[0] = b'{"Messages":['
         parts.append(b"]}")
@@ -217,6 +217,7 @@ class Queue:
             self.deleted.add(message.item.index)
             if message.deadline is not None:
                 self.counts.in_flight -= 1
+                self._left(message)
             done += 1
         if done:
             counts = self.counts
@@ -254,7 +255,25 @@ class Queue:
         message.deadline = None
         if message.number in self._messages:
             self.counts.in_flight -= 1
-            self._visible.append(message)
+            self._show_again(message)
+
+    def _make_visible(self, messages: Iterable[Sent]) -> None:
+        self._visible.extend(messages)
+
+    def _take(self, limit: int) -> list[Sent]:
+        """The next messages to give out; those that were deleted after their lease had ended are dropped."""
+        visible, messages, taken = self._visible, self._messages, list[Sent]()
+        while visible and len(taken) < limit:
+            message = visible.popleft()
+            if message.number in messages:
+                taken.append(message)
+        return taken
+
+    def _left(self, message: Sent) -> None:
+        """A message was deleted while it was in flight."""
+
+    def _show_again(self, message: Sent) -> None:
+        self._visible.append(message)
 
     def _count_received(self, count: int, now: float, *, leased: bool) -> None:
         counts = self.counts

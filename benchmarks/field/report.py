@@ -98,6 +98,20 @@ SECTIONS = {
         "queue to the start of its handler: 10 ms, those of the receive, are the minimum.",
         (Chart("p99_ms", "Send to handled, 50 messages a second", "milliseconds at p99, less is better"),),
     ),
+    "K1": Section(
+        "A FIFO queue: one group",
+        "As B, on a FIFO queue with one message group. SQS gives out ten of a group at most and nothing more until\n"
+        "all are deleted, so handlers of h seconds and calls of r seconds allow 10 / (10 h + r) a second: 47.6.\n"
+        "sqs-consumer handles the messages of a receive at once, so it keeps no order among them, and is faster.",
+    ),
+    "K10": Section("A FIFO queue: ten groups", "The same with ten groups: ten times as much is allowed."),
+    "K1K": Section("A FIFO queue: 1,000 groups", "The same with 1,000 groups: the concurrency allows 5,000 a second."),
+    "KC": Section("A FIFO queue: 100 groups alone", "200 messages in each of 100 groups, for comparison with KH."),
+    "KH": Section("A FIFO queue: one hot group", "KC beside one group of 10,000 messages that were sent before it."),
+    "L": Section(
+        "Nothing to do on a FIFO queue", "As A, with 1,000 groups; beside it, how many times A's CPU that is."
+    ),
+    "M": Section("Batches", "As A, with batches of 100; beside it, how many times the CPU of single handlers that is."),
 }
 
 

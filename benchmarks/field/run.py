@@ -2,6 +2,7 @@
 
     python benchmarks/field/run.py                              # everything; about an hour
     python benchmarks/field/run.py --scenarios ABHI --clients leasekeeper-async,boto3-1,boto3-32 --rounds 1
+    python benchmarks/field/run.py --scenarios AKLM             # FIFO queues and batches, with A to compare them to
     python benchmarks/field/run.py --quick                      # a check that all of it works: few messages, one round
     python benchmarks/field/run.py --report-only                # only the page and its pictures, from the last results
     python benchmarks/field/run.py --publish                    # write the page to docs/internals as well
@@ -76,10 +77,13 @@ def measure(options: argparse.Namespace, kept: dict[str, Any]) -> None:
         bench = Bench(control, Path(folder), scenarios)
         for scenario in scenarios:
             if scenario.letter == IDLE.letter:
-                idle = bench.idle(clients, 3.0 if options.quick else SETTLE, options.idle_seconds)
+                idle = bench.idle(
+                    [each for each in clients if not each.only], 3.0 if options.quick else SETTLE, options.idle_seconds
+                )
                 runs = {name: [figures] for name, figures in idle.items()}
             else:
-                runs = rounds(bench, scenario, clients, options.rounds)
+                able = [client for client in clients if scenario.suits(client)]
+                runs = rounds(bench, scenario, able, options.rounds)
             results.keep(kept, scenario.letter, runs)
             if options.results:
                 results.save(kept, options.results)
@@ -124,7 +128,7 @@ def _names(text: str) -> list[str]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenarios", default="ABCDEFGHI", help="their letters, such as ABH; default: all")
+    parser.add_argument("--scenarios", default="ABCDEFGHIKLM", help="their letters, such as ABH; default: all")
     parser.add_argument(
         "--clients", type=_names, nargs="*", default=[], help="their names, separated by commas or spaces; default: all"
     )

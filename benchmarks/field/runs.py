@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import statistics
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -58,18 +59,19 @@ class Bench:
     folder: Path
     scenarios: Sequence[Scenario]
     _stocks: dict[str, str] = field(default_factory=dict)  # stock to its error, or an empty text
+    _earlier: dict[tuple[str, str], list[float]] = field(default_factory=dict)  # figures of a scenario and a client
 
     def run(self, client: Client, scenario: Scenario) -> Figures:
         """Run the client in the scenario, and return the figures."""
         try:
-            stock = self._stock(client, scenario.size)
+            stock = self._stock(client, scenario)
         except Unfit as reason:
             return {"failure": f"n/a: {reason}"}
         file = self.folder / f"{_plain(client.name)}.notes"
         notes.blank(file, scenario.count(client))
         self.prepare(client, scenario)
         with self.started(client, scenario, file if scenario.notes else None) as process:
-            if failure := self.awaited(client, process):
+            if failure := self.awaited(queue_of(client, scenario), process):
                 return {"failure": failure}
             time.sleep(QUIET)
             if scenario.term_after is not None:
@@ -85,13 +87,13 @@ class Bench:
                 self.prepare(client, IDLE)
                 process = self._start(client, IDLE, None)
                 running[client.name] = (client, process)
-                if failure := self.awaited(client, process):
+                if failure := self.awaited(queue_of(client), process):
                     results[client.name] = {"failure": failure}
             time.sleep(settle)
-            before = {name: self._snapshot(*each) for name, each in running.items()}
+            before = {name: self._snapshot(queue_of(each[0]), each[1]) for name, each in running.items()}
             time.sleep(seconds)
             for name, each in running.items():
-                after = self._snapshot(*each)
+                after = self._snapshot(queue_of(each[0]), each[1])
                 if each[1].status is not None:
                     results.setdefault(name, {"failure": f"did not last: {_death(each[1])}"})
                 results.setdefault(name, _idling(before[name], after))
@@ -99,15 +101,15 @@ class Bench:
 
     def _whole(self, client: Client, scenario: Scenario, stock: str, process: ClientProcess, file: Path) -> Figures:
         """Run up to the last delete, or to the scenario's limit."""
-        count, queue = scenario.count(client), queue_of(client)
-        start = self._snapshot(client, process)
+        count, queue = scenario.count(client), queue_of(client, scenario)
+        start = self._snapshot(queue, process)
         counts = self.control.ask("release", queue=queue, stock=stock, count=count, rate=scenario.rate)
         before = Snapshot(counts, start.cpu, start.memory)
         end = time.monotonic() + scenario.limit
         done = False
         while not done and time.monotonic() < end and process.status is None:
             done = self.control.wait(queue, "deleted", count, min(1.0, max(0.0, end - time.monotonic())))
-        after = self._snapshot(client, process)
+        after = self._snapshot(queue, process)
         found = figures.costs(scenario, before, after)
         if process.status is not None:
             found["failure"] = f"did not finish: {_death(process)}"
@@ -117,11 +119,18 @@ class Bench:
 
     def _special(self, client: Client, scenario: Scenario, found: Figures, file: Path) -> Figures:
         """The figures that only this scenario has."""
+        if scenario.letter in {"A", "L", "M"} and "cpu_us" in found:
+            return self._against_standard(client, scenario, found["cpu_us"])
         if scenario.letter == "C":
             return figures.beyond(scenario, found)
         if not scenario.notes:
             return {}
-        noted, queue = notes.read(file), queue_of(client)
+        noted, queue = notes.read(file), queue_of(client, scenario)
+        if scenario.letter in {"KC", "KH"}:
+            counts = self.control.ask("counts", queue=queue)
+            return self._beside_hot(client, scenario, figures.cold(noted, scenario.hot, counts["released_at"]))
+        if scenario.groups:
+            return figures.share(scenario, found) | {"started_again": sum(max(0, note.starts - 1) for note in noted)}
         if scenario.letter == "B":
             counts = self.control.ask("counts", queue=queue)
             ramp = figures.ramp(noted, counts["released_at"], counts["last_delete"])
@@ -131,9 +140,24 @@ class Bench:
         released = self.control.ask("indices", queue=queue)["released"]
         return figures.delay(noted, {int(index): at for index, at in released.items()})
 
+    def _against_standard(self, client: Client, scenario: Scenario, cpu_us: float) -> Figures:
+        """The CPU of a message against that of a standard queue and single handlers, if A ran in this session."""
+        self._earlier.setdefault((scenario.letter, client.name), []).append(cpu_us)
+        standard = self._earlier.get(("A", environments.SINGLE.get(client.name, client.name)))
+        return {"to_standard": cpu_us / statistics.median(standard)} if standard and scenario.letter != "A" else {}
+
+    def _beside_hot(self, client: Client, scenario: Scenario, cold: Figures) -> Figures:
+        """The rate of the cold groups, and its share of the rate that they had alone, if KC ran in this session."""
+        if "cold_rate" in cold:
+            self._earlier.setdefault((scenario.letter, client.name), []).append(cold["cold_rate"])
+        alone = self._earlier.get(("KC", client.name))
+        if alone and scenario.hot and "cold_rate" in cold:
+            cold["to_alone"] = cold["cold_rate"] / statistics.median(alone)
+        return cold
+
     def _stop(self, client: Client, scenario: Scenario, stock: str, process: ClientProcess, file: Path) -> Figures:
         """Run, and send SIGTERM during the run."""
-        count, queue = scenario.count(client), queue_of(client)
+        count, queue = scenario.count(client), queue_of(client, scenario)
         self.control.ask("release", queue=queue, stock=stock, count=count)
         time.sleep(scenario.term_after or 0.0)
         if process.status is not None:
@@ -149,7 +173,7 @@ class Bench:
 
     def prepare(self, client: Client, scenario: Scenario) -> None:
         """Make a fresh queue for the client, with the scenario's settings."""
-        queue = queue_of(client)
+        queue = queue_of(client, scenario)
         self.control.ask("drop", queue=queue)
         self.control.ask("configure", queue=queue, latency=scenario.latency, visibility=scenario.visibility)
 
@@ -167,29 +191,32 @@ class Bench:
             [*environments.command(client), "run"], self._environment(client, scenario, file), self._log(client)
         )
 
-    def awaited(self, client: Client, process: ClientProcess) -> str | None:
-        """Wait for the first receive; return the reason if there was none."""
+    def awaited(self, queue: str, process: ClientProcess) -> str | None:
+        """Wait for the first receive of a queue; return the reason if there was none."""
         end = time.monotonic() + START_LIMIT
         while time.monotonic() < end:
-            if self.control.wait(queue_of(client), "polled", 1, 1.0):
+            if self.control.wait(queue, "polled", 1, 1.0):
                 return None
             if process.status is not None:
                 return f"did not start: {_death(process)}"
         return f"did not start: no receive in {START_LIMIT:g} s; {process.last_words()}"
 
-    def _snapshot(self, client: Client, process: ClientProcess) -> Snapshot:
+    def _snapshot(self, queue: str, process: ClientProcess) -> Snapshot:
         cpu, memory = process.cpu(), process.peak_memory()
-        return Snapshot(self.control.ask("counts", queue=queue_of(client)), cpu, memory)
+        return Snapshot(self.control.ask("counts", queue=queue), cpu, memory)
 
-    def _stock(self, client: Client, size: int) -> str:
-        """The stock of a client's messages of this size; it is made at the first call."""
-        alike = [each for each in self.scenarios if each.size == size]
-        stock = f"{queue_of(client)}-{size}" if client.produces else f"raw-{size}"
+    def _stock(self, client: Client, scenario: Scenario) -> str:
+        """The stock of a client's messages as the scenario needs them; it is made at the first call."""
+        size, groups, hot = scenario.size, scenario.groups, scenario.hot
+        alike = [each for each in self.scenarios if (each.size, each.groups, each.hot) == (size, groups, hot)]
+        stock = f"{queue_of(client)}-{size}" if client.produces else f"raw-{size}-{groups}-{hot}"
         if stock not in self._stocks:
             if client.produces:
                 self._stocks[stock] = self._produce(client, stock, max(each.count(client) for each in alike), size)
             else:
-                self.control.ask("stock", stock=stock, count=max(each.messages for each in alike), size=size)
+                self.control.ask(
+                    "stock", stock=stock, count=max(each.messages for each in alike), size=size, groups=groups, hot=hot
+                )
                 self._stocks[stock] = ""
         if reason := self._stocks[stock]:
             raise Unfit(reason)
@@ -211,7 +238,7 @@ class Bench:
         return f"its producer sent {made:,} of {count:,} ({how}): {process.last_words()}"
 
     def _environment(self, client: Client, scenario: Scenario, file: Path | None) -> dict[str, str]:
-        queue = queue_of(client)
+        queue = queue_of(client, scenario)
         endpoint = self.control.endpoint
         return {
             **{name: os.environ[name] for name in _INHERITED if name in os.environ},
@@ -237,9 +264,9 @@ class Bench:
         return self.folder / f"{_plain(client.name)}.log"
 
 
-def queue_of(client: Client) -> str:
-    """The name of the client's queue: always the same, because some formats contain it in their messages."""
-    return f"field-{_plain(client.name)}"
+def queue_of(client: Client, scenario: Scenario | None = None) -> str:
+    """The name of the client's queue: the same for each kind, because some formats contain it in their messages."""
+    return f"field-{_plain(client.name)}{'.fifo' if scenario is not None and scenario.groups else ''}"
 
 
 def _plain(name: str) -> str:

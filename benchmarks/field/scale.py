@@ -102,7 +102,7 @@ def share(control: Control, folder: Path, processes: int) -> float:
 
 
 def _come_to_rest(bench: Bench, client: Client, process: ClientProcess) -> None:
-    if failure := bench.awaited(client, process):
+    if failure := bench.awaited(queue_of(client), process):
         raise SystemExit(failure)
     time.sleep(REST)
 

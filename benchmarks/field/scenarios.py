@@ -28,6 +28,10 @@ class Scenario:
         notes: whether handlers note when they start and finish.
         term_after: seconds from the release to SIGTERM; None: no SIGTERM.
         own_concurrency: whether a client may use the concurrency that suits it best.
+        groups: message groups of a FIFO queue; 0: a standard queue.
+        hot: how many of the messages, the first ones, are of one more group.
+        allowed: messages a second that the rules of SQS and the handlers allow, where `share` is of that.
+        clients: the names of those that can run it; empty: all.
     """
 
     letter: str
@@ -44,6 +48,15 @@ class Scenario:
     notes: bool = False
     term_after: float | None = None
     own_concurrency: bool = False
+    groups: int = 0
+    hot: int = 0
+    allowed: float | None = None
+    clients: tuple[str, ...] = ()
+
+    def suits(self, client: Client) -> bool:
+        """Whether a client can run it, and is meant to."""
+        named = not self.clients or client.name in self.clients
+        return named and (not client.only or self.letter in client.only)
 
     def count(self, client: Client) -> int:
         """How many messages a run of this client has."""
@@ -99,7 +112,56 @@ TRICKLE = Scenario(
     notes=True,
 )
 
-SCENARIOS = {each.letter: each for each in (NOOP, WAIT, BURN, LEASE, IDLE, STOP, LARGE, LARGEST, TRICKLE)}
+ORDERED = ("leasekeeper-async", "leasekeeper-def", "boto3-1", "boto3-32", "sqs-consumer", "sqs-consumer-batch")
+"""Clients that can consume a FIFO queue."""
+OURS = ("leasekeeper-async", "leasekeeper-def")
+# One group: ten in flight at most, and nothing more until all are deleted, so 10 / (10 h + r) for handlers of h seconds
+# and calls of r seconds. Many groups: as many handlers as the concurrency allows.
+ONE_GROUP = 10 / (10 * WAIT.seconds + WAIT.latency)
+GROUP = replace(
+    WAIT,
+    letter="K1",
+    title="a FIFO queue with 1 group",
+    messages=500,
+    groups=1,
+    limit=40.0,
+    allowed=ONE_GROUP,
+    clients=ORDERED,
+)
+GROUPS = replace(
+    GROUP, letter="K10", title="a FIFO queue with 10 groups", messages=4_000, groups=10, allowed=10 * ONE_GROUP
+)
+MANY = replace(
+    GROUP, letter="K1K", title="a FIFO queue with 1,000 groups", messages=25_000, groups=1_000, allowed=5_000.0
+)
+COLD = replace(
+    MANY, letter="KC", title="a FIFO queue with 100 groups of 200", messages=20_000, groups=100, clients=OURS
+)
+HOT = replace(COLD, letter="KH", title="the same beside one group of 10,000", messages=30_000, hot=10_000, limit=15.0)
+NOOP_ORDERED = replace(NOOP, letter="L", title="a FIFO queue, handlers that do nothing", groups=1_000, clients=ORDERED)
+BATCHES = replace(NOOP, letter="M", title="batches of 100, handlers that do nothing", clients=("leasekeeper-batch",))
+
+SCENARIOS = {
+    each.letter: each
+    for each in (
+        NOOP,
+        WAIT,
+        BURN,
+        LEASE,
+        IDLE,
+        STOP,
+        LARGE,
+        LARGEST,
+        TRICKLE,
+        GROUP,
+        GROUPS,
+        MANY,
+        COLD,
+        HOT,
+        NOOP_ORDERED,
+        BATCHES,
+    )
+}
 """All scenarios that run; F is calculated from B's runs."""
 
 
@@ -108,13 +170,30 @@ def chosen(letters: str) -> list[Scenario]:
     wanted = {"B" if letter == "F" else letter for letter in letters.upper()}
     if unknown := wanted - {letter[0] for letter in SCENARIOS}:
         raise SystemExit(
-            f"no such scenario: {', '.join(sorted(unknown))}; there are A to I, and {letters!r} was asked for"
+            f"no such scenario: {', '.join(sorted(unknown))}; there are A to I and K to M, {letters!r} was asked for"
         )
     return [scenario for letter, scenario in SCENARIOS.items() if letter[0] in wanted]
 
 
 def quick(scenario: Scenario) -> Scenario:
     """The same scenario with few messages, as a check that it works."""
-    few = {"A": 2_000, "B": 1_000, "C": 300, "D": 40, "G": 5_000, "H64": 50, "H1M": 10, "I": 100}
-    shorter = replace(scenario, messages=few.get(scenario.letter, 0), limit=min(scenario.limit, 30.0))
+    few = {
+        "A": 2_000,
+        "B": 1_000,
+        "C": 300,
+        "D": 40,
+        "G": 5_000,
+        "H64": 50,
+        "H1M": 10,
+        "I": 100,
+        "K1": 50,
+        "K10": 300,
+        "K1K": 2_000,
+        "KC": 1_000,
+        "KH": 2_000,
+        "L": 2_000,
+        "M": 2_000,
+    }
+    hot = min(scenario.hot, 1_000)
+    shorter = replace(scenario, hot=hot, messages=few.get(scenario.letter, 0), limit=min(scenario.limit, 30.0))
     return replace(shorter, seconds=6.0, limit=10.0) if scenario is LEASE else shorter

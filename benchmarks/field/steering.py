@@ -47,10 +47,24 @@ async def _steered(broker: Broker, exchange: Exchange, word: str, body: bytes) -
     exchange.answer(answer)
 
 
-async def stock(broker: Broker, stock: str, count: int, size: int, first: int = 0) -> dict[str, int]:
-    """Make a stock of raw payloads: their index, from `first` on, in seven digits, filled up to `size` characters."""
-    broker.stocks[stock] = [Item.of(index, f"{index:07d}".ljust(size, "x")) for index in range(first, first + count)]
+async def stock(
+    broker: Broker, stock: str, count: int, size: int, *, first: int = 0, groups: int = 0, hot: int = 0
+) -> dict[str, int]:
+    """Make a stock of raw payloads: their index, from `first` on, in seven digits, filled up to `size` characters.
+
+    With `groups`, the first `hot` messages are of one group, and the others of so many groups in turn.
+    """
+    broker.stocks[stock] = [
+        Item.of(index, f"{index:07d}".ljust(size, "x"), group=_group(index, groups, hot))
+        for index in range(first, first + count)
+    ]
     return {"count": count}
+
+
+def _group(index: int, groups: int, hot: int) -> str:
+    if not groups:
+        return ""
+    return "hot" if index < hot else f"g{index % groups}"
 
 
 async def stocking(broker: Broker, queue: str, stock: str | None) -> dict[str, int]:

@@ -37,6 +37,8 @@ class Column:
 RATE = Column("rate", "messages/s")
 CPU = Column("cpu_us", "CPU us/message", 1)
 CALLS = Column("calls", "calls/message", 2, spread=False)
+SHARE = Column("share", "% of what the rules allow", 1, 100)
+AGAIN = Column("started_again", "started again")
 MEMORY = Column("peak_mb", "peak MB", spread=False)
 
 COLUMNS: dict[str, tuple[Column, ...]] = {
@@ -75,6 +77,16 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "H64": (Column("megabytes_a_second", "MB/s", 1), CPU, MEMORY),
     "H1M": (Column("megabytes_a_second", "MB/s", 1), CPU, MEMORY),
+    **dict.fromkeys(("K1", "K10", "K1K"), (RATE, SHARE, CALLS, AGAIN)),
+    "KC": (Column("cold_rate", "messages/s"), CALLS),
+    "KH": (
+        Column("cold_rate", "messages/s of the other groups"),
+        Column("to_alone", "% of their rate alone", 0, 100),
+        Column("hot_handled", "handled of the one group"),
+        CALLS,
+    ),
+    "L": (RATE, CPU, Column("to_standard", "times the CPU of A", 2), CALLS),
+    "M": (RATE, CPU, Column("to_standard", "times the CPU of single handlers", 2), CALLS, MEMORY),
     "I": (Column("p50_ms", "p50 ms", 1), Column("p99_ms", "p99 ms", 1), CALLS),
 }
 

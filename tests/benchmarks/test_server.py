@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from broker import Broker
+from groups import FifoQueue
 from queues import Item, Queue, index_of
 from server import listen
 
@@ -74,6 +75,41 @@ def test_an_extension_counts_from_its_own_time_and_zero_gives_back_at_once() -> 
     assert len(received(queue, now=6.9)) == 1
     assert (queue.counts.heartbeats, queue.counts.heartbeat_calls, queue.counts.releases) == (1, 1, 1)
     assert queue.change([(returned, 4)], now=6.9) == [False]
+
+
+def in_groups(*groups: str) -> FifoQueue:
+    queue = FifoQueue("orders.fifo")
+    items = [Item.of(index, f"{index:07d}xxxxxxxx", group=group) for index, group in enumerate(groups)]
+    queue.release(queue.add(items, WALL), now=0.0)
+    return queue
+
+
+def shown(messages: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    return [(each["Attributes"]["MessageGroupId"], int(each["Body"][:7])) for each in messages]
+
+
+def test_a_receive_takes_all_it_can_of_a_group_and_then_of_the_next() -> None:
+    queue = in_groups(*"ababab")
+    assert shown(received(queue, now=1.0, limit=4)) == [("a", 0), ("a", 2), ("a", 4), ("b", 1)]
+    assert received(queue, now=1.0) == []  # three of b wait behind the one in flight
+
+
+def test_a_group_is_free_when_all_of_it_in_flight_is_deleted() -> None:
+    queue = in_groups(*"aaa")
+    first, second = receipts(received(queue, now=1.0, limit=2))
+    queue.delete([second], now=1.0)
+    assert received(queue, now=1.0) == []
+    queue.delete([first], now=1.0)
+    assert shown(received(queue, now=1.0)) == [("a", 2)]
+
+
+def test_what_comes_back_to_a_group_comes_in_its_order() -> None:
+    queue = in_groups(*"aaa")
+    receipt = receipts(received(queue, now=1.0, limit=1))
+    assert queue.change([(receipt[0], 0)], now=2.0) == [True]
+    assert shown(received(queue, now=2.0)) == [("a", 0), ("a", 1), ("a", 2)]
+    assert shown(received(queue, now=6.0, limit=2)) == [("a", 0), ("a", 1)]  # their lease has ended
+    assert queue.counts.redelivered == 3
 
 
 def test_the_index_of_a_payload_is_found_in_base64_within_base64() -> None:

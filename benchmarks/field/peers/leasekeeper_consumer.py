@@ -19,11 +19,17 @@ def options() -> dict[str, Any]:
         return {"longest_pause": float(os.environ["PEER_LONGEST_PAUSE"])}
     if KIND == "def" and HANDLER == "wait":
         return {"threads": CONCURRENCY}
-    return {"dispatch": "pool"} if KIND == "pool" else {}
+    by_kind: dict[str, dict[str, Any]] = {"pool": {"dispatch": "pool"}, "batch": {"batch": 100}}
+    return by_kind.get(KIND, {})
+
+
+async def handle_all(payloads: list[str]) -> None:
+    for payload in payloads:
+        await handler_async(payload)
 
 
 def run() -> None:
-    handler = handler_sync if KIND == "def" else handler_async
+    handler: Any = {"def": handler_sync, "batch": handle_all}.get(KIND, handler_async)
     Consumer(
         QUEUE,
         handler,
