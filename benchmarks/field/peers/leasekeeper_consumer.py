@@ -24,8 +24,9 @@ def options() -> dict[str, Any]:
 
 
 async def handle_all(payloads: list[str]) -> None:
-    for payload in payloads:
-        await handler_async(payload)
+    if HANDLER != "noop":
+        for payload in payloads:
+            await handler_async(payload)
 
 
 def run() -> None:
