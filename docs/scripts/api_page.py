@@ -48,6 +48,7 @@ MORE = {
     "leasekeeper.api": "what you may replace",
     "leasekeeper.envelopes": "what other services put around a payload",
     "leasekeeper.step_functions": "tasks of state machines",
+    "leasekeeper.admin": "health, statistics and metrics over HTTP",
     "leasekeeper.observe.prometheus": "metrics for Prometheus",
     "leasekeeper.observe.emf": "metrics for CloudWatch",
     "leasekeeper.testing.handling": "handlers without a queue",

@@ -22,7 +22,7 @@ from leasekeeper.lifespan import Lifespan
 from leasekeeper.observe.statistics import ConsumerStatistics, Report
 from leasekeeper.options import Options, make_options
 from leasekeeper.running import Completion, in_event_loop, run
-from leasekeeper.sqs.address import QueueAddress
+from leasekeeper.sqs.address import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -84,7 +84,7 @@ class Consumer:
         self._channel = Channel()
 
     def _configure(self, options: Options) -> None:
-        address = _address(self._queue, options)
+        address = address_of(self._queue, options.region)
         self.handler = make_handler(
             self._functions,
             options,
@@ -333,18 +333,15 @@ class Consumer:
             return None
         return life.observer.statistics(runner)
 
+    def engine_turn(self) -> Future[None]:
+        """A future that is done when the engine's loop has run what waits on it: for liveness checks.
+
+        Done already when the engine does not run here. It waits for no handler and for no call.
+        """
+        return self._host.engine.turn()
+
     def __repr__(self) -> str:
         life = self._life
         if life is None or life.forked or life.runner is None:
             return f"<Consumer {self.address.name} {self.phase.name}>"
         return f"<Consumer{repr(life.runner).removeprefix('<Runner')}"
-
-
-def _address(queue: str, options: Options) -> QueueAddress:
-    address = QueueAddress.parse(queue)
-    if options.region and address.region and options.region != address.region:
-        raise ConfigurationError(
-            f"region={options.region!r} with queue {queue!r}: the queue is in {address.region}; leave region out, or "
-            "give the queue of that region"
-        )
-    return address

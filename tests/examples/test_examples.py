@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -256,6 +257,27 @@ def test_monitor(sqs: LocalSqs) -> None:
     assert statistics
     assert {(each["queue"], each["concurrency"]) for each in statistics} == {("orders", 20)}
     assert "1 received, 1 handled, 0 deletes confirmed, 1 unsettled" in printed
+
+
+def test_admin(sqs: LocalSqs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It serves health, statistics and metrics around its run."""
+    queue = Queue("orders")
+    queue.put("tea")
+    namespace = runpy.run_path(str(EXAMPLES / "admin.py"))
+    app = namespace["app"]
+    with namespace["AdminServer"](app, address="0") as server:
+        app.start()
+        try:
+            with urllib.request.urlopen(f"{server.url}/readyz") as answer:
+                assert json.load(answer) == {"ready": True, "reasons": []}
+            with urllib.request.urlopen(f"{server.url}/metrics") as answer:
+                assert b'leasekeeper_concurrency_limit{consumer="ship",queue="orders"} 10.0' in answer.read()
+        finally:
+            app.stop().result()
+    queue.put("a cup")
+    monkeypatch.setenv("ADMIN", "0")
+    printed = lines_until([sys.executable, "admin.py"], {"look at http://127.0.0.1:", "shipping a cup"})
+    assert "queue orders: " in printed
 
 
 def test_in_process() -> None:

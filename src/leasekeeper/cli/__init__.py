@@ -1,4 +1,4 @@
-"""The command line: `leasekeeper run|local|demo|send|peek|redrive|doctor`.
+"""The command line: `leasekeeper run|local|demo|send|peek|redrive|doctor|health`.
 
 Owned by the console script. It promises an exit code that says what happened (`errors.py`) and, without the `cli`
 extra, one sentence about what to install.

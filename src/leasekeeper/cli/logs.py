@@ -117,6 +117,7 @@ def set_up(level: str, kind: str) -> None:
     root.addHandler(handler)
     root.setLevel(level.upper())
     logging.getLogger("botocore").setLevel(logging.WARNING)  # at INFO it says where it found each of its settings
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # at INFO it says how the admin server comes and goes
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from leasekeeper.cli import doctor, local, peek, redrive, run, send
+from leasekeeper.cli import doctor, health, local, peek, redrive, run, send
 from leasekeeper.cli.errors import Exit, Stopped, exit_of, say
 from leasekeeper.cli.layout import HelpfulCommand, HelpfulGroup
 from leasekeeper.errors import LeasekeeperError
@@ -59,6 +59,7 @@ for name, command in (
     ("peek", peek.peek),
     ("redrive", redrive.redrive),
     ("doctor", doctor.doctor),
+    ("health", health.health),
 ):
     program.command(name, cls=HelpfulCommand)(command)
 

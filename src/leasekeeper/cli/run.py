@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import os
 import signal
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -19,7 +20,7 @@ from leasekeeper.errors import ConfigurationError
 from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from leasekeeper.cli.targets import Target
     from leasekeeper.observe.statistics import Report
@@ -56,6 +57,14 @@ def run(
     log_format: Annotated[
         str, typer.Option(metavar="|".join(logs.FORMATS), help="Form of a log line.", envvar="LEASEKEEPER_LOG_FORMAT")
     ] = "plain",
+    admin: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Serve health, statistics and metrics there, e.g. 127.0.0.1:9900; a port alone is one of 127.0.0.1.",
+            envvar="LEASEKEEPER_ADMIN",
+        ),
+    ] = None,
     **options: Any,
 ) -> None:
     """Run until a signal, drain, and end with the exit code that says how it went."""
@@ -72,10 +81,10 @@ def run(
     logs.set_up(log_level, log_format)
     for name, near in settings.misspelt(os.environ).items():
         log.warning("%s is not an option; did you mean %s?", name, near)
-    raise Stopped(_serve(targets, given))
+    raise Stopped(_serve(targets, given, admin))
 
 
-def _serve(references: Sequence[str], given: settings.RunSettings) -> Exit:
+def _serve(references: Sequence[str], given: settings.RunSettings, admin: str | None) -> Exit:
     from leasekeeper.app import refuse_shared_queues
     from leasekeeper.cli.service import Services, reports_of, tell
     from leasekeeper.cli.targets import configure, consumers_of, load
@@ -101,11 +110,24 @@ def _serve(references: Sequence[str], given: settings.RunSettings) -> Exit:
         layer = given.of(consumer.address.name)
         log.info("queue %s: %s", consumer.address.name, settings.described(layer) or "options as in the code")
     refuse_shared_queues(consumers)
-    reports = reports_of(run_in_foreground(services))
-    tell(reports)
+    with _admin(targets, admin):  # until the end: a process that drains is alive
+        reports = reports_of(run_in_foreground(services))
+        tell(reports)
     return _verdict(
         reports, len(consumers), unusable=not services.signalled and any(consumer.problem for consumer in consumers)
     )
+
+
+@contextmanager
+def _admin(targets: Sequence[Target], address: str | None) -> Iterator[None]:
+    if not address:
+        yield
+        return
+    from leasekeeper.admin import AdminServer
+
+    with AdminServer(*targets, address=address) as server:
+        log.info("admin: %s/livez, /readyz, /statusz and /metrics", server.url)
+        yield
 
 
 def _end_now() -> NoReturn:

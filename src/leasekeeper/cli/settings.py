@@ -140,7 +140,8 @@ def from_environment(environment: Mapping[str, str]) -> Layer:
 
 def misspelt(environment: Mapping[str, str]) -> dict[str, str]:
     """Variables that look like a misspelt option, with the option's variable. Other programs may own such names."""
-    known = {option.variable for option in schema()} | {PREFIX + name for name in ("CONFIG", "LOG_LEVEL", "LOG_FORMAT")}
+    others = ("ADMIN", "CONFIG", "LOG_LEVEL", "LOG_FORMAT")
+    known = {option.variable for option in schema()} | {PREFIX + name for name in others}
     found = {}
     for name in environment:
         if name.startswith(PREFIX) and name not in known:

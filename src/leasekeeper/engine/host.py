@@ -180,6 +180,18 @@ class LoopThread:
             with suppress(RuntimeError):  # it was closed this very moment
                 loop.call_soon_threadsafe(callback)
 
+    def turn(self) -> Future[None]:
+        """A future that is done at the loop's next turn; done already when no loop runs."""
+        turned: Future[None] = running_future()
+        loop = self._loop
+        if loop is None:
+            return done_future(None)
+        try:
+            loop.call_soon_threadsafe(turned.set_result, None)
+        except RuntimeError:  # it was closed this very moment
+            return done_future(None)
+        return turned
+
     def place(self) -> str:
         """The function that its thread runs now, or ran last, for logs."""
         return place_of(self._thread)

@@ -82,6 +82,21 @@ class QueueAddress:
         return cls(name=reference)
 
 
+def address_of(queue: str, region: str | None) -> QueueAddress:
+    """The address of a queue for a consumer with the option `region`.
+
+    Raises:
+        ConfigurationError: the queue is malformed, or in another region.
+    """
+    address = QueueAddress.parse(queue)
+    if region and address.region and region != address.region:
+        raise ConfigurationError(
+            f"region={region!r} with queue {queue!r}: the queue is in {address.region}; leave region out, or give the "
+            "queue of that region"
+        )
+    return address
+
+
 def _from_arn(reference: str) -> QueueAddress:
     parts = reference.split(":")
     if len(parts) != 6 or parts[2] != "sqs":

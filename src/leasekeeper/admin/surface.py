@@ -1,0 +1,127 @@
+"""The answers of the admin surface, as a Starlette application.
+
+Made by `admin_app`. It reads statistics and asks the engine for a sign of life. It changes nothing and waits for no
+handler. It has no message bodies to show: statistics hold none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from leasekeeper.consumer import Consumer
+from leasekeeper.core.phases import Phase
+from leasekeeper.texts import safe_str
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.requests import Request
+
+    from leasekeeper.app import Leasekeeper
+
+    Targets = Sequence[Leasekeeper | Consumer]
+
+LIVE_WITHIN = 5.0
+"""Seconds in which the engine has to show a sign of life: busy threads may keep it from the GIL for a second or two."""
+
+
+def surface_of(targets: Targets) -> Starlette:
+    """The application for these targets."""
+    surface = _Surface(targets)
+    answers = {
+        "/livez": surface.live,
+        "/healthz": surface.live,
+        "/readyz": surface.ready,
+        "/statusz": surface.status,
+        "/metrics": surface.metrics,
+    }
+    return Starlette(routes=[Route(path, answer) for path, answer in answers.items()])
+
+
+class _Surface:
+    def __init__(self, targets: Targets) -> None:
+        self._targets = targets
+        self._registry: Any = None
+
+    @property
+    def _consumers(self) -> list[Consumer]:
+        """Asked at each request: an app may declare consumers later."""
+        found: list[Consumer] = []
+        for target in self._targets:
+            found += [target] if isinstance(target, Consumer) else target.consumers
+        return found
+
+    async def live(self, _: Request) -> Response:
+        """Whether every engine's loop turns. What handlers, their loop or SQS do plays no part."""
+        turns = {asyncio.wrap_future(each.engine_turn()): each for each in self._consumers}
+        _done, late = await asyncio.wait(turns, timeout=LIVE_WITHIN)
+        reasons = [f"{turns[turn].address.name}: its engine has not answered for {LIVE_WITHIN:g} s" for turn in late]
+        return _json({"live": not reasons, "reasons": sorted(reasons)}, ok=not reasons)
+
+    async def ready(self, _: Request) -> Response:
+        """Whether every consumer receives messages now; false from the moment that a stop is asked for."""
+        reasons = [f"{each.address.name}: {_why(each)}" for each in self._consumers if not each.ready]
+        return _json({"ready": not reasons, "reasons": reasons}, ok=not reasons)
+
+    async def status(self, _: Request) -> Response:
+        """All statistics."""
+        consumers = self._consumers
+        found = {
+            "version": version("leasekeeper"),
+            "process": os.getpid(),
+            "healthy": all(each.healthy for each in consumers),
+            "ready": all(each.ready for each in consumers),
+            "consumers": [_status(each) for each in consumers],
+        }
+        return _json(found, ok=True)
+
+    async def metrics(self, request: Request) -> Response:
+        """The metrics for Prometheus, in the form that the scraper asks for."""
+        try:
+            from prometheus_client.exposition import choose_encoder
+
+            from leasekeeper.observe.prometheus import registry_of
+        except ModuleNotFoundError:
+            return PlainTextResponse("prometheus-client is missing: pip install 'leasekeeper[metrics]'\n", 501)
+        if self._registry is None:
+            self._registry = registry_of(*self._targets)
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(self._registry), headers={"content-type": content_type, "cache-control": "no-store"})
+
+
+def _status(consumer: Consumer) -> dict[str, Any]:
+    problem = consumer.problem
+    return {
+        "queue": consumer.address.name,
+        "handler": consumer.handler.name,
+        "phase": consumer.phase.value,
+        "healthy": consumer.healthy,
+        "ready": consumer.ready,
+        "problem": None if problem is None else safe_str(problem),
+        "statistics": consumer.statistics(),
+    }
+
+
+def _why(consumer: Consumer) -> str:
+    """Why a consumer is not ready, in words."""
+    if consumer.problem is not None:
+        return safe_str(consumer.problem)
+    if consumer.phase is not Phase.RUNNING:
+        return str(consumer.phase.value)
+    return "a stop was asked for" if consumer.healthy else "unhealthy: no receive succeeds, or settling is refused"
+
+
+def _json(content: Any, *, ok: bool) -> Response:
+    return Response(
+        msgspec.json.encode(content) + b"\n",
+        status_code=200 if ok else 503,
+        headers={"content-type": "application/json", "cache-control": "no-store"},
+    )

@@ -1,0 +1,327 @@
+"""The admin surface over real sockets: uvicorn in this process, a consumer, and a local SQS."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import socket
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from leasekeeper import ConfigurationError, Consumer, Leasekeeper, events
+from leasekeeper.admin import AdminServer, admin_app, surface
+from leasekeeper.admin.address import AdminAddress
+from leasekeeper.admin.server import LONGEST_STOP
+from leasekeeper.api import Credentials
+from leasekeeper.local import LocalSqs
+from leasekeeper.observe.catalogue import CATALOGUE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.slow
+CANARY = "canary-6ba1d0"
+PATHS = ("/livez", "/healthz", "/readyz", "/statusz", "/metrics")
+
+
+@pytest.fixture
+def sqs() -> Iterator[LocalSqs]:
+    with LocalSqs() as sqs:
+        yield sqs
+
+
+def create(sqs: LocalSqs, *bodies: str) -> dict[str, Any]:
+    """Create the queue with these messages; the options to consume it."""
+    for target, values in (
+        ("CreateQueue", {"QueueName": "orders"}),
+        *(("SendMessage", {"QueueUrl": f"{sqs.endpoint_url}/000000000000/orders", "MessageBody": b}) for b in bodies),
+    ):
+        host, port = sqs.endpoint_url.removeprefix("http://").split(":")
+        connection = http.client.HTTPConnection(host, int(port))
+        headers = {"X-Amz-Target": f"AmazonSQS.{target}", "Content-Type": "application/x-amz-json-1.0"}
+        connection.request("POST", "/", json.dumps(values), headers)
+        assert connection.getresponse().status == 200
+        connection.close()
+    return {
+        "endpoint_url": sqs.endpoint_url,
+        "region": "us-east-1",
+        "credentials": Credentials(access_key="test", secret_key="test"),
+    }
+
+
+def get(server: AdminServer, path: str, **headers: str) -> tuple[int, str]:
+    address = AdminAddress.parse(server.url.removeprefix("http://"))
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=30)
+    try:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def until(condition: Callable[[], object]) -> None:
+    pause, end = threading.Event(), time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        pause.wait(0.01)
+
+
+class Gate:
+    """A handler that waits until the test lets it go."""
+
+    def __init__(self) -> None:
+        self.started, self.go_on = threading.Event(), threading.Event()
+
+    async def blocking(self, _body: str) -> None:
+        """Blocks its event loop, as a coroutine must not."""
+        self.started.set()
+        self.go_on.wait(30)
+
+    async def waiting(self, _body: str) -> None:
+        self.started.set()
+        while not self.go_on.is_set():  # noqa: ASYNC110 - an event of another thread
+            await asyncio.sleep(0.01)
+
+    def hang(self, _: events.MessagesReceived) -> None:
+        """A subscriber that blocks the engine's thread, as it must not."""
+        self.started.set()
+        self.go_on.wait(30)
+
+
+def test_it_answers_before_the_start_while_it_runs_and_after_the_stop(sqs: LocalSqs) -> None:
+    options = create(sqs, "a", "b")
+    app = Leasekeeper(**options)
+
+    @app.consumer("orders")
+    async def ship(_body: str) -> None:
+        pass
+
+    with AdminServer(app, address="0") as server:
+        assert server.url.startswith("http://127.0.0.1:")
+        assert get(server, "/livez") == (200, '{"live":true,"reasons":[]}\n')
+        assert get(server, "/readyz") == (503, '{"ready":false,"reasons":["orders: new"]}\n')
+        status = json.loads(get(server, "/statusz")[1])
+        assert status["consumers"][0]["statistics"] is None
+        app.start()
+        assert get(server, "/readyz") == (200, '{"ready":true,"reasons":[]}\n')
+        until(lambda: json.loads(get(server, "/statusz")[1])["consumers"][0]["statistics"]["work"]["done"] == 2)
+        status = json.loads(get(server, "/statusz")[1])
+        assert (status["ready"], status["healthy"]) == (True, True)
+        assert status["consumers"][0]["queue"] == "orders"
+        assert status["consumers"][0]["handler"].endswith("ship")
+        app.pause()
+        until(lambda: get(server, "/readyz") == (503, '{"ready":false,"reasons":["orders: paused"]}\n'))
+        app.stop().result()
+        assert get(server, "/readyz") == (503, '{"ready":false,"reasons":["orders: closed"]}\n')
+        assert get(server, "/livez")[0] == get(server, "/healthz")[0] == 200
+        assert get(server, "/elsewhere")[0] == 404
+
+
+def test_metrics_are_in_the_form_that_the_scraper_asks_for(sqs: LocalSqs) -> None:
+    gate = Gate()
+    gate.go_on.set()
+    consumer = Consumer("orders", gate.waiting, **create(sqs, "a"))
+    with AdminServer(consumer, address="0") as server:
+        consumer.start()
+        try:
+            until(lambda: 'outcome="done",queue="orders"} 1.0' in get(server, "/metrics")[1])
+            families = list(parse(get(server, "/metrics")[1]))
+            newer = list(parse_openmetrics(get(server, "/metrics", Accept="application/openmetrics-text")[1]))
+        finally:
+            consumer.stop().result()
+    assert len(families) == len(newer) == len(CATALOGUE)
+
+
+def test_no_answer_shows_a_body(sqs: LocalSqs) -> None:
+    """Neither of a message that runs, nor of one that failed with an error that quotes it."""
+    gate = Gate()
+
+    async def ship(body: str) -> None:
+        if body.endswith("raise"):
+            raise ValueError(body)
+        await gate.waiting(body)
+
+    consumer = Consumer("orders", ship, **create(sqs, CANARY, f"{CANARY}-raise"))
+    with AdminServer(consumer, address="0") as server:
+        consumer.start()
+        try:
+            until(lambda: gate.started.is_set() and (now := consumer.statistics()) is not None and now.work.failed)
+            answers = [get(server, path) for path in PATHS]
+        finally:
+            gate.go_on.set()
+            consumer.stop().result()
+    assert [status for status, _ in answers] == [200] * len(PATHS)
+    assert all(text and CANARY not in text for _, text in answers)
+
+
+def test_a_handler_that_blocks_its_event_loop_does_not_make_it_look_dead(sqs: LocalSqs) -> None:
+    """Liveness is the engine's; a restart because of a slow handler would lose leases."""
+    gate = Gate()
+    consumer = Consumer("orders", gate.blocking, **create(sqs, "a"))
+    with AdminServer(consumer, address="0") as server:
+        consumer.start()
+        try:
+            assert gate.started.wait(30)
+            assert get(server, "/livez") == (200, '{"live":true,"reasons":[]}\n')
+            assert get(server, "/readyz")[0] == 200
+            assert 'state="running"} 1.0' in get(server, "/metrics")[1]
+        finally:
+            gate.go_on.set()
+            consumer.stop().result()
+
+
+def test_during_a_stop_it_is_alive_and_not_ready(sqs: LocalSqs) -> None:
+    gate = Gate()
+    consumer = Consumer("orders", gate.waiting, **create(sqs, "a"))
+    with AdminServer(consumer, address="0") as server:
+        consumer.start()
+        assert gate.started.wait(30)
+        consumer.request_stop()
+        assert get(server, "/readyz")[0] == 503  # at once, before the engine has even heard of it
+        until(lambda: get(server, "/readyz")[1] == '{"ready":false,"reasons":["orders: draining"]}\n')
+        assert get(server, "/livez")[0] == 200
+        gate.go_on.set()
+        assert consumer.stop().result().handled == 1
+        assert get(server, "/livez")[0] == 200
+
+
+def test_an_engine_that_hangs_is_not_alive(sqs: LocalSqs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surface, "LIVE_WITHIN", 0.05)
+    gate = Gate()
+    consumer = Consumer("orders", gate.waiting, **create(sqs, "a"))
+    consumer.subscribe(gate.hang, events.MessagesReceived)
+    with AdminServer(consumer, address="0") as server:
+        consumer.start()
+        try:
+            assert gate.started.wait(30)
+            status, text = get(server, "/livez")
+            assert (status, text) == (
+                503,
+                '{"live":false,"reasons":["orders: its engine has not answered for 0.05 s"]}\n',
+            )
+        finally:
+            gate.go_on.set()
+            consumer.stop().result()
+        assert get(server, "/livez")[0] == 200
+
+
+def test_it_ends_in_time_with_connections_open() -> None:
+    """Idle ones, one in the middle of a request, and one whose answer is not read."""
+    server = AdminServer(Consumer("orders", Gate().waiting), address="0")
+    with server:
+        address = AdminAddress.parse(server.url.removeprefix("http://"))
+        idle, half = (socket.create_connection(address) for _ in range(2))
+        idle.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert idle.recv(12) == b"HTTP/1.1 200"
+        half.sendall(b"GET /livez HTTP/1.1\r\n")
+        began = time.monotonic()
+    took = time.monotonic() - began
+    idle.close()
+    half.close()
+    assert took < LONGEST_STOP
+    assert "stopped" in repr(server)
+    socket.create_server(address).close()  # the port is free again
+
+
+def test_it_ends_in_time_while_an_answer_is_awaited(sqs: LocalSqs) -> None:
+    gate = Gate()
+    consumer = Consumer("orders", gate.waiting, **create(sqs, "a"))
+    consumer.subscribe(gate.hang, events.MessagesReceived)
+    with AdminServer(consumer, address="0") as server:
+        consumer.start()
+        assert gate.started.wait(30)
+        open_one = socket.create_connection(AdminAddress.parse(server.url.removeprefix("http://")))
+        open_one.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        until(lambda: get(server, "/readyz"))
+        began = time.monotonic()
+    took = time.monotonic() - began
+    gate.go_on.set()
+    consumer.stop().result()
+    open_one.close()
+    assert took < LONGEST_STOP
+    assert "stopped" in repr(server)
+
+
+def test_it_can_be_mounted_in_a_web_app() -> None:
+    web = Starlette(routes=[Mount("/admin", admin_app(Consumer("orders", Gate().waiting)))])
+    sent: list[dict[str, Any]] = []
+
+    async def ask() -> None:
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/admin/livez", "headers": [], "query_string": b""}
+        await web(scope, receive, send)
+
+    asyncio.run(ask())
+    assert sent[0]["status"] == 200
+    assert (b"cache-control", b"no-store") in sent[0]["headers"]
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        expected = f"admin='127.0.0.1:{port}': cannot listen: .*; another program listens there; stop it, or give ano"
+        with pytest.raises(ConfigurationError, match=expected), AdminServer(Leasekeeper(), address=str(port)):
+            pass
+
+
+def test_an_address_of_another_machine_is_named() -> None:
+    expected = r"admin='192.0.2.1:9900': cannot listen: .*; give an address of this machine"
+    with pytest.raises(ConfigurationError, match=expected), AdminServer(Leasekeeper(), address="192.0.2.1:9900"):
+        pass
+
+
+@pytest.mark.parametrize("library", ["uvicorn", "starlette"])
+def test_a_missing_library_is_named(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith((f"{library}.", "leasekeeper.admin.surface"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    expected = rf"the admin surface needs {library}\S*: pip install 'leasekeeper\[admin\]'"
+    with pytest.raises(ConfigurationError, match=expected), AdminServer(Leasekeeper(), address="0"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("127.0.0.1:9900", "127.0.0.1", 9900),
+        ("9900", "127.0.0.1", 9900),
+        (":0", "127.0.0.1", 0),
+        ("localhost:80", "localhost", 80),
+        ("[::1]:9900", "::1", 9900),
+        ("0.0.0.0:9900", "0.0.0.0", 9900),
+    ],
+)
+def test_an_address_without_a_host_is_of_this_machine(text: str, host: str, port: int) -> None:
+    assert AdminAddress.parse(text) == (host, port)
+    assert AdminAddress.parse(str(AdminAddress.parse(text))) == (host, port)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "localhost", "127.0.0.1:", "127.0.0.1:65536", "::1:9900", "http://x:1", "1:-1", "x:²"]
+)
+def test_a_malformed_address_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"give HOST:PORT, such as 127\.0\.0\.1:9900, or a port"):
+        AdminAddress.parse(text)
+
+
+def test_a_server_on_all_addresses_is_reached_on_this_machine() -> None:
+    assert [str(AdminAddress.parse(text).reachable) for text in ("0.0.0.0:1", "[::]:1", "10.0.0.1:1")] == [
+        "127.0.0.1:1",
+        "[::1]:1",
+        "10.0.0.1:1",
+    ]
