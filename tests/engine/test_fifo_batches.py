@@ -8,7 +8,8 @@ from typing import Literal
 
 import pytest
 
-from leasekeeper import Batch, ConfigurationError, Consumer, Reject
+from leasekeeper import Batch, ConfigurationError, Consumer, Message, Reject
+from leasekeeper.local.model import refusals
 from leasekeeper.testing.world import World, virtual
 
 
@@ -201,6 +202,40 @@ async def test_in_a_batch_of_several_groups_a_failure_holds_up_its_own_group_alo
         await world.until(lambda: not world.bodies())
     assert sorted(runs[0]) == [(body, 1) for body in ("a0", "a1", "a2", "b0", "b1", "b2")]
     assert runs[1:] == [[("a1", 2)], [("a2", 1)]]
+
+
+@virtual
+async def test_behind_a_message_that_lost_its_lease_in_a_batch_nothing_is_tried_again_here() -> None:
+    """L25: another consumer has the first message by then, and runs the others after it."""
+    runs: list[tuple[str, str]] = []
+    async with World(fifo=True) as world:
+        change = world.queue().change_visibility
+
+        def refuse_the_first(handle: str, timeout: int, now: float) -> None:
+            message, _ = world.queue().find(handle)
+            if message is not None and message.content.body == "1" and world.now < 35:
+                raise refusals.unavailable()
+            change(handle, timeout, now)
+
+        vars(world.queue()).update(change_visibility=refuse_the_first)
+
+        async def load(batch: Batch[str]) -> None:
+            runs.extend(("first", message.body) for message in batch)
+            await asyncio.sleep(40)
+            raise RuntimeError("the batch failed")
+
+        async def handle(message: Message[str]) -> None:
+            await asyncio.sleep(20)
+            runs.append(("second", message.body))
+
+        await world.send("1", "2", "3")
+        first = await world.start(load, batch=5, visibility_timeout=30, wait_time=5)
+        await asyncio.sleep(1)
+        first.runner.pause()
+        await asyncio.sleep(20)
+        await world.start(handle, visibility_timeout=30, wait_time=5)
+        await world.until(lambda: not world.bodies(), within=200)
+    assert runs == [("first", body) for body in "123"] + [("second", body) for body in "123"]
 
 
 @pytest.mark.parametrize("unstarted", ["release", "run"])

@@ -1,7 +1,7 @@
 """The nouns of FIFO queues: a message group as far as we hold it, a message of one, and the receive that brought it.
 
 `core.groups` moves them; `core.group_batch` keeps the deletes of a group in it. Three fields are written elsewhere:
-`ended` and `halts` by the settler, both read by the order.
+`ended` and `halts` by the settler, `stuck` by the order, which reads all of them.
 """
 
 from __future__ import annotations
@@ -98,12 +98,19 @@ class GroupedDelivery(Delivery, eq=False):
     """Why not: the counter of how its last attempt ended."""
     ended: bool = False
     """Whether its handler has ended."""
+    stuck: bool = False
+    """Whether a handler goes on with it without a lease, or beyond its time."""
 
     @property
     def in_lane(self) -> bool:
         """Whether it was handed to the lane and has not come back."""
         group = self.group
         return group.active is self or self in group.run
+
+    @property
+    def in_line(self) -> bool:
+        """Whether the lane will say that it was not started, if it must not start any more."""
+        return self.in_lane and not self.stuck
 
     @property
     def settles_later(self) -> bool:

@@ -268,23 +268,23 @@ class Groups:
     def lost(self, row: GroupedDelivery, before: State) -> None:
         """The lease of this message has ended: nothing behind it may start (L25)."""
         self.give_back_behind(row)
-        if before is _WAITING and not row.in_lane and not row.going_back:
+        if before is _WAITING and not row.in_line and not row.going_back:
             row.going_back = True  # its slot comes free with the answer that it was not started
             self._give_back([(row, 0.0)])
 
     def give_back_behind(self, row: GroupedDelivery) -> None:
-        """Nothing that waits behind this message may start any more: it goes back."""
+        """Nothing behind this message may start any more: it goes back; what runs in the same batch, if it fails."""
         group, sequence = row.group, row.sequence
         behind = [
             (each, 0.0)
             for each in group.rows
-            if each.sequence > sequence and each.state is _WAITING and not each.going_back
+            if each.sequence > sequence and each.state in (_WAITING, State.RUNNING) and not each.going_back
         ]
         for each, _ in behind:
             each.going_back = True
-            if each.in_lane:
+            if each.in_line and not each.started:
                 each.lost = True  # the lane does not start it, if it has not yet
-        waiting = [pair for pair in behind if not pair[0].in_lane]
+        waiting = [pair for pair in behind if pair[0].state is _WAITING and not pair[0].started and not pair[0].in_line]
         if waiting:
             self._given_back += len(waiting)
             self._give_back(waiting)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from leasekeeper.core.group import GroupedDelivery
 from leasekeeper.core.states import State
 from leasekeeper.engine.worker import Worker
-from leasekeeper.outcomes import DONE, Failed, Freed, NotStarted
+from leasekeeper.lanes.api import Answer
+from leasekeeper.outcomes import DONE, NOT_STARTED, Failed, Freed, NotStarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from leasekeeper.engine.grouped import Grouped
     from leasekeeper.engine.settler import Settler
     from leasekeeper.events import Conclusion
-    from leasekeeper.lanes.api import Answer, Lane
+    from leasekeeper.lanes.api import Lane
 
 
 class GroupWorker(Worker):
@@ -111,10 +111,10 @@ class GroupWorker(Worker):
         row, outcome, threads = answer.unit, answer.outcome, self._threads
         freed = super()._conclude(answer, others)
         if isinstance(outcome, Freed):
-            # A lease that ended while the message waited here for its next run has freed no slot.
-            lost = row.state is State.LOST and isinstance(row, GroupedDelivery) and not row.going_back
-            return int(threads.pop(row, False) or lost)
-        if isinstance(outcome, Failed) and outcome.still_running:
+            freed = int(threads.pop(row, False))
+            if row.state is State.WAITING and self._grouped.refuses(row):
+                return super()._conclude(Answer(row, NOT_STARTED), others)
+        elif isinstance(outcome, Failed) and outcome.still_running:
             threads[row] = bool(freed) or row.state is not State.WAITING
         elif freed and row in threads:
             threads[row] = True

@@ -66,7 +66,7 @@ class Grouped:
         self._post = post
         self._lane_closed = lane_closed
         self._room = room
-        self._stuck: set[Delivery] = set()
+        self._stuck: set[GroupedDelivery] = set()
         """Messages that handlers go on with, without a lease or beyond their time."""
         self._recalled = False
         """Whether nothing at all is started any more."""
@@ -91,6 +91,11 @@ class Grouped:
         row.going_back = True  # it may wait until the last poll has ended; its group must not start it meanwhile
         return False
 
+    def refuses(self, row: Delivery) -> bool:
+        """Whether a message whose thread has ended at last goes back at a stop, instead of running again."""
+        going_back = isinstance(row, GroupedDelivery) and row.going_back  # then it has an answer already
+        return self._groups.stopping and not going_back and not self.goes_on(row)
+
     def look(self) -> None:
         """Start what may start, of all groups that have changed."""
         groups = self._groups
@@ -109,7 +114,9 @@ class Grouped:
     def ended(self, rows: Sequence[Delivery]) -> None:
         """No handler runs for these any more; what follows them may start."""
         if self._stuck:
-            self._stuck.difference_update(rows)
+            for row in self._stuck.intersection(rows):
+                self._stuck.discard(row)
+                row.stuck = False
         starting = self._groups.follow(rows, self._context.clock())
         if starting:
             self._start(starting)
@@ -124,8 +131,8 @@ class Grouped:
         checked: list[Answer[Delivery]] = []
         for answer in answers:
             row, outcome, said = answer.unit, answer.outcome, answer
-            given_back = isinstance(outcome, NotStarted | Ended | Freed)
-            if answer.final and isinstance(row, GroupedDelivery) and not row.going_back and not given_back:
+            given_back = isinstance(outcome, NotStarted | Ended | Freed) or not row.started
+            if answer.final and isinstance(row, GroupedDelivery) and not given_back:
                 if row.group in failed or self._groups.is_behind(row):
                     row.extra -= 1
                     in_thread = isinstance(outcome, Failed) and outcome.still_running
@@ -182,7 +189,9 @@ class Grouped:
     def watch(self, row: Delivery) -> None:
         """Its handler goes on without a lease, or beyond its time: what waits behind it does not wait for ever."""
         limit = self._context.options.local_retry_limit
-        self._stuck.add(row)
+        if isinstance(row, GroupedDelivery):
+            self._stuck.add(row)
+            row.stuck = True
         asyncio.get_running_loop().call_later(limit, self._refuse, row, limit)
 
     def _refuse(self, row: Delivery, limit: float) -> None:

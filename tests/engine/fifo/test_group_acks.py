@@ -298,3 +298,18 @@ async def test_a_withheld_message_that_is_to_be_retried_runs_again_before_its_gr
         assert journal.of("1")[1].started >= 2
         await consumer.stop()
         assert consumer.runner.snapshot().taken == 0
+
+
+@virtual
+async def test_a_handler_keeps_its_lease_when_the_delete_of_the_message_before_is_refused() -> None:
+    """L8: its own lease holds, and it is not told otherwise."""
+    async with World(fifo=True) as world:
+        server, lost = Server(world), list[bool]()
+        journal = Journal(world, seconds={"2": 5.0}, ends=lambda message: lost.append(message.lease_lost))
+        await world.send("1", "2", "3")
+        server.refuse_deletes("1", times=1, expired=True)
+        consumer = await world.start(journal.handler(), **options())
+        await world.until(lambda: not world.bodies(), within=100)
+        assert lost == [False, False, False]
+        assert journal.order == ["1", "2", "3"]
+        await consumer.stop()

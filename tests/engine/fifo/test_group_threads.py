@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fifo_kit import Server, options
 
+from leasekeeper.batch import Batch  # noqa: TC001 - a handler's annotation is read at run time
 from leasekeeper.message import Message  # noqa: TC001 - a handler's annotation is read at run time
 from leasekeeper.testing.world import World, virtual
 
@@ -77,3 +78,49 @@ async def test_the_slot_of_a_message_whose_lease_ends_while_its_thread_is_stuck_
         assert stuck.overlaps == 0
         await world.until(lambda: held(consumer) == 0)
         await consumer.stop()
+
+
+@virtual
+async def test_what_is_stuck_in_a_thread_behind_a_message_that_lost_its_lease_goes_back_when_the_thread_ends() -> None:
+    """L20, L25: three messages of a batch; the first one's lease ends while they wait for the thread."""
+    async with World(fifo=True) as world:
+        server, go_on = Server(world), threading.Event()
+        batches = list[list[str]]()
+
+        def handle(batch: Batch[str]) -> None:
+            batches.append([message.body for message in batch])
+            if len(batches) == 1:
+                go_on.wait(60)
+
+        await world.send("0", "1", "2")
+        consumer = await world.start(handle, **options(batch=5, concurrency=3, handler_timeout=2.0))
+        await asyncio.sleep(8)
+        server.refuse_changes("0")
+        await world.until(lambda: consumer.statistics().ledger.lost)
+        assert batches == [["0", "1", "2"]]
+        server.refuse_changes()
+        go_on.set()
+        await world.until(lambda: not world.bodies())
+        assert list(dict.fromkeys(body for batch in batches[1:] for body in batch)) == ["0", "1", "2"]
+        await world.until(lambda: held(consumer) == 0)
+        await consumer.stop()
+
+
+@virtual
+async def test_a_message_whose_thread_ends_during_a_stop_goes_back_and_does_not_run_again() -> None:
+    """L24: nothing is started at a stop."""
+    async with World(fifo=True) as world:
+        server, stuck = Server(world), Stuck()
+        await world.send("0", "1")
+        consumer = await world.start(
+            stuck.handle, **options(concurrency=3, handler_timeout=2.0, drain_timeout=40_000.0)
+        )
+        await asyncio.sleep(8)
+        consumer.runner.stop()
+        await asyncio.sleep(8)
+        assert server.places() == {"0": "in flight", "1": "visible"}
+        stuck.go_on.set()
+        report = await consumer.ended()
+        assert stuck.runs == ["0"]
+        assert server.places() == {"0": "visible", "1": "visible"}
+        assert report.released == 2
