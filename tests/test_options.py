@@ -303,7 +303,10 @@ def test_other_libraries_names_lead_to_options_that_exist() -> None:
         ),
         (
             {"retry": 5},
-            "retry=5: must be Retries, Exponential, Linear, Table or a plain function of (message, attempt, error)",
+            (
+                "retry=5: must be Retries, Exponential, Linear, Table or a plain function of (message, attempt, "
+                "error); for the same delay each time give Table(5)"
+            ),
         ),
         (
             {"ack_interval": 30.0, "visibility_timeout": 30},
@@ -319,8 +322,8 @@ def test_other_libraries_names_lead_to_options_that_exist() -> None:
         (
             {"fair": True, "share": Share(concurrency=5)},
             (
-                "share=Share(concurrency=5) with fair=True: in a share nothing waits here of which to choose; leave "
-                "one of them out"
+                "share=Share(concurrency=5) with fair=True: a share receives only what can start at once, so no "
+                "messages wait here to choose from; leave one of them out"
             ),
         ),
         (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -23,6 +25,13 @@ def test_a_retry_beyond_sqs_longest_visibility_is_refused(after: float) -> None:
     assert str(refusal.value) == (
         f"Retry(after={after!r}): must be between 0 and 43200 seconds (SQS's longest visibility)"
     )
+
+
+@pytest.mark.parametrize("after", ["30", timedelta(seconds=30)])
+def test_a_retry_takes_seconds(after: Any) -> None:
+    with pytest.raises(TypeError) as refusal:
+        Retry(after=after)
+    assert str(refusal.value) == f"Retry(after={after!r}): must be a number of seconds"
 
 
 def test_a_reject_has_a_reason() -> None:

@@ -81,22 +81,32 @@ KINDS = "Exponential, Linear, Table or a plain function of (message, attempt, er
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"default": 5}, f"Retries(5): the default must be {KINDS}"),
-        ({"default": Exponential}, f": the default must be {KINDS}"),
-        ({"default": later}, f": the default must be {KINDS}"),
-        ({"default": Later()}, f": the default must be {KINDS}"),
-        ({"default": lambda error: 1}, f": the default must be {KINDS}"),
+        ({"default": 5}, f"Retries(5): the default must be {KINDS}; for the same delay each time give Table(5)"),
+        ({"default": [1, 2]}, f"Retries([1, 2]): the default must be {KINDS}; for these delays give Table(1, 2)"),
+        (
+            {"default": Exponential},
+            f"Retries(Exponential): the default must be {KINDS}; give an instance: Exponential(...)",
+        ),
+        ({"default": later}, f": the default must be {KINDS}; write `def` in place of `async def`"),
+        ({"default": Later()}, f": the default must be {KINDS}; write `def` in place of `async def`"),
+        ({"default": lambda error: 1}, f": the default must be {KINDS}; it cannot be called with three arguments"),
         ({"immediate": -1}, "Retries(immediate=-1): must be a whole number from 0 to 100"),
         ({"immediate": True}, "Retries(immediate=True): must be a whole number from 0 to 100"),
         ({"immediate": 101}, "Retries(immediate=101): must be a whole number from 0 to 100"),
-        ({"on": {"ValueError": Reject}}, "Retries(on={'ValueError': ...}): must be an exception class"),
-        ({"on": {int: Reject}}, "Retries(on={int: ...}): must be an exception class"),
+        (
+            {"on": {"ValueError": Reject}},
+            "Retries(on={'ValueError': ...}): each key must be an exception class, e.g. ConnectionError",
+        ),
+        ({"on": {int: Reject}}, "Retries(on={int: ...}): each key must be an exception class, e.g. ConnectionError"),
         (
             {"on": {Retry: Reject}},
             "Retries(on={Retry: ...}): a handler that raises Retry has said what follows; leave it out",
         ),
-        ({"on": {OSError: 5}}, f"Retries(on={{OSError: 5}}): must be Retry, Reject, {KINDS}"),
-        ({"on": {OSError: later}}, f": must be Retry, Reject, {KINDS}"),
+        (
+            {"on": {OSError: 5}},
+            f"Retries(on={{OSError: 5}}): must be Retry, Reject, {KINDS}; for the same delay each time give Table(5)",
+        ),
+        ({"on": {OSError: later}}, f": must be Retry, Reject, {KINDS}; write `def` in place of `async def`"),
     ],
 )
 def test_what_cannot_work_is_refused(arguments: Any, sentence: str) -> None:

@@ -137,10 +137,24 @@ async def coroutine(message: Message[str]) -> bool:
     return True
 
 
-@pytest.mark.parametrize("when", ["created", 5, coroutine, Condition])
+@pytest.mark.parametrize("when", ["created", 5, coroutine, Condition, attribute("type").exists, lambda one, two: True])
 def test_what_is_no_condition_is_refused(when: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^when=.*: must be a condition, e\.g\. attribute\('type'\) == "):
         condition_of(when)
+
+
+def test_several_values_are_several_arguments() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"^attribute\('type'\)\.any_of\(\['a', 'b'\]\): give the values themselves"
+    ):
+        attribute("type").any_of(["a", "b"])
+
+
+def test_names_are_text() -> None:
+    with pytest.raises(ConfigurationError, match=r"^attribute\(5\): names must be text, e\.g\. attribute\('type'\)"):
+        attribute(5)  # type: ignore[arg-type]  # the mistake that is tried
+    with pytest.raises(ConfigurationError, match=r"^field\('Records', 0\): names must be text"):
+        field("Records", 0)  # type: ignore[arg-type]  # the mistake that is tried
 
 
 def test_a_part_that_is_not_compared_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -108,6 +109,7 @@ def test_there_is_no_attempt_before_the_first(schedule: Schedule) -> None:
         schedule.delay(0, 0.5)
 
 
+DELAYS = "give one delay or more, each from 0 to 43200 seconds, e.g. Table(1, 10, 60)"
 BOUNDS = "0 <= base <= maximum <= 43200"
 
 
@@ -121,9 +123,17 @@ BOUNDS = "0 <= base <= maximum <= 43200"
         (lambda: Exponential(factor=0.5), "the delay would shrink; give a factor of at least 1"),
         (lambda: Linear(-1), f"delays from -1 s to at most 900.0 s cannot work: {BOUNDS}"),
         (lambda: Linear(-1, base=5), "the delay would shrink; give a step of at least 0"),
-        (Table, "Table(): give one delay or more, each from 0 to 43200 seconds"),
-        (lambda: Table(1, -1), "Table(1, -1): give one delay or more, each from 0 to 43200 seconds"),
-        (lambda: Table(cast("float", "1")), "Table('1',): give one delay or more, each from 0 to 43200 seconds"),
+        (Table, f"Table(): {DELAYS}"),
+        (lambda: Table(1, -1), f"Table(1, -1): {DELAYS}"),
+        (lambda: Table(cast("float", "1")), f"Table('1'): {DELAYS}"),
+        (lambda: Exponential(cast("float", "1")), "Exponential(base='1'): must be a number of seconds"),
+        (lambda: Exponential(factor=cast("float", None)), "Exponential(factor=None): must be a number"),
+        (
+            lambda: Linear(cast("float", timedelta(seconds=5))),
+            "(step=datetime.timedelta(seconds=5)): must be a number of seconds",
+        ),
+        (lambda: Linear(base=cast("float", "1")), "Linear(base='1'): must be a number of seconds"),
+        (lambda: Table(1, floor=cast("float", "1")), "Table(floor='1'): must be a number of seconds"),
         (lambda: Table(1, jitter=cast("Any", "some")), "jitter must be one of 'full', 'equal', 'none'"),
         (lambda: Exponential(floor=-1), "floor must be from 0 to 43200 seconds"),
     ],

@@ -77,6 +77,11 @@ class Leasekeeper:
         if callable(queue):
             name = getattr(queue, "__name__", repr(queue))
             raise ConfigurationError(f"handler {name}: the queue is missing; write @app.consumer('orders') above it")
+        if "lifespan" in values:
+            raise ConfigurationError(
+                f"queue {queue} with lifespan=: the consumers of an app share its lifespan; give it to "
+                "Leasekeeper(lifespan=...)"
+            )
 
         def declare(handler: F) -> F:
             merged: OptionValues = {**self._defaults, **values}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+from contextlib import AbstractAsyncContextManager, AsyncContextDecorator
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.errors import ConfigurationError, LifespanError
@@ -22,7 +23,6 @@ from leasekeeper.texts import safe_str
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
-    from contextlib import AbstractAsyncContextManager
 
 log = safe_logger("leasekeeper.run")
 
@@ -78,7 +78,7 @@ class Lifespan:
         """A new context manager."""
         manager = self._function(self._owner)
         if not hasattr(type(manager), "__aenter__"):
-            raise LifespanError(f"lifespan {self.name} returned {type(manager).__qualname__}, {_ADVICE}")
+            raise TypeError(f"it returned {type(manager).__qualname__}, {_ADVICE}")
         return manager
 
 
@@ -186,8 +186,10 @@ _ADVICE = "not an async context manager: decorate an `async def` with one `yield
 
 
 def _check(function: Any, name: str) -> None:
+    if isinstance(function, AbstractAsyncContextManager) and isinstance(function, AsyncContextDecorator):
+        raise ConfigurationError(f"lifespan {function!r} was called already: give the function without parentheses")
     kinds = (inspect.isasyncgenfunction, inspect.isgeneratorfunction, inspect.iscoroutinefunction)
-    if not callable(function) or any(kind(function) for kind in kinds):
+    if not callable(function) or any(kind(function) for kind in kinds) or _is_blocking(function):
         raise ConfigurationError(f"lifespan {name} is {_ADVICE}")
     try:
         signature = inspect.signature(function)
@@ -199,3 +201,8 @@ def _check(function: Any, name: str) -> None:
         raise ConfigurationError(
             f"lifespan {name}{signature}: must take one argument, the app or the consumer ({error})"
         ) from error
+
+
+def _is_blocking(function: Any) -> bool:
+    """Whether it is decorated with `contextmanager`, which makes no async context manager."""
+    return hasattr(function, "__wrapped__") and inspect.isgeneratorfunction(inspect.unwrap(function))

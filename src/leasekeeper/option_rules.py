@@ -116,8 +116,8 @@ def _check_share(options: Any) -> None:
     for name in ("fair", "group_concurrency"):
         if value := getattr(options, name):
             raise ConfigurationError(
-                f"share={options.share!r} with {name}={value!r}: in a share nothing waits here of which to choose; "
-                "leave one of them out"
+                f"share={options.share!r} with {name}={value!r}: a share receives only what can start at "
+                "once, so no messages wait here to choose from; leave one of them out"
             )
     if options.prefetch:
         raise ConfigurationError(

@@ -26,13 +26,18 @@ class Retry(Exception):
 
     Raises:
         ValueError: `after` is out of bounds.
+        TypeError: `after` is no number.
     """
 
     after: float | None = None  # also for subclasses with an `__init__` that does not call this one
 
     def __init__(self, after: float | None = None) -> None:
         super().__init__(after)
-        if after is not None and not 0 <= after <= 43_200:
+        try:
+            allowed = after is None or 0 <= after <= 43_200
+        except TypeError:
+            raise TypeError(f"Retry(after={after!r}): must be a number of seconds") from None
+        if not allowed:
             raise ValueError(f"Retry(after={after!r}): must be between 0 and 43200 seconds (SQS's longest visibility)")
         self.after = after
 

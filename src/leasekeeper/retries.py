@@ -59,7 +59,7 @@ class Retries:
         immediate: int = 0,
     ) -> None:
         if not isinstance(default, Schedule) and not _is_function(default):
-            raise ConfigurationError(f"Retries({default!r}): the default must be {_KINDS}")
+            raise ConfigurationError(f"Retries({_shown(default)}): the default must be {_KINDS}{_advice(default)}")
         if type(immediate) is not int or not 0 <= immediate <= MOST_IMMEDIATE:
             raise ConfigurationError(
                 f"Retries(immediate={immediate!r}): must be a whole number from 0 to {MOST_IMMEDIATE}"
@@ -104,14 +104,16 @@ def retries_of(value: Any) -> Retries:
     if isinstance(value, Retries):
         return value
     if not isinstance(value, Schedule) and not _is_function(value):
-        raise ConfigurationError(f"retry={value!r}: must be Retries, {_KINDS}")
+        raise ConfigurationError(f"retry={_shown(value)}: must be Retries, {_KINDS}{_advice(value)}")
     return Retries(value)
 
 
 def _checked(kind: Any, rule: Any) -> RetryRule:
     name = getattr(kind, "__name__", repr(kind))
     if not isinstance(kind, type) or not issubclass(kind, BaseException):
-        raise ConfigurationError(f"Retries(on={{{name}: ...}}): must be an exception class")
+        raise ConfigurationError(
+            f"Retries(on={{{name}: ...}}): each key must be an exception class, e.g. ConnectionError"
+        )
     if issubclass(kind, Retry | Reject):
         raise ConfigurationError(
             f"Retries(on={{{name}: ...}}): a handler that raises {name} has said what follows; leave it out"
@@ -120,7 +122,7 @@ def _checked(kind: Any, rule: Any) -> RetryRule:
         return rule()
     if isinstance(rule, Schedule | Retry | Reject) or _is_function(rule):
         return rule  # type: ignore[no-any-return]
-    raise ConfigurationError(f"Retries(on={{{name}: {rule!r}}}): must be Retry, Reject, {_KINDS}")
+    raise ConfigurationError(f"Retries(on={{{name}: {_shown(rule)}}}): must be Retry, Reject, {_KINDS}{_advice(rule)}")
 
 
 def _is_function(value: Any) -> bool:
@@ -137,6 +139,19 @@ def _is_function(value: Any) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _advice(value: Any) -> str:
+    """What to write in place of a value that is no policy."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"; for the same delay each time give Table({value!r})"
+    if isinstance(value, list | tuple):
+        return f"; for these delays give Table({', '.join(map(repr, value))})"
+    if isinstance(value, type):
+        return f"; give an instance: {value.__name__}(...)"
+    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004
+        return "; write `def` in place of `async def`"
+    return "; it cannot be called with three arguments" if callable(value) else ""
 
 
 def _shown(rule: Any) -> str:

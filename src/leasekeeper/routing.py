@@ -175,7 +175,15 @@ class Part:
     __hash__ = None  # type: ignore[assignment]  # `==` does not compare parts
 
     def any_of(self, *values: object) -> Condition:
-        """Whether it is one of these values."""
+        """Whether it is one of these values.
+
+        Raises:
+            ConfigurationError: a collection is given in place of its values.
+        """
+        if len(values) == 1 and isinstance(values[0], list | tuple | set | frozenset):
+            raise ConfigurationError(
+                f"{self}.any_of({values[0]!r}): give the values themselves, e.g. {self}.any_of('created', 'changed')"
+            )
         shown = ", ".join(map(repr, values))
         return self._that(lambda found: any(_equal(value, found) for value in values), f"{self}.any_of({shown})")
 
@@ -202,7 +210,11 @@ def attribute(name: str) -> Part:
     """The message attribute of that name: text, bytes, or a number for the type `Number`.
 
     The option `message_attributes` must fetch it, as its default does.
+
+    Raises:
+        ConfigurationError: the name is not text.
     """
+    _check_names("attribute", name)
     return Part(methodcaller("attribute", name), f"attribute({name!r})", frozenset((name,)))
 
 
@@ -211,9 +223,18 @@ def field(*path: str) -> Part:
 
     A number in the path is an index of a list: `field("Records.0.eventName")`. A path also leads into JSON that the
     body contains as a text, as SNS envelopes do: `field("Message.type")`. A body that is not JSON has no fields.
+
+    Raises:
+        ConfigurationError: a part of the path is not text.
     """
+    _check_names("field", *path)
     parts = tuple(path[0].split(".")) if len(path) == 1 else path
     return Part(methodcaller("field", parts), f"field({', '.join(map(repr, path))})")
+
+
+def _check_names(kind: str, *names: object) -> None:
+    if not all(isinstance(name, str) for name in names):
+        raise ConfigurationError(f"{kind}({', '.join(map(repr, names))}): names must be text, e.g. {kind}('type')")
 
 
 def condition_of(when: Any) -> Condition:
@@ -226,10 +247,23 @@ def condition_of(when: Any) -> Condition:
         return when
     if isinstance(when, Part):
         raise ConfigurationError(f"when={when}: compare it, e.g. when={when} == 'created' or when={when}.exists()")
-    if not callable(when) or inspect.iscoroutinefunction(when) or inspect.isclass(when):
+    if not _is_question(when):
         raise ConfigurationError(
             f"when={when!r}: must be a condition, e.g. attribute('type') == 'created', or a plain function of the "
-            "message"
+            "message, with one argument"
         )
     name = getattr(when, "__qualname__", type(when).__qualname__)
     return Condition(lambda content: when(content.message()), name, functions=(when,))
+
+
+def _is_question(when: Any) -> bool:
+    """Whether it is a plain function that can be called with a message."""
+    if not callable(when) or inspect.iscoroutinefunction(when) or inspect.isclass(when):
+        return False
+    try:
+        inspect.signature(when).bind(None)
+    except ValueError:  # some built-ins have no readable signature
+        return True
+    except TypeError:
+        return False
+    return True

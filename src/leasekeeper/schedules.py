@@ -10,6 +10,7 @@ import math
 import random
 from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass
+from numbers import Real
 from typing import Literal, get_args
 
 from leasekeeper.errors import ConfigurationError
@@ -76,6 +77,7 @@ class Exponential(Schedule):
     floor: float = 1.0
 
     def __post_init__(self) -> None:
+        _check_numbers(self, "base", "factor", "maximum", "floor")
         _check_bounds(self, self.base, self.maximum)
         if not self.factor >= 1:
             raise ConfigurationError(f"{self!r}: the delay would shrink; give a factor of at least 1")
@@ -120,6 +122,7 @@ class Linear(Schedule):
     floor: float = 1.0
 
     def __post_init__(self) -> None:
+        _check_numbers(self, "step", *([] if self.base is None else ["base"]), "maximum", "floor")
         _check_bounds(self, self.step if self.base is None else self.base, self.maximum)
         if not self.step >= 0:
             raise ConfigurationError(f"{self!r}: the delay would shrink; give a step of at least 0")
@@ -160,7 +163,11 @@ class Table(Schedule):
         for name, value in (("seconds", seconds), ("jitter", jitter), ("floor", floor)):
             object.__setattr__(self, name, value)
         if not seconds or not all(type(each) in (int, float) and 0 <= each <= LONGEST for each in seconds):
-            raise ConfigurationError(f"Table{seconds!r}: give one delay or more, each from 0 to {LONGEST} seconds")
+            raise ConfigurationError(
+                f"Table({', '.join(map(repr, seconds))}): give one delay or more, each from 0 to {LONGEST} seconds, "
+                "e.g. Table(1, 10, 60)"
+            )
+        _check_numbers(self, "floor")
         _check_rest(self, jitter, floor)
 
     @property
@@ -183,6 +190,16 @@ def _checked(attempt: int) -> int:
     if attempt < 1:
         raise ValueError(f"attempt {attempt} does not exist: attempts count from 1")
     return attempt
+
+
+def _check_numbers(schedule: Schedule, *names: str) -> None:
+    for name in names:
+        value = getattr(schedule, name)
+        if not isinstance(value, Real) or isinstance(value, bool):
+            kind = type(schedule).__name__
+            raise ConfigurationError(
+                f"{kind}({name}={value!r}): must be a number{'' if name == 'factor' else ' of seconds'}"
+            )
 
 
 def _check_bounds(schedule: Schedule, base: float, maximum: float) -> None:

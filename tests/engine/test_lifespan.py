@@ -428,14 +428,36 @@ def test_one_that_takes_no_argument_is_refused_at_construction() -> None:
         Leasekeeper(lifespan=resources)  # type: ignore[arg-type]  # the mistake that is tried
 
 
-def test_one_that_returns_no_async_context_manager_fails_the_start(orders: Queue) -> None:
+def test_one_that_is_no_async_context_manager_is_refused() -> None:
     @contextmanager
-    def resources(_: Leasekeeper) -> Iterator[None]:
+    def blocking(_: Leasekeeper) -> Iterator[None]:
         yield
+
+    @asynccontextmanager
+    async def called(_: Leasekeeper | None) -> AsyncIterator[None]:
+        yield
+
+    with pytest.raises(ConfigurationError, match=r"blocking is not an async context manager: decorate an `async def`"):
+        Leasekeeper(lifespan=blocking)  # type: ignore[arg-type]  # the mistake that is tried
+    with pytest.raises(ConfigurationError, match="was called already: give the function without parentheses"):
+        Leasekeeper(lifespan=called(None))  # type: ignore[arg-type]  # the mistake that is tried
+
+
+def test_the_consumers_of_an_app_have_its_lifespan_alone() -> None:
+    app = Leasekeeper()
+    with pytest.raises(ConfigurationError, match=r"queue orders with lifespan=.*Leasekeeper\(lifespan=\.\.\.\)"):
+        app.consumer("orders", lifespan=None)  # type: ignore[call-arg]  # the mistake that is tried
+
+
+def test_one_that_returns_no_async_context_manager_fails_the_start(orders: Queue) -> None:
+    def resources(_: Leasekeeper) -> int:
+        return 1
 
     app = Leasekeeper(lifespan=resources, **orders.options)  # type: ignore[arg-type]  # the mistake that is tried
     app.consumer(orders.name)(lambda message: None)
-    with pytest.raises(LifespanError, match="returned _GeneratorContextManager, not an async context manager"):
+    with pytest.raises(
+        LifespanError, match=r"failed to open: TypeError: it returned int, not an async context manager"
+    ):
         app.start()
 
 

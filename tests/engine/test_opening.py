@@ -38,6 +38,15 @@ async def test_a_halt_that_the_redrive_policy_would_end_is_refused() -> None:
 
 
 @virtual
+async def test_a_halt_on_a_standard_queue_is_refused() -> None:
+    async with World() as world:
+        with pytest.raises(
+            ConfigurationError, match=r"halt.*orders: a standard queue keeps no order.*Leave on_exhausted"
+        ):
+            await open_queue(world.client, QueueAddress.parse("orders"), Options(on_exhausted="halt"))
+
+
+@virtual
 async def test_a_url_is_taken_as_it_is() -> None:
     async with World(max_receives=3) as world:
         address = QueueAddress.parse(f"{world.queue_url}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from leasekeeper.envelopes import Sns, SnsNotification
 from leasekeeper.envelopes.choosing import envelope_in, parts_of
 from leasekeeper.envelopes.opening import LARGEST
 from leasekeeper.errors import ConfigurationError
@@ -133,6 +134,8 @@ def test_the_option_is_a_name_a_function_or_several(given: object, parts: tuple[
     ("given", "sentence"),
     [
         ("sqs", "envelope='sqs': 'sqs' is none of 'sns', 'eventbridge', 's3', 'cloudevents', 'auto', and not a"),
+        (SnsNotification, "envelope=SnsNotification: it is a class; give 'sns', or annotate the parameter with it"),
+        (Sns, "envelope=Sns: it is a class; give a function or an instance"),
         (7, "envelope=7: 7 is none of"),
         (("sns", None), "envelope=('sns', None): None is none of"),
         (("auto", "sns"), "envelope=('auto', 'sns'): 'auto' finds all envelopes itself; give it alone"),

@@ -66,7 +66,7 @@ async def test_a_batch_that_fails_is_one_line(caplog: pytest.LogCaptureFixture) 
         consumer = await world.start(load, batch=20, retry_base=100)
         await world.until(lambda: consumer.statistics().work.failed == 20)
     (line,) = records(caplog, having="failed with message")
-    assert line.getMessage().endswith("; so it is with 19 more messages")
+    assert line.getMessage().endswith("; 19 more messages ended in the same way")
 
 
 @virtual

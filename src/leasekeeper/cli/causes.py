@@ -143,7 +143,8 @@ class Cause:
         """The values of `--where` that choose these messages."""
         if not (self.error or self.text):
             return (f"reason={self.reason}",)
-        return tuple(f"{key}={value}" for key, value in (("error", self.error), ("message", self.text)) if value)
+        text = "" if self.error and self.text == "*" else self.text  # it would choose every text
+        return tuple(f"{key}={value}" for key, value in (("error", self.error), ("message", text)) if value)
 
     def as_object(self) -> dict[str, Any]:
         """The cause as JSON shows it; times are in ISO 8601, null when unknown."""

@@ -88,14 +88,15 @@ def _report(connection: Connection, dead: DeadLetterQueue, copying: Copying) -> 
     """Say what did not go well; the exit code."""
     if copying.behind:
         say(
-            f"about {counted(copying.behind, 'message')} were not looked at: they stand behind others of their message "
-            "groups, and SQS shows at most ten of a group until these are gone"
+            f"about {counted(copying.behind, 'message')} {_was(copying.behind)} not looked at: there are others before "
+            "them in their message groups, and SQS shows at most ten of a group until these are gone"
         )
     if copying.strays:
+        stay, they_name = ("stays", "it names") if len(copying.strays) == 1 else ("stay", "they name")
         names = Counter(name or "no queue" for name in copying.strays.values())
         named = ", ".join(f"{name}: {count:,}" for name, count in names.most_common(SHOWN))
         say(
-            f"{counted(len(copying.strays), 'message')} stay in {dead.name}: they name no queue that has it as its "
+            f"{counted(len(copying.strays), 'message')} {stay} in {dead.name}: {they_name} no queue that has it as its "
             f"dead-letter queue ({named}). Say where they go:",
             connection.command("redrive", dead.name, "--copy", "--to", "QUEUE"),
         )
@@ -107,13 +108,19 @@ def _report(connection: Connection, dead: DeadLetterQueue, copying: Copying) -> 
     for message_id, why in list(copying.refused.items())[:SHOWN]:
         say(f"message {message_id} was not sent: {why}")
     if copying.refused:
-        say(f"{counted(len(copying.refused), 'message')} were not sent and stay in {dead.name}")
+        say(f"{counted(len(copying.refused), 'message')} {_was(len(copying.refused))} not sent: still in {dead.name}")
     if copying.not_deleted:
         say(
-            f"{counted(copying.not_deleted, 'message')} were sent but could not be deleted: they are still in "
-            f"{dead.name}, and the same command may send them again"
+            f"{counted(copying.not_deleted, 'message')} {_was(copying.not_deleted)} sent but could not be deleted: "
+            f"still in {dead.name}, and the same command may send them again"
         )
     if copying.failure is not None:
         say(f"ended early: {with_advice(copying.failure)}. The same command continues")
     failed = copying.strays or copying.refused or copying.not_deleted or copying.failure
+    if copying.holding.seen and not (copying.moved or copying.behind or copying.returned or failed):
+        say("no message matches. To see the causes:", connection.command("peek", dead.name))
     return Exit.FAILED if failed else Exit.CLEAN
+
+
+def _was(count: int) -> str:
+    return "was" if count == 1 else "were"

@@ -74,6 +74,10 @@ class QueueWish:
             raise ConfigurationError(
                 f"--queue {given!r}: max={maximum} must be a whole number, given together with dlq=NAME"
             )
+        dead = wish.get("dlq", "")
+        if dead and dead.endswith(".fifo") is not name.endswith(".fifo"):
+            kind = "a FIFO queue: end its name in .fifo" if name.endswith(".fifo") else "a standard queue"
+            raise ConfigurationError(f"--queue {given!r}: dlq={dead} must be {kind}, as {name} is")
         return cls(name=name, attributes=attributes, dead_letters=wish.get("dlq"), max_receives=int(maximum))
 
 

@@ -190,8 +190,9 @@ def _say_cost(name: str, holding: Holding, facts: _Facts, given_back: int) -> No
     if given_back < seen:
         say(f"the others are visible again after {HIDDEN} s")
     if seen < waiting:
+        verb = "is" if waiting - seen == 1 else "are"
         why = ": of a message group SQS shows at most ten, until these are gone" if holding.fifo else ": give --count"
-        say(f"about {waiting - seen:,} more are in {name}{why}")
+        say(f"about {waiting - seen:,} more {verb} in {name}{why}")
 
 
 def show_causes(causes: Sequence[Cause], console: Console) -> None:

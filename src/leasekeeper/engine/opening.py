@@ -116,7 +116,12 @@ async def _check_that_deletes_are_allowed(client: SqsApi, url: str) -> None:
 
 
 def _check_fifo(source: SourceQueue, options: Options) -> None:
-    """Refuse a halt that cannot be kept: SQS itself would move the message, and with it those that wait behind it."""
+    """Refuse a halt that cannot be kept: a standard queue has no order, and a redrive policy would move the message."""
+    if options.on_exhausted == "halt" and not source.fifo:
+        raise ConfigurationError(
+            f"on_exhausted='halt' with queue {source.name}: a standard queue keeps no order, so no group can wait. "
+            "Leave on_exhausted out, or use a FIFO queue"
+        )
     if source.fifo and options.on_exhausted == "halt" and source.max_receives is not None:
         raise ConfigurationError(
             f"on_exhausted='halt' with queue {source.name}: its redrive policy moves a message to the dead-letter "

@@ -57,6 +57,10 @@ def parts_of(envelope: Envelope) -> tuple[EnvelopeDecoder | EnvelopeName, ...]:
     else:
         parts = (envelope,)
     for part in parts:
+        if isinstance(part, type):
+            name = _KINDS.get(part)
+            remedy = f"give {name!r}, or annotate the parameter with it" if name else "give a function or an instance"
+            raise ConfigurationError(f"envelope={part.__name__}: it is a class; {remedy}")
         if not callable(part) and part not in {*NAMES, "auto"}:
             known = ", ".join(map(repr, [*NAMES, "auto"]))
             raise ConfigurationError(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 import msgspec
 
 from leasekeeper.envelopes.choosing import (
+    ANNOTATIONS,
     NAMES,
     advice,
     decoder_named,
@@ -71,6 +72,13 @@ class Unwrapping:
             raise ConfigurationError(
                 f"handler {handler} with envelope={envelope!r}: annotate its parameter with S3Record, list[S3Record] "
                 "or S3Event (leasekeeper.envelopes), which take S3 events"
+            )
+        inmost = parts[-1] if parts else None
+        kind = get_origin(body_type) or body_type
+        if isinstance(inmost, str) and inmost != "s3" and kind is ANNOTATIONS.get(inmost):
+            raise ConfigurationError(
+                f"handler {handler} with envelope={envelope!r}: its annotation {ANNOTATIONS[inmost].__name__} asks for "
+                "an envelope that the option has opened already; leave one of them out"
             )
         opened: list[Any] = [part for part in parts if part != "s3"]
         if takes_records(body_type):

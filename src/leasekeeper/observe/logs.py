@@ -142,7 +142,7 @@ class Logs:
 
     def _conclusion(self, event: events.HandlersEnded, conclusion: Conclusion, *alike: Conclusion) -> None:
         """One line, also for all messages of a batch that ended in the same way."""
-        more = f"; so it is with {len(alike)} more messages" if alike else ""
+        more = f"; {len(alike)} more message{'s' * (len(alike) > 1)} ended in the same way" if alike else ""
         outcome = conclusion.outcome
         if isinstance(outcome, Failed):
             if outcome.rule_error is not None:
@@ -165,7 +165,11 @@ class Logs:
         elif conclusion.counted == "exhausted":
             level, follows = logging.ERROR, _after_the_last(conclusion)
         elif conclusion.again:
-            follows = f"it runs again here in {conclusion.after:.0f} s" if conclusion.after else "it runs again at once"
+            follows = (
+                f"it runs again here in {conclusion.after:.0f} s, and its group waits"
+                if conclusion.after
+                else "it runs again at once"
+            )
         elif conclusion.last:
             level, follows = logging.ERROR, "it was its last: the queue's redrive policy moves the message next"
         self._write(
