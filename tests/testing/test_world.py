@@ -62,6 +62,26 @@ async def test_waiting_for_what_does_not_come_names_it() -> None:
         assert world.now == pytest.approx(5, abs=0.1)
 
 
+@virtual
+async def test_a_condition_is_tried_after_what_happens_and_not_for_nothing_meanwhile() -> None:
+    async with World() as world:
+        tried = 0
+
+        def shown() -> bool:
+            nonlocal tried
+            tried += 1
+            return world.queue().visible == 1
+
+        await world.send("a")
+        await world.client.receive(world.queue_url, maximum=1, wait=0, visibility=500)
+        assert await world.until(shown, step=0.01) == pytest.approx(500, abs=0.02), "no timer of the loop tells of it"
+        assert tried < 600
+
+        done: list[float] = []
+        asyncio.get_running_loop().call_later(99.995, lambda: done.append(world.now))
+        assert await world.until(lambda: done, step=0.01) == pytest.approx(done[0], abs=0.011)
+
+
 def test_a_decorated_test_keeps_its_name_and_gives_its_value() -> None:
     @virtual
     async def answer(number: int) -> int:

@@ -48,7 +48,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.patience = patience
         self._now = start
         self._outside = 0
-        super().__init__(_JumpingSelector(self))
+        self._jumping = _JumpingSelector(self)
+        super().__init__(self._jumping)
         self._jump(0.0)
 
     def time(self) -> float:
@@ -59,6 +60,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def outside(self) -> int:
         """How many pieces of work outside the loop are out: while it is not 0, the loop really waits."""
         return self._outside
+
+    def quiet_until(self) -> float:
+        """The time until which nothing can happen on this loop but what its present callback goes on to do.
+
+        It is that of the next timer; infinite without one. It is now while other callbacks are ready, sockets are open
+        or work outside is out.
+        """
+        if self._ready or self._outside or self._jumping.has_sockets():  # type: ignore[attr-defined] # asyncio's
+            return self._now
+        scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
+        return scheduled[0].when() if scheduled else math.inf
 
     @contextmanager
     def external(self) -> Iterator[None]:
@@ -118,7 +130,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         if ready or (timeout is not None and timeout <= 0):
             return ready
         loop = self._loop
-        if loop.outside or (timeout is None and self._has_sockets()):
+        if loop.outside or (timeout is None and self.has_sockets()):
             real = math.inf if timeout is None else timeout
             ready = super().select(min(real, loop.patience))
             if ready:
@@ -136,7 +148,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         loop._jump(timeout)  # noqa: SLF001 - loop and selector are one mechanism in two classes
         return ready
 
-    def _has_sockets(self) -> bool:
+    def has_sockets(self) -> bool:
         """Whether anything but the loop's own wake-up socket is registered."""
         return len(self.get_map()) > 1
 

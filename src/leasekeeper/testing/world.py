@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import math
 from contextvars import copy_context
 from random import Random
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
@@ -44,6 +45,8 @@ FIFO_QUEUE = "orders.fifo"
 FIFO_DEAD_LETTERS = "orders-dead.fifo"
 GROUP = "g"
 """The message group of messages that are sent to a FIFO queue without one."""
+MOST_STEPS = 100
+"""For how many steps `World.until` looks away while nothing can happen."""
 EPOCH = 1_700_000_000.0
 """What the wall clock shows when a world begins."""
 START = 1_000.0
@@ -229,6 +232,11 @@ class World:
     async def until(self, condition: Callable[[], object], *, within: float = 3_600.0, step: float = 0.01) -> float:
         """Let time pass until the condition holds; returns when that was.
 
+        Args:
+            condition: of what happens in the world. One of the time alone may be seen late, by 100 steps at most.
+            within: virtual seconds after which it is an error that the condition does not hold.
+            step: how many virtual seconds after something happened the condition is tried.
+
         Raises:
             AssertionError: it did not within that many virtual seconds.
         """
@@ -236,8 +244,17 @@ class World:
         while not condition():
             if self.now >= deadline:
                 raise AssertionError(f"not so within {within:g} s: {_source(condition)}; {self!r}")
-            await asyncio.sleep(step)
+            await asyncio.sleep(step * self._idle_steps(step, deadline - self.now))
         return self.now
+
+    def _idle_steps(self, step: float, most: float) -> int:
+        """How many steps may pass before the condition is tried again: 1 unless nothing can happen in them."""
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, VirtualLoop):
+            return 1
+        shown = min((queue.next_due() for queue in self.broker.account.queues.values()), default=math.inf)
+        idle = min(most, MOST_STEPS * step, min(loop.quiet_until(), shown) - loop.time())
+        return max(math.ceil(idle / step), 1)
 
     def __repr__(self) -> str:
         return f"<World {self.broker!r}, {', '.join(repr(each.runner) for each in self._running) or 'no consumers'}>"
