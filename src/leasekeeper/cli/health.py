@@ -16,7 +16,7 @@ from leasekeeper.admin.address import DEFAULT, AdminAddress
 from leasekeeper.cli.errors import Exit, Stopped, say
 from leasekeeper.cli.words import printable_lines
 
-HELP = """Ask the process that `leasekeeper run --admin` started whether it lives, or with --ready whether it receives.
+HELP = """Ask a process that runs with an admin address whether it lives, or whether it receives messages (--ready).
 
 Exit codes: 0 yes; 1 no, or no answer; 2 wrong usage.
 """
