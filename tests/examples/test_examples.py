@@ -189,7 +189,7 @@ def test_batches(sqs: LocalSqs) -> None:
     printed = lines_until([sys.executable, "batches.py"], {"stored 2 of 2", "stored 1 of 1"})
     assert "complete by wait" in printed
     assert dead.left() == (1, 0)
-    assert queue.left() == (0, 1)  # the one that the table refuses, hidden for its back-off
+    assert sum(queue.left()) == 1  # the one that the table refuses: hidden for its back-off, or visible after it
 
 
 def test_routing(sqs: LocalSqs) -> None:
