@@ -11,9 +11,10 @@ import pytest
 from leasekeeper.batch import Batch  # noqa: TC001 - the annotation of the handler is read
 from leasekeeper.core.delivery import Delivery, Lease
 from leasekeeper.engine.limits import gate_for
-from leasekeeper.message import Received
+from leasekeeper.message import Message, Received
 from leasekeeper.options import Options
 from leasekeeper.outcomes import Retry
+from leasekeeper.retries import Retries
 from leasekeeper.testing.world import World, virtual
 
 if TYPE_CHECKING:
@@ -207,6 +208,27 @@ async def test_a_rate_holds_on_a_fifo_queue_and_keeps_its_order() -> None:
         assert done == {group: list(range(10)) for group in "abc"}
         assert starts[-1] - began <= (len(starts) - 2) / 3 + 1
         assert (await consumer.stop()).lost == 0
+
+
+@virtual
+async def test_messages_of_a_fifo_queue_that_run_again_at_once_count_as_running() -> None:
+    """Otherwise a receive would be made for handlers that are busy."""
+    async with World(fifo=True) as world:
+
+        async def handle(message: Message[str]) -> None:
+            await asyncio.sleep(1)
+            if message.attempt == 1:
+                raise RuntimeError("the first attempt")
+
+        for number in range(6):
+            await world.send(str(number), group=str(number))
+        consumer = await world.start(handle, rate=100.0, concurrency=10, retry=Retries(immediate=1))
+        await asyncio.sleep(1.5)
+        gate = consumer.runner._gate
+        assert gate is not None
+        assert (gate.running, gate.waiting) == (6, 0)
+        await world.until(lambda: not world.bodies(), within=10)
+        assert gate.running == 0
 
 
 def test_threads_bound_what_may_start_where_they_are_fewer_than_handlers() -> None:

@@ -95,11 +95,11 @@ class Groups:
                 group = found
                 receive.groups.append(group)
             row.group, row.receive = group, receive
-            try:
-                row.sequence = sequence = int(system.get("SequenceNumber", 0))
-            except ValueError:  # another server's: then the order of receiving counts
-                sequence = 0
             held = group.rows
+            try:
+                row.sequence = sequence = int(system["SequenceNumber"])
+            except (KeyError, ValueError):  # another server's: then the order of receiving counts
+                row.sequence = sequence = held[-1].sequence + 1 if held else 1
             if not held or held[-1].sequence <= sequence:
                 held.append(row)
             else:

@@ -160,9 +160,10 @@ class Runner:
         self._emit(InternalError(self.source.name, what, error))
 
     def _answered(self, answers: list[Answer[Delivery]]) -> None:
-        self._worker.answered(answers)
-        if self._gated is not None:
-            self._gated.answers(answers)
+        if self._gated is None:
+            self._worker.answered(answers)
+        else:
+            self._gated.answers(answers, self._worker.answered)
 
     def _wake(self) -> None:
         """Its share may have slots for it."""

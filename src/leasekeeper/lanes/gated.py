@@ -62,12 +62,15 @@ class GatedLane:
         self._together[units[0]] = units
         return self.submit(units[:1])
 
-    def answers(self, answers: Sequence[Answer[Delivery]]) -> None:
-        """Start what may start now that these handlers have ended. To be called with all answers of the lane."""
+    def answers(
+        self, answers: Sequence[Answer[Delivery]], settle: Callable[[Sequence[Answer[Delivery]]], None]
+    ) -> None:
+        """Settle these, and start what may start then. To be called with all answers of the lane."""
         for answer in answers:
             # A thread that runs on after its time-out is still at work; `Freed` tells when it has ended.
             if answer.final and not (isinstance(answer.outcome, Failed) and answer.outcome.still_running):
                 self._gate.ended(answer.unit)
+        settle(answers)  # on a FIFO queue it may start the same messages again
         self.look()
         self._gate.start_others()
 

@@ -211,3 +211,20 @@ async def test_quick_groups_finish_while_slow_ones_run() -> None:
         await world.until(lambda: not world.bodies(), within=300)
         assert journal.overlaps() == []
         await consumer.stop()
+
+
+@virtual
+async def test_without_sequence_numbers_the_order_of_receiving_counts() -> None:
+    """L25: servers that imitate SQS may send none. Nothing runs behind a message that was given back."""
+    async with World(fifo=True) as world:
+        server, journal = Server(world), Journal(world, ends=failing(1, "1"))
+        await world.send("0", "1", "2", "3")
+        for stored in world.queue().contents():
+            del stored.system["SequenceNumber"]
+        server.refuse_changes("1")
+        consumer = await world.start(journal.handler(), **options(retry_base=100.0, retry_maximum=100.0))
+        await world.until(lambda: server.places()["3"] == "visible", within=60)
+        server.refuse_changes()
+        await world.until(lambda: not world.bodies(), within=600)
+        assert journal.order == ["0", "1", "1", "2", "3"]
+        await consumer.stop()
