@@ -128,6 +128,11 @@ class GroupWorker(Worker):
         """Send the copies of these again later, while their groups wait."""
         self._grouped.copy_later(rows)
 
+    def end(self) -> None:
+        """As for any queue; nothing waits here any more."""
+        super().end()
+        self._grouped.close()
+
     def lost(self, row: Delivery) -> None:
         """The lease of a running message is lost: nothing of its group starts before its handler has ended."""
         kept = row in self._withheld

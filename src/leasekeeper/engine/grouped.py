@@ -7,7 +7,7 @@ for a back-off, and gives back what must not start any more.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from leasekeeper.core.delivery import Action
 from leasekeeper.core.group import FULL, GroupedDelivery
@@ -66,8 +66,10 @@ class Grouped:
         self._post = post
         self._lane_closed = lane_closed
         self._room = room
-        self._stuck: set[GroupedDelivery] = set()
-        """Messages that handlers go on with, without a lease or beyond their time."""
+        self._stuck: dict[Delivery, asyncio.TimerHandle] = {}
+        """Messages that handlers go on with, without a lease or beyond their time: when their groups are given back."""
+        self._waits: dict[Delivery, asyncio.TimerHandle] = {}
+        """Messages that wait here: when they are tried again."""
         self._recalled = False
         """Whether nothing at all is started any more."""
 
@@ -114,9 +116,10 @@ class Grouped:
     def ended(self, rows: Sequence[Delivery]) -> None:
         """No handler runs for these any more; what follows them may start."""
         if self._stuck:
-            for row in self._stuck.intersection(rows):
-                self._stuck.discard(row)
-                row.stuck = False
+            for row in rows:
+                if timer := self._stuck.pop(row, None):
+                    timer.cancel()
+                    cast("GroupedDelivery", row).stuck = False
         starting = self._groups.follow(rows, self._context.clock())
         if starting:
             self._start(starting)
@@ -172,7 +175,7 @@ class Grouped:
             context.emit(GroupHalted(context.queue, group.name, row.received, row.attempt, after, reason))
         self._groups.hold(row, until, halted=halted)
         if after > 0:
-            asyncio.get_running_loop().call_later(after, self._wake, row, until)
+            self._waits[row] = asyncio.get_running_loop().call_later(after, self._wake, row, until)
             if now + after > min(each.lease.due for each in group.rows):
                 visibility = context.options.visibility_timeout
                 context.ledger.leases.hold(group.rows, after + visibility, now)
@@ -181,6 +184,7 @@ class Grouped:
             self._groups.make_room(now)
 
     def _wake(self, row: GroupedDelivery, until: float) -> None:
+        self._waits.pop(row, None)
         self._groups.wake(row.group, until)
         if row.state is State.REJECTING:
             self._context.act(Action.COPY, [row])
@@ -190,9 +194,10 @@ class Grouped:
         """Its handler goes on without a lease, or beyond its time: what waits behind it does not wait for ever."""
         limit = self._context.options.local_retry_limit
         if isinstance(row, GroupedDelivery):
-            self._stuck.add(row)
+            if before := self._stuck.get(row):
+                before.cancel()
+            self._stuck[row] = asyncio.get_running_loop().call_later(limit, self._refuse, row, limit)
             row.stuck = True
-        asyncio.get_running_loop().call_later(limit, self._refuse, row, limit)
 
     def _refuse(self, row: Delivery, limit: float) -> None:
         # A handler without a lease may have got a newer one meanwhile: then it is running again.
@@ -219,6 +224,11 @@ class Grouped:
                     context.act(context.ledger.copy_refused(row, max(0.0, group.until - now), now), [row])
         self.give_back(self._groups.recall(now, everything=everything))
         self._lane.recall()
+
+    def close(self) -> None:
+        """Nothing is started or given back any more."""
+        for timer in (*self._stuck.values(), *self._waits.values()):
+            timer.cancel()
 
     def give_back(self, rows: Sequence[tuple[GroupedDelivery, float]]) -> None:
         """Have these given back, each hidden for so many seconds."""

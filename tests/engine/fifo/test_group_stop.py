@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fifo_kit import Journal, Server, options
+from fifo_kit import Journal, Server, always, options
 
 from leasekeeper.outcomes import Retry
 from leasekeeper.testing.world import World, virtual
@@ -142,3 +142,17 @@ async def test_finished_rows_are_flushed_at_a_stop() -> None:
         report = await consumer.stop()
         assert report.acked == 13
         assert world.bodies() == []
+
+
+@virtual
+async def test_a_consumer_that_has_ended_leaves_no_timer_behind() -> None:
+    """A back-off of minutes would keep all of it in memory, and wake it."""
+    async with World(fifo=True) as world:
+        journal = Journal(world, ends=always("0"))
+        await world.send("0", "1")
+        consumer = await world.start(journal.handler(), **options(retry_base=100.0, retry_maximum=200.0))
+        await world.until(lambda: journal.runs)
+        await asyncio.sleep(2)
+        await consumer.stop()
+        timers = vars(asyncio.get_running_loop())["_scheduled"]
+        assert [timer for timer in timers if not timer.cancelled()] == []
