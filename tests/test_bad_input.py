@@ -220,6 +220,14 @@ def test_a_halt_that_the_redrive_policy_would_end_fails_the_start(desk: Desk) ->
     assert documented(caught.value)
 
 
+@pytest.mark.parametrize(("queue", "options"), [("orders", {"on_exhausted": "halt"}), ("orders.fifo", {"fair": True})])
+def test_an_option_for_another_kind_of_queue_fails_the_start(desk: Desk, queue: str, options: dict[str, Any]) -> None:
+    desk.client.create_queue(QueueName="orders.fifo", Attributes={"FifoQueue": "true"})
+    with pytest.raises(ConfigurationError) as caught:
+        Consumer(queue, ship, endpoint_url=desk.sqs.endpoint_url, **options).start()
+    assert documented(caught.value)
+
+
 def test_a_failed_start_can_be_stopped_and_does_not_start_again(sqs: LocalSqs) -> None:
     consumer = Consumer("orders", ship, endpoint_url=sqs.endpoint_url)
     with pytest.raises(QueueUnusable):

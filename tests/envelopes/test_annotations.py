@@ -12,7 +12,7 @@ import pydantic
 import pytest
 
 from leasekeeper import ConfigurationError, Message
-from leasekeeper.envelopes import CloudEvent, EventBridgeEvent, S3Event, S3Record, SnsNotification
+from leasekeeper.envelopes import CloudEvent, EventBridgeEvent, S3Event, S3Record, Sns, SnsNotification
 from leasekeeper.errors import UndecodableBody
 from leasekeeper.lanes.decoding import decoder_of
 from leasekeeper.message import Received
@@ -166,6 +166,20 @@ def test_records_inside_of_an_annotation_are_refused(body_type: Any) -> None:
 def test_an_envelope_inside_of_another_type_is_refused(body_type: Any) -> None:
     with pytest.raises(ConfigurationError, match="give envelope='auto' for bodies of several kinds"):
         decoder_of(body_type, "handle")
+
+
+@pytest.mark.parametrize(
+    "envelope", ["sns", ("sns",), "auto", Sns(topics={"arn:aws:sns:eu-west-1:123456789012:orders"})]
+)
+def test_an_envelope_that_the_option_has_opened_already_is_refused(envelope: Any) -> None:
+    with pytest.raises(
+        ConfigurationError, match="its annotation SnsNotification asks for an envelope that the option has"
+    ):
+        decoder_of(SnsNotification[Order], "handle", envelope=envelope)
+
+
+def test_an_envelope_inside_of_the_one_of_the_option_is_taken() -> None:
+    decoder_of(EventBridgeEvent[Order], "handle", envelope="sns")
 
 
 def test_a_type_that_nothing_becomes_is_refused_inside_of_an_envelope() -> None:

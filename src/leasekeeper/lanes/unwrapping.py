@@ -73,11 +73,11 @@ class Unwrapping:
                 f"handler {handler} with envelope={envelope!r}: annotate its parameter with S3Record, list[S3Record] "
                 "or S3Event (leasekeeper.envelopes), which take S3 events"
             )
-        inmost = parts[-1] if parts else None
+        inmost = "sns" if parts and isinstance(parts[-1], Sns) else str(*parts[-1:])
         kind = get_origin(body_type) or body_type
-        if isinstance(inmost, str) and inmost != "s3" and kind is ANNOTATIONS.get(inmost):
+        if kind in _READERS and (inmost == "auto" or kind is ANNOTATIONS.get(inmost)):
             raise ConfigurationError(
-                f"handler {handler} with envelope={envelope!r}: its annotation {ANNOTATIONS[inmost].__name__} asks for "
+                f"handler {handler} with envelope={envelope!r}: its annotation {kind.__name__} asks for "
                 "an envelope that the option has opened already; leave one of them out"
             )
         opened: list[Any] = [part for part in parts if part != "s3"]
