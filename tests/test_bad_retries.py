@@ -46,6 +46,15 @@ async def test_failures_and_the_last_attempt(caplog: pytest.LogCaptureFixture) -
 
 
 @virtual
+async def test_a_failure_on_a_fifo_queue(caplog: pytest.LogCaptureFixture) -> None:
+    async with World(max_receives=9, fifo=True) as world:
+        await world.send("a")
+        await world.start(ship, retry=Table(1), max_attempts=2)
+        await world.until(lambda: len(caplog.records) == 2)
+    assert documented(caplog.records[0])
+
+
+@virtual
 async def test_a_function_that_raises(caplog: pytest.LogCaptureFixture) -> None:
     def broken(*_: object) -> float:
         raise RuntimeError("no idea")
