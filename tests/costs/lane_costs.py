@@ -155,7 +155,7 @@ def remaining(lane: Lane) -> float:
 
     Compares the medians of two stretches of the steady state, because the number of held messages goes up and down.
     """
-    stretch, between = 200, 800
+    stretch, between = 100, 400
     last = WARM + 2 * stretch + between
     samples = array("q", [0]) * (last + 1)
     scene = _full_load(lane, Holding(0))

@@ -44,7 +44,7 @@ def test_nothing_remains_of_a_message(lane: Lane) -> None:
 
 @pytest.mark.parametrize("lane", ASYNC_LANES)
 def test_a_message_costs_the_same_however_many_others_are_in_flight(lane: Lane) -> None:
-    by_held = {held: count(lane, Calls, held=held, concurrency=21_000) for held in (10, 1_000, 20_000)}
+    by_held = {held: count(lane, Calls, held=held, concurrency=21_000) for held in (10, 20_000)}
     few = by_held[10]
     for held, figures in by_held.items():
         for name, value in figures.values.items():
