@@ -160,7 +160,7 @@ def test_types_accept_the_sketches_and_refuse_misuse(tmp_path: Path, pytestconfi
     (tmp_path / "sketch.py").write_text(SKETCH)
     (tmp_path / "misuse.py").write_text(head + "".join(f"    {line}\n" for line in MISUSE))
     cache = pytestconfig.rootpath / ".pytest_cache" / "d" / "mypy"  # what it knows of Python and of the package
-    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", cache, "sketch.py", "misuse.py"]
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(cache), "sketch.py", "misuse.py"]
     said = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path).stdout.splitlines()
     assert not [each for each in said if each.startswith("sketch.py")]
     assert said[-1].endswith("in 1 file (checked 2 source files)")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import UnionType
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 1.0  # hits per 1,000 words, overall; may only be lowered
@@ -155,34 +156,33 @@ def _joined(block: list[Text]) -> Text:
 
 def _strings(tree: ast.AST, *, test: bool) -> Iterator[Text]:
     """Docstrings and strings with a space in them; of tests only docstrings and names; other strings are inputs."""
-    docstrings: set[int] = set()
+    unread = ast.expr if test else ast.Name | ast.expr_context
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, DOCUMENTED) and node.body and isinstance(node.body[0], ast.Expr):
-            docstrings.add(id(node.body[0].value))
         if isinstance(node, ast.JoinedStr):
-            if not test:
-                pieces = (piece.value if isinstance(piece, ast.Constant) else "_" for piece in node.values)
-                yield Text(node.lineno, "".join(map(str, pieces)))
+            pieces = (piece.value if isinstance(piece, ast.Constant) else "_" for piece in node.values)
+            yield Text(node.lineno, "".join(map(str, pieces)))
             waiting += [piece for piece in node.values if not isinstance(piece, ast.Constant)]
             continue
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
-            if not test or id(node) in docstrings:
-                yield Text(node.lineno, node.value)
-        elif test and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
-            yield Text(node.lineno, node.name.removeprefix("test_").replace("_", " "))
-        waiting += _children(node)
+            yield Text(node.lineno, node.value)
+        elif test and isinstance(node, DOCUMENTED):
+            if node.body and isinstance(docstring := node.body[0], ast.Expr):
+                waiting.append(docstring.value)
+            if not isinstance(node, ast.Module) and node.name.startswith("test_"):
+                yield Text(node.lineno, node.name.removeprefix("test_").replace("_", " "))
+        waiting += _children(node, unread)
 
 
-def _children(node: ast.AST) -> Iterator[ast.AST]:
-    """As `ast.iter_child_nodes`, in half the time."""
+def _children(node: ast.AST, unread: type[ast.AST] | UnionType) -> Iterator[ast.AST]:
+    """As `ast.iter_child_nodes`, in half the time, without those of some types."""
     for value in vars(node).values():
         if isinstance(value, ast.AST):
-            if not isinstance(value, ast.Name | ast.expr_context):
+            if not isinstance(value, unread):
                 yield value
         elif isinstance(value, list):
-            yield from (each for each in value if isinstance(each, ast.AST))
+            yield from (each for each in value if isinstance(each, ast.AST) and not isinstance(each, unread))
 
 
 def _hits(path: Path, text: Text) -> Iterator[Hit]:

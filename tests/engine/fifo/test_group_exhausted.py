@@ -12,8 +12,6 @@ from leasekeeper.outcomes import Retry
 from leasekeeper.testing.world import Running, World, virtual
 
 HOUR = 3_600.0
-LONG = options(visibility_timeout=600, wait_time=20)
-"""For tests of half a day: heartbeats and polls are rarer."""
 
 
 def halted(consumer: Running) -> int:
@@ -133,7 +131,8 @@ async def test_at_the_cap_of_12_hours_a_halted_group_is_given_back_and_keeps_its
         journal = Journal(world, ends=lambda message: Retry(1) if message.receive_count == 1 else None)
         await world.send("1", "2", "3")
         consumer = await world.start(
-            journal.handler(), **LONG, on_exhausted="halt", max_attempts=3, retry_maximum=300.0
+            journal.handler(),
+            **options(visibility_timeout=600, wait_time=20, on_exhausted="halt", max_attempts=3, retry_maximum=300.0),
         )
         await world.until(lambda: not world.bodies(), within=50_000, step=20)
         late = [run for run in journal.runs if run.receive_count == 2]
@@ -152,7 +151,7 @@ async def test_a_backoff_that_reaches_beyond_12_hours_is_cut_to_what_is_left() -
         server = Server(world)
         journal = Journal(world, seconds={"1": 12 * HOUR - 60}, ends=lambda m: Retry(600) if m.attempt == 1 else None)
         await world.send("1", "2")
-        consumer = await world.start(journal.handler(), **LONG)
+        consumer = await world.start(journal.handler(), **options(visibility_timeout=600, wait_time=20))
         await world.until(lambda: journal.runs and journal.runs[0].ended < world.now, within=50_000, step=20)
         given_back = journal.runs[0].ended
         await world.until(lambda: len(journal.runs) == 2, within=700, step=0.5)
