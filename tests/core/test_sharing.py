@@ -197,7 +197,7 @@ def test_a_queue_of_a_lower_priority_gets_nothing_while_the_higher_has_a_backlog
 
 def test_an_empty_queue_of_a_higher_priority_keeps_no_slot_from_the_lower() -> None:
     """Its long poll is open all the time; also with one slot, which both want."""
-    for concurrency in 1, 2, 50:
+    for concurrency in 1, 2, 20:
         world = Simulation(concurrency)
         high, low = Queue(world, 0.5, priority=1), Queue(world, 0.5, priority=2)
         low.depth = 10**9

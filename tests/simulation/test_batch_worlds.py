@@ -52,35 +52,38 @@ def _answer_but_one(self: Bundle, outcome: Outcome, part: Any = None) -> list[An
 
 
 ANSWER = Bundle.answer
-MUTATIONS: dict[str, tuple[Any, str, Any, str]] = {
+MUTATIONS: dict[str, tuple[Any, str, Any, str, int]] = {
     "outcomes of single messages are dropped": (
         Bundle,
         "answer",
         _answer_without_outcomes,
         "was deleted, but was never",
+        0,
     ),
-    "large batches lack an answer": (Bundle, "answer", _answer_but_one, "slots are taken"),
+    "large batches lack an answer": (Bundle, "answer", _answer_but_one, "slots are taken", 0),
     "what stands behind a failure is taken for done": (
         Grouped,
         "in_order",
         lambda _, answers: list(answers),
         "was deleted, but was never",
+        0,
     ),
-    "isolation goes on behind a failure": (BatchRun, "_note_failed", lambda *_: None, "of its group"),
-    "a group is divided among batches": (Collector, "add_together", Collector.add, "is in two batches at once"),
-    "bytes are not counted": (collecting, "body_bytes", lambda _: 0, "a batch of the bodies"),
-    "recalled messages are forgotten": (BundleLane, "recall", lambda _: None, "slots are taken"),
+    "isolation goes on behind a failure": (BatchRun, "_note_failed", lambda *_: None, "of its group", 4),
+    "a group is divided among batches": (Collector, "add_together", Collector.add, "is in two batches at once", 8),
+    "bytes are not counted": (collecting, "body_bytes", lambda _: 0, "a batch of the bodies", 4),
+    "recalled messages are forgotten": (BundleLane, "recall", lambda _: None, "slots are taken", 4),
 }
-"""Ways to break the rules of batches: what is replaced, by what, and the words of the violation that tells."""
+"""Ways to break the rules of batches: what is replaced, by what, the words of the violation that tells, and the seed
+to try first."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_broken_rule_breaks_a_world(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A simulation that misses a broken rule proves nothing."""
-    owner, attribute, replacement, violation = MUTATIONS[name]
+    owner, attribute, replacement, violation, first = MUTATIONS[name]
     monkeypatch.setattr(owner, attribute, replacement)
-    for seed in range(60):
+    for seed in (first, *range(60)):
         for faulty in (False, True):
             if any(violation in each for each in simulate_batches(seed, faulty=faulty).violations):
                 return

@@ -79,11 +79,16 @@ def test_a_seed_repeats_its_result_on_a_fifo_queue(seed: int) -> None:
 @pytest.mark.slow
 def test_the_fifo_worlds_together_meet_what_they_are_meant_to_meet() -> None:
     """Leases end in the middle of runs, consumers die, work is repeated, and messages become dead letters."""
-    results = [simulate_fifo(fifo_conditions_for(seed, Kind.EVERYTHING)) for seed in range(300, 330)]
-    seen = {what for result in results for _, what, _, _ in result.record.trace}
-    assert seen >= {"start", "done", "fail", "lapse", "kill", "suspend", "stop", "force", "withhold", "ack", "reject"}
-    assert sum(result.repeated for result in results) > 0
-    assert sum(report.rejected for result in results for report in result.reports) > 0
+    missing = {"start", "done", "fail", "lapse", "kill", "suspend", "stop", "force", "withhold", "ack", "reject"}
+    missing |= {"repeated", "rejected"}
+    for seed in range(300, 330):
+        result = simulate_fifo(fifo_conditions_for(seed, Kind.EVERYTHING))
+        missing -= {what for _, what, _, _ in result.record.trace}
+        missing -= {"repeated"} if result.repeated else set()
+        missing -= {"rejected"} if any(report.rejected for report in result.reports) else set()
+        if not missing:
+            return
+    pytest.fail(f"not met in 30 worlds: {missing}")
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 849])
@@ -103,12 +108,15 @@ def test_different_seeds_give_different_results() -> None:
 @pytest.mark.slow
 def test_the_worlds_together_meet_what_they_are_meant_to_meet() -> None:
     """A simulation in which nothing goes wrong proves nothing: leases are lost, work is repeated, much is released."""
-    results = [simulate(conditions_for(seed, faulty=True)) for seed in range(100, 140)]
-    reports = [report for result in results for report in result.reports]
-    assert sum(result.repeated for result in results) > 0
-    counted = ("failed", "retried", "rejected", "exhausted", "released", "lost", "unsettled", "known_duplicates")
-    for name in ("acked", *counted):
-        assert sum(getattr(report, name) for report in reports) > 0, name
+    counted = {"failed", "retried", "rejected", "exhausted", "released", "lost", "unsettled", "known_duplicates"}
+    missing = {"acked", "repeated", *counted}
+    for seed in range(100, 140):
+        result = simulate(conditions_for(seed, faulty=True))
+        missing -= {"repeated"} if result.repeated else set()
+        missing -= {name for name in missing for report in result.reports if getattr(report, name, 0) > 0}
+        if not missing:
+            return
+    pytest.fail(f"not met in 40 worlds: {missing}")
 
 
 def test_a_result_says_what_broke_the_contract() -> None:
