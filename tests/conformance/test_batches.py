@@ -62,7 +62,7 @@ def test_batches_larger_than_a_receive_are_handled_once_and_deleted(queue: Any, 
 
     options: dict[str, Any] = {"dispatch": "pool"} if kind == "pool" else {}
     handler = blocking if kind == "def" else coroutine
-    report = consume(queue, handler, done, batch=30, batch_wait=10, concurrency=2, **options)
+    report = consume(queue, handler, done, batch=30, batch_wait=60, concurrency=2, **options)
     assert sizes == [30, 30]
     assert Counter(seen) == Counter(range(COUNT))
     assert (report.handled, report.acked, report.lost, report.unsettled) == (COUNT, COUNT, 0, 0)
