@@ -89,10 +89,10 @@ class Options:
     )
     switch_interval: float = _handlers(
         0.001,
-        "How often Python lets busy threads take turns, in the whole process, while `def` handlers have several "
+        "How often Python lets busy threads take turns, in the whole process, while `def` handlers have more than 4 "
         "threads (`sys.setswitchinterval`; the old value returns at the end). Python's default, 0.005, delays the "
-        "engine by half a second behind 32 threads that compute; 0.001 costs these 8% of their work, and 4 threads "
-        "nothing. Not changed if the program has set another value.",
+        "engine by half a second behind 32 threads that compute; 0.001 costs these 8% of their work. Not changed if "
+        "the program has set another value.",
         unit="s",
         low=0.0001,
         high=1,

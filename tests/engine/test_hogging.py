@@ -99,16 +99,18 @@ def test_a_function_that_hogs_its_thread_stops_no_heartbeat(hog: Callable[[float
     _kept(shop, consumer.stop().result())
 
 
-def test_handlers_in_several_threads_let_the_engine_in_every_millisecond() -> None:
+@pytest.mark.parametrize(("threads", "interval"), [(4, 0.005), (5, 0.001)])
+def test_handlers_in_many_threads_let_the_engine_in_every_millisecond(threads: int, interval: float) -> None:
     """L9: with 5 ms, 32 handlers that compute made the engine wait for half a second, and leases were lost."""
-    shop, seen = Shop("a", "b"), list[float]()
-    together = threading.Barrier(2)
+    shop, seen = Shop(*map(str, range(threads))), list[float]()
+    together = threading.Barrier(threads)
     before = sys.getswitchinterval()
 
     def handle(body: str) -> None:
         together.wait(30)
         seen.append(sys.getswitchinterval())
-        shop.handled.set()
+        if len(seen) == threads:
+            shop.handled.set()
 
     sys.setswitchinterval(0.005)
     try:
@@ -116,7 +118,7 @@ def test_handlers_in_several_threads_let_the_engine_in_every_millisecond() -> No
         consumer.start()
         assert shop.handled.wait(30)
         consumer.stop().result()
-        assert [round(each, 6) for each in seen] == [0.001, 0.001]
+        assert [round(each, 6) for each in seen] == [interval] * threads
         assert round(sys.getswitchinterval(), 6) == 0.005
     finally:
         sys.setswitchinterval(before)

@@ -1,4 +1,4 @@
-"""The switch interval of Python: set while lanes have several threads, put back, and never set over the program's."""
+"""The switch interval of Python: set while lanes have many threads, put back, and never set over the program's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from leasekeeper.lanes.handler import Handler
 from leasekeeper.lanes.mailbox import Mailbox
 from leasekeeper.lanes.switching import PYTHONS_OWN, SwitchInterval
-from leasekeeper.lanes.threads import ThreadLane
+from leasekeeper.lanes.threads import FEW, ThreadLane
 from leasekeeper.options import Options
 
 if TYPE_CHECKING:
@@ -100,8 +100,8 @@ def test_many_threads_may_hold_it() -> None:
     assert now() == PYTHONS_OWN
 
 
-def test_a_lane_holds_it_from_its_second_thread_to_its_close(deliver: Callable[..., Delivery]) -> None:
-    """L9: a lane of one thread changes nothing; the last of two lanes puts it back."""
+def test_a_lane_holds_it_from_its_fifth_thread_to_its_close(deliver: Callable[..., Delivery]) -> None:
+    """L9: a lane of four threads changes nothing; the last of two larger lanes puts it back."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -125,9 +125,9 @@ def test_a_lane_holds_it_from_its_second_thread_to_its_close(deliver: Callable[.
                 assert await asyncio.to_thread(begun.acquire, timeout=PATIENCE)
             return lane
 
-        single = await open_lane(1)
+        small = await open_lane(FEW)
         assert now() == PYTHONS_OWN
-        first, second = await open_lane(2), await open_lane(2)
+        first, second = await open_lane(FEW + 1), await open_lane(FEW + 1)
         assert now() == 0.001
         gate.set()
         await first.close()
@@ -135,6 +135,6 @@ def test_a_lane_holds_it_from_its_second_thread_to_its_close(deliver: Callable[.
         assert now() == 0.001
         await second.close()
         assert now() == PYTHONS_OWN
-        await single.close()
+        await small.close()
 
     asyncio.run(main())

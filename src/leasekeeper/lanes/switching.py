@@ -1,4 +1,4 @@
-"""How often busy threads take turns: the interpreter's switch interval while handlers have several threads.
+"""How often busy threads take turns: the interpreter's switch interval while handlers have many threads.
 
 Owned by the process, shared by its thread lanes. With Python's own 5 ms, n threads that compute make any other thread
 wait n to 3n intervals each time it needs the GIL: half a second for the engine behind 32 of them, which costs leases

@@ -36,6 +36,9 @@ QUICK = 0.00005
 that waits for a network takes longer, so such handlers do get several threads."""
 JOIN = 0.1
 """The most seconds that a close blocks the loop, so that threads which have ended are gone when it returns."""
+FEW = 4
+"""Threads that share the GIL with Python's own switch interval: they delay the engine by 60 ms at most. A shorter one
+costs quick handlers a fifth more CPU, because the engine and a thread then interrupt each other."""
 STUCK = 0.002
 """Seconds after which another thread is woken in any case, if no thread has taken a unit meanwhile."""
 
@@ -151,7 +154,7 @@ class ThreadLane(Generic[U]):
             target=self._process, args=(processor,), name=f"leasekeeper-{self._handler.name}", daemon=True
         )
         self._processors.append(processor)
-        if len(self._processors) > 1 and not self._holds_interval:
+        if len(self._processors) > FEW and not self._holds_interval:
             self._holds_interval = True
             SWITCH_INTERVAL.hold(self._switch_interval)
         try:
