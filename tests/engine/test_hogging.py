@@ -114,7 +114,7 @@ def test_handlers_in_many_threads_let_the_engine_in_every_millisecond(threads: i
 
     sys.setswitchinterval(0.005)
     try:
-        consumer = Consumer("orders", handle, client=shop.client(), poll_grace=0)
+        consumer = Consumer("orders", handle, client=shop.client(), poll_grace=0, threads=threads)
         consumer.start()
         assert shop.handled.wait(30)
         consumer.stop().result()

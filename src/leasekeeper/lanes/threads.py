@@ -37,8 +37,7 @@ that waits for a network takes longer, so such handlers do get several threads."
 JOIN = 0.1
 """The most seconds that a close blocks the loop, so that threads which have ended are gone when it returns."""
 FEW = 4
-"""Threads that share the GIL with Python's own switch interval: they delay the engine by 60 ms at most. A shorter one
-costs quick handlers a fifth more CPU, because the engine and a thread then interrupt each other."""
+"""Threads that keep Python's switch interval: they delay the engine by 60 ms at most, and quick handlers cost less."""
 STUCK = 0.002
 """Seconds after which another thread is woken in any case, if no thread has taken a unit meanwhile."""
 
