@@ -333,7 +333,7 @@ async def test_in_flight_and_waiting_never_exceed_concurrency_and_prefetch(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dispatch", "most"), [("semaphore", 10_000), ("pool", 3_000)])
+@pytest.mark.parametrize(("dispatch", "most"), [("semaphore", 10_000), ("pool", 10_000)])
 @virtual
 async def test_thousands_of_mixed_failures_later_full_concurrency_is_there(dispatch: Dispatch, most: int) -> None:
     """L20: every path gives its permit back."""
