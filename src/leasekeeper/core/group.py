@@ -98,6 +98,8 @@ class GroupedDelivery(Delivery, eq=False):
     """Why not: the counter of how its last attempt ended."""
     ended: bool = False
     """Whether its handler has ended."""
+    counted: bool = False
+    """Whether its delete has been asked for: `Receive.unfinished` counts it once."""
     stuck: bool = False
     """Whether a handler goes on with it without a lease, or beyond its time."""
 

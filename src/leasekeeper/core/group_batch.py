@@ -59,7 +59,10 @@ class GroupBatch:
         for row in items:
             group, receive = row.group, row.receive
             acks = group.acks
-            receive.unfinished = unfinished = receive.unfinished - 1
+            unfinished = receive.unfinished
+            if not row.counted:  # a delete may be asked for again, under a newer receipt
+                row.counted = True
+                receive.unfinished = unfinished = unfinished - 1
             more = group.rows[-1].state is not _ACKING
             if acks:
                 if acks[-1].sequence < row.sequence:

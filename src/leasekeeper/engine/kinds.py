@@ -7,7 +7,7 @@ messages have a group id: a standard queue whose messages have one stays unorder
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from leasekeeper.core.group import FULL
 from leasekeeper.core.group_ledger import GroupLedger
@@ -44,60 +44,20 @@ if TYPE_CHECKING:
     from leasekeeper.options import Options
 
 
-class Kind(Protocol):
-    """The parts that a queue's kind decides."""
-
-    @property
-    def ledger(self) -> Ledger:
-        """What holds its messages."""
-        ...
-
-    def capacity(
-        self, options: Options, throttler: Throttler, gate: Gate | None, clock: Callable[[], float]
-    ) -> Capacity:
-        """Where pollers reserve slots."""
-        ...
-
-    def harvester(self, context: QueueContext) -> Harvester:
-        """What deletes finished messages."""
-        ...
-
-    def receiver(self, client: SqsApi, clock: Callable[[], float]) -> Receiver:
-        """How pollers receive."""
-        ...
-
-    def worker(
-        self,
-        context: QueueContext,
-        *,
-        throttler: Throttler,
-        capacity: Capacity,
-        lane: Lane[Delivery],
-        handler: str,
-        lane_closed: Callable[[], None],
-    ) -> Worker:
-        """What hands messages to the lane, and takes its answers."""
-        ...
-
-    def statistics(self) -> GroupStatistics | None:
-        """The message groups, if it has any."""
-        ...
-
-
 def kind_of(
     source: SourceQueue,
     options: Options,
     *,
     answers: Mailbox[Answer[Delivery]],
     on_lease_lost: Callable[[Delivery], None],
-) -> Kind:
+) -> Standard:
     """The kind of this queue, with its ledger; `answers` takes what is said about messages that were not started."""
     kind = Fifo if source.fifo else Standard
     return kind(source, options, answers=answers, on_lease_lost=on_lease_lost)
 
 
 class Standard:
-    """A standard queue: no order."""
+    """A standard queue: no order. Another kind of queue overrides the parts in which it differs."""
 
     def __init__(
         self,
@@ -108,7 +68,7 @@ class Standard:
         on_lease_lost: Callable[[Delivery], None],
     ) -> None:
         self._answers = answers
-        self.ledger = Ledger(lease_policy(options), on_lease_lost=on_lease_lost)
+        self.ledger: Ledger = Ledger(lease_policy(options), on_lease_lost=on_lease_lost)
 
     def capacity(
         self, options: Options, throttler: Throttler, gate: Gate | None, clock: Callable[[], float]
@@ -141,11 +101,12 @@ class Standard:
         ordering = Unordered(lane, answered=self._answers.post, lane_closed=lane_closed)
         return Worker(context, settler, capacity, lane, ordering, lane_closed=lane_closed)
 
-    def statistics(self) -> None:
-        """It has no groups."""
+    def statistics(self) -> GroupStatistics | None:
+        """The message groups; None, because it has none."""
+        return None
 
 
-class Fifo:
+class Fifo(Standard):
     """A FIFO queue: its message groups in order."""
 
     def __init__(
@@ -156,7 +117,7 @@ class Fifo:
         answers: Mailbox[Answer[Delivery]],
         on_lease_lost: Callable[[Delivery], None],
     ) -> None:
-        self._answers = answers
+        super().__init__(source, options, answers=answers, on_lease_lost=on_lease_lost)
         self._groups = Groups(
             confirmed=options.fifo_ack == "confirmed",
             max_receives=source.max_receives,
