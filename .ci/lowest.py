@@ -33,7 +33,7 @@ def name_of(requirement: str) -> str:
 def main() -> int:
     """Install and run; the exit code of pytest."""
     venv.create(ENVIRONMENT, clear=True, with_pip=True)
-    install("--resolution", "lowest-direct", "-e", ".[cli,aiohttp,pydantic,sns,admin]")
+    install("--resolution", "lowest-direct", "-e", ".[cli,aiohttp,pydantic,sns,admin,otel,redis,postgres,reload]")
     freeze = [PYTHON, "-m", "pip", "freeze", "--exclude-editable"]
     oldest = subprocess.run(freeze, capture_output=True, text=True, check=True).stdout.split()
     fixed = {name_of(line) for line in oldest} | FOLLOWS_BOTOCORE
