@@ -10,7 +10,7 @@ PARALLEL := -n auto
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types layers words pages coverage lowest dist bench clean
+.PHONY: help demo test soak check format lint types layers words pages coverage lowest dist bench clean
 
 help: ## show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,9 @@ demo: $(VENV)/.run ## watch messages flow through the built-in SQS
 
 test: $(VENV)/.dev ## run all tests, side by side
 	$(BIN)/python -m pytest $(PARALLEL)
+
+soak: $(VENV)/.dev ## run what takes long: processes killed in loops, browsers, thousands of messages
+	$(BIN)/python -m pytest $(PARALLEL) soak
 
 check: format lint types layers test ## run format, lint, types, layers and test
 

@@ -58,6 +58,8 @@ ALIASES = {"Envelope"}
 """Public names that stand for other types."""
 NOT_MADE = {"Condition", "Part", "Batch", "Completion", "Message", "Settlement"}
 """Classes that users receive and do not construct."""
+BASES = {"Declaration": "leasekeeper.declaration"}
+"""Base classes whose members are described with each class that has them."""
 INTERNAL = {
     "Channel",
     "Condition.identity",
@@ -116,7 +118,13 @@ Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 def _definitions(module: str) -> dict[str, Definition]:
     tree = ast.parse(inspect.getsource(importlib.import_module(module)))
-    return {node.name: node for node in tree.body if isinstance(node, Definition)}
+    found = {node.name: node for node in tree.body if isinstance(node, Definition)}
+    for node in found.values():
+        for base in node.bases if isinstance(node, ast.ClassDef) else ():
+            if (name := ast.unparse(base)) in BASES:
+                inherited = _definitions(BASES[name])[name].body
+                node.body += [each for each in inherited if getattr(each, "name", "") != "__init__"]
+    return found
 
 
 def _described(definition: Definition) -> Iterator[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 1.0  # hits per 1,000 words, overall; may only be lowered
-CODE = ("src", "examples", "benchmarks", "tests", "docs")
+CODE = ("src", "examples", "benchmarks", "tests", "soak", "docs")
 SKIPPED = {
     *(Path("docs/scripts/words.py"), Path("tests/test_words.py")),  # they name the words
     *(Path("docs/reference") / name for name in ("api.md", "metrics.md", "options.md")),  # written from the code
@@ -114,7 +114,7 @@ def _part_of(path: Path) -> str:
     first, *rest = path.parts
     if first == "src":
         return f"src/{rest[1].removesuffix('.py')}" if len(rest) > 1 else "src"
-    if first in {"tests", "benchmarks"}:
+    if first in {"tests", "soak", "benchmarks"}:
         return f"{first}/{rest[0]}" if len(rest) > 1 else first
     return "docs" if first == "docs" else "examples" if first == "examples" else "top pages"
 

@@ -7,34 +7,33 @@ thread and a loop for itself. It promises that a stop ends in bounded time, and 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from leasekeeper.core.phases import Phase
+from leasekeeper.declaration import Declaration
 from leasekeeper.engine.host import Host, refuse_green_threads
 from leasekeeper.errors import Closed, ConfigurationError
 from leasekeeper.events import Channel
 from leasekeeper.futures import done_future, failed_future
-from leasekeeper.lanes.handlers import make_handler
-from leasekeeper.lanes.parameters import NO_LIFESPAN, NOT_YET
 from leasekeeper.life import Life, beginning
 from leasekeeper.lifespan import Lifespan
 from leasekeeper.observe.statistics import ConsumerStatistics, Report
-from leasekeeper.options import Options, make_options
+from leasekeeper.options import make_options
 from leasekeeper.running import Completion, in_event_loop, run
-from leasekeeper.sqs.address import address_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
     from contextlib import AbstractAsyncContextManager
 
+    from leasekeeper.engine.runner import Runner
     from leasekeeper.events import Event
     from leasekeeper.option_values import OptionValues
+    from leasekeeper.options import Options
     from leasekeeper.routing import When
 
 
-class Consumer:
+class Consumer(Declaration):
     """Consumes a queue with a handler.
 
     It can be started again after its stop.
@@ -72,70 +71,16 @@ class Consumer:
             raise ConfigurationError(
                 f"options= together with {', '.join(sorted(values))}: give either an Options object or single options"
             )
-        self._queue = queue
-        self._functions: list[tuple[Callable[..., Any], When | None]] = [(handler, when)]
         if lifespan is not None and not isinstance(lifespan, Lifespan):
             lifespan = Lifespan(lifespan, self)
         self._lifespan = lifespan
-        self._configure(options or make_options(values))
+        super().__init__(queue, handler, when, options or make_options(values), has_lifespan=lifespan is not None)
         self._host = host or Host(f"leasekeeper-{self.address.name}")
         self._life: Life | None = None
         self._subscriptions: list[tuple[Callable[[Any], object], tuple[type[Event], ...]]] = []
         self._channel = Channel()
 
-    def _configure(self, options: Options) -> None:
-        address = address_of(self._queue, options.region)
-        self.handler = make_handler(
-            self._functions,
-            options,
-            queue=address.name,
-            resources=NO_LIFESPAN if self._lifespan is None else NOT_YET,
-        )
-        self.options, self.address = options, address
-
     # Verbs
-
-    def add_handler(
-        self, handler: Callable[..., Any], *, when: When | None = None, **values: Unpack[OptionValues]
-    ) -> None:
-        """Give the queue another handler, before a start. Each message is run by the first handler that takes it.
-
-        Args:
-            handler: as that of `Consumer`; `async def` or `def`, as the others are.
-            when: which messages it takes. Without it, those with the tags of its body's type (of a `msgspec.Struct`, or
-                fields annotated with a `Literal` of one value); or, for a type without tags, all that no other takes.
-            values: options to set above those of the consumer.
-
-        Raises:
-            ConfigurationError: the messages of two handlers cannot be told apart; or as `Consumer`.
-            Closed: the consumer is running.
-        """
-        self._refuse_running("add handlers")
-        before = self._functions
-        self._functions = [*before, (handler, when)]
-        try:
-            self._configure(self._with(values))
-        except BaseException:
-            self._functions = before
-            raise
-
-    def _refuse_running(self, what: str) -> None:
-        if self._alive is not None:
-            raise Closed(f"consumer of {self.address.name} is running: {what} before its start")
-
-    def configure(self, values: Mapping[str, Any]) -> None:
-        """Set options above those in the code, before a start: what flags, environment and files say.
-
-        Raises:
-            ConfigurationError: an unknown option, or one that cannot work with the others.
-            Closed: the consumer is running.
-        """
-        self._refuse_running("configure it")
-        self._configure(self._with(values))
-
-    def _with(self, values: Mapping[str, Any]) -> Options:
-        before = {option.name: getattr(self.options, option.name) for option in fields(Options)}
-        return make_options({**before, **values})
 
     def start(self) -> Completion[None]:
         """Start consuming. Coroutine handlers run on the loop this is called in, or on one of ours.
@@ -280,11 +225,21 @@ class Consumer:
         life = self._life
         return life if life is not None and not life.forked and not life.ended.done() else None
 
+    @property
+    def _running(self) -> bool:
+        return self._alive is not None
+
     @staticmethod
     def _here(life: Life) -> Life:
         if life.forked:
             raise life.closed_here()
         return life
+
+    @property
+    def runner(self) -> Runner | None:
+        """The engine of its present life, for what observes it; None when it does not run here."""
+        life = self._alive
+        return None if life is None else life.runner
 
     @property
     def phase(self) -> Phase:
@@ -297,8 +252,8 @@ class Consumer:
 
         False before the start, and from a stop or quiet on.
         """
-        life = self._alive
-        return life is not None and life.runner is not None and life.runner.healthy
+        runner = self.runner
+        return runner is not None and runner.healthy
 
     @property
     def ready(self) -> bool:

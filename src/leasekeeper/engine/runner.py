@@ -8,8 +8,8 @@ bounded time after `stop` (L22).
 from __future__ import annotations
 
 import asyncio
-import math
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.delivery import Action
@@ -28,6 +28,7 @@ from leasekeeper.engine.policies import throttle_policy
 from leasekeeper.engine.pollers import Pollers
 from leasekeeper.engine.scopes import first_of, serve
 from leasekeeper.engine.snapshot import RunnerSnapshot
+from leasekeeper.engine.stopping import Stopping
 from leasekeeper.events import HandlersLeft, InternalError, PhaseChanged, SettlementsLeft, StopForced
 from leasekeeper.lanes.mailbox import Mailbox
 from leasekeeper.lanes.routed import RoutedHandler
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
 
 END_GRACE = 1.0
 """Seconds that cancelled handlers get to clean up at the deadline of a stop."""
-FORCED_GRACE = 0.5
-"""Seconds that polls get at a forced stop: under load they are about to bring messages, which a cut would hide."""
 
 
 class Runner:
@@ -118,8 +117,7 @@ class Runner:
         )
         self._routed = handler if isinstance(handler, RoutedHandler) else None
         self._paused = False
-        self._quiet, self._stopping, self._forced = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._drain_ends = math.inf
+        self._stopping = Stopping(options, clock)
         self._pollers = self._make_pollers(handler)
 
     def _make_pollers(self, handler: AnyHandler) -> Pollers:
@@ -181,7 +179,7 @@ class Runner:
 
     def _lane_closed(self) -> None:
         """No handler can run any more: receiving more would only use up the messages' receive counts."""
-        if not self._stopping.is_set():
+        if not self._stopping.asked.is_set():
             self._stop_because(
                 "the event loop that its handlers run on is closed; stop the consumer before its loop ends, or use "
                 "`async with`"
@@ -234,36 +232,26 @@ class Runner:
                 self._enter(Change.PAUSE)
             ready()
             await self._until_quiet()
-            if not self._stopping.is_set():
+            if not self._stopping.asked.is_set():
                 self._enter(Change.QUIET)
                 self._capacity.close()
-                await self._stopping.wait()  # polls in flight end by themselves meanwhile
+                await self._stopping.asked.wait()  # polls in flight end by themselves meanwhile
             self._enter(Change.STOP)
             self._worker.stop()
-            await self._pollers.end(self._enough_grace)
+            await self._pollers.end(partial(self._stopping.enough_grace, self._capacity.idle))
         self._worker.polls_ended()
 
     async def _until_quiet(self) -> None:
         if not self._options.exit_on_unusable:
-            await self._quiet.wait()
+            await self._stopping.quiet.wait()
             return
-        await first_of(self._quiet.wait(), self._health.unusable.wait())
-        if not self._quiet.is_set():
+        await first_of(self._stopping.quiet.wait(), self._health.unusable.wait())
+        if not self._stopping.quiet.is_set():
             self._stop_because(f"the queue is unusable: {self._health.problem}")
-
-    async def _enough_grace(self) -> None:
-        await first_of(self._forced.wait(), asyncio.sleep(self._options.poll_grace))
-        await first_of(self._forced.wait(), self._capacity.idle(), self._drained())
-        if self._forced.is_set():
-            await asyncio.sleep(min(self._options.poll_grace, FORCED_GRACE))
-
-    async def _drained(self) -> None:
-        """Wait for the end of `drain_timeout`, which begins with the stop."""
-        await asyncio.sleep(max(0.0, self._drain_ends - self._clock()))
 
     async def _drain(self) -> None:
         """Wait for handlers, heartbeats on; at the deadline end those that can be ended (L22)."""
-        await first_of(self._capacity.idle(), self._forced.wait(), self._drained())
+        await self._stopping.drained(self._capacity.idle)
         if not self._capacity.taken:
             return
         self._worker.recall()
@@ -271,8 +259,8 @@ class Runner:
         grace = END_GRACE if self._lane.end() else 0.0  # enough for the answers about what had not started
         await first_of(self._capacity.idle(), timeout=grace)
         if self._capacity.taken:
-            limit = "a forced stop" if self._forced.is_set() else f"drain_timeout={self._options.drain_timeout:g} s"
-            self._emit(HandlersLeft(self.source.name, self._lane.statistics().running, limit))
+            running = self._lane.statistics().running
+            self._emit(HandlersLeft(self.source.name, running, self._stopping.limit))
 
     # Verbs
 
@@ -286,24 +274,20 @@ class Runner:
     def resume(self) -> None:
         """Receive again after a `pause`; after `quiet` or `stop` this changes nothing."""
         self._paused = False
-        if self.phase is Phase.PAUSED and not self._quiet.is_set():
+        if self.phase is Phase.PAUSED and not self._stopping.quiet.is_set():
             self._enter(Change.RESUME)
         if self.phase in {Phase.STARTING, Phase.RUNNING}:
             self._pollers.resume()
 
     def quiet(self) -> None:
         """Receive nothing more; what is here is run."""
-        self._quiet.set()
+        self._stopping.quiet.set()
         self._pollers.rest()
 
     def stop(self, *, force: bool = False) -> None:
         """Stop: drain and close; `force` cuts the drain short. May be called again, and at any time."""
-        if not self._stopping.is_set():
-            self._drain_ends = self._clock() + self._options.drain_timeout
-            self._stopping.set()
-        self.quiet()
-        if force:
-            self._forced.set()
+        self._stopping.ask(force=force)
+        self._pollers.rest()
 
     # What it looks like
 

@@ -1,0 +1,91 @@
+"""What a consumer is before its start: a queue, its handlers, and options.
+
+The base of `Consumer`. It promises that a change which cannot work changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Unpack
+
+from leasekeeper.errors import Closed
+from leasekeeper.lanes.handlers import make_handler
+from leasekeeper.lanes.parameters import NO_LIFESPAN, NOT_YET
+from leasekeeper.options import Options, make_options
+from leasekeeper.sqs.address import address_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from leasekeeper.option_values import OptionValues
+    from leasekeeper.routing import When
+
+
+class Declaration:
+    """A queue with its handlers and options.
+
+    Attributes:
+        handler: what a lane calls.
+        options: all options, with their defaults.
+        address: the queue's name, region and account, as far as they are known.
+    """
+
+    def __init__(
+        self, queue: str, handler: Callable[..., Any], when: When | None, options: Options, *, has_lifespan: bool
+    ) -> None:
+        self._queue = queue
+        self._functions: list[tuple[Callable[..., Any], When | None]] = [(handler, when)]
+        self._resources = NOT_YET if has_lifespan else NO_LIFESPAN
+        self._declare(options)
+
+    def _declare(self, options: Options) -> None:
+        address = address_of(self._queue, options.region)
+        self.handler = make_handler(self._functions, options, queue=address.name, resources=self._resources)
+        self.options, self.address = options, address
+
+    def add_handler(
+        self, handler: Callable[..., Any], *, when: When | None = None, **values: Unpack[OptionValues]
+    ) -> None:
+        """Give the queue another handler, before a start. Each message is run by the first handler that takes it.
+
+        Args:
+            handler: as that of `Consumer`; `async def` or `def`, as the others are.
+            when: which messages it takes. Without it, those with the tags of its body's type (of a `msgspec.Struct`, or
+                fields annotated with a `Literal` of one value); or, for a type without tags, all that no other takes.
+            values: options to set above those of the consumer.
+
+        Raises:
+            ConfigurationError: the messages of two handlers cannot be told apart; or as `Consumer`.
+            Closed: the consumer is running.
+        """
+        self._refuse_running("add handlers")
+        before = self._functions
+        self._functions = [*before, (handler, when)]
+        try:
+            self._declare(self._with(values))
+        except BaseException:
+            self._functions = before
+            raise
+
+    def configure(self, values: Mapping[str, Any]) -> None:
+        """Set options above those in the code, before a start: what flags, environment and files say.
+
+        Raises:
+            ConfigurationError: an unknown option, or one that cannot work with the others.
+            Closed: the consumer is running.
+        """
+        self._refuse_running("configure it")
+        self._declare(self._with(values))
+
+    def _with(self, values: Mapping[str, Any]) -> Options:
+        before = {option.name: getattr(self.options, option.name) for option in fields(Options)}
+        return make_options({**before, **values})
+
+    def _refuse_running(self, what: str) -> None:
+        if self._running:
+            raise Closed(f"consumer of {self.address.name} is running: {what} before its start")
+
+    @property
+    def _running(self) -> bool:
+        """Whether it has started and not ended."""
+        raise NotImplementedError
