@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import leasekeeper
+from leasekeeper import _NAMES
 
 NAMES = [
     "Batch",
@@ -81,5 +84,22 @@ def test_importing_leasekeeper_imports_nothing_optional() -> None:
         "starlette",
         "uvicorn",
     }
-    code = f"import sys, leasekeeper; print(*({optional} & set(sys.modules)))"
+    code = f"import sys; from leasekeeper import *; print(*({optional} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+def test_each_public_name_is_imported_from_where_type_checkers_look_for_it() -> None:
+    source = Path(leasekeeper.__file__).read_text(encoding="utf-8")
+    seen = {
+        alias.name: node.module
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and node.module is not None and node.module.startswith("leasekeeper.")
+        for alias in node.names
+    }
+    assert {name: f"leasekeeper.{module}" for module, names in _NAMES.items() for name in names.split()} == seen
+    assert sorted(seen) == NAMES
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Leasekeper'"):
+        leasekeeper.Leasekeper  # type: ignore[attr-defined]  # noqa: B018

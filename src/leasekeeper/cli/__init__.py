@@ -7,7 +7,6 @@ extra, one sentence about what to install.
 from __future__ import annotations
 
 import atexit
-import importlib.util
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from leasekeeper.cli import start  # noqa: F401 - its clock starts here
+from leasekeeper.cli.light import answer
 
 
 def main() -> NoReturn:
@@ -29,6 +29,11 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
+    code = answer(sys.argv[1:], os.environ)
+    if code is not None:
+        return code
+    import importlib.util
+
     missing = [name for name in ("typer", "rich") if importlib.util.find_spec(name) is None]
     if missing:
         print(f"leasekeeper: {' and '.join(missing)} not installed: pip install {' '.join(missing)}", file=sys.stderr)

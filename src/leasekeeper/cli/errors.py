@@ -5,9 +5,7 @@ Used by every command. It promises that an error which Leasekeeper raises on pur
 
 from __future__ import annotations
 
-import shutil
 import sys
-import textwrap
 from enum import IntEnum
 
 from leasekeeper.cli.words import printable_lines
@@ -55,6 +53,9 @@ def say(sentence: str, *commands: str) -> None:
     """
     line = f"leasekeeper: {printable(redacted(sentence))}"
     if sys.stderr.isatty():
+        import shutil
+        import textwrap
+
         columns = max(20, shutil.get_terminal_size().columns)
         line = textwrap.fill(line, columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     print(line, *(f"  {printable_lines(command)}" for command in commands), sep="\n", file=sys.stderr, flush=True)

@@ -67,20 +67,22 @@ def _facts(parameter: Any) -> list[str]:
 
 
 class HelpfulGroup(TyperGroup):
-    """The program: its help lists each command with the first sentence of its help."""
+    """The program: its help lists each command with one sentence."""
 
     def get_help(self, ctx: Any) -> str:
         """As a command's."""
         return HelpfulCommand.get_help(cast("HelpfulCommand", self), ctx)
 
+    def sentence(self, name: str) -> str:
+        """What the command of that name does."""
+        raise NotImplementedError
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the commands before the options: they are what a reader looks for."""
         formatter.write(f"\n{typer.style('Commands', bold=True)}\n")
         for name in self.list_commands(ctx):
-            command = self.get_command(ctx, name)
-            if command is not None and not command.hidden:
-                formatter.write(f"{INDENT}{typer.style(name, fg='cyan')}\n")
-                formatter.write(_indented(_first_sentence(command.help or ""), formatter.width))
+            formatter.write(f"{INDENT}{typer.style(name, fg='cyan')}\n")
+            formatter.write(_indented(self.sentence(name), formatter.width))
         HelpfulCommand.format_options(cast("HelpfulCommand", self), ctx, formatter)
 
 
@@ -89,8 +91,3 @@ def _indented(text: str, width: int) -> str:
         text, width, initial_indent=DEEPER, subsequent_indent=DEEPER, break_long_words=False, break_on_hyphens=False
     )
     return f"{wrapped}\n"
-
-
-def _first_sentence(text: str) -> str:
-    paragraph = " ".join(text.strip().partition("\n\n")[0].split())
-    return paragraph.partition(". ")[0].rstrip(".")

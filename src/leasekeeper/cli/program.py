@@ -8,18 +8,56 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 
-from leasekeeper.cli import doctor, health, local, peek, redrive, run, send
+from leasekeeper import __version__
 from leasekeeper.cli.errors import Exit, Stopped, exit_of, say
 from leasekeeper.cli.layout import HelpfulCommand, HelpfulGroup
 from leasekeeper.errors import LeasekeeperError
 
+COMMANDS = {
+    "run": "Run the consumers of a module until SIGTERM or SIGINT, then drain; a second signal cuts the drain short",
+    "local": "Run SQS on this machine until Ctrl-C, with standard and FIFO queues in memory",
+    "send": "Send one message, or one for each line of a file or of standard input",
+    "peek": "Look at messages: receive them, show them, give them back at once",
+    "redrive": "Move the messages of a dead-letter queue back",
+    "doctor": "Check credentials, endpoint, permissions and the queue's attributes, and say what to change",
+    "health": "Ask a process that runs with an admin address whether it lives, or receives messages (--ready)",
+    "demo": "Watch messages flow through a local SQS, without an AWS account",
+}
+"""The commands, each with the first sentence of its help. Each is a function of that name in a module of that name."""
+
+
+class Commands(HelpfulGroup):
+    """The commands; each is imported when it is used, so that one does not pay for another."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names, in the order of the help."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import a command; None when there is none of that name."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"leasekeeper.cli.{cmd_name}")
+        function = module.command() if cmd_name == "run" else getattr(module, cmd_name)
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command(cmd_name, cls=HelpfulCommand)(function)
+        return typer.main.get_command(alone)
+
+    def sentence(self, name: str) -> str:
+        """What a command does, without importing it."""
+        return COMMANDS[name]
+
+
 program = typer.Typer(
     name="leasekeeper",
-    cls=HelpfulGroup,
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -30,9 +68,7 @@ program = typer.Typer(
 
 def _version(*, wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        print(f"leasekeeper {version('leasekeeper')}")
+        print(f"leasekeeper {__version__}")
         raise typer.Exit
 
 
@@ -50,40 +86,6 @@ def _options(
     ] = False,
 ) -> None:
     """Consume Amazon SQS: you write the handler, Leasekeeper keeps the lease."""
-
-
-for name, command in (
-    ("run", run.command()),
-    ("local", local.local),
-    ("send", send.send),
-    ("peek", peek.peek),
-    ("redrive", redrive.redrive),
-    ("doctor", doctor.doctor),
-    ("health", health.health),
-):
-    program.command(name, cls=HelpfulCommand)(command)
-
-
-@program.command(cls=HelpfulCommand)
-def demo(
-    *,
-    seconds: Annotated[float, typer.Option(help="Time for which orders are sent.", min=1, metavar="SECONDS")] = 20.0,
-    messages: Annotated[
-        int | None, typer.Option(help="Stop after this many orders; unset, no limit.", min=1, metavar="NUMBER")
-    ] = None,
-    concurrency: Annotated[int, typer.Option(help="Handlers that run at the same time.", min=1, metavar="NUMBER")] = 50,
-    handler_ms: Annotated[
-        float, typer.Option(help="Average time of a handler, in milliseconds.", min=0, metavar="NUMBER")
-    ] = 20.0,
-) -> None:
-    """Watch messages flow through a local SQS, without an AWS account. The handler waits, fails and rejects.
-
-    Ctrl-C drains and shows the report. Without a terminal the demo prints plain lines.
-    """
-    from leasekeeper.cli.demo.command import play
-    from leasekeeper.cli.demo.state import DemoPlan
-
-    raise Stopped(play(DemoPlan(seconds=seconds, messages=messages, concurrency=concurrency, handler_ms=handler_ms)))
 
 
 def execute() -> int:
