@@ -39,6 +39,7 @@ PARTS = {
     "leasekeeper.lanes.api": ("LaneStatistics",),
     "leasekeeper.lanes.routed": ("RouteStatistics",),
     "leasekeeper.core.throttler": ("ThrottlerStatistics",),
+    "leasekeeper.core.scaling": ("LoadStatistics",),
     "leasekeeper.engine.batcher": ("BatcherStatistics",),
 }
 """The parts of `ConsumerStatistics`, which users read but do not import."""

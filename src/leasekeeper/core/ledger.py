@@ -292,6 +292,10 @@ class Ledger:
         rows = list(self.rows.values())
         return Counter(State.RUNNING if row.state is State.WAITING and row.started else row.state for row in rows)
 
+    def starts(self) -> list[float]:
+        """When the handlers that run now were called, one for each message; may be asked from any thread."""
+        return [row.started for row in list(self.rows.values()) if row.started and row.state in _NOT_SETTLED]
+
     def statistics(self) -> LedgerStatistics:
         """Counts, and what is held now; may be asked from any thread."""
         held = self._held()

@@ -41,16 +41,18 @@ class StreamingMedian:
         """
         self.extend((value,))
 
-    def extend(self, values: Collection[float]) -> None:
-        """Add several values, the oldest first.
+    def extend(self, values: Collection[float]) -> float:
+        """Add several values, the oldest first; returns their sum.
 
         Raises:
             ValueError: one of them is not a number (NaN); then none is added.
         """
-        if math.isnan(sum(values)):  # one NaN makes the sum NaN; so do opposite infinities, which no time is
+        total = sum(values)
+        if math.isnan(total):  # one NaN makes the sum NaN; so do opposite infinities, which no time is
             raise ValueError("NaN has no place in a median: push numbers")
         self._recent.extend(values)
         self._median = None
+        return total
 
     @property
     def value(self) -> float:

@@ -154,8 +154,7 @@ class Throttler:
         self._handler = 0.0  # the median of `_worked` at the last refresh; 0.0 before the first
         self._latency = 0.0  # of receives that brought a full answer
         self._partial = 0.0  # of the others that brought messages: they may have waited
-        self._rate = 0.0
-        self._rate_at = 0.0
+        self._rate = self._rate_at = 0.0
         self.backlog = False
         self._fullness = FullBatchEstimator(policy.batch)
         self._refreshed = -math.inf
@@ -168,15 +167,16 @@ class Throttler:
             self.prefetch = policy.prefetch or 0
             self.limit = min(policy.concurrency + self.prefetch, policy.max_in_flight)
 
-    def settled(self, now: float, *, in_hand: Collection[float], worked: Collection[float]) -> None:
-        """Count handled messages.
+    def settled(self, now: float, *, in_hand: Collection[float], worked: Collection[float]) -> float:
+        """Count handled messages, by seconds since each was received, and seconds that each handler took.
 
-        Args: `now` in seconds, monotonic; seconds since each was received; seconds that each handler took.
+        Returns: the sum of the latter.
         """
         self._held.extend(in_hand)
-        self._worked.extend(worked)
+        took = self._worked.extend(worked)
         if now - self._refreshed >= MEDIAN_REFRESH:
             self._refresh(now)
+        return took
 
     def received(self, now: float, *, asked: int, got: int, latency: float) -> None:
         """Count a receive that was answered.

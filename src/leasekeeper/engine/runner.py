@@ -303,20 +303,24 @@ class Runner:
 
     def snapshot(self) -> RunnerSnapshot:
         """Every part at this moment; may be called from any thread."""
+        now, starts = self._clock(), self._ledger.starts()
         return RunnerSnapshot(
             queue=self.source.name,
             phase=self.phase,
             healthy=self.healthy,
             problem=self.problem,
-            seconds=self._clock() - self._began,
+            seconds=now - self._began,
             concurrency=self._options.concurrency,
+            slots=self._options.slots,
+            busy=self._worker.busy,
+            running_seconds=max(0.0, now * len(starts) - sum(starts)),
             taken=self._capacity.taken,
             pollers=len(self._pollers),
             lag=self._lag.seconds,
             longest_lag=self._lag.longest,
             ledger=self._ledger.statistics(),
             lane=self._lane.statistics(),
-            gate=self._gate.statistics(self._clock()) if self._gate is not None else None,
+            gate=self._gate.statistics(now) if self._gate is not None else None,
             throttler=self._throttler.statistics(),
             deletes=self._harvester.batcher.statistics(),
             extensions=self._extender.extensions.statistics(),

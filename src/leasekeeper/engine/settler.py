@@ -35,6 +35,8 @@ class Settler:
         self._throttler = throttler
         self._policy = policy
         self._handler = handler
+        self.busy = 0.0
+        """Seconds that handlers which have ended took, all together."""
 
     def finish(self, rows: list[Delivery]) -> Sequence[float]:
         """Have the messages of handlers that returned deleted; returns how long some of them had waited."""
@@ -109,9 +111,10 @@ class Settler:
         now = self._context.clock()
         recent = [row for row in rows[-MEASURED:] if row.started]
         if recent:
-            self._throttler.settled(
+            took = self._throttler.settled(
                 now, in_hand=[now - row.received_at for row in recent], worked=[now - row.started for row in recent]
             )
+            self.busy += took if len(rows) <= MEASURED else took * len(rows) / len(recent)
         return [row.started - row.received_at for row in recent]
 
     def _give_back(self, row: Delivery, error: BaseException) -> None:

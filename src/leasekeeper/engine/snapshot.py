@@ -26,6 +26,9 @@ class RunnerSnapshot:
     problem: Exception | None
     seconds: float
     concurrency: int
+    slots: int
+    busy: float
+    running_seconds: float
     taken: int
     pollers: int
     lag: float

@@ -62,6 +62,11 @@ class Worker:
         self._held_back: list[Delivery] | None = []
         """Messages that were not started and wait for the last poll to end; None after that."""
 
+    @property
+    def busy(self) -> float:
+        """Seconds that handlers which have ended took, all together."""
+        return self._settler.busy
+
     def take(self, fresh: Sequence[Delivery]) -> None:
         """Run deliveries that hold a slot each; after a stop, give them back (L23)."""
         if self._given_up and (again := [row for row in fresh if row.received.message_id in self._given_up]):

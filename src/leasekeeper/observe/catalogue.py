@@ -131,7 +131,7 @@ CATALOGUE: tuple[Metric, ...] = (
         "handlers_running",
         Unit.HANDLERS,
         "Handlers that run now.",
-        "Divided by concurrency it is the utilisation; near 1 all the time, handlers are the bottleneck.",
+        "Divided by concurrency_limit it is the utilisation at this moment.",
         lambda now: now.lane.running,
     ),
     _gauge(
@@ -154,6 +154,34 @@ CATALOGUE: tuple[Metric, ...] = (
         "Handlers that may run at once.",
         "The base of the utilisation.",
         lambda now: now.concurrency,
+    ),
+    _gauge(
+        "utilisation",
+        Unit.SHARE,
+        "The share of the handlers' time that was used, over about the last minute.",
+        "Near 1 all the time: add processes or concurrency. Below 0.3 all the time: fewer processes are enough.",
+        lambda now: now.load.utilisation,
+    ),
+    _gauge(
+        "capacity_messages_per_second",
+        Unit.MESSAGES,
+        "Messages a second that all handlers of this process can finish, by their median time.",
+        "Add it up over all processes and compare it with the rate of messages_received.",
+        lambda now: now.load.capacity,
+    ),
+    _counter(
+        "busy_seconds",
+        Unit.SECONDS,
+        "Time that handlers which have ended took, all together; with batches, once for each message.",
+        "Its rate, divided by slots, is the utilisation over any time you like.",
+        lambda now: now.load.busy_seconds,
+    ),
+    _gauge(
+        "slots",
+        Unit.MESSAGES,
+        "Messages that may be at work at the same time: `concurrency`, times `batch` with batches.",
+        "The base of the utilisation.",
+        lambda now: now.load.slots,
     ),
     _counter(
         "routed",

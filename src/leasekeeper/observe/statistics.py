@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from leasekeeper.core.scaling import LoadMeter, LoadStatistics
 from leasekeeper.observe.counts import (
     AckStatistics,
     Counts,
@@ -152,6 +153,8 @@ class ConsumerStatistics:
     """Runs of messages that ended, by what followed. Each run counts once; `work` also counts by cause."""
     errors: dict[str, int]
     """Errors by SQS's code: receives that failed, and entries of batches that failed."""
+    load: LoadStatistics
+    """How busy the consumer is, and how much it can do."""
 
 
 class Observer:
@@ -159,6 +162,7 @@ class Observer:
 
     def __init__(self, channel: Channel, logger: logging.Logger, handler: str) -> None:
         self._handler = handler
+        self._load = LoadMeter()
         self.counts = Counts(channel)
         self.logs = Logs(channel, logger)
 
@@ -192,6 +196,14 @@ class Observer:
             routes=now.routes,
             outcomes=counts.outcomes(),
             errors=counts.errors(),
+            load=self._load.read(
+                now.seconds,
+                ended=now.busy,
+                running=now.running_seconds,
+                finished=now.ledger.acked + now.ledger.late,
+                slots=now.slots,
+                handler=now.throttler.handler,
+            ),
         )
 
     def report(self, runner: Runner) -> Report:

@@ -1,0 +1,146 @@
+"""Scaling: what one process can do, how busy it is, and how many processes a queue needs.
+
+Pure arithmetic. Exporters, the admin surface and `leasekeeper scale` use it. It promises numbers that do not chase
+themselves: a process that works at the target utilisation, at a queue without a backlog, wants no other.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+TARGET_UTILISATION = 0.8
+"""The share of handlers' time that a fleet of the right size uses. Arrivals vary, and a full fleet has no reserve."""
+WINDOW = 60.0
+"""Seconds over which rates and the utilisation are averaged."""
+STEP = 1.0
+"""Seconds between two readings that are kept, at least: several exporters may ask."""
+ROUNDING = 1e-6
+"""Replicas by which floats may be off."""
+
+
+def capacity(slots: int, handler: float) -> float | None:
+    """Messages a second that all handlers can finish; None before the first handler has ended.
+
+    Args:
+        slots: messages that may be at work at the same time.
+        handler: median seconds of a handler.
+    """
+    return slots / handler if handler > 0 else None
+
+
+def backlog_seconds(backlog: float, rate: float) -> float | None:
+    """How long the messages that wait in the queue take at this rate; None when nothing is being finished.
+
+    Args:
+        backlog: visible messages.
+        rate: messages a second that the whole fleet finishes.
+    """
+    if backlog <= 0:
+        return 0.0
+    return backlog / rate if rate > 0 else None
+
+
+def replicas_at_work(held: float, in_flight: float) -> float:
+    """About how many processes consume a queue: all messages in flight, in units of those that this process holds.
+
+    It assumes that all processes are alike. 1.0 when nothing is held here.
+    """
+    return max(1.0, in_flight / held) if held > 0 else 1.0
+
+
+def wanted_replicas(
+    *, arrivals: float, backlog: float, slots: int, handler: float, latency: float, utilisation: float = 0.8
+) -> int:
+    """How many processes work off what arrives, and the backlog in time; at least 1.
+
+    Args:
+        arrivals: messages a second that are sent to the queue.
+        backlog: visible messages.
+        slots: messages that one process works on at the same time.
+        handler: median seconds of a handler; 0 or less: unknown, and one process is wanted.
+        latency: seconds in which the backlog should be gone, above 0.
+        utilisation: the share of handlers' time that arrivals may use.
+    """
+    each = capacity(slots, handler)
+    if each is None:
+        return 1
+    steady = max(0.0, arrivals) / (each * utilisation)
+    return max(1, math.ceil(steady + max(0.0, backlog) / (latency * each) - ROUNDING))
+
+
+def messages_per_replica(slots: int, handler: float, latency: float) -> int:
+    """KEDA's `queueLength`: how many messages, waiting or in flight, one process should have; at least 1.
+
+    As many as it finishes within `latency` seconds, but no fewer than it works on at the target utilisation. KEDA
+    counts messages in flight: with fewer, a busy process would ask for a second one, and the two for four.
+    """
+    each = capacity(slots, handler) or 0.0
+    return max(1, round(max(each * latency, TARGET_UTILISATION * slots)))
+
+
+def backlog_per_task(slots: int, handler: float, latency: float) -> float:
+    """The target of ECS's backlog per task: visible messages that one task finishes within `latency` seconds.
+
+    ECS counts visible messages alone, so it may be below 1: then a task is added before anything waits that long.
+    """
+    return (capacity(slots, handler) or 0.0) * latency
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadStatistics:
+    """How busy a consumer is. Rates and the utilisation are averages of about the last minute before they were read."""
+
+    slots: int
+    """Messages that may be at work at the same time: `concurrency`, times `batch` with batches."""
+    busy_seconds: float
+    """Seconds that handlers which have ended took, all together, since the start."""
+    utilisation: float
+    """The share of the handlers' time that was used, from 0 to 1; with batches, of the time of full batches."""
+    rate: float
+    """Messages finished a second: deletes confirmed."""
+    capacity: float | None
+    """Messages a second that all handlers can finish, by their median time; None before the first has ended."""
+
+
+class LoadMeter:
+    """Averages what is counted, whenever somebody reads it; nothing is measured in between.
+
+    Its readings are replaced as a whole, so that several threads may read.
+    """
+
+    def __init__(self) -> None:
+        self._readings: tuple[tuple[float, float, float], ...] = ((0.0, 0.0, 0.0),)
+
+    def read(
+        self, at: float, *, ended: float, running: float, finished: int, slots: int, handler: float
+    ) -> LoadStatistics:
+        """Take a reading, and compare it with one of about `WINDOW` seconds before.
+
+        Args:
+            at: seconds since the start of the consumer.
+            ended: seconds that handlers which have ended took.
+            running: seconds for which the handlers that run now have been at work.
+            finished: messages finished since the start.
+            slots: messages that may be at work at the same time.
+            handler: median seconds of a handler; 0.0 before the first.
+        """
+        readings, busy = self._readings, ended + running
+        recent = tuple(each for each in readings if at - each[0] <= WINDOW)
+        if len(recent) < len(readings):  # the newest of those before the window is the one to compare with
+            recent = (readings[len(readings) - len(recent) - 1], *recent)
+        since, busy_then, finished_then = recent[0]
+        if at - recent[-1][0] >= STEP:
+            recent = (*recent, (at, busy, float(finished)))
+        self._readings = recent
+        seconds = at - since
+        return LoadStatistics(
+            slots=slots,
+            busy_seconds=ended,
+            utilisation=min(1.0, max(0.0, busy - busy_then) / (seconds * slots)) if seconds > 0 else 0.0,
+            rate=max(0.0, finished - finished_then) / seconds if seconds > 0 else 0.0,
+            capacity=capacity(slots, handler),
+        )
+
+    def __repr__(self) -> str:
+        return f"<LoadMeter {len(self._readings)} readings>"

@@ -1,0 +1,148 @@
+"""The arithmetic of scaling, and the meter that averages how busy a consumer is."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leasekeeper.core.scaling import (
+    TARGET_UTILISATION,
+    WINDOW,
+    LoadMeter,
+    LoadStatistics,
+    backlog_per_task,
+    backlog_seconds,
+    capacity,
+    messages_per_replica,
+    replicas_at_work,
+    wanted_replicas,
+)
+
+slots = st.integers(1, 1000)
+seconds = st.floats(0.001, 3600)
+
+
+def test_the_capacity_is_slots_by_the_time_of_a_handler() -> None:
+    assert capacity(20, 0.1) == 200
+    assert capacity(20, 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("backlog", "rate", "expected"), [(0, 0, 0.0), (0, 5, 0.0), (100, 0, None), (100, 5, 20.0), (-1, 5, 0.0)]
+)
+def test_a_backlog_in_seconds(backlog: float, rate: float, expected: float | None) -> None:
+    assert backlog_seconds(backlog, rate) == expected
+
+
+@pytest.mark.parametrize(
+    ("held", "in_flight", "expected"), [(0, 50, 1.0), (10, 0, 1.0), (10, 5, 1.0), (10, 30, 3.0), (10, 25, 2.5)]
+)
+def test_the_processes_at_work_are_told_by_what_is_in_flight(held: float, in_flight: float, expected: float) -> None:
+    assert replicas_at_work(held, in_flight) == expected
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "backlog", "expected"),
+    [
+        (0, 0, 1),
+        (80, 0, 1),  # 100 a second at 0.8
+        (80.1, 0, 2),
+        (400, 0, 5),
+        (400, 6000, 6),  # one more works 6,000 off in a minute
+        (400, 6001, 7),
+        (-5, 0, 1),
+    ],
+)
+def test_wanted_replicas(arrivals: float, backlog: float, expected: int) -> None:
+    found = wanted_replicas(arrivals=arrivals, backlog=backlog, slots=20, handler=0.2, latency=60)
+    assert found == expected
+
+
+def test_without_a_measured_handler_one_process_is_wanted() -> None:
+    assert wanted_replicas(arrivals=1000, backlog=1e6, slots=20, handler=0.0, latency=60) == 1
+
+
+@given(slots=slots, handler=seconds, latency=st.floats(1, 3600), share=st.floats(0.01, 1), fleet=st.integers(1, 50))
+def test_a_fleet_that_is_as_busy_as_it_should_be_wants_no_other(
+    slots: int, handler: float, latency: float, share: float, fleet: int
+) -> None:
+    """Neither by the formula nor by KEDA's, which divides what waits and what is in flight by our number."""
+    arrivals = share * TARGET_UTILISATION * fleet * slots / handler
+    wanted = wanted_replicas(arrivals=arrivals, backlog=0, slots=slots, handler=handler, latency=latency)
+    assert wanted == max(1, math.ceil(share * fleet - 1e-6))
+    in_flight = arrivals * handler
+    by_keda = math.ceil(in_flight / messages_per_replica(slots, handler, latency) - 1e-6)
+    assert by_keda <= fleet or messages_per_replica(slots, handler, latency) < TARGET_UTILISATION * slots + 0.5
+
+
+def test_hours_of_work_do_not_make_a_busy_process_ask_for_ten() -> None:
+    """Capacity times latency is 0.17 messages here; KEDA's formula would double the fleet for ever."""
+    assert messages_per_replica(10, 3600, 60) == 8
+    assert backlog_per_task(10, 3600, 60) == pytest.approx(1 / 6)
+    assert messages_per_replica(20, 0.2, 60) == backlog_per_task(20, 0.2, 60) == 6000
+    assert messages_per_replica(1, 0.0, 60) == 1
+
+
+class Load:
+    """A consumer of 10 slots with handlers of 2 s, read when a test says so."""
+
+    def __init__(self) -> None:
+        self.meter = LoadMeter()
+        self.now = self.ended = 0.0
+        self.finished = 0
+
+    def work(self, seconds: float, *, busy: int, rate: int) -> None:
+        self.now += seconds
+        self.ended += seconds * busy
+        self.finished += int(seconds * rate)
+
+    def read(self, running: float = 0.0) -> LoadStatistics:
+        return self.meter.read(
+            self.now, ended=self.ended, running=running, finished=self.finished, slots=10, handler=2.0
+        )
+
+
+def test_the_meter_averages_over_its_window() -> None:
+    load = Load()
+    assert (load.read().utilisation, load.read().rate) == (0.0, 0.0)
+    load.work(30, busy=10, rate=5)
+    assert (load.read().utilisation, load.read().rate) == (1.0, 5.0)
+    load.work(30, busy=0, rate=0)
+    assert (load.read().utilisation, load.read().rate) == (0.5, 2.5)
+    for _ in range(13):
+        load.work(5, busy=4, rate=2)
+        load.read()
+    found = load.read()
+    assert found.utilisation == pytest.approx(0.4)
+    assert found.rate == 2.0
+    assert (found.slots, found.capacity, found.busy_seconds) == (10, 5.0, 300 + 13 * 20)
+
+
+def test_a_reader_that_comes_rarely_sees_all_the_time_since() -> None:
+    load = Load()
+    load.work(600, busy=5, rate=1)
+    assert load.read().utilisation == 0.5
+    load.work(600, busy=2, rate=1)
+    assert load.read().utilisation == 0.2
+
+
+def test_readers_in_a_hurry_keep_no_more_than_the_window() -> None:
+    load = Load()
+    for _ in range(3000):
+        load.work(0.1, busy=10, rate=10)
+        load.read()
+    assert 50 < len(load.meter._readings) <= WINDOW + 2
+
+
+def test_handlers_of_hours_count_while_they_run() -> None:
+    load = Load()
+    load.now = 60.0
+    assert load.read(running=10 * 60.0).utilisation == 1.0
+    load.now = 120.0
+    assert load.read(running=10 * 120.0).utilisation == 1.0
+    assert load.read(running=10 * 120.0).busy_seconds == 0.0
+    load.now, load.ended = 180.0, 10 * 180.0  # all have ended just now
+    assert load.read().utilisation == 1.0
