@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 import socket
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
+from served import Gate, create, get, until
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -21,81 +20,15 @@ from leasekeeper import ConfigurationError, Consumer, Leasekeeper, events
 from leasekeeper.admin import AdminServer, admin_app, surface
 from leasekeeper.admin.address import AdminAddress
 from leasekeeper.admin.server import LONGEST_STOP
-from leasekeeper.api import Credentials
-from leasekeeper.local import LocalSqs
 from leasekeeper.observe.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from leasekeeper.local import LocalSqs
 
+pytest_plugins = ["served"]
 pytestmark = pytest.mark.slow
 CANARY = "canary-6ba1d0"
 PATHS = ("/livez", "/healthz", "/readyz", "/statusz", "/metrics")
-
-
-@pytest.fixture
-def sqs() -> Iterator[LocalSqs]:
-    with LocalSqs() as sqs:
-        yield sqs
-
-
-def create(sqs: LocalSqs, *bodies: str) -> dict[str, Any]:
-    """Create the queue with these messages; the options to consume it."""
-    for target, values in (
-        ("CreateQueue", {"QueueName": "orders"}),
-        *(("SendMessage", {"QueueUrl": f"{sqs.endpoint_url}/000000000000/orders", "MessageBody": b}) for b in bodies),
-    ):
-        host, port = sqs.endpoint_url.removeprefix("http://").split(":")
-        connection = http.client.HTTPConnection(host, int(port))
-        headers = {"X-Amz-Target": f"AmazonSQS.{target}", "Content-Type": "application/x-amz-json-1.0"}
-        connection.request("POST", "/", json.dumps(values), headers)
-        assert connection.getresponse().status == 200
-        connection.close()
-    return {
-        "endpoint_url": sqs.endpoint_url,
-        "region": "us-east-1",
-        "credentials": Credentials(access_key="test", secret_key="test"),
-    }
-
-
-def get(server: AdminServer, path: str, **headers: str) -> tuple[int, str]:
-    address = AdminAddress.parse(server.url.removeprefix("http://"))
-    connection = http.client.HTTPConnection(address.host, address.port, timeout=30)
-    try:
-        connection.request("GET", path, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        connection.close()
-
-
-def until(condition: Callable[[], object]) -> None:
-    pause, end = threading.Event(), time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        pause.wait(0.01)
-
-
-class Gate:
-    """A handler that waits until the test lets it go."""
-
-    def __init__(self) -> None:
-        self.started, self.go_on = threading.Event(), threading.Event()
-
-    async def blocking(self, _body: str) -> None:
-        """Blocks its event loop, as a coroutine must not."""
-        self.started.set()
-        self.go_on.wait(30)
-
-    async def waiting(self, _body: str) -> None:
-        self.started.set()
-        while not self.go_on.is_set():  # noqa: ASYNC110 - an event of another thread
-            await asyncio.sleep(0.01)
-
-    def hang(self, _: events.MessagesReceived) -> None:
-        """A subscriber that blocks the engine's thread, as it must not."""
-        self.started.set()
-        self.go_on.wait(30)
 
 
 def test_it_answers_before_the_start_while_it_runs_and_after_the_stop(sqs: LocalSqs) -> None:

@@ -7,8 +7,10 @@ event loop, to end within `LONGEST_STOP`, whatever connections are open, and to 
 from __future__ import annotations
 
 import errno
+import math
 import socket
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from leasekeeper.admin.address import DEFAULT, AdminAddress
@@ -18,6 +20,8 @@ from leasekeeper.errors import ConfigurationError
 from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:
+    import asyncio
+
     from leasekeeper.app import Leasekeeper
     from leasekeeper.consumer import Consumer
 
@@ -47,6 +51,8 @@ class AdminServer:
         self._targets = targets
         self._address = AdminAddress.parse(address)
         self._server: Any = None
+        self._app: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -59,7 +65,8 @@ class AdminServer:
             import uvicorn
         except ModuleNotFoundError as error:
             raise missing(error) from error
-        app = admin_app(*self._targets)
+        app = self._app = admin_app(*self._targets)
+        app.state.lasts = math.inf
         listener = _listen(self._address)
         self._address = self._address._replace(port=listener.getsockname()[1])
         # Without a log configuration uvicorn leaves the program's logging as it is.
@@ -80,10 +87,14 @@ class AdminServer:
     def __exit__(self, *_: object) -> None:
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
+            if self._loop is not None:
+                with suppress(RuntimeError):  # it has ended already
+                    self._loop.call_soon_threadsafe(self._app.state.watch.close)
             self._thread.join(LONGEST_STOP)
 
     def _run(self, listener: socket.socket) -> None:
-        loop = new_event_loop()
+        loop = self._loop = new_event_loop()
+        loop.call_soon(self._app.state.watch.begin)
         try:
             with listener:
                 loop.run_until_complete(self._server.serve(sockets=[listener]))

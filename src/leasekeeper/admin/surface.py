@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from leasekeeper.admin.streaming import stream
+from leasekeeper.admin.watching import Watch
 from leasekeeper.consumer import Consumer
 from leasekeeper.core.phases import Phase
 from leasekeeper.texts import safe_str
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
     Targets = Sequence[Leasekeeper | Consumer]
 
+MOUNTED_STREAM = 15.0
+"""Seconds that a stream lasts in a web app of others, whose server may wait for open streams when it stops."""
 LIVE_WITHIN = 5.0
 """Seconds in which the engine has to show a sign of life: busy threads may keep it from the GIL for a second or two."""
 
@@ -42,16 +47,21 @@ def surface_of(targets: Targets) -> Starlette:
         "/readyz": surface.ready,
         "/statusz": surface.status,
         "/metrics": surface.metrics,
+        "/api/state": surface.state,
+        "/api/stream": surface.stream,
     }
-    return Starlette(routes=[Route(path, answer) for path, answer in answers.items()])
+    app = Starlette(routes=[Route(path, answer) for path, answer in answers.items()])
+    app.state.watch = surface.watch
+    app.state.lasts = MOUNTED_STREAM
+    return app
 
 
 class _Surface:
     def __init__(self, targets: Targets) -> None:
         self._targets = targets
         self._registry: Any = None
+        self.watch = Watch(self._consumers)
 
-    @property
     def _consumers(self) -> list[Consumer]:
         """Asked at each request: an app may declare consumers later."""
         found: list[Consumer] = []
@@ -61,19 +71,19 @@ class _Surface:
 
     async def live(self, _: Request) -> Response:
         """Whether every engine's loop turns. What handlers, their loop or SQS do plays no part."""
-        turns = {asyncio.wrap_future(each.engine_turn()): each for each in self._consumers}
+        turns = {asyncio.wrap_future(each.engine_turn()): each for each in self._consumers()}
         _done, late = await asyncio.wait(turns, timeout=LIVE_WITHIN)
         reasons = [f"{turns[turn].address.name}: its engine has not answered for {LIVE_WITHIN:g} s" for turn in late]
         return _json({"live": not reasons, "reasons": sorted(reasons)}, ok=not reasons)
 
     async def ready(self, _: Request) -> Response:
         """Whether every consumer receives messages now; false from the moment that a stop is asked for."""
-        reasons = [f"{each.address.name}: {_why(each)}" for each in self._consumers if not each.ready]
+        reasons = [f"{each.address.name}: {_why(each)}" for each in self._consumers() if not each.ready]
         return _json({"ready": not reasons, "reasons": reasons}, ok=not reasons)
 
     async def status(self, _: Request) -> Response:
         """All statistics."""
-        consumers = self._consumers
+        consumers = self._consumers()
         found = {
             "version": version("leasekeeper"),
             "process": os.getpid(),
@@ -95,6 +105,21 @@ class _Surface:
             self._registry = registry_of(*self._targets)
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(self._registry), headers={"content-type": content_type, "cache-control": "no-store"})
+
+    async def state(self, request: Request) -> Response:
+        """The state of `leasekeeper.admin.state`, now; `?process=KEY&consumer=QUEUE` adds the detail of a consumer."""
+        self.watch.begin()
+        return _json(self.watch.state(**_asked(request)), ok=True)
+
+    async def stream(self, request: Request) -> Response:
+        """The same as server-sent events: whole, then what changed each second."""
+        self.watch.begin()
+        events = stream(self.watch, partial(self.watch.state, **_asked(request)), lasts=request.app.state.lasts)
+        return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+
+def _asked(request: Request) -> dict[str, str | None]:
+    return {name: request.query_params.get(name) for name in ("process", "consumer")}
 
 
 def _status(consumer: Consumer) -> dict[str, Any]:

@@ -52,6 +52,11 @@ class Runner:
     """Polls a queue, has the worker run its messages, and has finished messages acknowledged.
 
     It is the mediator: what a part asks for through its context is carried out here.
+
+    Attributes:
+        source: the queue.
+        phase: how far it has come.
+        context: what its parts work with; what observes it reads the ledger and the clock there.
     """
 
     def __init__(
@@ -84,7 +89,7 @@ class Runner:
         self._capacity = self._kind.capacity(options, self._throttler, self._gate, clock)
         self._heartbeat = Heartbeat(self._ledger.leases, clock=clock, extend=self._extend, failed=self._bug)
         self._lag = LagMeter(clock, lambda: self._capacity.taken > self._capacity.polling)
-        self._context = context = QueueContext(
+        self.context = context = QueueContext(
             queue=source.name,
             source=source,
             client=client,
@@ -123,11 +128,11 @@ class Runner:
     def _make_pollers(self, handler: AnyHandler) -> Pollers:
         watched = not handler.is_coroutine and self._options.thread_count > 1
         return Pollers(
-            self._context,
+            self.context,
             self._throttler,
             self._capacity,
             lag=self._lag,
-            receiver=self._kind.receiver(self._context.client, self._clock),
+            receiver=self._kind.receiver(self.context.client, self._clock),
             take=self._take_watched if watched else self._worker.take,
         )
 
@@ -148,7 +153,7 @@ class Runner:
 
     def _extend(self, due: Sequence[Delivery]) -> None:
         self._extender.extend(due)
-        self._context.left()  # leases that have ended may have left the ledger
+        self.context.left()  # leases that have ended may have left the ledger
 
     def _left(self) -> None:
         self._capacity.settled()

@@ -1,0 +1,195 @@
+"""This process as a part of the state: reads its consumers, and says in words how each of them is.
+
+Used by the watch of an admin surface. It asks consumers for what they count anyway, and changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from leasekeeper.admin.state import Totals
+from leasekeeper.core.phases import Phase
+from leasekeeper.engine.in_hand import in_hand, smallest_lease
+from leasekeeper.observe.recorder import calls_of
+from leasekeeper.texts import safe_str
+
+if TYPE_CHECKING:
+    from leasekeeper.admin.state import ConsumerState, Detail
+    from leasekeeper.consumer import Consumer
+    from leasekeeper.engine.runner import Runner
+    from leasekeeper.observe.recorder import Recorder
+    from leasekeeper.observe.statistics import ConsumerStatistics
+
+VERSION = version("leasekeeper")
+_EPOCH = time.time() - time.monotonic()
+HOST = socket.gethostname()
+_STATES = {
+    Phase.NEW: "STARTING",
+    Phase.STARTING: "STARTING",
+    Phase.RUNNING: "RUNNING",
+    Phase.PAUSED: "PAUSED",
+    Phase.QUIET: "QUIET",
+    Phase.DRAINING: "DRAINING",
+    Phase.FLUSHING: "DRAINING",
+    Phase.CLOSED: "STOPPED",
+}
+_COUNTS = sorted(Totals.__annotations__)
+URGENCY = ("UNHEALTHY", "DRAINING", "STARTING", "PAUSED", "QUIET", "RUNNING", "STOPPED")
+"""States, the one that a person has to see first at the beginning."""
+
+
+def key() -> str:
+    """What names this process among others."""
+    return f"{HOST}:{os.getpid()}"
+
+
+def state_of(consumer: Consumer) -> tuple[str, str]:
+    """The state of a consumer, and why, as a sentence."""
+    phase, problem = consumer.phase, consumer.problem
+    if phase in (Phase.RUNNING, Phase.PAUSED) and not consumer.healthy:
+        return "UNHEALTHY", safe_str(problem) if problem is not None else "no receive succeeds, or settling is refused"
+    reasons = {
+        Phase.NEW: "it was not started yet",
+        Phase.STARTING: "it connects, and looks at its queue",
+        Phase.PAUSED: "it was paused: what is here runs, and nothing is received",
+        Phase.QUIET: "it receives nothing more; a stop follows",
+        Phase.DRAINING: "a stop was asked for: running handlers finish",
+        Phase.FLUSHING: "a stop was asked for: the last deletes are being confirmed",
+        Phase.CLOSED: safe_str(problem) if problem is not None else "",
+    }
+    return _STATES[phase], reasons.get(phase, "")
+
+
+def most_urgent(states: dict[str, tuple[str, str]]) -> tuple[str, str]:
+    """The state of several consumers together, and why, with the queue's name."""
+    if not states:
+        return "STARTING", "no consumer was declared yet"
+    kinds = {state for state, _ in states.values()}
+    if "STOPPED" in kinds and "RUNNING" in kinds:
+        queue, reason = next((queue, reason) for queue, (state, reason) in states.items() if state == "STOPPED")
+        return "UNHEALTHY", f"{queue} has stopped" + (f": {reason}" if reason else "")
+    chosen = min(kinds, key=URGENCY.index)
+    queue, reason = next((queue, reason) for queue, (state, reason) in states.items() if state == chosen)
+    return chosen, f"{queue}: {reason}" if reason and len(states) > 1 else reason
+
+
+def consumer_state(consumer: Consumer, recorder: Recorder, *, detailed: bool) -> ConsumerState:
+    """A consumer as it is now; `detailed` adds what is large."""
+    now, runner = recorder.last, consumer.runner
+    state, reason = state_of(consumer)
+    rates = recorder.rates
+    found: ConsumerState = {
+        "queue": consumer.address.name,
+        "handler": consumer.handler.name,
+        "fifo": consumer.address.name.endswith(".fifo") if runner is None else runner.source.fifo,
+        "state": state,
+        "reason": reason,
+        "seconds": 0.0 if now is None else round(now.seconds, 1),
+        "concurrency": consumer.options.concurrency if now is None else now.concurrency,
+        "running": 0 if now is None else now.lane.running,
+        "waiting": 0 if now is None else now.lane.waiting,
+        "acking": 0 if now is None else now.ledger.held["acking"],
+        "limit": 0 if now is None else now.throttler.limit,
+        "prefetch": 0 if now is None else now.throttler.prefetch,
+        "pollers": [] if runner is None else ["waiting"] * (0 if now is None else now.pollers),
+        "rate_in": round(rates.received, 2),
+        "rate_out": round(rates.done, 2),
+        "failures_per_minute": rates.failures_a_minute,
+        "calls_per_message": None if (calls := rates.calls_per_message) is None else round(calls, 3),
+        "spark_in": [round(each, 1) for each in rates.by_second("received")],
+        "spark_out": [round(each, 1) for each in rates.by_second("done")],
+        "lag_p50": 0.0 if now is None else now.receives.lag,
+        "lag_p95": 0.0 if now is None else now.receives.lag,
+        "handler_p50": 0.0 if now is None else now.throttler.handler,
+        "handler_p95": 0.0 if now is None else now.throttler.handler,
+        "lease_margin": _margin(runner),
+        "groups": None,
+        "backlog": None,
+        "totals": totals(now),
+    }
+    if detailed:
+        found["detail"] = _detail(runner)
+    return found
+
+
+def _margin(runner: Runner | None) -> float | None:
+    if runner is None:
+        return None
+    context = runner.context
+    end = smallest_lease(context.ledger)
+    return None if end is None else round(end - context.clock(), 1)
+
+
+def totals(now: ConsumerStatistics | None) -> Totals:
+    """The counts since the start."""
+    if now is None:
+        return dict.fromkeys(_COUNTS, 0) | {"smallest_margin": None}  # type: ignore[return-value]
+    work, ledger = now.work, now.ledger
+    return {
+        "received": ledger.received,
+        "done": work.done,
+        "failed": work.failed,
+        "timed_out": work.timed_out,
+        "retried": work.retried,
+        "rejected": work.rejected,
+        "exhausted": work.exhausted,
+        "dead_lettered": work.dead_lettered,
+        "acked": ledger.acked,
+        "released": ledger.released,
+        "late": ledger.late,
+        "lost": ledger.lost,
+        "unsettled": ledger.unsettled,
+        "known_duplicates": ledger.known_duplicates,
+        "extended": now.heartbeat.extended,
+        "calls": calls_of(now),
+        "smallest_margin": ledger.smallest_margin,
+    }
+
+
+def _detail(runner: Runner | None) -> Detail:
+    held, total = {}, 0
+    if runner is not None:
+        context, since = runner.context, _epoch()
+        total = len(context.ledger)
+        held = {
+            each.message_id: (
+                each.state,
+                round(each.received + since, 2),
+                None if each.started is None else round(each.started + since, 2),
+                round(each.lease_end + since, 1),
+                each.attempt,
+                each.group,
+            )
+            for each in in_hand(context.ledger)
+        }
+    return {
+        "where": "",
+        "in_hand": held,
+        "in_hand_total": total,
+        "failures": [],
+        "decisions": [],
+        "leases": [],
+        "options": [],
+    }
+
+
+def _epoch() -> float:
+    """When the monotonic clock was 0. It is kept, so that times do not change by a hair's breadth each second."""
+    global _EPOCH  # noqa: PLW0603 - the clock of the machine may be set
+    now = time.time() - time.monotonic()
+    if abs(now - _EPOCH) > 1:
+        _EPOCH = now
+    return _EPOCH
+
+
+def memory_used() -> int | None:
+    """Bytes of memory that the process has resident; None where the system does not say."""
+    with suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return None

@@ -1,0 +1,196 @@
+"""The state that the admin surface gives: what the page, `leasekeeper top` and a fleet read, as typed dictionaries.
+
+Made once a second by `leasekeeper.admin.watching`. Every value can be written as JSON. Times are seconds since 1970,
+durations seconds. It holds no message's body.
+"""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+
+class Backlog(TypedDict):
+    """What SQS says of the queue, and what it means at the present rate. SQS counts approximately, and late."""
+
+    visible: int
+    """Messages that can be received."""
+    in_flight: int
+    """Messages that consumers hold: these, and all others."""
+    delayed: int
+    """Messages that become visible later."""
+    dead_letters: int | None
+    """Messages in the dead-letter queue; None: there is none, or it cannot be read."""
+    seconds: float | None
+    """Seconds that the visible messages need at the measured rate of this consumer; None: no rate is known yet."""
+    trend: float | None
+    """Messages a second by which the visible ones grow (above 0) or shrink; None before the second answer."""
+    asked: float
+    """When SQS was asked."""
+
+
+class Totals(TypedDict):
+    """Counts since the start of the consumer."""
+
+    received: int
+    done: int
+    failed: int
+    timed_out: int
+    retried: int
+    rejected: int
+    exhausted: int
+    dead_lettered: int
+    acked: int
+    released: int
+    late: int
+    lost: int
+    unsettled: int
+    known_duplicates: int
+    extended: int
+    calls: int
+    """Calls to SQS: receives, deletes, extensions and releases."""
+    smallest_margin: float | None
+    """Least seconds of lease left at a confirmed delete."""
+
+
+class FailureGroup(TypedDict):
+    """Failures of one exception at one place."""
+
+    type: str
+    where: str
+    """The innermost line of the handler's own code: `shop.py:12 in ship`."""
+    count: int
+    """How many, since the surface began to look."""
+    first: float
+    last: float
+    message: str
+    """The text of the newest error; what it quotes of the message's body is replaced by `***`."""
+    traceback: str
+    """The calls that led to the newest one, without values."""
+    ids: list[str]
+    """Message ids of the newest, newest first."""
+
+
+Decision = TypedDict("Decision", {"at": float, "what": str, "from": float | str, "to": float | str, "reason": str})
+"""A change of the throttler's: `limit`, `pollers` or `prefetch`; or of the consumer's `state`."""
+
+
+class LeaseNews(TypedDict):
+    """Leases that were extended or lost, or an extension that failed."""
+
+    at: float
+    what: str
+    """`extended`, `lost`, or `failed`: an extension that is tried again, or given up."""
+    count: int
+    id: str | None
+    """The message id, of a single one."""
+    reason: str
+
+
+class OptionState(TypedDict):
+    """An option: its value now and where that comes from."""
+
+    name: str
+    value: str
+    source: str
+    """`default`, `code`, `file`, `environment` or `flag`."""
+    place: str
+    """Where in words: `--concurrency`, `LEASEKEEPER_CONCURRENCY`, `pyproject.toml [tool.leasekeeper]`; may be empty."""
+    default: str
+    text: str
+    unit: str
+
+
+InHand = tuple[str, float, float | None, float, int, str | None]
+"""A message that is held: state, received at, started at, end of its lease, attempt, message group."""
+
+
+class Detail(TypedDict):
+    """What is given for one consumer only, because it is large."""
+
+    where: str
+    """The handler's place in its code: `shop.py:12`."""
+    in_hand: dict[str, InHand]
+    """By message id, the oldest first; at most `HELD_SHOWN`."""
+    in_hand_total: int
+    failures: list[FailureGroup]
+    decisions: list[Decision]
+    leases: list[LeaseNews]
+    options: list[OptionState]
+
+
+class ConsumerState(TypedDict):
+    """A consumer at one moment."""
+
+    queue: str
+    handler: str
+    fifo: bool
+    state: str
+    """STARTING, RUNNING, PAUSED, QUIET, DRAINING, UNHEALTHY or STOPPED."""
+    reason: str
+    """Why, as a sentence; empty when there is nothing to say."""
+    seconds: float
+    """Since its start."""
+    concurrency: int
+    running: int
+    waiting: int
+    acking: int
+    limit: int
+    """The throttler's limit: messages that may be held, waiting and running."""
+    prefetch: int
+    """Messages that may wait for a handler."""
+    pollers: list[str]
+    """For each: `waiting` for the answer of a receive; or what the last one brought, `full`, `short` or `empty`;
+    `paused` before the next, or `failed`."""
+    rate_in: float
+    """Messages received a second, over the last five seconds."""
+    rate_out: float
+    """Handlers that ended well a second, over the last five seconds."""
+    failures_per_minute: float
+    calls_per_message: float | None
+    """Calls to SQS for each finished message, of the last minute; None without one."""
+    spark_in: list[float]
+    """Messages received in each of the last 60 seconds, oldest first."""
+    spark_out: list[float]
+    lag_p50: float
+    """Seconds from sent to received, of the last 63 first receives."""
+    lag_p95: float
+    handler_p50: float
+    """Seconds that handlers took, of the last 63."""
+    handler_p95: float
+    lease_margin: float | None
+    """Least seconds of lease left now of the messages held; None without one."""
+    groups: dict[str, int] | None
+    """The message groups of a FIFO queue; None for a standard one."""
+    backlog: Backlog | None
+    totals: Totals
+    detail: NotRequired[Detail]
+
+
+class Process(TypedDict):
+    """A process and its consumers."""
+
+    key: str
+    """Names it in a URL: `HOST:PID`."""
+    host: str
+    pid: int
+    version: str
+    started: float
+    state: str
+    """As a consumer's, the most urgent of all; or UNREACHABLE."""
+    reason: str
+    since: float
+    """When this state began."""
+    rss_bytes: int | None
+    read_only: bool
+    """Whether actions are refused because it has no token."""
+    consumers: dict[str, ConsumerState]
+    """By the queue's name."""
+
+
+class State(TypedDict):
+    """What a surface knows: one process, or a fleet."""
+
+    version: str
+    now: float
+    fleet: bool
+    processes: dict[str, Process]

@@ -1,0 +1,78 @@
+"""The state and its stream over real sockets: a consumer, a local SQS, and readers."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from served import Gate, Reader, create, get
+
+from leasekeeper import Consumer
+from leasekeeper.admin import AdminServer
+from leasekeeper.admin.server import LONGEST_STOP
+
+if TYPE_CHECKING:
+    from leasekeeper.local import LocalSqs
+
+pytest_plugins = ["served"]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quickly")]
+
+
+def test_the_stream_tells_what_the_state_is(sqs: LocalSqs) -> None:
+    gate = Gate()
+    consumer = Consumer("orders", gate.waiting, **create(sqs, "a", "b"))
+    with AdminServer(consumer, address="0") as server:
+        consumer.start()
+        try:
+            (key,) = json.loads(get(server, "/api/state")[1])["processes"]
+            with Reader(server, f"process={key}&consumer=orders") as reader:
+                assert reader.answer.headers["content-type"].startswith("text/event-stream")
+                assert [reader.read(), reader.read()] == ["state", "patch"]
+                reader.until(lambda: reader.consumer["running"] == 2)
+                process, found = reader.process, reader.consumer
+                assert (process["state"], process["reason"], process["read_only"]) == ("RUNNING", "", True)
+                assert (found["queue"], found["state"], found["totals"]["received"]) == ("orders", "RUNNING", 2)
+                held = found["detail"]["in_hand"]
+                assert [row[0] for row in held.values()] == ["running", "running"]
+                for _, received, started, lease_end, attempt, group in held.values():
+                    assert time.time() - 60 < received <= started < time.time() < lease_end
+                    assert (attempt, group) == (1, None)
+                gate.go_on.set()
+                reader.until(lambda: not reader.consumer["detail"]["in_hand"])
+                reader.until(lambda: reader.consumer["totals"]["done"] == 2)
+        finally:
+            gate.go_on.set()
+            consumer.stop().result()
+
+
+def test_streams_end_at_once_when_the_server_stops(sqs: LocalSqs) -> None:
+    """Also those that are not read."""
+    consumer = Consumer("orders", Gate().waiting, **create(sqs))
+    with AdminServer(consumer, address="0") as server:
+        readers = [Reader(server) for _ in range(3)]
+        for reader in readers:
+            assert reader.read() == "state"
+        began = time.monotonic()
+    assert time.monotonic() - began < LONGEST_STOP / 2
+    for reader in readers:
+        with reader:
+            while (last := reader.read()) == "patch":
+                pass
+            assert last == "bye"
+            assert reader.read() == ""
+
+
+def test_a_second_start_of_the_consumer_is_seen(sqs: LocalSqs) -> None:
+    gate = Gate()
+    gate.go_on.set()
+    consumer = Consumer("orders", gate.waiting, **create(sqs, "a"))
+    with AdminServer(consumer, address="0") as server, Reader(server) as reader:
+        reader.until(lambda: reader.process["state"] == "STARTING")
+        assert reader.consumer["reason"] == "it was not started yet"
+        for _ in range(2):
+            consumer.start()
+            reader.until(lambda: reader.process["state"] == "RUNNING")
+            consumer.stop().result()
+            reader.until(lambda: reader.process["state"] == "STOPPED")
