@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from leasekeeper.admin.browser import page_routes
 from leasekeeper.admin.streaming import stream
 from leasekeeper.admin.watching import Watch
 from leasekeeper.consumer import Consumer
@@ -50,7 +51,7 @@ def surface_of(targets: Targets) -> Starlette:
         "/api/state": surface.state,
         "/api/stream": surface.stream,
     }
-    app = Starlette(routes=[Route(path, answer) for path, answer in answers.items()])
+    app = Starlette(routes=[*page_routes(), *(Route(path, answer) for path, answer in answers.items())])
     app.state.watch = surface.watch
     app.state.lasts = MOUNTED_STREAM
     return app

@@ -1,0 +1,49 @@
+"""What a browser gets from the admin surface: the live page, its files, and the sentences that explain its figures.
+
+Made for the surface's application. The files are those of `leasekeeper.pages`; all addresses in them are relative, so
+that the page also works where the surface is mounted at a path.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from leasekeeper.pages import INDEX, page_file
+
+
+def page_routes() -> list[Route]:
+    """The routes of the page."""
+    return [
+        Route("/", _file),
+        Route("/pages/{name}", _file),
+        Route("/api/meanings", _meanings),
+    ]
+
+
+async def _file(request: Request) -> Response:
+    """A file of the pages; 304 where the browser has it already."""
+    compress = "gzip" in request.headers.get("accept-encoding", "")
+    found = page_file(request.path_params.get("name", INDEX), compress=compress)
+    if found is None:
+        return Response(status_code=404)
+    if request.headers.get("if-none-match") == found.headers["etag"]:
+        return Response(status_code=304, headers=found.headers)
+    return Response(found.body, media_type=found.content_type, headers=found.headers)
+
+
+async def _meanings(_: Request) -> Response:
+    """Meaning and advice of each metric, by its name without the prefix."""
+    return Response(_sentences(), media_type="application/json")
+
+
+@cache
+def _sentences() -> bytes:
+    from leasekeeper.observe.catalogue import CATALOGUE
+
+    found = {each.name.removeprefix("leasekeeper_"): (each.meaning, each.advice) for each in CATALOGUE}
+    return msgspec.json.encode(found)

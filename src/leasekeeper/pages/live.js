@@ -1,0 +1,170 @@
+// The live page: what the URL asks for, the stream, the bar, the keyboard. The views are in overview.js and consumer.js.
+
+import { h, render } from "./dom.js";
+import { explain } from "./explain.js";
+import { overview } from "./overview.js";
+import { empty, name, pill, urgent } from "./parts.js";
+import { Stream } from "./stream.js";
+import { clock, counted, seconds } from "./text.js";
+
+const app = document.getElementById("app");
+const WORDS = { connecting: "connecting", live: "live", stale: "stale", stopped: "stopped", hidden: "paused" };
+let route = read();
+let state = null;
+let held = null;
+let help = false;
+
+function read() {
+  const given = new URLSearchParams(location.search);
+  return Object.fromEntries(["process", "consumer", "tab", "q", "sort"].map(each => [each, given.get(each) || ""]));
+}
+
+function address(wanted) {
+  const query = new URLSearchParams(Object.entries(wanted).filter(([, value]) => value));
+  return query.size ? `?${query}` : location.pathname;
+}
+
+const link = {
+  // A link to a view; a plain click stays on the page, others do what links do.
+  to: (wanted, ...kids) => h("a", {
+    href: address(wanted),
+    onclick: event => {
+      if (event.metaKey || event.ctrlKey || event.shiftKey || event.button) return;
+      event.preventDefault();
+      event.stopPropagation();
+      link.go(wanted);
+    },
+  }, ...kids),
+  go: wanted => {
+    history.pushState(null, "", address(wanted));
+    arrive();
+  },
+  change: changes => {
+    route = { ...route, ...changes };
+    history.replaceState(null, "", address(route));
+    draw(true);
+  },
+  filter: q => link.change({ q }),
+};
+
+function arrive() {
+  const before = query();
+  route = read();
+  held = null;
+  if (query() !== before) stream.open(`api/stream${query()}`);
+  draw(true);
+  scrollTo(0, 0);
+}
+
+const query = () => (route.consumer ? address({ process: route.process, consumer: route.consumer }) : "");
+
+function bar(shown, status) {
+  const processes = Object.values(shown?.processes || {});
+  const one = processes.length === 1 ? processes[0] : null;
+  const worst = urgent(processes.map(each => each.state));
+  const reasons = processes.filter(each => each.reason && each.state === worst);
+  return [
+    h("header", { class: "bar" },
+      link.to({}, h("span", { class: "brand" }, h("i", { class: "mark" }), "Leasekeeper")),
+      shown ? h("span", { class: "which" }, one ? name(one.key) : counted(processes.length, "process", "processes")) : null,
+      shown && processes.length ? pill(worst) : null,
+      one ? h("span", { class: "quiet" }, `up ${seconds(Math.floor(shown.now - one.started))}`) : null,
+      shown ? h("span", { class: "quiet version" }, shown.version) : null,
+      h("span", { class: "gap" }),
+      h("button", { type: "button", class: `status ${held ? "held" : status.phase}`, "data-about": "stream", "aria-pressed": String(!!held), onclick: hold },
+        h("i", { "aria-hidden": "true" }), held ? `held at ${clock(held.now)}` : WORDS[status.phase]),
+      h("button", { type: "button", class: "key", title: "keyboard", "aria-label": "keyboard and legend", onclick: () => toggle(true) }, "?")),
+    notice(status),
+    worst !== "RUNNING" && reasons.length && !route.consumer
+      ? h("p", { class: `reason ${worst.toLowerCase()}`, role: "status" }, reasons.slice(0, 3).map(each => h("span", { key: each.key }, one ? null : h("b", {}, each.key, ": "), h("bdi", {}, each.reason), each.since ? ` (since ${clock(each.since)})` : "")))
+      : null,
+  ];
+}
+
+function notice(status) {
+  if (status.phase === "stale" || status.phase === "stopped") {
+    const what = status.phase === "stopped" ? "The process has said that it stops." : "No answer from the process.";
+    return h("p", { class: "reason stale", role: "alert" }, status.since ? `${what} What you see is from ${clock(status.since)}.` : `${what} There was none so far.`, " The page tries again by itself.");
+  }
+  return null;
+}
+
+function draw(force = false) {
+  const status = stream.status;
+  const shown = held || state;
+  const page = !shown
+    ? status.phase === "connecting" ? empty("Connecting…") : empty("Nothing to show yet.", "The admin surface does not answer. Is the process running?")
+    : route.consumer ? null : overview(shown, route, link);
+  document.title = title(shown);
+  document.body.className = status.phase;
+  render(app, [bar(shown, status), h("main", { id: "main" }, page), keys()], force);
+}
+
+function title(shown) {
+  const processes = Object.values(shown?.processes || {});
+  const worst = processes.length ? urgent(processes.map(each => each.state)) : "";
+  return `${worst && worst !== "RUNNING" ? `${worst} · ` : ""}${route.consumer ? `${route.consumer} · ` : ""}Leasekeeper`;
+}
+
+function hold() {
+  held = held ? null : state;
+  draw(true);
+}
+
+const KEYS = [["/", "filter"], ["j  k", "next, previous row"], ["enter", "open the row"], ["esc", "back"], ["p", "hold the page, and let it go"], ["?", "this help"]];
+
+function keys() {
+  return h("dialog", { id: "keys", "aria-label": "keyboard", onclose: () => (help = false), onclick: event => event.target.id === "keys" && toggle(false) },
+    h("h2", {}, "Keyboard"),
+    h("dl", {}, KEYS.flatMap(([key, what]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)])),
+    h("p", { class: "quiet" }, "Every figure says what it means when the pointer or the focus is on it. A table under the pointer stands still."),
+    h("button", { type: "button", onclick: () => toggle(false) }, "Close"));
+}
+
+function toggle(on) {
+  help = on;
+  const dialog = document.getElementById("keys");
+  on ? dialog.showModal() : dialog.close();
+}
+
+function move(by) {
+  const rows = [...document.querySelectorAll("[data-row]")];
+  const at = rows.indexOf(document.activeElement.closest?.("[data-row]"));
+  rows[Math.max(0, Math.min(rows.length - 1, at < 0 ? 0 : at + by))]?.focus();
+}
+
+function onKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  const typing = event.target.matches("input, textarea, select");
+  if (event.key === "Escape") {
+    if (typing) event.target.blur();
+    else if (route.consumer) link.go({});
+    return;
+  }
+  if (typing) return;
+  const todo = {
+    "/": () => document.getElementById("filter")?.focus(),
+    j: () => move(1),
+    k: () => move(-1),
+    p: hold,
+    "?": () => toggle(true),
+    Enter: () => document.activeElement.matches("[data-row]") && document.activeElement.click(),
+  }[event.key];
+  if (todo) {
+    if (event.key !== "Enter") event.preventDefault();
+    todo();
+  }
+}
+
+const stream = new Stream(`api/stream${query()}`, {
+  onState: next => {
+    state = next;
+    if (!held) draw();
+  },
+  onStatus: () => draw(),
+});
+addEventListener("popstate", arrive);
+addEventListener("keydown", onKey);
+draw();
+stream.open();
+explain("api/meanings");

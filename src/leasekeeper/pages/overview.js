@@ -1,0 +1,167 @@
+// All consumers at one look: headline figures, a row for each queue, and in a fleet a row for each process beneath it.
+
+import { h } from "./dom.js";
+import { empty, figure, meter, name, pill, sparkline, urgent } from "./parts.js";
+import { count, counted, rate, seconds, trend } from "./text.js";
+
+const sum = (list, read) => list.reduce((total, each) => total + (read(each) ?? 0), 0);
+const known = (list, read) => list.map(read).filter(each => each !== null && each !== undefined);
+const most = (list, read) => (known(list, read).length ? Math.max(...known(list, read)) : null);
+const least = (list, read) => (known(list, read).length ? Math.min(...known(list, read)) : null);
+const added = lists => (lists[0] || []).map((_, at) => sum(lists, list => list[at]));
+
+// Several consumers of one queue as if they were one.
+export function together(parts) {
+  const backlogs = known(parts, each => each.backlog).sort((one, other) => other.asked - one.asked);
+  const out = sum(parts, each => each.rate_out);
+  const calls = known(parts, each => each.calls_per_message);
+  return {
+    ...parts[0],
+    state: urgent(parts.map(each => each.state)),
+    reason: parts.find(each => each.reason)?.reason || "",
+    rate_in: sum(parts, each => each.rate_in),
+    rate_out: out,
+    concurrency: sum(parts, each => each.concurrency),
+    running: sum(parts, each => each.running),
+    waiting: sum(parts, each => each.waiting),
+    failures_per_minute: sum(parts, each => each.failures_per_minute),
+    calls_per_message: calls.length ? sum(calls, each => each) / calls.length : null,
+    lag_p95: most(parts, each => each.lag_p95),
+    lease_margin: least(parts, each => each.lease_margin),
+    spark_in: added(parts.map(each => each.spark_in)),
+    spark_out: added(parts.map(each => each.spark_out)),
+    backlog: backlogs[0] ? { ...backlogs[0], seconds: out > 0 ? backlogs[0].visible / out : backlogs[0].visible ? null : 0 } : null,
+  };
+}
+
+export function tones(each) {
+  const perMinute = each.rate_out * 60 + each.failures_per_minute;
+  const failing = perMinute ? each.failures_per_minute / perMinute : 0;
+  const margin = each.lease_margin ?? Infinity;
+  const late = each.backlog?.seconds ?? 0;
+  return {
+    failures: each.failures_per_minute < 1 ? "" : failing > 0.1 ? "bad" : failing > 0.01 ? "warn" : "",
+    margin: margin < 2 ? "bad" : margin < 5 ? "warn" : "",
+    backlog: (each.backlog?.trend ?? 0) > 0.05 && late > 60 ? (late > 600 ? "bad" : "warn") : "",
+    lag: each.lag_p95 > 300 ? "bad" : each.lag_p95 > 60 ? "warn" : "",
+  };
+}
+
+export function headline(all) {
+  const backlogs = known(all, each => each.backlog);
+  const growth = backlogs.length ? sum(backlogs, each => each.trend) : null;
+  const way = trend(growth);
+  const whole = {
+    rate_out: sum(all, each => each.rate_out),
+    failures_per_minute: sum(all, each => each.failures_per_minute),
+    lease_margin: least(all, each => each.lease_margin),
+    lag_p95: most(all, each => each.lag_p95),
+    backlog: { trend: growth, seconds: most(backlogs, each => each.seconds) },
+  };
+  const tone = tones(whole);
+  return h("section", { class: "headline", "aria-label": "headline figures" },
+    figure("in", "rate_in", rate(sum(all, each => each.rate_in)), { unit: "per s", note: "received" }),
+    figure("out", "rate_out", rate(whole.rate_out), { unit: "per s", note: "handled" }),
+    figure("backlog", "backlog", backlogs.length ? count(sum(backlogs, each => each.visible)) : "–", {
+      unit: "messages", tone: tone.backlog, note: backlogs.length ? `${way.sign} ${seconds(whole.backlog.seconds)} at this rate` : "SQS was not asked" }),
+    figure("lag p95", "lag", seconds(whole.lag_p95), { tone: tone.lag, note: "sent to received" }),
+    figure("failures", "failures", rate(whole.failures_per_minute), { unit: "per min", tone: tone.failures, note: "handlers that raised" }),
+    figure("lease margin", "margin", seconds(whole.lease_margin), { tone: tone.margin, note: "smallest now" }));
+}
+
+export function grouped(state) {
+  const queues = new Map();
+  for (const process of Object.values(state.processes)) {
+    for (const [key, consumer] of Object.entries(process.consumers)) {
+      if (!queues.has(key)) queues.set(key, []);
+      queues.get(key).push({ process, consumer, key });
+    }
+  }
+  return [...queues].map(([key, parts]) => ({ key, parts, whole: together(parts.map(each => each.consumer)) }));
+}
+
+const COLUMNS = [
+  ["state", ""], ["consumer", ""], ["per second, 60 s", "rate_in"], ["running", "running"], ["waiting", "waiting"], ["backlog", "backlog"],
+  ["lag p95", "lag"], ["lease margin", "margin"], ["failures / min", "failures"], ["calls / msg", "calls"],
+];
+
+function cells(each, uneven) {
+  const tone = tones(each);
+  const way = trend(each.backlog?.trend);
+  const cell = (label, tone, ...kids) => h("td", { "data-label": label, class: tone }, ...kids);
+  const differs = about => (uneven?.has(about) ? h("span", { class: "uneven", "data-about": "uneven", tabindex: 0 }, "≠ uneven") : null);
+  return [
+    cell("per second", "rates", sparkline(each.spark_in, each.spark_out),
+      h("span", { class: "pair" }, h("span", {}, "in ", h("b", {}, rate(each.rate_in))), h("span", {}, "out ", h("b", {}, rate(each.rate_out))), differs("rate_out"))),
+    cell("running", "", h("span", { class: "of" }, count(each.running), h("small", {}, ` of ${count(each.concurrency)}`)), meter(each.running, each.concurrency, `${count(each.running)} of ${count(each.concurrency)} running`)),
+    cell("waiting", "", count(each.waiting)),
+    each.backlog
+      ? cell("backlog", tone.backlog, h("span", {}, count(each.backlog.visible), ` ${way.sign}`), h("small", {}, seconds(each.backlog.seconds),
+          each.backlog.dead_letters ? h("span", { class: "dead warn" }, ` ${count(each.backlog.dead_letters)} dead`) : null))
+      : cell("backlog", "", uneven ? "" : "–"),
+    cell("lag p95", tone.lag, seconds(each.lag_p95), differs("lag_p95")),
+    cell("lease margin", tone.margin, seconds(each.lease_margin)),
+    cell("failures / min", tone.failures, rate(each.failures_per_minute), differs("failures_per_minute")),
+    cell("calls / msg", "", each.calls_per_message === null || each.calls_per_message === undefined ? "–" : each.calls_per_message.toFixed(2)),
+  ];
+}
+
+// What differs from the median of the processes by more than half, where the values are large enough to mean something.
+export function unevenness(parts) {
+  const found = new Map(parts.map(each => [each.process.key, new Set()]));
+  if (parts.length < 3) return found;
+  for (const [about, enough] of [["rate_out", 2], ["lag_p95", 1], ["failures_per_minute", 3]]) {
+    const values = parts.map(each => each.consumer[about]).sort((one, other) => one - other);
+    const middle = values[values.length >> 1];
+    for (const { process, consumer } of parts) {
+      const off = Math.abs(consumer[about] - middle);
+      if (off > enough && off > middle / 2) found.get(process.key).add(about);
+    }
+  }
+  return found;
+}
+
+export function overview(state, route, link) {
+  const wanted = route.q.toLowerCase();
+  const all = grouped(state);
+  const rows = all.filter(({ key, whole }) => `${key} ${whole.handler} ${whole.state}`.toLowerCase().includes(wanted));
+  const processes = Object.values(state.processes);
+  const missing = processes.filter(each => !Object.keys(each.consumers).length);
+  return [
+    headline(all.flatMap(each => each.whole)),
+    h("div", { class: "tools" },
+      h("input", { type: "search", id: "filter", placeholder: "Filter consumers  /", "aria-label": "filter consumers", value: route.q, oninput: event => link.filter(event.target.value) }),
+      h("span", { class: "quiet" }, rows.length === all.length ? counted(all.length, "consumer") : `${count(rows.length)} of ${counted(all.length, "consumer")}`,
+        state.fleet ? ` in ${counted(processes.length, "process", "processes")}` : "")),
+    !all.length
+      ? empty("No consumers here yet.", "Declare one with @app.consumer(\"orders\"), or check that the right module was given to leasekeeper run.")
+      : !rows.length
+        ? empty(`No consumer matches “${route.q}”.`, h("button", { type: "button", onclick: () => link.filter("") }, "Clear the filter"))
+        : h("table", { class: `consumers hold${state.fleet ? " fleet" : ""}`, hold: true },
+            h("thead", {}, h("tr", {}, COLUMNS.map(([label, about]) => h("th", { scope: "col", "data-about": about || undefined, tabindex: about ? 0 : undefined }, label)))),
+            rows.map(each => group(each, state.fleet, link))),
+    missing.length && state.fleet
+      ? h("section", { class: "missing" }, h("h2", {}, "Processes without consumers"),
+          missing.map(each => h("p", { key: each.key }, pill(each.state), " ", name(each.key), " ", h("span", { class: "quiet" }, each.reason || "no consumer declared"))))
+      : null,
+  ];
+}
+
+function group({ key, parts, whole }, fleet, link) {
+  const uneven = unevenness(parts);
+  const open = (process, event) => event.target.closest("a, button, [data-about]") || link.go({ consumer: key, process });
+  const first = parts.length === 1 ? parts[0].process.key : "";
+  return h("tbody", { key },
+    h("tr", { class: "whole", "data-row": true, tabindex: -1, onclick: event => open(first, event) },
+      h("td", { "data-label": "state" }, pill(whole.state)),
+      h("th", { scope: "row", class: "who" }, link.to({ consumer: key, process: first }, name(key)), h("small", {}, name(whole.handler)),
+        whole.reason && whole.state !== "RUNNING" ? h("small", { class: "why" }, h("bdi", {}, whole.reason)) : null),
+      cells(whole)),
+    fleet && parts.length > 1
+      ? parts.map(each =>
+          h("tr", { key: each.process.key, class: "part", "data-row": true, tabindex: -1, onclick: event => open(each.process.key, event) },
+            h("td", { "data-label": "state" }, pill(each.consumer.state)),
+            h("th", { scope: "row", class: "who" }, link.to({ consumer: key, process: each.process.key }, name(each.process.key))),
+            cells({ ...each.consumer, backlog: null }, uneven.get(each.process.key))))
+      : null);
+}

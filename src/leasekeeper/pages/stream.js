@@ -1,0 +1,79 @@
+// The stream of states: one EventSource, which is opened again after a failure and closed while the tab is hidden.
+// A state is never changed in place: a patch makes new objects along its path, so a held view keeps what it shows.
+
+const STALE_AFTER = 4000; // milliseconds without an event
+const LONGEST_WAIT = 8000;
+
+export function merge(target, patch) {
+  if (patch === null || typeof patch !== "object" || Array.isArray(patch)) return patch;
+  const base = target && typeof target === "object" && !Array.isArray(target) ? { ...target } : {};
+  for (const name in patch) {
+    if (patch[name] === null) delete base[name];
+    else base[name] = merge(base[name], patch[name]);
+  }
+  return base;
+}
+
+export class Stream {
+  // `onState(state)` with each new state; `onStatus(status)` when the connection changes. A status is
+  // { phase: "connecting" | "live" | "stale" | "stopped" | "hidden", since: epoch seconds or null, error }.
+  constructor(url, { onState, onStatus, onEvent = () => {} }) {
+    Object.assign(this, { url, onState, onStatus, onEvent });
+    this.state = null;
+    this.last = null;
+    this.wait = 500;
+    this.status = { phase: "connecting", since: null, error: "" };
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.pause() : this.open()));
+    setInterval(() => this.check(), 1000);
+    addEventListener("pagehide", () => this.close());
+    addEventListener("pageshow", () => this.source || this.open());
+  }
+
+  open(url = this.url) {
+    this.close();
+    this.url = url;
+    if (document.hidden) return;
+    const source = (this.source = new EventSource(url));
+    const take = apply => event => {
+      if (this.source !== source) return;
+      this.last = Date.now();
+      this.wait = 500;
+      this.state = apply(JSON.parse(event.data));
+      this.say("live");
+      this.onState(this.state);
+    };
+    source.addEventListener("state", take(state => state));
+    source.addEventListener("patch", take(patch => merge(this.state, patch)));
+    source.addEventListener("log", event => this.onEvent(JSON.parse(event.data)));
+    source.addEventListener("bye", () => this.source === source && this.retry("stopped"));
+    source.onerror = () => this.source === source && this.retry(this.status.phase === "stopped" ? "stopped" : "stale");
+  }
+
+  retry(phase) {
+    this.close();
+    this.say(phase);
+    this.timer = setTimeout(() => this.open(), this.wait);
+    this.wait = Math.min(LONGEST_WAIT, this.wait * 2);
+  }
+
+  check() {
+    if (this.source && this.last && Date.now() - this.last > STALE_AFTER && this.status.phase === "live") this.say("stale");
+  }
+
+  pause() {
+    this.close();
+    this.say("hidden");
+  }
+
+  close() {
+    clearTimeout(this.timer);
+    this.source?.close();
+    this.source = null;
+  }
+
+  say(phase) {
+    if (phase === this.status.phase) return;
+    this.status = { phase, since: this.last && this.last / 1000 };
+    this.onStatus(this.status);
+  }
+}

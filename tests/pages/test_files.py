@@ -1,0 +1,102 @@
+"""The files of the pages: what is answered, with which headers, and what a browser may make of it."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+import leasekeeper.pages
+from leasekeeper.admin import admin_app
+from leasekeeper.pages import INDEX, TYPES, page_file
+
+FOLDER = Path(leasekeeper.pages.__file__).parent
+FILES = sorted(path.name for path in FOLDER.iterdir() if path.suffix[1:] in TYPES)
+MOST = 80_000
+"""Bytes of all files, as they are."""
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+@pytest.fixture
+def browser() -> TestClient:
+    return TestClient(admin_app())
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_is_answered_with_its_type_and_a_policy_that_allows_its_origin_only(
+    browser: TestClient, name: str
+) -> None:
+    answer = browser.get(f"/pages/{name}")
+
+    assert answer.status_code == 200
+    assert answer.content == (FOLDER / name).read_bytes()
+    assert answer.headers["content-type"] == TYPES[name.rpartition(".")[2]]
+    assert answer.headers["content-security-policy"] == POLICY
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_page_is_at_the_root_and_a_browser_that_has_it_is_told_so(browser: TestClient) -> None:
+    first = browser.get("/", headers={"accept-encoding": "identity"})
+    again = browser.get("/", headers={"if-none-match": first.headers["etag"]})
+
+    assert first.text.startswith("<!doctype html>")
+    assert first.headers["cache-control"] == "no-cache"
+    assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize("name", ["__init__.py", "none.js", "%2e%2e%2fpages%2f__init__.py", "..%2f..%2fpy.typed"])
+def test_nothing_but_the_files_of_the_pages_is_answered(browser: TestClient, name: str) -> None:
+    assert browser.get(f"/pages/{name}").status_code == 404
+
+
+def test_a_compressed_file_has_the_same_content() -> None:
+    found = page_file(INDEX, compress=True)
+
+    assert found is not None
+    assert found.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(found.body) == (FOLDER / INDEX).read_bytes()
+
+
+def test_all_files_together_are_small() -> None:
+    assert sum((FOLDER / name).stat().st_size for name in FILES) < MOST
+
+
+def test_the_files_name_no_other_origin_and_carry_no_code_or_style_in_the_html() -> None:
+    for name in FILES:
+        text = (FOLDER / name).read_text().replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"https?://|//cdn", text), name
+        if name.endswith(".html"):
+            assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)", text), name
+        if name.endswith(".js"):
+            assert not re.search(r"\b(innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval)\b", text), name
+
+
+def test_each_module_that_is_imported_or_named_exists() -> None:
+    for name in FILES:
+        text = (FOLDER / name).read_text()
+        named = re.findall(r"from \"\./([\w.]+)\"", text) + re.findall(r"(?:href|src)=\"pages/([\w.]+)\"", text)
+        assert set(named) <= set(FILES), name
+
+
+def test_every_figure_that_promises_an_explanation_has_one(browser: TestClient) -> None:
+    explained = set(re.findall(r"^  (\w+): \[", (FOLDER / "explain.js").read_text(), re.MULTILINE))
+    explained |= set(browser.get("/api/meanings").json())
+    asked: set[str] = set()
+    for name in FILES:
+        asked |= set(re.findall(r"\"data-about\": \"(\w+)\"", (FOLDER / name).read_text()))
+
+    assert asked
+    assert asked <= explained
+
+
+def test_the_meanings_are_those_of_the_catalogue(browser: TestClient) -> None:
+    assert browser.get("/api/meanings").json()["handlers_running"] == [
+        "Handlers that run now.",
+        "Divided by concurrency it is the utilisation; near 1 all the time, handlers are the bottleneck.",
+    ]
