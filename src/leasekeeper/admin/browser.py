@@ -7,13 +7,16 @@ that the page also works where the surface is mounted at a path.
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import msgspec
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from leasekeeper.pages import INDEX, page_file
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 
 def page_routes() -> list[Route]:
