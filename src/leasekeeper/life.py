@@ -13,6 +13,7 @@ import os
 import random
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ from leasekeeper.sqs.settings import ClientSettings
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+    from contextlib import AbstractContextManager
 
     from leasekeeper.api import SqsApi
     from leasekeeper.events import Channel
@@ -170,7 +172,8 @@ class Life:
             if client is None:
                 client = await SqsClient.connect(self._settings())
             runner = await self._open(client, handler, application)
-            await runner.run(lambda: self.ready.set_result(None))
+            with self._protected(runner):
+                await runner.run(lambda: self.ready.set_result(None))
             report = self._report(runner)
         except BaseException as error:
             if self.ready.done():
@@ -218,6 +221,14 @@ class Life:
         if self.stop_asked:
             runner.stop(force=self._force_asked)
         return runner
+
+    def _protected(self, runner: Runner) -> AbstractContextManager[None]:
+        """Have ECS spare the task while handlers run that a stop would cut off, if that is wanted."""
+        if not self._options.ecs_protection:
+            return nullcontext()
+        from leasekeeper.ecs import protected
+
+        return protected(lambda: runner.outlasts(self._options.drain_timeout))
 
     def _report(self, runner: Runner) -> Report:
         """What it did. Unsettled messages are an error that a person has to see, like an exit code above 0."""

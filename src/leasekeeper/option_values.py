@@ -410,6 +410,13 @@ class OptionValues(TypedDict, total=False):
     Default: release; 'release' or 'run'.
     """
 
+    ecs_protection: bool
+    """Ask Amazon ECS to spare this task from scale-in and deployments while handlers run that outlast `drain_timeout`,
+    by their median or by now. It needs ecs:UpdateTaskProtection; outside ECS it does nothing.
+
+    Default: False.
+    """
+
     unhealthy_after: float
     """Time without a successful receive after which the consumer is unhealthy; at least `wait_time` plus 5 s.
 

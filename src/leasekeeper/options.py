@@ -380,6 +380,12 @@ class Options:
         choices=get_args(Unstarted),
     )
 
+    ecs_protection: bool = _stopping(
+        False,
+        "Ask Amazon ECS to spare this task from scale-in and deployments while handlers run that outlast "
+        "`drain_timeout`, by their median or by now. It needs ecs:UpdateTaskProtection; outside ECS it does nothing.",
+    )
+
     unhealthy_after: float = _health(
         60.0,
         "Time without a successful receive after which the consumer is unhealthy; at least `wait_time` plus 5 s.",

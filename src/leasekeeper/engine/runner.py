@@ -306,6 +306,11 @@ class Runner:
         """The error that keeps it from working and will not pass by itself."""
         return self._health.problem
 
+    def outlasts(self, seconds: float) -> bool:
+        """Whether handlers run now that take longer: one has, or their median is longer. From any thread."""
+        starts = self._ledger.starts()
+        return bool(starts) and max(self._clock() - min(starts), self._throttler.handler_seconds) > seconds
+
     def snapshot(self) -> RunnerSnapshot:
         """Every part at this moment; may be called from any thread."""
         now, starts = self._clock(), self._ledger.starts()
