@@ -52,6 +52,10 @@ MORE = {
     "leasekeeper.admin": "health, statistics and metrics over HTTP",
     "leasekeeper.observe.prometheus": "metrics for Prometheus",
     "leasekeeper.observe.emf": "metrics for CloudWatch",
+    "leasekeeper.injection": "what gives parameters to handlers",
+    "leasekeeper.contrib.dishka": "injection by dishka",
+    "leasekeeper.contrib.svcs": "injection by svcs",
+    "leasekeeper.contrib.fast_depends": "injection by FastDepends",
     "leasekeeper.testing.handling": "handlers without a queue",
 }
 """Public modules beside the package itself."""
@@ -63,6 +67,7 @@ BASES = {"Declaration": "leasekeeper.declaration"}
 """Base classes whose members are described with each class that has them."""
 INTERNAL = {
     "Channel",
+    "Injection",
     "Condition.identity",
     "Content",
     "condition_of",

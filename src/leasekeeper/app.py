@@ -6,21 +6,24 @@ Owned by the user, and found by `leasekeeper run module:app`.
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from leasekeeper.consumer import Consumer
 from leasekeeper.engine.host import Host
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.injection import Injection
 from leasekeeper.lanes.signature import name_of
 from leasekeeper.lifespan import Lifespan
 from leasekeeper.running import Completion, Several, in_event_loop, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
     from contextlib import AbstractAsyncContextManager
 
     from leasekeeper.events import Event
+    from leasekeeper.injection import Injector
     from leasekeeper.observe.statistics import ConsumerStatistics, Report
     from leasekeeper.option_values import OptionValues
     from leasekeeper.routing import When
@@ -52,6 +55,7 @@ class Leasekeeper:
     ) -> None:
         self._lifespan = None if lifespan is None else Lifespan(lifespan, self)
         self._defaults = defaults
+        self._injection = Injection()
         self._host = Host("leasekeeper")
         self._consumers: list[Consumer] = []
         self._given: dict[Consumer, OptionValues] = {}
@@ -85,7 +89,15 @@ class Leasekeeper:
 
         def declare(handler: F) -> F:
             merged: OptionValues = {**self._defaults, **values}
-            new = Consumer(queue, handler, when=when, lifespan=self._lifespan, host=self._host, **merged)
+            new = Consumer(
+                queue,
+                handler,
+                when=when,
+                lifespan=self._lifespan,
+                inject=self._injection,
+                host=self._host,
+                **merged,
+            )
             for consumer in self._consumers:
                 if consumer.address == new.address and may_be_one_queue(consumer, new):
                     self._join(consumer, handler, when, values)
@@ -116,6 +128,37 @@ class Leasekeeper:
         self._subscriptions.append((subscriber, kinds))
         for consumer in self._consumers:
             consumer.subscribe(subscriber, *kinds)
+
+    def inject(self, injector: Injector) -> None:
+        """Let `injector` give parameters to the handlers that are declared below this call.
+
+        Its scope is one run of a handler (or of a batch), closed before the message is settled: what its close raises
+        fails the run.
+
+        Args:
+            injector: `DishkaInjector`, `SvcsInjector` or `FastDependsInjector`, of the modules `dishka`, `svcs` and
+                `fast_depends` in `leasekeeper.contrib`; or yours (`leasekeeper.injection.Injector`).
+
+        Raises:
+            ConfigurationError: it is no injector, there is one already, or handlers were declared above.
+        """
+        if self._consumers:
+            raise ConfigurationError("app.inject(...) below a handler: call it above the first @app.consumer(...)")
+        self._injection.use(injector)
+
+    @contextmanager
+    def override(self, kind: Any, value: Any) -> Iterator[None]:
+        """Let handlers get `value` where they ask for `kind`, in starts and calls of this block: for tests.
+
+        As `Consumer.override`, for all consumers.
+
+        Raises:
+            Closed: a consumer is running.
+        """
+        for consumer in self._consumers:
+            consumer.refuse_running("override what its handlers get")
+        with self._injection.override(kind, value):
+            yield
 
     @property
     def consumers(self) -> tuple[Consumer, ...]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.engine.runner import Runner
     from leasekeeper.events import Event
+    from leasekeeper.injection import Injection, Injector
     from leasekeeper.option_values import OptionValues
     from leasekeeper.options import Options
     from leasekeeper.routing import When
@@ -43,12 +44,14 @@ class Consumer(Declaration):
         handler: a function, `async def` (runs on the application's event loop) or `def` (runs in threads). Its first
             parameter, annotated with `Message` or `Message[T]`, receives the message; annotated with another type, the
             decoded body; without an annotation, a `Message[str]`. Further parameters receive by their types the message
-            (`Message`) and what the lifespan yields; those with a default keep it. Returning deletes the message;
+            (`Message`), what the lifespan yields and what the injector gives; others with a default keep it. Returning
+            deletes the message;
             raising retries it with back-off; `Retry` and `Reject` decide otherwise. With `batch`: a `Batch` or a list.
         when: which messages the handler takes (`leasekeeper.routing`), where the queue has several: `add_handler`.
         options: all options in one object.
         lifespan: what to open before the first poll and to close after the last ack, as `Leasekeeper` has it; it is
             called with the consumer.
+        inject: what gives further parameters to handlers, as `Leasekeeper.inject` has it.
         host: threads to share with other consumers; an app passes its own.
         values: single options, by name; see the page of options in the reference.
 
@@ -64,6 +67,7 @@ class Consumer(Declaration):
         options: Options | None = None,
         when: When | None = None,
         lifespan: Callable[[Consumer], AbstractAsyncContextManager[Any]] | Lifespan | None = None,
+        inject: Injector | Injection | None = None,
         host: Host | None = None,
         **values: Unpack[OptionValues],
     ) -> None:
@@ -74,7 +78,8 @@ class Consumer(Declaration):
         if lifespan is not None and not isinstance(lifespan, Lifespan):
             lifespan = Lifespan(lifespan, self)
         self._lifespan = lifespan
-        super().__init__(queue, handler, when, options or make_options(values), has_lifespan=lifespan is not None)
+        made, has_lifespan = options or make_options(values), lifespan is not None
+        super().__init__(queue, handler, when, made, has_lifespan=has_lifespan, inject=inject)
         self._host = host or Host(f"leasekeeper-{self.address.name}")
         self._life: Life | None = None
         self._subscriptions: list[tuple[Callable[[Any], object], tuple[type[Event], ...]]] = []

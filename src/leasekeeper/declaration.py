@@ -5,18 +5,21 @@ The base of `Consumer`. It promises that a change which cannot work changes noth
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Unpack
 
 from leasekeeper.errors import Closed
+from leasekeeper.injection import Injection
 from leasekeeper.lanes.handlers import make_handler
 from leasekeeper.lanes.parameters import NO_LIFESPAN, NOT_YET
 from leasekeeper.options import Options, make_options
 from leasekeeper.sqs.address import address_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from leasekeeper.injection import Injector
     from leasekeeper.option_values import OptionValues
     from leasekeeper.routing import When
 
@@ -31,8 +34,21 @@ class Declaration:
     """
 
     def __init__(
-        self, queue: str, handler: Callable[..., Any], when: When | None, options: Options, *, has_lifespan: bool
+        self,
+        queue: str,
+        handler: Callable[..., Any],
+        when: When | None,
+        options: Options,
+        *,
+        has_lifespan: bool,
+        inject: Injector | Injection | None = None,
     ) -> None:
+        if not isinstance(inject, Injection):
+            injection = Injection()
+            if inject is not None:
+                injection.use(inject)
+            inject = injection
+        self._injection = inject
         self._queue = queue
         self._functions: list[tuple[Callable[..., Any], When | None]] = [(handler, when)]
         self._resources = NOT_YET if has_lifespan else NO_LIFESPAN
@@ -40,7 +56,9 @@ class Declaration:
 
     def _declare(self, options: Options) -> None:
         address = address_of(self._queue, options.region)
-        self.handler = make_handler(self._functions, options, queue=address.name, resources=self._resources)
+        self.handler = make_handler(
+            self._functions, options, queue=address.name, resources=self._resources, injection=self._injection
+        )
         self.options, self.address = options, address
 
     def add_handler(
@@ -58,7 +76,7 @@ class Declaration:
             ConfigurationError: the messages of two handlers cannot be told apart; or as `Consumer`.
             Closed: the consumer is running.
         """
-        self._refuse_running("add handlers")
+        self.refuse_running("add handlers")
         before = self._functions
         self._functions = [*before, (handler, when)]
         try:
@@ -74,14 +92,31 @@ class Declaration:
             ConfigurationError: an unknown option, or one that cannot work with the others.
             Closed: the consumer is running.
         """
-        self._refuse_running("configure it")
+        self.refuse_running("configure it")
         self._declare(self._with(values))
+
+    @contextmanager
+    def override(self, kind: Any, value: Any) -> Iterator[None]:
+        """Let handlers get `value` where they ask for `kind`, in starts and calls of this block: for tests.
+
+        Args:
+            kind: the type of a parameter, which the lifespan or the injector gives; or what the injector knows it by,
+                e.g. the function in FastDepends' `Depends`. What depends on it in the injector gets `value` too.
+            value: what they get.
+
+        Raises:
+            Closed: the consumer is running.
+        """
+        self.refuse_running("override what its handlers get")
+        with self._injection.override(kind, value):
+            yield
 
     def _with(self, values: Mapping[str, Any]) -> Options:
         before = {option.name: getattr(self.options, option.name) for option in fields(Options)}
         return make_options({**before, **values})
 
-    def _refuse_running(self, what: str) -> None:
+    def refuse_running(self, what: str) -> None:
+        """Raise `Closed` if it has started and not ended."""
         if self._running:
             raise Closed(f"consumer of {self.address.name} is running: {what} before its start")
 

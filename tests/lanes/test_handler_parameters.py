@@ -223,7 +223,7 @@ def test_the_time_limit_of_a_bound_handler_is_kept(deliver: Deliver) -> None:
 
 ADVICE = (
     "; a handler takes the message or the body first, then the message (`Message`) or what the lifespan yields, by its "
-    "type"
+    "type, or what an injector gives (`app.inject(...)`, above the handlers)"
 )
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import dataclasses
-import functools
 import inspect
+from functools import partial
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from leasekeeper.batch import Batch
@@ -31,6 +31,7 @@ from leasekeeper.retries import retries_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from leasekeeper.injection import Injection
     from leasekeeper.lanes.api import Say
     from leasekeeper.lanes.bundles import Bundle
     from leasekeeper.options import Options
@@ -57,15 +58,17 @@ class BatchHandler:
         *,
         queue: str,
         resources: Resources = NO_LIFESPAN,
+        injection: Injection | None = None,
     ) -> None:
-        signature, bodies = _read(function)
+        signature, bodies = _read(function, injection)
         self.name = signature.name
         self.is_coroutine = signature.is_coroutine
         self.timeout = options.handler_timeout
-        self._function = function
+        with_batch = not bodies or bool(options.middleware) or bool(signature.injected)
+        self._function = partial(_with_bodies, function) if bodies and with_batch else function
+        self._injection = injection
         self._signature = signature
         self._middleware = options.middleware
-        self._bodies = bodies
         if signature.body_type is S3Record:
             raise ConfigurationError(
                 f"handler {self.name}: a batch is of messages, and a message may have several S3Record: annotate the "
@@ -81,28 +84,26 @@ class BatchHandler:
             self.name,
             quote=options.log_bodies,
             envelope=options.envelope,
-            notice=functools.partial(warn, options.logger, queue, self.name),
+            notice=partial(warn, options.logger, queue, self.name),
         )
         self._plan = BatchPlan(
             name=self.name,
             queue=queue,
             decode=decode,
             open=decode.open if isinstance(decode, Unwrapping) else None,
-            bodies=bodies and not options.middleware,
+            bodies=not with_batch,
             on_error=options.on_batch_error,
             retries=retries_of(options.retry) if options.retry is not None else None,
         )
         self._call = self._composed(resources)
 
     def _composed(self, resources: Resources) -> Callable[[Any], Any]:
-        call = bind(self._function, self._signature, resources)
-        if self._bodies and self._middleware:
-            call = functools.partial(_with_bodies, call)
+        call = bind(self._function, self._signature, resources, self._injection)
         return compose(call, self._signature, self._middleware)
 
     def bound(self, resources: Resources) -> BatchHandler:
         """This handler with parameters from these resources; as `Handler.bound`."""
-        if not self._signature.resources:
+        if not self._signature.resources and not self._signature.injected:
             return self
         bound = copy.copy(self)
         bound._call = bound._composed(resources)  # noqa: SLF001 - a copy of this class
@@ -181,9 +182,9 @@ def takes_batch(annotation: Any) -> bool:
     return annotation is Batch or get_origin(annotation) is Batch
 
 
-def _read(function: Callable[..., Any]) -> tuple[Signature, bool]:
+def _read(function: Callable[..., Any], injection: Injection | None) -> tuple[Signature, bool]:
     """The signature of a batch handler, with the type of one body, and whether it takes bodies alone."""
-    found = read_signature(function)
+    found = read_signature(function, injection)
     annotation = found.body_type
     bodies = annotation is list or get_origin(annotation) is list
     one = "message" if found.message_first else "body"
@@ -197,8 +198,8 @@ def _read(function: Callable[..., Any]) -> tuple[Signature, bool]:
     return dataclasses.replace(found, message_first=True, body_type=body_type), bodies
 
 
-def _with_bodies(function: Callable[..., Any], batch: Batch[Any]) -> Any:
-    return function(batch.bodies)
+def _with_bodies(function: Callable[..., Any], batch: Batch[Any], **given: Any) -> Any:
+    return function(batch.bodies, **given)
 
 
 def _is_bare(function: Callable[..., Any]) -> bool:

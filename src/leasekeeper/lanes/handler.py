@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.envelopes import Envelope
+    from leasekeeper.injection import Injection
     from leasekeeper.lanes.api import Say
     from leasekeeper.message import Received
     from leasekeeper.options import Middleware
@@ -66,14 +67,16 @@ class Handler:
         resources: Resources = NO_LIFESPAN,
         envelope: Envelope | None = None,
         logger: logging.Logger | None = None,
+        injection: Injection | None = None,
     ) -> None:
-        signature = read_signature(function)
+        signature = read_signature(function, injection)
         self.name = signature.name
         self.body_type = signature.body_type
         self.is_coroutine = signature.is_coroutine
         self.timeout = timeout
         self._queue = queue
         self._function = function
+        self._injection = injection
         self._signature = signature
         self._middleware = middleware = (*around(envelope, is_coroutine=signature.is_coroutine), *middleware)
         self._retries = retries_of(retry) if retry is not None else None
@@ -91,7 +94,8 @@ class Handler:
         self._call = self._composed(resources)
 
     def _composed(self, resources: Resources) -> Callable[[Any], Any]:
-        call = compose(bind(self._function, self._signature, resources), self._signature, self._middleware)
+        call = bind(self._function, self._signature, resources, self._injection)
+        call = compose(call, self._signature, self._middleware)
         if self._signature.body_type is S3Record:
             call = each_record(call, self.name, is_coroutine=self.is_coroutine)
         if self.timeout is not None and self.is_coroutine:  # the thread lane watches the time of `def` handlers
@@ -104,7 +108,7 @@ class Handler:
         Raises:
             ConfigurationError: a parameter for which there is nothing.
         """
-        if not self._signature.resources:
+        if not self._signature.resources and not self._signature.injected:
             return self
         bound = copy.copy(self)
         bound._call = bound._composed(resources)  # noqa: SLF001 - a copy of this class

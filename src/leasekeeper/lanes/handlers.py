@@ -16,6 +16,7 @@ from leasekeeper.lanes.routed import RoutedHandler, routes_of
 from leasekeeper.lanes.signature import read_signature
 
 if TYPE_CHECKING:
+    from leasekeeper.injection import Injection
     from leasekeeper.options import Options
     from leasekeeper.routing import When
 
@@ -31,8 +32,16 @@ def make_handler(
     *,
     queue: str,
     resources: Resources = NO_LIFESPAN,
+    injection: Injection | None = None,
 ) -> AnyHandler:
     """The handler that calls a function, or one of several, as the options say, with parameters from these resources.
+
+    Args:
+        functions: one, or several with conditions.
+        options: of their consumer.
+        queue: its name.
+        resources: what the lifespan yields.
+        injection: what gives other parameters.
 
     Raises:
         ConfigurationError: a signature, a body type or a middleware that cannot work, or not with these options.
@@ -47,15 +56,17 @@ def make_handler(
                 "take one handler that divides its batch, or leave batch out"
             )
         _check_fifo(options, queue)
-        return BatchHandler(function, options, queue=queue, resources=resources)
-    handlers = [(_single(each, options, queue, resources), its) for each, its in functions]
+        return BatchHandler(function, options, queue=queue, resources=resources, injection=injection)
+    handlers = [(_single(each, options, queue, resources, injection), its) for each, its in functions]
     if not more and when is None:
         return handlers[0][0]
     return RoutedHandler(routes_of(handlers, queue), options, queue=queue)
 
 
-def _single(function: Function, options: Options, queue: str, resources: Resources) -> Handler:
-    signature = read_signature(function)
+def _single(
+    function: Function, options: Options, queue: str, resources: Resources, injection: Injection | None
+) -> Handler:
+    signature = read_signature(function, injection)
     if takes_batch(signature.body_type):
         raise ConfigurationError(
             f"handler {signature.name} takes a Batch, and batch is not set: set batch= to the most messages of a "
@@ -71,6 +82,7 @@ def _single(function: Function, options: Options, queue: str, resources: Resourc
         resources=resources,
         envelope=options.envelope,
         logger=options.logger,
+        injection=injection,
     )
 
 

@@ -1,4 +1,4 @@
-"""The parameters of a handler after its first: the message, and what the lifespan yields, found by their types.
+"""The parameters of a handler after its first: the message, what the lifespan yields, and what an injector gives.
 
 Bound once at a start, so that a message costs no search. A parameter for which nothing can be found is refused before
 the first receive.
@@ -20,6 +20,7 @@ from leasekeeper.lanes.signature import type_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from leasekeeper.injection import Injection
     from leasekeeper.lanes.signature import Parameter, Signature
     from leasekeeper.message import Message
 
@@ -86,11 +87,13 @@ NOT_YET = _NotYet(None)
 
 _ADVICE = (
     "a handler takes the message or the body first, then the message (`Message`) or what the lifespan yields, by its "
-    "type"
+    "type, or what an injector gives (`app.inject(...)`, above the handlers)"
 )
 
 
-def bind(function: Callable[..., Any], signature: Signature, resources: Resources) -> Callable[[Any], Any]:
+def bind(
+    function: Callable[..., Any], signature: Signature, resources: Resources, injection: Injection | None = None
+) -> Callable[[Any], Any]:
     """The function with all parameters but the first bound.
 
     It takes a `Message` if `signature.wants_message`, else the decoded body.
@@ -98,11 +101,18 @@ def bind(function: Callable[..., Any], signature: Signature, resources: Resource
     Raises:
         ConfigurationError: a parameter for which there is nothing.
     """
-    found = {each.name: resources.find(each, signature.name) for each in signature.resources}
+    found = {each.name: _found(each, signature.name, resources, injection) for each in signature.resources}
     call = partial(function, **found) if found else function
-    if signature.messages:
-        return partial(_call_with_message, call, signature.messages, signature.message_first)
+    if signature.messages or (signature.injected and not signature.message_first):
+        call = partial(_call_with_message, call, signature.messages, signature.message_first)
+    if signature.injected and injection is not None:
+        return injection.around(call, signature.injected, is_coroutine=signature.is_coroutine)
     return call
+
+
+def _found(parameter: Parameter, handler: str, resources: Resources, injection: Injection | None) -> Any:
+    override = () if injection is None else injection.overridden(parameter.type)
+    return override[0] if override else resources.find(parameter, handler)
 
 
 def _call_with_message(
@@ -110,8 +120,9 @@ def _call_with_message(
     names: tuple[str, ...],
     message_first: bool,
     message: Message[Any],
+    **injected: Any,
 ) -> Any:
-    return call(message if message_first else message.body, **dict.fromkeys(names, message))
+    return call(message if message_first else message.body, **dict.fromkeys(names, message), **injected)
 
 
 def _checkable(annotation: Any) -> Any:

@@ -14,6 +14,8 @@ from leasekeeper.texts import safe_repr
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from leasekeeper.injection import Injection
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
@@ -42,22 +44,24 @@ class Signature:
     """Further parameters that get the `Message`."""
     resources: tuple[Parameter, ...] = ()
     """Further parameters that get what the lifespan yields."""
+    injected: tuple[inspect.Parameter, ...] = ()
+    """Further parameters that the injector gives."""
 
     @property
     def wants_message(self) -> bool:
         """Whether a call needs a `Message`, and not the decoded body alone."""
-        return self.message_first or bool(self.messages)
+        return self.message_first or bool(self.messages) or bool(self.injected)
 
 
-def read_signature(function: Callable[..., Any]) -> Signature:
-    """The signature of a handler.
+def read_signature(function: Callable[..., Any], injection: Injection | None = None) -> Signature:
+    """The signature of a handler, with parameters that the injection gives.
 
     Raises:
         ConfigurationError: this cannot be a handler; the sentence says why and what to change.
     """
     name = name_of(function)
     coroutine = is_coroutine(function, f"handler {name}")
-    first, *further = _parameters(function, name)
+    (first, *further), injected = _parameters(function, name, injection)
     message_first, body_type = _is_message(first.type), first.type
     if message_first:
         body_type = (get_args(first.type) or (str,))[0]
@@ -74,6 +78,7 @@ def read_signature(function: Callable[..., Any]) -> Signature:
         body_type,
         messages=tuple(each.name for each in further if _is_message(each.type)),
         resources=tuple(each for each in further if not _is_message(each.type)),
+        injected=tuple(injected),
     )
 
 
@@ -120,8 +125,10 @@ def is_coroutine(function: Callable[..., Any], name: str) -> bool:
     return False
 
 
-def _parameters(function: Callable[..., Any], name: str) -> list[Parameter]:
-    """The parameters that a handler is called with: the first, and all others without a default.
+def _parameters(
+    function: Callable[..., Any], name: str, injection: Injection | None
+) -> tuple[list[Parameter], list[inspect.Parameter]]:
+    """The parameters that a handler is called with: the first and all others without a default; and those injected.
 
     The first is a `Message[str]` if it has no annotation.
     """
@@ -137,19 +144,24 @@ def _parameters(function: Callable[..., Any], name: str) -> list[Parameter]:
         )
     first, *others = parameters
     kinds = (*positional, inspect.Parameter.KEYWORD_ONLY)
-    further = [each for each in others if each.default is each.empty and each.kind in kinds]
+    named = [each for each in others if each.kind in kinds]
+    injected = [
+        each for each in named if injection is not None and not _is_message(each.annotation) and injection.gives(each)
+    ]
+    further = [each for each in named if each.default is each.empty and each not in injected]
     for each in further:
         if each.annotation in (each.empty, Any, object):
             raise ConfigurationError(
                 f"handler {name}{signature}: parameter {each.name} needs a type, or a default: it gets the message if "
                 "it is annotated with Message, else what the lifespan yields of that type"
             )
+    for each in (*further, *injected):
         if each.kind is each.POSITIONAL_ONLY:
             raise ConfigurationError(
                 f"handler {name}{signature}: parameter {each.name} is given by its name: put the `/` before it"
             )
     annotation = Message[str] if first.annotation is first.empty else first.annotation
-    return [Parameter(first.name, annotation), *(Parameter(each.name, each.annotation) for each in further)]
+    return [Parameter(first.name, annotation), *(Parameter(each.name, each.annotation) for each in further)], injected
 
 
 def _read(function: Callable[..., Any], name: str) -> inspect.Signature:

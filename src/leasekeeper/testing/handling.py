@@ -152,7 +152,7 @@ async def await_handler(handler: Callable[..., Any] | Consumer, body: object, **
 
 
 def run_batch_handler(
-    handler: Callable[..., Any],
+    handler: Callable[..., Any] | Consumer,
     bodies: Sequence[object],
     *,
     attributes: Mapping[str, str | bytes] | None = None,
@@ -164,7 +164,7 @@ def run_batch_handler(
     """Call a batch handler, coroutine or plain function, with one batch, from synchronous code.
 
     Args:
-        handler: as given to `Consumer`.
+        handler: as given to `Consumer`; or a consumer, for its handler with its options.
         bodies: of the messages; each as `run_handler` takes it.
         attributes: message attributes of each message.
         system: system attributes of each message.
@@ -193,7 +193,9 @@ def run_batch_handler(
     return scene.handled(scene.called.run_blocking(_unheard, scene.bundle))
 
 
-async def await_batch_handler(handler: Callable[..., Any], bodies: Sequence[object], **options: Any) -> list[Handled]:
+async def await_batch_handler(
+    handler: Callable[..., Any] | Consumer, bodies: Sequence[object], **options: Any
+) -> list[Handled]:
     """Await a coroutine batch handler with one batch, in the running loop; arguments as `run_batch_handler` has."""
     scene = _BatchScene(handler, bodies, **options)
     return scene.handled(await scene.called.run(_unheard, scene.bundle))
@@ -204,7 +206,7 @@ class _BatchScene:
 
     def __init__(
         self,
-        handler: Callable[..., Any],
+        handler: Callable[..., Any] | Consumer,
         bodies: Sequence[object],
         *,
         attributes: Mapping[str, str | bytes] | None = None,
@@ -214,12 +216,23 @@ class _BatchScene:
         **options: Unpack[OptionValues],
     ) -> None:
         given = NO_LIFESPAN if resources is None else Resources(resources)
-        made = make_options({"batch": max(1, len(bodies)), "concurrency": 1, **options})
-        self.called = BatchHandler(handler, made, queue="test", resources=given)
+        self.called = self._made(handler, given, len(bodies), options)
         rows = [_delivery(body, attributes, system, receive_count, number) for number, body in enumerate(bodies)]
         self.bundle = Bundle(Collected(rows, "size", 0.0), self._say, time.monotonic)
         self._listeners = {row: _Listener() for row in rows}
         self._outcomes: dict[Delivery, Outcome] = {}
+
+    @staticmethod
+    def _made(
+        handler: Callable[..., Any] | Consumer, given: Resources, size: int, options: OptionValues
+    ) -> BatchHandler:
+        if not isinstance(handler, Consumer):
+            made = make_options({"batch": max(1, size), "concurrency": 1, **options})
+            return BatchHandler(handler, made, queue="test", resources=given)
+        called = handler.handler.bound(given)
+        if not isinstance(called, BatchHandler):
+            raise ConfigurationError(f"handler {called.name} takes single messages: call it with run_handler")
+        return called
 
     def _say(self, answer: Answer[Delivery]) -> bool:
         if not answer.final:

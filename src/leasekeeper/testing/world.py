@@ -14,10 +14,13 @@ from contextvars import copy_context
 from random import Random
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 
+from leasekeeper.consumer import Consumer
 from leasekeeper.engine.opening import open_queue
 from leasekeeper.engine.runner import Runner
+from leasekeeper.errors import ConfigurationError
 from leasekeeper.events import Channel
 from leasekeeper.lanes.handlers import make_handler
+from leasekeeper.lanes.parameters import NO_LIFESPAN
 from leasekeeper.local import Broker, LocalClient
 from leasekeeper.observe.statistics import Observer
 from leasekeeper.options import make_options
@@ -88,6 +91,7 @@ class World:
         client: the client that its consumers use, unless each is a process.
         name: the name of the queue.
         dead_letters: the name of its dead-letter queue.
+        resources: what a lifespan yields, for `Consumer`s that are started here.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class World:
         self.name = FIFO_QUEUE if fifo else QUEUE
         self.dead_letters = FIFO_DEAD_LETTERS if fifo else DEAD_LETTERS
         self.queue_url = ""
+        self.resources = NO_LIFESPAN
         self._fifo = fifo
         self._began = 0.0
         self._max_receives = max_receives
@@ -188,17 +193,21 @@ class World:
 
     # Consumers
 
-    async def start(self, handler: Functions, *, queue: str | None = None, **values: Unpack[OptionValues]) -> Running:
+    async def start(
+        self, handler: Functions | Consumer, *, queue: str | None = None, **values: Unpack[OptionValues]
+    ) -> Running:
         """Start a consumer with those options; its handler, or handlers, run on this loop, in virtual time.
 
-        It consumes the world's queue, or the one of that name.
+        It consumes the world's queue, or the one of that name. Given a `Consumer`, its handlers run with its options,
+        on a queue of its name; `leasekeeper.testing.trial` does that for an app with a lifespan.
 
         On the loop of `virtual_processes` it is a process, which can be killed and suspended.
         """
         loop = asyncio.get_running_loop()
         process = Process(self.broker) if isinstance(loop, ProcessLoop) else None
         client = self.client if process is None else LocalClient(process.connection)
-        made = self._make(handler, values, client, queue or self.name)
+        named = handler.address.name if isinstance(handler, Consumer) else self.name
+        made = self._make(handler, values, client, queue or named)
         context = copy_context() if process is None else process.context
         running = Running(*await loop.create_task(made, context=context), context=context, process=process)
         self._running.append(running)
@@ -210,11 +219,19 @@ class World:
         return (await self._make(handler, values, self.client, self.name))[0]
 
     async def _make(
-        self, handler: Functions, values: OptionValues, client: LocalClient, queue: str
+        self, handler: Functions | Consumer, values: OptionValues, client: LocalClient, queue: str
     ) -> tuple[Runner, Channel, Observer]:
         loop = asyncio.get_running_loop()
-        options, events = make_options(values), Channel()
-        made = make_handler(handler, options, queue=queue)
+        events = Channel()
+        if isinstance(handler, Consumer):
+            if values:
+                raise ConfigurationError(
+                    f"start(consumer, {', '.join(values)}=...): use consumer.configure for options"
+                )
+            options, made = handler.options, handler.handler.bound(self.resources)
+        else:
+            options = make_options(values)
+            made = make_handler(handler, options, queue=queue)
         observer = Observer(events, options.logger, made.name)
         runner = Runner(
             await open_queue(client, QueueAddress.parse(queue), options),

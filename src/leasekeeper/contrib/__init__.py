@@ -1,0 +1,1 @@
+"""Adapters to other libraries. Each module needs its library, and nothing imports it unless you do."""

@@ -1,0 +1,136 @@
+"""Injection: parameters of handlers that a container of dependencies gives, and what tests put in their place.
+
+An app or a consumer has one `Injection`; its handlers read it when they are made and when they are bound at a start.
+Adapters for dishka, svcs and FastDepends are in `leasekeeper.contrib`; a class with these methods is one too. A handler
+that an injector gives nothing costs nothing for it.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, get_args, get_origin
+
+from leasekeeper.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import inspect
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+
+    from leasekeeper.batch import Batch
+    from leasekeeper.message import Message
+
+    Get = Callable[[inspect.Parameter], Any]
+    GetLater = Callable[[inspect.Parameter], Awaitable[Any]]
+
+
+class Injector(Protocol):
+    """What gives parameters to handlers. Its scopes are of one run of a handler, and closed before the message is."""
+
+    def gives(self, parameter: inspect.Parameter) -> bool:
+        """Whether it gives this parameter of a handler; asked once, when the handler is declared.
+
+        The annotation of the parameter is resolved. Parameters with a default are asked for too.
+        """
+        ...
+
+    def scope(self, message: Message[Any] | Batch[Any], /) -> AbstractContextManager[Get]:
+        """The scope of one run of a `def` handler: a function that returns the value of a parameter."""
+        ...
+
+    def scope_async(self, message: Message[Any] | Batch[Any], /) -> AbstractAsyncContextManager[GetLater]:
+        """The scope of one run of an `async def` handler: a function to await for the value of a parameter."""
+        ...
+
+    def override(self, kind: Any, value: Any) -> AbstractContextManager[object]:
+        """Give `value` in place of `kind`, also to what else depends on it: for tests."""
+        ...
+
+
+class Injection:
+    """The injector of an app or a consumer, if it has one, and what tests have put in place of its values.
+
+    Attributes:
+        injector: the injector.
+        overrides: values by the type, or the function, that they stand for.
+    """
+
+    def __init__(self, injector: Injector | None = None) -> None:
+        self.injector = injector
+        self.overrides: dict[Any, Any] = {}
+
+    def use(self, injector: Injector) -> None:
+        """Use that injector.
+
+        Raises:
+            ConfigurationError: there is one, or it has not the methods of one.
+        """
+        if self.injector is not None:
+            raise ConfigurationError(
+                f"there is an injector already, {self.injector!r}: an app has one; let one container know all"
+            )
+        if not isinstance(injector, type) and all(hasattr(injector, name) for name in _METHODS):
+            self.injector = injector
+            return
+        raise ConfigurationError(
+            f"inject({injector!r}): give an injector, e.g. DishkaInjector(container) of leasekeeper.contrib.dishka"
+        )
+
+    def gives(self, parameter: inspect.Parameter) -> bool:
+        """Whether the injector gives this parameter."""
+        return self.injector is not None and self.injector.gives(parameter)
+
+    @contextmanager
+    def override(self, kind: Any, value: Any) -> Iterator[None]:
+        """Give `value` in place of `kind`, as `Leasekeeper.override` has it."""
+        missing = object()
+        before = self.overrides.get(kind, missing)
+        self.overrides[kind] = value
+        try:
+            with ExitStack() as stack:
+                if self.injector is not None:
+                    stack.enter_context(self.injector.override(kind, value))
+                yield
+        finally:
+            if before is missing:
+                del self.overrides[kind]
+            else:
+                self.overrides[kind] = before
+
+    def overridden(self, annotation: Any) -> tuple[Any, ...]:
+        """The value that stands for a type, alone in a tuple; empty if none does."""
+        bare = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+        try:
+            return (self.overrides[bare],) if bare in self.overrides else ()
+        except TypeError:  # an annotation that cannot be hashed
+            return ()
+
+    def around(
+        self, call: Callable[..., Any], parameters: Sequence[inspect.Parameter], *, is_coroutine: bool
+    ) -> Callable[[Any], Any]:
+        """A function of a message (or a batch) that calls `call` with it, and with the parameters by their names."""
+        given = {each.name: value for each in parameters for value in self.overridden(each.annotation)}
+        wanted = [each for each in parameters if each.name not in given]
+        if given:
+            call = partial(call, **given)
+        if not wanted or self.injector is None:
+            return call
+        return partial(_run_async if is_coroutine else _run, self.injector, wanted, call)
+
+
+_METHODS = ("gives", "scope", "scope_async", "override")
+
+
+def _run(
+    injector: Injector, parameters: Sequence[inspect.Parameter], call: Callable[..., Any], message: Message[Any]
+) -> Any:
+    with injector.scope(message) as get:
+        return call(message, **{each.name: get(each) for each in parameters})
+
+
+async def _run_async(
+    injector: Injector, parameters: Sequence[inspect.Parameter], call: Callable[..., Any], message: Message[Any]
+) -> Any:
+    async with injector.scope_async(message) as get:
+        return await call(message, **{each.name: await get(each) for each in parameters})

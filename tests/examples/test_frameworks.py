@@ -1,0 +1,35 @@
+"""The examples of injection and of web frameworks run as their texts say."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from example_kit import FAKE, Queue, lines_until
+
+from leasekeeper.local import LocalSqs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.slow
+RUN = [str(Path(sys.executable).with_name("leasekeeper")), "run"]
+
+
+@pytest.fixture
+def sqs(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalSqs]:
+    for name, value in FAKE.items():
+        monkeypatch.setenv(name, value)
+    with LocalSqs() as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", server.endpoint_url)
+        yield server
+
+
+def test_injection(sqs: LocalSqs) -> None:
+    """A session for each message."""
+    queue = Queue("orders")
+    queue.put('{"id": 1}', '{"id": 2}')
+    lines_until([*RUN, "injection:app"], {"committed [1]", "committed [2]"})
+    assert queue.left() == (0, 0)
