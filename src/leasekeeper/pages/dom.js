@@ -1,5 +1,5 @@
 // A small virtual DOM: h() describes elements, render() changes the page to match and keeps what is the same.
-// A node with `hold` keeps its content while the pointer is over it. A node with `own` looks after its content itself.
+// A node with `hold` keeps its content while the pointer is over it. `made` is called with a new element, once it has its place.
 
 const SVG = new Set(["svg", "path", "line", "rect", "circle", "g", "text", "polyline"]);
 const AS_PROPERTY = new Set(["value", "checked", "disabled", "open", "selected"]);
@@ -21,6 +21,7 @@ function create(node) {
     : document.createElement(node.tag);
   made.shown = { tag: node.tag, props: {} };
   patch(made, node, true);
+  if (node.props.made) queueMicrotask(() => node.props.made(made));
   return made;
 }
 
@@ -41,12 +42,11 @@ function patch(element, node, force) {
   for (const name in after) if (after[name] !== before[name]) set(element, name, after[name], before[name]);
   element.shown.props = after;
   const held = after.hold && !force && hovers.matches && element.matches(":hover");
-  if (!held && !after.own) patchChildren(element, node.kids, force);
-  if (after.own) after.own(element);
+  if (!held) patchChildren(element, node.kids, force);
 }
 
 function set(element, name, value, before) {
-  if (name === "key" || name === "hold" || name === "own") return;
+  if (name === "key" || name === "hold" || name === "made") return;
   if (name.startsWith("on")) element[name] = value || null;
   else if (name === "vars") {
     for (const each in { ...before, ...value }) {

@@ -1,7 +1,9 @@
 // The live page: what the URL asks for, the stream, the bar, the keyboard. The views are in overview.js and consumer.js.
 
+import { consumerPage } from "./consumer.js";
 import { h, render } from "./dom.js";
 import { explain } from "./explain.js";
+import { Leases } from "./flow.js";
 import { overview } from "./overview.js";
 import { empty, name, pill, urgent } from "./parts.js";
 import { Stream } from "./stream.js";
@@ -12,7 +14,8 @@ const WORDS = { connecting: "connecting", live: "live", stale: "stale", stopped:
 let route = read();
 let state = null;
 let held = null;
-let help = false;
+const ui = { asking: null, said: "", failed: false, dead: null };
+const leases = new Leases(() => draw(true));
 
 function read() {
   const given = new URLSearchParams(location.search);
@@ -35,9 +38,10 @@ const link = {
       link.go(wanted);
     },
   }, ...kids),
-  go: wanted => {
+  address,
+  go: (wanted, stay = false) => {
     history.pushState(null, "", address(wanted));
-    arrive();
+    arrive(stay);
   },
   change: changes => {
     route = { ...route, ...changes };
@@ -47,14 +51,30 @@ const link = {
   filter: q => link.change({ q }),
 };
 
-function arrive() {
+function arrive(stay = false) {
   const before = query();
   route = read();
-  held = null;
-  if (query() !== before) stream.open(`api/stream${query()}`);
+  if (query() !== before) {
+    held = null;
+    Object.assign(ui, { asking: null, said: "", dead: null });
+    leases.reset();
+    stream.open(`api/stream${query()}`);
+  }
   draw(true);
-  scrollTo(0, 0);
+  if (!stay) scrollTo(0, 0);
 }
+
+// What the views are given, and what they may do.
+const view = () => ({
+  state: held || state, route, link, leases, ui,
+  ask: asking => view.set({ asking, ...(asking?.value === undefined && asking ? { said: "", failed: false } : {}) }),
+  tell: (said, failed, close) => view.set({ said, failed, ...(close ? { asking: null } : {}) }),
+  set: changes => view.set(changes),
+});
+view.set = changes => {
+  Object.assign(ui, changes);
+  draw(true);
+};
 
 const query = () => (route.consumer ? address({ process: route.process, consumer: route.consumer }) : "");
 
@@ -94,7 +114,7 @@ function draw(force = false) {
   const shown = held || state;
   const page = !shown
     ? status.phase === "connecting" ? empty("Connecting…") : empty("Nothing to show yet.", "The admin surface does not answer. Is the process running?")
-    : route.consumer ? null : overview(shown, route, link);
+    : route.consumer ? consumerPage(view()) : overview(shown, route, link);
   document.title = title(shown);
   document.body.className = status.phase;
   render(app, [bar(shown, status), h("main", { id: "main" }, page), keys()], force);
@@ -114,7 +134,7 @@ function hold() {
 const KEYS = [["/", "filter"], ["j  k", "next, previous row"], ["enter", "open the row"], ["esc", "back"], ["p", "hold the page, and let it go"], ["?", "this help"]];
 
 function keys() {
-  return h("dialog", { id: "keys", "aria-label": "keyboard", onclose: () => (help = false), onclick: event => event.target.id === "keys" && toggle(false) },
+  return h("dialog", { id: "keys", "aria-label": "keyboard", onclick: event => event.target.id === "keys" && toggle(false) },
     h("h2", {}, "Keyboard"),
     h("dl", {}, KEYS.flatMap(([key, what]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)])),
     h("p", { class: "quiet" }, "Every figure says what it means when the pointer or the focus is on it. A table under the pointer stands still."),
@@ -122,7 +142,6 @@ function keys() {
 }
 
 function toggle(on) {
-  help = on;
   const dialog = document.getElementById("keys");
   on ? dialog.showModal() : dialog.close();
 }
@@ -156,14 +175,31 @@ function onKey(event) {
   }
 }
 
+// A link may name a consumer without a process: take the one that needs attention, or the first.
+function settle() {
+  if (!route.consumer || route.process in state.processes) return;
+  const holders = Object.values(state.processes).filter(each => route.consumer in each.consumers);
+  if (!holders.length) return;
+  const worst = urgent(holders.map(each => each.consumers[route.consumer].state));
+  const { key } = holders.find(each => each.consumers[route.consumer].state === worst);
+  history.replaceState(null, "", address({ ...route, process: key }));
+  arrive(true);
+}
+
+const shownConsumer = () => state.processes[route.process]?.consumers[route.consumer];
+
 const stream = new Stream(`api/stream${query()}`, {
   onState: next => {
     state = next;
-    if (!held) draw();
+    if (held) return;
+    settle();
+    const each = shownConsumer();
+    if (each?.detail) leases.take(state, each, each.detail);
+    draw();
   },
   onStatus: () => draw(),
 });
-addEventListener("popstate", arrive);
+addEventListener("popstate", () => arrive());
 addEventListener("keydown", onKey);
 draw();
 stream.open();

@@ -46,18 +46,23 @@ export class Stream {
     source.addEventListener("patch", take(patch => merge(this.state, patch)));
     source.addEventListener("log", event => this.onEvent(JSON.parse(event.data)));
     source.addEventListener("bye", () => this.source === source && this.retry("stopped"));
-    source.onerror = () => this.source === source && this.retry(this.status.phase === "stopped" ? "stopped" : "stale");
+    source.onerror = () => this.source === source && this.retry(this.late() ? "stale" : this.status.phase);
   }
 
+  // Some servers end a stream from time to time: that is no news as long as the next one opens soon.
   retry(phase) {
     this.close();
-    this.say(phase);
+    this.say(this.status.phase === "stopped" ? "stopped" : phase);
     this.timer = setTimeout(() => this.open(), this.wait);
     this.wait = Math.min(LONGEST_WAIT, this.wait * 2);
   }
 
+  late() {
+    return !this.last || Date.now() - this.last > STALE_AFTER;
+  }
+
   check() {
-    if (this.source && this.last && Date.now() - this.last > STALE_AFTER && this.status.phase === "live") this.say("stale");
+    if (this.status.phase === "live" && this.late()) this.say("stale");
   }
 
   pause() {

@@ -1,0 +1,481 @@
+// The flow of a consumer, drawn: queue, pollers, waiting room, leases, acks, done. Stations are DOM; leases are a canvas.
+// The canvas keeps each message in its cell for as long as it is in hand, and is drawn only while something moves.
+
+import { h } from "./dom.js";
+import { copyable, figure, name } from "./parts.js";
+import { ago, count, counted, rate, seconds, trend } from "./text.js";
+
+const MOST_CELLS = 480; // above, the cells become a heat map
+const GAP = 3;
+const HEAD = 20; // height of a group's name
+const RING = 1200; // milliseconds that the ring of an extension is seen
+const FADE = 260;
+
+const order = new Intl.Collator("en", { numeric: true });
+const reduced = matchMedia("(prefers-reduced-motion: reduce)");
+const MARKS = { waiting: "◌", full: "●", short: "◐", empty: "○", paused: "‖", failed: "✕" };
+const MEANS = {
+  waiting: "waiting for messages", full: "just answered with ten", short: "just answered with fewer than ten", empty: "just answered with none",
+  paused: "in a pause", failed: "failed",
+};
+
+const speed = value => (value <= 0 ? 0 : value < 2 ? 1 : value < 20 ? 2 : value < 200 ? 3 : 4);
+const link = value => h("div", { class: `link speed-${speed(value)}`, "aria-hidden": "true" }, h("i"));
+const line = (label, value, props = {}) => h("div", props, h("dt", {}, label), h("dd", {}, value));
+
+export function flow(each, detail, now, leases) {
+  const way = trend(each.backlog?.trend);
+  const { backlog } = each;
+  return h("section", { class: "flow", "aria-label": "the flow of messages" },
+    station("queue", "Queue", "queue", backlog ? count(backlog.visible) : "–", backlog ? "visible" : "SQS was not asked",
+      backlog && h("dl", {}, line("in flight", count(backlog.in_flight)), line("delayed", count(backlog.delayed)),
+        backlog.dead_letters !== undefined && backlog.dead_letters !== null ? line("dead letters", count(backlog.dead_letters), { class: backlog.dead_letters ? "warn" : "" }) : null,
+        line("trend", way.sign ? `${way.sign} ${way.word}` : "–"), line("asked", ago(backlog.asked, now)))),
+    link(each.rate_in),
+    station("pollers", "Pollers", "pollers", String(each.pollers.length), `${rate(each.rate_in)} per s`, pollers(each.pollers)),
+    link(each.rate_in),
+    station("room", "Waiting", "waiting", count(each.waiting), each.prefetch ? `of ${count(each.prefetch)} allowed` : "for a handler", room(each.waiting)),
+    link(each.rate_out),
+    h("div", { class: "station leases" },
+      h("div", { class: "top" },
+        h("h3", { "data-about": "leases", tabindex: 0 }, "Leases"),
+        h("span", { class: "quiet" }, `${count(each.running)} of ${count(each.concurrency)} running`,
+          each.lease_margin !== null && each.lease_margin !== undefined ? `, smallest lease left ${seconds(each.lease_margin)}` : "")),
+      h("canvas", { class: "cells", role: "img", "aria-label": `${counted(detail?.in_hand_total ?? 0, "message")} in hand; the tab In hand lists them`, made: canvas => leases.attach(canvas) }),
+      legend(leases, detail)),
+    link(each.rate_out),
+    station("acks", "Acks", "acks", count(each.acking), "wait for their delete", acks(each.acking)),
+    link(each.rate_out),
+    station("done", "Done", "done", count(each.totals.acked), `${rate(each.rate_out)} per s`,
+      h("dl", {}, line("failed", count(each.totals.failed)), line("dead letters", count(each.totals.dead_lettered)), line("lost leases", count(each.totals.lost), { class: each.totals.lost ? "warn" : "" }))));
+}
+
+function station(kind, label, about, value, note, ...more) {
+  return h("div", { class: `station ${kind}` }, h("h3", { "data-about": about, tabindex: 0 }, label), h("span", { class: "value" }, value), h("span", { class: "note" }, note), ...more);
+}
+
+function pollers(list) {
+  const counts = new Map();
+  for (const each of list) counts.set(each, (counts.get(each) || 0) + 1);
+  return [
+    h("div", { class: "marks" }, list.slice(0, 40).map((each, at) => h("i", { key: at, class: `poller p-${each}`, title: MEANS[each] || each }, MARKS[each] || "·"))),
+    h("p", { class: "note" }, [...counts].map(([each, much]) => `${much} ${each}`).join(", ")),
+  ];
+}
+
+function room(waiting) {
+  const shown = Math.min(waiting, 48);
+  return h("div", { class: "dots", "aria-hidden": "true" }, Array.from({ length: shown }, () => h("i")), waiting > shown ? h("span", { class: "note" }, `+ ${count(waiting - shown)}`) : null);
+}
+
+function acks(acking) {
+  const calls = Math.floor(acking / 10);
+  const filled = acking % 10;
+  return [
+    h("div", { class: "batch", role: "img", "aria-label": `${filled} of ten in the next call` }, Array.from({ length: 10 }, (_, at) => h("i", { class: at < filled ? "on" : "" }))),
+    h("p", { class: "note" }, `${filled} of 10`, calls ? `, and ${counted(calls, "full call")}` : ""),
+  ];
+}
+
+function legend(leases, detail) {
+  const { heat, scale, lease } = leases;
+  const swatch = (kind, label) => h("span", {}, h("i", { class: `swatch ${kind}` }), label);
+  return [
+    h("div", { class: "legend" },
+      h("span", { class: "ramp" }, h("i", { class: "l0" }), h("i", { class: "l1" }), h("i", { class: "l2" }), h("i", { class: "l3" }), h("i", { class: "l4" }), ` lease left, 0 to ${seconds(lease)}`),
+      heat ? h("span", {}, "a square is a number of messages: across lease left, down running time") : h("span", {}, h("i", { class: "swatch fill" }), `running, full at ${seconds(scale)}`),
+      heat ? null : swatch("ring", "just extended"), swatch("lost", "lease lost")),
+    leases.chosen ? chosen(leases, detail) : null,
+  ];
+}
+
+function chosen(leases, detail) {
+  const row = detail?.in_hand[leases.chosen];
+  const close = h("button", { type: "button", class: "key", "aria-label": "close", onclick: () => leases.choose(null) }, "✕");
+  if (!row) return h("div", { class: "chosen" }, h("code", {}, leases.chosen), h("span", { class: "quiet" }, "is no longer in hand"), close);
+  const [state, received, started, end, attempt, group] = row;
+  const now = leases.now();
+  return h("div", { class: "chosen", role: "status" },
+    copyable(leases.chosen),
+    h("span", {}, h("b", {}, state.replace("_", " ")), `, attempt ${attempt}`),
+    h("span", {}, `received ${ago(received, now)}`, started ? `, runs for ${seconds(Math.max(0, now - started))}` : ", not started"),
+    h("span", {}, end > now ? `lease ends in ${seconds(end - now)}` : "lease has ended"),
+    group ? h("span", {}, "group ", name(group)) : null,
+    detail.where ? h("code", {}, detail.where) : null,
+    close);
+}
+
+export class Leases {
+  constructor(onChoose) {
+    this.onChoose = onChoose;
+    this.reset();
+    for (const each of [matchMedia("(prefers-color-scheme: dark)"), reduced]) each.addEventListener("change", () => { this.colors = null; this.wake(); });
+    this.sized = new ResizeObserver(() => this.resize());
+  }
+
+  reset() {
+    this.cells = new Map();
+    this.slots = [];
+    this.groups = new Map();
+    this.lease = 1;
+    this.scale = 1;
+    this.heat = false;
+    this.chosen = null;
+    this.offset = 0;
+    this.fifo = false;
+  }
+
+  now() {
+    return Date.now() / 1000 + this.offset;
+  }
+
+  attach(canvas) {
+    if (canvas === this.canvas) return;
+    if (this.canvas) this.sized.unobserve(this.canvas);
+    this.canvas = canvas;
+    canvas.onclick = event => this.choose(this.at(event.offsetX, event.offsetY));
+    canvas.onpointermove = event => (canvas.style.cursor = this.at(event.offsetX, event.offsetY) ? "pointer" : "");
+    this.sized.observe(canvas.parentElement);
+    this.colors = null;
+    this.resize();
+  }
+
+  choose(id) {
+    this.chosen = id;
+    this.wake();
+    this.onChoose();
+  }
+
+  // A new state: known messages stay in their cells, new ones take free cells, a little apart in time.
+  take(state, each, detail) {
+    const at = performance.now();
+    this.offset = state.now - Date.now() / 1000;
+    this.fifo = each.fifo;
+    const rows = Object.entries(detail.in_hand);
+    this.heat = rows.length > MOST_CELLS;
+    this.total = detail.in_hand_total;
+    this.rows = rows;
+    let longest = 0;
+    for (const [, row] of rows) longest = Math.max(longest, row[3] - state.now);
+    this.lease = Math.max(1, nice(Math.max(longest, this.lease > 2 * longest ? 0 : this.lease)));
+    this.scale = nice(Math.max(each.handler_p95 * 2, 0.1));
+    this.concurrency = each.concurrency;
+    if (this.heat) {
+      this.cells.clear();
+      this.slots = [];
+    } else this.place(rows, at);
+    this.resize();
+  }
+
+  place(rows, at) {
+    const here = new Set();
+    for (const [id, row] of rows) {
+      here.add(id);
+      const cell = this.cells.get(id);
+      if (!cell) continue;
+      if (row[3] > cell.row[3] + 0.5) cell.ring = at + Math.random() * 300;
+      cell.row = row;
+    }
+    for (const [id, cell] of this.cells) if (!here.has(id) && !cell.gone) cell.gone = at + this.spread();
+    for (const [id, cell] of this.cells) {
+      if (!cell.gone || cell.gone + FADE > at) continue;
+      this.cells.delete(id);
+      if (this.slots[cell.slot] === id) this.slots[cell.slot] = undefined;
+    }
+    let free = 0;
+    for (const [id, row] of rows) {
+      if (this.cells.has(id)) continue;
+      while (this.slots[free] !== undefined && !this.cells.get(this.slots[free])?.gone) free++;
+      const before = this.cells.get(this.slots[free]);
+      if (before) this.cells.delete(this.slots[free]);
+      this.cells.set(id, { slot: free, row, prior: before?.row, born: at + this.spread(), ring: 0, gone: 0 });
+      this.slots[free] = id;
+    }
+    while (this.slots.length && this.slots[this.slots.length - 1] === undefined) this.slots.pop();
+  }
+
+  spread() {
+    return reduced.matches ? 0 : Math.random() * 800;
+  }
+
+  layout(width) {
+    this.boxes = [];
+    const many = Math.max(this.slots.length, Math.min(this.concurrency || 0, 200), 1);
+    const size = many <= 80 ? 28 : many <= 200 ? 21 : 15;
+    const across = Math.max(1, Math.floor((width + GAP) / (size + GAP)));
+    this.size = size;
+    if (this.heat) return (this.height = 240);
+    if (!this.fifo) {
+      this.spot = slot => [(slot % across) * (size + GAP), Math.floor(slot / across) * (size + GAP)];
+      this.many = many;
+      return (this.height = Math.ceil(many / across) * (size + GAP));
+    }
+    return this.layoutGroups(width, size);
+  }
+
+  // FIFO: a box for each group, its messages in order, the head first.
+  layoutGroups(width, size) {
+    const groups = new Map();
+    for (const [id, cell] of this.cells) {
+      const group = cell.row[5] ?? "";
+      if (!groups.has(group)) groups.set(group, []);
+      groups.get(group).push([cell.row[1], id]);
+    }
+    const largest = Math.max(3, ...[...groups.values()].map(list => list.length));
+    const column = Math.max(88, Math.min(6, largest) * (size + GAP) + 16);
+    const across = Math.max(1, Math.floor(width / column));
+    const spots = new Map();
+    let x = 0;
+    let y = 0;
+    let tallest = 0;
+    for (const [group, list] of [...groups].sort((one, other) => order.compare(one[0], other[0]))) {
+      list.sort((one, other) => one[0] - other[0]);
+      const inside = Math.max(1, Math.floor((column - 16 + GAP) / (size + GAP)));
+      const rows = Math.ceil(list.length / inside);
+      list.forEach(([, id], at) => spots.set(id, [x * column + (at % inside) * (size + GAP), y + HEAD + Math.floor(at / inside) * (size + GAP), at === 0]));
+      this.boxes.push({ group, x: x * column, y, width: column - 16 });
+      tallest = Math.max(tallest, HEAD + rows * (size + GAP) + 8);
+      if (++x === across) [x, y, tallest] = [0, y + tallest, 0];
+    }
+    this.spots = spots;
+    return (this.height = Math.max(60, y + tallest));
+  }
+
+  resize() {
+    const { canvas } = this;
+    if (!canvas?.parentElement) return;
+    const style = getComputedStyle(canvas.parentElement);
+    const width = canvas.parentElement.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+    const height = this.layout(width);
+    const ratio = devicePixelRatio || 1;
+    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+      canvas.width = Math.round(width * ratio);
+      canvas.height = Math.round(height * ratio);
+      canvas.style.width = `${width}px`;
+      canvas.style.height = `${height}px`;
+    }
+    this.width = width;
+    this.wake();
+  }
+
+  wake() {
+    this.until = performance.now() + 1500;
+    if (!this.frame && !document.hidden) this.frame = requestAnimationFrame(time => this.tick(time));
+  }
+
+  // About 20 frames a second while cells change over, and none at all when the stream is silent.
+  tick(time) {
+    this.frame = 0;
+    if (!this.canvas?.isConnected) return;
+    if (time - (this.drawn || 0) > 48) {
+      this.drawn = time;
+      this.draw(time);
+    }
+    if (time < this.until && !this.heat && !reduced.matches) this.frame = requestAnimationFrame(next => this.tick(next));
+  }
+
+  palette() {
+    const style = getComputedStyle(document.documentElement);
+    const read = each => style.getPropertyValue(`--${each}`).trim();
+    return { lease: [0, 1, 2, 3, 4].map(each => read(`lease-${each}`)), faint: read("faint"), line: read("line"), ink: read("ink"), soft: read("soft"), red: read("red"), card: read("card") };
+  }
+
+  draw(time) {
+    this.colors ||= this.palette();
+    const ratio = devicePixelRatio || 1;
+    const pen = this.canvas.getContext("2d");
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.clearRect(0, 0, this.width, this.height);
+    if (this.heat) return this.drawHeat(pen);
+    if (this.fifo) this.drawGroups(pen);
+    else {
+      pen.fillStyle = this.colors.faint;
+      for (let slot = 0; slot < this.many; slot++) if (this.slots[slot] === undefined) box(pen, ...this.spot(slot), this.size);
+    }
+    const now = this.now();
+    for (const [id, cell] of this.cells) this.drawCell(pen, id, cell, now, time);
+  }
+
+  drawGroups(pen) {
+    pen.font = "12px system-ui, sans-serif";
+    pen.fillStyle = this.colors.soft;
+    for (const { group, x, y, width } of this.boxes) pen.fillText(fitted(pen, group || "no group", width), x, y + 13);
+  }
+
+  drawCell(pen, id, cell, now, time) {
+    const place = this.fifo ? this.spots.get(id) : this.spot(cell.slot);
+    if (!place) return;
+    const [x, y, head] = place;
+    const { size, colors } = this;
+    const [state, , started, end] = (time < cell.born && cell.prior) || cell.row;
+    const left = cell.gone && time > cell.gone ? Math.max(0, 1 - (time - cell.gone) / FADE) : 1;
+    const seen = cell.prior && time < cell.born ? 1 : Math.min(left, Math.max(0, (time - cell.born) / FADE));
+    if (reduced.matches ? cell.gone : !seen) {
+      pen.fillStyle = colors.faint;
+      if (!this.fifo) box(pen, x, y, size);
+      return;
+    }
+    pen.globalAlpha = reduced.matches ? 1 : 0.25 + 0.75 * seen;
+    const color = colors.lease[step((end - now) / this.lease)];
+    pen.fillStyle = colors.card;
+    box(pen, x, y, size);
+    pen.fillStyle = color;
+    const alpha = pen.globalAlpha;
+    pen.globalAlpha = alpha * 0.28;
+    box(pen, x, y, size);
+    pen.globalAlpha = alpha;
+    const share = started && state !== "waiting" ? Math.min(1, Math.max(0.12, (now - started) / this.scale)) : 0;
+    if (share) {
+      pen.save();
+      pen.beginPath();
+      pen.roundRect(x, y, size, size, 3);
+      pen.clip();
+      pen.fillRect(x, y + size * (1 - share), size, size * share);
+      pen.restore();
+    }
+    pen.lineWidth = 1.5;
+    pen.strokeStyle = color;
+    if (state === "waiting" || end - now < this.lease * 0.2) outline(pen, x + 0.75, y + 0.75, size - 1.5);
+    if (state === "lease_lost" || end <= now) cross(pen, x, y, size, colors.red, colors.card);
+    else if (state === "acking") check(pen, x, y, size, colors.card, share);
+    else if (end - now < this.lease * 0.2) mark(pen, x, y, size, colors.ink);
+    else if (head && state === "waiting") dot(pen, x, y, size, colors.ink);
+    const age = time - cell.ring;
+    if (cell.ring && age >= 0 && age < RING && !reduced.matches) {
+      pen.globalAlpha = 1 - age / RING;
+      pen.strokeStyle = colors.ink;
+      pen.lineWidth = 2;
+      outline(pen, x - 1, y - 1, size + 2);
+    }
+    if (id === this.chosen) {
+      pen.globalAlpha = 1;
+      pen.strokeStyle = colors.ink;
+      pen.lineWidth = 2;
+      outline(pen, x - 1, y - 1, size + 2);
+    }
+    pen.globalAlpha = 1;
+  }
+
+  // Lease left (across) by running time (down): how many messages are in each square.
+  drawHeat(pen) {
+    const left = 64;
+    const bottom = 24;
+    const columns = 20;
+    const rows = 8;
+    const found = Array.from({ length: rows }, () => new Array(columns).fill(0));
+    const now = this.now();
+    let lost = 0;
+    for (const [, [state, , started, end]] of this.rows) {
+      if (state === "lease_lost" || end <= now) lost++;
+      const column = Math.min(columns - 1, Math.max(0, Math.floor(((end - now) / this.lease) * columns)));
+      const run = started ? Math.max(0, now - started) / this.scale : 0;
+      found[started ? Math.min(rows - 1, 1 + Math.floor(run * (rows - 2))) : 0][column]++;
+    }
+    const most = Math.max(1, ...found.flat());
+    const wide = (this.width - left) / columns;
+    const high = (this.height - bottom) / rows;
+    pen.font = "12px system-ui, sans-serif";
+    pen.textBaseline = "middle";
+    for (let row = 0; row < rows; row++) {
+      pen.fillStyle = this.colors.soft;
+      const label = row === 0 ? "waiting" : row === rows - 1 ? "longer" : `< ${seconds((row / (rows - 2)) * this.scale)}`;
+      pen.fillText(label, 0, row * high + high / 2);
+      for (let column = 0; column < columns; column++) {
+        const much = found[row][column];
+        const x = left + column * wide;
+        pen.fillStyle = this.colors.faint;
+        pen.fillRect(x, row * high, wide - 2, high - 2);
+        if (!much) continue;
+        pen.globalAlpha = 0.2 + 0.8 * Math.sqrt(much / most);
+        pen.fillStyle = this.colors.lease[step((column + 0.5) / columns)];
+        pen.fillRect(x, row * high, wide - 2, high - 2);
+        pen.globalAlpha = 1;
+        if (wide > 30) {
+          pen.fillStyle = much / most > 0.3 ? this.colors.card : this.colors.ink;
+          pen.textAlign = "center";
+          pen.fillText(count(much), x + wide / 2 - 1, row * high + high / 2);
+          pen.textAlign = "left";
+        }
+      }
+    }
+    pen.fillStyle = this.colors.soft;
+    for (let at = 0; at <= 4; at++) {
+      pen.textAlign = at === 4 ? "right" : at ? "center" : "left";
+      pen.fillText(at === 0 ? "0 s left" : seconds((this.lease * at) / 4), left + ((this.width - left) * at) / 4, this.height - 8);
+    }
+    pen.textAlign = "right";
+    if (lost) {
+      pen.fillStyle = this.colors.red;
+      pen.fillText(`✕ ${counted(lost, "lease")} lost`, this.width - 96, this.height - 8);
+    }
+    pen.textAlign = "left";
+    pen.textBaseline = "alphabetic";
+  }
+
+  at(x, y) {
+    if (this.heat) return null;
+    for (const [id, cell] of this.cells) {
+      const place = this.fifo ? this.spots.get(id) : this.spot(cell.slot);
+      if (place && !cell.gone && x >= place[0] && x < place[0] + this.size && y >= place[1] && y < place[1] + this.size) return id;
+    }
+    return null;
+  }
+}
+
+const step = share => (share < 0.2 ? 0 : share < 0.4 ? 1 : share < 0.6 ? 2 : share < 0.8 ? 3 : 4);
+
+// The next round number of seconds: 1, 2, 3, 5 times a power of ten.
+function nice(value) {
+  const power = 10 ** Math.floor(Math.log10(value || 1));
+  return [1, 2, 3, 5, 10].find(each => each * power >= value * 0.999) * power;
+}
+
+function box(pen, x, y, size) {
+  pen.beginPath();
+  pen.roundRect(x, y, size, size, 3);
+  pen.fill();
+}
+
+function outline(pen, x, y, size) {
+  pen.beginPath();
+  pen.roundRect(x, y, size, size, 3);
+  pen.stroke();
+}
+
+function stroke(pen, color, width, ...points) {
+  pen.strokeStyle = color;
+  pen.lineWidth = width;
+  pen.beginPath();
+  points.forEach(([x, y], at) => (at ? pen.lineTo(x, y) : pen.moveTo(x, y)));
+  pen.stroke();
+}
+
+function cross(pen, x, y, size, color, under) {
+  const [low, high] = [size * 0.25, size * 0.75];
+  for (const [each, width] of [[under, 6], [color, 2.5]]) {
+    stroke(pen, each, width, [x + low, y + low], [x + high, y + high]);
+    stroke(pen, each, width, [x + high, y + low], [x + low, y + high]);
+  }
+}
+
+function check(pen, x, y, size, color, share) {
+  if (share) stroke(pen, color, 2, [x + size * 0.28, y + size * 0.7], [x + size * 0.44, y + size * 0.85], [x + size * 0.74, y + size * 0.55]);
+}
+
+function mark(pen, x, y, size, color) {
+  pen.fillStyle = color;
+  pen.fillRect(x + size / 2 - 1, y + size * 0.25, 2, size * 0.3);
+  pen.fillRect(x + size / 2 - 1, y + size * 0.65, 2, 2);
+}
+
+function dot(pen, x, y, size, color) {
+  pen.fillStyle = color;
+  pen.fillRect(x + size / 2 - 4, y + size / 2 - 3, 2, 6);
+  pen.fillRect(x + size / 2 + 2, y + size / 2 - 3, 2, 6);
+}
+
+function fitted(pen, text, width) {
+  let short = text.length > 40 ? `${text.slice(0, 40)}…` : text;
+  while (short.length > 2 && pen.measureText(short).width > width) short = `${short.slice(0, -2).replace(/…$/, "")}…`;
+  return short;
+}
