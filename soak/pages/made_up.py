@@ -14,15 +14,23 @@ OPTIONS = [
     ("visibility_timeout", "30", "default", "", "30", "Seconds that a message is hidden after a receive.", "s"),
     ("prefetch", "auto", "default", "", "auto", "Messages that may wait for a handler.", ""),
     ("handler_timeout", "20", "code", "", "None", "Seconds after which a handler is cancelled.", "s"),
-    ("max_attempts", "5", "file", "pyproject.toml [tool.leasekeeper]", "None", "Attempts before a message is a dead letter.", ""),
+    (
+        "max_attempts",
+        "5",
+        "file",
+        "pyproject.toml [tool.leasekeeper]",
+        "None",
+        "Attempts before a message is a dead letter.",
+        "",
+    ),
     ("wait_time", "20", "environment", "LEASEKEEPER_WAIT_TIME", "20", "Seconds of a long poll.", "s"),
 ]
-TRACE = '''Traceback (most recent call last):
+TRACE = """Traceback (most recent call last):
   File "shop.py", line 41, in ship
     await carrier.book(order)
   File "carrier.py", line 88, in book
     raise CarrierError(response.status)
-shop.CarrierError: the carrier answered 503'''
+shop.CarrierError: the carrier answered 503"""
 EVENTS = ("waiting", "waiting", "full", "waiting", "short", "waiting", "waiting", "empty")
 
 
@@ -31,7 +39,9 @@ def message_id(number: int) -> str:
     return f"{Random(number).getrandbits(32):08x}-{number % 65536:04x}-4e1c-9f02-{number:012x}"
 
 
-def in_hand(now: float, much: int, *, running: int, groups: int = 0, lease: float = 30.0, pace: float = 0.35) -> dict[str, Any]:
+def in_hand(
+    now: float, much: int, *, running: int, groups: int = 0, lease: float = 30.0, pace: float = 0.35
+) -> dict[str, Any]:
     """Messages in hand; each stays as long as its number says, then the next one takes its place."""
     found: list[tuple[float, str, list[Any]]] = []
     for slot in range(much):
@@ -62,7 +72,15 @@ def in_hand(now: float, much: int, *, running: int, groups: int = 0, lease: floa
 
 def backlog(visible: int, trend: float, now: float, **changed: Any) -> dict[str, Any]:
     """What SQS says."""
-    given = {"visible": visible, "in_flight": 73, "delayed": 4, "dead_letters": 3, "seconds": visible / 96, "trend": trend, "asked": now - 3.2}
+    given = {
+        "visible": visible,
+        "in_flight": 73,
+        "delayed": 4,
+        "dead_letters": 3,
+        "seconds": visible / 96,
+        "trend": trend,
+        "asked": now - 3.2,
+    }
     return given | changed
 
 
@@ -70,10 +88,13 @@ def consumer(queue: str, now: float, **changed: Any) -> dict[str, Any]:
     """A consumer's state."""
     draw = Random(queue)
     base = draw.uniform(20, 120)
-    spark = [round(base * (1 + 0.25 * sin((int(now) - n) / 6 + base) + 0.12 * Random(int(now) - n).random()), 1) for n in range(60, 0, -1)]
+    spark = [
+        round(base * (1 + 0.25 * sin((int(now) - n) / 6 + base) + 0.12 * Random(int(now) - n).random()), 1)
+        for n in range(60, 0, -1)
+    ]
     running = int(38 + 8 * sin(now / 5 + base))
     given: dict[str, Any] = {
-        "queue": queue, "handler": f"shop.{queue.split('.')[0].replace('-', '_')[:24]}", "fifo": queue.endswith(".fifo"),
+        "queue": queue, "handler": f"shop.{queue.partition('.')[0].replace('-', '_')[:24]}", "fifo": queue.endswith(".fifo"),
         "state": "RUNNING", "reason": "", "seconds": now - 1_000, "concurrency": 50, "running": running,
         "waiting": int(6 + 5 * sin(now / 3)), "acking": int(5 + 5 * sin(now * 1.7)), "limit": 68, "prefetch": 18,
         "pollers": [EVENTS[(n + int(now)) % len(EVENTS)] for n in range(6)],
@@ -129,7 +150,12 @@ def process(key: str, now: float, consumers: list[dict[str, Any]], **changed: An
 
 def state(now: float, *processes: dict[str, Any]) -> dict[str, Any]:
     """What a surface gives."""
-    return {"version": "0.2.0", "now": now, "fleet": len(processes) > 1, "processes": {each["key"]: each for each in processes}}
+    return {
+        "version": "0.2.0",
+        "now": now,
+        "fleet": len(processes) > 1,
+        "processes": {each["key"]: each for each in processes},
+    }
 
 
 QUEUES = ("orders", "payments.fifo", "invoices", "emails")
@@ -141,7 +167,18 @@ def calm(now: float) -> dict[str, Any]:
     each = [consumer(queue, now) for queue in QUEUES]
     each[1]["detail"] = detail(now, in_hand(now, 46, running=30, groups=14))
     each[0]["detail"] = detail(now, in_hand(now, 60, running=44))
-    each[2] |= {"state": "PAUSED", "reason": "pause() was called", "rate_in": 0.0, "rate_out": 0.0, "running": 0, "waiting": 0, "pollers": ["paused"], "lease_margin": None, "spark_in": [0.0] * 60, "spark_out": [0.0] * 60}
+    each[2] |= {
+        "state": "PAUSED",
+        "reason": "pause() was called",
+        "rate_in": 0.0,
+        "rate_out": 0.0,
+        "running": 0,
+        "waiting": 0,
+        "pollers": ["paused"],
+        "lease_margin": None,
+        "spark_in": [0.0] * 60,
+        "spark_out": [0.0] * 60,
+    }
     return state(now, process("shop-7f9c:4121", now, each))
 
 
@@ -151,21 +188,47 @@ def trouble(now: float) -> dict[str, Any]:
     each = [consumer("orders", now, state="UNHEALTHY", reason=reason, failures_per_minute=62.0, lease_margin=1.4, lag_p95=94.0, backlog=backlog(48_211, 31.0, now, dead_letters=211), pollers=["failed", "failed", "paused"]),
             consumer("emails", now, state="DRAINING", reason="a stop was asked for", pollers=[], waiting=0, running=7, spark_in=[4.0] * 50 + [0.0] * 10),
             consumer("invoices", now, backlog=None, calls_per_message=None, lease_margin=None)]  # fmt: skip
-    each[0]["detail"] = detail(now, {key: [row[0], row[1], row[2], now + (n % 40) / 3, *row[4:]] for n, (key, row) in enumerate(in_hand(now, 60, running=50).items())})
+    each[0]["detail"] = detail(
+        now,
+        {
+            key: [row[0], row[1], row[2], now + (n % 40) / 3, *row[4:]]
+            for n, (key, row) in enumerate(in_hand(now, 60, running=50).items())
+        },
+    )
     each[1]["detail"] = detail(now, in_hand(now, 7, running=7))
     each[2]["detail"] = detail(now, {}, failures=[], decisions=[], leases=[])
-    return state(now, process("shop-7f9c:4121", now, each, state="UNHEALTHY", reason=f"orders: {reason}", since=now - 95, read_only=True))
+    return state(
+        now,
+        process(
+            "shop-7f9c:4121", now, each, state="UNHEALTHY", reason=f"orders: {reason}", since=now - 95, read_only=True
+        ),
+    )
 
 
 def fleet(now: float) -> dict[str, Any]:
     """Five processes; one is far behind the others, one cannot be reached."""
-    made = [process(f"shop-{name}:{4000 + n}", now, [consumer("orders", now + n), consumer("payments.fifo", now + n)]) for n, name in enumerate("abcd")]
+    made = [
+        process(f"shop-{name}:{4000 + n}", now, [consumer("orders", now + n), consumer("payments.fifo", now + n)])
+        for n, name in enumerate("abcd")
+    ]
     slow = made[2]["consumers"]["orders"]
-    slow |= {"rate_in": 3.1, "rate_out": 2.9, "running": 50, "waiting": 18, "lag_p95": 14.0, "lease_margin": 4.1, "spark_in": [each / 20 for each in slow["spark_in"]]}
+    slow |= {
+        "rate_in": 3.1,
+        "rate_out": 2.9,
+        "running": 50,
+        "waiting": 18,
+        "lag_p95": 14.0,
+        "lease_margin": 4.1,
+        "spark_in": [each / 20 for each in slow["spark_in"]],
+    }
     for each in made:
         for queue in each["consumers"].values():
             queue["detail"] = detail(now, in_hand(now, 60, running=44, groups=9 if queue["fifo"] else 0))
-    made.append(process("shop-e:4009", now, [], state="UNREACHABLE", reason="http://shop-e:9900: connection refused", since=now - 40))
+    made.append(
+        process(
+            "shop-e:4009", now, [], state="UNREACHABLE", reason="http://shop-e:9900: connection refused", since=now - 40
+        )
+    )
     return state(now, *made)
 
 

@@ -11,16 +11,13 @@ import socket
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import made_up
 import uvicorn
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-
-sys.path.insert(0, str(Path(__file__).parent))
-import made_up
 
 from leasekeeper.admin.patches import patch_between
 from leasekeeper.pages import INDEX, page_file
@@ -35,7 +32,7 @@ TICK = 1.0
 
 def scene(name: str, query: Any, now: float) -> dict[str, Any]:
     """The state of a scene, with the detail of the consumer that is asked for."""
-    made = made_up.SCENES[name](now)
+    made: dict[str, Any] = made_up.SCENES[name](now)
     for key, process in made["processes"].items():
         for queue, each in process["consumers"].items():
             if (query.get("process") or key) != key or query.get("consumer") != queue:
