@@ -1,7 +1,4 @@
-"""What the tests of the admin surface share: a queue with messages, handlers that wait, and readers of answers.
-
-A module gets its fixtures by `pytest_plugins = ["served"]`.
-"""
+"""What the tests of the admin surface share: a queue with messages, handlers that wait, and readers of answers."""
 
 from __future__ import annotations
 
@@ -12,32 +9,16 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-import pytest
-
-from leasekeeper.admin import watching
 from leasekeeper.admin.address import AdminAddress
 from leasekeeper.admin.patches import patched
 from leasekeeper.api import Credentials
-from leasekeeper.local import LocalSqs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from leasekeeper import events
     from leasekeeper.admin import AdminServer
-
-
-@pytest.fixture
-def sqs() -> Iterator[LocalSqs]:
-    """An empty local SQS."""
-    with LocalSqs() as sqs:
-        yield sqs
-
-
-@pytest.fixture
-def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looks come fifty times a second, so that tests need not wait."""
-    monkeypatch.setattr(watching, "EVERY", 0.02)
+    from leasekeeper.local import LocalSqs
 
 
 def create(sqs: LocalSqs, *bodies: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from leasekeeper.admin.server import LONGEST_STOP
 if TYPE_CHECKING:
     from leasekeeper.local import LocalSqs
 
-pytest_plugins = ["served"]
+pytest_plugins = ["surface_fixtures"]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quickly")]
 
 

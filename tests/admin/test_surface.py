@@ -25,7 +25,7 @@ from leasekeeper.observe.catalogue import CATALOGUE
 if TYPE_CHECKING:
     from leasekeeper.local import LocalSqs
 
-pytest_plugins = ["served"]
+pytest_plugins = ["surface_fixtures"]
 pytestmark = pytest.mark.slow
 CANARY = "canary-6ba1d0"
 PATHS = ("/livez", "/healthz", "/readyz", "/statusz", "/metrics")
