@@ -24,7 +24,8 @@ from leasekeeper.core.median import StreamingMedian
 from leasekeeper.core.pool import Pool
 from leasekeeper.core.ring import Ring
 from leasekeeper.core.semaphore import WeightedSemaphore
-from leasekeeper.core.throttler import ThrottlePolicy, Throttler
+from leasekeeper.core.throttle_policy import ThrottlePolicy
+from leasekeeper.core.throttler import Throttler
 from leasekeeper.lanes.decoding import decoder_of
 from leasekeeper.lanes.handler import Handler
 from leasekeeper.lanes.mailbox import Mailbox

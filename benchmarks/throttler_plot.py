@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leasekeeper.core.throttler import ThrottlePolicy
+from leasekeeper.core.throttle_policy import ThrottlePolicy
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "core"))
 from flow import Flow, Sample

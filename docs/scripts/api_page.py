@@ -38,7 +38,7 @@ PARTS = {
     "leasekeeper.core.gate": ("GateStatistics",),
     "leasekeeper.lanes.api": ("LaneStatistics",),
     "leasekeeper.lanes.routed": ("RouteStatistics",),
-    "leasekeeper.core.throttler": ("ThrottlerStatistics",),
+    "leasekeeper.core.throttle_policy": ("ThrottlerStatistics",),
     "leasekeeper.core.scaling": ("LoadStatistics",),
     "leasekeeper.engine.batcher": ("BatcherStatistics",),
 }

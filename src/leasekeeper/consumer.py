@@ -7,7 +7,8 @@ thread and a loop for itself. It promises that a stop ends in bounded time, and 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from leasekeeper.core.phases import Phase
 from leasekeeper.declaration import Declaration
@@ -22,7 +23,7 @@ from leasekeeper.options import make_options
 from leasekeeper.running import Completion, in_event_loop, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from concurrent.futures import Future
     from contextlib import AbstractAsyncContextManager
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from leasekeeper.option_values import OptionValues
     from leasekeeper.options import Options
     from leasekeeper.routing import When
+
+T = TypeVar("T")
 
 
 class Consumer(Declaration):
@@ -299,6 +302,11 @@ class Consumer(Declaration):
         Done already when the engine does not run here. It waits for no handler and for no call.
         """
         return self._host.engine.turn()
+
+    def on_engine(self, work: Callable[[Runner], Coroutine[Any, Any, T]]) -> Future[T] | None:
+        """Run a coroutine about its runner on the engine's loop, for what observes it; None when it does not run."""
+        runner = self.runner
+        return None if runner is None else self._host.engine.begin(partial(work, runner))
 
     def __repr__(self) -> str:
         life = self._life

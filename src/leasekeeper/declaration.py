@@ -5,8 +5,10 @@ The base of `Consumer`. It promises that a change which cannot work changes noth
 
 from __future__ import annotations
 
+import inspect
 from contextlib import contextmanager
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from leasekeeper.errors import Closed
@@ -31,6 +33,7 @@ class Declaration:
         handler: what a lane calls.
         options: all options, with their defaults.
         address: the queue's name, region and account, as far as they are known.
+        places: where options from outside the code come from, by name: a flag, a variable, or the table of a file.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Declaration:
         self._injection = inject
         self._queue = queue
         self._functions: list[tuple[Callable[..., Any], When | None]] = [(handler, when)]
+        self.places: dict[str, str] = {}
         self._resources = NOT_YET if has_lifespan else NO_LIFESPAN
         self._declare(options)
 
@@ -85,8 +89,12 @@ class Declaration:
             self._functions = before
             raise
 
-    def configure(self, values: Mapping[str, Any]) -> None:
+    def configure(self, values: Mapping[str, Any], places: Mapping[str, str] | None = None) -> None:
         """Set options above those in the code, before a start: what flags, environment and files say.
+
+        Args:
+            values: the options by name.
+            places: where they come from, for people: a flag, a variable, or the table of a file.
 
         Raises:
             ConfigurationError: an unknown option, or one that cannot work with the others.
@@ -94,6 +102,7 @@ class Declaration:
         """
         self.refuse_running("configure it")
         self._declare(self._with(values))
+        self.places.update(places or {})
 
     @contextmanager
     def override(self, kind: Any, value: Any) -> Iterator[None]:
@@ -114,6 +123,12 @@ class Declaration:
     def _with(self, values: Mapping[str, Any]) -> Options:
         before = {option.name: getattr(self.options, option.name) for option in fields(Options)}
         return make_options({**before, **values})
+
+    @property
+    def handler_places(self) -> list[str]:
+        """The file and line of each function, such as `shop.py:12`; those without Python code are left out."""
+        codes = [getattr(inspect.unwrap(function), "__code__", None) for function, _ in self._functions]
+        return [f"{Path(code.co_filename).name}:{code.co_firstlineno}" for code in codes if code is not None]
 
     def refuse_running(self, what: str) -> None:
         """Raise `Closed` if it has started and not ended."""

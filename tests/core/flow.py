@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.backoff import ErrorPause
-from leasekeeper.core.throttler import ThrottlePolicy, Throttler
+from leasekeeper.core.throttler import Throttler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from leasekeeper.core.throttle_policy import ThrottlePolicy
 
 GATHER = 0.05
 """The longest a poller waits for places for a whole batch while handlers are idle, in seconds, as in `capacity.py`."""

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leasekeeper.core.throttler import LONGEST_WAIT, ThrottlePolicy, Throttler
+from leasekeeper.core.throttle_policy import ThrottlePolicy
+from leasekeeper.core.throttler import LONGEST_WAIT, Throttler
 
 
 def throttler(**options: Any) -> Throttler:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from flow import Flow, Sample
 
-from leasekeeper.core.throttler import ThrottlePolicy
+from leasekeeper.core.throttle_policy import ThrottlePolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,27 +7,27 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from contextlib import suppress
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leasekeeper.admin.state import Totals
 from leasekeeper.core.phases import Phase
-from leasekeeper.engine.in_hand import in_hand, smallest_lease
+from leasekeeper.core.scaling import backlog_seconds
+from leasekeeper.engine.in_hand import smallest_lease
 from leasekeeper.observe.recorder import calls_of
 from leasekeeper.texts import safe_str
 
 if TYPE_CHECKING:
-    from leasekeeper.admin.state import ConsumerState, Detail
+    from leasekeeper.admin.state import Backlog, ConsumerState
     from leasekeeper.consumer import Consumer
     from leasekeeper.engine.runner import Runner
     from leasekeeper.observe.recorder import Recorder
     from leasekeeper.observe.statistics import ConsumerStatistics
 
 VERSION = version("leasekeeper")
-_EPOCH = time.time() - time.monotonic()
 HOST = socket.gethostname()
 _STATES = {
     Phase.NEW: "STARTING",
@@ -49,11 +49,12 @@ def key() -> str:
     return f"{HOST}:{os.getpid()}"
 
 
-def state_of(consumer: Consumer) -> tuple[str, str]:
+def state_of(consumer: Consumer, recorder: Recorder) -> tuple[str, str]:
     """The state of a consumer, and why, as a sentence."""
     phase, problem = consumer.phase, consumer.problem
     if phase in (Phase.RUNNING, Phase.PAUSED) and not consumer.healthy:
-        return "UNHEALTHY", safe_str(problem) if problem is not None else "no receive succeeds, or settling is refused"
+        why = recorder.unhealthy or "no receive succeeds, or settling is refused"
+        return "UNHEALTHY", safe_str(problem) if problem is not None and not recorder.unhealthy else why
     reasons = {
         Phase.NEW: "it was not started yet",
         Phase.STARTING: "it connects, and looks at its queue",
@@ -79,15 +80,14 @@ def most_urgent(states: dict[str, tuple[str, str]]) -> tuple[str, str]:
     return chosen, f"{queue}: {reason}" if reason and len(states) > 1 else reason
 
 
-def consumer_state(consumer: Consumer, recorder: Recorder, *, detailed: bool) -> ConsumerState:
-    """A consumer as it is now; `detailed` adds what is large."""
-    now, runner = recorder.last, consumer.runner
-    state, reason = state_of(consumer)
-    rates = recorder.rates
-    found: ConsumerState = {
+def consumer_state(consumer: Consumer, recorder: Recorder) -> ConsumerState:
+    """A consumer as it is now, without its detail."""
+    now, runner, rates = recorder.last, consumer.runner, recorder.rates
+    state, reason = state_of(consumer, recorder)
+    return {
         "queue": consumer.address.name,
         "handler": consumer.handler.name,
-        "fifo": consumer.address.name.endswith(".fifo") if runner is None else runner.source.fifo,
+        "fifo": consumer.address.fifo if runner is None else runner.source.fifo,
         "state": state,
         "reason": reason,
         "seconds": 0.0 if now is None else round(now.seconds, 1),
@@ -97,25 +97,23 @@ def consumer_state(consumer: Consumer, recorder: Recorder, *, detailed: bool) ->
         "acking": 0 if now is None else now.ledger.held["acking"],
         "limit": 0 if now is None else now.throttler.limit,
         "prefetch": 0 if now is None else now.throttler.prefetch,
-        "pollers": [] if runner is None else ["waiting"] * (0 if now is None else now.pollers),
+        "utilisation": 0.0 if now is None else round(now.load.utilisation, 3),
+        "pollers": [] if runner is None else runner.pollers.marks(runner.context.clock()),
         "rate_in": round(rates.received, 2),
         "rate_out": round(rates.done, 2),
         "failures_per_minute": rates.failures_a_minute,
         "calls_per_message": None if (calls := rates.calls_per_message) is None else round(calls, 3),
         "spark_in": [round(each, 1) for each in rates.by_second("received")],
         "spark_out": [round(each, 1) for each in rates.by_second("done")],
-        "lag_p50": 0.0 if now is None else now.receives.lag,
-        "lag_p95": 0.0 if now is None else now.receives.lag,
-        "handler_p50": 0.0 if now is None else now.throttler.handler,
-        "handler_p95": 0.0 if now is None else now.throttler.handler,
+        "lag_p50": 0.0 if now is None else round(now.receives.lag, 4),
+        "lag_p95": 0.0 if now is None else round(now.receives.lag_p95, 4),
+        "handler_p50": 0.0 if now is None else round(now.throttler.handler, 6),
+        "handler_p95": 0.0 if now is None else round(now.throttler.handler_p95, 6),
         "lease_margin": _margin(runner),
-        "groups": None,
-        "backlog": None,
+        "groups": None if now is None or now.groups is None else asdict(now.groups),
+        "backlog": _backlog(recorder),
         "totals": totals(now),
     }
-    if detailed:
-        found["detail"] = _detail(runner)
-    return found
 
 
 def _margin(runner: Runner | None) -> float | None:
@@ -124,6 +122,22 @@ def _margin(runner: Runner | None) -> float | None:
     context = runner.context
     end = smallest_lease(context.ledger)
     return None if end is None else round(end - context.clock(), 1)
+
+
+def _backlog(recorder: Recorder) -> Backlog | None:
+    last, trend = recorder.backlog.last, recorder.backlog.trend
+    if last is None:
+        return None
+    seconds = backlog_seconds(last.counts.visible, recorder.rates.done_over_a_minute)
+    return {
+        "visible": last.counts.visible,
+        "in_flight": last.counts.in_flight,
+        "delayed": last.counts.delayed,
+        "dead_letters": last.counts.dead_letters,
+        "seconds": None if seconds is None else round(seconds, 1),
+        "trend": None if trend is None else round(trend, 2),
+        "asked": round(last.at, 1),
+    }
 
 
 def totals(now: ConsumerStatistics | None) -> Totals:
@@ -150,42 +164,6 @@ def totals(now: ConsumerStatistics | None) -> Totals:
         "calls": calls_of(now),
         "smallest_margin": ledger.smallest_margin,
     }
-
-
-def _detail(runner: Runner | None) -> Detail:
-    held, total = {}, 0
-    if runner is not None:
-        context, since = runner.context, _epoch()
-        total = len(context.ledger)
-        held = {
-            each.message_id: (
-                each.state,
-                round(each.received + since, 2),
-                None if each.started is None else round(each.started + since, 2),
-                round(each.lease_end + since, 1),
-                each.attempt,
-                each.group,
-            )
-            for each in in_hand(context.ledger)
-        }
-    return {
-        "where": "",
-        "in_hand": held,
-        "in_hand_total": total,
-        "failures": [],
-        "decisions": [],
-        "leases": [],
-        "options": [],
-    }
-
-
-def _epoch() -> float:
-    """When the monotonic clock was 0. It is kept, so that times do not change by a hair's breadth each second."""
-    global _EPOCH  # noqa: PLW0603 - the clock of the machine may be set
-    now = time.time() - time.monotonic()
-    if abs(now - _EPOCH) > 1:
-        _EPOCH = now
-    return _EPOCH
 
 
 def memory_used() -> int | None:

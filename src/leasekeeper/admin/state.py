@@ -70,7 +70,7 @@ class FailureGroup(TypedDict):
     """Message ids of the newest, newest first."""
 
 
-Decision = TypedDict("Decision", {"at": float, "what": str, "from": float | str, "to": float | str, "reason": str})
+Decision = TypedDict("Decision", {"at": float, "what": str, "from": int | str, "to": int | str, "reason": str})
 """A change of the throttler's: `limit`, `pollers` or `prefetch`; or of the consumer's `state`."""
 
 
@@ -110,10 +110,12 @@ class Detail(TypedDict):
     where: str
     """The handler's place in its code: `shop.py:12`."""
     in_hand: dict[str, InHand]
-    """By message id, the oldest first; at most `HELD_SHOWN`."""
+    """By message id, the oldest first; at most 10,000."""
     in_hand_total: int
     failures: list[FailureGroup]
     decisions: list[Decision]
+    series: dict[str, list[int]]
+    """`limit`, `pollers` and `prefetch` in each of the last 60 seconds, oldest first; shorter after a start."""
     leases: list[LeaseNews]
     options: list[OptionState]
 
@@ -138,6 +140,8 @@ class ConsumerState(TypedDict):
     """The throttler's limit: messages that may be held, waiting and running."""
     prefetch: int
     """Messages that may wait for a handler."""
+    utilisation: float
+    """The share of the handlers' time that was used in the last minute, 0 to 1."""
     pollers: list[str]
     """For each: `waiting` for the answer of a receive; or what the last one brought, `full`, `short` or `empty`;
     `paused` before the next, or `failed`."""

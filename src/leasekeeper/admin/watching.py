@@ -9,18 +9,34 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from leasekeeper.admin.process import HOST, VERSION, consumer_state, key, memory_used, most_urgent, state_of
+from leasekeeper.admin.details import detail_of
+from leasekeeper.admin.process import HOST, VERSION, consumer_state, key, memory_used, most_urgent
+from leasekeeper.engine.queue_counts import queue_counts
+from leasekeeper.errors import Closed
+from leasekeeper.loggers import safe_logger
 from leasekeeper.observe.recorder import Recorder
+from leasekeeper.texts import safe_str
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
 
     from leasekeeper.admin.state import ConsumerState, Process, State
     from leasekeeper.consumer import Consumer
+    from leasekeeper.engine.queue_counts import QueueCounts
+    from leasekeeper.observe.backlog import Backlog
+    from leasekeeper.observe.statistics import ConsumerStatistics
 
+log = safe_logger("leasekeeper.run")
+
+SELF = "self"
+"""The name of this process in a request, beside its key."""
+ASK_EVERY = 30.0
+"""Seconds between two questions to SQS about the counts of the queues."""
 EVERY = 1.0
 """Seconds between two looks."""
 
@@ -30,17 +46,19 @@ class Watch:
 
     Args:
         consumers: says which there are; asked at each look, because an app may declare more.
+        ask_every: seconds between two questions to SQS about the counts of the queues; 0: it is not asked.
     """
 
-    def __init__(self, consumers: Callable[[], Sequence[Consumer]]) -> None:
+    def __init__(self, consumers: Callable[[], Sequence[Consumer]], *, ask_every: float = ASK_EVERY) -> None:
         self._consumers = consumers
+        self._ask_every = ask_every
+        self._asked = 0.0
         self._recorders: WeakKeyDictionary[Consumer, Recorder] = WeakKeyDictionary()
         self._started = time.time()
         self._state, self._since = "", 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._looked = asyncio.Event()
-        self._looks = 0
         self.closed = False
 
     def begin(self) -> None:
@@ -59,11 +77,20 @@ class Watch:
 
     def look(self) -> None:
         """Take the statistics of this moment, and wake the streams."""
-        at = time.monotonic()
+        at = time.time()
         for consumer in self._consumers():
-            self.recorder(consumer).look(consumer.statistics(), at)
-        self._looks += 1
+            self.recorder(consumer).look(_statistics(consumer), at)
+        if self._ask_every > 0 and at - self._asked >= self._ask_every:
+            self._asked = at
+            self._ask()
         self._wake()
+
+    def _ask(self) -> None:
+        """Have SQS asked for the counts of all queues that are being consumed; nothing waits for the answers."""
+        for consumer in self._consumers():
+            answer = consumer.on_engine(lambda runner: queue_counts(runner.context))
+            if answer is not None:
+                answer.add_done_callback(partial(_take_counts, self.recorder(consumer).backlog, consumer.address.name))
 
     def _wake(self) -> None:
         looked, self._looked = self._looked, asyncio.Event()
@@ -86,7 +113,7 @@ class Watch:
         """The recorder of a consumer, made at the first look at it."""
         recorder = self._recorders.get(consumer)
         if recorder is None:
-            recorder = self._recorders[consumer] = Recorder()
+            recorder = self._recorders[consumer] = Recorder(consumer)
         return recorder
 
     def state(self, process: str | None = None, consumer: str | None = None) -> State:
@@ -96,9 +123,11 @@ class Watch:
         name = key()
         for each in self._consumers():
             queue = _unused(each.address.name, consumers)
-            detailed = process in (name, "self") and consumer == queue
-            consumers[queue] = consumer_state(each, self.recorder(each), detailed=detailed)
-            states[queue] = state_of(each)
+            recorder = self.recorder(each)
+            found_one = consumers[queue] = consumer_state(each, recorder)
+            states[queue] = found_one["state"], found_one["reason"]
+            if process in (name, SELF) and consumer == queue:
+                found_one["detail"] = detail_of(each, recorder)
         state, reason = most_urgent(states)
         if state != self._state:
             self._state, self._since = state, time.time()
@@ -125,3 +154,24 @@ def _unused(name: str, taken: dict[str, ConsumerState]) -> str:
         number += 1
         free = f"{name}-{number}"
     return free
+
+
+def _statistics(consumer: Consumer) -> ConsumerStatistics | None:
+    try:
+        return consumer.statistics()
+    except Closed:  # of the parent process of this one
+        return None
+
+
+def _take_counts(backlog: Backlog, queue: str, answer: Future[QueueCounts]) -> None:
+    """Take what SQS answered; a question that fails harms nothing, and is logged once."""
+    if answer.cancelled():
+        return
+    error = answer.exception()
+    if error is None:
+        backlog.add(time.time(), answer.result())
+        return
+    problem = safe_str(error) or type(error).__name__
+    if problem != backlog.problem:
+        log.info("queue %s: its backlog is not shown: %s", queue, problem)
+    backlog.problem = problem

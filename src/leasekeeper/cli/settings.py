@@ -140,7 +140,7 @@ def from_environment(environment: Mapping[str, str]) -> Layer:
 
 def misspelt(environment: Mapping[str, str]) -> dict[str, str]:
     """Variables that look like a misspelt option, with the option's variable. Other programs may own such names."""
-    others = ("ADMIN", "CONFIG", "LOG_LEVEL", "LOG_FORMAT")
+    others = ("ADMIN", "ADMIN_TOKEN", "CONFIG", "LOG_LEVEL", "LOG_FORMAT")
     known = {option.variable for option in schema()} | {PREFIX + name for name in others}
     found = {}
     for name in environment:
@@ -176,6 +176,11 @@ class RunSettings:
 def values(layer: Layer) -> dict[str, Any]:
     """The values alone."""
     return {name: setting.value for name, setting in layer.items()}
+
+
+def places(layer: Layer) -> dict[str, str]:
+    """Where the values come from."""
+    return {name: setting.source for name, setting in layer.items()}
 
 
 def blamed(error: ConfigurationError, layer: Layer) -> ConfigurationError:

@@ -134,7 +134,7 @@ def configure(target: Target, given: settings.RunSettings) -> None:
     """
     for consumer in consumers_of(target):
         layer = given.of(consumer.address.name)
-        _blaming(layer, partial(consumer.configure, settings.values(layer)))
+        _blaming(layer, partial(consumer.configure, settings.values(layer), settings.places(layer)))
 
 
 def _blaming(layer: settings.Layer, make: Callable[[], object]) -> None:

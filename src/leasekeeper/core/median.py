@@ -64,6 +64,11 @@ class StreamingMedian:
             median = self._median = low if low == high else low / 2 + high / 2
         return median  # not the field: a push by another thread may have reset it since
 
+    def quantile(self, share: float) -> float:
+        """The value below which that share (0 to 1) of the values is; 0.0 before the first value."""
+        ordered = sorted(self._recent)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
     def __len__(self) -> int:
         return len(self._recent)
 

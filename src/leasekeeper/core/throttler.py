@@ -8,15 +8,18 @@ queue costs one call at a time. The page about the throttler in `docs/internals`
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.fullness import FullBatchEstimator
 from leasekeeper.core.median import StreamingMedian
 from leasekeeper.core.readiness import receives_ready
+from leasekeeper.core.throttle_policy import ThrottlerStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from leasekeeper.core.throttle_policy import ThrottlePolicy
 
 LONGEST_LATENCY = 2.0
 """Seconds: an answer that took longer has waited for messages, so it says nothing about the latency of a call."""
@@ -44,76 +47,6 @@ SHORTEST_HANDLER = 1e-9
 
 VISIBILITY_OF_MEDIAN = 4
 """An adaptive visibility is this many medians: extended at half of it, only what takes two medians is extended ever."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ThrottlePolicy:
-    """What a throttler may decide, and within which bounds.
-
-    Attributes:
-        concurrency: how many messages are at work at once, 1 or more.
-        visibility: the visibility timeout in seconds, above 0.
-        max_in_flight: the most messages that may be held, not below `concurrency`; SQS allows 120,000.
-        pollers: a fixed number of pollers; None: scaled from 1 to `max_pollers`.
-        max_pollers: the most pollers when they are scaled.
-        batch: how many messages a receive asks for, 1 to 10.
-        prefetch: how many messages may wait for a handler at most; None: as many as keep the handlers fed.
-        together: how many of these messages one handler takes at most.
-        wait: how many seconds a receive waits at an empty queue, 0 to 20.
-        longest_pause: how many seconds a poller may wait for its next receive to fill, and so the most that this adds
-            to a message's latency. 0 gives the least latency: at low rates several receives wait at the queue.
-        enabled: False means all pollers, no pauses, and no prefetch beyond `prefetch`.
-    """
-
-    concurrency: int
-    visibility: float
-    max_in_flight: int = 120_000
-    pollers: int | None = None
-    max_pollers: int = 10
-    batch: int = 10
-    prefetch: int | None = None
-    together: int = 1
-    wait: float = 20.0
-    longest_pause: float = 0.0
-    enabled: bool = True
-
-    def __post_init__(self) -> None:
-        for name in ("concurrency", "pollers", "max_pollers", "batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}={value} cannot work: give 1 or more")
-        if not self.visibility > 0:
-            raise ValueError(f"visibility={self.visibility!r} cannot work: give seconds above 0")
-        for name in ("wait", "longest_pause"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}={getattr(self, name)!r} cannot work: give seconds, 0 or more")
-        if self.prefetch is not None and self.prefetch < 0:
-            raise ValueError(f"prefetch={self.prefetch} cannot work: give 0 or more")
-        if self.max_in_flight < self.concurrency:
-            raise ValueError(
-                f"max_in_flight={self.max_in_flight} with concurrency={self.concurrency}: handlers could never all be "
-                "at work; raise max_in_flight or lower concurrency"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ThrottlerStatistics:
-    """What a throttler has measured and decided."""
-
-    limit: int
-    """How many messages may be held at once, waiting and at work."""
-    pollers: int
-    """How many pollers are wanted."""
-    prefetch: int
-    """How many messages may wait for a handler."""
-    handler: float
-    """Median seconds of the last 63 handler runs; 0.0 before the first."""
-    held_seconds: float
-    """Median seconds from receive to settled of the last 63 messages; 0.0 before the first."""
-    latency: float
-    """Average seconds of a receive that did not wait for messages; 0.0 before the first."""
-    rate: float
-    """Messages received a second, averaged over about the last second before the last answered receive."""
 
 
 class Throttler:
@@ -158,14 +91,23 @@ class Throttler:
         self.backlog = False
         self._fullness = FullBatchEstimator(policy.batch)
         self._refreshed = -math.inf
-        if policy.enabled:
-            self.pollers = policy.pollers or 1
-            self.prefetch = 0
-            self.limit = min(2 * policy.concurrency, policy.max_in_flight)
-        else:
-            self.pollers = policy.pollers or policy.max_pollers
-            self.prefetch = policy.prefetch or 0
-            self.limit = min(policy.concurrency + self.prefetch, policy.max_in_flight)
+        self.pollers = (policy.pollers or 1) if policy.enabled else (policy.pollers or policy.max_pollers)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Decide what follows from the policy alone."""
+        policy = self.policy
+        self.prefetch = 0 if policy.enabled else policy.prefetch or 0
+        most = 2 * policy.concurrency if policy.enabled else policy.concurrency + self.prefetch
+        self.limit = min(most, policy.max_in_flight)
+
+    def resize(self, concurrency: int, now: float) -> None:
+        """Let this many messages be at work at once from now on."""
+        most = max(self.policy.max_in_flight, concurrency)
+        self.policy = replace(self.policy, concurrency=concurrency, max_in_flight=most)
+        self._begin()
+        if self._handler:
+            self._refresh(now)
 
     def settled(self, now: float, *, in_hand: Collection[float], worked: Collection[float]) -> float:
         """Count handled messages, by seconds since each was received, and seconds that each handler took.
@@ -338,6 +280,7 @@ class Throttler:
             pollers=self.pollers,
             prefetch=self.prefetch,
             handler=self.handler_seconds,
+            handler_p95=self._worked.quantile(0.95),
             held_seconds=self._held.value,
             latency=self.latency,
             rate=self._rate,

@@ -14,7 +14,7 @@ import time
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 from leasekeeper.engine.executor import DaemonExecutor
@@ -23,8 +23,9 @@ from leasekeeper.futures import done_future, running_future
 from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
+T = TypeVar("T")
 log = safe_logger("leasekeeper.run")
 
 LINGER = 1.5
@@ -179,6 +180,18 @@ class LoopThread:
         if loop is not None:
             with suppress(RuntimeError):  # it was closed this very moment
                 loop.call_soon_threadsafe(callback)
+
+    def begin(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T] | None:
+        """Run a coroutine on the loop, from any thread; None when no loop runs."""
+        loop = self._loop
+        if loop is None:
+            return None
+        coroutine = work()
+        try:
+            return asyncio.run_coroutine_threadsafe(coroutine, loop)
+        except RuntimeError:  # it was closed this very moment
+            coroutine.close()
+            return None
 
     def turn(self) -> Future[None]:
         """A future that is done at the loop's next turn; done already when no loop runs."""

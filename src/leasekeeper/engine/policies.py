@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from leasekeeper.core.decisions import OutcomePolicy
 from leasekeeper.core.delivery import LeasePolicy
 from leasekeeper.core.group_decisions import GroupPolicy
-from leasekeeper.core.throttler import ThrottlePolicy
+from leasekeeper.core.throttle_policy import ThrottlePolicy
 from leasekeeper.retries import Retries, retries_of
 from leasekeeper.schedules import Exponential
 

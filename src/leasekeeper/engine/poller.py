@@ -69,6 +69,8 @@ class Poller:
     ) -> None:
         self.index = index
         self.receiving = False
+        self.asked = self.got = 0
+        """Messages that the last answered receive asked for, and that it brought."""
         self._context = context
         self._throttler = throttler
         self._capacity = capacity
@@ -156,6 +158,7 @@ class Poller:
             self._errors.succeeded()
         context.health.received(self.index, now)
         self._throttler.received(now, asked=slots, got=len(batch), latency=now - requested_at)
+        self.asked, self.got = slots, len(batch)
         early = not batch and now - requested_at < max(options.wait_time / 2, SHORT)
         self._early = self._early + 1 if early else 0
         return self._take_in(batch, requested_at, now, visibility)
@@ -201,6 +204,16 @@ class Poller:
         else:
             context.health.report(now)
         return pause
+
+    def mark(self, now: float) -> str:
+        """What it does, in a word: `failed`, `paused`, or what its last receive brought; `waiting` before the first."""
+        if self._errors.failures:
+            return "failed"
+        if not self.receiving and self._not_before > now:
+            return "paused"
+        if not self.asked or (self.receiving and not self.got):
+            return "waiting"
+        return "full" if self.got >= self.asked else "short" if self.got else "empty"
 
     def __repr__(self) -> str:
         return f"<Poller {self.index} {'receiving' if self.receiving else 'between receives'}>"

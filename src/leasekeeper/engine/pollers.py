@@ -64,6 +64,11 @@ class Pollers:
     def __len__(self) -> int:
         return len(self._running)
 
+    def marks(self, now: float) -> list[str]:
+        """What each poller does, in a word; may be asked from any thread."""
+        running = list(self._running)
+        return [self._pollers[index].mark(now) for index in sorted(running)]
+
     def open(self, tasks: asyncio.TaskGroup) -> None:
         """Start those that are wanted, in this group."""
         self._tasks = tasks

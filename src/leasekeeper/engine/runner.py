@@ -57,6 +57,7 @@ class Runner:
         source: the queue.
         phase: how far it has come.
         context: what its parts work with; what observes it reads the ledger and the clock there.
+        pollers: its receive loops.
     """
 
     def __init__(
@@ -123,7 +124,7 @@ class Runner:
         self._routed = handler if isinstance(handler, RoutedHandler) else None
         self._paused = False
         self._stopping = Stopping(options, clock)
-        self._pollers = self._make_pollers(handler)
+        self.pollers = self._make_pollers(handler)
 
     def _make_pollers(self, handler: AnyHandler) -> Pollers:
         watched = not handler.is_coroutine and self._options.thread_count > 1
@@ -232,7 +233,7 @@ class Runner:
         run: waiting for those costs nothing more. An answer that is cut off leaves its messages hidden.
         """
         async with asyncio.TaskGroup() as tasks:
-            self._pollers.open(tasks)
+            self.pollers.open(tasks)
             if self._paused:
                 self._enter(Change.PAUSE)
             ready()
@@ -243,7 +244,7 @@ class Runner:
                 await self._stopping.asked.wait()  # polls in flight end by themselves meanwhile
             self._enter(Change.STOP)
             self._worker.stop()
-            await self._pollers.end(partial(self._stopping.enough_grace, self._capacity.idle))
+            await self.pollers.end(partial(self._stopping.enough_grace, self._capacity.idle))
         self._worker.polls_ended()
 
     async def _until_quiet(self) -> None:
@@ -274,7 +275,7 @@ class Runner:
         self._paused = True
         if self.phase is Phase.RUNNING:
             self._enter(Change.PAUSE)
-        self._pollers.rest()
+        self.pollers.rest()
 
     def resume(self) -> None:
         """Receive again after a `pause`; after `quiet` or `stop` this changes nothing."""
@@ -282,17 +283,17 @@ class Runner:
         if self.phase is Phase.PAUSED and not self._stopping.quiet.is_set():
             self._enter(Change.RESUME)
         if self.phase in {Phase.STARTING, Phase.RUNNING}:
-            self._pollers.resume()
+            self.pollers.resume()
 
     def quiet(self) -> None:
         """Receive nothing more; what is here is run."""
         self._stopping.quiet.set()
-        self._pollers.rest()
+        self.pollers.rest()
 
     def stop(self, *, force: bool = False) -> None:
         """Stop: drain and close; `force` cuts the drain short. May be called again, and at any time."""
         self._stopping.ask(force=force)
-        self._pollers.rest()
+        self.pollers.rest()
 
     # What it looks like
 
@@ -325,7 +326,7 @@ class Runner:
             busy=self._worker.busy,
             running_seconds=max(0.0, now * len(starts) - sum(starts)),
             taken=self._capacity.taken,
-            pollers=len(self._pollers),
+            pollers=len(self.pollers),
             lag=self._lag.seconds,
             longest_lag=self._lag.longest,
             ledger=self._ledger.statistics(),

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from leasekeeper.core.gate import GateStatistics
     from leasekeeper.core.group import GroupStatistics
     from leasekeeper.core.phases import Phase
-    from leasekeeper.core.throttler import ThrottlerStatistics
+    from leasekeeper.core.throttle_policy import ThrottlerStatistics
     from leasekeeper.engine.batcher import BatcherStatistics
     from leasekeeper.lanes.api import LaneStatistics
     from leasekeeper.lanes.routed import RouteStatistics

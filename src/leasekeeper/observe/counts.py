@@ -84,6 +84,8 @@ class ReceiveStatistics:
     lag: float
     """Median seconds from sent to received, of messages received for the first time; 0.0 before the first. The times
     come from two clocks, so the value is approximate."""
+    lag_p95: float
+    """Seconds from sent to received that 95 % of these had at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +196,7 @@ class Counts:
 
     def receives(self) -> ReceiveStatistics:
         """Receives."""
-        return _statistics(ReceiveStatistics, self._receives, lag=self._lag.value)
+        return _statistics(ReceiveStatistics, self._receives, lag=self._lag.value, lag_p95=self._lag.quantile(0.95))
 
     def acks(self) -> AckStatistics:
         """Deletes."""

@@ -1,17 +1,49 @@
-"""The recorder: what happened lately in one consumer, for the page, `leasekeeper top` and the scaling advice.
+"""The recorder: what happened lately in one consumer, for the page, `leasekeeper top` and advice about scaling.
 
-Made by the admin surface, one for each consumer; without a surface there is none. It pulls counts once a second and
-subscribes to nothing that comes more often than once a batch, so a message pays next to nothing.
+Made by the admin surface, one for each consumer; without a surface there is none. It pulls counts once a second, and
+subscribes only to what comes once a batch of ended handlers or when something goes wrong.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from leasekeeper import events
+from leasekeeper.observe.backlog import Backlog
+from leasekeeper.observe.decisions import Decisions
+from leasekeeper.observe.failures import Failures
 from leasekeeper.observe.rates import Rates, Sample
+from leasekeeper.texts import bounded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from leasekeeper.observe.statistics import ConsumerStatistics
+
+KEPT = 200
+"""Events about leases that are kept."""
+
+
+class Source(Protocol):
+    """What a recorder listens to: a `Consumer`."""
+
+    def subscribe(self, subscriber: Callable[[Any], object], *kinds: type[events.Event]) -> None:
+        """As `Consumer.subscribe`."""
+        ...
+
+
+class LeaseEvent(NamedTuple):
+    """Leases that were extended or lost, or extensions that failed."""
+
+    at: float
+    what: str
+    """`extended`, `lost` or `failed`."""
+    leases: int
+    message_id: str | None
+    reason: str
 
 
 class Recorder:
@@ -19,27 +51,64 @@ class Recorder:
 
     Attributes:
         rates: of the last minute.
+        failures: in groups.
+        decisions: of the throttler.
+        backlog: what SQS says of the queue, if it is asked.
+        unhealthy: why the consumer is unhealthy, in words; empty while it is healthy.
         last: the statistics of the last look; None before the start.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, source: Source) -> None:
         self.rates = Rates()
+        self.failures = Failures()
+        self.decisions = Decisions()
+        self.backlog = Backlog()
+        self.unhealthy = ""
         self.last: ConsumerStatistics | None = None
+        self._leases: deque[LeaseEvent] = deque(maxlen=KEPT)
+        source.subscribe(self._on_ended, events.HandlersEnded)
+        source.subscribe(self._on_lost, events.LeaseLost)
+        source.subscribe(self._on_entries_failed, events.EntriesFailed)
+        source.subscribe(self._on_health, events.HealthChanged)
+
+    # On the engine's thread
+
+    def _on_ended(self, event: events.HandlersEnded) -> None:
+        for conclusion in event.others:
+            self.failures.add(conclusion, time.time())
+
+    def _on_lost(self, event: events.LeaseLost) -> None:
+        reason = "the lease ended while the handler was running: another consumer may have the message"
+        self._leases.append(LeaseEvent(time.time(), "lost", 1, event.message_id, reason))
+
+    def _on_entries_failed(self, event: events.EntriesFailed) -> None:
+        if event.heartbeat and event.failures:
+            name, failure = event.failures[0]
+            what = "; it is not tried again" if event.given_up else "; it is tried again"
+            reason = bounded(f"{failure.code}: {failure.message}".rstrip(". ")) + what
+            self._leases.append(LeaseEvent(time.time(), "failed", len(event.failures), name, reason))
+
+    def _on_health(self, event: events.HealthChanged) -> None:
+        self.unhealthy = event.reason
+
+    # On the surface's thread
 
     def look(self, now: ConsumerStatistics | None, at: float) -> None:
-        """Take the statistics of this second."""
-        self.last = now
+        """Take the statistics of this second; `at` is in seconds since 1970."""
+        before, self.last = self.last, now
         if now is None:
             return
-        self.rates.add(
-            Sample(
-                at=at,
-                received=now.receives.messages,
-                done=now.work.done,
-                failed=now.work.failed,
-                calls=calls_of(now),
-            )
-        )
+        if before is not None and now.seconds < before.seconds:  # it was started again
+            before, self.unhealthy = None, ""
+        self.rates.add(Sample(at, now.receives.messages, now.work.done, now.work.failed, calls_of(now)))
+        self.decisions.look(before, now, at)
+        extended = now.heartbeat.extended - (before.heartbeat.extended if before is not None else 0)
+        if extended > 0:
+            self._leases.append(LeaseEvent(at, "extended", extended, None, ""))
+
+    def leases(self) -> list[LeaseEvent]:
+        """What happened to leases, the newest first."""
+        return list(self._leases)[::-1]
 
 
 def calls_of(now: ConsumerStatistics) -> int:

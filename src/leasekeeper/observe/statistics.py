@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from leasekeeper.core.delivery import LedgerStatistics
     from leasekeeper.core.gate import GateStatistics
     from leasekeeper.core.group import GroupStatistics
-    from leasekeeper.core.throttler import ThrottlerStatistics
+    from leasekeeper.core.throttle_policy import ThrottlerStatistics
     from leasekeeper.engine.batcher import BatcherStatistics
     from leasekeeper.engine.runner import Runner
     from leasekeeper.events import Channel

@@ -1,0 +1,73 @@
+"""The effective options of a consumer: each value, where it comes from, and what it means.
+
+Used by the surface. It shows no credentials: of objects that only code can give, it says no more than their kind.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from leasekeeper.options import Options
+from leasekeeper.sqs.urls import redacted
+from leasekeeper.texts import bounded, safe_repr
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from leasekeeper.admin.state import OptionState
+
+_SECRET = frozenset({"credentials", "client", "logger"})
+"""Options of which only the kind is shown."""
+
+
+def effective_options(options: Options, places: Mapping[str, str]) -> list[OptionState]:
+    """The options in the order of the reference.
+
+    Args:
+        options: the consumer's.
+        places: where values from outside the code come from, by option: `--concurrency`, `LEASEKEEPER_CONCURRENCY`, or
+            the table of a file.
+    """
+    found: list[OptionState] = []
+    for option in dataclasses.fields(Options):
+        value, place = getattr(options, option.name), places.get(option.name, "")
+        source = _source(place) if place else "default" if _same(value, option.default) else "code"
+        found.append(
+            {
+                "name": option.name,
+                "value": _shown(option.name, value),
+                "source": source,
+                "place": place,
+                "default": _shown(option.name, option.default),
+                "text": option.metadata["doc"],
+                "unit": option.metadata["unit"],
+            }
+        )
+    return found
+
+
+def _same(value: Any, default: Any) -> bool:
+    return value is default or (type(value) is type(default) and bool(value == default))
+
+
+def _source(place: str) -> str:
+    if place.startswith("--"):
+        return "flag"
+    return "environment" if place.isupper() else "file"
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if name in _SECRET:
+        return f"({type(value).__name__})"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, (int, float)):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, str):
+        return redacted(bounded(value))
+    if isinstance(value, tuple) and all(isinstance(each, str) for each in value):
+        return ", ".join(value)
+    return getattr(value, "__qualname__", "") or redacted(safe_repr(value, 200))

@@ -1,0 +1,53 @@
+"""The backlog: what SQS said of a queue lately, in messages, in seconds of work, and where it is going.
+
+Owned by a recorder. The arithmetic is that of `leasekeeper.core.scaling`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from leasekeeper.engine.queue_counts import QueueCounts
+
+OVER = 5
+"""Answers that the trend is averaged over: SQS counts approximately."""
+
+
+class Answer(NamedTuple):
+    """What SQS said, and when, in seconds since 1970."""
+
+    at: float
+    counts: QueueCounts
+
+
+class Backlog:
+    """The last answers of SQS about one queue.
+
+    Attributes:
+        problem: why the last question was not answered; empty when it was.
+    """
+
+    def __init__(self) -> None:
+        self._answers: deque[Answer] = deque(maxlen=OVER)
+        self.problem = ""
+
+    def add(self, at: float, counts: QueueCounts) -> None:
+        """Take an answer."""
+        self._answers.append(Answer(at, counts))
+        self.problem = ""
+
+    @property
+    def last(self) -> Answer | None:
+        """The newest answer."""
+        return self._answers[-1] if self._answers else None
+
+    @property
+    def trend(self) -> float | None:
+        """Messages a second by which the visible ones grow, or shrink (below 0); None before the second answer."""
+        answers = list(self._answers)
+        if len(answers) < 2 or answers[-1].at <= answers[0].at:
+            return None
+        first, last = answers[0], answers[-1]
+        return (last.counts.visible - first.counts.visible) / (last.at - first.at)

@@ -1,0 +1,167 @@
+"""What a recorder knows of the last minute: rates, failures without bodies, decisions, leases and the backlog."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from leasekeeper import events
+from leasekeeper.api import EntryFailure
+from leasekeeper.engine.queue_counts import QueueCounts
+from leasekeeper.errors import Verdict
+from leasekeeper.events import Channel, Conclusion
+from leasekeeper.message import Received
+from leasekeeper.observe.backlog import Backlog
+from leasekeeper.observe.failures import GROUPS, IDS, Failures
+from leasekeeper.observe.masking import masked
+from leasekeeper.observe.rates import KEPT, Rates, Sample
+from leasekeeper.observe.recorder import Recorder
+from leasekeeper.outcomes import DONE, Failed, Reject
+
+CANARY = "canary-6ba1d0"
+
+
+def conclusion(error: BaseException, *, body: str = "{}", name: str = "m") -> Conclusion:
+    outcome = error if isinstance(error, Reject) else Failed(error)
+    return Conclusion(Received(message_id=name, receipt="r", body=body), "ship", outcome, "failed")
+
+
+def raised(error: BaseException, cause: BaseException | None = None) -> BaseException:
+    def fail() -> None:
+        raise error from cause
+
+    with pytest.raises(type(error)) as caught:
+        fail()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("text", "body", "shown"),
+    [
+        ("no such customer: 4711", '{"customer": "4711"}', "no such customer: ***"),
+        ("invalid literal for int(): '12a'", '{"count": "12a"}', "invalid literal for int(): '***'"),
+        (
+            "no address for Jürgen Müller, 12 Main Street",
+            '{"to": ["Jürgen Müller"]}',
+            "no address for ***, 12 Main Street",
+        ),
+        ("17.5 is too much", '{"price": {"amount": 1234.5, "tax": 17.5}}', "17.5 is too much"),
+        ("got 1234.5", '{"price": {"amount": 1234.5}}', "got ***.5"),
+        (f"bad body {CANARY}!", CANARY, "bad body ***!"),
+        ("connection refused", "", "connection refused"),
+        ("true is not a number", '{"gift": true, "note": null}', "true is not a number"),
+    ],
+)
+def test_errors_do_not_quote_the_body(text: str, body: str, shown: str) -> None:
+    assert masked(text, body) == shown
+
+
+def test_failures_are_grouped_by_exception_and_place() -> None:
+    failures = Failures()
+    for number in range(IDS + 5):
+        failures.add(conclusion(raised(ValueError(f"no {number}")), name=f"m{number}"), at=100.0 + number)
+    failures.add(conclusion(raised(KeyError("x")), name="k"), at=200.0)
+    newest, older = failures.newest_first()
+    assert (newest.type, newest.count, list(newest.ids)) == ("KeyError", 1, ["k"])
+    assert older.type == "ValueError"
+    assert older.where.startswith("test_recorder.py:")
+    assert older.where.endswith(" in raised.<locals>.fail")
+    assert (older.count, older.first, older.last) == (IDS + 5, 100.0, 104.0 + IDS)
+    assert (len(older.ids), older.ids[0]) == (IDS, f"m{IDS + 4}")
+    assert older.message == f"no {IDS + 4}"
+
+
+def test_no_body_is_in_a_failure_nor_kept_by_it() -> None:
+    """Neither in the text, nor in that of its cause, nor in the traceback."""
+    failures = Failures()
+    body = f'{{"secret": "{CANARY}"}}'
+    error = raised(ValueError(f"bad {CANARY}"), raised(KeyError(CANARY)))
+    failures.add(conclusion(error, body=body), at=1.0)
+    (group,) = failures.newest_first()
+    assert CANARY not in group.message + group.traceback + group.where
+    assert "The above exception was the direct cause" in group.traceback
+    assert group.traceback.splitlines()[0] == "Traceback (most recent call last):"
+    assert "raise error from cause" in group.traceback
+    assert group.traceback.endswith("ValueError: bad ***")
+
+
+def test_the_text_of_a_group_is_taken_once_a_second() -> None:
+    failures = Failures()
+    shown = []
+    for text, at in (("first", 10.0), ("second", 10.5), ("third", 11.1)):
+        failures.add(conclusion(raised(OSError(text))), at=at)
+        shown += [(group.message, group.count) for group in failures.newest_first()]
+    assert shown == [("first", 1), ("first", 2), ("third", 3)]
+
+
+def test_groups_are_bounded_and_those_that_failed_last_stay() -> None:
+    failures = Failures()
+    kinds = [type(f"E{number}", (Exception,), {}) for number in range(GROUPS + 10)]
+    for kind in kinds:
+        failures.add(conclusion(kinds[0]()), at=0.0)
+        failures.add(conclusion(kind()), at=1.0)
+    found = failures.newest_first()
+    assert len(found) == GROUPS
+    assert any(group.type.endswith(".E0") for group in found)
+    assert not any(group.type.endswith(".E5") for group in found)
+
+
+def test_rejections_count_and_what_was_done_does_not() -> None:
+    failures = Failures()
+    failures.add(conclusion(Reject("no such customer: 4711"), body='{"customer": 4711}'), at=1.0)
+    failures.add(Conclusion(Received(message_id="m", receipt="r"), "ship", DONE, "done"), at=1.0)
+    (group,) = failures.newest_first()
+    assert (group.type, group.where, group.message) == ("Reject", "ship", "no such customer: ***")
+
+
+def test_rates_are_of_the_last_seconds() -> None:
+    rates = Rates()
+    assert (rates.received, rates.done, rates.failures_a_minute, rates.calls_per_message) == (0, 0, 0, None)
+    for second in range(100):
+        rates.add(Sample(float(second), 10 * second, 5 * second, second, 2 * second))
+    assert (rates.received, rates.done, rates.done_over_a_minute) == (10, 5, 5)
+    assert (rates.failures_a_minute, rates.calls_per_message) == (KEPT, 0.4)
+    assert rates.by_second("received") == [10.0] * KEPT
+    rates.add(Sample(100.0, 0, 0, 0, 0))  # the consumer was started again
+    assert rates.received == 0
+    rates.add(Sample(101.0, 3, 0, 0, 1))
+    assert rates.by_second("received") == [0.0] * (KEPT - 1) + [3.0]
+
+
+def test_the_trend_of_the_backlog_is_that_of_the_last_answers() -> None:
+    backlog = Backlog()
+    assert (backlog.last, backlog.trend) == (None, None)
+    for at, visible in ((0.0, 100), (30.0, 70), (60.0, 40)):
+        backlog.add(at, QueueCounts(visible=visible, in_flight=1, delayed=0, dead_letters=None))
+    assert backlog.last is not None
+    assert backlog.last.counts.visible == 40
+    assert backlog.trend is not None
+    assert math.isclose(backlog.trend, -1.0)
+
+
+class Source:
+    """A channel as a consumer has it."""
+
+    def __init__(self) -> None:
+        self.channel = Channel()
+
+    def subscribe(self, subscriber: Any, *kinds: type[events.Event]) -> None:
+        self.channel.subscribe(subscriber, *kinds)
+
+
+def test_what_happens_to_leases_is_kept_with_reasons() -> None:
+    source = Source()
+    recorder = Recorder(source)
+    source.channel.emit(events.LeaseLost("orders", "m1"))
+    failure = EntryFailure(Verdict.THROTTLED, "Throttled", "Slow down.", sender_fault=False)
+    failed = events.EntriesFailed("orders", "ChangeMessageVisibilityBatch", [("m2", failure)], heartbeat=True)
+    source.channel.emit(failed)
+    source.channel.emit(events.EntriesFailed("orders", "DeleteMessageBatch", [("m3", failure)]))
+    newest, older = recorder.leases()
+    assert (older.what, older.message_id, older.leases) == ("lost", "m1", 1)
+    assert (newest.what, newest.message_id) == ("failed", "m2")
+    assert newest.reason == "Throttled: Slow down; it is tried again"
+    source.channel.emit(events.HealthChanged("orders", healthy=False, reason="no receive has succeeded for 60 s"))
+    assert recorder.unhealthy == "no receive has succeeded for 60 s"
