@@ -15,6 +15,7 @@ from leasekeeper import _NAMES
 
 NAMES = [
     "Batch",
+    "BufferFull",
     "Closed",
     "Completion",
     "ConfigurationError",
@@ -37,6 +38,7 @@ NAMES = [
     "Report",
     "Retries",
     "Retry",
+    "Sender",
     "Settled",
     "Settlement",
     "Share",
@@ -44,6 +46,7 @@ NAMES = [
     "Table",
     "UndecodableBody",
     "UnmatchedMessage",
+    "Unsent",
     "Verdict",
 ]
 

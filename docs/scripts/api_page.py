@@ -48,6 +48,7 @@ MORE = {
     "leasekeeper.events": "what you may subscribe to",
     "leasekeeper.api": "what you may replace",
     "leasekeeper.envelopes": "what other services put around a payload",
+    "leasekeeper.sending.settings": "what a sender says of itself",
     "leasekeeper.step_functions": "tasks of state machines",
     "leasekeeper.admin": "health, statistics and metrics over HTTP",
     "leasekeeper.observe.prometheus": "metrics for Prometheus",

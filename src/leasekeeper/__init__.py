@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from leasekeeper.batch import Batch
     from leasekeeper.consumer import Consumer
     from leasekeeper.errors import (
+        BufferFull,
         Closed,
         ConfigurationError,
         CredentialsMissing,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         SqsError,
         UndecodableBody,
         UnmatchedMessage,
+        Unsent,
         Verdict,
     )
     from leasekeeper.message import Message, MessageAttribute
@@ -35,11 +37,13 @@ if TYPE_CHECKING:
     from leasekeeper.retries import Retries
     from leasekeeper.running import Completion
     from leasekeeper.schedules import Exponential, Linear, Table
+    from leasekeeper.sending import Sender
     from leasekeeper.share import Share
 
 __version__ = "0.1.0"
 __all__ = [
     "Batch",
+    "BufferFull",
     "Closed",
     "Completion",
     "ConfigurationError",
@@ -62,6 +66,7 @@ __all__ = [
     "Report",
     "Retries",
     "Retry",
+    "Sender",
     "Settled",
     "Settlement",
     "Share",
@@ -69,6 +74,7 @@ __all__ = [
     "Table",
     "UndecodableBody",
     "UnmatchedMessage",
+    "Unsent",
     "Verdict",
 ]
 
@@ -77,8 +83,8 @@ _NAMES = {
     "batch": "Batch",
     "consumer": "Consumer",
     "errors": (
-        "Closed ConfigurationError CredentialsMissing HandlerError HandlerTimeout LeasekeeperError "
-        "LifespanError QueueUnusable SqsError UndecodableBody UnmatchedMessage Verdict"
+        "BufferFull Closed ConfigurationError CredentialsMissing HandlerError HandlerTimeout LeasekeeperError "
+        "LifespanError QueueUnusable SqsError UndecodableBody UnmatchedMessage Unsent Verdict"
     ),
     "message": "Message MessageAttribute",
     "message_context": "MessageContext",
@@ -88,6 +94,7 @@ _NAMES = {
     "retries": "Retries",
     "running": "Completion",
     "schedules": "Exponential Linear Table",
+    "sending": "Sender",
     "share": "Share",
 }
 """The public names of each module. The imports above say the same to type checkers and editors."""

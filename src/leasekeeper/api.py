@@ -23,6 +23,8 @@ BATCH = 10
 """Entries in a batch call and messages in a receive, at most (AWS SQS quotas)."""
 RECEIVE_GRACE = 5.0
 """Seconds of silence beyond its wait after which a receive fails: a black-holed connection costs no more (L17)."""
+MOST_ATTRIBUTES = 10
+"""Attributes of one message, at most (AWS SQS quotas)."""
 MAX_BYTES = 1_048_576
 """Bytes of a message with its attributes, and of a whole batch of sends (AWS SQS quotas)."""
 
@@ -48,10 +50,18 @@ class EntryFailure:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A message that SQS accepted: its id and, on a FIFO queue, its sequence number."""
+    """A message that SQS accepted.
+
+    Attributes:
+        message_id: the id that SQS gave it.
+        sequence_number: its place in the order of a FIFO queue; empty on a standard one.
+        out_of_order: a sender: whether SQS took it although it refused, for a while, an earlier message of its group
+            in the same call. `strict_order` rules that out.
+    """
 
     message_id: str
     sequence_number: str = ""
+    out_of_order: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

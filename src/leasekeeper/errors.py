@@ -6,6 +6,10 @@ Every error says what was wrong, with which value, and what to do. All of them d
 from __future__ import annotations
 
 from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class LeasekeeperError(Exception):
@@ -49,6 +53,22 @@ class HandlerError(LeasekeeperError):
 
 class Closed(LeasekeeperError):
     """A consumer or client was used after it was closed, or a message after it was settled."""
+
+
+class BufferFull(LeasekeeperError):
+    """A sender holds as many messages as its `buffer` and `buffer_bytes` allow. Await `sender.room()`, or send less."""
+
+
+class Unsent(LeasekeeperError):
+    """Messages that were posted to a sender were not sent.
+
+    Attributes:
+        failures: for each message, what was to be sent and the error.
+    """
+
+    def __init__(self, text: str, failures: Sequence[tuple[Any, Exception]]) -> None:
+        super().__init__(text)
+        self.failures = failures
 
 
 class Verdict(Enum):

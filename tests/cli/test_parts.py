@@ -13,9 +13,10 @@ from leasekeeper.cli.demo import summary, view
 from leasekeeper.cli.demo.state import DemoPlan, DemoState, Ending
 from leasekeeper.cli.local import QueueWish, parse_fault
 from leasekeeper.cli.move_tasks import described
-from leasekeeper.cli.send import batches, bodies, parse_attribute, size_of
+from leasekeeper.cli.send import batches, bodies, parse_attribute
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.message import MessageAttribute
+from leasekeeper.sizes import size_of
 from leasekeeper.sqs.codec import MoveTask
 from leasekeeper.testing.world import World, virtual
 
@@ -83,7 +84,7 @@ def test_a_message_that_is_too_large_is_refused_with_its_position() -> None:
 
 def test_the_size_of_a_message_counts_attributes_and_bytes_not_characters() -> None:
     attributes = {"né": MessageAttribute(data_type="String", string_value="é")}
-    assert size_of(Outgoing(body="é", attributes=attributes)) == 2 + 3 + 6 + 2
+    assert size_of("é", attributes) == 2 + 3 + 6 + 2
 
 
 def test_a_queue_to_be_made_is_read() -> None:

@@ -125,6 +125,13 @@ def test_lifespan(sqs: LocalSqs) -> None:
     assert orders.left() == cancellations.left() == (0, 0)
 
 
+def test_sender(sqs: LocalSqs) -> None:
+    queue = Queue("orders")
+    printed = subprocess.check_output([sys.executable, "sender.py"], cwd=EXAMPLES, text=True, timeout=60)
+    assert "15 messages in 2 calls" in printed
+    assert queue.left() == (15, 0)
+
+
 def test_batches(sqs: LocalSqs) -> None:
     """The event that the table refuses is found by halves; the unknown customer is rejected; the rest is stored."""
     dead = Queue("dead")

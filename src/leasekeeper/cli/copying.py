@@ -12,16 +12,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from leasekeeper.api import BATCH, MAX_BYTES, EntryFailure, Outgoing
+from leasekeeper.api import BATCH, MAX_BYTES, MOST_ATTRIBUTES, EntryFailure, Outgoing
 from leasekeeper.cli.causes import Causes, DeadLetter
 from leasekeeper.cli.filters import Filters
 from leasekeeper.cli.holding import Holding
 from leasekeeper.cli.policy import number
-from leasekeeper.cli.send import size_of, within_size
+from leasekeeper.cli.send import within_size
 from leasekeeper.engine.calls import RETRYABLE
 from leasekeeper.errors import SqsError
 from leasekeeper.failure import FAILURE, REDRIVEN
 from leasekeeper.message import MessageAttribute
+from leasekeeper.sizes import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -38,8 +39,6 @@ MOST_HELD = 100_000
 """Messages that are held because they are not meant: SQS hides at most 120,000 of a queue (AWS SQS quotas)."""
 PAUSES = (0.2, 0.4, 0.8, 1.6)
 """Seconds before the second try of a call that SQS may do the next time, before the third, and so on."""
-MOST_ATTRIBUTES = 10
-"""Attributes that SQS takes on one message."""
 
 
 class Target(NamedTuple):
@@ -224,7 +223,7 @@ class Copying:
         return [
             batch
             for copies in chosen.values()
-            for batch in within_size(copies, lambda copy: size_of(copy.outgoing), most)
+            for batch in within_size(copies, lambda copy: size_of(copy.outgoing.body, copy.outgoing.attributes), most)
         ]
 
     def _group(self, message: Received) -> tuple[str, ...]:
@@ -330,6 +329,6 @@ def copy_of(message: Received, *, fifo: bool) -> Outgoing:
         deduplication_id=f"redriven-{message.message_id}"[:128] if fifo else None,
     )
     attributes[REDRIVEN] = MessageAttribute(data_type="Number", string_value=str(times))
-    if len(attributes) > MOST_ATTRIBUTES or size_of(outgoing) > MAX_BYTES:
+    if len(attributes) > MOST_ATTRIBUTES or size_of(outgoing.body, outgoing.attributes) > MAX_BYTES:
         del attributes[REDRIVEN]
     return outgoing

@@ -30,6 +30,7 @@ from leasekeeper.cli.errors import Exit, Stopped, say
 from leasekeeper.cli.words import counted
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.message import MessageAttribute
+from leasekeeper.sizes import size_of
 from leasekeeper.texts import printable
 
 if TYPE_CHECKING:
@@ -157,16 +158,12 @@ def _lines(lines: TextIO, source: str) -> Iterator[str]:
             raise ConfigurationError(f"{source} is not UTF-8 text: {error}") from error
 
 
-def size_of(message: Outgoing) -> int:
+def size_of_message(message: Outgoing) -> int:
     """Bytes that SQS counts: the body, and names, types and values of the attributes."""
     try:
-        size = len(message.body.encode())
+        return size_of(message.body, message.attributes)
     except UnicodeEncodeError as error:  # the shell gave bytes that are not UTF-8
         raise ConfigurationError(f"the body {message.body[:40]!r} is not UTF-8 text: {error}") from error
-    for name, attribute in message.attributes.items():
-        value = attribute.value if isinstance(attribute.value, bytes) else attribute.value.encode()
-        size += len(name.encode()) + len(attribute.data_type) + len(value)
-    return size
 
 
 def batches(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
@@ -176,7 +173,7 @@ def batches(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
     def size(message: Outgoing) -> int:
         nonlocal position
         position += 1
-        size = size_of(message)
+        size = size_of_message(message)
         if size > MAX_BYTES:
             raise ConfigurationError(
                 f"message {position} has {size:,} bytes with its attributes, SQS accepts at most {MAX_BYTES:,}: store "

@@ -94,6 +94,10 @@ class Batcher(Generic[T]):
         self._batch.put_back(item, ready=ready, latest=latest)
         self._arm()
 
+    def flush(self) -> None:
+        """Send what waits now, due or not, as far as calls may be out."""
+        self._pump(flush=True)
+
     def _arm(self) -> None:
         """See to it that the timer fires when something is due.
 

@@ -16,10 +16,11 @@ from leasekeeper.events import EntriesFailed, InternalError
 from leasekeeper.schedules import Exponential
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.engine.context import QueueContext
+    from leasekeeper.events import Event
 
 T = TypeVar("T")
 
@@ -45,9 +46,21 @@ async def with_timeout(call: Awaitable[T], seconds: float) -> T:
         return await call
 
 
-async def call_batch(
-    context: QueueContext, call: Awaitable[list[T | EntryFailure]], count: int
-) -> list[T | EntryFailure]:
+class Teller(Protocol):
+    """The part of a context that tells subscribers what happened."""
+
+    @property
+    def queue(self) -> str:
+        """The queue's name."""
+        ...
+
+    @property
+    def emit(self) -> Callable[[Event], None]:
+        """Tells subscribers."""
+        ...
+
+
+async def call_batch(context: Teller, call: Awaitable[list[T | EntryFailure]], count: int) -> list[T | EntryFailure]:
     """The call's answer, or for each of `count` entries the failure of the whole call."""
     try:
         answers = await call

@@ -14,7 +14,7 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from leasekeeper.api import MAX_BYTES, EntryFailure, Outgoing
+from leasekeeper.api import MAX_BYTES, MOST_ATTRIBUTES, EntryFailure, Outgoing
 from leasekeeper.core.states import State
 from leasekeeper.engine.batcher import Batcher
 from leasekeeper.engine.calls import FailedEntries, call_batch
@@ -23,6 +23,7 @@ from leasekeeper.errors import UndecodableBody
 from leasekeeper.events import InternalError, MessagesCopied
 from leasekeeper.failure import FAILURE, Failure, timestamp
 from leasekeeper.outcomes import Failed, Reject
+from leasekeeper.sizes import size_of
 from leasekeeper.texts import safe_str
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from leasekeeper.outcomes import Outcome
 
 COPY = "SendMessageBatch"
-MOST_ATTRIBUTES = 10
-"""Attributes that SQS takes on one message."""
 TRACE_LENGTH = 4_000
 """Characters of a traceback's end that are kept to be cut."""
 DENIED_EVERY = 60.0
@@ -123,10 +122,10 @@ class DeadLetters:
         """The copy, and its bytes as SQS counts them: the body, and of each attribute name, type and value."""
         received = row.received
         attributes = {name: value for name, value in received.attributes.items() if name != FAILURE}
-        size = _size(received.body, attributes)
+        size = size_of(received.body, attributes)
         if row.failure is not None and len(attributes) < MOST_ATTRIBUTES:
             failure = row.failure.attribute()
-            more = _size("", {FAILURE: failure})
+            more = size_of("", {FAILURE: failure})
             if size + more <= MAX_BYTES:
                 attributes[FAILURE] = failure
                 size += more
@@ -180,15 +179,6 @@ def _version() -> str:
     from importlib.metadata import version  # a tenth of the import of this package, and most consumers do not need it
 
     return version("leasekeeper")
-
-
-def _size(body: str, attributes: Mapping[str, MessageAttribute]) -> int:
-    size = len(body.encode())
-    for name, attribute in attributes.items():
-        value = attribute.value
-        size += len(name.encode()) + len(attribute.data_type.encode())
-        size += len(value.encode() if isinstance(value, str) else value)
-    return size
 
 
 def _outgoing(received: Received, attributes: Mapping[str, MessageAttribute]) -> Outgoing:

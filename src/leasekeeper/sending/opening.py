@@ -1,0 +1,51 @@
+"""Finds the queue that a sender sends to, and what it takes.
+
+Used once by each sender, at its start.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from leasekeeper.api import MAX_BYTES
+from leasekeeper.engine.opening import ADVICE
+from leasekeeper.errors import QueueUnusable, SqsError, Verdict
+from leasekeeper.sending.outgoing import Target
+
+if TYPE_CHECKING:
+    from leasekeeper.api import SqsApi
+    from leasekeeper.sqs.address import QueueAddress
+
+
+async def open_target(client: SqsApi, address: QueueAddress) -> tuple[str, Target]:
+    """The queue's URL, and the queue as far as it matters for messages.
+
+    Where its attributes may not be read, it is taken for a queue with the defaults of SQS.
+
+    Raises:
+        QueueUnusable: it does not exist, cannot be reached, or we may not use it.
+    """
+    try:
+        url = address.url or await client.queue_url(address.name, account=address.account)
+        attributes = await _attributes(client, url)
+    except SqsError as error:
+        sentence = f"queue {address.name} cannot be used: {str(error).rstrip('.')}"
+        if not error.advised and (advice := ADVICE.get(error.verdict)):
+            sentence = f"{sentence}; {advice}"
+        raise QueueUnusable(sentence) from error
+    most = attributes.get("MaximumMessageSize", "")
+    return url, Target(
+        address.name,
+        fifo=address.fifo or attributes.get("FifoQueue") == "true",
+        content_based=attributes.get("ContentBasedDeduplication") == "true",
+        most_bytes=min(int(most), MAX_BYTES) if most.isdecimal() else MAX_BYTES,
+    )
+
+
+async def _attributes(client: SqsApi, url: str) -> dict[str, str]:
+    try:
+        return await client.queue_attributes(url, ("All",))
+    except SqsError as error:
+        if error.verdict is not Verdict.DENIED:
+            raise
+        return {}  # a sender often has sqs:SendMessage and nothing more

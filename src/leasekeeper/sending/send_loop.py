@@ -1,0 +1,335 @@
+"""The part of a sender that runs on its loop: it connects, dispatches, answers callers, and closes.
+
+Owned by a sender. It promises that each entry which was posted to it is answered, also at a close that runs out of time
+and at the end of the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+from leasekeeper.api import Sent
+from leasekeeper.engine.host import LINGER
+from leasekeeper.errors import Closed, Unsent
+from leasekeeper.futures import done_future, failed_future, running_future
+from leasekeeper.lanes.mailbox import Mailbox
+from leasekeeper.loggers import safe_logger
+from leasekeeper.sending.dispatcher import Dispatcher, Entry
+from leasekeeper.sending.exits import forget, remember
+from leasekeeper.sending.opening import open_target
+from leasekeeper.sending.outgoing import Target
+from leasekeeper.sending.settings import SenderStatistics
+from leasekeeper.sqs.client import SqsClient
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Future
+
+    from leasekeeper.api import Outgoing, SqsApi
+    from leasekeeper.engine.host import LoopThread
+    from leasekeeper.events import Event
+    from leasekeeper.sending.room import Room
+    from leasekeeper.sending.settings import SendSettings
+    from leasekeeper.sqs.address import QueueAddress
+    from leasekeeper.sqs.settings import ClientSettings
+
+log = safe_logger("leasekeeper.send")
+
+KEPT = 1_000
+"""Failed posts that are kept for `flush` and `close`; more are counted."""
+
+
+class Flush:
+    """Asks for everything that was accepted before it.
+
+    Attributes:
+        done: done when SQS has it, or when the time is over.
+    """
+
+    def __init__(self) -> None:
+        self.done = running_future()
+        self.left: set[Entry] = set()
+
+
+class SendLoop:
+    """What a sender is on its loop.
+
+    Attributes:
+        open: whether it accepts.
+        target: the queue; known in full when it is open.
+    """
+
+    def __init__(
+        self,
+        address: QueueAddress,
+        *,
+        client: SqsApi | None,
+        connection: ClientSettings,
+        settings: SendSettings,
+        room: Room,
+        thread: LoopThread,
+    ) -> None:
+        self.open = False
+        self.target = Target(address.name, fifo=address.fifo)
+        self._address = address
+        self._client = client
+        self._connection = connection
+        self._settings = settings
+        self._room = room
+        self._thread = thread
+        self._ready: Future[None] | None = None
+        self._ended = running_future()
+        self._mailbox: Mailbox[Entry | Flush] | None = None
+        self._dispatcher: Dispatcher | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._asked = False
+        self._close_asked: asyncio.Event | None = None
+        self._outstanding: dict[Entry, None] = {}
+        self._flushes: list[Flush] = []
+        self._unsent: list[tuple[Outgoing, Exception]] = []
+        self._more_unsent = 0
+        self._sent = self._failed = 0
+
+    # From any thread
+
+    def begin(self) -> Future[None]:
+        """Start without waiting; a second call changes nothing."""
+        if self._ready is None:
+            self._ready = running_future()
+            try:
+                loop = self._thread.enter()
+            except OSError as error:
+                self._ended.set_result(None)
+                return failed_future(error)
+            asyncio.run_coroutine_threadsafe(self._live(self._ready), loop)
+        return self._ready
+
+    def post(self, item: Entry | Flush) -> None:
+        """Take an entry, or a flush of those before it; it is open."""
+        assert self._mailbox is not None
+        self._mailbox.post_one(item)
+
+    def finish(self) -> Future[None]:
+        """Close without waiting. The future has the error `Unsent` if something was not sent."""
+        if self._ready is None:
+            return done_future(None)
+        with self._room.lock:
+            self.open = False
+        self._room.wake()
+        self._asked = True
+        self._thread.call_soon(self._close)
+        return self._ended
+
+    # On the loop
+
+    def _close(self) -> None:
+        if self._close_asked is not None:
+            self._close_asked.set()
+        elif self._task is not None:
+            self._task.cancel()  # it is still connecting: there is nothing to send
+
+    async def _live(self, ready: Future[None]) -> None:
+        self._task = asyncio.current_task()
+        failure: BaseException | None = None
+        client = self._client
+        try:
+            client = client or await SqsClient.connect(self._connection)
+            url, self.target = await open_target(client, self._address)
+            self._close_asked = asyncio.Event()
+            if self._asked:
+                self._close_asked.set()
+            await self._serve(client, url, ready)
+        except (Exception, asyncio.CancelledError) as error:
+            failure = error
+        finally:
+            self.open = False
+            self._room.wake()
+            forget(self)
+            if client is not None and self._client is None:
+                await self._close_client(client)
+            self._leave(ready, failure)
+
+    async def _serve(self, client: SqsApi, url: str, ready: Future[None]) -> None:
+        settings = self._settings
+        dispatcher = self._dispatcher = Dispatcher(
+            client,
+            url,
+            self.target,
+            linger=settings.linger,
+            timeout=settings.timeout,
+            parallel=settings.parallel,
+            strict_order=settings.strict_order,
+            answered=self._answered,
+            emit=_tell,
+            clock=time.monotonic,
+            draw=random.random,
+        )
+        mailbox = self._mailbox = Mailbox(asyncio.get_running_loop(), self._received)
+        assert self._close_asked is not None
+        run = asyncio.ensure_future(dispatcher.run())
+        self.open = not self._asked
+        remember(self)
+        ready.set_result(None)
+        try:
+            await self._close_asked.wait()
+            mailbox.close()
+            self._received(mailbox.take_back())
+            dispatcher.close()
+            await asyncio.wait((run,), timeout=settings.flush_timeout)
+            if not run.done():
+                dispatcher.abandon()
+                await asyncio.wait((run,), timeout=LINGER)
+        finally:
+            run.cancel()
+            self._give_up()
+
+    async def _close_client(self, client: SqsApi) -> None:
+        try:
+            async with asyncio.timeout(LINGER):
+                await client.close()
+        except Exception as error:
+            log.warning("queue %s: closing the connections failed with %r", self.target.name, error)
+
+    def _leave(self, ready: Future[None], failure: BaseException | None) -> None:
+        """Leave the loop; callers hear of the end when its thread is gone."""
+        if isinstance(failure, asyncio.CancelledError):
+            failure = Closed(f"sender of {self.target.name} was closed at its start")
+        unsent = self._take_unsent()
+
+        def conclude(_: object) -> None:
+            if not ready.done():
+                ready.set_exception(failure or Closed(f"sender of {self.target.name} was closed at its start"))
+                self._ended.set_result(None)
+            elif (error := failure or unsent) is not None:
+                self._ended.set_exception(error)
+            else:
+                self._ended.set_result(None)
+
+        self._thread.leave().add_done_callback(conclude)
+
+    def _received(self, items: Sequence[Entry | Flush]) -> None:
+        assert self._dispatcher is not None
+        entries: list[Entry] = []
+        for item in items:
+            if isinstance(item, Entry):
+                entries.append(item)
+                continue
+            self._take(entries)
+            entries = []
+            self._begin_flush(item)
+        self._take(entries)
+
+    def _take(self, entries: Sequence[Entry]) -> None:
+        if entries and self._dispatcher is not None:
+            self._outstanding.update(dict.fromkeys(entries))
+            self._dispatcher.add(entries)
+
+    def _begin_flush(self, flush: Flush) -> None:
+        assert self._dispatcher is not None
+        flush.left = set(self._outstanding)
+        self._flushes.append(flush)
+        asyncio.get_running_loop().call_later(self._settings.flush_timeout, self._end_flush, flush)
+        self._dispatcher.flush()
+        self._look_at_flushes()
+
+    def _answered(self, done: Sequence[tuple[Entry, Sent | Exception]]) -> None:
+        """Tell the callers, and give their places back."""
+        size = 0
+        failures: list[Exception] = []
+        for entry, found in done:
+            self._outstanding.pop(entry, None)
+            size += entry.size
+            if isinstance(found, Sent):
+                self._sent += 1
+            else:
+                failures.append(found)
+                self._note_failure(entry, found)
+            if entry.answer is not None:
+                entry.answer(found)
+        self._room.give_back(len(done), size)
+        if self._flushes:
+            for flush in self._flushes:
+                flush.left.difference_update([entry for entry, _ in done])
+            self._look_at_flushes()
+        if failures:
+            messages = "1 message was" if len(failures) == 1 else f"{len(failures)} messages were"
+            log.error("queue %s: %s not sent: %s", self.target.name, messages, failures[0])
+
+    def _note_failure(self, entry: Entry, error: Exception) -> None:
+        self._failed += 1
+        if entry.answer is not None:
+            return
+        if len(self._unsent) < KEPT:
+            self._unsent.append((entry.outgoing, error))
+        else:
+            self._more_unsent += 1
+        if self._settings.on_error is not None:
+            try:
+                self._settings.on_error(entry.outgoing, error)
+            except Exception:  # the user's function must not end the sending of others
+                log.exception("queue %s: on_error raised; the sender goes on", self.target.name)
+
+    def _give_up(self) -> None:
+        """Name everything that is left at the end."""
+        limit = f"flush_timeout={self._settings.flush_timeout:g} s"
+        error = Closed(f"sender of {self.target.name} was closed before SQS confirmed the message, after {limit}")
+        left = list(self._outstanding)
+        if left:
+            self._answered([(entry, error) for entry in left])
+        for flush in list(self._flushes):
+            self._end_flush(flush)
+
+    def _look_at_flushes(self) -> None:
+        for flush in [each for each in self._flushes if not each.left]:
+            self._end_flush(flush)
+
+    def _end_flush(self, flush: Flush) -> None:
+        if flush.done.done():
+            return
+        self._flushes.remove(flush)
+        error = self._take_unsent()
+        if error is None and flush.left:
+            limit = self._settings.flush_timeout
+            error = Unsent(
+                f"{len(flush.left):,} messages to {self.target.name} were not confirmed within "
+                f"flush_timeout={limit:g} s; they are still tried",
+                [(entry.outgoing, TimeoutError()) for entry in flush.left],
+            )
+        if error is None:
+            flush.done.set_result(None)
+        else:
+            flush.done.set_exception(error)
+
+    def _take_unsent(self) -> Unsent | None:
+        """The posts that failed since the last time, as one error."""
+        failures, self._unsent = self._unsent, []
+        more, self._more_unsent = self._more_unsent, 0
+        if not failures:
+            return None
+        count = len(failures) + more
+        messages = "1 message was" if count == 1 else f"{count:,} messages were"
+        return Unsent(f"{messages} not sent to {self.target.name}; the first: {failures[0][1]}", failures)
+
+    def statistics(self) -> SenderStatistics:
+        """A snapshot; may be called from any thread."""
+        dispatcher = self._dispatcher
+        return SenderStatistics(
+            queue=self.target.name,
+            sent=self._sent,
+            failed=self._failed,
+            held=self._room.taken,
+            held_bytes=self._room.taken_bytes,
+            calls=0 if dispatcher is None else dispatcher.statistics().calls,
+            retries=0 if dispatcher is None else dispatcher.retries,
+        )
+
+    def __repr__(self) -> str:
+        return f"<SendLoop {self.target.name} {len(self._outstanding)} outstanding>"
+
+
+def _tell(event: Event) -> None:
+    """A bug of a client or of ours: the dispatcher tells nothing else."""
+    log.error("%s", getattr(event, "what", event), exc_info=getattr(event, "error", None))

@@ -1,0 +1,260 @@
+"""The sender: `await sender.send(order)`, or `sender.post(order)` for what need not be waited for.
+
+Owned by the user's program. It works from synchronous code, from any thread and inside event loops; a loop of our own
+makes the calls. It promises that each accepted message is sent, or named with the error.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Self
+
+from leasekeeper.engine.host import LoopThread
+from leasekeeper.errors import BufferFull, Closed
+from leasekeeper.futures import done_future
+from leasekeeper.running import Completion, in_event_loop
+from leasekeeper.sending.answers import new_answer
+from leasekeeper.sending.dispatcher import Entry
+from leasekeeper.sending.room import Room
+from leasekeeper.sending.send_loop import Flush, SendLoop
+from leasekeeper.sending.settings import SendSettings
+from leasekeeper.sqs.address import address_of
+from leasekeeper.sqs.settings import ClientSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
+
+    from leasekeeper.api import Credentials, CredentialsProvider, Outgoing, Sent, SqsApi
+    from leasekeeper.sending.outgoing import AttributeValue
+    from leasekeeper.sending.settings import SenderStatistics
+
+
+class Sender:
+    """Sends messages to a queue, ten to a call.
+
+    Args:
+        queue: the queue's name, URL or ARN.
+        linger: seconds that a message may wait for others to fill its batch, 0 to 60.
+        buffer: messages that may wait to be confirmed, 1 or more.
+        buffer_bytes: bytes of these, 1 or more.
+        timeout: seconds from its first try after which a message is given up, above 0; at most 240 for FIFO queues,
+            because SQS remembers deduplication ids for 300.
+        flush_timeout: seconds that `flush` and `close` wait, above 0.
+        parallel: calls that may be out at once, 1 to 100. A message group of a FIFO queue has one.
+        strict_order: FIFO queues: at most one message of a group in a call. Without it SQS may, rarely, refuse one
+            message of a group for a while and take the next one; that one says `out_of_order`.
+        on_error: called with a posted message and the error when it could not be sent, on the sender's thread.
+        client: a client to use, of any `SqsApi`; it is not closed. Unset: one made from the next four.
+        region: the region; unset: as boto3 finds it.
+        endpoint_url: where to send calls; unset: as boto3 finds it.
+        profile: of ~/.aws/config.
+        credentials: credentials, or a function that returns some.
+
+    Raises:
+        ConfigurationError: a malformed queue, or a number out of its bounds.
+    """
+
+    def __init__(
+        self,
+        queue: str,
+        *,
+        linger: float = 0.02,
+        buffer: int = 10_000,
+        buffer_bytes: int = 64 * 1024 * 1024,
+        timeout: float = 30.0,
+        flush_timeout: float = 30.0,
+        parallel: int = 8,
+        strict_order: bool = False,
+        on_error: Callable[[Outgoing, Exception], object] | None = None,
+        client: SqsApi | None = None,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        profile: str | None = None,
+        credentials: Credentials | CredentialsProvider | None = None,
+    ) -> None:
+        self.address = address_of(queue, region)
+        settings = SendSettings(
+            linger=linger,
+            timeout=timeout,
+            flush_timeout=flush_timeout,
+            parallel=parallel,
+            strict_order=strict_order,
+            on_error=on_error,
+        )
+        settings.check(queue, fifo=self.address.fifo, buffer=buffer, buffer_bytes=buffer_bytes)
+        self._timeout = timeout
+        self._room = Room(buffer, buffer_bytes)
+        self._thread = LoopThread(f"leasekeeper-send-{self.address.name}")
+        self._loop = SendLoop(
+            self.address,
+            client=client,
+            connection=ClientSettings(
+                region=region,
+                endpoint_url=endpoint_url,
+                profile=profile,
+                credentials=credentials,
+                queue=self.address,
+            ),
+            settings=settings,
+            room=self._room,
+            thread=self._thread,
+        )
+        self._number = 0
+        self._pid = os.getpid()
+
+    # Verbs
+
+    def start(self) -> Completion[None]:
+        """Connect, and find the queue. `async with` and `with` do so.
+
+        Raises:
+            QueueUnusable: the queue does not exist, cannot be reached, or we may not use it.
+            CredentialsMissing: no credentials were found.
+        """
+        return Completion(self.begin())
+
+    def begin(self) -> Future[None]:
+        """`start()` without waiting. Never raises."""
+        return self._loop.begin()
+
+    def send(
+        self,
+        body: Any,
+        *,
+        group: str | None = None,
+        delay: int | None = None,
+        attributes: Mapping[str, AttributeValue] | None = None,
+        deduplication_id: str | None = None,
+    ) -> Completion[Sent]:
+        """Send a message, and wait until SQS has it.
+
+        On a standard queue, a call whose answer is lost is made again, so the message may be there twice. On a FIFO
+        queue it cannot: its deduplication id is fixed here.
+
+        Args:
+            body: text; or anything that msgspec or pydantic writes as JSON.
+            group: the message group: order on FIFO queues, where it is needed; tenant on standard ones.
+            delay: seconds before it can be received, 0 to 900; standard queues only.
+            attributes: at most ten; text, numbers or bytes.
+            deduplication_id: FIFO queues. Unset: SQS makes it from the body if the queue is set so, else a new one.
+
+        Returns:
+            In an event loop, something to await; in synchronous code it has waited, and `.result()` is the answer.
+
+        Raises:
+            ConfigurationError: at the call: SQS would refuse the message.
+            Closed: at the call: the sender is not open.
+            SqsError: SQS refused the message, or the call failed until `timeout`.
+        """
+        outgoing, size = self._loop.target.outgoing(
+            body, group=group, delay=delay, attributes=attributes, deduplication_id=deduplication_id
+        )
+        tell, completion = new_answer()
+        waits = in_event_loop()
+        self._accept(Entry(outgoing, size, tell), wait=not waits, beyond=waits)
+        return completion()
+
+    def post(
+        self,
+        body: Any,
+        *,
+        group: str | None = None,
+        delay: int | None = None,
+        attributes: Mapping[str, AttributeValue] | None = None,
+        deduplication_id: str | None = None,
+    ) -> None:
+        """Accept a message and return; it is sent soon. `flush` and `close` raise what could not be sent.
+
+        Arguments as those of `send`. Without room it waits, in synchronous code, at most `timeout`.
+
+        Raises:
+            ConfigurationError: SQS would refuse the message.
+            Closed: the sender is not open.
+            BufferFull: there is no room; in an event loop, await `room()` first.
+        """
+        outgoing, size = self._loop.target.outgoing(
+            body, group=group, delay=delay, attributes=attributes, deduplication_id=deduplication_id
+        )
+        self._accept(Entry(outgoing, size, None), wait=not in_event_loop(), beyond=False)
+
+    async def room(self, size: int = 0) -> None:
+        """Wait until there is room for a message of that many bytes."""
+        await self._room.wait_in_loop(size)
+        self._check_open()
+
+    def _accept(self, entry: Entry, *, wait: bool, beyond: bool) -> None:
+        room = self._room
+        with room.lock:
+            if not (room.has(entry.size) or beyond) and not (
+                wait and room.wait(entry.size, self._timeout, lambda: self._loop.open)
+            ):
+                self._check_open()
+                raise BufferFull(
+                    f"sender of {self.address.name} holds {room.taken:,} messages with {room.taken_bytes:,} bytes: "
+                    "await sender.room(), send less, or raise buffer= and buffer_bytes="
+                )
+            self._check_open()
+            room.take(entry.size)
+            self._number += 1
+            entry.number = self._number
+            self._loop.post(entry)  # under the lock: the order of numbers is that of the mailbox
+
+    def _check_open(self) -> None:
+        if not self._loop.open or self._pid != os.getpid():
+            raise Closed(
+                f"sender of {self.address.name} is not open here: use `with Sender(...)`, `async with`, or start(); "
+                "a forked child needs another one"
+            )
+
+    def flush(self) -> Completion[None]:
+        """Send everything that was accepted, and wait until SQS has it.
+
+        Raises:
+            Unsent: messages that were posted since the last `flush` could not be sent, or not within `flush_timeout`.
+        """
+        flush = Flush()
+        with self._room.lock:
+            self._check_open()
+            self._loop.post(flush)
+        return Completion(flush.done)
+
+    def close(self) -> Completion[None]:
+        """Send everything that was accepted, wait at most `flush_timeout`, and close. May be called twice.
+
+        Raises:
+            Unsent: messages that were posted could not be sent.
+        """
+        return Completion(self.finish())
+
+    def finish(self) -> Future[None]:
+        """`close()` without waiting. Never raises."""
+        if self._pid != os.getpid():
+            return done_future(None)
+        return self._loop.finish()
+
+    def __enter__(self) -> Self:
+        if in_event_loop():
+            raise Closed(f"sender of {self.address.name}: use `async with` in an event loop")
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        self._thread.join()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # What it looks like
+
+    def statistics(self) -> SenderStatistics:
+        """A snapshot."""
+        return self._loop.statistics()
+
+    def __repr__(self) -> str:
+        return f"<Sender {self.address.name} {'open' if self._loop.open else 'closed'}, {self._room.taken} held>"
