@@ -16,7 +16,7 @@ from leasekeeper.engine.host import Host, refuse_green_threads
 from leasekeeper.errors import Closed, ConfigurationError
 from leasekeeper.events import Channel
 from leasekeeper.futures import done_future, failed_future
-from leasekeeper.life import Life, beginning
+from leasekeeper.life import Life, beginning, longest_stop
 from leasekeeper.lifespan import Lifespan
 from leasekeeper.observe.statistics import ConsumerStatistics, Report
 from leasekeeper.options import make_options
@@ -283,7 +283,7 @@ class Consumer(Declaration):
     @property
     def longest_stop(self) -> float:
         """Seconds that a stop may take, all its time-outs together."""
-        return self._life.longest_stop if self._life is not None else 0.0
+        return longest_stop(self.options, lifespan=self._lifespan is not None)
 
     def statistics(self) -> ConsumerStatistics | None:
         """A snapshot; None before the start.

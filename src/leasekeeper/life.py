@@ -297,13 +297,17 @@ class Life:
     @property
     def longest_stop(self) -> float:
         """Seconds that its stop may take, all time-outs together."""
-        options = self._options
-        waits = max(options.poll_grace, options.drain_timeout)  # polls in flight end while handlers drain
-        lifespan = options.lifespan_timeout + CANCELLED_GRACE if self._lifespan is not None else 0.0
-        return waits + END_GRACE + options.flush_timeout + lifespan + 2 * LINGER
+        return longest_stop(self._options, lifespan=self._lifespan is not None)
 
     def __repr__(self) -> str:
         return f"<Life of {self._address.name}>"
+
+
+def longest_stop(options: Options, *, lifespan: bool) -> float:
+    """Seconds that a stop with these options may take, all time-outs together."""
+    waits = max(options.poll_grace, options.drain_timeout)  # polls in flight end while handlers drain
+    closing = options.lifespan_timeout + CANCELLED_GRACE if lifespan else 0.0
+    return waits + END_GRACE + options.flush_timeout + closing + 2 * LINGER
 
 
 def _drain_at_exit() -> None:

@@ -18,6 +18,7 @@ from leasekeeper.cli.checks_dead_letters import (
     shared_dead_letters,
 )
 from leasekeeper.cli.facts import DAY, Facts, Finding, Level, duration
+from leasekeeper.cli.grace import cut_off
 from leasekeeper.engine.attempt_ids import MARGIN, shortened
 
 if TYPE_CHECKING:
@@ -126,6 +127,18 @@ def backlog(facts: Facts) -> Finding:
     return Finding(Level.OK, "messages", message)
 
 
+def stopping(facts: Facts) -> Finding | None:
+    """Whether a stop has enough time before the runtime kills the process."""
+    if facts.options is None or facts.stop is None:
+        return None
+    if facts.grace_period is None:
+        message = f"a stop may take {facts.stop:g} s: give --grace-period to compare it with what your runtime allows"
+        return Finding(Level.OK, "stop", message)
+    if problem := cut_off(facts.options, facts.stop, facts.grace_period):
+        return Finding(Level.WARN, "stop", problem)
+    return Finding(Level.OK, "stop", f"in at most {facts.stop:g} s, within {facts.grace_period:g} s")
+
+
 CHECKS: tuple[Callable[[Facts], Finding | None], ...] = (
     kind,
     visibility,
@@ -141,6 +154,7 @@ CHECKS: tuple[Callable[[Facts], Finding | None], ...] = (
     long_polling,
     encryption,
     backlog,
+    stopping,
 )
 
 

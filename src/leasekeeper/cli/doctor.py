@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotation
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,6 +27,7 @@ from leasekeeper.cli.connection import (
 )
 from leasekeeper.cli.errors import Exit, Stopped
 from leasekeeper.cli.facts import Facts, Finding, Level
+from leasekeeper.cli.grace import GraceOption  # noqa: TC001 - typer reads the annotation
 from leasekeeper.cli.policy import RedrivePolicy, account_in, name_in
 from leasekeeper.cli.words import printable_lines
 from leasekeeper.errors import ConfigurationError, SqsError
@@ -75,6 +76,7 @@ def doctor(
             min=0, metavar="SECONDS", help="The longest time that your handler takes; unset, its handler_timeout."
         ),
     ] = None,
+    grace_period: GraceOption = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -95,7 +97,8 @@ def doctor(
     connection = Connection(queue=queue, endpoint_url=endpoint_url, region=region, profile=profile)
     patients = [Patient(connection=connection, handler_seconds=handler_seconds)]
     if names_a_module(queue):
-        patients = [_patient(consumer, connection, handler_seconds) for consumer in _consumers(queue, config)]
+        consumers = _consumers(queue, config)
+        patients = [_patient(consumer, connection, handler_seconds, grace_period) for consumer in consumers]
     raise Stopped(asyncio.run(_doctor(patients)))
 
 
@@ -107,11 +110,15 @@ class Patient:
         connection: how to reach it.
         handler_seconds: the longest time of its handler; None when unknown.
         options: the options of its consumer; None when only the queue is known.
+        stop: seconds that its stop may take; None when only the queue is known.
+        grace_period: seconds that the runtime waits before it kills the process; None when not given.
     """
 
     connection: Connection
     handler_seconds: float | None
     options: Options | None = None
+    stop: float | None = None
+    grace_period: float | None = None
 
 
 def names_a_module(reference: str) -> bool:
@@ -121,16 +128,14 @@ def names_a_module(reference: str) -> bool:
 
 def _consumers(reference: str, config: Path | None) -> Sequence[Consumer]:
     """The consumers of a module with the options that `leasekeeper run` would give them."""
-    from leasekeeper.cli import settings
-    from leasekeeper.cli.targets import configure, consumers_of, load
+    from leasekeeper.cli.targets import configured
 
-    file, queues = settings.from_file(config, Path.cwd())
-    target = load(reference)
-    configure(target, settings.RunSettings(file=file, queues=queues, environment=settings.from_environment(os.environ)))
-    return consumers_of(target)
+    return configured(reference, config, os.environ)
 
 
-def _patient(consumer: Consumer, given: Connection, handler_seconds: float | None) -> Patient:
+def _patient(
+    consumer: Consumer, given: Connection, handler_seconds: float | None, grace_period: float | None
+) -> Patient:
     options, address = consumer.options, consumer.address
     connection = Connection(
         queue=address.url or address.name,
@@ -140,7 +145,13 @@ def _patient(consumer: Consumer, given: Connection, handler_seconds: float | Non
         credentials=options.credentials,
     )
     seconds = options.handler_timeout if handler_seconds is None else handler_seconds
-    return Patient(connection=connection, handler_seconds=seconds, options=options)
+    return Patient(
+        connection=connection,
+        handler_seconds=seconds,
+        options=options,
+        stop=consumer.longest_stop,
+        grace_period=grace_period,
+    )
 
 
 async def _doctor(patients: Sequence[Patient]) -> Exit:
@@ -262,6 +273,8 @@ async def _facts(
         dead_letters_of=others,
         handler_seconds=patient.handler_seconds,
         options=patient.options,
+        stop=patient.stop,
+        grace_period=patient.grace_period,
         flags=flags,
     )
     return facts, dead_url

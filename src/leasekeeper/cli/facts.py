@@ -61,6 +61,8 @@ class Facts:
         dead_letters_of: the names of all queues with that dead-letter queue; empty when that may not be read.
         handler_seconds: the longest time of the handler, as the user says; None when not given.
         options: those of the consumer; None when only the queue is known.
+        stop: seconds that a stop of the consumer may take; None when only the queue is known.
+        grace_period: seconds that the runtime waits before it kills the process; None when not given.
         flags: `--endpoint-url`, `--region` and `--profile` for commands of the AWS CLI and of ours.
     """
 
@@ -73,6 +75,8 @@ class Facts:
     dead_letters_of: tuple[str, ...] = ()
     handler_seconds: float | None = None
     options: Options | None = None
+    stop: float | None = None
+    grace_period: float | None = None
     flags: tuple[str, ...] = ()
 
     def number(self, name: str) -> int:

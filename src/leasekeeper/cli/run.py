@@ -16,6 +16,7 @@ import typer
 
 from leasekeeper.cli import logs, settings
 from leasekeeper.cli.errors import Exit, Stopped
+from leasekeeper.cli.grace import GraceOption, cut_off
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.loggers import safe_logger
 
@@ -65,6 +66,7 @@ def run(
             envvar="LEASEKEEPER_ADMIN",
         ),
     ] = None,
+    grace_period: GraceOption = None,
     **options: Any,
 ) -> None:
     """Run until a signal, drain, and end with the exit code that says how it went."""
@@ -81,10 +83,12 @@ def run(
     logs.set_up(log_level, log_format)
     for name, near in settings.misspelt(os.environ).items():
         log.warning("%s is not an option; did you mean %s?", name, near)
-    raise Stopped(_serve(targets, given, admin))
+    raise Stopped(_serve(targets, given, admin, grace_period))
 
 
-def _serve(references: Sequence[str], given: settings.RunSettings, admin: str | None) -> Exit:
+def _serve(
+    references: Sequence[str], given: settings.RunSettings, admin: str | None, grace_period: float | None
+) -> Exit:
     from leasekeeper.app import refuse_shared_queues
     from leasekeeper.cli.service import Services, reports_of, tell
     from leasekeeper.cli.targets import configure, consumers_of, load
@@ -110,6 +114,10 @@ def _serve(references: Sequence[str], given: settings.RunSettings, admin: str | 
         layer = given.of(consumer.address.name)
         log.info("queue %s: %s", consumer.address.name, settings.described(layer) or "options as in the code")
     refuse_shared_queues(consumers)
+    if grace_period is not None:
+        for consumer in consumers:
+            if problem := cut_off(consumer.options, consumer.longest_stop, grace_period):
+                log.warning("queue %s: %s", consumer.address.name, problem)
     with _admin(targets, admin):  # until the end: a process that drains is alive
         reports = reports_of(run_in_foreground(services))
         tell(reports)

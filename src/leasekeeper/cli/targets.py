@@ -22,7 +22,7 @@ from leasekeeper.consumer import Consumer
 from leasekeeper.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import ModuleType, TracebackType
 
 Target = Leasekeeper | Consumer
@@ -142,6 +142,19 @@ def _blaming(layer: settings.Layer, make: Callable[[], object]) -> None:
         make()
     except ConfigurationError as error:
         raise settings.blamed(error, layer) from error
+
+
+def configured(reference: str, config: Path | None, environment: Mapping[str, str]) -> tuple[Consumer, ...]:
+    """The consumers of a module with the options that `leasekeeper run` would give them without flags.
+
+    Raises:
+        ConfigurationError: as `load` and `configure`.
+    """
+    file, queues = settings.from_file(config, Path.cwd())
+    target = load(reference)
+    given = settings.RunSettings(file=file, queues=queues, environment=settings.from_environment(environment))
+    configure(target, given)
+    return consumers_of(target)
 
 
 def consumers_of(target: Target) -> tuple[Consumer, ...]:

@@ -1,0 +1,54 @@
+"""The grace period: how long a runtime waits after SIGTERM before it kills a process, against what a stop may take.
+
+Used by `run`, `doctor` and the manifests. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from leasekeeper.options import Options
+
+MARGIN = 5
+"""Seconds between the longest stop and the end of the grace period: for the process to report and to end."""
+SET_IN = "terminationGracePeriodSeconds of Kubernetes, stopTimeout of ECS, `docker stop -t`, TimeoutStopSec of systemd"
+
+
+GraceOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="How long the runtime waits after SIGTERM before it kills the process, to be compared with the longest "
+        "stop. Unset: not known.",
+        envvar="LEASEKEEPER_GRACE_PERIOD",
+        min=0,
+    ),
+]
+
+
+def grace_period(stop: float) -> int:
+    """The grace period for a stop that may take this long, in whole seconds."""
+    return math.ceil(stop) + MARGIN
+
+
+def cut_off(options: Options, stop: float, grace: float) -> str:
+    """The sentence for a stop that may be cut off; empty where it has the time.
+
+    Args:
+        options: the consumer's.
+        stop: seconds that its stop may take.
+        grace: seconds that the runtime waits.
+    """
+    if stop <= grace:
+        return ""
+    lower = options.drain_timeout - (stop - grace) - 1
+    smaller = f", or drain_timeout to {math.floor(lower)} s" if lower >= 1 else ""
+    return (
+        f"a stop may take {stop:g} s (drain_timeout={options.drain_timeout:g} s, flush_timeout="
+        f"{options.flush_timeout:g} s, and what does not end by itself), but the process is killed after {grace:g} s; "
+        f"what it holds then comes again. Set the grace period to {grace_period(stop)} s ({SET_IN}){smaller}"
+    )

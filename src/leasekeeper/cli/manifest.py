@@ -1,0 +1,111 @@
+"""`leasekeeper manifest`: write what a runtime needs to run a service, from the options of its consumers.
+
+Owned by the command line. It reads the module and asks no queue. It promises grace periods in which a stop ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path  # noqa: TC003 - typer reads the annotation
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from leasekeeper.cli.errors import Exit, Stopped, say
+from leasekeeper.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from leasekeeper.cli.manifests.service import Service
+
+KINDS = ("kubernetes", "ecs")
+LATENCY = 60.0
+
+
+def manifest(
+    kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What runs the service.")],
+    target: Annotated[str, typer.Argument(metavar="MODULE:NAME", help="The app or consumer, e.g. shop:app.")],
+    *,
+    image: Annotated[str, typer.Option(metavar="IMAGE", help="The container image.")] = "IMAGE",
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="The service's name; unset, the module's.")] = None,
+    most: Annotated[int, typer.Option("--max", metavar="NUMBER", help="The most processes.", min=1)] = 20,
+    handler_seconds: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="The usual time of a handler, for the numbers of the scaling.", min=0),
+    ] = None,
+    latency: Annotated[
+        float, typer.Option(metavar="SECONDS", help="The time in which a backlog should be worked off.", min=1)
+    ] = LATENCY,
+    jobs: Annotated[
+        bool, typer.Option("--jobs", help="Kubernetes: jobs that end when the queue is empty, for work of hours.")
+    ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="TOML file with the options of consumers; unset, ./pyproject.toml.",
+            envvar="LEASEKEEPER_CONFIG",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="Write files there; unset, to standard output."),
+    ] = None,
+) -> None:
+    """Write a Deployment with KEDA's ScaledObject, or an ECS task definition with its scaling.
+
+    Grace periods are computed from the options: drain, flush, and a margin. Capital words, such as ACCOUNT, stand for
+    what the code does not say.
+    """
+    _check(kind, jobs=jobs, guessed=handler_seconds is None)
+    from leasekeeper.cli.manifests.service import service_of
+    from leasekeeper.cli.targets import configured
+
+    consumers = configured(target, config, os.environ)
+    service = service_of(
+        target, consumers, name=name, image=image, most=most, handler_seconds=handler_seconds, latency=latency
+    )
+    files = _kubernetes(service, jobs=jobs) if kind == "kubernetes" else _ecs(service, apart=output is not None)
+    _write(files, output)
+    raise Stopped(Exit.CLEAN)
+
+
+def _check(kind: str, *, jobs: bool, guessed: bool) -> None:
+    if kind not in KINDS:
+        raise ConfigurationError(f"{kind!r} is not a kind of manifest: give {' or '.join(KINDS)}")
+    if jobs and kind == "ecs":
+        raise ConfigurationError("--jobs is for kubernetes: ECS has no jobs that scale by a queue")
+    if guessed:
+        say(
+            "without --handler-seconds the numbers of the scaling are a guess; `leasekeeper scale advise` measures them"
+        )
+
+
+def _kubernetes(service: Service, *, jobs: bool) -> dict[str, str]:
+    from leasekeeper.cli.manifests.kubernetes import kubernetes
+
+    return {"kubernetes-jobs.yaml" if jobs else "kubernetes.yaml": kubernetes(service, jobs=jobs)}
+
+
+def _ecs(service: Service, *, apart: bool) -> dict[str, str]:
+    """One file for each command of the AWS CLI, or all of them in one text."""
+    from leasekeeper.cli.manifests.ecs import ecs, too_long
+
+    if problem := too_long(service):
+        say(problem)
+    found = ecs(service)
+    parts = {f"ecs-{part}.json": value for part, value in found.items()} if apart else {"": found}
+    return {name: json.dumps(value, indent=2) + "\n" for name, value in parts.items()}
+
+
+def _write(files: dict[str, str], output: Path | None) -> None:
+    if output is None:
+        print("".join(files.values()), end="")
+        return
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (output / name).write_text(text)
+            say(f"wrote {output / name}")
+    except OSError as error:
+        raise ConfigurationError(f"--output={str(output)!r}: {error.strerror or error}") from error

@@ -1,0 +1,1 @@
+"""Manifests for Kubernetes and Amazon ECS, written from the options of consumers."""
