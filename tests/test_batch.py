@@ -12,6 +12,7 @@ from leasekeeper import Batch, Message, Reject, Retry, Settlement
 from leasekeeper.message import Received
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -22,6 +23,7 @@ class Lease:
     attempt = 1
     lease_lost = lease_capped = False
     lease_deadline = 100.0
+    waited = 0.5
 
     def __init__(self) -> None:
         self.acked = False
@@ -29,6 +31,9 @@ class Lease:
     def settle_early(self, *, retry_after: float | None) -> Settlement:
         self.acked = retry_after is None
         return Settlement()
+
+    def watch(self) -> Callable[[], Sequence[tuple[str, float]]]:
+        return tuple
 
     def withhold(self) -> None:
         raise AssertionError

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from leasekeeper import Message, MessageAttribute, Settlement
 from leasekeeper.message import Received
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 
 class Lease:
@@ -15,6 +20,7 @@ class Lease:
     lease_lost = False
     lease_capped = True
     lease_deadline = 129.0
+    waited = 0.5
 
     def __init__(self) -> None:
         self.settled: list[float | None] = []
@@ -24,6 +30,9 @@ class Lease:
     def settle_early(self, *, retry_after: float | None) -> Settlement:
         self.settled.append(retry_after)
         return self.settlement
+
+    def watch(self) -> Callable[[], Sequence[tuple[str, float]]]:
+        return tuple
 
     def withhold(self) -> None:
         self.withheld = True

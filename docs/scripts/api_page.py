@@ -57,6 +57,7 @@ MORE = {
     "leasekeeper.contrib.dishka": "injection by dishka",
     "leasekeeper.contrib.svcs": "injection by svcs",
     "leasekeeper.contrib.fast_depends": "injection by FastDepends",
+    "leasekeeper.observe.tracing": "traces for OpenTelemetry",
     "leasekeeper.testing.handling": "handlers without a queue",
 }
 """Public modules beside the package itself."""

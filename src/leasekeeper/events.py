@@ -32,6 +32,16 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     queue: str
 
 
+class QueueOpened(Event, frozen=True, gc=False):
+    """The queue was found at the start.
+
+    Attributes:
+        url: the queue's URL.
+    """
+
+    url: str
+
+
 class PhaseChanged(Event, frozen=True, gc=False):
     """The consumer has entered another phase of its life, e.g. `running` or `draining`."""
 

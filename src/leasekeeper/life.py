@@ -73,7 +73,7 @@ class Life:
         self._lifespan = lifespan
         self._host = host
         self._channel = channel
-        self.observer = Observer(channel, options.logger, handler.name)
+        self.observer = Observer(channel, options.logger, handler.name, options.middleware)
         self._pid = os.getpid()
         self._task: asyncio.Task[Report] | None = None
         self._failure: Exception | None = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from leasekeeper.outcomes import Settlement
 
@@ -98,6 +98,18 @@ class LeaseView(Protocol):
     @property
     def lease_deadline(self) -> float:
         """When the lease ends, unless it is extended: seconds on the monotonic clock."""
+        ...
+
+    @property
+    def waited(self) -> float:
+        """Seconds from received to started."""
+        ...
+
+    def watch(self) -> Callable[[], Sequence[tuple[str, float]]]:
+        """Note what happens to the lease from now on: `extended` or `lost`, and seconds since the handler's start.
+
+        The result is to be called for what was noted so far.
+        """
         ...
 
     def settle_early(self, *, retry_after: float | None) -> Settlement:

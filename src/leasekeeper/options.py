@@ -10,7 +10,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from leasekeeper.api import Credentials, CredentialsProvider, SqsApi, TransportFactory
 from leasekeeper.batch import Batch
@@ -34,9 +34,30 @@ HttpClient = Literal["native", "aiohttp"] | TransportFactory
 BatchErrorPolicy = Literal["retry", "halves", "singly"]
 BatchGroups = Literal["one", "several"]
 BatchKey = Callable[[Message[str]], Hashable]
+
+
+@runtime_checkable
+class MiddlewareMaker(Protocol):
+    """Middleware that is made for each handler, so that one object serves handlers of both kinds, e.g. `Tracing`.
+
+    With a method `subscribe_to(channel)` it also hears the events of its consumers.
+    """
+
+    def for_handler(self, name: str, *, is_coroutine: bool, timeout: float | None) -> Callable[[Any, Any], Any]:
+        """What is called around one handler.
+
+        Args:
+            name: the handler's name.
+            is_coroutine: whether the result of a call is awaited.
+            timeout: seconds that the handler may take; None: no limit.
+        """
+        ...
+
+
 Middleware = (
     Callable[[Message[Any], Callable[[Message[Any]], Any]], Any]
     | Callable[[Batch[Any], Callable[[Batch[Any]], Any]], Any]
+    | MiddlewareMaker
 )
 """`(message, call_next)`: a coroutine function around coroutine handlers, a plain one around `def` handlers. Around a
 batch handler it takes the batch in place of the message."""

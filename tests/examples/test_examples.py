@@ -197,6 +197,20 @@ def test_envelopes(sqs: LocalSqs) -> None:
     assert [queue.left() for queue in (orders, audit, uploads)] == [(0, 0)] * 3
 
 
+def test_tracing(sqs: LocalSqs) -> None:
+    """The span of what the handler does is inside the span of its message."""
+    queue = Queue("orders")
+    queue.put("tea")
+    printed = lines_until([sys.executable, "tracing.py"], {"shipping tea", "process orders"})
+    spans = {}
+    while "{" in printed:
+        found, end = json.JSONDecoder().raw_decode(printed, start := printed.index("{"))
+        spans[found["name"]] = found
+        printed = printed[end if end > start else start + 1 :]
+    assert spans["query the stock"]["parent_id"] == spans["process orders"]["context"]["span_id"]
+    assert spans["process orders"]["kind"] == "SpanKind.CONSUMER"
+
+
 def test_monitor(sqs: LocalSqs) -> None:
     """A refused delete raises the alarm; the statistics are lines of JSON."""
     queue = Queue("orders")

@@ -1,8 +1,8 @@
 """The nouns of the ledger: a delivery (one message we hold), the lease it shares, and the actions left to do for it.
 
-The ledger and its leases move them. Four fields are written elsewhere: `started` by the lane, `settlement` by the
-handler's lease control, `failure` by the settler, `handler` by what chooses one of several. Plain, slotted, cheap: one
-delivery a message.
+The ledger and its leases move them. Five fields are written elsewhere: `started` by the lane, `settlement` and `notes`
+by the handler's lease control, `failure` by the settler, `handler` by what chooses one of several. Plain, slotted,
+cheap: one delivery a message.
 """
 
 from __future__ import annotations
@@ -98,6 +98,8 @@ class Delivery(msgspec.Struct, eq=False):
     """Why it is not tried again, for its copy in the dead-letter queue."""
     handler: str = ""
     """The name of the handler that it was given to, where a queue has several."""
+    notes: list[tuple[str, float]] | None = None
+    """What happened to its lease, and when, since a handler's trace asked for it."""
 
     @property
     def attempts(self) -> int:

@@ -121,6 +121,9 @@ class Extender:
         now = context.clock()
         extended = [entry for entry, failure in zip(entries, answers, strict=True) if failure is None]
         context.act(Action.RELEASE, leases.extended(extended, sent))
+        for row, _, _ in extended:
+            if row.notes is not None:
+                row.notes.append(("extended", now))
         if len(extended) < len(entries):
             self._extensions_failed(entries, answers, now)
         context.emit(LeasesExtended(context.queue, len(extended), now - sent))

@@ -29,7 +29,7 @@ from leasekeeper.engine.pollers import Pollers
 from leasekeeper.engine.scopes import first_of, serve
 from leasekeeper.engine.snapshot import RunnerSnapshot
 from leasekeeper.engine.stopping import Stopping
-from leasekeeper.events import HandlersLeft, InternalError, PhaseChanged, SettlementsLeft, StopForced
+from leasekeeper.events import HandlersLeft, InternalError, PhaseChanged, QueueOpened, SettlementsLeft, StopForced
 from leasekeeper.lanes.mailbox import Mailbox
 from leasekeeper.lanes.routed import RoutedHandler
 
@@ -207,6 +207,7 @@ class Runner:
                 serve(self._harvester),
                 serve(self._dead_letters),
             ):
+                self._emit(QueueOpened(self.source.name, self.source.url))
                 self._enter(Change.OPENED)
                 await self._poll(ready)
                 await self._drain()

@@ -189,6 +189,8 @@ class Worker:
         """The lease of a running message is lost: its handler has been told, and is ended if that is wanted (L8)."""
         context = self._context
         context.emit(LeaseLost(context.queue, row.received.message_id))
+        if row.notes is not None:
+            row.notes.append(("lost", context.clock()))
         if self._withheld.pop(row, 0) is None:  # no handler runs: the message is only being kept
             context.ledger.release(row, 0.0, context.clock())
             self._capacity.give_back(1)

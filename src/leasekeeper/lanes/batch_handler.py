@@ -99,7 +99,7 @@ class BatchHandler:
 
     def _composed(self, resources: Resources) -> Callable[[Any], Any]:
         call = bind(self._function, self._signature, resources, self._injection)
-        return compose(call, self._signature, self._middleware)
+        return compose(call, self._signature, self._middleware, timeout=self.timeout)
 
     def bound(self, resources: Resources) -> BatchHandler:
         """This handler with parameters from these resources; as `Handler.bound`."""

@@ -95,7 +95,7 @@ class Handler:
 
     def _composed(self, resources: Resources) -> Callable[[Any], Any]:
         call = bind(self._function, self._signature, resources, self._injection)
-        call = compose(call, self._signature, self._middleware)
+        call = compose(call, self._signature, self._middleware, timeout=self.timeout)
         if self._signature.body_type is S3Record:
             call = each_record(call, self.name, is_coroutine=self.is_coroutine)
         if self.timeout is not None and self.is_coroutine:  # the thread lane watches the time of `def` handlers

@@ -14,6 +14,8 @@ from leasekeeper.lanes.api import Answer
 from leasekeeper.outcomes import DONE, Retry, Settlement
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.lanes.api import Say
 
@@ -51,6 +53,17 @@ class LeaseControl:
     def lease_deadline(self) -> float:
         """When the lease ends."""
         return self._delivery.lease.deadline
+
+    @property
+    def waited(self) -> float:
+        """Seconds from received to started."""
+        return max(0.0, self._started - self._delivery.received_at)
+
+    def watch(self) -> Callable[[], Sequence[tuple[str, float]]]:
+        """Note what happens to the lease from now on; as `LeaseView.watch`."""
+        notes: list[tuple[str, float]] = []
+        self._delivery.notes = notes
+        return lambda: [(what, at - self._started) for what, at in tuple(notes)]
 
     def settle_early(self, *, retry_after: float | None) -> Settlement:
         """Ack, or retry after that many seconds, now.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.lanes.signature import is_coroutine, name_of
+from leasekeeper.options import MiddlewareMaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,8 +21,16 @@ if TYPE_CHECKING:
     from leasekeeper.options import Middleware
 
 
-def compose(function: Callable[..., Any], signature: Signature, middleware: Sequence[Middleware]) -> Callable[..., Any]:
+def compose(
+    function: Callable[..., Any],
+    signature: Signature,
+    middleware: Sequence[Middleware],
+    *,
+    timeout: float | None = None,
+) -> Callable[..., Any]:
     """A bound handler with its middleware around it, the first outermost. With middleware the result takes a `Message`.
+
+    `timeout` is the handler's time limit in seconds, for middleware that is made for the handler.
 
     Raises:
         ConfigurationError: a middleware is of another kind than the handler, or does not take two arguments.
@@ -30,8 +39,12 @@ def compose(function: Callable[..., Any], signature: Signature, middleware: Sequ
         return function
     composed = function if signature.wants_message else functools.partial(_with_body, function)
     for each in reversed(middleware):
-        _check(each, signature)
-        composed = functools.partial(_call_around, each, composed)
+        if isinstance(each, MiddlewareMaker):
+            made = each.for_handler(signature.name, is_coroutine=signature.is_coroutine, timeout=timeout)
+        else:
+            _check(each, signature)
+            made = each
+        composed = functools.partial(_call_around, made, composed)
     return composed
 
 
@@ -43,7 +56,7 @@ def _call_around(middleware: Callable[..., Any], call_next: Callable[..., Any], 
     return middleware(message, call_next)
 
 
-def _check(middleware: Middleware, handler: Signature) -> None:
+def _check(middleware: Callable[..., Any], handler: Signature) -> None:
     name = f"middleware {name_of(middleware)}"
     if is_coroutine(middleware, name) is not handler.is_coroutine:
         wanted, found = ("async def", "def") if handler.is_coroutine else ("def", "async def")

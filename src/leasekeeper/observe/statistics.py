@@ -22,6 +22,7 @@ from leasekeeper.texts import safe_str
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Sequence
 
     from leasekeeper.core.delivery import LedgerStatistics
     from leasekeeper.core.gate import GateStatistics
@@ -160,11 +161,17 @@ class ConsumerStatistics:
 class Observer:
     """Counts and logs what one channel tells, and makes statistics and the report of a runner."""
 
-    def __init__(self, channel: Channel, logger: logging.Logger, handler: str) -> None:
+    def __init__(
+        self, channel: Channel, logger: logging.Logger, handler: str, middleware: Sequence[object] = ()
+    ) -> None:
         self._handler = handler
         self._load = LoadMeter()
         self.counts = Counts(channel)
         self.logs = Logs(channel, logger)
+        for each in middleware:
+            subscribe_to = getattr(each, "subscribe_to", None)
+            if subscribe_to is not None:
+                subscribe_to(channel)
 
     def statistics(self, runner: Runner) -> ConsumerStatistics:
         """A snapshot of everything that an operator may want to see; may be called from any thread."""

@@ -232,7 +232,7 @@ class World:
         else:
             options = make_options(values)
             made = make_handler(handler, options, queue=queue)
-        observer = Observer(events, options.logger, made.name)
+        observer = Observer(events, options.logger, made.name, options.middleware)
         runner = Runner(
             await open_queue(client, QueueAddress.parse(queue), options),
             client,
