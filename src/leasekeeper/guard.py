@@ -45,12 +45,21 @@ class Ending(Protocol):
     def longest_stop(self) -> float: ...  # noqa: D102
 
 
+class Supervisor(Protocol):
+    """What knows which signals count, in a process that has a supervisor."""
+
+    def level(self, number: int, count: int) -> int:
+        """How many signals have counted with this one, where `count` had before it."""
+        ...
+
+
 class Guard:
     """A thread that waits for the end of a stop, and then a little for the main thread to follow."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, service: Ending) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, service: Ending, *, supervised: bool = False) -> None:
         self._loop = loop
         self._service = service
+        self._supervised = supervised
         # A queue, not an event: a second signal may interrupt the handler of the first one inside `put`, and an event's
         # lock would then wait for itself.
         self._words: SimpleQueue[bool] = SimpleQueue()
@@ -83,7 +92,7 @@ class Guard:
         if not self._words.get():
             return
         ends = self._service.ends
-        if not all(end.done() for end in ends):
+        if not (self._supervised or all(end.done() for end in ends)):  # a supervisor says it once for all
             longest = self._service.longest_stop
             _try(partial(log.info, "stopping, in at most %g s; a second signal cuts that short", longest))
         concurrent.futures.wait(ends, self._service.longest_stop)
@@ -120,8 +129,9 @@ def _tell(ends: Sequence[Future[Any]]) -> None:
 class Signals:
     """Calls `tell` with the count of signals so far, while it is open; in the main thread only."""
 
-    def __init__(self, tell: Callable[[int], None]) -> None:
+    def __init__(self, tell: Callable[[int], None], supervisor: Supervisor | None = None) -> None:
         self._tell = tell
+        self._supervisor = supervisor
         self.count = 0
         """How many signals have come."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -152,9 +162,12 @@ class Signals:
             self._asked.set()
         return self._asked
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self.count += 1
-        self._tell(self.count)
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        count = self.count + 1 if self._supervisor is None else self._supervisor.level(number, self.count)
+        if count <= self.count:
+            return
+        self.count = count
+        self._tell(count)
         if self._loop is not None and self._asked is not None:
             with suppress(RuntimeError):  # the loop is closed: the run is over
                 self._loop.call_soon_threadsafe(self._asked.set)

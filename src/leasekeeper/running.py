@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from leasekeeper.engine.host import LINGER, close_loop, new_event_loop
 from leasekeeper.errors import Closed, LeasekeeperError
 from leasekeeper.futures import running_future, when_all
-from leasekeeper.guard import Guard, Signals
+from leasekeeper.guard import Guard, Signals, Supervisor
 from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def in_event_loop() -> bool:
     return True
 
 
-def run(service: Service) -> Any:
+def run(service: Service, supervisor: Supervisor | None = None) -> Any:
     """Run until a signal or until it ends by itself; returns the result of its stop.
 
     In the main thread the end is bounded (L22). Handlers, background tasks and blocking calls that do not end within
@@ -159,8 +159,8 @@ def run(service: Service) -> Any:
         raise LeasekeeperError("run() was called inside a running event loop: use `await consumer.start()` there")
     loop = new_event_loop()
     foreground = threading.current_thread() is threading.main_thread()
-    guard = Guard(loop, service)
-    signals = Signals(partial(_on_signal, service, guard))
+    guard = Guard(loop, service, supervised=supervisor is not None)
+    signals = Signals(partial(_on_signal, service, guard), supervisor)
     with guard if foreground else nullcontext(), signals if foreground else nullcontext():
         try:
             return _complete(loop, service, _serve(service, guard, signals))

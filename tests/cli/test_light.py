@@ -39,21 +39,33 @@ def imported_by(*arguments: str) -> set[str]:
 @pytest.mark.parametrize(
     ("arguments", "heavy", "ours"),
     [
-        (("--version",), set(), {"cli", "cli.light", "cli.start"}),
-        (("--help",), {"typer"}, {"cli", "cli.layout", "cli.light", "cli.program", "cli.start"}),
-        (
-            ("health", "--admin", "127.0.0.1:1"),
-            set(),
-            {"admin", "admin.address", "cli", "cli.light", "cli.probe", "cli.start"},
-        ),
+        (("--version",), set(), set()),
+        (("--help",), {"typer"}, {"cli.layout", "cli.program"}),
+        (("health", "--admin", "127.0.0.1:1"), set(), {"admin", "admin.address", "cli.probe"}),
     ],
 )
 def test_a_light_command_imports_little(arguments: tuple[str, ...], heavy: set[str], ours: set[str]) -> None:
     """A container runtime may ask for the health every few seconds."""
     found = imported_by(*arguments)
     assert found & HEAVY == heavy
-    shared = {"cli.errors", "cli.words", "errors", "sqs", "sqs.urls", "texts"}  # what an error takes to be said
+    shared = {
+        *("cli", "cli.light", "cli.start"),
+        *("supervision", "supervision.lines", "supervision.plan", "supervision.protocol"),
+        *("cli.errors", "cli.words", "errors", "sqs", "sqs.urls", "texts"),  # what an error takes to be said
+    }
     assert {each.removeprefix("leasekeeper.") for each in found if each.startswith("leasekeeper.")} <= ours | shared
+
+
+@pytest.mark.slow
+def test_the_supervisor_imports_little() -> None:
+    """It lives as long as the service."""
+    code = "import sys, leasekeeper.cli, leasekeeper.supervision.supervisor; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = set(done.stdout.split())
+    assert found & HEAVY == set()
+    ours = {each for each in found if each.startswith("leasekeeper.")}
+    outside = {each for each in ours if not each.startswith(("leasekeeper.supervision", "leasekeeper.cli"))}
+    assert outside == {"leasekeeper.tallies"}
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from leasekeeper.cli import start  # noqa: F401 - its clock starts here
 from leasekeeper.cli.light import answer
+from leasekeeper.supervision.plan import plan_of
 
 
 def main() -> NoReturn:
@@ -32,6 +33,11 @@ def _run() -> int:
     code = answer(sys.argv[1:], os.environ)
     if code is not None:
         return code
+    plan = plan_of(sys.argv[1:], os.environ)
+    if plan is not None:
+        from leasekeeper.supervision.supervisor import Supervisor
+
+        return Supervisor(plan, os.environ).run()
     import importlib.util
 
     missing = [name for name in ("typer", "rich") if importlib.util.find_spec(name) is None]

@@ -32,7 +32,7 @@ class Exit(IntEnum):
 class Stopped(Exception):
     """End the command with this code; everything has been said."""
 
-    def __init__(self, code: Exit) -> None:
+    def __init__(self, code: int) -> None:
         super().__init__(code)
         self.code = code
 

@@ -7,24 +7,23 @@ from __future__ import annotations
 
 import inspect
 import os
-import signal
-from contextlib import contextmanager
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from leasekeeper.cli import logs, settings
-from leasekeeper.cli.errors import Exit, Stopped
-from leasekeeper.cli.grace import GraceOption, cut_off
+from leasekeeper.cli.errors import Stopped
+from leasekeeper.cli.grace import GraceOption
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.loggers import safe_logger
+from leasekeeper.supervision.lifeline import Lifeline
+from leasekeeper.supervision.plan import MOST, plan_of
+from leasekeeper.supervision.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from leasekeeper.cli.targets import Target
-    from leasekeeper.observe.statistics import Report
+    from collections.abc import Callable
 
 log = safe_logger("leasekeeper.run")
 
@@ -39,33 +38,51 @@ Exit codes: 0 stopped, everything settled; 1 ended by an error, or messages unse
 """
 
 
+TargetsArgument = Annotated[
+    list[str], typer.Argument(metavar="MODULE:NAME...", help="Apps and consumers to run, e.g. shop:app.")
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="TOML file with a [leasekeeper] table; unset, [tool.leasekeeper] of ./pyproject.toml.",
+        envvar="LEASEKEEPER_CONFIG",
+    ),
+]
+LevelOption = Annotated[
+    str, typer.Option(metavar="|".join(logs.LEVELS), help="Least level to log.", envvar="LEASEKEEPER_LOG_LEVEL")
+]
+FormatOption = Annotated[
+    str, typer.Option(metavar="|".join(logs.FORMATS), help="Form of a log line.", envvar="LEASEKEEPER_LOG_FORMAT")
+]
+AdminOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Serve health, statistics and metrics there, e.g. 127.0.0.1:9900; a port alone is one of 127.0.0.1.",
+        envvar="LEASEKEEPER_ADMIN",
+    ),
+]
+ProcessesOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="Run this many processes, and start another for one that dies.",
+        min=1,
+        max=MOST,
+        envvar="LEASEKEEPER_PROCESSES",
+    ),
+]
+
+
 def run(
-    targets: Annotated[
-        list[str], typer.Argument(metavar="MODULE:NAME...", help="Apps and consumers to run, e.g. shop:app.")
-    ],
+    targets: TargetsArgument,
     *,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="TOML file with a [leasekeeper] table; unset, [tool.leasekeeper] of ./pyproject.toml.",
-            envvar="LEASEKEEPER_CONFIG",
-        ),
-    ] = None,
-    log_level: Annotated[
-        str, typer.Option(metavar="|".join(logs.LEVELS), help="Least level to log.", envvar="LEASEKEEPER_LOG_LEVEL")
-    ] = "info",
-    log_format: Annotated[
-        str, typer.Option(metavar="|".join(logs.FORMATS), help="Form of a log line.", envvar="LEASEKEEPER_LOG_FORMAT")
-    ] = "plain",
-    admin: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="Serve health, statistics and metrics there, e.g. 127.0.0.1:9900; a port alone is one of 127.0.0.1.",
-            envvar="LEASEKEEPER_ADMIN",
-        ),
-    ] = None,
+    config: ConfigOption = None,
+    log_level: LevelOption = "info",
+    log_format: FormatOption = "plain",
+    admin: AdminOption = None,
+    processes: ProcessesOption = None,
     grace_period: GraceOption = None,
     **options: Any,
 ) -> None:
@@ -73,6 +90,10 @@ def run(
     for word, known, name in ((log_level, logs.LEVELS, "--log-level"), (log_format, logs.FORMATS, "--log-format")):
         if word not in known:
             raise ConfigurationError(f"{name}={word!r}: must be one of {', '.join(known)}")
+    del processes  # typer has checked it; the plan has it
+    plan = plan_of(sys.argv[1:], os.environ)
+    if plan is not None:
+        raise Stopped(Supervisor(plan, os.environ).run())
     file, queues = settings.from_file(config, Path.cwd())
     given = settings.RunSettings(
         file=file,
@@ -83,71 +104,11 @@ def run(
     logs.set_up(log_level, log_format)
     for name, near in settings.misspelt(os.environ).items():
         log.warning("%s is not an option; did you mean %s?", name, near)
-    raise Stopped(_serve(targets, given, admin, grace_period))
+    from leasekeeper.cli.serve import Wishes, serve
 
-
-def _serve(
-    references: Sequence[str], given: settings.RunSettings, admin: str | None, grace_period: float | None
-) -> Exit:
-    from leasekeeper.app import refuse_shared_queues
-    from leasekeeper.cli.service import Services, reports_of, tell
-    from leasekeeper.cli.targets import configure, consumers_of, load
-    from leasekeeper.guard import SIGNALS
-    from leasekeeper.running import run as run_in_foreground
-
-    targets: list[Target] = []
-    services = Services(targets)
-    for number in SIGNALS:
-        # Before the start nothing was received, so the process ends at once; and one signal too many does not kill a
-        # process that has drained and not yet reported. In between, the run sets its signal handlers.
-        signal.signal(number, lambda *_: None if services.begun else _end_now())
-    targets += {id(target): target for target in map(load, references)}.values()
-    for target in targets:
-        configure(target, given)
-    consumers = [consumer for target in targets for consumer in consumers_of(target)]
-    names = {consumer.address.name for consumer in consumers}
-    for queue in sorted(set(given.queues) - names):
-        log.warning(
-            "the options for queue %s in the file are for no consumer here: those are of %s", queue, ", ".join(names)
-        )
-    for consumer in consumers:
-        layer = given.of(consumer.address.name)
-        log.info("queue %s: %s", consumer.address.name, settings.described(layer) or "options as in the code")
-    refuse_shared_queues(consumers)
-    if grace_period is not None:
-        for consumer in consumers:
-            if problem := cut_off(consumer.options, consumer.longest_stop, grace_period):
-                log.warning("queue %s: %s", consumer.address.name, problem)
-    with _admin(targets, admin):  # until the end: a process that drains is alive
-        reports = reports_of(run_in_foreground(services))
-        tell(reports)
-    return _verdict(
-        reports, len(consumers), unusable=not services.signalled and any(consumer.problem for consumer in consumers)
-    )
-
-
-@contextmanager
-def _admin(targets: Sequence[Target], address: str | None) -> Iterator[None]:
-    if not address:
-        yield
-        return
-    from leasekeeper.admin import AdminServer
-
-    with AdminServer(*targets, address=address) as server:
-        log.info("admin: %s/livez, /readyz, /statusz and /metrics", server.url)
-        yield
-
-
-def _end_now() -> NoReturn:
-    os.write(2, b"leasekeeper: stopped before it started; nothing was received\n")  # no lock, unlike print
-    os._exit(Exit.CLEAN)
-
-
-def _verdict(reports: Sequence[Report], expected: int, *, unusable: bool) -> Exit:
-    if unusable:
-        return Exit.UNUSABLE
-    wrong = any(report.unsettled or report.lifespan_error for report in reports)
-    return Exit.CLEAN if len(reports) == expected and not wrong else Exit.FAILED
+    lifeline = Lifeline.from_environment(os.environ)
+    wishes = Wishes(references=targets, given=given, admin=admin, grace_period=grace_period, lifeline=lifeline)
+    raise Stopped(serve(wishes))
 
 
 def command() -> Callable[..., None]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from leasekeeper.cli.targets import Target
+    from leasekeeper.supervision.lifeline import Lifeline
 
 log = safe_logger("leasekeeper.run")
 
@@ -23,9 +24,10 @@ log = safe_logger("leasekeeper.run")
 class Services(Several):
     """Several apps and consumers as one `leasekeeper.running.Service`."""
 
-    def __init__(self, targets: Sequence[Target]) -> None:
+    def __init__(self, targets: Sequence[Target], lifeline: Lifeline | None = None) -> None:
         super().__init__(targets)
         self._targets = targets
+        self._lifeline = lifeline
         self.signalled = False
         """Whether a signal asked for the stop."""
         self.begun = False
@@ -41,6 +43,8 @@ class Services(Several):
     def _tell_ready(self, begun: Future[None]) -> None:
         if begun.exception() is None:
             log.info("ready: %s", ", ".join(repr(target) for target in self._targets))
+            if self._lifeline is not None:
+                self._lifeline.tell(ready=self.longest_stop)
 
     def request_stop(self, *, force: bool = False) -> None:
         """Ask for a stop from a signal handler, also while the main thread is in a handler that blocks."""

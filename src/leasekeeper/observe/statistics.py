@@ -18,6 +18,7 @@ from leasekeeper.observe.counts import (
     WorkStatistics,
 )
 from leasekeeper.observe.logs import Logs
+from leasekeeper.tallies import sentence
 from leasekeeper.texts import safe_str
 
 if TYPE_CHECKING:
@@ -77,25 +78,9 @@ class Report:
         return cls(queue=queue, seconds=0.0, **counts)
 
     def __str__(self) -> str:
-        deletes = "1 delete confirmed" if self.acked == 1 else f"{self.acked} deletes confirmed"
-        parts = [f"{self.received} received", f"{self.handled} handled", deletes]
-        words = {"lost": ("lease lost", "leases lost"), "known_duplicates": ("known duplicate", "known duplicates")}
-        for name in (
-            "failed",
-            "retried",
-            "rejected",
-            "exhausted",
-            "unmatched",
-            "released",
-            "known_duplicates",
-            "lost",
-            "unsettled",
-        ):
-            if count := getattr(self, name):
-                one, many = words.get(name, (name, name))
-                parts.append(f"{count} {one if count == 1 else many}")
         error = f"; {self.lifespan_error}" if self.lifespan_error is not None else ""
-        return f"queue {self.queue}: {', '.join(parts)} in {self.seconds:.1f} s{error}"
+        counts = {field.name: getattr(self, field.name) for field in fields(self) if field.type == "int"}
+        return sentence(self.queue, counts, self.seconds) + error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

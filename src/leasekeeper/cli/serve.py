@@ -1,0 +1,114 @@
+"""A `leasekeeper run` at work: imports the targets, runs their consumers in the foreground, and gives the verdict.
+
+Owned by the command line. It promises that a signal before the start ends the process at once, and that the exit code
+says whether every message was settled.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from leasekeeper.app import refuse_shared_queues
+from leasekeeper.cli import settings
+from leasekeeper.cli.errors import Exit
+from leasekeeper.cli.grace import cut_off
+from leasekeeper.cli.service import Services, reports_of, tell
+from leasekeeper.cli.targets import configure, consumers_of, load
+from leasekeeper.guard import SIGNALS
+from leasekeeper.loggers import safe_logger
+from leasekeeper.running import run as run_in_foreground
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from leasekeeper.cli.targets import Target
+    from leasekeeper.observe.statistics import Report
+    from leasekeeper.supervision.lifeline import Lifeline
+
+log = safe_logger("leasekeeper.run")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What is to be run, and how.
+
+    Attributes:
+        references: `module:name` of apps and consumers.
+        given: settings from outside the code.
+        admin: where to serve the admin surface.
+        grace_period: seconds after which the runtime kills the process.
+        lifeline: the connection to the supervisor, in a process that has one.
+    """
+
+    references: Sequence[str]
+    given: settings.RunSettings
+    admin: str | None = None
+    grace_period: float | None = None
+    lifeline: Lifeline | None = None
+
+
+def serve(wishes: Wishes) -> Exit:
+    """Run until a signal, drain, and say how it went."""
+    given, lifeline = wishes.given, wishes.lifeline
+    targets: list[Target] = []
+    services = Services(targets, lifeline)
+    for number in SIGNALS:
+        # Before the start nothing was received, so the process ends at once; and one signal too many does not kill a
+        # process that has drained and not yet reported. In between, the run sets its signal handlers.
+        signal.signal(number, lambda *_: None if services.begun else _end_now(supervised=lifeline is not None))
+    if lifeline is not None:
+        lifeline.listen()
+    targets += {id(target): target for target in map(load, wishes.references)}.values()
+    for target in targets:
+        configure(target, given)
+    consumers = [consumer for target in targets for consumer in consumers_of(target)]
+    names = {consumer.address.name for consumer in consumers}
+    for queue in sorted(set(given.queues) - names):
+        log.warning(
+            "the options for queue %s in the file are for no consumer here: those are of %s", queue, ", ".join(names)
+        )
+    for consumer in consumers:
+        layer = given.of(consumer.address.name)
+        log.info("queue %s: %s", consumer.address.name, settings.described(layer) or "options as in the code")
+    refuse_shared_queues(consumers)
+    if wishes.grace_period is not None:
+        for consumer in consumers:
+            if problem := cut_off(consumer.options, consumer.longest_stop, wishes.grace_period):
+                log.warning("queue %s: %s", consumer.address.name, problem)
+    with _admin(targets, wishes.admin):  # until the end: a process that drains is alive
+        reports = reports_of(run_in_foreground(services, lifeline))
+        tell(reports)
+    if lifeline is not None:
+        lifeline.tell(ends="signal" if services.signalled else "itself", reports=list(map(asdict, reports)))
+    return _verdict(
+        reports, len(consumers), unusable=not services.signalled and any(consumer.problem for consumer in consumers)
+    )
+
+
+@contextmanager
+def _admin(targets: Sequence[Target], address: str | None) -> Iterator[None]:
+    if not address:
+        yield
+        return
+    from leasekeeper.admin import AdminServer
+
+    with AdminServer(*targets, address=address) as server:
+        log.info("admin: %s/livez, /readyz, /statusz and /metrics", server.url)
+        yield
+
+
+def _end_now(*, supervised: bool) -> NoReturn:
+    if not supervised:  # a supervisor has said that it stops
+        os.write(2, b"leasekeeper: stopped before it started; nothing was received\n")  # no lock, unlike print
+    os._exit(Exit.CLEAN)
+
+
+def _verdict(reports: Sequence[Report], expected: int, *, unusable: bool) -> Exit:
+    if unusable:
+        return Exit.UNUSABLE
+    wrong = any(report.unsettled or report.lifespan_error for report in reports)
+    return Exit.CLEAN if len(reports) == expected and not wrong else Exit.FAILED

@@ -1,0 +1,102 @@
+"""A child process of the supervisor: its start, what it says, and the ways to end it.
+
+Owned by the supervisor. It promises that the child gets no descriptor but the one of its connection, and those that it
+is to inherit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from leasekeeper.supervision.protocol import FORCE, STOP, VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+LONGEST_LINE = 1_000_000
+"""Bytes of a line; a child that says more without its end is not listened to any further."""
+
+
+class Child:
+    """A process of this command.
+
+    Raises:
+        OSError: the process cannot be made.
+
+    Attributes:
+        pid: its id.
+        connection: readable when it says something.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        number: int = 1,
+        count: int = 1,
+        inherits: Sequence[int] = (),
+    ) -> None:
+        self.connection, theirs = socket.socketpair()
+        self.connection.setblocking(False)
+        self._said = b""
+        with theirs:
+            try:
+                self._popen = subprocess.Popen(  # noqa: S603 - this program itself
+                    command,
+                    env={**environment, VARIABLE: f"{theirs.fileno()}:{number}:{count}"},
+                    pass_fds=(theirs.fileno(), *inherits),
+                )
+            except BaseException:
+                self.connection.close()
+                raise
+        self.pid = self._popen.pid
+
+    def said(self) -> list[dict[str, Any]]:
+        """What it has said since the last time."""
+        with suppress(OSError):
+            while part := self.connection.recv(65536):
+                self._said += part
+                if len(self._said) > LONGEST_LINE:
+                    break
+        *lines, self._said = self._said[-LONGEST_LINE:].split(b"\n")
+        found = []
+        for line in lines:
+            with suppress(ValueError):
+                found.append(json.loads(line))
+        return [words for words in found if isinstance(words, dict)]
+
+    def stop(self, *, force: bool = False) -> None:
+        """Tell it to stop, or to cut its drain short."""
+        try:
+            self.connection.send(FORCE if force else STOP)
+        except OSError:
+            self.signal(signal.SIGTERM)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it is there."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def ended(self, status: int) -> None:
+        """Note that it has been waited for."""
+        self._popen.returncode = status
+        self.connection.close()
+
+    def __repr__(self) -> str:
+        return f"<Child {self.pid}>"
+
+
+def leasekeeper(arguments: Sequence[str]) -> list[str]:
+    """The command of a `leasekeeper` with these arguments, for the same interpreter with the same flags."""
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
+    if not {"-P", "-I"} & set(flags):
+        flags.append("-P")  # so that no module of the user's is imported in the place of one of Python's
+    return [sys.executable, *flags, "-m", "leasekeeper", *arguments]

@@ -1,0 +1,52 @@
+"""How a process ended, in words, and what that means for a service.
+
+Used by the policy. The exit codes are those of `leasekeeper run`.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+FAILED, USAGE, UNUSABLE = 1, 2, 3
+"""Exit codes of a process that was ended by an error, that was used or configured wrongly, that cannot use a queue."""
+_CODES = {
+    0: "everything settled",
+    FAILED: "ended by an error, or messages unsettled",
+    USAGE: "wrong usage or configuration",
+    UNUSABLE: "a queue cannot be used",
+}
+_SIGNALS = {
+    "SIGKILL": "killed from outside, for example because memory ran out",
+    "SIGSEGV": "a crash in native code",
+    "SIGBUS": "a crash in native code",
+    "SIGILL": "a crash in native code",
+    "SIGFPE": "a crash in native code",
+    "SIGABRT": "aborted by native code",
+    "SIGTERM": "ended from outside before it had started",
+    "SIGINT": "ended from outside before it had started",
+    "SIGHUP": "its terminal was closed",
+    "SIGXCPU": "its limit of CPU time is reached",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The end of a process: an exit code, or minus the number of a signal, as `subprocess` has it."""
+
+    status: int
+
+    @property
+    def code(self) -> int:
+        """The exit code that the supervisor passes on; a signal counts as an error."""
+        return FAILED if self.status < 0 else self.status
+
+    def __str__(self) -> str:
+        if self.status >= 0:
+            meaning = _CODES.get(self.status)
+            return f"exit code {self.status}" + (f" ({meaning})" if meaning else "")
+        try:
+            name = signal.Signals(-self.status).name
+        except ValueError:
+            name = f"signal {-self.status}"
+        return name + (f" ({_SIGNALS[name]})" if name in _SIGNALS else "")

@@ -1,0 +1,84 @@
+"""What `leasekeeper run` asks of the supervisor, read from its arguments without typer.
+
+Used by the console script before it imports anything heavy. It promises to leave what it does not understand to the
+program, which has the words for mistakes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from leasekeeper.supervision.lines import LEVELS
+from leasekeeper.supervision.protocol import VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MOST = 1000
+"""Processes that one supervisor may have."""
+FORMATS = ("plain", "json")
+_OWN = {"--processes": "LEASEKEEPER_PROCESSES", "--admin": "LEASEKEEPER_ADMIN"}
+"""Flags with a value that are for the supervisor, and their variables."""
+_SHARED = {"--log-level": "LEASEKEEPER_LOG_LEVEL", "--log-format": "LEASEKEEPER_LOG_FORMAT"}
+"""Flags with a value that are for both."""
+_SWITCHES = ("--reload", "--local")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The processes that are wanted.
+
+    Attributes:
+        arguments: of each process.
+        count: how many.
+        reload: whether to start them again when the code changes.
+        local: whether to run a local SQS for them.
+        admin: where to serve all of them.
+        level: least level to log.
+        kind: form of a log line.
+    """
+
+    arguments: tuple[str, ...]
+    count: int = 1
+    reload: bool = False
+    local: bool = False
+    admin: str | None = None
+    level: str = "info"
+    kind: str = "plain"
+
+
+def plan_of(arguments: Sequence[str], environment: Mapping[str, str]) -> Plan | None:
+    """The plan; None for a run without a supervisor, for another command, for help, and for a mistake."""
+    if arguments[:1] != ["run"] or VARIABLE in environment:
+        return None
+    values = {flag: environment.get(name, "") for flag, name in (_OWN | _SHARED).items()}
+    switches, rest, words = set[str](), ["run"], iter(arguments[1:])
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if word in {"-h", "--help"}:
+            return None
+        if word == "--":
+            rest += [word, *words]
+        elif word in _SWITCHES:
+            switches.add(word)
+        elif flag in values:
+            values[flag] = value if equals else next(words, "")
+            rest += [flag, values[flag]] if flag in _SHARED else []
+        else:
+            rest.append(word)
+    if not (values["--processes"] or switches):
+        return None
+    count, level, kind = values["--processes"] or "1", values["--log-level"], values["--log-format"]
+    known = level in {"", *LEVELS} and kind in {"", *FORMATS}
+    if not known or not (count.isascii() and count.isdigit() and 1 <= int(count) <= MOST):
+        return None
+    return Plan(
+        arguments=tuple(rest),
+        count=int(count),
+        reload="--reload" in switches,
+        local="--local" in switches,
+        admin=values["--admin"] or None,
+        level=level or "info",
+        kind=kind or "plain",
+    )

@@ -1,0 +1,40 @@
+"""Adds up what the processes of a supervisor did.
+
+Owned by the supervisor, told by its children. It promises one line for each queue.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from leasekeeper.tallies import sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class Summary:
+    """The sum of the reports."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, Counter[str]] = {}
+        self._seconds: dict[str, float] = {}
+        self._reports: Counter[str] = Counter()
+
+    def add(self, reports: Iterable[dict[str, Any]]) -> None:
+        """Add the reports of one process."""
+        for report in reports:
+            queue = str(report.get("queue"))
+            counts = self._counts.setdefault(queue, Counter())
+            counts.update({name: value for name, value in report.items() if type(value) is int})
+            self._seconds[queue] = max(self._seconds.get(queue, 0.0), float(report.get("seconds", 0.0)))
+            self._reports[queue] += 1
+
+    def lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """A sentence for each queue, and the numbers in it."""
+        for queue, counts in self._counts.items():
+            processes = self._reports[queue]
+            words = sentence(queue, counts, self._seconds[queue])
+            numbers = {"queue": queue, "processes": processes, "seconds": self._seconds[queue], **counts}
+            yield f"all {processes} processes: {words}" if processes > 1 else words, numbers
