@@ -15,7 +15,7 @@ import typer
 
 from leasekeeper.cli import logs, settings
 from leasekeeper.cli.errors import Stopped
-from leasekeeper.cli.grace import GraceOption
+from leasekeeper.cli.grace import GraceOption  # noqa: TC001 - typer reads the annotations
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.loggers import safe_logger
 from leasekeeper.supervision.lifeline import Lifeline
