@@ -39,7 +39,7 @@ PARTS = {
     "leasekeeper.lanes.api": ("LaneStatistics",),
     "leasekeeper.lanes.routed": ("RouteStatistics",),
     "leasekeeper.core.throttle_policy": ("ThrottlerStatistics",),
-    "leasekeeper.core.scaling": ("LoadStatistics",),
+    "leasekeeper.core.scaling": ("LoadStatistics", "ScalingStatistics"),
     "leasekeeper.engine.batcher": ("BatcherStatistics",),
 }
 """The parts of `ConsumerStatistics`, which users read but do not import."""

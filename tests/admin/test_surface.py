@@ -258,3 +258,30 @@ def test_a_server_on_all_addresses_is_reached_on_this_machine() -> None:
         "[::1]:1",
         "10.0.0.1:1",
     ]
+
+
+def test_what_an_autoscaler_needs_is_at_a_path_of_the_status(sqs: LocalSqs) -> None:
+    """KEDA's `metrics-api` reads `consumers.0.statistics.scaling.wanted_replicas`."""
+    options = create(sqs, *map(str, range(40)))
+    gate = Gate()
+    consumer = Consumer("orders", gate.waiting, concurrency=4, prefetch=0, wait_time=1, poll_grace=0, **options)
+    with AdminServer(consumer, address="0") as server:
+        consumer.start()
+        gate.started.wait(30)
+
+        def scaling(query: str = "") -> dict[str, Any] | None:
+            status = json.loads(get(server, f"/statusz{query}")[1])
+            found: dict[str, Any] | None = status["consumers"][0]["statistics"]["scaling"]
+            return found
+
+        until(scaling)
+        found = scaling()
+        assert found is not None
+        assert found["visible"] + found["in_flight"] == 40
+        assert (found["latency"], found["wanted_replicas"]) == (60.0, 1)
+        for query, latency in (("?latency=120", 120.0), ("?latency=-1", 60.0), ("?latency=x", 60.0)):
+            assert (scaling(query) or {})["latency"] == latency
+        metrics = get(server, "/metrics")[1]
+        assert 'leasekeeper_wanted_replicas{consumer="Gate.waiting",queue="orders"} 1.0' in metrics
+        gate.go_on.set()
+        assert consumer.stop().result().unsettled == 0

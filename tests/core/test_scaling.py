@@ -18,6 +18,7 @@ from leasekeeper.core.scaling import (
     capacity,
     messages_per_replica,
     replicas_at_work,
+    scaling,
     wanted_replicas,
 )
 
@@ -146,3 +147,20 @@ def test_handlers_of_hours_count_while_they_run() -> None:
     assert load.read(running=10 * 120.0).busy_seconds == 0.0
     load.now, load.ended = 180.0, 10 * 180.0  # all have ended just now
     assert load.read().utilisation == 1.0
+
+
+def load(rate: float) -> LoadStatistics:
+    return LoadStatistics(slots=20, busy_seconds=0.0, utilisation=0.5, rate=rate, capacity=100.0)
+
+
+def test_one_process_concludes_for_all() -> None:
+    """It holds 10 of 40 messages in flight, so there are four of its kind; the queue grows by 20 a second."""
+    found = scaling(load(60.0), handler=0.2, held=10, visible=2400, in_flight=40, delayed=7, growth=20.0, latency=60.0)
+    assert (found.replicas, found.arrivals, found.backlog_seconds) == (4.0, 260.0, 10.0)
+    assert found.wanted_replicas == math.ceil(260 / 80 + 2400 / 6000)
+
+
+@pytest.mark.parametrize(("growth", "arrivals"), [(None, 60.0), (-20.0, 40.0), (-100.0, 0.0)])
+def test_a_queue_that_shrinks_gets_less_than_is_finished(growth: float | None, arrivals: float) -> None:
+    found = scaling(load(60.0), handler=0.2, held=0, visible=0, in_flight=0, delayed=0, growth=growth, latency=60.0)
+    assert (found.replicas, found.arrivals, found.wanted_replicas, found.backlog_seconds) == (1.0, arrivals, 1, 0.0)

@@ -7,6 +7,7 @@ handler. It has no message bodies to show: statistics hold none.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from functools import partial
 from importlib.metadata import version
@@ -18,10 +19,12 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from leasekeeper.admin.browser import page_routes
+from leasekeeper.admin.scaling import ScaledStatistics
 from leasekeeper.admin.streaming import stream
 from leasekeeper.admin.watching import Watch
 from leasekeeper.consumer import Consumer
 from leasekeeper.core.phases import Phase
+from leasekeeper.core.scaling import LATENCY
 from leasekeeper.texts import safe_str
 
 if TYPE_CHECKING:
@@ -62,6 +65,7 @@ class _Surface:
         self._targets = targets
         self._registry: Any = None
         self.watch = Watch(self._consumers)
+        self._scaled = ScaledStatistics(self._consumers, self.watch)
 
     def _consumers(self) -> list[Consumer]:
         """Asked at each request: an app may declare consumers later."""
@@ -82,15 +86,16 @@ class _Surface:
         reasons = [f"{each.address.name}: {_why(each)}" for each in self._consumers() if not each.ready]
         return _json({"ready": not reasons, "reasons": reasons}, ok=not reasons)
 
-    async def status(self, _: Request) -> Response:
-        """All statistics."""
-        consumers = self._consumers()
+    async def status(self, request: Request) -> Response:
+        """All statistics; `?latency=SECONDS` says in what time the wanted replicas should work off a backlog."""
+        self.watch.begin()
+        consumers, latency = self._consumers(), _latency(request.query_params.get("latency"))
         found = {
             "version": version("leasekeeper"),
             "process": os.getpid(),
             "healthy": all(each.healthy for each in consumers),
             "ready": all(each.ready for each in consumers),
-            "consumers": [_status(each) for each in consumers],
+            "consumers": [{**_status(each), "statistics": self._scaled.of(each, latency)} for each in consumers],
         }
         return _json(found, ok=True)
 
@@ -102,8 +107,9 @@ class _Surface:
             from leasekeeper.observe.prometheus import registry_of
         except ModuleNotFoundError:
             return PlainTextResponse("prometheus-client is missing: pip install 'leasekeeper[metrics]'\n", 501)
+        self.watch.begin()
         if self._registry is None:
-            self._registry = registry_of(*self._targets)
+            self._registry = registry_of(self._scaled)
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(self._registry), headers={"content-type": content_type, "cache-control": "no-store"})
 
@@ -123,6 +129,15 @@ def _asked(request: Request) -> dict[str, str | None]:
     return {name: request.query_params.get(name) for name in ("process", "consumer")}
 
 
+def _latency(text: str | None) -> float:
+    """Seconds from a request; the usual ones for what is no number above 0."""
+    try:
+        seconds = float(text or LATENCY)
+    except ValueError:
+        return LATENCY
+    return seconds if 0 < seconds < math.inf else LATENCY
+
+
 def _status(consumer: Consumer) -> dict[str, Any]:
     problem = consumer.problem
     return {
@@ -132,7 +147,6 @@ def _status(consumer: Consumer) -> dict[str, Any]:
         "healthy": consumer.healthy,
         "ready": consumer.ready,
         "problem": None if problem is None else safe_str(problem),
-        "statistics": consumer.statistics(),
     }
 
 

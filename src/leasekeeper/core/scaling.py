@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 TARGET_UTILISATION = 0.8
 """The share of handlers' time that a fleet of the right size uses. Arrivals vary, and a full fleet has no reserve."""
+LATENCY = 60.0
+"""Seconds in which a backlog should be worked off, if no other time is given."""
 WINDOW = 60.0
 """Seconds over which rates and the utilisation are averaged."""
 STEP = 1.0
@@ -101,6 +103,74 @@ class LoadStatistics:
     """Messages finished a second: deletes confirmed."""
     capacity: float | None
     """Messages a second that all handlers can finish, by their median time; None before the first has ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingStatistics:
+    """How many processes a queue needs, by what SQS says of it and what this process measures.
+
+    SQS counts approximately, and up to a minute late. All processes of the queue are taken to be like this one.
+    """
+
+    visible: int
+    """Messages that can be received."""
+    in_flight: int
+    """Messages that this and all other consumers hold."""
+    delayed: int
+    """Messages that become visible later."""
+    growth: float | None
+    """Messages a second by which the visible ones grow, or shrink (below 0); None before the second answer of SQS."""
+    replicas: float
+    """About how many processes consume the queue, by what is in flight and what this one holds; 1.0 or more."""
+    arrivals: float
+    """Messages a second that are sent to the queue: what all processes finish, and the growth."""
+    backlog_seconds: float | None
+    """Seconds that the visible messages need at the rate of all processes; None while nothing is being finished."""
+    latency: float
+    """Seconds in which a backlog should be worked off."""
+    wanted_replicas: int
+    """Processes that work off what arrives, and the backlog within `latency`."""
+
+
+def scaling(
+    load: LoadStatistics,
+    *,
+    handler: float,
+    held: int,
+    visible: int,
+    in_flight: int,
+    delayed: int,
+    growth: float | None,
+    latency: float,
+) -> ScalingStatistics:
+    """What one process concludes for all.
+
+    Args:
+        load: how busy it is.
+        handler: its median seconds of a handler.
+        held: the messages that it holds.
+        visible: as SQS says; so are `in_flight` and `delayed`.
+        in_flight: see `visible`.
+        delayed: see `visible`.
+        growth: messages a second by which `visible` grows; None: not known.
+        latency: seconds in which a backlog should be worked off.
+    """
+    replicas = replicas_at_work(held, in_flight)
+    rate = load.rate * replicas
+    arrivals = max(0.0, rate + (growth or 0.0))
+    return ScalingStatistics(
+        visible=visible,
+        in_flight=in_flight,
+        delayed=delayed,
+        growth=growth,
+        replicas=replicas,
+        arrivals=arrivals,
+        backlog_seconds=backlog_seconds(visible, rate),
+        latency=latency,
+        wanted_replicas=wanted_replicas(
+            arrivals=arrivals, backlog=visible, slots=load.slots, handler=handler, latency=latency
+        ),
+    )
 
 
 class LoadMeter:

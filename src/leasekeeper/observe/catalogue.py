@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.core.gate import GateStatistics
     from leasekeeper.core.group import GroupStatistics
+    from leasekeeper.core.scaling import ScalingStatistics
     from leasekeeper.observe.metric import Reading
     from leasekeeper.observe.statistics import ConsumerStatistics
 
@@ -48,6 +49,10 @@ def _gate(read: Callable[[GateStatistics], Reading]) -> Reader:
 
 def _groups(read: Callable[[GroupStatistics], Reading]) -> Reader:
     return lambda now: None if now.groups is None else read(now.groups)
+
+
+def _scaling(read: Callable[[ScalingStatistics], Reading]) -> Reader:
+    return lambda now: None if now.scaling is None else read(now.scaling)
 
 
 CATALOGUE: tuple[Metric, ...] = (
@@ -182,6 +187,37 @@ CATALOGUE: tuple[Metric, ...] = (
         "Messages that may be at work at the same time: `concurrency`, times `batch` with batches.",
         "The base of the utilisation.",
         lambda now: now.load.slots,
+    ),
+    _gauge(
+        "queue_messages",
+        Unit.MESSAGES,
+        "Messages of the queue, by state: about, and up to a minute late, as SQS counts them. Only with an admin "
+        "surface.",
+        "in_flight is of all consumers. Alarm on backlog_seconds, not on a number of messages.",
+        _scaling(lambda found: {"visible": found.visible, "in_flight": found.in_flight, "delayed": found.delayed}),
+        label="state",
+    ),
+    _gauge(
+        "backlog_seconds",
+        Unit.SECONDS,
+        "Time that the visible messages need at the present rate of all processes. Only with an admin surface.",
+        "Alarm when it stays above the latency that you promise. It is missing while nothing is finished.",
+        _scaling(lambda found: found.backlog_seconds),
+    ),
+    _gauge(
+        "arrivals_messages_per_second",
+        Unit.MESSAGES,
+        "Messages a second that are sent to the queue, about. Only with an admin surface.",
+        "Compare it with the sum of capacity_messages_per_second.",
+        _scaling(lambda found: found.arrivals),
+    ),
+    _gauge(
+        "wanted_replicas",
+        Unit.NUMBER,
+        "Processes that work off what arrives at a utilisation of 0.8, and the backlog within a minute. Only with an "
+        "admin surface.",
+        "Scale by its average over all processes.",
+        _scaling(lambda found: found.wanted_replicas),
     ),
     _counter(
         "routed",

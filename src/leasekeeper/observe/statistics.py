@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.core.scaling import LoadMeter, LoadStatistics
+from leasekeeper.core.scaling import LoadMeter, LoadStatistics, ScalingStatistics
 from leasekeeper.observe.counts import (
     AckStatistics,
     Counts,
@@ -141,6 +141,8 @@ class ConsumerStatistics:
     """Errors by SQS's code: receives that failed, and entries of batches that failed."""
     load: LoadStatistics
     """How busy the consumer is, and how much it can do."""
+    scaling: ScalingStatistics | None = None
+    """How many processes the queue needs; None where SQS is not asked about the queue. The admin surface asks."""
 
 
 class Observer:

@@ -1,0 +1,54 @@
+"""Statistics with what SQS says of the queues: for metrics, and for autoscalers that ask `/statusz`.
+
+Owned by a surface. Its watch asks SQS twice a minute; nothing waits for the answers here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from leasekeeper.core.scaling import LATENCY, scaling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from leasekeeper.admin.watching import Watch
+    from leasekeeper.consumer import Consumer
+    from leasekeeper.observe.backlog import Backlog
+    from leasekeeper.observe.statistics import ConsumerStatistics
+
+
+class ScaledStatistics:
+    """The statistics of a surface's consumers, each with its `scaling`."""
+
+    def __init__(self, consumers: Callable[[], Sequence[Consumer]], watch: Watch) -> None:
+        self._consumers = consumers
+        self._watch = watch
+
+    def of(self, consumer: Consumer, latency: float = LATENCY) -> ConsumerStatistics | None:
+        """The statistics of one consumer; None before its start."""
+        now = consumer.statistics()
+        return None if now is None else with_scaling(now, self._watch.recorder(consumer).backlog, latency)
+
+    def statistics(self) -> tuple[ConsumerStatistics, ...]:
+        """Those of all that were started."""
+        return tuple(now for each in self._consumers() if (now := self.of(each)) is not None)
+
+
+def with_scaling(now: ConsumerStatistics, backlog: Backlog, latency: float) -> ConsumerStatistics:
+    """Add what follows from the last answer of SQS, if there was one."""
+    if backlog.last is None:
+        return now
+    counts = backlog.last.counts
+    found = scaling(
+        now.load,
+        handler=now.throttler.handler,
+        held=sum(now.ledger.held.values()),
+        visible=counts.visible,
+        in_flight=counts.in_flight,
+        delayed=counts.delayed,
+        growth=backlog.trend,
+        latency=latency,
+    )
+    return replace(now, scaling=found)
