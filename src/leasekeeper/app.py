@@ -16,6 +16,7 @@ from leasekeeper.injection import Injection
 from leasekeeper.lanes.signature import name_of
 from leasekeeper.lifespan import Lifespan
 from leasekeeper.running import Completion, Several, in_event_loop, run
+from leasekeeper.sending.senders import Senders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -55,7 +56,7 @@ class Leasekeeper:
     ) -> None:
         self._lifespan = None if lifespan is None else Lifespan(lifespan, self)
         self._defaults = defaults
-        self._injection = Injection()
+        self._injection = Injection(Senders())
         self._host = Host("leasekeeper")
         self._consumers: list[Consumer] = []
         self._given: dict[Consumer, OptionValues] = {}

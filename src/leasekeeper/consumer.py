@@ -10,13 +10,14 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
+from leasekeeper.alive import beginning
 from leasekeeper.core.phases import Phase
 from leasekeeper.declaration import Declaration
 from leasekeeper.engine.host import Host, refuse_green_threads
 from leasekeeper.errors import Closed, ConfigurationError
 from leasekeeper.events import Channel
 from leasekeeper.futures import done_future, failed_future
-from leasekeeper.life import Life, beginning, longest_stop
+from leasekeeper.life import Life, longest_stop
 from leasekeeper.lifespan import Lifespan
 from leasekeeper.observe.statistics import ConsumerStatistics, Report
 from leasekeeper.options import make_options
@@ -122,6 +123,7 @@ class Consumer(Declaration):
                 self.options,
                 host=self._host,
                 lifespan=self._lifespan,
+                senders=self.senders,
                 channel=self._channel,
             )
             for subscriber, kinds in self._subscriptions:

@@ -16,6 +16,7 @@ from leasekeeper.injection import Injection
 from leasekeeper.lanes.handlers import make_handler
 from leasekeeper.lanes.parameters import NO_LIFESPAN, NOT_YET
 from leasekeeper.options import Options, make_options
+from leasekeeper.sending.senders import Senders
 from leasekeeper.sqs.address import address_of
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Declaration:
         handler: what a lane calls.
         options: all options, with their defaults.
         address: the queue's name, region and account, as far as they are known.
+        senders: those that its handlers send with; shared with the other consumers of an app.
         places: where options from outside the code come from, by name: a flag, a variable, or the table of a file.
     """
 
@@ -47,11 +49,12 @@ class Declaration:
         inject: Injector | Injection | None = None,
     ) -> None:
         if not isinstance(inject, Injection):
-            injection = Injection()
+            injection = Injection(Senders())
             if inject is not None:
                 injection.use(inject)
             inject = injection
-        self._injection = inject
+        assert isinstance(inject.own, Senders)
+        self._injection, self.senders = inject, inject.own
         self._queue = queue
         self._functions: list[tuple[Callable[..., Any], When | None]] = [(handler, when)]
         self.places: dict[str, str] = {}

@@ -52,12 +52,14 @@ class Injection:
     """The injector of an app or a consumer, if it has one, and what tests have put in place of its values.
 
     Attributes:
-        injector: the injector.
+        own: what gives parameters of ours: senders.
+        injector: the user's injector.
         overrides: values by the type, or the function, that they stand for.
     """
 
-    def __init__(self, injector: Injector | None = None) -> None:
-        self.injector = injector
+    def __init__(self, own: Injector) -> None:
+        self.own = own
+        self.injector: Injector | None = None
         self.overrides: dict[Any, Any] = {}
 
     def use(self, injector: Injector) -> None:
@@ -78,8 +80,12 @@ class Injection:
         )
 
     def gives(self, parameter: inspect.Parameter) -> bool:
-        """Whether the injector gives this parameter."""
-        return self.injector is not None and self.injector.gives(parameter)
+        """Whether an injector gives this parameter."""
+        return any(each.gives(parameter) for each in self._injectors)
+
+    @property
+    def _injectors(self) -> tuple[Injector, ...]:
+        return (self.own,) if self.injector is None else (self.own, self.injector)
 
     @contextmanager
     def override(self, kind: Any, value: Any) -> Iterator[None]:
@@ -111,26 +117,36 @@ class Injection:
     ) -> Callable[[Any], Any]:
         """A function of a message (or a batch) that calls `call` with it, and with the parameters by their names."""
         given = {each.name: value for each in parameters for value in self.overridden(each.annotation)}
-        wanted = [each for each in parameters if each.name not in given]
         if given:
             call = partial(call, **given)
-        if not wanted or self.injector is None:
-            return call
-        return partial(_run_async if is_coroutine else _run, self.injector, wanted, call)
+        left = [each for each in parameters if each.name not in given]
+        for injector in self._injectors:
+            if wanted := [each for each in left if injector.gives(each)]:
+                left = [each for each in left if each not in wanted]
+                call = partial(_run_async if is_coroutine else _run, injector, wanted, call)
+        return call
 
 
 _METHODS = ("gives", "scope", "scope_async", "override")
 
 
 def _run(
-    injector: Injector, parameters: Sequence[inspect.Parameter], call: Callable[..., Any], message: Message[Any]
+    injector: Injector,
+    parameters: Sequence[inspect.Parameter],
+    call: Callable[..., Any],
+    message: Message[Any],
+    **given: Any,
 ) -> Any:
     with injector.scope(message) as get:
-        return call(message, **{each.name: get(each) for each in parameters})
+        return call(message, **given, **{each.name: get(each) for each in parameters})
 
 
 async def _run_async(
-    injector: Injector, parameters: Sequence[inspect.Parameter], call: Callable[..., Any], message: Message[Any]
+    injector: Injector,
+    parameters: Sequence[inspect.Parameter],
+    call: Callable[..., Any],
+    message: Message[Any],
+    **given: Any,
 ) -> Any:
     async with injector.scope_async(message) as get:
-        return await call(message, **{each.name: await get(each) for each in parameters})
+        return await call(message, **given, **{each.name: await get(each) for each in parameters})

@@ -1,22 +1,20 @@
 """One life of a consumer, from a start to the end of its stop.
 
 Made by `Consumer.begin`, lived on the engine's loop. It promises that both of its futures come to an end, that a stop
-while it starts ends it at once, and that a process which ends while it is at work drains it first.
+while it starts ends it at once, and that it is drained when the process ends (`leasekeeper.alive`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import atexit
-import concurrent.futures
 import os
 import random
-import threading
 import time
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from leasekeeper.alive import alive
 from leasekeeper.core.phases import Change, Phase, next_phase
 from leasekeeper.engine.host import LINGER, Host
 from leasekeeper.engine.opening import open_queue
@@ -39,13 +37,10 @@ if TYPE_CHECKING:
     from leasekeeper.lanes.handlers import AnyHandler
     from leasekeeper.lifespan import Lifespan
     from leasekeeper.options import Options
+    from leasekeeper.sending.senders import Senders
     from leasekeeper.sqs.address import QueueAddress
 
 log = safe_logger("leasekeeper.run")
-
-beginning = threading.RLock()
-"""Held while a life begins, and during a fork: no child inherits it held, nor half a beginning."""
-_alive: set[Life] = set()
 
 
 class Life:
@@ -65,12 +60,14 @@ class Life:
         *,
         host: Host,
         lifespan: Lifespan | None,
+        senders: Senders,
         channel: Channel,
     ) -> None:
         self._address = address
         self._handler = handler
         self._options = options
         self._lifespan = lifespan
+        self._senders = senders
         self._host = host
         self._channel = channel
         self.observer = Observer(channel, options.logger, handler.name, options.middleware)
@@ -124,7 +121,7 @@ class Life:
         except BaseException:
             self._host.engine.leave()
             raise
-        _alive.add(self)
+        alive.add(self)
         lived = asyncio.run_coroutine_threadsafe(self._live(application or engine), engine)
         lived.add_done_callback(self._after)
 
@@ -168,6 +165,7 @@ class Life:
         client: SqsApi | None = self._options.client
         report = Report.empty(self._address.name)
         try:
+            await self._senders.enter(self._options)
             handler = await self._bound(application)
             if client is None:
                 client = await SqsClient.connect(self._settings())
@@ -185,6 +183,7 @@ class Life:
             if client is not None and self._options.client is None:
                 await self._close(client)
             report = await self._leave_lifespan(report)
+            await self._senders.leave()
             if self._own_loop:
                 await self._leave_handlers()
         return report
@@ -284,7 +283,7 @@ class Life:
         self._host.engine.leave().add_done_callback(lambda _: self._conclude(lived))
 
     def _conclude(self, lived: Future[Report]) -> None:
-        _alive.discard(self)
+        alive.discard(self)
         self._phase = next_phase(self._phase, Change.ENDED)
         error = self._stopped_early() if lived.cancelled() else lived.exception()
         if error is None:
@@ -297,7 +296,8 @@ class Life:
     @property
     def longest_stop(self) -> float:
         """Seconds that its stop may take, all time-outs together."""
-        return longest_stop(self._options, lifespan=self._lifespan is not None)
+        ours = longest_stop(self._options, lifespan=self._lifespan is not None)
+        return ours + self._senders.longest_stop
 
     def __repr__(self) -> str:
         return f"<Life of {self._address.name}>"
@@ -308,42 +308,3 @@ def longest_stop(options: Options, *, lifespan: bool) -> float:
     waits = max(options.poll_grace, options.drain_timeout)  # polls in flight end while handlers drain
     closing = options.lifespan_timeout + CANCELLED_GRACE if lifespan else 0.0
     return waits + END_GRACE + options.flush_timeout + closing + 2 * LINGER
-
-
-def _drain_at_exit() -> None:
-    """Drain what is still at work when the process ends: killed in the middle, its messages would stay hidden."""
-    lives = [life for life in list(_alive) if not life.forked]
-    if not lives:
-        return
-    longest = max(life.longest_stop for life in lives)
-    log.warning(
-        "the program ends while consumers run (%s): draining, in at most %g s. Call stop() before the end, or use "
-        "run() or `async with`",
-        ", ".join(sorted(life.queue for life in lives)),
-        longest,
-    )
-    for life in lives:
-        life.stop()
-    ends = [life.ended for life in lives]
-    try:
-        left = concurrent.futures.wait(ends, longest).not_done
-    except KeyboardInterrupt:
-        for life in lives:
-            life.stop(force=True)
-        left = concurrent.futures.wait(ends, longest).not_done
-    for end in ends:
-        if end in left:
-            log.error("a consumer did not end in time; its messages come again when their visibility timeout ends")
-        elif end.exception() is None:
-            log.warning("%s", end.result())
-
-
-atexit.register(_drain_at_exit)
-
-
-def _after_fork() -> None:
-    _alive.clear()
-    beginning.release()
-
-
-os.register_at_fork(before=beginning.acquire, after_in_parent=beginning.release, after_in_child=_after_fork)

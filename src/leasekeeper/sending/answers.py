@@ -50,7 +50,7 @@ def new_answer() -> tuple[Tell, Callable[[], Completion[Sent]]]:
     """What takes the answer, from any thread, and what gives the caller something to wait for it."""
     if not in_event_loop():
         waited: Future[Sent] = running_future()
-        return partial(_set, waited), partial(Completion, waited)
+        return partial(set_answer, waited), partial(Completion, waited)
     loop = asyncio.get_running_loop()
     mailbox = _mailboxes.get(loop)
     if mailbox is None:
@@ -66,10 +66,11 @@ def _post(mailbox: Mailbox[tuple[asyncio.Future[Sent], Found]], future: asyncio.
 def _answered(items: list[tuple[asyncio.Future[Sent], Found]]) -> None:
     for future, found in items:
         if not future.done():  # its caller may have been cancelled
-            _set(future, found)
+            set_answer(future, found)
 
 
-def _set(future: asyncio.Future[Sent] | Future[Sent], found: Found) -> None:
+def set_answer(future: asyncio.Future[Sent] | Future[Sent], found: Found) -> None:
+    """Give a future its answer."""
     if isinstance(found, Sent):
         future.set_result(found)
     else:

@@ -29,6 +29,8 @@ class Room:
         self._size = size
         self.taken = 0
         self.taken_bytes = 0
+        self.accepted = 0
+        """Messages that ever took a place."""
         self.lock = threading.Lock()
         self._freed = threading.Condition(self.lock)
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
@@ -43,6 +45,7 @@ class Room:
         """Take a place; the lock is held."""
         self.taken += 1
         self.taken_bytes += size
+        self.accepted += 1
 
     def wait(self, size: int, timeout: float, go_on: Callable[[], bool]) -> bool:
         """Wait for a place, at most `timeout` seconds and while `go_on()`; whether it is there. The lock is held."""

@@ -6,14 +6,16 @@ makes the calls. It promises that each accepted message is sent, or named with t
 
 from __future__ import annotations
 
+import copy
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from leasekeeper.engine.host import LoopThread
 from leasekeeper.errors import BufferFull, Closed
-from leasekeeper.futures import done_future
+from leasekeeper.futures import done_future, running_future
 from leasekeeper.running import Completion, in_event_loop
-from leasekeeper.sending.answers import new_answer
+from leasekeeper.sending.answers import new_answer, set_answer
 from leasekeeper.sending.dispatcher import Entry
 from leasekeeper.sending.room import Room
 from leasekeeper.sending.send_loop import Flush, SendLoop
@@ -100,7 +102,8 @@ class Sender:
             room=self._room,
             thread=self._thread,
         )
-        self._number = 0
+        self.posted: list[Future[Any]] | None = None
+        """What was posted in one run of a handler; None outside."""
         self._pid = os.getpid()
 
     # Verbs
@@ -176,7 +179,12 @@ class Sender:
         outgoing, size = self._loop.target.outgoing(
             body, group=group, delay=delay, attributes=attributes, deduplication_id=deduplication_id
         )
-        self._accept(Entry(outgoing, size, None), wait=not in_event_loop(), beyond=False)
+        tell = None
+        if self.posted is not None:
+            posted: Future[Sent] = running_future()
+            tell = partial(set_answer, posted)
+            self.posted.append(posted)
+        self._accept(Entry(outgoing, size, tell), wait=not in_event_loop(), beyond=False)
 
     async def room(self, size: int = 0) -> None:
         """Wait until there is room for a message of that many bytes."""
@@ -196,8 +204,7 @@ class Sender:
                 )
             self._check_open()
             room.take(entry.size)
-            self._number += 1
-            entry.number = self._number
+            entry.number = room.accepted
             self._loop.post(entry)  # under the lock: the order of numbers is that of the mailbox
 
     def _check_open(self) -> None:
@@ -249,6 +256,12 @@ class Sender:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    def for_run(self) -> Sender:
+        """This sender for one run of a handler: it remembers what is posted, for the end of that run."""
+        run = copy.copy(self)
+        run.posted = []
+        return run
 
     # What it looks like
 

@@ -1,0 +1,69 @@
+"""A hundred thousand messages, and a process that ends with messages in its buffer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from leasekeeper import Sender
+from leasekeeper.local import LocalSqs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TERMINATED = """
+import signal, sys, json
+from leasekeeper import Sender, Unsent
+
+sender = Sender("q", endpoint_url=sys.argv[1], region="eu-west-1", linger=60)
+sender.start()
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+for number in range(500):
+    sender.post(number)
+print("buffered", flush=True)
+signal.pause()
+"""
+
+
+@pytest.fixture
+def sqs() -> Iterator[LocalSqs]:
+    """A server in a process that counts what it has."""
+    with LocalSqs(seed=1) as sqs:
+        assert sqs._loop is not None
+        asyncio.run_coroutine_threadsafe(sqs.broker.call("CreateQueue", {"QueueName": "q"}), sqs._loop).result()
+        yield sqs
+
+
+def bodies(sqs: LocalSqs) -> list[str]:
+    return [each.content.body for each in sqs.broker.account.queues["q"].contents()]
+
+
+def test_a_hundred_thousand_posts_are_ten_thousand_calls(sqs: LocalSqs) -> None:
+    count = int(os.environ.get("LEASEKEEPER_POSTS", "20000"))
+    with Sender("q", endpoint_url=sqs.endpoint_url, region="eu-west-1") as sender:
+        for number in range(count):
+            sender.post(number)
+        sender.flush().result()
+        found = sender.statistics()
+    assert found.sent == count
+    assert found.calls <= count / 10 * 1.01, "0.1 calls a message"
+    assert sorted(map(int, bodies(sqs))) == list(range(count))
+
+
+@pytest.mark.parametrize("fault", [{}, {"throttle": 0.3, "reset": 0.1}])
+def test_a_process_that_is_terminated_sends_what_it_has_accepted(sqs: LocalSqs, fault: dict[str, float]) -> None:
+    sqs.faults.set("SendMessageBatch", **fault)
+    command = [sys.executable, "-c", TERMINATED, sqs.endpoint_url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "buffered\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    assert sorted(map(json.loads, bodies(sqs))) == list(range(500))
