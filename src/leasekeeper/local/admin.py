@@ -1,39 +1,86 @@
-"""The server's pages beside the API: health, counts of calls, faults.
+"""The server's pages beside the API: the page for a browser, what it shows and does, health, counts of calls, faults.
 
-Owned by the connection. They promise JSON in and out, and 400 with the reason for a value that is not accepted.
+Owned by the connection. They promise JSON in and out, and 400 with the reason for a value that is not accepted. A
+request that changes something is refused when a browser sends it from a page of another origin.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qsl
 
 import msgspec
 
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.local import looking
+from leasekeeper.local.model import Refusal
+from leasekeeper.pages import LOCAL, page_file
 
 if TYPE_CHECKING:
     from leasekeeper.local.broker import Broker
+    from leasekeeper.local.call_log import CallLog
     from leasekeeper.local.http import HttpRequest
 
 ROOT = b"/_leasekeeper/"
+JSON = "application/json"
 
 
-def answer(broker: Broker, request: HttpRequest) -> tuple[int, bytes]:
-    """The status and the JSON of a page."""
+class Page(NamedTuple):
+    """An answer; `headers` is text as HTTP has it, a line each."""
+
+    status: int
+    body: bytes
+    kind: str = JSON
+    headers: str = ""
+
+
+def answer(broker: Broker, log: CallLog, request: HttpRequest) -> Page:
+    """The answer of a page."""
+    path, _, query = request.path[len(ROOT) :].decode("latin-1").partition("?")
     method = "GET" if request.method == b"HEAD" else request.method.decode("latin-1")
-    page = (method, request.path.partition(b"?")[0][len(ROOT) :].decode("latin-1"))
+    if method == "GET" and (path == "" or path.startswith("pages/")):
+        return _file(path.removeprefix("pages/") or LOCAL, request.if_none_match.decode("latin-1"))
+    if method != "GET" and not _same_origin(request):
+        return _error(403, f"a page of {request.origin[:200].decode('latin-1')!r} may not change this server")
     try:
-        shown = _shown(broker, page, request.body)
-    except (ConfigurationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return 400, msgspec.json.encode({"error": str(error)})
+        shown = _shown(broker, log, (method, path), dict(parse_qsl(query)), request.body)
+    except (ConfigurationError, ValueError, RecursionError) as error:
+        return _error(400, str(error))
+    except Refusal as refusal:
+        return _error(400, refusal.message)
     if shown is None:
-        reason = f"no page {method} /_leasekeeper/{page[1]}: the pages are GET health, GET or DELETE calls, and "
-        return 404, msgspec.json.encode({"error": reason + "GET, PUT or DELETE faults"})
-    return 200, msgspec.json.encode(shown)
+        pages = "GET state, GET message, POST do, GET health, GET or DELETE calls, and GET, PUT or DELETE faults"
+        return _error(404, f"no page {method} /_leasekeeper/{path}: the pages are {pages}")
+    return Page(200, msgspec.json.encode(shown))
 
 
-def _shown(broker: Broker, page: tuple[str, str], body: bytes) -> Any:
+def _error(status: int, reason: str) -> Page:
+    return Page(status, msgspec.json.encode({"error": reason}))
+
+
+def _same_origin(request: HttpRequest) -> bool:
+    """Whether no other page sends this; what is not a browser sends no Origin."""
+    return not request.origin or request.origin.partition(b"//")[2].lower() == request.host.lower()
+
+
+def _file(name: str, known: str) -> Page:
+    found = page_file(name)
+    if found is None:
+        return _error(404, f"no file {name[:80]!r}")
+    headers = "".join(f"{name}: {value}\r\n" for name, value in found.headers.items())
+    if known == found.headers["etag"]:
+        return Page(304, b"", found.content_type, headers)
+    return Page(200, found.body, found.content_type, headers)
+
+
+def _shown(broker: Broker, log: CallLog, page: tuple[str, str], query: dict[str, str], body: bytes) -> Any:
     match page:
+        case ("GET", "state"):
+            return looking.state(broker, log, query.get("queue", ""), int(query.get("after", 0)))
+        case ("GET", "message"):
+            return looking.body(broker, query.get("queue", ""), int(query.get("number", 0)))
+        case ("POST", "do"):
+            return looking.act(broker, msgspec.json.decode(body, type=dict[str, Any]))
         case ("GET", "health"):
             return {"status": "running", "queues": len(broker.account.queues)}
         case ("GET", "calls"):

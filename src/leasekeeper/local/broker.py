@@ -89,7 +89,7 @@ class Broker:
             self.calls[operation] += 1
         if self.faults.active:
             return self._call_with_faults(operation, request)
-        return self._serve(operation, request)
+        return self.perform(operation, request)
 
     async def close(self) -> None:
         """Cancel the timers, and the polls of clients that have disconnected. The callers cancel the other polls."""
@@ -102,14 +102,16 @@ class Broker:
             task.cancel()
         await asyncio.gather(*self._dead_polls, return_exceptions=True)
 
-    def _now(self) -> float:
+    def now(self) -> float:
+        """The model's clock, in seconds."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self.account.epoch = (time.time() if self._epoch is None else self._epoch) - self._loop.time()
         return self._loop.time()
 
-    def _serve(self, operation: str, request: Request) -> Answer | Awaitable[Answer]:
-        now = self._now()
+    def perform(self, operation: str, request: Request) -> Answer | Awaitable[Answer]:
+        """As `start`, but without faults, and not counted."""
+        now = self.now()
         try:
             answer = self.account.call(operation, request, now)
             if operation == "ReceiveMessage" and not answer:
@@ -143,7 +145,7 @@ class Broker:
             woken = await self._wait(queue, request, until, first=first)
             first = False
             try:
-                answer = self.account.call("ReceiveMessage", request, self._now())
+                answer = self.account.call("ReceiveMessage", request, self.now())
             except Refusal:
                 self._wake(queue)
                 raise
@@ -214,7 +216,7 @@ class Broker:
 
     def _alarm_due(self, queue: Queue) -> None:
         self._alarms.pop(queue, None)
-        queue.advance(self._now())
+        queue.advance(self.now())
         if queue in self.account.readable:
             self.account.readable.discard(queue)
             self._wake(queue)
@@ -222,7 +224,7 @@ class Broker:
 
     def _move(self) -> None:
         """Let message move tasks continue, now and later."""
-        now = self._now()
+        now = self.now()
         due = self.account.step(now)
         self._wake_waiting({})
         if due < inf:
@@ -277,14 +279,14 @@ class Broker:
 
     def _apply_without_client(self, operation: str, request: Request) -> None:
         with suppress(Refusal):
-            answer = self._serve(operation, request)
+            answer = self.perform(operation, request)
             if isawaitable(answer):
                 self._continue_without_client(answer)
 
     async def _take_effect(self, operation: str, request: Request, plan: CallPlan) -> Answer:
         if plan.fault is CallFault.THROTTLE:
             if operation == "ReceiveMessage":
-                spoil_attempt(self.account, request, self._now())
+                spoil_attempt(self.account, request, self.now())
             raise refusals.throttled("The request was denied due to request throttling.")
         if plan.fault is CallFault.UNAVAILABLE:
             raise refusals.unavailable()
@@ -296,7 +298,7 @@ class Broker:
             return await self._receive_with_faults(request, plan)
         if operation in _BATCHES and (plan.switches.fail_entries or plan.switches.lose_entries):
             return await self._batch_with_faults(operation, request, plan)
-        return await self._finished(self._serve(operation, request))
+        return await self._finished(self.perform(operation, request))
 
     async def _receive_with_faults(self, request: Request, plan: CallPlan) -> Answer:
         if self.faults.happens(plan.switches.empty):
@@ -304,23 +306,23 @@ class Broker:
         most = request.get("MaxNumberOfMessages")
         if isinstance(most, int) and 1 < most <= 10 and self.faults.happens(plan.switches.shorten):
             request = {**request, "MaxNumberOfMessages": self.faults.random.randint(1, most - 1)}
-        answer = await self._finished(self._serve("ReceiveMessage", request))
+        answer = await self._finished(self.perform("ReceiveMessage", request))
         for message in answer.get("Messages", ()):
             if self.faults.happens(plan.switches.duplicate):
                 again = {**request, "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0}
-                self._serve("ChangeMessageVisibility", again)
+                self.perform("ChangeMessageVisibility", again)
         return answer
 
     async def _batch_with_faults(self, operation: str, request: Request, plan: CallPlan) -> Answer:
         entries = request.get("Entries")
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            return await self._finished(self._serve(operation, request))
+            return await self._finished(self.perform(operation, request))
         switches = plan.switches
         failing = [self.faults.happens(switches.fail_entries) for _ in entries]
         others = [entry for entry, fails in zip(entries, failing, strict=True) if not fails]
         answer: Answer = {}
         if others or not entries:
-            answer = await self._finished(self._serve(operation, {**request, "Entries": others}))
+            answer = await self._finished(self.perform(operation, {**request, "Entries": others}))
         failed = [_failed(entry) for entry, fails in zip(entries, failing, strict=True) if fails]
         if switches.lose_entries:
             answer = {**answer, "Successful": list(answer.get("Successful", ()))}

@@ -16,6 +16,7 @@ import msgspec
 
 from leasekeeper.local import admin, query
 from leasekeeper.local.broker import Answer, Broker, NoAnswer
+from leasekeeper.local.call_log import Call, CallLog
 from leasekeeper.local.http import MOST_BODY, HttpRequest, Malformed, RequestReader
 from leasekeeper.local.model import Refusal, refusals
 from leasekeeper.local.model.message_operations import TRACE_HEADER
@@ -57,6 +58,7 @@ _VOID = frozenset(
 _SENDS = frozenset({"SendMessage", "SendMessageBatch"})
 _REASONS = {
     200: "OK",
+    304: "Not Modified",
     400: "Bad Request",
     403: "Forbidden",
     404: "Not Found",
@@ -79,6 +81,7 @@ class Front:
         most_connections: connections at a time; one more is answered with 503 and closed.
         request_timeout: seconds from the first byte of a request to its last.
         connections: those that are open.
+        log: the newest calls, for the page.
     """
 
     broker: Broker
@@ -87,18 +90,31 @@ class Front:
     most_connections: int
     request_timeout: float
     connections: set[Connection] = field(default_factory=set)
+    log: CallLog = field(default_factory=CallLog)
 
 
 class Connection(asyncio.Protocol):
     """One client's connection."""
 
-    __slots__ = ("_bodiless", "_busy", "_close", "_deadline", "_front", "_paused", "_reader", "_transport", "_turn")
+    __slots__ = (
+        "_bodiless",
+        "_busy",
+        "_call",
+        "_close",
+        "_deadline",
+        "_front",
+        "_paused",
+        "_reader",
+        "_transport",
+        "_turn",
+    )
 
     def __init__(self, front: Front) -> None:
         self._front = front
         self._reader = RequestReader()
         self._transport: asyncio.Transport | None = None
         self._busy: asyncio.Task[None] | None = None
+        self._call: Call | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._turn: asyncio.Handle | None = None
         self._close = False
@@ -123,6 +139,7 @@ class Connection(asyncio.Protocol):
             self._turn.cancel()
         if self._busy is not None:
             self._busy.cancel()
+        self._note(0, "the client went away")
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrived; asyncio calls this."""
@@ -210,11 +227,13 @@ class Connection(asyncio.Protocol):
             self._send_error(error)
 
     def _answer_page(self, request: HttpRequest) -> None:
-        status, body = admin.answer(self._front.broker, request)
-        self._write(status, body, "application/json")
+        page = admin.answer(self._front.broker, self._front.log, request)
+        self._write(page.status, page.body, page.kind, headers=page.headers)
 
     def _answer_call(self, request: HttpRequest) -> None:
         operation, members = self._read_call(request)
+        if self._front.log.on:
+            self._call = self._front.log.begin(operation, members)
         answer = self._front.broker.start(operation, members)
         if isinstance(answer, dict):
             self._send_answer(operation, answer)
@@ -242,7 +261,14 @@ class Connection(asyncio.Protocol):
         self._busy = None
         self._proceed()
 
+    def _note(self, status: int, error: str = "", answer: Answer | None = None) -> None:
+        """Tell the log how the call has ended, if it asked for that."""
+        if self._call is not None:
+            self._front.log.end(self._call, status, error, answer)
+            self._call = None
+
     def _send_answer(self, operation: str, answer: Answer) -> None:
+        self._note(200, "", answer)
         self._write(200, b"" if operation in _VOID else _encode(answer), _JSON)
 
     def _send_error(self, error: Exception) -> None:
@@ -252,11 +278,14 @@ class Connection(asyncio.Protocol):
             log.error("the server could not answer a call; this is a defect of the server", exc_info=error)
             self._send(500, refusals.unavailable(500))
         elif error.garbage:
+            self._note(200, "the fault garbage")
             self._write(200, b'{"Messages": [{"Mess\x00\xff', _JSON)
         else:
+            self._note(0, "the connection was reset by a fault")
             self.cut()
 
     def _send(self, status: int, refusal: Refusal) -> None:
+        self._note(status, refusal.code)
         body = _encode({"__type": refusal.kind, "message": refusal.message})
         query_error = f"x-amzn-query-error: {refusal.code};{'Sender' if refusal.sender else 'Receiver'}\r\n"
         self._write(status, body, _JSON, headers=query_error)

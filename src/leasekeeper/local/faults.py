@@ -6,7 +6,7 @@ same faults. A switch at zero draws no number, so switching another one on chang
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from enum import Enum
 from random import Random
 from typing import Any, NamedTuple
@@ -101,11 +101,13 @@ class Faults:
         random: the source of the draws.
         dead_polls: whether a long poll continues after its client has disconnected, and takes messages that no client
             sees. This was reported of AWS. Off by default.
+        struck: how many calls each fault of a whole call has struck.
     """
 
     def __init__(self, seed: int = 0) -> None:
         self.random = Random(seed)  # noqa: S311 - the faults must repeat from the seed
         self.dead_polls = False
+        self.struck: Counter[str] = Counter()
         self._standing: dict[str, Switches] = {}
         self._next: dict[str, deque[Switches]] = {}
 
@@ -153,6 +155,7 @@ class Faults:
             latency = self.random.uniform(*latency)
         for fault in _CALL_FAULTS:
             if self.happens(getattr(switches, fault.value)):
+                self.struck[fault.value] += 1
                 return CallPlan(latency, fault, switches)
         return CallPlan(latency, CallFault.NONE, switches)
 

@@ -36,6 +36,8 @@ class HttpRequest(NamedTuple):
         signed: whether it has an Authorization header.
         trace: the X-Amzn-Trace-Id header.
         host: the Host header.
+        origin: the Origin header, by which a browser says what page a request comes from.
+        if_none_match: the If-None-Match header.
     """
 
     method: bytes
@@ -46,6 +48,8 @@ class HttpRequest(NamedTuple):
     signed: bool
     trace: bytes = b""
     host: bytes = b""
+    origin: bytes = b""
+    if_none_match: bytes = b""
 
 
 class _Head(NamedTuple):
@@ -222,6 +226,8 @@ def _request(head: _Head, body: bytes) -> HttpRequest:
         signed=b"\r\nauthorization:" in head.lower,
         trace=head.value(b"x-amzn-trace-id"),
         host=head.value(b"host"),
+        origin=head.value(b"origin"),
+        if_none_match=head.value(b"if-none-match"),
     )
 
 

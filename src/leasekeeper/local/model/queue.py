@@ -6,7 +6,7 @@ and that its counts are exact at every moment. The counts are kept up to date; n
 
 from __future__ import annotations
 
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING, Protocol
 
 from leasekeeper.local.model import refusals
@@ -249,9 +249,9 @@ class Queue:
         """The earliest time at which a hidden message may become visible; infinite when there is none."""
         return self._timers.next()
 
-    def contents(self) -> list[Stored]:
-        """All messages in the order of arrival."""
-        return list(self._messages.values())
+    def contents(self, most: int | None = None) -> list[Stored]:
+        """All messages in the order of arrival, or the first of them."""
+        return list(islice(self._messages.values(), most))
 
     def _expire(self, now: float) -> None:
         # The oldest message is the first, except in a dead-letter queue, where `receive` finds the others. The first
