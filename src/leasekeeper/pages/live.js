@@ -4,6 +4,7 @@ import { consumerPage } from "./consumer.js";
 import { h, render } from "./dom.js";
 import { explain } from "./explain.js";
 import { Leases } from "./flow.js";
+import { help, listen, showHelp } from "./keyboard.js";
 import { overview } from "./overview.js";
 import { empty, name, pill, urgent } from "./parts.js";
 import { Stream } from "./stream.js";
@@ -93,7 +94,7 @@ function bar(shown, status) {
       h("span", { class: "gap" }),
       h("button", { type: "button", class: `status ${held ? "held" : status.phase}`, "data-about": "stream", "aria-pressed": String(!!held), onclick: hold },
         h("i", { "aria-hidden": "true" }), held ? `held at ${clock(held.now)}` : WORDS[status.phase]),
-      h("button", { type: "button", class: "key", title: "keyboard", "aria-label": "keyboard and legend", onclick: () => toggle(true) }, "?")),
+      h("button", { type: "button", class: "key", title: "keyboard", "aria-label": "keyboard and legend", onclick: showHelp }, "?")),
     notice(status),
     worst !== "RUNNING" && reasons.length && !route.consumer
       ? h("p", { class: `reason ${worst.toLowerCase()}`, role: "status" }, reasons.slice(0, 3).map(each => h("span", { key: each.key }, one ? null : h("b", {}, each.key, ": "), h("bdi", {}, each.reason), each.since ? ` (since ${clock(each.since)})` : "")))
@@ -117,7 +118,7 @@ function draw(force = false) {
     : route.consumer ? consumerPage(view()) : overview(shown, route, link);
   document.title = title(shown);
   document.body.className = status.phase;
-  render(app, [bar(shown, status), h("main", { id: "main" }, page), keys()], force);
+  render(app, [bar(shown, status), h("main", { id: "main" }, page), help()], force);
 }
 
 function title(shown) {
@@ -129,50 +130,6 @@ function title(shown) {
 function hold() {
   held = held ? null : state;
   draw(true);
-}
-
-const KEYS = [["/", "filter"], ["j  k", "next, previous row"], ["enter", "open the row"], ["esc", "back"], ["p", "hold the page, and let it go"], ["?", "this help"]];
-
-function keys() {
-  return h("dialog", { id: "keys", "aria-label": "keyboard", onclick: event => event.target.id === "keys" && toggle(false) },
-    h("h2", {}, "Keyboard"),
-    h("dl", {}, KEYS.flatMap(([key, what]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)])),
-    h("p", { class: "quiet" }, "Every figure says what it means when the pointer or the focus is on it. A table under the pointer stands still."),
-    h("button", { type: "button", onclick: () => toggle(false) }, "Close"));
-}
-
-function toggle(on) {
-  const dialog = document.getElementById("keys");
-  on ? dialog.showModal() : dialog.close();
-}
-
-function move(by) {
-  const rows = [...document.querySelectorAll("[data-row]")];
-  const at = rows.indexOf(document.activeElement.closest?.("[data-row]"));
-  rows[Math.max(0, Math.min(rows.length - 1, at < 0 ? 0 : at + by))]?.focus();
-}
-
-function onKey(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-  const typing = event.target.matches("input, textarea, select");
-  if (event.key === "Escape") {
-    if (typing) event.target.blur();
-    else if (route.consumer) link.go({});
-    return;
-  }
-  if (typing) return;
-  const todo = {
-    "/": () => document.getElementById("filter")?.focus(),
-    j: () => move(1),
-    k: () => move(-1),
-    p: hold,
-    "?": () => toggle(true),
-    Enter: () => document.activeElement.matches("[data-row]") && document.activeElement.click(),
-  }[event.key];
-  if (todo) {
-    if (event.key !== "Enter") event.preventDefault();
-    todo();
-  }
 }
 
 // A link may name a consumer without a process: take the one that needs attention, or the first.
@@ -200,7 +157,7 @@ const stream = new Stream(`api/stream${query()}`, {
   onStatus: () => draw(),
 });
 addEventListener("popstate", () => arrive());
-addEventListener("keydown", onKey);
+listen({ hold, back: () => route.consumer && link.go({}) });
 draw();
 stream.open();
 explain("api/meanings");

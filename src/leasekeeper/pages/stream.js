@@ -82,3 +82,34 @@ export class Stream {
     this.onStatus(this.status);
   }
 }
+
+// The same for a server that is asked once a second.
+export class Poll extends Stream {
+  open() {
+    this.close();
+    if (!document.hidden) this.ask();
+  }
+
+  async ask() {
+    const turn = (this.source = { close: () => (turn.over = true), over: false });
+    try {
+      const answer = await fetch(this.url(), { cache: "no-store" });
+      if (!answer.ok) throw new Error(answer.status);
+      const state = await answer.json();
+      if (turn.over) return;
+      this.last = Date.now();
+      this.state = state;
+      this.say("live");
+      this.onState(state);
+    } catch (error) {
+      if (turn.over) return;
+      if (!(error instanceof TypeError || /^Error: \d/.test(error))) console.error(error);
+      if (this.late()) this.say("stale");
+    }
+    if (!turn.over) this.timer = setTimeout(() => this.ask(), 1000);
+  }
+
+  now() {
+    this.open();
+  }
+}
