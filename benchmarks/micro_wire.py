@@ -12,8 +12,7 @@ from leasekeeper.api import Credentials, TransportSettings
 from leasekeeper.sqs import codec, http_native
 from leasekeeper.sqs.connection import Connection
 from leasekeeper.sqs.digests import intact
-from leasekeeper.sqs.signer import Signer
-from leasekeeper.sqs.wire import FIXED_HEADERS
+from leasekeeper.sqs.signer import FIXED_HEADERS, Signer
 
 if TYPE_CHECKING:
     import asyncio

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.api import SqsApi
     from leasekeeper.events import Channel
+    from leasekeeper.keeper.keeping import Keeping
     from leasekeeper.lanes.handlers import AnyHandler
     from leasekeeper.lifespan import Lifespan
     from leasekeeper.options import Options
@@ -77,6 +78,7 @@ class Life:
         self._own_loop = False
         self._phase = next_phase(Phase.NEW, Change.START)
         self.runner: Runner | None = None
+        self._keeping: Keeping | None = None
         self.stop_asked = False
         self._force_asked = False
         self._quiet_asked = False
@@ -180,6 +182,10 @@ class Life:
             self._failure = self._stopped_early() if early else self._failed(error)
         finally:
             self._task = None  # a stop has nothing to cancel any more
+            if self._keeping is not None:
+                from leasekeeper.engine.kept import close_keeping
+
+                await close_keeping(self._keeping)
             if client is not None and self._options.client is None:
                 await self._close(client)
             report = await self._leave_lifespan(report)
@@ -203,6 +209,10 @@ class Life:
 
     async def _open(self, client: SqsApi, handler: AnyHandler, application: asyncio.AbstractEventLoop) -> Runner:
         target = await open_queue(client, self._address, self._options)
+        if isinstance(client, SqsClient) and self._options.keeper:
+            from leasekeeper.engine.kept import open_keeping
+
+            self._keeping = await open_keeping(client, self._options, target)
         runner = self.runner = Runner(
             target,
             client,
@@ -212,6 +222,7 @@ class Life:
             emit=self._channel.emit,
             clock=time.monotonic,
             draw=random.random,
+            keeping=self._keeping,
         )
         if self._pause_asked:
             runner.pause()

@@ -6,6 +6,8 @@ imports this file.
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 from leasekeeper.errors import ConfigurationError
@@ -40,6 +42,8 @@ def check_together(options: Any) -> None:
         )
     _check_batches(options)
     _check_share(options)
+    if options.keeper:
+        _check_keeper(options)
     if options.batch is not None and options.group_concurrency is not None:
         raise ConfigurationError(
             f"group_concurrency={options.group_concurrency} with batch={options.batch}: a batch has messages of "
@@ -77,6 +81,27 @@ def _check_retries(options: Any) -> None:
                     f"{name}={value!r} with retry={options.retry!r}: both say how long a failed message waits; leave "
                     "one of them out"
                 )
+
+
+def _check_keeper(options: Any) -> None:
+    """Refuse a keeper where there can be none."""
+    if not hasattr(os, "memfd_create") or not hasattr(os, "pidfd_open"):
+        raise ConfigurationError(
+            f"keeper=True on {sys.platform}: the keeper needs anonymous shared memory and descriptors of processes, "
+            "which Linux has; leave it out here, e.g. keeper=sys.platform == 'linux'"
+        )
+    if not sys.executable or getattr(sys, "frozen", False):
+        raise ConfigurationError(
+            f"keeper=True in a program without a Python interpreter (sys.executable={sys.executable!r}): the keeper is "
+            "a process of that interpreter; leave it out"
+        )
+    for name in ("client", "http"):
+        value = getattr(options, name)
+        if value is not None and not isinstance(value, str):
+            raise ConfigurationError(
+                f"keeper=True with {name}={value!r}: the keeper makes its calls itself, from another process, and "
+                f"cannot use yours; leave one of them out"
+            )
 
 
 def _check_batches(options: Any) -> None:

@@ -278,6 +278,22 @@ class OptionValues(TypedDict, total=False):
     Default: 0.1 s; 0 to 60 s.
     """
 
+    keeper: bool
+    """Start a process beside this one that extends the leases while this one cannot (threads that compute, a C call
+    that keeps the GIL, a stopped process), and that settles what it held if it dies: finished messages are deleted,
+    waiting ones visible at once, running ones after a back-off. One for all consumers of a program; about 20 MiB. Linux
+    only; needs the built-in HTTP client.
+
+    Default: False.
+    """
+
+    keep_for: float
+    """Time for which the keeper extends leases without a sign of life of the consumer. After it the leases end, and
+    others receive the messages.
+
+    Default: 300 s; 1 to 43,200 s.
+    """
+
     on_lease_lost: LeaseLossPolicy
     """What happens to a handler when its lease is lost: 'tell' sets `message.lease_lost`; 'cancel' also cancels the
     handler.

@@ -290,6 +290,21 @@ class Options:
     extend_interval: float = _lease(
         0.1, "Time that visibility changes wait for a batch of ten to fill.", unit="s", low=0, high=60
     )
+    keeper: bool = _lease(
+        False,
+        "Start a process beside this one that extends the leases while this one cannot (threads that compute, a C call "
+        "that keeps the GIL, a stopped process), and that settles what it held if it dies: finished messages are "
+        "deleted, waiting ones visible at once, running ones after a back-off. One for all consumers of a program; "
+        "about 20 MiB. Linux only; needs the built-in HTTP client.",
+    )
+    keep_for: float = _lease(
+        300.0,
+        "Time for which the keeper extends leases without a sign of life of the consumer. After it the leases end, and "
+        "others receive the messages.",
+        unit="s",
+        low=1,
+        high=43_200,
+    )
     on_lease_lost: LeaseLossPolicy = _lease(
         "tell",
         "What happens to a handler when its lease is lost: 'tell' sets `message.lease_lost`; 'cancel' also cancels the "

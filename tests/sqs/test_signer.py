@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from leasekeeper.api import Credentials
 from leasekeeper.sqs.services import SQS, STEP_FUNCTIONS, Service
-from leasekeeper.sqs.signer import Signer
+from leasekeeper.sqs.signer import FIXED_HEADERS, Signer
 from leasekeeper.sqs.urls import host_of
-from leasekeeper.sqs.wire import FIXED_HEADERS
 
 WORDS = st.text(string.ascii_letters + string.digits + "/+=-_", min_size=1, max_size=60)
 HOSTS = st.sampled_from([

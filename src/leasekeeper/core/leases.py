@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _Heap = list[tuple[float, int, "Lease"]]
 """When, a number that keeps leases from being compared, and the lease."""
 
-_EXTENDED = (State.WAITING, State.RUNNING, State.REJECTING, State.ACKING)
+EXTENDED = (State.WAITING, State.RUNNING, State.REJECTING, State.ACKING)
 """The states in which a lease is kept: from the receive until the delete is confirmed (L3)."""
 LIFETIME = 43_200.0
 """Seconds from a receive to the end of what extensions can reach (AWS SQS quotas)."""
@@ -80,7 +80,7 @@ class Leases:
         by_lease: dict[Lease, Lease] = {}
         for row in rows:
             lease = row.lease
-            if row.extending or row.capped or row.state not in _EXTENDED or lease.deadline <= now:
+            if row.extending or row.capped or row.state not in EXTENDED or lease.deadline <= now:
                 continue
             held = by_lease.get(lease)
             if held is None:
@@ -133,13 +133,13 @@ class Leases:
 
     def seconds_for(self, row: Delivery, now: float) -> int:
         """Seconds by which an extension sent now may set the visibility; 0: it cannot be extended any more (L10)."""
-        if row.state not in _EXTENDED:
+        if row.state not in EXTENDED:
             return 0
         return max(0, math.floor(min(row.lease.seconds, self.lifetime_left(row, now))))
 
     def extend_again(self, row: Delivery, now: float) -> bool:
         """Whether to send another extension beside the one that has no answer yet (L7); counts it as out if so."""
-        if row.state in _EXTENDED and row.lease.deadline > now:
+        if row.state in EXTENDED and row.lease.deadline > now:
             row.extending += 1
             return True
         return False
@@ -158,7 +158,7 @@ class Leases:
             if row.state is State.RELEASING:
                 if not row.extending:
                     waiting.append(row)
-            elif row.state in _EXTENDED and row.receipt == receipt:
+            elif row.state in EXTENDED and row.receipt == receipt:
                 if sent < row.lease.began:
                     continue  # the answer to an earlier request came after that to a later one
                 hold = row.lease.hold
@@ -195,7 +195,7 @@ class Leases:
         row.extension_of = None
         if row.state is State.RELEASING:
             return Action.NOTHING if row.extending else Action.RELEASE
-        if row.state is State.ACKING or row.state not in _EXTENDED:
+        if row.state is State.ACKING or row.state not in EXTENDED:
             self._try_again(row, now)  # a delete is on its way, or was confirmed: its answer decides
         elif receipt is not None and row.receipt != receipt:
             self._try_again(row, now)
@@ -214,7 +214,7 @@ class Leases:
 
     def _wants_extension(self, row: Delivery, now: float) -> bool:
         catch_up(row)
-        if row.capped or row.extension_of is row.lease or row.state not in _EXTENDED:
+        if row.capped or row.extension_of is row.lease or row.state not in EXTENDED:
             return False
         if self.lifetime_left(row, now) < row.lease.deadline - now + 1.0:  # SQS counts whole seconds
             row.capped = True
@@ -224,7 +224,7 @@ class Leases:
     def _try_again(self, row: Delivery, now: float, retry_after: float = 0.0) -> None:
         """Set another extension after one that failed, well before the lease ends."""
         lease = row.lease
-        if row.state in _EXTENDED and lease.extension_sent and lease.deadline > now:
+        if row.state in EXTENDED and lease.extension_sent and lease.deadline > now:
             # A quarter of what is left, again and again, would never reach the deadline, so the pause has a minimum.
             left = lease.deadline - now
             pause = max(min(max(left / 4, SHORTEST_PAUSE), 5.0), min(retry_after, left / 2))

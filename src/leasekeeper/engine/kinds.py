@@ -14,12 +14,15 @@ from leasekeeper.core.group_ledger import GroupLedger
 from leasekeeper.core.groups import Groups
 from leasekeeper.core.ledger import Ledger
 from leasekeeper.engine.attempt_ids import RepeatedReceive
+from leasekeeper.engine.extender import Extender
 from leasekeeper.engine.group_capacity import GroupCapacity
 from leasekeeper.engine.group_harvester import GroupHarvester
 from leasekeeper.engine.group_settler import GroupSettler
 from leasekeeper.engine.group_worker import GroupWorker
 from leasekeeper.engine.grouped import Grouped, not_started
 from leasekeeper.engine.harvester import Harvester
+from leasekeeper.engine.heartbeat import Heartbeat
+from leasekeeper.engine.lane import open_lane
 from leasekeeper.engine.limited_capacity import LimitedGroupCapacity
 from leasekeeper.engine.limits import capacity_for
 from leasekeeper.engine.ordering import Unordered
@@ -29,17 +32,20 @@ from leasekeeper.engine.worker import Worker
 from leasekeeper.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Sequence
 
     from leasekeeper.api import SqsApi
-    from leasekeeper.core.delivery import Delivery
+    from leasekeeper.core.delivery import Delivery, LeasePolicy
     from leasekeeper.core.gate import Gate
     from leasekeeper.core.group import GroupedDelivery, GroupStatistics
     from leasekeeper.core.throttler import Throttler
     from leasekeeper.engine.capacity import Capacity
     from leasekeeper.engine.context import QueueContext, SourceQueue
     from leasekeeper.engine.poller import Receiver
+    from leasekeeper.keeper.keeping import Keeping
     from leasekeeper.lanes.api import Answer, Lane
+    from leasekeeper.lanes.handlers import AnyHandler
     from leasekeeper.lanes.mailbox import Mailbox
     from leasekeeper.options import Options
 
@@ -50,10 +56,19 @@ def kind_of(
     *,
     answers: Mailbox[Answer[Delivery]],
     on_lease_lost: Callable[[Delivery], None],
+    keeping: Keeping | None = None,
 ) -> Standard:
-    """The kind of this queue, with its ledger; `answers` takes what is said about messages that were not started."""
+    """The kind of this queue, with its ledger.
+
+    Args:
+        source: the queue.
+        options: those of the consumer.
+        answers: takes what is said about messages that were not started.
+        on_lease_lost: called for each delivery that loses its lease while its handler is running.
+        keeping: the consumer's part of its keeper; None: it has no keeper.
+    """
     kind = Fifo if source.fifo else Standard
-    return kind(source, options, answers=answers, on_lease_lost=on_lease_lost)
+    return kind(source, options, answers=answers, on_lease_lost=on_lease_lost, keeping=keeping)
 
 
 class Standard:
@@ -66,9 +81,41 @@ class Standard:
         *,
         answers: Mailbox[Answer[Delivery]],
         on_lease_lost: Callable[[Delivery], None],
+        keeping: Keeping | None = None,
     ) -> None:
         self._answers = answers
-        self.ledger: Ledger = Ledger(lease_policy(options), on_lease_lost=on_lease_lost)
+        self._keeping = keeping
+        self.ledger = self._ledger(lease_policy(options), on_lease_lost)
+
+    def _ledger(self, policy: LeasePolicy, on_lease_lost: Callable[[Delivery], None]) -> Ledger:
+        if self._keeping is None:
+            return Ledger(policy, on_lease_lost=on_lease_lost)
+        from leasekeeper.keeper.ledgers import KeptLedger
+
+        return KeptLedger(policy, self._keeping.entries, on_lease_lost=on_lease_lost)
+
+    def heartbeat(
+        self,
+        clock: Callable[[], float],
+        extend: Callable[[Sequence[Delivery]], None],
+        failed: Callable[[str, BaseException], None],
+    ) -> Heartbeat:
+        """Beats for the leases of the ledger."""
+        leases = self.ledger.leases
+        if self._keeping is None:
+            return Heartbeat(leases, clock=clock, extend=extend, failed=failed)
+        from leasekeeper.engine.kept import KeptHeartbeat
+
+        return KeptHeartbeat(leases, clock=clock, extend=extend, failed=failed, keeping=self._keeping)
+
+    def extender(self, context: QueueContext) -> Extender:
+        """Changes visibility."""
+        linger = context.options.extend_interval
+        if self._keeping is None:
+            return Extender(context, linger=linger)
+        from leasekeeper.engine.kept import KeptExtender
+
+        return KeptExtender(context, linger=linger, keeping=self._keeping)
 
     def capacity(
         self, options: Options, throttler: Throttler, gate: Gate | None, clock: Callable[[], float]
@@ -80,6 +127,20 @@ class Standard:
         """Deletes ten at a time, in any order."""
         options = context.options
         return Harvester(context, size=options.ack_batch_size, linger=options.ack_interval)
+
+    def lane(
+        self, context: QueueContext, handler: AnyHandler, application: asyncio.AbstractEventLoop
+    ) -> Lane[Delivery]:
+        """Runs the handler."""
+        return open_lane(
+            handler,
+            context.options,
+            queue=context.queue,
+            application=application,
+            answers=self._answers,
+            clock=context.clock,
+            entries=None if self._keeping is None else self._keeping.entries,
+        )
 
     def receiver(self, client: SqsApi, clock: Callable[[], float]) -> Receiver:  # noqa: ARG002 - as `Fifo`
         """The client's own."""
@@ -116,8 +177,8 @@ class Fifo(Standard):
         *,
         answers: Mailbox[Answer[Delivery]],
         on_lease_lost: Callable[[Delivery], None],
+        keeping: Keeping | None = None,
     ) -> None:
-        super().__init__(source, options, answers=answers, on_lease_lost=on_lease_lost)
         self._groups = Groups(
             confirmed=options.fifo_ack == "confirmed",
             max_receives=source.max_receives,
@@ -125,7 +186,14 @@ class Fifo(Standard):
             run=min(options.batch or 1, FULL),
             run_bytes=options.most_batch_bytes,
         )
-        self.ledger = GroupLedger(lease_policy(options), self._groups, on_lease_lost=on_lease_lost)
+        super().__init__(source, options, answers=answers, on_lease_lost=on_lease_lost, keeping=keeping)
+
+    def _ledger(self, policy: LeasePolicy, on_lease_lost: Callable[[Delivery], None]) -> Ledger:
+        if self._keeping is None:
+            return GroupLedger(policy, self._groups, on_lease_lost=on_lease_lost)
+        from leasekeeper.keeper.ledgers import KeptGroupLedger
+
+        return KeptGroupLedger(policy, self._groups, self._keeping.entries, on_lease_lost=on_lease_lost)
 
     def capacity(
         self, options: Options, throttler: Throttler, gate: Gate | None, clock: Callable[[], float]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from leasekeeper.core.delivery import Delivery
+    from leasekeeper.keeper.entries import Entries
     from leasekeeper.lanes.api import Answer, Answers, Lane, UnitHandler
     from leasekeeper.lanes.bundles import Bundle
     from leasekeeper.lanes.handlers import AnyHandler
@@ -36,6 +37,7 @@ def open_lane(
     application: asyncio.AbstractEventLoop,
     answers: Mailbox[Answer[Delivery]],
     clock: Callable[[], float],
+    entries: Entries | None = None,
 ) -> Lane[Delivery]:
     """The lane for this handler; called on the engine's loop.
 
@@ -46,10 +48,15 @@ def open_lane(
         application: the loop of coroutine handlers.
         answers: where the lane puts its answers.
         clock: seconds, monotonic.
+        entries: where the keeper hears of messages that start; None: there is no keeper.
     """
     engine = asyncio.get_running_loop()
     if isinstance(handler, BatchHandler):
-        batches = BatchHandlerInContext(handler, queue) if MessageContext.in_use else handler
+        batches: UnitHandler[Bundle] = BatchHandlerInContext(handler, queue) if MessageContext.in_use else handler
+        if entries is not None:
+            from leasekeeper.keeper.handling import KeptBatchHandler
+
+            batches = KeptBatchHandler(batches, entries)
 
         def inside(bundle_answers: Answers[Bundle]) -> Lane[Bundle]:
             if handler.is_coroutine:
@@ -62,6 +69,10 @@ def open_lane(
     if MessageContext.in_use:
         wrap = partial(HandlerInContext, queue=queue)
         called = handler.around(wrap) if isinstance(handler, RoutedHandler) else wrap(handler)
+    if entries is not None:
+        from leasekeeper.keeper.handling import KeptHandler
+
+        called = KeptHandler(called, entries)
     if handler.is_coroutine:
         return CoroutineLane(called, options, loop=application, answers=answers, clock=clock)
     return ThreadLane(called, options, answers=answers, clock=clock, timer=engine)

@@ -16,6 +16,8 @@ from leasekeeper.retries import Retries, retries_of
 from leasekeeper.schedules import Exponential
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from leasekeeper.engine.context import SourceQueue
     from leasekeeper.options import Options
 
@@ -68,6 +70,15 @@ def group_policy(options: Options, source: SourceQueue) -> GroupPolicy:
         halt=options.on_exhausted == "halt",
         max_receives=source.max_receives,
     )
+
+
+def crash_back_off(options: Options) -> Callable[[int], float]:
+    """Seconds that a message waits if its process dies while it runs, by its receive count.
+
+    At least a second, whatever the retries say: a message that kills its process would kill one process after another.
+    """
+    schedule = retries(options).schedule
+    return lambda receive_count: max(1.0, schedule.ceiling(receive_count))
 
 
 def retries(options: Options) -> Retries:

@@ -17,12 +17,9 @@ from leasekeeper.core.phases import Change, Phase, next_phase
 from leasekeeper.core.throttler import Throttler
 from leasekeeper.engine.context import QueueContext
 from leasekeeper.engine.dead_letters import DeadLetters
-from leasekeeper.engine.extender import Extender
 from leasekeeper.engine.health import Health
-from leasekeeper.engine.heartbeat import Heartbeat
 from leasekeeper.engine.kinds import kind_of
 from leasekeeper.engine.lag import LagMeter
-from leasekeeper.engine.lane import open_lane
 from leasekeeper.engine.limits import gate_for, gated
 from leasekeeper.engine.policies import throttle_policy
 from leasekeeper.engine.pollers import Pollers
@@ -40,6 +37,7 @@ if TYPE_CHECKING:
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.engine.context import SourceQueue
     from leasekeeper.events import Event
+    from leasekeeper.keeper.keeping import Keeping
     from leasekeeper.lanes.api import Answer
     from leasekeeper.lanes.handlers import AnyHandler
     from leasekeeper.options import Options
@@ -72,6 +70,7 @@ class Runner:
         clock: Callable[[], float],
         draw: Callable[[], float],
         wall: Callable[[], float] = time.time,
+        keeping: Keeping | None = None,
     ) -> None:
         self.source = source
         self.phase = Phase.STARTING
@@ -82,13 +81,13 @@ class Runner:
         self._throttler = Throttler(throttle_policy(options))
         self._gate = gate_for(options, coroutines=handler.is_coroutine, wake=self._wake)
         self._answers: Mailbox[Answer[Delivery]] = Mailbox(asyncio.get_running_loop(), self._answered)
-        self._kind = kind_of(source, options, answers=self._answers, on_lease_lost=self._on_lease_lost)
+        self._kind = kind_of(source, options, answers=self._answers, on_lease_lost=self._on_lost, keeping=keeping)
         self._ledger = self._kind.ledger
         self._health = Health(
             source.name, unhealthy_after=options.unhealthy_after, wait_time=options.wait_time, emit=emit
         )
         self._capacity = self._kind.capacity(options, self._throttler, self._gate, clock)
-        self._heartbeat = Heartbeat(self._ledger.leases, clock=clock, extend=self._extend, failed=self._bug)
+        self._heartbeat = self._kind.heartbeat(clock, self._extend, self._bug)
         self._lag = LagMeter(clock, lambda: self._capacity.taken > self._capacity.polling)
         self.context = context = QueueContext(
             queue=source.name,
@@ -105,12 +104,10 @@ class Runner:
             wall=wall,
             draw=draw,
         )
-        self._extender = Extender(context, linger=options.extend_interval)
+        self._extender = self._kind.extender(context)
         self._harvester = self._kind.harvester(context)
         self._dead_letters = DeadLetters(context)
-        self._lane = open_lane(
-            handler, options, queue=source.name, application=application, answers=self._answers, clock=clock
-        )
+        self._lane = self._kind.lane(context, handler, application)
         self._gated = gated(self._lane, self._gate, self._answers, lane_closed=self._lane_closed, clock=clock)
         self._lane = self._gated or self._lane
         self._worker = self._kind.worker(
@@ -175,7 +172,7 @@ class Runner:
         if self._gated is not None:
             self._gated.look()
 
-    def _on_lease_lost(self, row: Delivery) -> None:
+    def _on_lost(self, row: Delivery) -> None:
         self._worker.lost(row)
 
     def _take_watched(self, fresh: Sequence[Delivery]) -> None:

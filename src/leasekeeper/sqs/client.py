@@ -22,7 +22,7 @@ from leasekeeper.sqs.wire import read
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from leasekeeper.api import EntryFailure, Outgoing, Sent
+    from leasekeeper.api import Credentials, EntryFailure, Outgoing, Sent
     from leasekeeper.message import Received
     from leasekeeper.sqs.endpoint import Endpoint
     from leasekeeper.sqs.wire import Wire
@@ -67,6 +67,10 @@ class SqsClient:
     async def close(self) -> None:
         """Close the connections; calls in flight fail. May be called twice."""
         await self._wire.close()
+
+    def credentials(self) -> Credentials | None:
+        """What calls are signed with now; None when that is being renewed. Begins a refresh that is due."""
+        return self._wire.credentials
 
     async def __aenter__(self) -> Self:
         return self

@@ -13,8 +13,8 @@ from leasekeeper.loggers import safe_logger
 from leasekeeper.sqs.blocking import in_thread
 from leasekeeper.sqs.credentials import CredentialKeeper, Fixed, FromBotocore, FromProvider
 from leasekeeper.sqs.shared import Shared, configuration
-from leasekeeper.sqs.signer import Signer
-from leasekeeper.sqs.wire import FIXED_HEADERS, Wire
+from leasekeeper.sqs.signer import FIXED_HEADERS, Signer
+from leasekeeper.sqs.wire import Wire
 
 if TYPE_CHECKING:
     from leasekeeper.api import TransportFactory

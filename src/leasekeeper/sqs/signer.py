@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from leasekeeper.api import Credentials
 
 CONTENT_TYPE = "application/x-amz-json-1.0"
+FIXED_HEADERS = {"Content-Type": CONTENT_TYPE, "x-amzn-query-mode": "true"}
+"""Headers of every call; the query mode asks for error codes in the older protocol's spelling too."""
 TOLERANCE = 240.0
 """Seconds that our clock may differ from the server's."""
 
@@ -64,7 +66,7 @@ class Signer:
         self._prepared: dict[str, _Prepared] = {}
 
     def sign(self, credentials: Credentials, operation: str, body: bytes) -> dict[str, str]:
-        """The headers that change from call to call, for a POST of `body`; the rest are `wire.FIXED_HEADERS`."""
+        """The headers that change from call to call, for a POST of `body`; the rest are `FIXED_HEADERS`."""
         second = int(self._clock() + self._skew)
         if second != self._second or credentials is not self._credentials:
             self._turn_to(second, credentials)

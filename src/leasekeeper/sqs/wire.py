@@ -16,7 +16,6 @@ from leasekeeper.errors import Closed, SqsError, Verdict
 from leasekeeper.loggers import safe_logger
 from leasekeeper.sqs import tolerant
 from leasekeeper.sqs.errors import EXCERPT, error_of
-from leasekeeper.sqs.signer import CONTENT_TYPE
 from leasekeeper.texts import bounded
 
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ T = TypeVar("T")
 Body = bytes | bytearray
 log = safe_logger("leasekeeper.sqs")
 
-FIXED_HEADERS = {"Content-Type": CONTENT_TYPE, "x-amzn-query-mode": "true"}
-"""Headers of every call; the query mode asks for error codes in the older protocol's spelling too."""
 ATTEMPTS = 3
 """How often a call of administration is made before it fails."""
 REPEATED = frozenset({Verdict.UNAVAILABLE, Verdict.THROTTLED})
@@ -58,6 +55,11 @@ class Wire:
         self._calls = calls
         self._timeout = timeout
         self._closed = False
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """Credentials that are expected to work; None when a call has to wait for a refresh."""
+        return self._credentials.current()
 
     @property
     def credentials_failure(self) -> BaseException | None:

@@ -1,0 +1,118 @@
+"""The parts of an engine that has a keeper: a heartbeat that gives signs of life, an extender that waits for claims.
+
+Chosen by the kind of the queue (`engine.kinds`) at construction. The rest of a keeper is in `leasekeeper.keeper`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from leasekeeper.core.states import State
+from leasekeeper.engine.extender import Extender
+from leasekeeper.engine.heartbeat import Heartbeat
+from leasekeeper.engine.policies import crash_back_off
+from leasekeeper.keeper.claims import LockClaims
+from leasekeeper.keeper.keeping import Keeping
+from leasekeeper.keeper.process import KEEPER
+from leasekeeper.keeper.table import Settings, Table
+from leasekeeper.sqs.blocking import in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from leasekeeper.core.delivery import Delivery
+    from leasekeeper.core.leases import Leases
+    from leasekeeper.engine.context import QueueContext, SourceQueue
+    from leasekeeper.keeper.entries import Kept
+    from leasekeeper.options import Options
+    from leasekeeper.sqs.client import SqsClient
+
+SPARE = 100
+"""Slots beyond the messages that may be in flight: those of newer receipts, and of receives that bring more."""
+
+
+class KeptHeartbeat(Heartbeat):
+    """A heartbeat that also tells the keeper that it lives."""
+
+    def __init__(
+        self,
+        leases: Leases,
+        *,
+        clock: Callable[[], float],
+        extend: Callable[[Sequence[Delivery]], None],
+        failed: Callable[[str, BaseException], None],
+        keeping: Keeping,
+    ) -> None:
+        super().__init__(leases, clock=clock, extend=extend, failed=failed)
+        self._keeping = keeping
+
+    async def run(self) -> None:
+        """Beat, and give signs of life, until closed."""
+        signs = asyncio.create_task(self._keeping.run(), name="leasekeeper signs of life")
+        try:
+            await super().run()
+        finally:
+            self._keeping.close()
+            await asyncio.wait({signs})
+
+
+class KeptExtender(Extender):
+    """An extender that gives nothing back while the keeper is extending it."""
+
+    def __init__(self, context: QueueContext, *, linger: float, keeping: Keeping) -> None:
+        super().__init__(context, linger=linger)
+        self._keeping = keeping
+
+    async def _release(self, rows: list[Delivery]) -> None:
+        kept = cast("list[Kept]", rows)
+        await self._keeping.wait_for_claims([row.slot for row in kept if row.state is State.RELEASING])
+        await super()._release(rows)
+
+
+# The consumer's part of its keeper
+
+
+async def open_keeping(client: SqsClient, options: Options, source: SourceQueue) -> Keeping:
+    """Make the table of a consumer, and have it kept; starts the keeper's process if there is none.
+
+    Raises:
+        LeasekeeperError: the keeper cannot be started.
+    """
+    endpoint = client.endpoint
+    settings = Settings(
+        endpoint=endpoint.url,
+        region=endpoint.region,
+        queue_url=source.url,
+        queue=source.name,
+        session_token=endpoint.session_token,
+        proxy=endpoint.proxy,
+        ca_bundle=endpoint.ca_bundle,
+    )
+    table = Table.make(options.max_in_flight + SPARE, settings, keep_for=options.keep_for)
+    keeping = Keeping(
+        table,
+        LockClaims(table.descriptor),
+        options,
+        clock=time.monotonic,
+        back_off=crash_back_off(options),
+        credentials=client.credentials,
+        child=KEEPER,
+    )
+    try:
+        await in_thread(partial(KEEPER.attach, table))
+    except BaseException:
+        table.close()
+        raise
+    return keeping
+
+
+async def close_keeping(keeping: Keeping) -> None:
+    """The consumer has ended, and with it its part of the keeper."""
+    keeping.table.end()
+    try:
+        await in_thread(partial(KEEPER.detach, keeping.table))
+    finally:
+        keeping.table.close()

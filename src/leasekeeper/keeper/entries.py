@@ -1,0 +1,162 @@
+"""Entries: what the engine writes about its messages into the table.
+
+Owned by the ledger, used on the engine's loop, but for RUNNING: the lane writes that in its own thread. It promises
+that a slot is written completely before its state says so, and that what the keeper writes late about a slot that is
+used again is ignored, because the slot's generation is another one then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from leasekeeper.core.delivery import Delivery
+from leasekeeper.core.group import GroupedDelivery
+from leasekeeper.keeper.table import FREE, HEAD, HEAD_SIZE, HEADS, LONGEST_RECEIPT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from leasekeeper.keeper.table import Table
+
+NOWHERE = -1
+"""The slot of a message that has none: its state goes to the last byte of the states, which the keeper never reads."""
+VISIBLE_AT = 2
+"""The place of that time among the eight numbers of a head."""
+COUNTED = 33
+"""Receive counts from which on the back-off does not grow."""
+_GENERATIONS = 0xFFFF_FFFF
+
+
+class KeptDelivery(Delivery, eq=False):
+    """A message of a standard queue, with its slot in the keeper's table."""
+
+    slot: int = NOWHERE
+    until: float = 0.0
+    """The end of the keeper's extension that was taken over last."""
+
+
+class KeptGroupedDelivery(GroupedDelivery, eq=False):
+    """A message of a FIFO queue, with its slot in the keeper's table."""
+
+    slot: int = NOWHERE
+    until: float = 0.0
+
+
+Kept = KeptDelivery | KeptGroupedDelivery
+
+
+class Entries:
+    """The slots of a table, handed out and taken back.
+
+    Args:
+        table: where to write.
+        back_off: seconds that a message waits if its process dies while it runs, by its receive count.
+    """
+
+    def __init__(self, table: Table, back_off: Callable[[int], float]) -> None:
+        self.table = table
+        self._free: list[int] = []
+        """The slot that came free last is used next, so no more memory is touched than was needed at once."""
+        self._generations: list[int] = []
+        self._back_offs = [back_off(max(1, count)) for count in range(COUNTED)]
+        self._stood_in = 0
+
+    def enter(self, rows: Sequence[Kept], state: int) -> None:
+        """Write messages that were received, or whose receipt is another one now."""
+        table = self.table
+        memory, states, start, pack = table.memory, table.states, table.receipts, HEAD.pack_into
+        free, generations, back_offs = self._free, self._generations, self._back_offs
+        for row in rows:
+            receipt = row.receipt.encode()
+            length = len(receipt)
+            slot = free.pop() if free else self._unused()
+            if slot < 0 or length > LONGEST_RECEIPT:
+                if slot >= 0:
+                    free.append(slot)
+                continue
+            lease, count = row.lease, row.received.receive_count
+            back_off = back_offs[count] if count < COUNTED else back_offs[-1]
+            pack(
+                memory,
+                HEADS + slot * HEAD_SIZE,
+                lease.deadline,
+                row.requested_at,
+                0.0,
+                lease.seconds,
+                back_off,
+                length,
+                generations[slot],
+            )
+            place = start + slot * LONGEST_RECEIPT
+            memory[place : place + length] = receipt
+            row.slot = slot
+            states[slot] = state
+
+    def _unused(self) -> int:
+        """A slot that was never used; `NOWHERE` when there is none left: then the keeper does not know the message."""
+        slot = len(self._generations)
+        if slot == self.table.slots:
+            return NOWHERE
+        self._generations.append(1)
+        self.table.note_used(slot + 1)
+        return slot
+
+    def leave(self, rows: Sequence[Kept]) -> None:
+        """Free the slots of messages that are not held any more."""
+        states, free, generations = self.table.states, self._free, self._generations
+        for row in rows:
+            slot = row.slot
+            if slot >= 0:
+                row.slot = NOWHERE
+                states[slot] = FREE
+                generations[slot] = (generations[slot] + 1) & _GENERATIONS
+                free.append(slot)
+
+    def leave_while_starting(self, row: Kept) -> None:
+        """Free the slot of a message that a lane may start in this very moment.
+
+        Race: the lane's thread may have read the slot, and write RUNNING after this. Without a deadline the slot means
+        nothing then, until it is used again.
+        """
+        if row.slot >= 0:
+            self.table.times[row.slot * 8] = 0.0
+            self.table.extended(row.slot, 0, 0.0)
+        self.leave([row])
+
+    def mark(self, rows: Sequence[Kept], state: int) -> None:
+        """Write the state of messages."""
+        states = self.table.states
+        for row in rows:
+            states[row.slot] = state
+
+    def moved(self, row: Kept) -> None:
+        """Write the deadline of a lease that was extended."""
+        if row.slot >= 0:
+            self.table.times[row.slot * 8] = row.lease.deadline
+
+    def releasing(self, row: Kept, state: int) -> None:
+        """Write when a message becomes visible, and then its state."""
+        if row.slot >= 0:
+            self.table.times[row.slot * 8 + VISIBLE_AT] = row.visible_at
+            self.table.states[row.slot] = state
+
+    def news(self) -> bool:
+        """Whether the keeper has extended leases since the last time this was asked."""
+        stood_in = self.table.stood_in
+        if stood_in == self._stood_in:
+            return False
+        self._stood_in = stood_in
+        return True
+
+    def until(self, row: Kept) -> float:
+        """When the keeper's extension of this message ends, if it made one that was not taken over yet; else 0.0."""
+        if row.slot < 0:
+            return 0.0
+        until = self.table.until(row.slot, self._generations[row.slot])
+        if until == row.until:
+            return 0.0
+        row.until = until
+        return until
+
+    def __repr__(self) -> str:
+        return f"<Entries {len(self._generations) - len(self._free)} in {self.table!r}>"

@@ -1,0 +1,202 @@
+"""The ledgers of consumers with a keeper: as those without, and each change of a message is written into the table.
+
+Chosen at construction, so that a consumer without a keeper pays nothing. It promises that the keeper's extensions are
+taken over before any lease is declared lost, whatever the engine's loop runs first after it stood still.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from leasekeeper.core.delivery import Action, Lease
+from leasekeeper.core.group_ledger import GroupLedger
+from leasekeeper.core.leases import EXTENDED, Leases
+from leasekeeper.core.ledger import Ledger
+from leasekeeper.core.states import State
+from leasekeeper.keeper.entries import KeptDelivery, KeptGroupedDelivery
+from leasekeeper.keeper.table import FINISHED, RELEASING, RUNNING, WAITING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from leasekeeper.core.delivery import Delivery, LeasePolicy
+    from leasekeeper.core.groups import Groups
+    from leasekeeper.keeper.entries import Entries, Kept
+    from leasekeeper.message import Received
+    from leasekeeper.outcomes import Settled
+
+
+class KeptLeases(Leases):
+    """Leases that the keeper may have extended."""
+
+    __slots__ = ("_entries", "_rows")
+
+    def __init__(
+        self,
+        policy: LeasePolicy,
+        held: dict[str, Delivery],
+        lose: Callable[[Delivery], None],
+        entries: Entries,
+    ) -> None:
+        super().__init__(policy, held, lose)
+        self._rows = held
+        self._entries = entries
+
+    def tick(self, now: float, *, batch: int = 10) -> list[Delivery]:
+        """As for any consumer, after the keeper's extensions were taken over."""
+        self.take_over(now)
+        return super().tick(now, batch=batch)
+
+    def extended(self, rows: Sequence[tuple[Delivery, str, int]], sent: float) -> list[Delivery]:
+        """As for any consumer; the keeper hears of the new deadlines."""
+        released = super().extended(rows, sent)
+        for row, _, _ in rows:
+            self._entries.moved(cast("Kept", row))
+        return released
+
+    def take_over(self, now: float) -> None:
+        """Take over what the keeper extended while the engine could not."""
+        if not self._entries.news():
+            return
+        leases: dict[tuple[float, float], Lease] = {}
+        policy = self._policy
+        for row in list(self._rows.values()):
+            until = self._entries.until(cast("Kept", row))
+            before = row.lease.deadline
+            seconds = row.lease.seconds
+            # If ours is later it came after the keeper's. Race: a much longer one (`hold`) may have come before it, and
+            # was cut short by it.
+            if not until or row.state not in EXTENDED or until <= before <= until + seconds:
+                continue
+            lease = leases.get((until, seconds))
+            if lease is None:
+                began = until - seconds
+                due = began + policy.extend_after * (seconds / policy.visibility)
+                lease = leases[until, seconds] = Lease(seconds, began, max(due, now), until)
+            self._move(row, lease)
+            self._entries.moved(cast("Kept", row))
+        for lease in leases.values():
+            self.add(lease)
+
+
+class _Kept(Ledger):
+    """What both ledgers have in common."""
+
+    def __init__(self, entries: Entries) -> None:
+        self.entries = entries
+
+    def _keep(self, policy: LeasePolicy) -> None:
+        self._kept_leases = self.leases = KeptLeases(policy, self.rows, self._lose, self.entries)
+
+    def receive(
+        self,
+        batch: Sequence[Received],
+        *,
+        requested_at: float,
+        now: float,
+        began: float | None = None,
+        visibility: float | None = None,
+    ) -> tuple[list[Delivery], list[Delivery]]:
+        """As for any consumer; each message gets a slot."""
+        fresh, finished = super().receive(batch, requested_at=requested_at, now=now, began=began, visibility=visibility)
+        self.entries.enter(cast("list[Kept]", fresh), WAITING)
+        if finished:
+            self.entries.enter(cast("list[Kept]", finished), FINISHED)
+        return fresh, finished
+
+    def _take_over(self, row: Delivery, received: Received, lease: Lease, requested_at: float) -> bool:
+        """As for any consumer; the newer receipt gets another slot, in the same state, before the older goes."""
+        receipt = row.receipt
+        taken = super()._take_over(row, received, lease, requested_at)
+        if taken and row.receipt != receipt:
+            kept = cast("Kept", row)
+            older = kept.slot
+            self.entries.enter([kept], _state_of(row))
+            kept.slot, newer = older, kept.slot
+            self.entries.leave_while_starting(kept)
+            kept.slot = newer
+            if row.started:  # since its state was looked at
+                self.entries.mark([kept], _state_of(row))
+        return taken
+
+    def done(self, rows: Sequence[Delivery]) -> list[Delivery]:
+        """As for any consumer; if this process dies now, the keeper deletes them."""
+        deletes = super().done(rows)
+        self.entries.mark(cast("list[Kept]", deletes), FINISHED)
+        return deletes
+
+    def copied(self, row: Delivery) -> Action:
+        """As for any consumer; the original may be deleted."""
+        action = super().copied(row)
+        if action is Action.DELETE:
+            self.entries.mark([cast("Kept", row)], FINISHED)
+        return action
+
+    def release(self, row: Delivery, after: float, now: float) -> Action:
+        """As for any consumer; from now on the keeper does not begin to extend it."""
+        self._kept_leases.take_over(now)
+        action = super().release(row, after, now)
+        self._note_release(row)
+        return action
+
+    def copy_refused(self, row: Delivery, after: float, now: float) -> Action:
+        """As for any consumer; if it goes back, the keeper does not extend it."""
+        action = super().copy_refused(row, after, now)
+        self._note_release(row)
+        return action
+
+    def _note_release(self, row: Delivery) -> None:
+        if row.state is State.RELEASING:
+            self.entries.releasing(cast("Kept", row), RELEASING)
+
+    def again(self, row: Delivery, now: float) -> Action:
+        """As for any consumer. To the keeper it goes on running: it has failed, and waits for its back-off."""
+        self._kept_leases.take_over(now)
+        return super().again(row, now)
+
+    def deleted(self, confirmed: Iterable[tuple[Delivery, str]], now: float) -> list[Delivery]:
+        """As for any consumer, by the leases as they are."""
+        self._kept_leases.take_over(now)
+        return super().deleted(confirmed, now)
+
+    def _lose(self, row: Delivery) -> None:
+        if row.state is not State.ACKING:
+            self.entries.leave_while_starting(cast("Kept", row))
+        super()._lose(row)
+
+    def _end(self, rows: Sequence[Delivery], settled: Settled, counted: str | None = None) -> None:
+        super()._end(rows, settled, counted)
+        self.entries.leave(cast("Sequence[Kept]", rows))
+
+
+class KeptLedger(_Kept, Ledger):
+    """The ledger of a standard queue."""
+
+    row_type = KeptDelivery
+
+    def __init__(self, policy: LeasePolicy, entries: Entries, *, on_lease_lost: Callable[[Delivery], None]) -> None:
+        _Kept.__init__(self, entries)
+        Ledger.__init__(self, policy, on_lease_lost=on_lease_lost)
+        self._keep(policy)
+
+
+class KeptGroupLedger(_Kept, GroupLedger):
+    """The ledger of a FIFO queue."""
+
+    row_type = KeptGroupedDelivery
+
+    def __init__(
+        self, policy: LeasePolicy, groups: Groups, entries: Entries, *, on_lease_lost: Callable[[Delivery], None]
+    ) -> None:
+        _Kept.__init__(self, entries)
+        GroupLedger.__init__(self, policy, groups, on_lease_lost=on_lease_lost)
+        self._keep(policy)
+
+
+def _state_of(row: Delivery) -> int:
+    """What the table says of a row in this state."""
+    if row.state is State.ACKING:
+        return FINISHED
+    if row.state is State.RELEASING:
+        return RELEASING
+    return WAITING if row.state is State.WAITING and not row.started and not row.extra else RUNNING

@@ -1,0 +1,218 @@
+"""Standing in: what the keeper does about one table, decided without I/O.
+
+Owned by the keeper, one for each table. It promises that it extends a lease only while the engine's heartbeat is
+overdue and less than a quarter of the lease is left, and never a message that the engine is giving back: it takes the
+claim on the slot first, and looks at the state again under the claim. Time comes in, and calls go out for others.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from leasekeeper.keeper.calls import LOST
+from leasekeeper.keeper.table import FINISHED, FREE, RELEASING, RUNNING, WAITING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from leasekeeper.keeper.claims import Claims
+    from leasekeeper.keeper.table import Table
+
+BATCH = 10
+PART = 0.25
+"""The part of a lease that is left when the keeper extends it: the engine extends at half of it."""
+GRACE = 0.02
+"""Seconds that a heartbeat may be late."""
+LIFETIME = 43_200.0 - 1.0
+"""Seconds from a receive to the end of what extensions can reach, less a second (AWS SQS quotas)."""
+PAUSE = 0.5
+"""Seconds until an extension that failed is tried again."""
+
+
+class Extension(NamedTuple):
+    """One lease that is extended now, with its claim taken."""
+
+    slot: int
+    generation: int
+    receipt: str
+    seconds: int
+
+
+class StandingIn:
+    """Keeps the leases of one table while its engine cannot.
+
+    Args:
+        table: the engine's.
+        claims: on the table's slots.
+        say: tells people one sentence.
+
+    Attributes:
+        extended: leases extended so far.
+    """
+
+    def __init__(self, table: Table, claims: Claims, *, say: Callable[[str], object]) -> None:
+        self._table = table
+        self._claims = claims
+        self._say = say
+        self._calling: set[int] = set()
+        self._failed: dict[int, tuple[int, float]] = {}
+        """Slots whose extension failed, with their generation and the time of the next try."""
+        self._given_up = False
+        self.extended = 0
+
+    def look(self, now: float) -> list[list[int]]:
+        """The slots whose leases are to be extended now, in batches; the engine's next beat is overdue."""
+        table = self._table
+        if table.closed or not table.last_sign or now <= table.next_beat + GRACE:
+            return []
+        silence = now - table.last_sign
+        if silence > table.keep_for:
+            self._give_up(silence)
+            return []
+        self._given_up = False
+        due = sorted(
+            (left, slot) for slot in table.occupied() if (left := self._left(slot, now)) and slot not in self._calling
+        )
+        slots = [slot for _, slot in due]
+        self._calling.update(slots)
+        return [slots[first : first + BATCH] for first in range(0, len(slots), BATCH)]
+
+    def _give_up(self, silence: float) -> None:
+        if not self._given_up:
+            self._given_up = True
+            self._say(
+                f"no sign of life for {silence:.0f} s (keep_for={self._table.keep_for:g} s): its leases are not kept "
+                "any more, and others may receive its messages"
+            )
+
+    def _left(self, slot: int, now: float) -> float:
+        """Seconds left of a lease that is to be extended now; 0.0 if it is not."""
+        table = self._table
+        state = table.states[slot]
+        if state not in {WAITING, RUNNING, FINISHED}:
+            return 0.0
+        deadline, asked, _, seconds, _, _, generation = table.head(slot)
+        left = max(deadline, table.until(slot, generation)) - now
+        if not 0 < left < seconds * PART or asked + LIFETIME - now < left + 1:
+            return 0.0
+        failed, again = self._failed.get(slot, (0, 0.0))
+        return 0.0 if failed == generation and now < again else left
+
+    def begin(self, slots: Sequence[int], now: float) -> list[Extension]:
+        """Take the claims, and look again: what to extend by one call. `end` has to follow, whatever the call does.
+
+        Race: the engine writes RELEASING and then takes the claim. If we have the claim and still read another state,
+        it has not come to its claim, and waits until ours is given back.
+        """
+        table, extensions = self._table, []
+        for slot in slots:
+            if not self._claims.take(slot):
+                self._calling.discard(slot)
+                continue
+            if not self._left(slot, now):
+                self._let_go(slot)
+                continue
+            _, asked, _, seconds, _, length, generation = table.head(slot)
+            seconds = min(seconds, asked + LIFETIME - now)
+            extensions.append(Extension(slot, generation, table.receipt(slot, length), int(seconds)))
+        return extensions
+
+    def end(self, extensions: Sequence[Extension], codes: Sequence[str] | None, *, sent: float, now: float) -> None:
+        """Write what the call's answer says, and give back the claims.
+
+        Args:
+            extensions: what `begin` returned.
+            codes: the answer; None: the call failed.
+            sent: when the call was made.
+            now: when it was answered.
+        """
+        extended = 0
+        for number, each in enumerate(extensions):
+            code = codes[number] if codes is not None else "NoAnswer"
+            if not code:
+                self._table.extended(each.slot, each.generation, sent + each.seconds)
+                extended += 1
+            elif is_lost(code):  # deleted meanwhile, or another consumer has it: the engine will hear so itself
+                self._failed[each.slot] = (each.generation, math.inf)
+            else:
+                self._failed[each.slot] = (each.generation, now + PAUSE)
+        if extended:
+            self.extended += extended
+            self._table.note_stood_in()
+        for each in extensions:
+            self._let_go(each.slot)
+
+    def _let_go(self, slot: int) -> None:
+        self._claims.give_back(slot)
+        self._calling.discard(slot)
+
+    def __repr__(self) -> str:
+        return f"<StandingIn for {self._table!r}, {self.extended} leases extended>"
+
+
+# After the engine's death
+
+
+class Settling(NamedTuple):
+    """One call that settles messages of a dead consumer."""
+
+    operation: Literal["delete", "release", "receive again"]
+    entries: Sequence[tuple[str, float]]
+    """Receipts, or one attempt id; and when each becomes visible, or the visibility timeout of the receive."""
+    maximum: int = BATCH
+
+
+def settlements(table: Table, now: float) -> list[Settling]:
+    """What there is to do after the death of the engine, in this order.
+
+    Finished messages are deleted, and those that had not started become visible at once. Then those that ran: each
+    after its back-off, so that a message that kills its process comes back ever later. What the engine was giving back
+    becomes visible when it wanted that.
+    """
+    deletes: list[tuple[str, float]] = []
+    at_once: list[tuple[str, float]] = []
+    later: list[tuple[str, float]] = []
+    for slot in table.occupied():
+        state = table.states[slot]
+        deadline, _, visible_at, _, back_off, length, generation = table.head(slot)
+        receipt = table.receipt(slot, length)
+        if state == FINISHED:
+            deletes.append((receipt, now))
+        elif max(deadline, table.until(slot, generation)) <= now or state == FREE:
+            continue  # its lease is over: others may have it
+        elif state == WAITING:
+            at_once.append((receipt, now))
+        elif state == RELEASING:
+            (later if visible_at > now else at_once).append((receipt, visible_at))
+        else:
+            later.append((receipt, now + back_off))
+    calls = [Settling("delete", part) for part in _parts(deletes)]
+    calls += [Settling("release", part) for part in _parts(at_once)]
+    for sent, visibility, maximum, attempt_id in table.open_receives():
+        if now - sent < LONGEST_REPEAT:
+            calls.append(Settling("receive again", [(attempt_id, visibility)], maximum))
+    return calls + [Settling("release", part) for part in _parts(later)]
+
+
+LONGEST_REPEAT = 290.0
+"""Seconds for which a receive can be repeated: SQS forgets its attempt id after five minutes."""
+
+
+def seconds_until(visible_at: float, now: float) -> int:
+    """The visibility timeout that makes a message visible at that time."""
+    return max(0, math.ceil(visible_at - now - 1e-6))
+
+
+def unsettled(entries: Sequence[tuple[str, float]], codes: Sequence[str]) -> list[tuple[str, float]]:
+    """The entries of a call to try again."""
+    return [entry for entry, code in zip(entries, codes, strict=True) if code and not is_lost(code)]
+
+
+def is_lost(code: str) -> bool:
+    """Whether an entry's code says that its receipt is not valid any more."""
+    return code.rpartition("#")[2].removeprefix("AWS.SimpleQueueService.").removesuffix("Exception") in LOST
+
+
+def _parts(entries: list[tuple[str, float]]) -> list[list[tuple[str, float]]]:
+    return [entries[first : first + BATCH] for first in range(0, len(entries), BATCH)]

@@ -1,0 +1,322 @@
+"""The table: what an engine tells its keeper about each message it holds, in shared memory without a name.
+
+Made by the engine; its keeper opens it by the descriptor. Each field has one writer, so there is no lock. It promises
+that what the engine wrote last is there after it was killed, and that the state of a slot is written last: it makes
+the rest of the slot valid. All times are seconds of CLOCK_MONOTONIC, which processes share. Only the standard library
+is imported here, because the keeper's process has nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import struct
+from contextlib import suppress
+from typing import NamedTuple
+
+MAGIC = 0x4C4B_0001
+"""Marks a table of this layout: engine and keeper are of the same version."""
+
+FREE, WAITING, RUNNING, FINISHED, RELEASING = range(5)
+"""The states of a slot. RUNNING also means that the message may fail again: it is not made visible at once."""
+
+PAGE = 4096
+SETTINGS = 2 * PAGE
+"""Where the settings begin; before them is the header, and a page for what the keeper writes."""
+SETTINGS_LENGTH = 2 * PAGE
+CREDENTIALS = SETTINGS + SETTINGS_LENGTH
+CREDENTIALS_LENGTH = 4 * PAGE
+RECEIVES = CREDENTIALS + CREDENTIALS_LENGTH
+RECEIVES_LENGTH = 2 * PAGE
+HEADS = RECEIVES + RECEIVES_LENGTH
+HEAD = struct.Struct("<dddffII")
+"""Deadline, asked for, visible at, seconds, back-off, length of the receipt, generation: what the engine writes."""
+HEAD_SIZE = 64
+UNTIL, UNTIL_GENERATION = 5, 12
+"""What the keeper writes into a head: the sixth `double`, and the 13th `unsigned int`."""
+LONGEST_RECEIPT = 1024
+"""Characters of a receipt that fit into a slot: SQS makes none that is longer."""
+RECEIVE = struct.Struct("<ddII48s")
+"""Of an open receive: when it was first sent, visibility timeout, messages asked for, in use, attempt id."""
+RECEIVE_SIZE = 80
+MOST_RECEIVES = RECEIVES_LENGTH // RECEIVE_SIZE
+
+# The header, by positions of eight bytes: integers, then times. The keeper's own are on a page of their own.
+_MAGIC, _SLOTS, _PID, _BEGAN, _USED, _CLOSED, _NUMBER, _SETTINGS_USED, _CREDENTIALS_USED = range(9)
+_KEEP_FOR, _ALIVE, _NEXT_BEAT = range(16, 19)
+_STOOD_IN = PAGE // 8
+
+
+class Credentials(NamedTuple):
+    """What the keeper signs with."""
+
+    access_key: str
+    secret_key: str
+    token: str | None
+
+
+class Settings(NamedTuple):
+    """Where the keeper sends its calls, and how."""
+
+    endpoint: str
+    region: str
+    queue_url: str
+    queue: str
+    session_token: bool = True
+    proxy: str | None = None
+    ca_bundle: str | None = None
+
+
+class Table:
+    """A table in memory that two processes share.
+
+    Attributes:
+        memory: all of it.
+        descriptor: of the memory. It must be open once in each process: closing any descriptor of the same memory
+            gives back all claims of that process.
+        slots: how many messages it has room for.
+        states: the state of each slot; one more, the last, stands for messages that have none.
+        times: the numbers of the heads, eight in each; the first is the deadline.
+        receipts: where they begin.
+    """
+
+    def __init__(self, memory: mmap.mmap, slots: int, descriptor: int = -1) -> None:
+        self.memory = memory
+        self.slots = slots
+        self.descriptor = descriptor
+        view = memoryview(memory)
+        heads = view[HEADS : HEADS + slots * HEAD_SIZE]
+        self._numbers = view[:SETTINGS].cast("Q")
+        self._header_times = view[:SETTINGS].cast("d")
+        self.times = heads.cast("d")
+        self.head_numbers = heads.cast("I")
+        states = HEADS + slots * HEAD_SIZE
+        self.states: memoryview | bytearray = view[states : states + slots + 1]
+        self.receipts = _receipts_at(slots)
+
+    @classmethod
+    def make(cls, slots: int, settings: Settings, *, keep_for: float, pid: int | None = None) -> Table:
+        """Make a table, empty, for the engine of this process.
+
+        Args:
+            slots: how many messages it has room for. Memory is used only for as many as were held at the same time.
+            settings: where the keeper sends its calls.
+            keep_for: seconds for which the keeper stands in without a sign of life.
+            pid: the process whose death counts; None: this one.
+        """
+        descriptor = os.memfd_create("leasekeeper", os.MFD_CLOEXEC)
+        os.ftruncate(descriptor, _size(slots))
+        table = cls(mmap.mmap(descriptor, _size(slots)), slots, descriptor)
+        table._fill(settings, keep_for=keep_for, pid=os.getpid() if pid is None else pid)
+        return table
+
+    @classmethod
+    def private(cls, slots: int, settings: Settings, *, keep_for: float) -> Table:
+        """Make a table that no other process sees, for engine and keeper in virtual time."""
+        table = cls(mmap.mmap(-1, _size(slots)), slots)
+        table._fill(settings, keep_for=keep_for, pid=0)
+        return table
+
+    @classmethod
+    def open(cls, descriptor: int) -> Table:
+        """Open the table behind a descriptor: for its keeper.
+
+        Raises:
+            ValueError: this is no table of this version.
+        """
+        memory = mmap.mmap(descriptor, os.fstat(descriptor).st_size)
+        magic, slots = struct.unpack_from("<QQ", memory)
+        if magic != MAGIC or len(memory) != _size(slots):
+            raise ValueError(f"descriptor {descriptor} is no table of leases: magic {magic:#x}, {len(memory):,} bytes")
+        return cls(memory, slots, descriptor)
+
+    def _fill(self, settings: Settings, *, keep_for: float, pid: int) -> None:
+        text = json.dumps(settings).encode()
+        if len(text) > SETTINGS_LENGTH:
+            raise ValueError(f"settings of {len(text):,} bytes do not fit into a table")
+        self.memory[SETTINGS : SETTINGS + len(text)] = text
+        with suppress(
+            OSError, AttributeError
+        ):  # a kernel without it: the secret is then in core dumps, as the engine's
+            self.memory.madvise(mmap.MADV_DONTDUMP, CREDENTIALS, CREDENTIALS_LENGTH)
+        numbers = self._numbers
+        numbers[_SLOTS], numbers[_PID], numbers[_BEGAN] = self.slots, pid, began_at(pid)
+        numbers[_SETTINGS_USED] = len(text)
+        self._header_times[_KEEP_FOR] = keep_for
+        numbers[_MAGIC] = MAGIC
+
+    def close(self) -> None:
+        """Let go of the memory and its descriptor; a handler that outlives its consumer writes into nothing then."""
+        self.forget()
+        for view in (self._numbers, self._header_times, self.times, self.head_numbers):
+            view.release()
+        with suppress(BufferError):  # a thread holds a view in this very moment: the memory goes with it
+            self.memory.close()
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def forget(self) -> None:
+        """Write no states any more: for a forked child, whose messages are its parent's."""
+        self.states = bytearray(self.slots + 1)
+
+    # What the engine writes
+
+    def note_used(self, slots: int) -> None:
+        """Tell the keeper how many slots it has to look at."""
+        self._numbers[_USED] = slots
+
+    def alive(self, now: float, next_beat: float) -> None:
+        """A sign of life, with the time of the next one."""
+        self._header_times[_NEXT_BEAT] = next_beat
+        self._header_times[_ALIVE] = now
+
+    def end(self) -> None:
+        """The engine has stopped cleanly."""
+        self._numbers[_CLOSED] = 1
+
+    def write_credentials(self, credentials: Credentials) -> None:
+        """Tell the keeper what to sign with. Its number is odd while this writes."""
+        text = json.dumps(credentials).encode()
+        if len(text) > CREDENTIALS_LENGTH:
+            raise ValueError(f"credentials of {len(text):,} bytes do not fit into a table")
+        self._numbers[_NUMBER] |= 1
+        self.memory[CREDENTIALS : CREDENTIALS + len(text)] = text
+        self._numbers[_CREDENTIALS_USED] = len(text)
+        self._numbers[_NUMBER] += 1
+
+    def write_receive(self, place: int, sent: float, visibility: float, maximum: int, attempt_id: str) -> None:
+        """Note an open receive of a FIFO queue."""
+        RECEIVE.pack_into(
+            self.memory, RECEIVES + place * RECEIVE_SIZE, sent, visibility, maximum, 1, attempt_id.encode()
+        )
+
+    def clear_receive(self, place: int) -> None:
+        """The receive at this place has been answered, and its messages have slots."""
+        self.memory[RECEIVES + place * RECEIVE_SIZE + 20] = 0
+
+    # What the keeper writes
+
+    def extended(self, slot: int, generation: int, until: float) -> None:
+        """The keeper has extended the lease of what is in a slot; `stood_in` has to follow."""
+        self.times[slot * 8 + UNTIL] = until
+        self.head_numbers[slot * 16 + UNTIL_GENERATION] = generation
+
+    def note_stood_in(self) -> None:
+        """Tell the engine that there are extensions to take over."""
+        self._numbers[_STOOD_IN] += 1
+
+    # What both read
+
+    @property
+    def pid(self) -> int:
+        """The engine's process."""
+        return self._numbers[_PID]
+
+    @property
+    def began(self) -> int:
+        """When the engine's process began, in the kernel's own unit: a process id may be used again."""
+        return self._numbers[_BEGAN]
+
+    @property
+    def used(self) -> int:
+        """Slots that were ever in use."""
+        return self._numbers[_USED]
+
+    @property
+    def closed(self) -> bool:
+        """Whether the engine has stopped cleanly."""
+        return bool(self._numbers[_CLOSED])
+
+    @property
+    def keep_for(self) -> float:
+        """Seconds for which the keeper stands in without a sign of life."""
+        return self._header_times[_KEEP_FOR]
+
+    @property
+    def last_sign(self) -> float:
+        """When the engine last gave a sign of life; 0.0 before the first."""
+        return self._header_times[_ALIVE]
+
+    @property
+    def next_beat(self) -> float:
+        """When the engine wanted to beat next."""
+        return self._header_times[_NEXT_BEAT]
+
+    @property
+    def stood_in(self) -> int:
+        """How often the keeper has written extensions."""
+        return self._numbers[_STOOD_IN]
+
+    def head(self, slot: int) -> tuple[float, float, float, float, float, int, int]:
+        """Deadline, asked for, visible at, seconds, back-off, length of the receipt, generation."""
+        return HEAD.unpack_from(self.memory, HEADS + slot * HEAD_SIZE)
+
+    def until(self, slot: int, generation: int) -> float:
+        """When the keeper's last extension of this message ends; 0.0: it made none."""
+        if self.head_numbers[slot * 16 + UNTIL_GENERATION] != generation:
+            return 0.0
+        return self.times[slot * 8 + UNTIL]
+
+    def receipt(self, slot: int, length: int) -> str:
+        """The receipt in a slot."""
+        start = self.receipts + slot * LONGEST_RECEIPT
+        return self.memory[start : start + min(length, LONGEST_RECEIPT)].decode("ascii", "replace")
+
+    def settings(self) -> Settings:
+        """Where the keeper sends its calls."""
+        return Settings(*json.loads(self.memory[SETTINGS : SETTINGS + self._numbers[_SETTINGS_USED]]))
+
+    def credentials(self) -> tuple[int, Credentials] | None:
+        """What to sign with, and its number; None while the engine writes it, and before."""
+        number = self._numbers[_NUMBER]
+        text = self.memory[CREDENTIALS : CREDENTIALS + self._numbers[_CREDENTIALS_USED]]
+        if not number or number & 1 or self._numbers[_NUMBER] != number:
+            return None
+        return number, Credentials(*json.loads(text))
+
+    @property
+    def credentials_number(self) -> int:
+        """Changes with each refresh."""
+        return self._numbers[_NUMBER]
+
+    def open_receives(self) -> list[tuple[float, float, int, str]]:
+        """The receives without an answer: when they were sent, visibility timeout, messages, attempt id."""
+        found = []
+        for place in range(MOST_RECEIVES):
+            sent, visibility, maximum, in_use, attempt_id = RECEIVE.unpack_from(
+                self.memory, RECEIVES + place * RECEIVE_SIZE
+            )
+            if in_use:
+                found.append((sent, visibility, maximum, attempt_id.rstrip(b"\0").decode("ascii", "replace")))
+        return found
+
+    def occupied(self) -> list[int]:
+        """The slots that are not free."""
+        used = bytes(self.states[: self.used])
+        if not used.strip(b"\0"):
+            return []
+        return [slot for slot, state in enumerate(used) if state]
+
+    def __repr__(self) -> str:
+        return f"<Table of process {self.pid}: {len(self.occupied())} of {self.slots} slots in use>"
+
+
+def began_at(pid: int) -> int:
+    """When a process began, in clock ticks since the machine did (proc(5), `starttime`); 0: unknown."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - the keeper's process does without `pathlib`
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _receipts_at(slots: int) -> int:
+    """Where the receipts begin: after heads and states, on a new page."""
+    end = HEADS + slots * HEAD_SIZE + slots + 1
+    return -(-end // PAGE) * PAGE
+
+
+def _size(slots: int) -> int:
+    return _receipts_at(slots) + slots * LONGEST_RECEIPT

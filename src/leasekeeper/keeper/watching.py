@@ -1,0 +1,210 @@
+"""Watching: the tables of one consumer's process, the threads that make the calls for them, and its death.
+
+Owned by the keeper's process, or by a supervisor, one for each process that it watches. It promises that `look` does
+not wait for a call, and that `settle` ends after 30 seconds at most.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from leasekeeper.keeper.calls import Refused, SqsCalls, context_for
+from leasekeeper.keeper.claims import LockClaims
+from leasekeeper.keeper.standing_in import Settling, StandingIn, seconds_until, settlements, unsettled
+from leasekeeper.keeper.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from leasekeeper.keeper.calls import Calls
+
+THREADS = 16
+"""Calls out at once."""
+STACK = 256 * 1024
+"""Bytes of a thread's stack, which bound only what is reserved."""
+TRIES = 4
+LONGEST = 30.0
+"""Seconds in which the messages of a dead consumer are settled, or left to their leases."""
+
+
+class Watched:
+    """One table, with what stands in for its engine, and a client for each thread."""
+
+    def __init__(self, descriptor: int, say: Callable[[str], object]) -> None:
+        self.table = Table.open(descriptor)
+        self.settings = self.table.settings()
+        self.standing_in = StandingIn(self.table, LockClaims(descriptor), say=say)
+        self._context = context_for(self.settings)
+        self._credentials = self.table.credentials()
+        self._clients: dict[int, SqsCalls] = {}
+
+    def client(self) -> Calls:
+        """The client of this thread, with the engine's present credentials."""
+        thread = threading.get_ident()
+        client = self._clients.get(thread)
+        if client is None:
+            client = self._clients[thread] = SqsCalls(self.settings, self._context)
+        held = self._credentials
+        if held is None or held[0] != self.table.credentials_number:
+            # A writer that died in the middle leaves an odd number: what was read before is still good.
+            held = self._credentials = self.table.credentials() or held
+        if held is not None and client.credentials is not held[1]:
+            client.credentials = held[1]
+        return client
+
+    def close(self) -> None:
+        """Close connections and memory."""
+        for client in list(self._clients.values()):
+            client.close()
+        self.table.close()
+
+
+class Watching:
+    """Stands in for the engines of one process.
+
+    Args:
+        pid: the process.
+        say: tells people one sentence.
+    """
+
+    def __init__(self, pid: int, *, say: Callable[[str], object]) -> None:
+        self.pid = pid
+        self._say = say
+        self._watched: list[Watched] = []
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Start the threads, now: when memory is short it may be too late."""
+        before = threading.stack_size(STACK)
+        try:
+            for number in range(THREADS):
+                thread = threading.Thread(target=self._work, name=f"leasekeeper-keeper-{number}", daemon=True)
+                thread.start()
+                self._threads.append(thread)
+        finally:
+            threading.stack_size(before)
+
+    def add(self, descriptor: int) -> None:
+        """Watch the table behind this descriptor, which is then ours."""
+        try:
+            self._watched.append(Watched(descriptor, self._say))
+        except (OSError, ValueError, TypeError) as error:
+            self._say(f"a table of leases cannot be watched: {error}")
+            os.close(descriptor)
+
+    def __len__(self) -> int:
+        return len(self._watched)
+
+    def look(self, now: float) -> None:
+        """Extend what is due, in the threads."""
+        for watched in list(self._watched):
+            if watched.table.closed:
+                self._watched.remove(watched)
+                watched.close()
+                continue
+            for slots in watched.standing_in.look(now):
+                self._jobs.put(_Extending(watched, slots))
+
+    def settle(self) -> None:
+        """The process is dead: settle what it held. Waits until that is done, 30 seconds at most."""
+        began = time.monotonic()
+        waiting = [watched for watched in self._watched if not watched.table.closed]
+        # By turns of all tables: first what can be deleted and made visible at once.
+        calls = [[(watched, call) for call in settlements(watched.table, began)] for watched in waiting]
+        jobs = [_Settlement(watched, call, began + LONGEST) for of_one in calls for watched, call in of_one]
+        held = sum(len(job.call.entries) for job in jobs)
+        for job in jobs:
+            self._jobs.put(job)
+        for job in jobs:
+            job.done.wait(max(0.0, began + LONGEST - time.monotonic()))
+        if held:
+            left = sum(job.left for job in jobs)
+            self._say(
+                f"it ended and held {held} messages: {held - left} settled in {time.monotonic() - began:.1f} s"
+                + (f", {left} come back when their visibility timeout ends" if left else "")
+            )
+
+    def close(self) -> None:
+        """End the threads."""
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join(0.5)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                job()
+            except Exception as error:  # a thread that ends takes no more jobs
+                self._say(f"a call failed unexpectedly: {error!r}")
+
+
+class _Extending:
+    """Extends ten leases by one call."""
+
+    def __init__(self, watched: Watched, slots: Sequence[int]) -> None:
+        self._watched = watched
+        self._slots = slots
+
+    def __call__(self) -> None:
+        standing_in = self._watched.standing_in
+        sent = time.monotonic()
+        extensions = standing_in.begin(self._slots, sent)
+        if not extensions:
+            return
+        codes: list[str] | None = None
+        try:
+            with suppress(Refused):
+                codes = self._watched.client().change_visibility([(each.receipt, each.seconds) for each in extensions])
+        finally:
+            standing_in.end(extensions, codes, sent=sent, now=time.monotonic())
+
+
+class _Settlement:
+    """Makes one call that settles messages, several times if it must be.
+
+    Attributes:
+        left: messages that are not settled yet.
+    """
+
+    def __init__(self, watched: Watched, call: Settling, until: float) -> None:
+        self._watched = watched
+        self._until = until
+        self.call = call
+        self.left = len(call.entries)
+        self.done = threading.Event()
+
+    def __call__(self) -> None:
+        try:
+            entries: Sequence[tuple[str, float]] = self.call.entries
+            for attempt in range(TRIES):
+                if attempt:
+                    time.sleep(0.1 * 4**attempt)
+                with suppress(Refused):
+                    entries = self._settle(self._watched.client(), entries)
+                self.left = len(entries)
+                if not entries or time.monotonic() > self._until:
+                    break
+        finally:
+            self.done.set()
+
+    def _settle(self, client: Calls, entries: Sequence[tuple[str, float]]) -> Sequence[tuple[str, float]]:
+        """Make the call; returns the entries to try again."""
+        if self.call.operation == "delete":
+            return unsettled(entries, client.delete([receipt for receipt, _ in entries]))
+        if self.call.operation == "receive again":
+            (attempt_id, visibility), *_ = entries
+            receipts = client.receive_again(attempt_id, maximum=self.call.maximum, visibility=int(visibility))
+            entries = [(receipt, 0.0) for receipt in receipts]
+            if not entries:
+                return ()
+        now = time.monotonic()
+        changes = [(receipt, seconds_until(visible_at, now)) for receipt, visible_at in entries]
+        left = unsettled(entries, client.change_visibility(changes))
+        return self.call.entries if left and self.call.operation == "receive again" else left

@@ -1,0 +1,141 @@
+"""The keeper of a real process: what becomes of messages when that dies, stands still, or keeps the GIL."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from kept_bench import KeptBench
+
+pytestmark = pytest.mark.slow
+
+
+def _alive(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def test_kill_what_a_killed_consumer_held_is_settled_at_once(bench: KeptBench) -> None:
+    """L3: finished messages are deleted, waiting ones visible at once, and running ones after their back-off."""
+    bench.fill(40)
+    bench.sqs.start()
+    program = bench.start("""
+        def handle(message: Message[str]) -> None:
+            if message.body in {"0", "1", "2"}:
+                return note("done")
+            note("running")
+            time.sleep(600)
+
+        consumer = Consumer(
+            "orders", handle, keeper=True, visibility_timeout=600, concurrency=4, prefetch=36, ack_interval=60,
+            retry_base=2, throttle=False,
+        )
+        consumer.start()
+        threading.Event().wait()
+    """)
+    bench.until(lambda: program.said("running") == 4 and program.said("done") == 3, "seven handlers are called")
+    bench.until(lambda: bench.counts() == (0, 40), "all are held")
+    program.signal(signal.SIGKILL)
+    killed = time.monotonic()
+    bench.until(lambda: bench.counts()[0] >= 33, "what was not started is visible")
+    assert bench.counts() == (33, 4)  # and three are gone
+    bench.until(lambda: bench.counts() == (37, 0), "what ran is visible")
+    assert time.monotonic() - killed >= 1.9
+    assert "held 40 messages: 40 settled" in program.err
+    calls = bench.sqs.calls
+    assert calls["DeleteMessageBatch"] == 1
+    assert calls["ChangeMessageVisibilityBatch"] == 5
+
+
+def test_the_keeper_ends_with_a_clean_stop_and_is_started_again_when_it_dies(bench: KeptBench) -> None:
+    bench.fill(1)
+    bench.sqs.start()
+    program = bench.start("""
+        from leasekeeper.keeper import process
+        process.AGAIN = 0.0
+
+        consumer = Consumer("orders", lambda message: note("done"), keeper=True, visibility_timeout=3)
+        consumer.start()
+        note(f"keeper {process.KEEPER.pid}")
+        first = process.KEEPER.pid
+        os.kill(first, 9)
+        while process.KEEPER.pid in {None, first}:
+            time.sleep(0.05)
+        note(f"keeper {process.KEEPER.pid}")
+        print(consumer.stop().result())
+        note(f"end {process.KEEPER.pid}")
+    """)
+    bench.until(lambda: program.said("end") or program.process.poll() is not None, "it has ended")
+    assert program.said("end None") == 1, program.err
+    keepers = [int(line.split()[1]) for line in program.out.splitlines() if line.startswith("keeper")]
+    assert len(set(keepers)) == 2
+    assert not any(map(_alive, keepers))
+    assert bench.counts() == (0, 0)
+
+
+def test_regex_a_call_that_keeps_the_gil_for_three_visibilities_costs_no_lease(bench: KeptBench) -> None:
+    """L9: no engine can extend meanwhile. The keeper does, and the engine takes its deadlines over."""
+    bench.fill(2)
+    bench.sqs.start()
+    program = bench.start("""
+        import ctypes
+        hold = ctypes.PyDLL(None).usleep
+
+        def handle(body: str) -> None:
+            note("running")
+            if body == "0":
+                hold(6_500_000)
+            time.sleep(1)
+            note("done")
+
+        consumer = Consumer("orders", handle, keeper=True, visibility_timeout=2, concurrency=2)
+        consumer.start()
+        while consumer.statistics().ledger.acked < 2:
+            time.sleep(0.1)
+        print("report", consumer.stop().result().lost)
+    """)
+    bench.until(lambda: program.said("running"), "it runs")
+    seen: list[str] = []
+    bench.watch(seen, lambda: program.said("report"), "it has ended")
+    assert seen == []
+    assert program.said("report 0") == 1, program.out
+    assert (program.said("running"), program.said("done")) == (2, 2)
+
+
+def test_stop_a_consumer_that_stood_still_for_three_visibilities_has_lost_nothing(bench: KeptBench) -> None:
+    """A stopped process (SIGSTOP) is resumed: none of its messages was received elsewhere, and each is acked once."""
+    bench.fill(6)
+    bench.sqs.start()
+    program = bench.start("""
+        def handle(body: str) -> None:
+            note("running")
+            while not os.path.exists("go"):
+                time.sleep(0.02)
+
+        consumer = Consumer(
+            "orders", handle, keeper=True, visibility_timeout=2, concurrency=3, prefetch=3, receive_batch=3,
+            throttle=False,
+        )
+        consumer.start()
+        while consumer.statistics().ledger.acked < 6:
+            time.sleep(0.05)
+        print("report", consumer.stop().result().lost)
+    """)
+    bench.until(lambda: program.said("running") == 3, "three run")
+    bench.until(lambda: bench.counts() == (0, 6), "all are held")
+    program.signal(signal.SIGSTOP)
+    stopped, seen = time.monotonic(), list[str]()
+    bench.watch(seen, lambda: time.monotonic() > stopped + 6.2, "three visibilities pass")
+    program.signal(signal.SIGCONT)
+    (bench.directory / "go").touch()
+    bench.watch(seen, lambda: program.said("report"), "it has ended")
+    assert seen == []
+    assert program.said("report 0") == 1, program.out
+    assert program.said("running") == 6
