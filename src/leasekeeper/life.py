@@ -26,7 +26,7 @@ from leasekeeper.lifespan import CANCELLED_GRACE
 from leasekeeper.loggers import safe_logger
 from leasekeeper.observe.statistics import Observer, Report
 from leasekeeper.sqs.client import SqsClient
-from leasekeeper.sqs.settings import ClientSettings
+from leasekeeper.sqs.settings import settings_for
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -170,7 +170,7 @@ class Life:
             await self._senders.enter(self._options)
             handler = await self._bound(application)
             if client is None:
-                client = await SqsClient.connect(self._settings())
+                client = await SqsClient.connect(settings_for(self._address, self._options))
             runner = await self._open(client, handler, application)
             with self._protected(runner):
                 await runner.run(lambda: self.ready.set_result(None))
@@ -274,18 +274,6 @@ class Life:
 
     def _stopped_early(self) -> Closed:
         return Closed(f"consumer of {self._address.name} was stopped while it was starting")
-
-    def _settings(self) -> ClientSettings:
-        options = self._options
-        return ClientSettings(
-            region=options.region,
-            endpoint_url=options.endpoint_url,
-            profile=options.profile,
-            credentials=options.credentials,
-            queue=self._address,
-            http=options.http,
-            verify_md5=options.verify_md5,
-        )
 
     # Its end
 

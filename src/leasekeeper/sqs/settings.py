@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from leasekeeper.api import Credentials, CredentialsProvider, TransportFactory
+    from leasekeeper.options import Options
     from leasekeeper.sqs.address import QueueAddress
 
 
@@ -67,3 +68,16 @@ class ClientSettings:
             if each.repr and getattr(self, each.name) != each.default
         ]
         return redacted(f"ClientSettings({', '.join(given)})")
+
+
+def settings_for(queue: QueueAddress, options: Options) -> ClientSettings:
+    """How a consumer with these options reaches its queue."""
+    return ClientSettings(
+        region=options.region,
+        endpoint_url=options.endpoint_url,
+        profile=options.profile,
+        credentials=options.credentials,
+        queue=queue,
+        http=options.http,
+        verify_md5=options.verify_md5,
+    )
