@@ -144,6 +144,7 @@ def _status(consumer: Consumer) -> dict[str, Any]:
         "queue": consumer.address.name,
         "handler": consumer.handler.name,
         "phase": consumer.phase.value,
+        "drain_timeout": consumer.options.drain_timeout,
         "healthy": consumer.healthy,
         "ready": consumer.ready,
         "problem": None if problem is None else safe_str(problem),

@@ -25,6 +25,7 @@ COMMANDS = {
     "peek": "Look at messages: receive them, show them, give them back at once",
     "redrive": "Move the messages of a dead-letter queue back",
     "doctor": "Check credentials, endpoint, permissions and the queue's attributes, and say what to change",
+    "scale": "Print KEDA's queueLength and the target of ECS for a queue, from what its consumer measures, and why",
     "manifest": "Write a Deployment with KEDA's ScaledObject, or an ECS task definition with its scaling",
     "health": "Ask a process that runs with an admin address whether it lives, or receives messages (--ready)",
     "demo": "Watch messages flow through a local SQS, without an AWS account",

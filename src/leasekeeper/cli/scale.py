@@ -1,0 +1,144 @@
+"""`leasekeeper scale advise`: the numbers for an autoscaler, from what a running consumer measures.
+
+Owned by the command line. It asks the admin address of a process and changes nothing.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import textwrap
+from typing import Annotated, Any
+
+import typer
+
+from leasekeeper.admin.address import DEFAULT, AdminAddress
+from leasekeeper.cli.advice import Line, Measured, advice, measured_lines, remarks
+from leasekeeper.cli.errors import Exit, Stopped, say
+from leasekeeper.cli.words import printable_lines
+from leasekeeper.core.scaling import LATENCY
+from leasekeeper.errors import ConfigurationError
+
+TIMEOUT = 10.0
+"""Seconds that an answer may take."""
+COLUMNS = 100
+"""Columns of the report."""
+MOST = 10_000_000
+"""Bytes of an answer."""
+
+
+def scale(
+    action: Annotated[str, typer.Argument(metavar="advise", help="What to do.")],
+    target: Annotated[
+        str, typer.Argument(metavar="QUEUE|URL", help="The queue; or the admin URL of a process, for all its queues.")
+    ],
+    *,
+    latency: Annotated[
+        float, typer.Option(metavar="SECONDS", help="The time in which a backlog should be worked off.", min=1)
+    ] = LATENCY,
+    admin: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where a process of the queue listens.", envvar="LEASEKEEPER_ADMIN")
+    ] = DEFAULT,
+    concurrency: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Without a process: handlers at the same time.", min=1)
+    ] = None,
+    handler_seconds: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Without a process: the usual time of a handler.", min=0.0001),
+    ] = None,
+) -> None:
+    """Print KEDA's queueLength and the target of ECS for a queue, from what its consumer measures, and why.
+
+    Ask a process that has worked for some minutes. The exit code is 1 when it does not answer, or has measured nothing.
+    """
+    if action != "advise":
+        raise ConfigurationError(f"{action!r}: give `leasekeeper scale advise QUEUE`")
+    if (concurrency is None) != (handler_seconds is None):
+        raise ConfigurationError("--concurrency and --handler-seconds belong together: give both, or ask a process")
+    if concurrency is not None and handler_seconds is not None:
+        found = [Measured(queue=target, slots=concurrency, handler=handler_seconds)]
+    else:
+        found = _measured(target, admin)
+    for place, now in enumerate(found):
+        print(("\n" if place else "") + "\n".join(report(now, latency)))
+    raise Stopped(Exit.CLEAN)
+
+
+def report(now: Measured, latency: float) -> list[str]:
+    """The lines about one queue."""
+    return [
+        f"queue {printable_lines(now.queue)}",
+        *_table(measured_lines(now)),
+        f"for a latency of {latency:g} s",
+        *_table(advice(now, latency)),
+        *(
+            line
+            for remark in remarks(now, latency)
+            for line in textwrap.wrap(f"- {remark}", COLUMNS, subsequent_indent="  ")
+        ),
+    ]
+
+
+def _table(lines: list[Line]) -> list[str]:
+    found = []
+    for line in lines:
+        head = f"  {line.name:<22}{line.value:>10}  "
+        found += textwrap.wrap(line.why, COLUMNS, initial_indent=head, subsequent_indent=" " * len(head))
+    return found
+
+
+def _measured(target: str, admin: str) -> list[Measured]:
+    url = target.removeprefix("http://").rstrip("/")
+    whole = target.startswith("http://") and "/" not in url
+    address = AdminAddress.parse(url if whole else admin).reachable
+    consumers = _status(address)["consumers"]
+    if not whole:
+        name = target.rstrip("/").replace("/", ":").rpartition(":")[2]
+        known = [each["queue"] for each in consumers]
+        consumers = [each for each in consumers if each["queue"] == name]
+        if not consumers:
+            raise ConfigurationError(f"the process at {address} consumes {', '.join(known) or 'nothing'}, not {name}")
+    found = [now for each in consumers if (now := measured(each)) is not None]
+    if not found:
+        say(f"the process at {address} has not finished a message yet: ask again after some minutes of work")
+        raise Stopped(Exit.FAILED)
+    return found
+
+
+def measured(consumer: dict[str, Any]) -> Measured | None:
+    """What `/statusz` says of one consumer; None while it has measured nothing."""
+    now = consumer["statistics"]
+    if now is None or not now["throttler"]["handler"]:
+        return None
+    scaling = now["scaling"] or {}
+    return Measured(
+        queue=consumer["queue"],
+        slots=now["load"]["slots"],
+        handler=now["throttler"]["handler"],
+        prefetch=now["throttler"]["prefetch"],
+        utilisation=now["load"]["utilisation"],
+        arrivals=scaling.get("arrivals"),
+        visible=scaling.get("visible"),
+        replicas=scaling.get("replicas"),
+        drain=consumer["drain_timeout"],
+    )
+
+
+def _status(address: AdminAddress) -> dict[str, Any]:
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=TIMEOUT)
+    try:
+        connection.request("GET", "/statusz")
+        answer = connection.getresponse()
+        body = answer.read(MOST)
+        status: dict[str, Any] = json.loads(body)
+        _ = [each["queue"] for each in status["consumers"]]
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        say(
+            f"no answer of a consumer from http://{address}: {str(error) or type(error).__name__}; run it with "
+            "--admin, or give --concurrency and --handler-seconds"
+        )
+        raise Stopped(Exit.FAILED) from None
+    else:
+        return status
+    finally:
+        connection.close()

@@ -1,0 +1,162 @@
+"""Advice about scaling: its numbers, its reasons, and where it gets what was measured."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from leasekeeper import Consumer
+from leasekeeper.admin import AdminServer
+from leasekeeper.api import Outgoing
+from leasekeeper.cli.advice import Measured, advice, measured_lines, number, remarks
+from leasekeeper.cli.errors import Exit, Stopped
+from leasekeeper.cli.scale import measured, report, scale
+from leasekeeper.errors import ConfigurationError
+from leasekeeper.local import LocalSqs
+from leasekeeper.sqs.client import SqsClient
+from leasekeeper.sqs.settings import ClientSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+QUICK = Measured(
+    queue="orders", slots=20, handler=0.2, utilisation=0.5, arrivals=400.0, visible=6000, replicas=5.2, drain=20.0
+)
+LONG = Measured(queue="films.fifo", slots=10, handler=3600.0, prefetch=0, drain=20.0)
+
+
+def values(lines: list[Any]) -> dict[str, str]:
+    return {line.name: line.value for line in lines}
+
+
+def test_the_numbers_of_quick_handlers() -> None:
+    assert values(measured_lines(QUICK)) == {
+        "handler": "0.2 s",
+        "capacity": "100/s",
+        "utilisation": "50%",
+        "arrivals": "400/s",
+        "backlog": "6,000",
+    }
+    assert values(advice(QUICK, 60)) == {
+        "KEDA queueLength": "6000",
+        "ECS backlog per task": "6,000",
+        "processes now": "6",
+    }
+    assert values(advice(QUICK, 30))["KEDA queueLength"] == "3000"
+
+
+def test_hours_of_work_get_no_queue_length_that_runs_away() -> None:
+    length, backlog = advice(LONG, 60)
+    assert (length.value, backlog.value) == ("8", "0.167")
+    assert "KEDA counts those too" in length.why
+    assert "KEDA counts those too" not in advice(QUICK, 60)[0].why
+
+
+@pytest.mark.parametrize(
+    ("now", "latency", "said"),
+    [
+        (QUICK, 60, "counts are up to 60 s late"),
+        (LONG, 600, "no number of processes makes one message faster"),
+        (LONG, 7200, "scale-in cuts handlers off"),
+        (LONG, 7200, "each message group keeps one handler busy"),
+        (dataclasses.replace(QUICK, prefetch=100), 600, "100 messages may wait in each process"),
+    ],
+)
+def test_what_else_matters(now: Measured, latency: float, said: str) -> None:
+    assert any(said in remark for remark in remarks(now, latency))
+
+
+def test_there_is_nothing_to_remark_on_the_usual() -> None:
+    assert remarks(QUICK, 300) == []
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.01234, "0.0123"), (12.34, "12.3"), (12345.6, "12,346"), (0.0, "0")])
+def test_numbers_have_three_digits(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_a_report_fits_into_a_terminal() -> None:
+    lines = report(LONG, 60)
+    assert lines[0] == "queue films.fifo"
+    assert max(map(len, lines)) <= 100
+
+
+def test_a_consumer_that_has_done_nothing_gives_no_advice() -> None:
+    assert measured({"queue": "a", "statistics": None}) is None
+
+
+# The command
+
+
+@pytest.fixture
+def server() -> Iterator[AdminServer]:
+    """A consumer that has handled ten messages, and its admin surface."""
+    with LocalSqs() as sqs:
+        where: dict[str, Any] = {"endpoint_url": sqs.endpoint_url, "region": "us-east-1"}
+
+        async def send() -> None:
+            async with await SqsClient.connect(ClientSettings(**where)) as client:
+                url = await client.create_queue("orders")
+                await client.send_batch(url, [Outgoing(body=str(each)) for each in range(10)])
+
+        async def handle(_body: str) -> None:
+            await asyncio.sleep(0.01)
+
+        asyncio.run(send())
+        consumer = Consumer("orders", handle, concurrency=10, poll_grace=0, **where)
+        with AdminServer(consumer, address="0") as server:
+            consumer.start()
+            _wait_for_ten(consumer)
+            yield server
+            consumer.stop()
+
+
+def _wait_for_ten(consumer: Consumer) -> None:
+    import threading
+
+    for _ in range(3000):
+        now = consumer.statistics()
+        if now is not None and now.work.done == 10:
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError(consumer)
+
+
+def advise(target: str, **values: Any) -> None:
+    given: dict[str, Any] = {"latency": 60.0, "admin": "1", "concurrency": None, "handler_seconds": None}
+    with pytest.raises(Stopped) as stopped:
+        scale("advise", target, **given | values)
+    assert stopped.value.code is Exit.CLEAN
+
+
+@pytest.mark.slow
+def test_it_asks_a_running_consumer(server: AdminServer, capsys: pytest.CaptureFixture[str]) -> None:
+    advise(server.url)
+    by_url = capsys.readouterr().out
+    advise("orders", admin=server.url.removeprefix("http://"))
+    by_name = capsys.readouterr().out
+    for text in (by_url, by_name):
+        assert text.startswith("queue orders\n  handler ")
+        assert "10 messages at the same time" in text
+        assert "KEDA queueLength" in text
+    with pytest.raises(ConfigurationError, match=r"consumes orders, not bills"):
+        scale("advise", "bills", admin=server.url.removeprefix("http://"))
+
+
+def test_it_needs_no_consumer_when_it_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    advise("orders", concurrency=20, handler_seconds=0.2)
+    assert "KEDA queueLength            6000" in capsys.readouterr().out
+
+
+def test_what_it_cannot_use_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigurationError, match="belong together"):
+        scale("advise", "orders", concurrency=20)
+    with pytest.raises(ConfigurationError, match="scale advise QUEUE"):
+        scale("advice", "orders")
+    with pytest.raises(Stopped) as stopped:
+        scale("advise", "orders", admin="127.0.0.1:1")
+    assert stopped.value.code is Exit.FAILED
+    assert "run it with --admin, or give --concurrency" in capsys.readouterr().err
