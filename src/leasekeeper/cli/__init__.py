@@ -35,9 +35,9 @@ def _run() -> int:
         return code
     plan = plan_of(sys.argv[1:], os.environ)
     if plan is not None:
-        from leasekeeper.supervision.supervisor import Supervisor
+        from leasekeeper.supervision.start import supervise
 
-        return Supervisor(plan, os.environ).run()
+        return supervise(plan, os.environ)
     import importlib.util
 
     missing = [name for name in ("typer", "rich") if importlib.util.find_spec(name) is None]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import os
 import shlex
 import signal
 import sys
@@ -19,6 +20,7 @@ import typer
 from leasekeeper.cli.errors import Exit, Stopped, say
 from leasekeeper.cli.words import counted
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.supervision.lifeline import Lifeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,8 +167,13 @@ async def _serve(
     server: LocalServer, wishes: Sequence[QueueWish], faults: Sequence[tuple[str, dict[str, Any]]], *, dead_polls: bool
 ) -> None:
     stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    lifeline = Lifeline.from_environment(os.environ)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    # Beside consumers it outlives them: their supervisor stops it when they have drained after a Ctrl-C.
+    loop.add_signal_handler(signal.SIGINT, stopping.set if lifeline is None else lambda: None)
+    if lifeline is not None:
+        lifeline.listen()
     await server.open()
     try:
         for wish in wishes:

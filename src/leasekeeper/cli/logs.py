@@ -36,14 +36,19 @@ class PlainFormatter(logging.Formatter):
     Every further line of a record (a traceback, or a line break in a text that is quoted) is indented. So a line that
     starts with a time is always the start of a record. A record of a handler ends with its message:
     `[queue=orders handler=ship message_id=... receive_count=1]`.
+
+    Args:
+        process: the number of this process among those of a supervisor: `INFO leasekeeper[2]: words`.
     """
 
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    def __init__(self, process: int | None = None) -> None:
+        number = "" if process is None else f"[{process}]"
+        super().__init__(f"%(asctime)s %(levelname)s %(name)s{number}: %(message)s")
         self.converter = time.gmtime
+        self.process = process
 
     def format(self, record: logging.LogRecord) -> str:
         """The record's lines."""
@@ -69,6 +74,8 @@ class JsonFormatter(PlainFormatter):
             "logger": record.name,
             "message": _readable(record).getMessage(),
         }
+        if self.process is not None:
+            line["process"] = self.process
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
@@ -108,11 +115,11 @@ def _as_text(value: object) -> str:
     return text.encode("utf-8", "replace").decode()  # JSON readers refuse lone surrogates
 
 
-def set_up(level: str, kind: str) -> None:
-    """Log at that level in that format."""
+def set_up(level: str, kind: str, process: int | None = None) -> None:
+    """Log at that level in that format, with the number of the process where it has others beside it."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(MessageContext())
-    handler.setFormatter(JsonFormatter() if kind == "json" else PlainFormatter())
+    handler.setFormatter((JsonFormatter if kind == "json" else PlainFormatter)(process))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level.upper())

@@ -20,7 +20,7 @@ from leasekeeper.errors import ConfigurationError
 from leasekeeper.loggers import safe_logger
 from leasekeeper.supervision.lifeline import Lifeline
 from leasekeeper.supervision.plan import MOST, plan_of
-from leasekeeper.supervision.supervisor import Supervisor
+from leasekeeper.supervision.start import supervise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +73,13 @@ ProcessesOption = Annotated[
         envvar="LEASEKEEPER_PROCESSES",
     ),
 ]
+ReloadOption = Annotated[
+    bool,
+    typer.Option("--reload", help="Start again when a .py or .toml file below this folder changes, for development."),
+]
+LocalOption = Annotated[
+    bool, typer.Option("--local", help="Run a local SQS as well, with the queues of the consumers, for development.")
+]
 
 
 def run(
@@ -83,6 +90,8 @@ def run(
     log_format: FormatOption = "plain",
     admin: AdminOption = None,
     processes: ProcessesOption = None,
+    reload: ReloadOption = False,
+    local: LocalOption = False,
     grace_period: GraceOption = None,
     **options: Any,
 ) -> None:
@@ -90,10 +99,11 @@ def run(
     for word, known, name in ((log_level, logs.LEVELS, "--log-level"), (log_format, logs.FORMATS, "--log-format")):
         if word not in known:
             raise ConfigurationError(f"{name}={word!r}: must be one of {', '.join(known)}")
-    del processes  # typer has checked it; the plan has it
+    del processes, reload, local  # typer has checked them; the plan has them
     plan = plan_of(sys.argv[1:], os.environ)
     if plan is not None:
-        raise Stopped(Supervisor(plan, os.environ).run())
+        raise Stopped(supervise(plan, os.environ))
+    lifeline = Lifeline.from_environment(os.environ)
     file, queues = settings.from_file(config, Path.cwd())
     given = settings.RunSettings(
         file=file,
@@ -101,12 +111,11 @@ def run(
         environment=settings.from_environment(os.environ),
         flags=settings.from_flags(options),
     )
-    logs.set_up(log_level, log_format)
+    logs.set_up(log_level, log_format, lifeline.number if lifeline is not None and lifeline.count > 1 else None)
     for name, near in settings.misspelt(os.environ).items():
         log.warning("%s is not an option; did you mean %s?", name, near)
     from leasekeeper.cli.serve import Wishes, serve
 
-    lifeline = Lifeline.from_environment(os.environ)
     wishes = Wishes(references=targets, given=given, admin=admin, grace_period=grace_period, lifeline=lifeline)
     raise Stopped(serve(wishes))
 

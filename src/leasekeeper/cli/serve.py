@@ -6,6 +6,7 @@ says whether every message was settled.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from leasekeeper.app import refuse_shared_queues
 from leasekeeper.cli import settings
 from leasekeeper.cli.errors import Exit
 from leasekeeper.cli.grace import cut_off
+from leasekeeper.cli.local_queues import create_queues
 from leasekeeper.cli.service import Services, reports_of, tell
 from leasekeeper.cli.targets import configure, consumers_of, load
 from leasekeeper.guard import SIGNALS
@@ -79,6 +81,8 @@ def serve(wishes: Wishes) -> Exit:
         for consumer in consumers:
             if problem := cut_off(consumer.options, consumer.longest_stop, wishes.grace_period):
                 log.warning("queue %s: %s", consumer.address.name, problem)
+    if lifeline is not None and lifeline.local:
+        asyncio.run(create_queues(consumers))
     with _admin(targets, wishes.admin):  # until the end: a process that drains is alive
         reports = reports_of(run_in_foreground(services, lifeline))
         tell(reports)

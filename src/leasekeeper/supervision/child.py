@@ -42,6 +42,7 @@ class Child:
         *,
         number: int = 1,
         count: int = 1,
+        local: bool = False,
         inherits: Sequence[int] = (),
     ) -> None:
         self.connection, theirs = socket.socketpair()
@@ -51,7 +52,7 @@ class Child:
             try:
                 self._popen = subprocess.Popen(  # noqa: S603 - this program itself
                     command,
-                    env={**environment, VARIABLE: f"{theirs.fileno()}:{number}:{count}"},
+                    env={**environment, VARIABLE: f"{theirs.fileno()}:{number}:{count}:{local:d}"},
                     pass_fds=(theirs.fileno(), *inherits),
                 )
             except BaseException:

@@ -28,14 +28,16 @@ class Lifeline:
     Attributes:
         number: of this process, from 1.
         count: processes of the supervisor.
+        local: whether the supervisor runs a local SQS, where queues are created when they are named.
         forced: whether the supervisor has told it to cut its drain short.
         gone: whether the supervisor has ended.
     """
 
-    def __init__(self, connection: socket.socket, number: int = 1, count: int = 1) -> None:
+    def __init__(self, connection: socket.socket, number: int, count: int, *, local: bool = False) -> None:
         self._connection = connection
         self.number = number
         self.count = count
+        self.local = local
         self._asked = False
         self.forced = False
         self.gone = False
@@ -45,12 +47,12 @@ class Lifeline:
         """The connection of this process, taken out of its environment; None when no supervisor has started it."""
         words = environment.pop(VARIABLE, "")
         try:
-            descriptor, number, count = map(int, words.split(":"))
+            descriptor, number, count, local = map(int, words.split(":"))
             connection = socket.socket(fileno=descriptor)
         except (OSError, ValueError):
             return None
         connection.set_inheritable(False)
-        return cls(connection, number, count)
+        return cls(connection, number, count, local=bool(local))
 
     def listen(self) -> None:
         """Turn what the supervisor says into SIGTERM for the main thread, from now on."""

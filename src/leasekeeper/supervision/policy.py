@@ -142,7 +142,8 @@ class Policy:
     @property
     def code(self) -> int:
         """The exit code: the worst of the processes'."""
-        return max((each.last.code for each in self.processes.values() if each.last is not None), default=0)
+        codes = [each.last.code for each in self.processes.values() if each.last is not None]
+        return max([*codes, FAILED if self._failed else 0])
 
     @property
     def due(self) -> float | None:
@@ -259,6 +260,13 @@ class Policy:
         process = self.processes[number]
         process.last = Ending(FAILED)
         return self._died(process, f"process {number}: {error}; it", State.STARTING, now, words="could not be started")
+
+    def failed(self, why: str, now: float) -> list[Command]:
+        """Something that all processes need has failed."""
+        if self.stopping:
+            return []
+        self._failed = True
+        return [Say("error", f"giving up: {why}"), *self._stop_all(now)]
 
     # Decisions
 

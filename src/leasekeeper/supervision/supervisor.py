@@ -14,8 +14,10 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from leasekeeper.supervision.asides import PAUSE
 from leasekeeper.supervision.attendant import LONGEST_AFTER, LOOKS
 from leasekeeper.supervision.child import Child, leasekeeper
+from leasekeeper.supervision.endings import Ending
 from leasekeeper.supervision.lines import Lines
 from leasekeeper.supervision.policy import Command, Kill, Policy, Say, Start, Stop
 from leasekeeper.supervision.summary import Summary
@@ -23,10 +25,16 @@ from leasekeeper.supervision.summary import Summary
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from leasekeeper.supervision.asides import Aside
     from leasekeeper.supervision.attendant import Attend, Attendant
+    from leasekeeper.supervision.changes import Changes
     from leasekeeper.supervision.plan import Plan
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
+_WAKES, _CHANGES = 0, -1
+"""What the selector knows the two by that are no process; those are numbered from 1."""
+ASIDE_STOP = 5.0
+"""Seconds that what runs beside the processes may take to stop."""
 _OURS = ("LEASEKEEPER_PROCESSES", "LEASEKEEPER_ADMIN")
 """Variables that are for the supervisor, and not for its children."""
 
@@ -39,6 +47,8 @@ class Supervisor:
         environment: of the processes.
         command: what they run; None stands for `leasekeeper` with the arguments of the plan.
         attend: makes what looks after each of them.
+        asides: what runs beside them.
+        changes: of the code, to start the processes again after one.
     """
 
     def __init__(
@@ -48,6 +58,8 @@ class Supervisor:
         *,
         command: Sequence[str] | None = None,
         attend: Attend | None = None,
+        asides: Sequence[Aside] = (),
+        changes: Changes | None = None,
     ) -> None:
         self._plan = plan
         self._command = leasekeeper(plan.arguments) if command is None else command
@@ -56,6 +68,8 @@ class Supervisor:
         self._lines = Lines(plan.level, plan.kind)
         self._policy = Policy(plan.count, reloading=plan.reload)
         self._summary = Summary()
+        self._asides = asides
+        self._changes = changes
         self._children: dict[int, Child] = {}
         self._attendants: dict[int, Attendant] = {}
         self._after: list[tuple[float, Attendant]] = []
@@ -67,12 +81,17 @@ class Supervisor:
         with ExitStack() as stack:
             stack.callback(self._selector.close)
             wakes = stack.enter_context(_signals())
-            self._selector.register(wakes, selectors.EVENT_READ, None)
+            self._selector.register(wakes, selectors.EVENT_READ, _WAKES)
+            if self._changes is not None:
+                self._selector.register(self._changes.connection, selectors.EVENT_READ, _CHANGES)
+            for aside in self._asides:
+                self._start_aside(aside)
             plural = "" if self._plan.count == 1 else "es"
-            self._say("info", f"starting {self._plan.count} process{plural}")
+            self._lines.say("info", f"starting {self._plan.count} process{plural}")
             self._do(self._policy.begin(time.monotonic()))
             while not (self._policy.over and not self._after):
                 self._turn(wakes)
+            self._end_asides(wakes)
         if self._plan.count > 1:
             for words, numbers in self._summary.lines():
                 self._lines.say("info", words, report=numbers)
@@ -81,21 +100,28 @@ class Supervisor:
     # The loop
 
     def _turn(self, wakes: socket.socket) -> None:
-        ready = self._selector.select(self._pause())
+        ready = {key.data for key, _ in self._selector.select(self._pause())}
         # What children said goes first: a child says why it ends before it ends.
-        for key, _ in ready:
-            if key.data is not None:
-                self._hear(key.data)
-        if any(key.data is None for key, _ in ready):
+        for number in ready - {_WAKES, _CHANGES}:
+            self._hear(number)
+        if _WAKES in ready:
             for number in _drain(wakes):
                 if number in STOPPING:
                     self._do(self._policy.signalled(time.monotonic()))
+        if _CHANGES in ready and self._changes is not None and (names := self._changes.read()):
+            self._lines.say("info", f"{names} changed: starting again")
+            self._do(self._policy.changed(time.monotonic()))
         self._reap()
-        self._do(self._policy.tick(time.monotonic()))
+        now = time.monotonic()
+        self._do(self._policy.tick(now))
+        for aside in self._asides:
+            if aside.start_at is not None and aside.start_at <= now:
+                self._start_aside(aside)
         self._look()
 
     def _pause(self) -> float | None:
         moments = [self._policy.due, self._next_look if self._attendants or self._after else None]
+        moments += [aside.start_at for aside in self._asides]
         due = min((moment for moment in moments if moment is not None), default=None)
         return None if due is None else max(0.0, due - time.monotonic())
 
@@ -122,6 +148,9 @@ class Supervisor:
             number = next((number for number, child in self._children.items() if child.pid == pid), None)
             if number is not None:
                 self._ended(number, os.waitstatus_to_exitcode(status))
+            for aside in self._asides:
+                if aside.child is not None and aside.child.pid == pid:
+                    self._ended_aside(aside, os.waitstatus_to_exitcode(status))
 
     def _ended(self, number: int, status: int) -> None:
         self._hear(number)
@@ -149,7 +178,7 @@ class Supervisor:
         for command in commands:
             match command:
                 case Say(level, words):
-                    self._say(level, words)
+                    self._lines.say(level, words)
                 case Start(number):
                     self._start(number)
                 case Stop(number, force):
@@ -167,6 +196,7 @@ class Supervisor:
                 {**self._environment, **(attendant.variables if attendant is not None else {})},
                 number=number,
                 count=self._plan.count,
+                local=self._plan.local,
                 inherits=attendant.descriptors if attendant is not None else (),
             )
         except OSError as error:
@@ -179,8 +209,45 @@ class Supervisor:
             self._attendants[number] = attendant
             attendant.started(child.pid)
 
-    def _say(self, level: str, words: str) -> None:
-        self._lines.say(level, words)
+    # Beside the processes
+
+    def _start_aside(self, aside: Aside) -> None:
+        try:
+            aside.start(self._environment)
+        except OSError as error:
+            self._lost_aside(aside, f"could not be started: {error.strerror or error}")
+
+    def _ended_aside(self, aside: Aside, status: int) -> None:
+        assert aside.child is not None
+        aside.child.ended(status)
+        aside.child = None
+        self._lost_aside(aside, f"ended with {Ending(status)}")
+
+    def _lost_aside(self, aside: Aside, why: str) -> None:
+        if self._policy.over:
+            return
+        now = time.monotonic()
+        if aside.again:
+            aside.start_at = now + PAUSE
+            self._lines.say("error", f"{aside.name} {why}; starting it again in {PAUSE:g} s")
+        else:
+            self._do(self._policy.failed(f"{aside.name} {why}", now))
+
+    def _end_asides(self, wakes: socket.socket) -> None:
+        """Stop what runs beside the processes; kill what does not stop."""
+        until = time.monotonic() + ASIDE_STOP
+        for aside in self._asides:
+            if aside.child is not None:
+                aside.child.stop()
+        while any(aside.child is not None for aside in self._asides):
+            left = until - time.monotonic()
+            if left <= 0:
+                for aside in self._asides:
+                    if aside.child is not None:
+                        aside.child.signal(signal.SIGKILL)
+            self._selector.select(max(0.1, left))
+            _drain(wakes)
+            self._reap()
 
     def status(self) -> list[dict[str, Any]]:
         """The processes as JSON shows them."""

@@ -1,0 +1,65 @@
+"""The queues of consumers on a local SQS, created before the consumers start: for `leasekeeper run --local`.
+
+Owned by the command line. It promises to create nothing elsewhere than on this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from leasekeeper.errors import ConfigurationError, SqsError
+from leasekeeper.loggers import safe_logger
+from leasekeeper.sqs.address import QueueAddress
+from leasekeeper.sqs.client import SqsClient
+from leasekeeper.sqs.settings import ClientSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from leasekeeper.consumer import Consumer
+
+log = safe_logger("leasekeeper.run")
+
+WAIT, PAUSE = 30.0, 0.05
+"""Seconds that the local SQS may take to start, and between two looks."""
+HERE = ("http://127.0.0.1:", "http://localhost:", "http://[::1]:")
+
+
+async def create_queues(consumers: Sequence[Consumer]) -> None:
+    """Create the queue of each consumer, and the dead-letter queue that it names, if they are not there.
+
+    Raises:
+        ConfigurationError: a consumer has a client of its own, or consumes elsewhere.
+        SqsError: the local SQS refuses a queue, or does not answer.
+    """
+    for consumer in consumers:
+        options = consumer.options
+        if options.client is not None or not (options.endpoint_url or "").startswith(HERE):
+            raise ConfigurationError(
+                f"queue {consumer.address.name}: --local needs a consumer without an option client, on this machine"
+            )
+        settings = ClientSettings(endpoint_url=options.endpoint_url, region=options.region, http=options.http)
+        names = [consumer.address.name]
+        if options.dead_letter_queue:
+            names.append(QueueAddress.parse(options.dead_letter_queue).name)
+        async with await SqsClient.connect(settings) as client:
+            await _until_it_answers(client)
+            for name in names:
+                await client.create_queue(name, attributes={"FifoQueue": "true"} if name.endswith(".fifo") else {})
+    log.info("the local SQS has the queues %s", ", ".join(sorted({each.address.name for each in consumers})))
+
+
+async def _until_it_answers(client: SqsClient) -> None:
+    """Wait for the server: it is started at the same time."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + WAIT
+    while True:
+        try:
+            await client.list_queues()
+        except SqsError:
+            if loop.time() > until:
+                raise
+            await asyncio.sleep(PAUSE)
+        else:
+            return

@@ -1,0 +1,48 @@
+"""What the supervisor runs beside the consumers, for as long as there are any: a local SQS, the admin surface of all.
+
+Owned by the supervisor. It promises to start them before the consumers, and to stop them after the last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from leasekeeper.supervision.child import Child
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PAUSE = 1.0
+"""Seconds before one that has ended is started again."""
+
+
+@dataclass(slots=True)
+class Aside:
+    """A process beside the consumers.
+
+    Attributes:
+        name: what it is, for the log.
+        command: what it runs.
+        again: whether to start it again when it ends; if not, its end stops all.
+        variables: for its environment, beside the supervisor's.
+        child: its process, while there is one.
+        start_at: when it is started again.
+    """
+
+    name: str
+    command: Sequence[str]
+    again: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
+    child: Child | None = None
+    start_at: float | None = None
+
+    def start(self, environment: Mapping[str, str]) -> Child:
+        """Start it.
+
+        Raises:
+            OSError: the process cannot be made.
+        """
+        self.start_at = None
+        self.child = Child(self.command, {**environment, **self.variables})
+        return self.child
