@@ -400,3 +400,17 @@ def test_options_for_a_queue_without_a_consumer_are_reported(shop: Bench) -> Non
 
     assert command.end() == 0
     assert "the options for queue oders in the file are for no consumer here: those are of orders" in command.err
+
+
+def test_a_job_ends_when_its_queues_are_empty_also_of_what_is_delayed(shop: Bench) -> None:
+    url = shop.queue("orders")
+    shop.fill(url, 5)
+    shop.boto.send_message(QueueUrl=url, MessageBody="late", DelaySeconds=2)
+    shop.module("shop", COROUTINE.format(seconds=0.001))
+
+    command = shop.leasekeeper("run", "shop:app", "--exit-when-empty", "0", "--wait-time", "0")
+
+    assert command.end() == 0
+    assert sorted(shop.lines("finished")) == ["late", "m0", "m1", "m2", "m3", "m4"]
+    assert shop.counts(url) == (0, 0)
+    assert "INFO leasekeeper.run: nothing is left in orders: stopping" in command.err

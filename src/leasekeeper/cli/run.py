@@ -73,6 +73,16 @@ ProcessesOption = Annotated[
         envvar="LEASEKEEPER_PROCESSES",
     ),
 ]
+EmptyOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="Stop when the queues have been empty for so long, for jobs: after three empty long polls in a row, with "
+        "no message that is visible, in flight or delayed.",
+        envvar="LEASEKEEPER_EXIT_WHEN_EMPTY",
+        min=0,
+    ),
+]
 ReloadOption = Annotated[
     bool,
     typer.Option("--reload", help="Start again when a .py or .toml file below this folder changes, for development."),
@@ -93,6 +103,7 @@ def run(
     reload: ReloadOption = False,
     local: LocalOption = False,
     grace_period: GraceOption = None,
+    exit_when_empty: EmptyOption = None,
     **options: Any,
 ) -> None:
     """Run until a signal, drain, and end with the exit code that says how it went."""
@@ -116,7 +127,14 @@ def run(
         log.warning("%s is not an option; did you mean %s?", name, near)
     from leasekeeper.cli.serve import Wishes, serve
 
-    wishes = Wishes(references=targets, given=given, admin=admin, grace_period=grace_period, lifeline=lifeline)
+    wishes = Wishes(
+        references=targets,
+        given=given,
+        admin=admin,
+        grace_period=grace_period,
+        exit_when_empty=exit_when_empty,
+        lifeline=lifeline,
+    )
     raise Stopped(serve(wishes))
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from leasekeeper.app import refuse_shared_queues
 from leasekeeper.cli import settings
+from leasekeeper.cli.emptiness import UntilEmpty
 from leasekeeper.cli.errors import Exit
 from leasekeeper.cli.grace import cut_off
 from leasekeeper.cli.local_queues import create_queues
@@ -43,6 +44,7 @@ class Wishes:
         given: settings from outside the code.
         admin: where to serve the admin surface.
         grace_period: seconds after which the runtime kills the process.
+        exit_when_empty: seconds for which all queues have to be empty for a stop.
         lifeline: the connection to the supervisor, in a process that has one.
     """
 
@@ -50,6 +52,7 @@ class Wishes:
     given: settings.RunSettings
     admin: str | None = None
     grace_period: float | None = None
+    exit_when_empty: float | None = None
     lifeline: Lifeline | None = None
 
 
@@ -83,6 +86,8 @@ def serve(wishes: Wishes) -> Exit:
                 log.warning("queue %s: %s", consumer.address.name, problem)
     if lifeline is not None and lifeline.local:
         asyncio.run(create_queues(consumers))
+    if wishes.exit_when_empty is not None:
+        UntilEmpty(consumers, wishes.exit_when_empty, services.stop_unasked).watch()
     with _admin(targets, wishes.admin):  # until the end: a process that drains is alive
         reports = reports_of(run_in_foreground(services, lifeline))
         tell(reports)

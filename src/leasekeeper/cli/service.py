@@ -46,6 +46,10 @@ class Services(Several):
             if self._lifeline is not None:
                 self._lifeline.tell(ready=self.longest_stop)
 
+    def stop_unasked(self) -> None:
+        """Stop although no signal asks for it: there is nothing left to do."""
+        super().request_stop()
+
     def request_stop(self, *, force: bool = False) -> None:
         """Ask for a stop from a signal handler, also while the main thread is in a handler that blocks."""
         self.signalled = True

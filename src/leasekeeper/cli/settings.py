@@ -140,7 +140,16 @@ def from_environment(environment: Mapping[str, str]) -> Layer:
 
 def misspelt(environment: Mapping[str, str]) -> dict[str, str]:
     """Variables that look like a misspelt option, with the option's variable. Other programs may own such names."""
-    others = ("ADMIN", "ADMIN_TOKEN", "CONFIG", "GRACE_PERIOD", "LOG_FORMAT", "LOG_LEVEL", "PROCESSES")
+    others = (
+        "ADMIN",
+        "ADMIN_TOKEN",
+        "CONFIG",
+        "EXIT_WHEN_EMPTY",
+        "GRACE_PERIOD",
+        "LOG_FORMAT",
+        "LOG_LEVEL",
+        "PROCESSES",
+    )
     known = {option.variable for option in schema()} | {PREFIX + name for name in others}
     found = {}
     for name in environment:

@@ -1,0 +1,57 @@
+"""What the supervisor reads from the arguments of `leasekeeper run`, and what it leaves to the program."""
+
+from __future__ import annotations
+
+import pytest
+
+from leasekeeper.supervision.plan import Plan, plan_of
+
+
+def test_its_flags_are_taken_out_and_all_others_go_to_the_processes() -> None:
+    arguments = ["run", "shop:app", "--processes", "3", "--concurrency=5", "--admin", "9900", "--log-format", "json"]
+    assert plan_of(arguments, {}) == Plan(
+        arguments=("run", "shop:app", "--concurrency=5", "--log-format", "json"), count=3, admin="9900", kind="json"
+    )
+
+
+def test_variables_count_unless_a_flag_is_given() -> None:
+    variables = {"LEASEKEEPER_PROCESSES": "2", "LEASEKEEPER_ADMIN": "9901", "LEASEKEEPER_LOG_LEVEL": "error"}
+    assert plan_of(["run", "shop:app"], variables) == Plan(
+        arguments=("run", "shop:app"), count=2, admin="9901", level="error"
+    )
+    plan = plan_of(["run", "shop:app", "--processes=4", "--log-level", "debug"], variables)
+    assert plan is not None
+    assert (plan.count, plan.level) == (4, "debug")
+
+
+def test_reload_and_local_are_for_one_process_unless_more_are_asked_for() -> None:
+    assert plan_of(["run", "--reload", "shop:app", "--local"], {}) == Plan(
+        arguments=("run", "shop:app"), reload=True, local=True
+    )
+
+
+def test_words_after_two_dashes_are_no_flags() -> None:
+    plan = plan_of(["run", "--processes", "2", "--", "--reload"], {})
+    assert plan == Plan(arguments=("run", "--", "--reload"), count=2)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "shop:app"],
+        ["run", "shop:app", "--processes", "2", "--help"],
+        ["run", "shop:app", "--processes", "two"],
+        ["run", "shop:app", "--processes", "0"],
+        ["run", "shop:app", "--processes"],
+        ["run", "shop:app", "--processes", "2", "--log-level", "loud"],
+        ["run", "shop:app", "--processes", "2", "--log-format", "xml"],
+        ["send", "orders", "--processes", "2"],
+        [],
+    ],
+)
+def test_the_rest_is_for_the_program(arguments: list[str]) -> None:
+    assert plan_of(arguments, {}) is None
+
+
+def test_a_child_has_no_supervisor_of_its_own() -> None:
+    assert plan_of(["run", "shop:app", "--reload"], {"LEASEKEEPER_SUPERVISOR": "3:1:1:0"}) is None
