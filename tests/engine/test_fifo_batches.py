@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
+from fifo_kit import Server
 
 from leasekeeper import Batch, ConfigurationError, Consumer, Message, Reject
 from leasekeeper.local.model import refusals
@@ -95,6 +96,62 @@ async def test_a_rejected_message_of_a_batch_holds_up_nothing() -> None:
         await world.start(load, batch=4)
         await world.until(lambda: not world.bodies())
         assert world.bodies(world.dead_letters) == ["1"]
+
+
+@virtual
+async def test_what_a_batch_has_finished_behind_a_rejected_message_is_deleted_after_its_copy() -> None:
+    """L25: a crash before the copy would bring the rejected message again, and what stood behind it not."""
+
+    async def load(batch: Batch[str]) -> dict[object, object]:
+        return {message: Reject("no") for message in batch if message.body == "1"}
+
+    async with World(fifo=True, max_receives=20) as world:
+        server = Server(world)
+        dead = world.queue(world.dead_letters)
+        add = dead.add
+
+        def refuse_at_first(*arguments: Any) -> object:
+            if world.now < 3:
+                raise refusals.unavailable()
+            return add(*arguments)
+
+        vars(dead).update(add=refuse_at_first)
+        await world.send("0", "1", "2", "3", group="g")
+        await world.send("other", group="h")
+        consumer = await world.start(load, batch=4)
+        await world.until(lambda: world.now >= 3)
+        assert sorted(body for _, body in server.deletes) == ["0", "other"]
+        await world.until(lambda: not world.bodies())
+        assert [body for _, body in server.deletes if body != "other"] == ["0", "1", "2", "3"]
+        assert world.bodies(world.dead_letters) == ["1"]
+        assert consumer.statistics().ledger.received == 5
+
+
+@virtual
+async def test_if_a_copy_cannot_be_made_until_the_stop_all_from_the_rejected_message_on_comes_again() -> None:
+    """L25: in order. Deleted without the copy, what stood behind the message would have run before it."""
+    runs: list[str] = []
+
+    async def load(batch: Batch[str]) -> dict[object, object]:
+        runs.extend(batch.bodies)
+        return {message: Reject("no") for message in batch if message.body == "1"}
+
+    async with World(fifo=True, max_receives=20) as world:
+        dead = world.queue(world.dead_letters)
+
+        def refuse(*_: Any) -> object:
+            raise refusals.unavailable()
+
+        vars(dead).update(add=refuse)
+        await world.send("0", "1", "2", "3", group="g")
+        consumer = await world.start(load, batch=4, visibility_timeout=30)
+        await asyncio.sleep(30)
+        assert (await consumer.stop()).acked == 1
+        assert world.bodies() == ["1", "2", "3"]
+        vars(dead).pop("add")
+        await world.start(load, batch=4)
+        await world.until(lambda: not world.bodies())
+        assert runs == ["0", "1", "2", "3", "1", "2", "3"]
 
 
 @virtual

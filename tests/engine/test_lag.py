@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from leasekeeper.engine.calls import with_timeout
 from leasekeeper.engine.lag import INTERVAL, WINDOW, LagMeter
+from leasekeeper.testing.clock import VirtualLoop
 from leasekeeper.testing.world import World, virtual
 
 
@@ -93,3 +97,31 @@ async def test_a_lease_is_shorter_by_the_lag() -> None:
         (row,) = consumer.runner._ledger.rows.values()
         assert round(row.received_at - row.lease.began, 3) == 1.0
         await consumer.stop(force=True)
+
+
+@virtual
+async def test_a_delete_is_not_timed_out_by_the_lag_of_the_loop_itself() -> None:
+    """L9, L12: its answer came in time, and was read late."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+
+    async def call() -> str:
+        await asyncio.sleep(0.3)
+        await asyncio.sleep(0)  # an answer takes some turns of the loop from the socket to who waits for it
+        return "answer"
+
+    loop.call_later(0.1, loop._jump, 3.0)
+    assert await with_timeout(call(), 0.5) == "answer"
+
+
+@virtual
+async def test_a_delete_is_timed_out_while_the_loop_is_on_time_however_late_it_was_before() -> None:
+    """L12."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    began = loop.time()
+    for at in (0.1, 3.11):  # it is late for 3 seconds twice
+        loop.call_later(at, loop._jump, 3.0)
+    with pytest.raises(TimeoutError):
+        await with_timeout(asyncio.sleep(60), 0.5)
+    assert 6.1 < loop.time() - began < 6.4

@@ -73,8 +73,8 @@ def _two_deletes_of_a_group_are_out() -> AbstractContextManager[Any]:
     """A delete does not wait for the answer to the one before."""
     move = GroupBatch._move
 
-    def mutated(self: GroupBatch, group: Group, batch: Any) -> None:
-        move(self, group, batch)
+    def mutated(self: GroupBatch, group: Group, batch: Any, *, flush: bool = False) -> None:
+        move(self, group, batch, flush=flush)
         group.acks_out = False
 
     return mock.patch.object(GroupBatch, "_move", mutated)

@@ -1,7 +1,8 @@
 """The batch of deletes of a FIFO queue: deletes of one group go out in order, and one call at a time (L28).
 
 A batcher owns one, in place of a `Batch`. It promises that what failed goes again before anything later of its group,
-and that a call holds the messages of one receive first.
+that nothing goes before the copy of an earlier message of its group is confirmed, and that a call holds the messages of
+one receive first.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from leasekeeper.core.group import Group, GroupedDelivery
 
 _ACKING = State.ACKING
+LOOK_AGAIN = 0.2
+"""Seconds between looks at a group with deletes that wait for a copy. When it is confirmed, they go with its delete."""
 
 
 class GroupBatch:
@@ -35,12 +38,15 @@ class GroupBatch:
         size: how many go together, 1 to 10.
         linger: how many seconds a delete may wait for others while messages of its group are still to run.
         unlock: how many seconds it may wait when none is.
+        behind_copies: whether messages may be finished behind one that is being copied to the dead-letter queue, as
+            those of a batch are. Their deletes wait for it: else they would be gone if that one had to run again.
     """
 
-    __slots__ = ("_again", "_dues", "_ready", "_ticket", "_waiting", "linger", "size", "unlock")
+    __slots__ = ("_again", "_behind_copies", "_dues", "_ready", "_ticket", "_waiting", "linger", "size", "unlock")
 
-    def __init__(self, *, size: int = 10, linger: float, unlock: float) -> None:
+    def __init__(self, *, size: int = 10, linger: float, unlock: float, behind_copies: bool = False) -> None:
         self.size = size
+        self._behind_copies = behind_copies
         self.linger = linger
         self.unlock = min(unlock, linger)
         self._ready: dict[Group, None] = {}
@@ -138,23 +144,40 @@ class GroupBatch:
     def take(self, now: float, *, flush: bool = False) -> tuple[list[Delivery], Why] | None:
         """Take the next batch out, with the reason why it goes; None when none is due by now."""
         first = self._first()
+        while first is not None and self._behind_copies and not flush and not self._free(first):
+            if first.acks_due > now:
+                return None
+            first.acks_due = now + LOOK_AGAIN
+            self._list(first)
+            first = self._first()
         if first is None or (first.acks_due > now and not flush):
             return None
         due = first.acks_due <= now
         batch: list[Delivery] = []
-        self._move(first, batch)
+        self._move(first, batch, flush=flush)
         if len(batch) < self.size:
             # Those received together go together: SQS keeps the messages of a receive in one partition.
             for group in (*cast("GroupedDelivery", batch[0]).receive.groups, *self._ready):
                 if group in self._ready and (flush or group.acks[0] not in self._again or group.acks_due <= now):
-                    self._move(group, batch)
+                    self._move(group, batch, flush=flush)
                     if len(batch) >= self.size:
                         break
         return batch, Why.SIZE if len(batch) == self.size else Why.TIME if due else Why.FLUSH
 
-    def _move(self, group: Group, batch: list[Delivery]) -> None:
+    def _free(self, group: Group) -> int:
+        """How many of its deletes stand before every message that is being copied."""
+        if all(row.state is not State.REJECTING for row in group.rows):  # nearly always
+            return len(group.acks)
+        copied = min(row.sequence for row in group.rows if row.state is State.REJECTING)
+        return sum(row.sequence < copied for row in group.acks)
+
+    def _move(self, group: Group, batch: list[Delivery], *, flush: bool = False) -> None:
         """Move the first deletes of a group into the batch; the others wait for the answer."""
         room = self.size - len(batch)
+        if self._behind_copies and not flush:
+            room = min(room, self._free(group))
+            if not room:
+                return
         taken, group.acks = group.acks[:room], group.acks[room:]
         group.acks_out = True
         del self._ready[group]

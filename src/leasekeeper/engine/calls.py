@@ -6,6 +6,7 @@ A call that failed as a whole is an answer too, the same for each entry; nothing
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from leasekeeper.api import EntryFailure
@@ -31,6 +32,8 @@ RETRY = Exponential(base=0.2, maximum=5.0)
 """Pauses between tries of a settlement: short, because a lease is."""
 SHORTEST = 0.05
 """Seconds of the shortest pause, however little is left of the lease."""
+LATE = 0.05
+"""Seconds by which a timer fires late on a loop that is held up."""
 FLUSH_PAUSE = 0.2
 """Seconds of the longest pause during a stop: `flush_timeout` must hold many tries."""
 
@@ -41,9 +44,27 @@ def capped_pause(pause: float, left: float) -> float:
 
 
 async def with_timeout(call: Awaitable[T], seconds: float) -> T:
-    """The call's answer; raises `TimeoutError` when it takes longer than that, whatever the client's own limit."""
-    async with asyncio.timeout(seconds):
-        return await call
+    """The call's answer; raises `TimeoutError` when it takes longer than that, whatever the client's own limit.
+
+    While the loop itself is late, the time does not count: the answer may be here, and nothing has read it yet (L9).
+    """
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle | None = None
+
+    def look(expected: float) -> None:
+        nonlocal timer
+        now = loop.time()
+        if now - expected < LATE:
+            limit.reschedule(now)
+        else:  # by the next look the loop has read what is here
+            timer = loop.call_at(now + LATE, look, now + LATE)
+
+    async with asyncio.timeout(None) as limit:
+        timer = loop.call_later(seconds, look, -math.inf)
+        try:
+            return await call
+        finally:
+            timer.cancel()
 
 
 class Teller(Protocol):

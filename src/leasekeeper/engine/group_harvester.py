@@ -28,7 +28,12 @@ class GroupHarvester(Harvester):
     """
 
     def __init__(self, context: QueueContext, *, size: int, linger: float) -> None:
-        self._deletes = GroupBatch(size=size, linger=linger if size > 1 else 0.0, unlock=UNLOCK)
+        self._deletes = GroupBatch(
+            size=size,
+            linger=linger if size > 1 else 0.0,
+            unlock=UNLOCK,
+            behind_copies=context.options.batch is not None,
+        )
         super().__init__(context, size=size, linger=linger, batch=self._deletes)
 
     async def _send(self, rows: list[Delivery]) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from leasekeeper.core.decisions import Decision
+from leasekeeper.core.delivery import Action
 from leasekeeper.core.states import State
 from leasekeeper.engine.worker import Worker
 from leasekeeper.lanes.api import Answer
-from leasekeeper.outcomes import DONE, NOT_STARTED, Failed, Freed, NotStarted
+from leasekeeper.outcomes import DONE, NOT_STARTED, Done, Failed, Freed, NotStarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +25,12 @@ if TYPE_CHECKING:
     from leasekeeper.engine.settler import Settler
     from leasekeeper.events import Conclusion
     from leasekeeper.lanes.api import Lane
+    from leasekeeper.outcomes import Outcome
+
+TIMED_OUT = Decision(Action.NOTHING, frees=False, counted="timed_out")
+"""A thread that runs on after its time-out with a message that it has acked: the delete waits for its end."""
+DELETE_NOW = Decision(Action.DELETE)
+"""Its end: it is counted already."""
 
 
 class GroupWorker(Worker):
@@ -109,9 +117,18 @@ class GroupWorker(Worker):
         A thread that runs on keeps the slot until it ends, unless its message is tried again here: then that keeps it.
         """
         row, outcome, threads = answer.unit, answer.outcome, self._threads
+        if _goes_on_acked(row, outcome):
+            # Deleted now, it could unlock its group: another process would run the next message beside this thread.
+            threads[row] = True
+            if conclusion := self._settler.carry_out(row, outcome, TIMED_OUT, final=True):
+                others.append(conclusion)
+            return 0
         freed = super()._conclude(answer, others)
         if isinstance(outcome, Freed):
             freed = int(threads.pop(row, False))
+            if row.open and row.settlement is not None:  # it was acked before its time-out
+                row.settlement.deferred = False
+                self._settler.carry_out(row, DONE, DELETE_NOW, final=True)
             if row.state is State.WAITING and self._grouped.refuses(row):
                 return super()._conclude(Answer(row, NOT_STARTED), others)
         elif isinstance(outcome, Failed) and outcome.still_running:
@@ -119,6 +136,12 @@ class GroupWorker(Worker):
         elif freed and row in threads:
             threads[row] = True
         return 0 if row in threads else freed
+
+    def _runs_on(self, row: Delivery) -> None:
+        """Its group waits here for the thread, so no other delivery of it can start: `_threads` is enough."""
+
+    def _thread_ended(self, row: Delivery) -> None:
+        """As `_runs_on`."""
 
     def look(self) -> None:
         """Start what may start now: messages have left the ledger, or were copied."""
@@ -141,6 +164,12 @@ class GroupWorker(Worker):
             self._grouped.ended([row])
         else:
             self._grouped.watch(row)
+
+
+def _goes_on_acked(row: Delivery, outcome: Outcome) -> bool:
+    """Whether its thread runs on after its time-out, although the handler acked the message before."""
+    in_thread = isinstance(outcome, Failed) and outcome.still_running
+    return in_thread and row.open and row.settlement is not None and isinstance(row.settlement.asked, Done)
 
 
 def _returned(answer: Answer[Delivery]) -> bool:

@@ -200,8 +200,10 @@ class Grouped:
             row.stuck = True
 
     def _refuse(self, row: Delivery, limit: float) -> None:
-        # A handler without a lease may have got a newer one meanwhile: then it is running again.
-        if row in self._stuck and row.state is not State.RUNNING and isinstance(row, GroupedDelivery):
+        # A handler without a lease may have got a newer one meanwhile: then it is running again. One that is running
+        # beyond its time has acked the message.
+        runs = row.state is State.RUNNING and row.settlement is None
+        if row in self._stuck and not runs and isinstance(row, GroupedDelivery):
             self._groups.refuse(row.group, limit)
 
     # What goes back

@@ -147,11 +147,11 @@ class Worker:
         if not final:
             return self._settled_early(row)
         if isinstance(outcome, Freed):
-            self._given_up.discard(row.received.message_id)
+            self._thread_ended(row)
             return 1
         self._settler.measure([row])
         if isinstance(outcome, Failed) and outcome.still_running:
-            self._given_up.add(row.received.message_id)
+            self._runs_on(row)
         return int(decision.frees)
 
     def _run_again(self, row: Delivery, outcome: Outcome, decision: Decision, others: list[Conclusion]) -> int:
@@ -173,6 +173,13 @@ class Worker:
         if row.settlement is not None and row.state in ENDS:
             row.settlement.resolve(ENDS[row.state])  # it was settled after its end
         return int(self._withheld.pop(row, 0) is None)
+
+    def _runs_on(self, row: Delivery) -> None:
+        """A thread runs on with this message, which goes back: its next delivery must not run beside it."""
+        self._given_up.add(row.received.message_id)
+
+    def _thread_ended(self, row: Delivery) -> None:
+        self._given_up.discard(row.received.message_id)
 
     # What only a FIFO queue has
 

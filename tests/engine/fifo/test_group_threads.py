@@ -124,3 +124,60 @@ async def test_a_message_whose_thread_ends_during_a_stop_goes_back_and_does_not_
         assert stuck.runs == ["0"]
         assert server.places() == {"0": "visible", "1": "visible"}
         assert report.released == 2
+
+
+@virtual
+async def test_what_a_thread_acked_before_its_time_out_is_deleted_when_the_thread_ends() -> None:
+    """L25: deleted at the time-out, it would unlock its group, and another process would run the next message."""
+    async with World(fifo=True) as world:
+        go_on, runs = threading.Event(), list[str]()
+
+        def handle(message: Message[str]) -> None:
+            runs.append(message.body)
+            if message.body == "0":
+                message.ack()
+                go_on.wait(60)
+
+        await world.send("0")
+        consumer = await world.start(handle, **options(concurrency=3, handler_timeout=2.0, local_retry_limit=200.0))
+        await world.until(lambda: runs)
+        await world.send("1")
+        other = await world.start(handle, **options(concurrency=3))
+        await asyncio.sleep(90)
+        assert runs == ["0"]
+        assert world.bodies() == ["0", "1"]
+        assert held(consumer) == 1
+        go_on.set()
+        await world.until(lambda: not world.bodies())
+        assert runs == ["0", "1"]
+        assert held(consumer) == 0
+        await other.stop()
+        assert consumer.statistics().work.timed_out == 1
+        await consumer.stop()
+
+
+@virtual
+async def test_what_comes_in_behind_such_a_thread_is_given_back_in_the_end() -> None:
+    """L20: its group is refused after `local_retry_limit`, as that of any thread that does not end."""
+    async with World(fifo=True) as world:
+        server, go_on, runs = Server(world), threading.Event(), list[str]()
+
+        def handle(message: Message[str]) -> None:
+            runs.append(message.body)
+            if len(runs) == 1:
+                message.ack()
+                go_on.wait(60)
+
+        await world.send("0", "1")
+        consumer = await world.start(handle, **options(concurrency=3, handler_timeout=2.0, local_retry_limit=20.0))
+        await asyncio.sleep(19)
+        assert server.places() == {"0": "in flight", "1": "in flight"}
+        await asyncio.sleep(6)
+        assert server.changes[-1][1:] == ("1", 20)
+        assert runs == ["0"]
+        assert held(consumer) == 1
+        go_on.set()
+        await world.until(lambda: not world.bodies())
+        assert runs == ["0", "1"]
+        await world.until(lambda: held(consumer) == 0)
+        await consumer.stop()
