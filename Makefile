@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(VENV)/.run ## watch messages flow through the built-in SQS
+demo: $(VENV)/.run ## watch messages flow through the built-in SQS, in the terminal and in the browser
 	$(BIN)/leasekeeper demo
 
 test: $(VENV)/.dev ## run all tests, side by side
@@ -67,7 +67,7 @@ $(VENV)/.made:
 	@echo $(PYTHON) > $@
 
 $(VENV)/.run: $(VENV)/.made pyproject.toml constraints.txt
-	$(INSTALL) -e '.[cli]'
+	$(INSTALL) -e '.[cli,admin]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt

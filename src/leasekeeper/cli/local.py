@@ -217,6 +217,7 @@ async def _arn_of(server: LocalServer, wish: QueueWish) -> str:
 def _greet(server: LocalServer, wishes: Sequence[QueueWish], faults: Sequence[tuple[str, dict[str, Any]]]) -> None:
     url = shlex.quote(server.endpoint_url)  # the brackets of an IPv6 address mean something to a shell
     lines = [f"SQS runs in memory at {server.endpoint_url}. Ctrl-C stops it."]
+    lines.append(f"  in the browser: {server.endpoint_url}/_leasekeeper/")
     for wish in wishes:
         limit = counted(wish.max_receives, "receive")
         dead = f", dead letters go to {wish.dead_letters} after {limit}" if wish.dead_letters else ""

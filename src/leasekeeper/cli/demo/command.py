@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.live import Live
 
 from leasekeeper.cli.demo import summary, view
+from leasekeeper.cli.demo.page import Pages, open_live_page
 from leasekeeper.cli.demo.shop import Shop
 from leasekeeper.cli.demo.state import DemoPlan, DemoState, Ending
 from leasekeeper.cli.demo.world import CONSUMERS_CALLS, CREDENTIALS, QUEUE, OwnSqs, Producer, forget_aws
@@ -53,7 +54,7 @@ def play(plan: DemoPlan) -> Exit:
                 console.print(view.live(demo.last[0], console.width))
         else:
             print(f"A producer sends orders to queue {QUEUE} of a local SQS at {sqs.endpoint_url},", flush=True)
-            print("and a consumer handles and deletes them. Ctrl-C drains and reports.\n", flush=True)
+            print("and a consumer handles and deletes them. Ctrl-C drains and reports.", flush=True)
             demo = Demo(plan, sqs, _Lines())
             code = runner.run(demo.run(report=not console.is_terminal))
         if console.is_terminal and demo.last is not None:
@@ -68,6 +69,8 @@ class _Lines:
         self._next = 0.0
 
     def __call__(self, state: DemoState) -> None:
+        if not self._next:
+            print(f"{state.pages}\n", flush=True)
         if state.elapsed >= self._next:
             self._next = state.elapsed + LINE_EVERY
             print(view.line(state), flush=True)
@@ -106,6 +109,7 @@ class Demo:
         self._asked = asyncio.Event()
         self._signal = ""
         self._over = asyncio.Event()
+        self._pages = Pages("", f"{sqs.endpoint_url}/_leasekeeper/")
         self.last: tuple[DemoState, Ending] | None = None
         self.shop = Shop(seconds=plan.handler_ms / 1000, concurrency=plan.concurrency)
         self.consumer = Consumer(
@@ -130,11 +134,18 @@ class Demo:
             producing = asyncio.ensure_future(self._producer.run())
             self._consuming = time.monotonic()
             await self.consumer.start()
-            looking = asyncio.ensure_future(self._look())
-            why = await self._until_over(producing)
-            ending = await self._stop(producing, why)
-            self._over.set()
-            await looking
+            # Only now, and in a thread: the first message does not wait for the imports of the page.
+            live_page = await asyncio.to_thread(open_live_page, self.consumer)
+            try:
+                self._pages = self._pages._replace(consumer=live_page.url if live_page else "")
+                looking = asyncio.ensure_future(self._look())
+                why = await self._until_over(producing)
+                ending = await self._stop(producing, why)
+                self._over.set()
+                await looking
+            finally:
+                if live_page is not None:
+                    live_page.__exit__(None, None, None)
             self._stage = "done"
             await self._count_calls()
             state = self._state(_own(self.consumer))
@@ -211,6 +222,7 @@ class Demo:
         return DemoState(
             stage=self._stage,
             elapsed=time.monotonic() - self._began,
+            pages=self._pages.line,
             plan=self._plan,
             statistics=statistics,
             sent=self._producer.sent,

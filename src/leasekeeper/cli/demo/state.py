@@ -52,6 +52,7 @@ class DemoState:
         rates: orders finished a second, oldest first, one for each `TICK`.
         calls: API calls of the consumer, by operation.
         events: the last few orders that failed, were rejected or took long.
+        pages: where the pages are in the browser, in words.
     """
 
     stage: str
@@ -64,6 +65,7 @@ class DemoState:
     rates: Sequence[float]
     calls: Mapping[str, int]
     events: Sequence[str]
+    pages: str = ""
 
     @property
     def rate(self) -> float:

@@ -55,7 +55,7 @@ def live(state: DemoState, width: int) -> RenderableType:
     for _ in range(3):
         panels.add_column(ratio=1)
     panels.add_row(_work(state, width), _lease(state), _settled(state))
-    return Group(_title(state), _story(), _flow(state, width), panels, _events(state))
+    return Group(_title(state), _story(state), _flow(state, width), panels, _events(state))
 
 
 def _title(state: DemoState) -> RenderableType:
@@ -70,8 +70,8 @@ def _title(state: DemoState) -> RenderableType:
     return title
 
 
-def _story() -> Text:
-    return Text("A producer sends orders to a local SQS; a consumer handles and deletes them.", style="dim")
+def _story(state: DemoState) -> Text:
+    return Text(state.pages, style="dim", no_wrap=True)
 
 
 def _flow(state: DemoState, width: int) -> RenderableType:
