@@ -16,7 +16,7 @@ help: ## show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/.run ## watch messages flow through the built-in SQS, in the terminal and in the browser
-	$(BIN)/leasekeeper demo
+	$(BIN)/leasekeeper demo --seconds 60
 
 test: $(VENV)/.dev ## run all tests, side by side
 	$(BIN)/python -m pytest $(PARALLEL)
