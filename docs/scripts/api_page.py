@@ -58,7 +58,9 @@ MORE = {
     "leasekeeper.contrib.svcs": "injection by svcs",
     "leasekeeper.contrib.fast_depends": "injection by FastDepends",
     "leasekeeper.observe.tracing": "traces for OpenTelemetry",
+    "leasekeeper.contrib.lambda_": "the same handlers in AWS Lambda",
     "leasekeeper.testing.handling": "handlers without a queue",
+    "leasekeeper.testing.envelopes": "bodies and events for tests",
 }
 """Public modules beside the package itself."""
 ALIASES = {"Envelope"}
@@ -70,6 +72,7 @@ BASES = {"Declaration": "leasekeeper.declaration"}
 INTERNAL = {
     "Channel",
     "Injection",
+    "body_text",
     "Condition.identity",
     "Content",
     "condition_of",

@@ -81,12 +81,12 @@ class Consumer(Declaration):
             )
         if lifespan is not None and not isinstance(lifespan, Lifespan):
             lifespan = Lifespan(lifespan, self)
-        self._lifespan = lifespan
+        self.lifespan = lifespan
         made, has_lifespan = options or make_options(values), lifespan is not None
         super().__init__(queue, handler, when, made, has_lifespan=has_lifespan, inject=inject)
         self._host = host or Host(f"leasekeeper-{self.address.name}")
         self._life: Life | None = None
-        self._subscriptions: list[tuple[Callable[[Any], object], tuple[type[Event], ...]]] = []
+        self.subscriptions: list[tuple[Callable[[Any], object], tuple[type[Event], ...]]] = []
         self._channel = Channel()
 
     # Verbs
@@ -122,11 +122,11 @@ class Consumer(Declaration):
                 self.handler,
                 self.options,
                 host=self._host,
-                lifespan=self._lifespan,
+                lifespan=self.lifespan,
                 senders=self.senders,
                 channel=self._channel,
             )
-            for subscriber, kinds in self._subscriptions:
+            for subscriber, kinds in self.subscriptions:
                 self._channel.subscribe(subscriber, *kinds)
             try:
                 refuse_green_threads()
@@ -224,7 +224,7 @@ class Consumer(Declaration):
 
         It is called on the engine's thread: it has to be quick and must not block. What it raises is logged.
         """
-        self._subscriptions.append((subscriber, kinds))
+        self.subscriptions.append((subscriber, kinds))
         self._channel.subscribe(subscriber, *kinds)
 
     # What it looks like
@@ -285,7 +285,7 @@ class Consumer(Declaration):
     @property
     def longest_stop(self) -> float:
         """Seconds that a stop may take, all its time-outs together."""
-        return longest_stop(self.options, lifespan=self._lifespan is not None)
+        return longest_stop(self.options, lifespan=self.lifespan is not None)
 
     def statistics(self) -> ConsumerStatistics | None:
         """A snapshot; None before the start.

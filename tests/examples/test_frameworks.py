@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import runpy
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from example_kit import FAKE, Queue, lines_until
+from example_kit import EXAMPLES, FAKE, Queue, lines_until
 
 from leasekeeper.local import LocalSqs
+from leasekeeper.testing.envelopes import lambda_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +27,23 @@ def sqs(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalSqs]:
     with LocalSqs() as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", server.endpoint_url)
         yield server
+
+
+def test_anywhere_as_a_process(sqs: LocalSqs) -> None:
+    queue = Queue("orders")
+    queue.put('{"id": 1}')
+    lines_until([*RUN, "anywhere:app"], {"shipped 1"})
+    assert queue.left() == (0, 0)
+
+
+def test_anywhere_as_a_function_of_lambda(sqs: LocalSqs) -> None:
+    example = runpy.run_path(str(EXAMPLES / "anywhere.py"))
+    Queue("orders")
+    event = lambda_event({"id": 1}, {"id": 2, "paid": False}, "no JSON")
+    failed = example["handler"](event)["batchItemFailures"]
+    assert [each["itemIdentifier"] for each in failed] == ["message-1", "message-2"]
+    assert example["shipped"] == [1]
+    example["handler"].close()
 
 
 def test_injection(sqs: LocalSqs) -> None:

@@ -66,16 +66,16 @@ class DeadLetters:
             self.batcher.add([row], latest=row.lease.deadline - 1.0)
 
     async def _send(self, rows: list[Delivery]) -> None:
-        for group in self._within_size([row for row in rows if row.state is State.REJECTING]):
+        for group in self._withinsize_of([row for row in rows if row.state is State.REJECTING]):
             copies = [outgoing for _, outgoing in group]
             await self._copy([row for row, _ in group], copies)
 
-    def _within_size(self, rows: list[Delivery]) -> list[list[tuple[Delivery, Outgoing]]]:
+    def _withinsize_of(self, rows: list[Delivery]) -> list[list[tuple[Delivery, Outgoing]]]:
         """The copies, in groups that one call can carry: a copy may be a megabyte, and so may be ten together."""
         groups: list[list[tuple[Delivery, Outgoing]]] = []
         filled = 0
         for row in rows:
-            copy, size = self._copy_of(row)
+            copy, size = copy_of(row)
             if not groups or filled + size > MAX_BYTES:
                 groups.append([])
                 filled = 0
@@ -118,19 +118,6 @@ class DeadLetters:
         if given_up:
             self._failed.emit(given_up, given_up=False)
 
-    def _copy_of(self, row: Delivery) -> tuple[Outgoing, int]:
-        """The copy, and its bytes as SQS counts them: the body, and of each attribute name, type and value."""
-        received = row.received
-        attributes = {name: value for name, value in received.attributes.items() if name != FAILURE}
-        size = size_of(received.body, attributes)
-        if row.failure is not None and len(attributes) < MOST_ATTRIBUTES:
-            failure = row.failure.attribute()
-            more = size_of("", {FAILURE: failure})
-            if size + more <= MAX_BYTES:
-                attributes[FAILURE] = failure
-                size += more
-        return _outgoing(received, attributes), size
-
     async def run(self) -> None:
         """Copy until closed and empty."""
         await self.batcher.run()
@@ -138,6 +125,20 @@ class DeadLetters:
     def close(self) -> None:
         """Copy everything that waits, at once."""
         self.batcher.close()
+
+
+def copy_of(row: Delivery) -> tuple[Outgoing, int]:
+    """The copy, and its bytes as SQS counts them: the body, and of each attribute name, type and value."""
+    received = row.received
+    attributes = {name: value for name, value in received.attributes.items() if name != FAILURE}
+    size = size_of(received.body, attributes)
+    if row.failure is not None and len(attributes) < MOST_ATTRIBUTES:
+        failure = row.failure.attribute()
+        more = size_of("", {FAILURE: failure})
+        if size + more <= MAX_BYTES:
+            attributes[FAILURE] = failure
+            size += more
+    return _outgoing(received, attributes), size
 
 
 def failure_of(row: Delivery, outcome: Outcome, source: SourceQueue, *, reason: str, at: float) -> Failure:

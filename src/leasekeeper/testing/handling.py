@@ -287,7 +287,7 @@ def _delivery(
     received = Received(
         message_id=f"00000000-0000-4000-a000-{number:012}",
         receipt="test",
-        body=body if isinstance(body, str) else msgspec.json.encode(body, enc_hook=_plain).decode(),
+        body=body_text(body),
         attributes={name: _attribute(value) for name, value in (attributes or {}).items()},
         system={
             "ApproximateReceiveCount": str(receive_count),
@@ -297,6 +297,11 @@ def _delivery(
     )
     lease = Lease(LEASE, began=now, due=now + LEASE / 2, deadline=now + LEASE)
     return Delivery(received, lease, requested_at=now, received_at=now, receipt=received.receipt, started=now)
+
+
+def body_text(body: object) -> str:
+    """The text of a body: text as it is, anything else as JSON."""
+    return body if isinstance(body, str) else msgspec.json.encode(body, enc_hook=_plain).decode()
 
 
 def _plain(value: Any) -> Any:
