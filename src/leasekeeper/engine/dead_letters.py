@@ -66,11 +66,11 @@ class DeadLetters:
             self.batcher.add([row], latest=row.lease.deadline - 1.0)
 
     async def _send(self, rows: list[Delivery]) -> None:
-        for group in self._withinsize_of([row for row in rows if row.state is State.REJECTING]):
+        for group in self._within_size([row for row in rows if row.state is State.REJECTING]):
             copies = [outgoing for _, outgoing in group]
             await self._copy([row for row, _ in group], copies)
 
-    def _withinsize_of(self, rows: list[Delivery]) -> list[list[tuple[Delivery, Outgoing]]]:
+    def _within_size(self, rows: list[Delivery]) -> list[list[tuple[Delivery, Outgoing]]]:
         """The copies, in groups that one call can carry: a copy may be a megabyte, and so may be ten together."""
         groups: list[list[tuple[Delivery, Outgoing]]] = []
         filled = 0
