@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 
-from leasekeeper import Consumer, Leasekeeper, Message, Reject, Retry
+from leasekeeper import Consumer, Leasekeeper, Message, Reject, Retry, Sender
 from leasekeeper.api import Credentials, Outgoing
 from leasekeeper.contrib import lambda_
 from leasekeeper.failure import Failure
@@ -108,6 +108,16 @@ def test_a_function_without_the_permissions_leaves_all_to_lambda(
     event = asyncio.run(service.event("reject", "reject"))
     assert len(handler(event)["batchItemFailures"]) == 2
     assert caplog.text.count("what is rejected is left to Lambda and the queue's redrive policy") == 1
+    handler.close()
+
+
+def test_what_a_handler_sends_is_there_when_the_function_returns(service: Service) -> None:
+    async def forward(body: str, dead: Annotated[Sender, "dead"]) -> None:
+        dead.post(f"from {body}")
+
+    handler = lambda_.handler(Consumer("orders", forward, **service.settings))
+    assert handler(asyncio.run(service.event("a"))) == {"batchItemFailures": []}
+    assert [each.body for each in asyncio.run(service.receive("dead"))] == ["from a"]
     handler.close()
 
 

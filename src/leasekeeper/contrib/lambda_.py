@@ -123,10 +123,12 @@ class _Queue:
         for subscriber, kinds in consumer.subscriptions:
             self._channel.subscribe(subscriber, *kinds)
         self._found: Resources | None = None
+        self._has_senders = False
 
     async def run(self, rows: list[Any], seconds: float | None) -> list[Any]:
         """Run the handler for these rows; those that Lambda has to bring again."""
         consumer = self._consumer
+        await self._open_senders()
         invocation = Invocation(
             consumer.handler.bound(await self._resources()),
             consumer.options,
@@ -139,6 +141,20 @@ class _Queue:
             return await invocation.run(rows, seconds)
         finally:
             await self._queue.close()
+
+    async def _open_senders(self) -> None:
+        if not self._has_senders:
+            self._has_senders = True
+            try:
+                await self._consumer.senders.enter(self._consumer.options)
+            except BaseException:
+                await self._close_senders()
+                raise
+
+    async def _close_senders(self) -> None:
+        if self._has_senders:
+            self._has_senders = False
+            await self._consumer.senders.leave()
 
     async def _resources(self) -> Resources:
         lifespan = self._consumer.lifespan
@@ -153,8 +169,9 @@ class _Queue:
         return self._found
 
     async def close(self) -> None:
-        """Leave the lifespan."""
+        """Close the senders, and leave the lifespan."""
         self._threads.shutdown(wait=False)
+        await self._close_senders()
         if self._found is not None and self._consumer.lifespan is not None:
             self._found = None
             await self._consumer.lifespan.leave(self._consumer.options.lifespan_timeout)
