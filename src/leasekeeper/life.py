@@ -21,6 +21,7 @@ from leasekeeper.engine.opening import open_queue
 from leasekeeper.engine.runner import END_GRACE, Runner
 from leasekeeper.errors import Closed, LeasekeeperError
 from leasekeeper.futures import running_future
+from leasekeeper.keeper import VARIABLE
 from leasekeeper.lanes.parameters import NO_LIFESPAN
 from leasekeeper.lifespan import CANCELLED_GRACE
 from leasekeeper.loggers import safe_logger
@@ -209,7 +210,7 @@ class Life:
 
     async def _open(self, client: SqsApi, handler: AnyHandler, application: asyncio.AbstractEventLoop) -> Runner:
         target = await open_queue(client, self._address, self._options)
-        if isinstance(client, SqsClient) and self._options.keeper:
+        if self._options.keeper or VARIABLE in os.environ:
             from leasekeeper.engine.kept import open_keeping
 
             self._keeping = await open_keeping(client, self._options, target)

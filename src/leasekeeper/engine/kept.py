@@ -16,19 +16,20 @@ from leasekeeper.engine.heartbeat import Heartbeat
 from leasekeeper.engine.policies import crash_back_off
 from leasekeeper.keeper.claims import LockClaims
 from leasekeeper.keeper.keeping import Keeping
-from leasekeeper.keeper.process import KEEPER
+from leasekeeper.keeper.process import KEEPER, supervisor
 from leasekeeper.keeper.table import Settings, Table
 from leasekeeper.sqs.blocking import in_thread
+from leasekeeper.sqs.client import SqsClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from leasekeeper.api import SqsApi
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.core.leases import Leases
     from leasekeeper.engine.context import QueueContext, SourceQueue
     from leasekeeper.keeper.entries import Kept
     from leasekeeper.options import Options
-    from leasekeeper.sqs.client import SqsClient
 
 SPARE = 100
 """Slots beyond the messages that may be in flight: those of newer receipts, and of receives that bring more."""
@@ -75,12 +76,20 @@ class KeptExtender(Extender):
 # The consumer's part of its keeper
 
 
-async def open_keeping(client: SqsClient, options: Options, source: SourceQueue) -> Keeping:
-    """Make the table of a consumer, and have it kept; starts the keeper's process if there is none.
+async def open_keeping(client: SqsApi, options: Options, source: SourceQueue) -> Keeping | None:
+    """Make the table of a consumer, and have it kept: by a supervisor, or by a process that is started for that.
+
+    Returns:
+        None if there is nothing to keep it by: no supervisor, and the option `keeper` is not set; or a client or HTTP
+        client of the user's, which no other process can use.
 
     Raises:
         LeasekeeperError: the keeper cannot be started.
     """
+    if not isinstance(client, SqsClient) or not isinstance(options.http, str):
+        return None
+    if not options.keeper and supervisor() is None:
+        return None
     endpoint = client.endpoint
     settings = Settings(
         endpoint=endpoint.url,

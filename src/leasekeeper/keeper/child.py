@@ -14,20 +14,20 @@ import socket
 import sys
 import time
 
-from leasekeeper.keeper.watching import Watching
+from leasekeeper.keeper.table import TABLE
+from leasekeeper.keeper.watching import Threads, Watching, receive
 
 INTERVAL = 0.1
 """Seconds between two looks."""
-TABLE, END = b"table", b"end"
-"""What the consumer's process sends: a table with its descriptor, and that no more will follow."""
 
 
 def main(connection: int, parent: int) -> None:
     """Watch the process `parent`, whose tables come through the socket `connection`."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    watching = Watching(parent, say=lambda sentence: say(parent, sentence))
-    watching.start()
+    threads = Threads()
+    threads.start()
+    watching = Watching(parent, threads, say=lambda sentence: say(parent, sentence))
     with socket.socket(fileno=connection) as incoming:
         incoming.setblocking(False)
         alive = _Parent(parent)
@@ -45,23 +45,6 @@ def main(connection: int, parent: int) -> None:
                 watching.settle()
                 return
             watching.look(time.monotonic())
-
-
-def receive(incoming: socket.socket, watching: Watching) -> bytes | None:
-    """Take in what a consumer's process has sent, and return what that was; None: nothing.
-
-    The socket must not block: `recv_fds` of Python 3.11 takes no notice of flags.
-    """
-    try:
-        message, descriptors, _, _ = socket.recv_fds(incoming, 16, 1)
-    except BlockingIOError:
-        return None
-    except OSError:
-        return END
-    for descriptor in descriptors:
-        os.set_inheritable(descriptor, False)
-        watching.add(descriptor)
-    return message
 
 
 class _Parent:

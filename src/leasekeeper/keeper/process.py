@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leasekeeper.errors import LeasekeeperError
+from leasekeeper.keeper import VARIABLE
+from leasekeeper.keeper.table import END, TABLE
 from leasekeeper.loggers import safe_logger
 from leasekeeper.sqs.blocking import in_thread
 
@@ -30,18 +32,12 @@ AGAIN = 10.0
 """Seconds at least between two starts."""
 END_GRACE = 2.0
 """Seconds that it gets to end."""
-TABLE, END = b"table", b"end"
-VARIABLE = "LEASEKEEPER_KEEPER"
-"""Names the socket of a supervisor that is the keeper of its child processes, and the supervisor: `7:1234`."""
 CODE = """
-import sys, types
-package = types.ModuleType("leasekeeper")
-package.__path__ = [sys.argv[1]]
-sys.modules["leasekeeper"] = package
+import sys
+sys.path.append(sys.argv[1])
 from leasekeeper.keeper.child import main
 main(int(sys.argv[2]), int(sys.argv[3]))
 """
-"""What the process runs: the package without its `__init__`, which imports everything."""
 
 
 def supervisor() -> int | None:
@@ -94,7 +90,7 @@ class KeeperProcess:
             self._started = time.monotonic()
             ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with its:
-                arguments = [str(Path(__file__).parents[1]), str(its.fileno()), str(os.getpid())]
+                arguments = [str(Path(__file__).parents[2]), str(its.fileno()), str(os.getpid())]
                 self._child = subprocess.Popen(  # noqa: S603 - our own interpreter
                     [sys.executable, "-S", "-E", "-c", CODE, *arguments],
                     stdin=subprocess.DEVNULL,

@@ -21,6 +21,8 @@ MAGIC = 0x4C4B_0001
 FREE, WAITING, RUNNING, FINISHED, RELEASING = range(5)
 """The states of a slot. RUNNING also means that the message may fail again: it is not made visible at once."""
 
+TABLE, END = b"table", b"end"
+"""What the consumer's process sends to its keeper: a table with its descriptor, and that no more will follow."""
 PAGE = 4096
 SETTINGS = 2 * PAGE
 """Where the settings begin; before them is the header, and a page for what the keeper writes."""

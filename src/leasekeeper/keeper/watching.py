@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import queue
+import socket
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING
 from leasekeeper.keeper.calls import Refused, SqsCalls, context_for
 from leasekeeper.keeper.claims import LockClaims
 from leasekeeper.keeper.standing_in import Settling, StandingIn, seconds_until, settlements, unsettled
-from leasekeeper.keeper.table import Table
+from leasekeeper.keeper.table import END, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,31 +66,52 @@ class Watched:
         self.table.close()
 
 
+class Threads:
+    """The threads that make the calls."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._started = False
+
+    def start(self) -> None:
+        """Start them, now: when memory is short it may be too late."""
+        if self._started:
+            return
+        self._started = True
+        before = threading.stack_size(STACK)
+        try:
+            for number in range(THREADS):
+                threading.Thread(target=self._work, name=f"leasekeeper-keeper-{number}", daemon=True).start()
+        finally:
+            threading.stack_size(before)
+
+    def do(self, job: Callable[[], None]) -> None:
+        """Do a job, when a thread is free."""
+        self._jobs.put(job)
+
+    def _work(self) -> None:
+        while True:
+            job = self._jobs.get()
+            try:
+                job()
+            except Exception as error:  # a thread that ends takes no more jobs
+                sys.stderr.write(f"leasekeeper: the keeper: a call failed unexpectedly: {error!r}\n")
+
+
 class Watching:
     """Stands in for the engines of one process.
 
     Args:
         pid: the process.
+        threads: make the calls.
         say: tells people one sentence.
     """
 
-    def __init__(self, pid: int, *, say: Callable[[str], object]) -> None:
+    def __init__(self, pid: int, threads: Threads, *, say: Callable[[str], object]) -> None:
         self.pid = pid
+        self._threads = threads
         self._say = say
         self._watched: list[Watched] = []
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
-
-    def start(self) -> None:
-        """Start the threads, now: when memory is short it may be too late."""
-        before = threading.stack_size(STACK)
-        try:
-            for number in range(THREADS):
-                thread = threading.Thread(target=self._work, name=f"leasekeeper-keeper-{number}", daemon=True)
-                thread.start()
-                self._threads.append(thread)
-        finally:
-            threading.stack_size(before)
 
     def add(self, descriptor: int) -> None:
         """Watch the table behind this descriptor, which is then ours."""
@@ -109,7 +132,7 @@ class Watching:
                 watched.close()
                 continue
             for slots in watched.standing_in.look(now):
-                self._jobs.put(_Extending(watched, slots))
+                self._threads.do(_Extending(watched, slots))
 
     def settle(self) -> None:
         """The process is dead: settle what it held. Waits until that is done, 30 seconds at most."""
@@ -120,7 +143,7 @@ class Watching:
         jobs = [_Settlement(watched, call, began + LONGEST) for of_one in calls for watched, call in of_one]
         held = sum(len(job.call.entries) for job in jobs)
         for job in jobs:
-            self._jobs.put(job)
+            self._threads.do(job)
         for job in jobs:
             job.done.wait(max(0.0, began + LONGEST - time.monotonic()))
         if held:
@@ -131,18 +154,27 @@ class Watching:
             )
 
     def close(self) -> None:
-        """End the threads."""
-        for _ in self._threads:
-            self._jobs.put(None)
-        for thread in self._threads:
-            thread.join(0.5)
+        """Let go of all tables."""
+        for watched in self._watched:
+            watched.close()
+        self._watched = []
 
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            try:
-                job()
-            except Exception as error:  # a thread that ends takes no more jobs
-                self._say(f"a call failed unexpectedly: {error!r}")
+
+def receive(incoming: socket.socket, watching: Watching) -> bytes | None:
+    """Take in what a consumer's process has sent, and return what that was; None: nothing.
+
+    The socket must not block: `recv_fds` of Python 3.11 takes no notice of flags.
+    """
+    try:
+        message, descriptors, _, _ = socket.recv_fds(incoming, 16, 1)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return END
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+        watching.add(descriptor)
+    return message
 
 
 class _Extending:

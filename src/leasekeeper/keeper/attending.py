@@ -1,0 +1,94 @@
+"""Attending: a supervisor is the keeper of the processes that it has started, one attendant for each.
+
+Owned by the supervisor, which imports little: so does this. The consumers of the process send their tables through a
+socket that it inherits. It promises that no method waits, and that what a dead process held is settled in 30 seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+from leasekeeper.keeper import VARIABLE
+from leasekeeper.keeper.table import TABLE
+from leasekeeper.keeper.watching import Threads, Watching, receive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+class KeeperAttendant:
+    """Keeps the leases of one process: a `leasekeeper.supervision.attendant.Attendant`.
+
+    Args:
+        threads: make the calls; all attendants share them.
+        say: tells people one sentence.
+    """
+
+    def __init__(self, threads: Threads, say: Callable[[str], object]) -> None:
+        self._threads = threads
+        self._say = say
+        self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._ours.setblocking(False)
+        self._watching: Watching | None = None
+        self._settling: threading.Thread | None = None
+
+    @property
+    def descriptors(self) -> Sequence[int]:
+        """The other end of the socket, while it is here."""
+        return [self._theirs.fileno()]
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Names that socket, and this process: a variable is passed on to processes that have no such parent."""
+        return {VARIABLE: f"{self._theirs.fileno()}:{os.getpid()}"}
+
+    def started(self, pid: int) -> None:
+        """Keep the leases of this process."""
+        self._theirs.close()
+        self._watching = Watching(pid, self._threads, say=lambda words: self._say(f"keeper of process {pid}: {words}"))
+
+    def look(self, now: float) -> bool:
+        """Extend what is due; after the death, whether messages are still settled."""
+        if self._watching is None:
+            return False
+        if self._settling is not None:
+            if self._settling.is_alive():
+                return True
+            self._watching.close()
+            self._watching = None
+            return False
+        self._receive(self._watching)
+        self._watching.look(now)
+        return True
+
+    def _receive(self, watching: Watching) -> None:
+        while receive(self._ours, watching) == TABLE:
+            self._threads.start()
+
+    def died(self) -> None:
+        """Settle what it held, in another thread."""
+        watching = self._watching
+        if watching is None:
+            return
+        self._receive(watching)
+        self._ours.close()
+        self._settling = threading.Thread(target=watching.settle, name="leasekeeper-keeper-settling", daemon=True)
+        self._settling.start()
+
+    def __repr__(self) -> str:
+        return f"<KeeperAttendant {self._watching!r}>"
+
+
+class Attending:
+    """Makes the attendants of a supervisor."""
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self._threads = Threads()
+        self._say = say
+
+    def __call__(self, number: int) -> KeeperAttendant:  # noqa: ARG002 - the supervisor's
+        """An attendant for the process of this number."""
+        return KeeperAttendant(self._threads, self._say)
