@@ -139,3 +139,32 @@ def test_stop_a_consumer_that_stood_still_for_three_visibilities_has_lost_nothin
     assert seen == []
     assert program.said("report 0") == 1, program.out
     assert program.said("running") == 6
+
+
+def test_the_supervisor_is_the_keeper_of_its_processes(bench: KeptBench) -> None:
+    """It settles what a process held that it replaces, and the new one gets the messages."""
+    bench.fill(3)
+    bench.sqs.start()
+    program = bench.run(
+        """
+        app = Leasekeeper()
+
+        @app.consumer("orders", visibility_timeout=600, concurrency=1, prefetch=2, receive_batch=3, throttle=False,
+                      retry_base=1)
+        def ship(message: Message[str]) -> None:
+            note(f"start {os.getpid()} {message.body} {message.receive_count}")
+            if message.body == "0" and message.receive_count == 1:
+                os.kill(os.getpid(), 9)
+            note("done")
+        """,
+        "--processes",
+        "1",
+    )
+    bench.until(lambda: program.said("done") == 3, "all are done, in the second process")
+    program.signal(signal.SIGTERM)
+    bench.until(lambda: program.process.poll() is not None, "it has ended")
+    bench.until(lambda: bench.counts() == (0, 0), "all are deleted")
+    assert "held 3 messages: 3 settled" in program.err
+    runs = [line.split()[1:] for line in program.out.splitlines() if line.startswith("start")]
+    assert len({run[0] for run in runs}) == 2
+    assert sorted(run[1:] for run in runs) == [["0", "1"], ["0", "2"], ["1", "2"], ["2", "2"]]

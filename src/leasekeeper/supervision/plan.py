@@ -23,6 +23,8 @@ _OWN = {"--processes": "LEASEKEEPER_PROCESSES", "--admin": "LEASEKEEPER_ADMIN"}
 _SHARED = {"--log-level": "LEASEKEEPER_LOG_LEVEL", "--log-format": "LEASEKEEPER_LOG_FORMAT"}
 """Flags with a value that are for both."""
 _SWITCHES = ("--reload", "--local")
+_OFF = ("0", "off", "no", "false")
+"""Words that turn the keeper off by its variable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,7 @@ class Plan:
         admin: where to serve all of them.
         level: least level to log.
         kind: form of a log line.
+        keeper: whether the supervisor keeps the leases of its processes (`leasekeeper.keeper`).
     """
 
     arguments: tuple[str, ...]
@@ -46,6 +49,7 @@ class Plan:
     admin: str | None = None
     level: str = "info"
     kind: str = "plain"
+    keeper: bool = True
 
 
 def plan_of(arguments: Sequence[str], environment: Mapping[str, str]) -> Plan | None:
@@ -81,4 +85,5 @@ def plan_of(arguments: Sequence[str], environment: Mapping[str, str]) -> Plan | 
         admin=values["--admin"] or None,
         level=level or "info",
         kind=kind or "plain",
+        keeper="--no-keeper" not in rest and environment.get("LEASEKEEPER_KEEPER", "").lower() not in _OFF,
     )

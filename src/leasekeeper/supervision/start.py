@@ -5,6 +5,7 @@ Owned by the command line. It promises one sentence for what is missing, before 
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from pathlib import Path
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING
 from leasekeeper.supervision.asides import Aside
 from leasekeeper.supervision.child import leasekeeper
 from leasekeeper.supervision.endings import USAGE
+from leasekeeper.supervision.lines import Lines
 from leasekeeper.supervision.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from leasekeeper.supervision.attendant import Attend
     from leasekeeper.supervision.changes import Changes
     from leasekeeper.supervision.plan import Plan
 
@@ -49,7 +52,18 @@ def supervise(plan: Plan, environment: Mapping[str, str]) -> int:
         region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
         environment |= _LOCAL | {"AWS_ENDPOINT_URL_SQS": url, "AWS_DEFAULT_REGION": region}
         command += ["--endpoint-url", url]  # a flag, because it wins over the code
-    return Supervisor(plan, environment, command=command, asides=asides, changes=changes).run()
+    attend = _keeper(plan) if plan.keeper else None
+    return Supervisor(plan, environment, command=command, asides=asides, changes=changes, attend=attend).run()
+
+
+def _keeper(plan: Plan) -> Attend | None:
+    """Makes this process the keeper of its children's leases; None where there can be none."""
+    if not hasattr(os, "memfd_create"):
+        return None
+    from leasekeeper.keeper.attending import Attending
+
+    lines = Lines(plan.level, plan.kind)
+    return Attending(lambda words: lines.say("warning", words))
 
 
 def _free_port(wanted: int) -> int:

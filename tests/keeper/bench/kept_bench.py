@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forking import forker
@@ -15,11 +17,11 @@ from leasekeeper.local import LocalSqs
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable
-    from pathlib import Path
 
     from forking import Forked
 
-DEADLINE = 15.0
+LEASEKEEPER = Path(sys.executable).with_name("leasekeeper")
+DEADLINE = 30.0
 HEAD = """
 import os, re, sys, threading, time
 from leasekeeper import Consumer, Message
@@ -89,10 +91,18 @@ class KeptBench:
         return [message["Body"] for message in answer.get("Messages", ())]
 
     def start(self, code: str, *flags: str) -> Program:
-        """Run a script with `HEAD` before it; `options` in it are those of a consumer with a keeper."""
-        number = len(self.programs)
-        script, out, err = (self.directory / f"{name}{number}" for name in ("script.py", "out", "err"))
+        """Run a script with `HEAD` before it."""
+        script = self.directory / f"script{len(self.programs)}.py"
         script.write_text(HEAD + textwrap.dedent(code))
+        return self._start((script.name,), flags)
+
+    def run(self, code: str, *arguments: str) -> Program:
+        """Run the command `leasekeeper run` with a module of that code, which makes `app`."""
+        (self.directory / "shop.py").write_text(HEAD + "from leasekeeper import Leasekeeper\n" + textwrap.dedent(code))
+        return self._start((str(LEASEKEEPER), "run", *arguments, "shop:app"), ())
+
+    def _start(self, arguments: tuple[str, ...], flags: tuple[str, ...]) -> Program:
+        out, err = (self.directory / f"{name}{len(self.programs)}" for name in ("out", "err"))
         for each in (out, err):
             each.touch()
         environment = {
@@ -103,7 +113,7 @@ class KeptBench:
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
         }
-        process = forker(*flags).start((script.name, "x"), self.directory, environment, out, err)
+        process = forker(*flags).start(arguments, self.directory, environment, out, err)
         program = Program(process, out, err)
         self.programs.append(program)
         return program
