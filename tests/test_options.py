@@ -9,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from leasekeeper import ConfigurationError, Linear, Options, Retries, Share, Table
+from leasekeeper import ConfigurationError, Leasekeeper, Linear, Options, Retries, Share, Table
 from leasekeeper.option_values import OptionValues
 from leasekeeper.options import make_options
 
@@ -435,3 +435,8 @@ def test_an_interval_that_is_taken_beats_before_the_lease_is_over() -> None:
         ledger = Ledger(LeasePolicy(visibility=options.visibility_timeout, extend_after=options.extend_after))
         [row], _ = ledger.receive([Received(message_id="a", receipt="r")], requested_at=0.0, now=0.0)
         assert row.lease.due < row.lease.deadline
+
+
+def test_a_misspelt_default_of_an_app_is_refused_when_the_app_is_made() -> None:
+    with pytest.raises(ConfigurationError, match="unknown option 'concurency'; did you mean 'concurrency'"):
+        Leasekeeper(concurency=2)  # type: ignore[call-arg]

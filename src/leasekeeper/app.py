@@ -15,6 +15,7 @@ from leasekeeper.errors import ConfigurationError
 from leasekeeper.injection import Injection
 from leasekeeper.lanes.signature import name_of
 from leasekeeper.lifespan import Lifespan
+from leasekeeper.options import check_names
 from leasekeeper.running import Completion, Several, in_event_loop, run
 from leasekeeper.sending.senders import Senders
 
@@ -45,7 +46,7 @@ class Leasekeeper:
         defaults: options for every consumer, unless the consumer sets its own.
 
     Raises:
-        ConfigurationError: `lifespan` is not such a function.
+        ConfigurationError: `lifespan` is not such a function, or there is no option of that name.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Leasekeeper:
         **defaults: Unpack[OptionValues],
     ) -> None:
         self._lifespan = None if lifespan is None else Lifespan(lifespan, self)
+        check_names(defaults)
         self._defaults = defaults
         self._injection = Injection(Senders())
         self._host = Host("leasekeeper")

@@ -7,14 +7,14 @@ and that a forked child inherits none of it.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import logging
 import os
 import signal
 import threading
+import time
 from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from weakref import WeakSet
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 FORCED_LINGER = 1.0
 """As `LINGER`, after a second signal."""
+LOOK = 1.0
+"""Seconds between two looks for the end, at the longest; a signal is heard at once."""
 EXIT_CODE = 1
 """Exit code of a process that could not end by itself."""
 
@@ -95,12 +97,22 @@ class Guard:
         if not (self._supervised or all(end.done() for end in ends)):  # a supervisor says it once for all
             longest = self._service.longest_stop
             _try(partial(log.info, "stopping, in at most %g s; a second signal cuts that short", longest))
-        concurrent.futures.wait(ends, self._service.longest_stop)
+        self._wait(ends, time.monotonic() + self._service.longest_stop)
         if self._stopped.wait(FORCED_LINGER if self._forced else LINGER) and self._over.wait(2 * LINGER):
             return
         if self._over.is_set():
             return
         self._abandon(ends)
+
+    def _wait(self, ends: Sequence[Future[Any]], until: float) -> None:
+        """Wait for the ends of what has begun; say it when a second signal forces."""
+        told = self._supervised
+        while not all(end.done() for end in ends) and (left := until - time.monotonic()) > 0:
+            if self._forced and not told:
+                told = True
+                _try(partial(log.warning, "a second signal: what runs is cancelled and given back"))
+            with suppress(Empty):
+                self._words.get(timeout=min(left, LOOK))
 
     def _abandon(self, ends: Sequence[Future[Any]]) -> None:
         _try(partial(_tell, ends))

@@ -504,11 +504,20 @@ def make_options(values: Mapping[str, Any]) -> Options:
         ConfigurationError: an unknown name (the sentence suggests the right one), a value out of bounds, or values that
             cannot work together.
     """
-    known = [option.name for option in dataclasses.fields(Options)]
-    for name in values:
-        if name not in known:
-            raise ConfigurationError(f"unknown option {name!r}{hint(name, known)}")
+    check_names(values)
     share = values.get("share")
     if isinstance(share, Share) and "concurrency" not in values:
         values = {**values, "concurrency": share.concurrency}
     return Options(**values)
+
+
+def check_names(values: Mapping[str, Any]) -> None:
+    """Refuse a name that no option has.
+
+    Raises:
+        ConfigurationError: with the name that was probably meant.
+    """
+    known = [option.name for option in dataclasses.fields(Options)]
+    for name in values:
+        if name not in known:
+            raise ConfigurationError(f"unknown option {name!r}{hint(name, known)}")

@@ -82,6 +82,7 @@ def test_a_second_signal_cuts_the_drain_short_and_gives_back_what_ran(shop: Benc
     command.signal()
 
     assert command.end() == 0  # all settled: given back
+    assert command.err.count("a second signal: what runs is cancelled and given back") == 1
     assert shop.lines("finished") == []
     assert shop.counts(url) == (10, 0)
 

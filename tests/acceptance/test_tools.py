@@ -200,3 +200,19 @@ def test_doctor_of_a_module_that_does_not_exist_says_so(bench: Bench) -> None:
     command = bench.leasekeeper("doctor", "nowhere:app")
     assert command.end() == 2
     assert command.err.startswith("leasekeeper: 'nowhere:app': there is no module 'nowhere' in ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_middle_of_a_look_leaves_nothing_hidden(bench: Bench, number: signal.Signals) -> None:
+    """SQS has hidden what is on its way in an answer, so that answer is waited for."""
+    url = bench.queue("orders")
+    bench.fill(url, 60)
+    bench.sqs.faults.set("ReceiveMessage", latency=0.5)
+    command = bench.leasekeeper("peek", "orders", "--count", "60", "--messages")
+    bench.until(lambda: bench.sqs.calls["ReceiveMessage"] > 1, "it receives")
+
+    command.signal(number)
+
+    assert command.end() == 130
+    assert bench.counts(url) == (60, 0)
+    assert command.err.endswith("leasekeeper: interrupted: there may be more\n")

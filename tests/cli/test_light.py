@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import os
 import subprocess
 import sys
 import threading
@@ -151,3 +152,18 @@ def test_flags_are_read_as_they_are_written() -> None:
 def test_the_list_of_commands_says_what_the_help_of_each_says_first(name: str) -> None:
     command = Commands(name="leasekeeper").get_command(None, name)
     assert " ".join(command.help.split()).startswith(COMMANDS[name] + ".")
+
+
+@pytest.mark.slow
+def test_the_shell_completes_options_without_the_engine() -> None:
+    code = (
+        "import sys, os; from leasekeeper.cli import _run; sys.argv = ['leasekeeper']; _run(); "
+        "print('imported:', *sys.modules)"
+    )
+    words = {"_LEASEKEEPER_COMPLETE": "complete_bash", "COMP_WORDS": "leasekeeper run --conc", "COMP_CWORD": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **words}
+    )
+    completed, _, imported = done.stdout.partition("imported:")
+    assert completed == "--concurrency\n"
+    assert not [each for each in imported.split() if each.startswith(("leasekeeper.engine", "botocore", "rich"))]

@@ -6,9 +6,7 @@ a sentence of what was moved.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import signal
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -16,13 +14,12 @@ from leasekeeper.cli.connection import with_advice
 from leasekeeper.cli.copying import Copying, CopyPlan
 from leasekeeper.cli.dead_letter_queue import DeadLetterQueue, OneTarget, ToSources
 from leasekeeper.cli.errors import Exit, say
+from leasekeeper.cli.interrupts import finished
 from leasekeeper.cli.peek import show_causes
 from leasekeeper.cli.words import counted
 from leasekeeper.texts import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from leasekeeper.cli.connection import Connection
     from leasekeeper.cli.copying import Target
 
@@ -38,18 +35,12 @@ async def send_chosen(
 
     console = Console(highlight=False)
     copying = Copying(dead.queue.client, dead.queue.url, OneTarget(target) if target else ToSources(dead), plan)
-    with console.status("looking") if console.is_terminal else contextlib.nullcontext() as status, _ending_on_sigterm():
+    with console.status("looking") if console.is_terminal else contextlib.nullcontext() as status:
         if status is not None:
             copying.progress = lambda: status.update(
                 f"moved {copying.moved.total():,}, looked at {copying.holding.seen:,} of about {waiting:,}"
             )
-        work, interrupted = asyncio.ensure_future(copying.run()), False
-        try:
-            await asyncio.shield(work)
-        except asyncio.CancelledError:
-            interrupted = True
-            copying.stop()
-            await work  # what is being sent now is deleted too
+        interrupted = await finished(copying.run(), copying.stop)  # what is being sent then is deleted too
     if plan.dry_run:
         show_causes(copying.causes.sorted(), console)
     print(_summary(dead.name, copying, plan))
@@ -58,20 +49,6 @@ async def send_chosen(
         say(f"interrupted: the others are still in {dead.name}, the same command continues")
         return Exit.INTERRUPTED
     return code
-
-
-@contextlib.contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not on Windows, not in threads
-        loop.add_signal_handler(signal.SIGTERM, task.cancel)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            loop.remove_signal_handler(signal.SIGTERM)
 
 
 def _summary(name: str, copying: Copying, plan: CopyPlan) -> str:

@@ -6,7 +6,6 @@ nothing and to receive nothing. What it tries, it tries with requests that SQS m
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from leasekeeper.cli import permissions
+from leasekeeper.cli import interrupts, permissions
 from leasekeeper.cli.checks import examine
 from leasekeeper.cli.connection import (
     Connection,
@@ -99,7 +98,7 @@ def doctor(
     if names_a_module(queue):
         consumers = _consumers(queue, config)
         patients = [_patient(consumer, connection, handler_seconds, grace_period) for consumer in consumers]
-    raise Stopped(asyncio.run(_doctor(patients)))
+    raise Stopped(interrupts.run(_doctor(patients)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

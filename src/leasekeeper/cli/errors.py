@@ -26,7 +26,7 @@ class Exit(IntEnum):
     UNUSABLE = 3
     """The queue does not exist, cannot be reached, or the credentials do not allow its use."""
     INTERRUPTED = 130
-    """Ctrl-C, or for `redrive` also SIGTERM, ended it before its work was done."""
+    """Ctrl-C or SIGTERM ended it before its work was done."""
 
 
 class Stopped(Exception):

@@ -17,6 +17,7 @@ import msgspec
 import typer
 
 from leasekeeper.api import BATCH
+from leasekeeper.cli import interrupts
 from leasekeeper.cli.causes import Cause, Causes, DeadLetter
 from leasekeeper.cli.connection import (
     Connection,
@@ -75,7 +76,7 @@ def peek(
 ) -> None:
     """Look at messages: receive them, show them, give them back at once. SQS counts each look as a receive."""
     connection = Connection(queue=queue, endpoint_url=endpoint_url, region=region, profile=profile)
-    raise Stopped(asyncio.run(_peek(connection, count, causes=causes, as_json=as_json)))
+    raise Stopped(interrupts.run(_peek(connection, count, causes=causes, as_json=as_json)))
 
 
 async def _peek(connection: Connection, count: int | None, *, causes: bool | None, as_json: bool) -> Exit:
@@ -87,9 +88,12 @@ async def _peek(connection: Connection, count: int | None, *, causes: bool | Non
         facts = await _facts_of(queue)
         by_cause = facts.dead_letters if causes is None else causes
         most = count or (CAUSES if by_cause else MESSAGES)
-        holding = Holding(queue.client, queue.url, HIDDEN)
+        holding, stop = Holding(queue.client, queue.url, HIDDEN), asyncio.Event()
+        note = groups.add if by_cause else messages.append
         try:
-            await look(holding, most, groups.add if by_cause else messages.append, waiting=facts.waiting)
+            interrupted = await interrupts.finished(
+                look(holding, most, note, waiting=facts.waiting, stop=stop), stop.set
+            )
         finally:
             given_back = await holding.give_back()
     found = groups.sorted()
@@ -102,6 +106,9 @@ async def _peek(connection: Connection, count: int | None, *, causes: bool | Non
         for message in messages:
             show(message, console)
     _say_cost(queue.name, holding, facts, given_back)
+    if interrupted:
+        say("interrupted: there may be more")
+        return Exit.INTERRUPTED
     if by_cause and found:
         where = [word for value in found[0].where for word in ("--where", value)]
         say(
@@ -142,7 +149,14 @@ async def _facts_of(queue: OpenQueue) -> _Facts:
     )
 
 
-async def look(holding: Holding, most: int, note: Callable[[Received], None], *, waiting: int | None) -> None:
+async def look(
+    holding: Holding,
+    most: int,
+    note: Callable[[Received], None],
+    *,
+    waiting: int | None,
+    stop: asyncio.Event | None = None,
+) -> None:
     """Receive messages and note them, until there are that many, no more come, or the first were hidden for long.
 
     Args:
@@ -150,14 +164,16 @@ async def look(holding: Holding, most: int, note: Callable[[Received], None], *,
         most: how many to look at.
         note: called with each.
         waiting: how many the queue says that it has. When all of them are seen, no receive waits for more.
+        stop: no receive begins after it is set.
     """
+    stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
     until, left = loop.time() + LOOKING, most
     batches = (min(most, waiting or 1) + BATCH - 1) // BATCH
 
     async def work() -> None:
         nonlocal left
-        while left > 0 and loop.time() < until:
+        while left > 0 and loop.time() < until and not stop.is_set():
             wanted = min(BATCH, left)
             left -= wanted
             messages = await holding.receive(wanted, 0 if holding.seen >= (waiting or most) else WAIT)

@@ -6,13 +6,12 @@ promises to say what goes where before it starts, and to start nothing that SQS 
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
-from leasekeeper.cli import move_tasks
+from leasekeeper.cli import interrupts, move_tasks
 from leasekeeper.cli.causes import DeadLetter
 from leasekeeper.cli.chosen import send_chosen
 from leasekeeper.cli.connection import (
@@ -104,7 +103,7 @@ def redrive(
     plan = CopyPlan(filters=Filters.read(where or (), sent_after, sent_before), limit=limit, rate=rate, dry_run=dry_run)
     wish = Wish(to=to, plan=plan, copy=copy, status=status, cancel=cancel, wait=wait)
     wish.check()
-    raise Stopped(asyncio.run(_redrive(connection, wish)))
+    raise Stopped(interrupts.run(_redrive(connection, wish)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

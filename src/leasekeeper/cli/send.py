@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO, TypeVar
 import typer
 
 from leasekeeper.api import BATCH, MAX_BYTES, EntryFailure, Outgoing, Sent
+from leasekeeper.cli import interrupts
 from leasekeeper.cli.connection import (
     Connection,
     EndpointOption,
@@ -96,7 +97,7 @@ def send(
         for text in bodies(body, file)
         for repeat in range(count)
     )
-    raise Stopped(asyncio.run(_send(connection, messages)))
+    raise Stopped(interrupts.run(_send(connection, messages)))
 
 
 def _deduplication_id(given: str | None, repeat: int, count: int) -> str:
