@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from leasekeeper.cli.words import listed
 from leasekeeper.errors import ConfigurationError, SqsError
 from leasekeeper.loggers import safe_logger
 from leasekeeper.sqs.address import QueueAddress
@@ -47,7 +48,8 @@ async def create_queues(consumers: Sequence[Consumer]) -> None:
             await _until_it_answers(client)
             for name in names:
                 await client.create_queue(name, attributes={"FifoQueue": "true"} if name.endswith(".fifo") else {})
-    log.info("the local SQS has the queues %s", ", ".join(sorted({each.address.name for each in consumers})))
+    names = sorted({each.address.name for each in consumers})
+    log.info("the local SQS has %s %s", "queue" if len(names) == 1 else "queues", listed(names))
 
 
 async def _until_it_answers(client: SqsClient) -> None:
