@@ -17,9 +17,10 @@ What a consumer exports for Prometheus and CloudWatch. [Monitor](../how-to/monit
 
 Every metric has the labels `queue` and `consumer`, the handler's name; some have one more. No label has a message id, a
 message group or a body. Counters start at 0 with the consumer. Medians are of the last 63 values, and missing before
-the first. A scrape reads what the engine counts anyway, so a message pays nothing for it.
+the first. A scrape reads what the engine counts anyway.
 
-There are no histograms: the engine keeps samples of durations, not every one, and the buckets would count too little.
+Histograms are of every message. A consumer fills them from the moment when an exporter exists, which costs about a
+microsecond a message ([why](../internals/decisions/0040-histograms-on-demand.md)); without an exporter it fills none.
 
 | metric | kind, unit | what it says | what to do |
 |---|---|---|---|
@@ -30,7 +31,7 @@ def page() -> str:
     """The whole page."""
     rows = []
     for metric in CATALOGUE:
-        label = f"{{{metric.label}}}" if metric.label else ""
+        label = f"{{{','.join(metric.own)}}}" if metric.own else ""
         kind = f"{metric.kind.value}, {metric.unit.value}"
         rows.append(f"| `{metric.name}{label}` | {kind} | {metric.meaning} | {metric.advice} |\n")
     return HEAD + "".join(rows)

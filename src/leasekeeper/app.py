@@ -274,6 +274,11 @@ class Leasekeeper:
         """Seconds that a stop may take, all time-outs together."""
         return self._all.longest_stop
 
+    def measure(self) -> None:
+        """Measure every message of all its consumers, as `Consumer.measure`; of those declared later, call it again."""
+        for consumer in self.consumers:
+            consumer.measure()
+
     def statistics(self) -> tuple[ConsumerStatistics, ...]:
         """A snapshot of each consumer that has been started."""
         return tuple(snapshot for consumer in self.consumers if (snapshot := consumer.statistics()) is not None)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from leasekeeper.api import EntryFailure
     from leasekeeper.message import Received
@@ -58,12 +58,14 @@ class MessagesReceived(Event, frozen=True, gc=False):
         seconds: duration of the call, its long-poll wait included.
         lag: seconds from sent to received of one message that was received for the first time; None without one. The
             times come from two clocks, so the value is approximate.
+        asked: messages that were asked for.
     """
 
     count: int
     known_duplicates: int
     seconds: float
     lag: float | None
+    asked: int = 10
 
 
 class ReceiveFailed(Event, frozen=True):
@@ -129,10 +131,13 @@ class DeletesAnswered(Event, frozen=True, gc=False):
     Attributes:
         confirmed: entries confirmed.
         seconds: duration of the call.
+        code: the error code, if the call failed as a whole; else empty.
     """
 
+    operation: ClassVar[str] = "DeleteMessageBatch"
     confirmed: int
     seconds: float
+    code: str = ""
 
 
 class LeasesExtended(Event, frozen=True, gc=False):
@@ -141,22 +146,74 @@ class LeasesExtended(Event, frozen=True, gc=False):
     Attributes:
         extended: entries confirmed.
         seconds: duration of the call.
+        code: the error code, if the call failed as a whole; else empty.
     """
 
+    operation: ClassVar[str] = "ChangeMessageVisibilityBatch"
     extended: int
     seconds: float
+    code: str = ""
 
 
-class MessagesCopied(Event, frozen=True, gc=False):
-    """Copies of messages that are not tried again were confirmed by the dead-letter queue.
+class MessagesReleased(Event, frozen=True, gc=False):
+    """A call that gives messages back was answered, or failed.
 
     Attributes:
-        count: how many.
+        released: entries confirmed.
+        seconds: duration of the call.
+        code: the error code, if the call failed as a whole; else empty.
+    """
+
+    operation: ClassVar[str] = "ChangeMessageVisibilityBatch"
+    released: int
+    seconds: float
+    code: str = ""
+
+
+class MessagesCopied(Event, frozen=True):
+    """A call that copies messages which are not tried again to the dead-letter queue was answered, or failed.
+
+    Attributes:
+        count: copies confirmed.
+        seconds: duration of the call.
+        code: the error code, if the call failed as a whole; else empty.
+        reasons: how many of them were copied for which reason: `rejected`, `undecodable` or `exhausted`.
         unexplained: ids of those without `leasekeeper.failure`, for which SQS allows no room: ten attributes, 1 MiB.
     """
 
+    operation: ClassVar[str] = "SendMessageBatch"
     count: int
+    seconds: float
+    code: str = ""
+    reasons: Mapping[str, int] = {}
     unexplained: Sequence[str] = ()
+
+
+Answered = DeletesAnswered | LeasesExtended | MessagesReleased | MessagesCopied
+"""A batch call was answered, or failed: events with `operation`, `seconds` and `code`."""
+ANSWERS = (DeletesAnswered, LeasesExtended, MessagesReleased, MessagesCopied)
+
+
+class HandlersMeasured(Event, frozen=True):
+    """Handlers have ended; emitted only while an exporter of metrics asks for every duration.
+
+    Attributes:
+        worked: seconds that each handler took.
+        waited: seconds from received to started, of each message that ran for the first time here.
+    """
+
+    worked: Sequence[float]
+    waited: Sequence[float]
+
+
+class LagsMeasured(Event, frozen=True):
+    """Messages were received for the first time; emitted only while an exporter of metrics asks for every duration.
+
+    Attributes:
+        seconds: from sent to received, of each. The times come from two clocks.
+    """
+
+    seconds: Sequence[float]
 
 
 class EntriesFailed(Event, frozen=True):

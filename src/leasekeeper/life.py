@@ -225,6 +225,7 @@ class Life:
             draw=random.random,
             keeping=self._keeping,
         )
+        self.observer.attach(runner)
         if self._pause_asked:
             runner.pause()
         if self._quiet_asked:

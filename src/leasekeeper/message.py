@@ -77,6 +77,18 @@ class Received(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return int(text) / 1000 if text.isdecimal() and len(text) <= _DIGITS else _from_iso(text)
 
 
+def lags_of(messages: Sequence[Received], now: float) -> list[float]:
+    """Seconds from sent until `now` (epoch) of those messages that were received for the first time."""
+    try:
+        return [
+            max(0.0, now - int(sent) / 1000)
+            for each in messages
+            if each.system.get("ApproximateReceiveCount") == "1" and (sent := each.system.get("SentTimestamp"))
+        ]
+    except ValueError:  # not every server writes a plain number
+        return [max(0.0, now - each.sent_at) for each in messages if each.receive_count == 1 and each.sent_at]
+
+
 class LeaseView(Protocol):
     """What a `Message` needs from the engine; the ledger's row implements it."""
 
@@ -108,7 +120,7 @@ class LeaseView(Protocol):
     def watch(self) -> Callable[[], Sequence[tuple[str, float]]]:
         """Note what happens to the lease from now on: `extended` or `lost`, and seconds since the handler's start.
 
-        The result is to be called for what was noted so far.
+        Call the result once, at the end: it gives what was noted, and no more is noted then.
         """
         ...
 

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,16 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from leasekeeper import Consumer, Leasekeeper
 from leasekeeper.admin.scaling import with_scaling
 from leasekeeper.core.phases import Phase
 from leasekeeper.engine.queue_counts import QueueCounts
 from leasekeeper.lanes.routed import RouteStatistics
 from leasekeeper.observe.backlog import Backlog
 from leasekeeper.observe.catalogue import CATALOGUE
+from leasekeeper.observe.counts import OPERATIONS
 from leasekeeper.observe.emf import EmfLines
+from leasekeeper.observe.histogram import CALL, HANDLER, Distribution, Histogram
 from leasekeeper.observe.metric import Kind
 from leasekeeper.observe.prometheus import registry_of
 from leasekeeper.outcomes import Reject, Retry
@@ -33,16 +37,22 @@ if TYPE_CHECKING:
 
 NOT_EXPORTED = {
     "throttler.rate": "the rate of messages_received",
-    "throttler.handler_p95": "for the page",
-    "receives.lag_p95": "for the page",
+    "throttler.handler_p95": "in the histogram of handlers",
+    "receives.lag_p95": "in the histogram of lag",
     "load.rate": "the rate of deletes",
     "scaling.growth": "in arrivals_messages_per_second",
     "scaling.replicas": "in arrivals_messages_per_second",
     "scaling.latency": "a constant",
     "receives.messages": "the same as ledger.received",
-    "acks.calls": "the same as deletes.calls",
+    "ledger.smallest_margin": "since the start; recent_margin is of now",
+    "ledger.released": "the sum of released_by",
+    "work.dead_lettered": "the sum of dead_letters",
+    "acks.calls": "in calls",
+    "deletes.calls": "in calls",
+    "extensions.calls": "in calls",
+    "releases.calls": "in calls",
     "acks.confirmed": "the same as ledger.acked and ledger.late together",
-    "heartbeat.calls": "the same as extensions.calls",
+    "heartbeat.calls": "in calls",
     "work.done": "in outcomes",
     "work.timed_out": "in outcomes",
     "work.retried": "in outcomes",
@@ -65,7 +75,7 @@ class Reading:
 
     def __getattr__(self, name: str) -> Any:
         value, path = getattr(self._value, name), f"{self._path}{name}"
-        if dataclasses.is_dataclass(value):
+        if dataclasses.is_dataclass(value) and not isinstance(value, Distribution):
             return Reading(value, f"{path}.", self._seen)
         self._seen.add(path)
         return value
@@ -76,7 +86,8 @@ def leaves(kind: Any, path: str = "") -> set[str]:
     found = set()
     for field in dataclasses.fields(kind):
         value = getattr(kind, field.name)
-        found |= leaves(value, f"{path}{field.name}.") if dataclasses.is_dataclass(value) else {f"{path}{field.name}"}
+        nested = dataclasses.is_dataclass(value) and not isinstance(value, Distribution)
+        found |= leaves(value, f"{path}{field.name}.") if nested else {f"{path}{field.name}"}
     return found
 
 
@@ -95,6 +106,7 @@ async def statistics_of_a_world(*, fifo: bool) -> ConsumerStatistics:
             return {"reject": Reject("no"), "retry": Retry(900)}.get(body)
 
         consumer = await world.start(handle, concurrency=1, prefetch=5, rate=None if fifo else 100)
+        consumer.measure()
         await world.until(lambda: sum(consumer.statistics().outcomes.values()) >= 5)
         await consumer.stop()
         return consumer.statistics()
@@ -145,7 +157,9 @@ def test_the_exported_names_are_those_of_the_catalogue(standard: ConsumerStatist
     text = generate_latest(registry_of(Fixed(routed, fifo))).decode()
     described = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert described == {metric.name for metric in CATALOGUE}
-    assert samples(text).keys() == described  # each has a sample
+    suffixes = {Kind.HISTOGRAM: ("_bucket", "_sum", "_count")}
+    written = {f"{metric.name}{suffix}" for metric in CATALOGUE for suffix in suffixes.get(metric.kind, ("",))}
+    assert samples(text).keys() == written  # each has a sample
     assert samples(text)["leasekeeper_routed_total"] == {("created",): 2, ("paid",): 3}
     assert samples(text)["leasekeeper_errors_total"] == {("AccessDenied",): 4}
 
@@ -169,10 +183,93 @@ def test_the_values_are_those_of_the_statistics(standard: ConsumerStatistics) ->
     assert handled == {"done": 2, "failed": 1, "rejected": 1, "retried": 1}
     assert found["leasekeeper_handler_errors_total"] == {(): 1}
     assert found["leasekeeper_messages_received_total"] == {(): 5}
-    assert found["leasekeeper_dead_letters_total"] == {(): 1}
+    assert found["leasekeeper_dead_letters_total"] == {("rejected",): 1, ("undecodable",): 0, ("exhausted",): 0}
+    assert found["leasekeeper_released_total"] == {("failed",): 1, ("retried",): 1}
+    assert found["leasekeeper_receives_total"][("short",)] >= 1
+    calls = {labels: value for labels, value in found["leasekeeper_calls_total"].items() if value}
+    assert set(calls) == {("ok", operation) for operation in OPERATIONS}
+    assert calls["ok", "SendMessageBatch"] == 1
+    assert abs(found["leasekeeper_last_receive_timestamp_seconds"][()] - time.time()) < 60
     assert found["leasekeeper_deletes_total"] == {("confirmed",): 3, ("late",): 0, ("failed",): 0}
     assert found["leasekeeper_phase"][("closed",)] == 1
     assert sum(found["leasekeeper_phase"].values()) == 1
+
+
+def test_a_histogram_has_every_message(standard: ConsumerStatistics) -> None:
+    """Each handler took a tenth of a second; they waited for one another."""
+    found = samples(generate_latest(registry_of(Fixed(standard))).decode())
+    assert found["leasekeeper_handler_seconds_count"] == {(): 5}
+    assert found["leasekeeper_handler_seconds_bucket"]["0.05",] == 0
+    assert found["leasekeeper_handler_seconds_bucket"]["0.25",] == 5
+    assert found["leasekeeper_handler_seconds_bucket"]["+Inf",] == 5
+    assert found["leasekeeper_handler_seconds_sum"][()] == pytest.approx(0.5, abs=0.1)
+    assert found["leasekeeper_buffer_seconds_count"] == {(): 5}
+    assert found["leasekeeper_buffer_seconds_sum"][()] > 0.3
+    assert found["leasekeeper_lag_seconds_count"] == {(): 5}
+    calls = found["leasekeeper_call_seconds_bucket"]
+    assert calls["0.01", "DeleteMessageBatch"] == 0
+    assert calls["0.025", "DeleteMessageBatch"] > 0
+
+
+def test_without_an_exporter_no_message_is_measured() -> None:
+    async def world() -> tuple[ConsumerStatistics, int]:
+        async with World() as world:
+
+            async def handle(_body: str) -> None:
+                pass
+
+            consumer = await world.start(handle)
+            await world.send("a")
+            await world.until(lambda: consumer.statistics().ledger.acked == 1)
+            before = consumer.statistics()
+            consumer.measure()
+            consumer.measure()
+            await world.send("b")
+            await world.until(lambda: consumer.statistics().ledger.acked == 2)
+            after = consumer.statistics().durations
+            assert after is not None
+            return before, after.handler.count
+
+    before, after = virtual(world)()
+    assert before.durations is None
+    assert after == 1
+
+
+def test_an_exporter_asks_for_histograms() -> None:
+    """Also of consumers that an app declares later, and again at the next start."""
+    app = Leasekeeper(region="eu-west-1")
+    app.consumer("orders")(_handle)
+    registry = registry_of(app)
+    app.consumer("returns")(_handle)
+    assert [each.measured for each in app.consumers] == [True, False]
+    generate_latest(registry)
+    assert [each.measured for each in app.consumers] == [True, True]
+    alone = Consumer("orders", _handle, region="eu-west-1")
+    EmfLines(alone, service="shop")
+    assert alone.measured
+
+
+async def _handle(_body: str) -> None:
+    pass
+
+
+def test_a_quantile_is_estimated_within_its_bucket() -> None:
+    histogram = Histogram((1.0, 2.0, 4.0))
+    assert histogram.read().quantile(0.5) is None
+    histogram.add([0.5, 1.0, 1.5, 3.0])
+    first = histogram.read()
+    assert first == Distribution(bounds=(1.0, 2.0, 4.0), counts=(2, 1, 1, 0), total=6.0)
+    assert (first.quantile(0.5), first.quantile(0.75), first.quantile(1.0)) == (1.0, 2.0, 4.0)
+    histogram.add([100.0])
+    now = histogram.read()
+    assert (now.count, now.quantile(1.0)) == (5, 4.0), "beyond the last bound it is that bound"
+    assert now.since(first).counts == (0, 0, 0, 1)
+    assert first.since(now) == first, "the consumer has started again"
+
+
+@pytest.mark.parametrize("bounds", [HANDLER, CALL])
+def test_bounds_rise(bounds: tuple[float, ...]) -> None:
+    assert list(bounds) == sorted(set(bounds))
 
 
 def test_a_run_counts_once_whatever_follows(standard: ConsumerStatistics) -> None:
@@ -206,7 +303,7 @@ def test_every_metric_is_named_and_described_by_the_rules(metric: Any, standard:
     assert metric.advice.endswith(".")
     value = metric.read(standard)
     if value is not None:
-        assert isinstance(value, Mapping) == bool(metric.label)
+        assert isinstance(value, Mapping) == bool(metric.own)
 
 
 def test_metrics_have_different_names() -> None:
@@ -266,6 +363,8 @@ def test_an_emf_line_is_as_aws_specifies_it(standard: ConsumerStatistics) -> Non
     assert all(isinstance(parsed[name], (int, float)) for name in names)
     assert {metric["Unit"] for metric in directive["Metrics"]} == {"Count", "Seconds", "None"}
     assert (parsed["handled_done"], parsed["messages_received"]) == (2, 5)
+    assert 0.1 <= parsed["handler_seconds_p95"] <= 0.25
+    assert parsed["call_seconds_DeleteMessageBatch_p50"] > 0
 
 
 def test_a_counter_in_emf_is_what_was_added_since_the_last_line(standard: ConsumerStatistics) -> None:

@@ -31,6 +31,11 @@ class ScaledStatistics:
         now = consumer.statistics()
         return None if now is None else with_scaling(now, self._watch.recorder(consumer).backlog, latency)
 
+    def measure(self) -> None:
+        """Have every message measured, for histograms."""
+        for consumer in self._consumers():
+            consumer.measure()
+
     def statistics(self) -> tuple[ConsumerStatistics, ...]:
         """Those of all that were started."""
         return tuple(now for each in self._consumers() if (now := self.of(each)) is not None)

@@ -81,15 +81,15 @@ class Watch:
         for consumer in self._consumers():
             self.recorder(consumer).look(_statistics(consumer), at)
         if self._ask_every > 0 and at - self._asked >= self._ask_every:
-            self._asked = at
-            self._ask()
+            self._ask(at)
         self._wake()
 
-    def _ask(self) -> None:
+    def _ask(self, at: float) -> None:
         """Have SQS asked for the counts of all queues that are being consumed; nothing waits for the answers."""
         for consumer in self._consumers():
             answer = consumer.on_engine(lambda runner: queue_counts(runner.context))
             if answer is not None:
+                self._asked = at  # not before a consumer has started: then it is asked at the next look
                 answer.add_done_callback(partial(_take_counts, self.recorder(consumer).backlog, consumer.address.name))
 
     def _wake(self) -> None:

@@ -1,8 +1,8 @@
 """The nouns of the ledger: a delivery (one message we hold), the lease it shares, and the actions left to do for it.
 
-The ledger and its leases move them. Five fields are written elsewhere: `started` by the lane, `settlement` and `notes`
-by the handler's lease control, `failure` by the settler, `handler` by what chooses one of several. Plain, slotted,
-cheap: one delivery a message.
+The ledger and its leases move them. Four fields are written elsewhere: `started` by the lane, `settlement` by the
+handler's lease control, `failure` by the settler, `handler` by what chooses one of several. Plain, slotted, cheap: one
+delivery a message.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from leasekeeper.core.states import Event, State, next_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from leasekeeper.failure import Failure
     from leasekeeper.message import Received
@@ -98,8 +98,6 @@ class Delivery(msgspec.Struct, eq=False):
     """Why it is not tried again, for its copy in the dead-letter queue."""
     handler: str = ""
     """The name of the handler that it was given to, where a queue has several."""
-    notes: list[tuple[str, float]] | None = None
-    """What happened to its lease, and when, since a handler's trace asked for it."""
 
     @property
     def attempts(self) -> int:
@@ -123,6 +121,18 @@ class Delivery(msgspec.Struct, eq=False):
 
     def __repr__(self) -> str:
         return f"<Delivery {self.received.message_id} {self.state.name}>"
+
+
+NOTES: dict[Delivery, list[tuple[str, float]]] = {}
+"""What happened to the leases of messages that are traced, and when. `LeaseControl.watch` puts them here and takes them
+out again. It is no field of a delivery, because most are not traced."""
+
+
+def note(rows: Iterable[Delivery], what: str, now: float) -> None:
+    """Note it for those of the messages that are traced."""
+    for row in rows if NOTES else ():
+        if (notes := NOTES.get(row)) is not None:
+            notes.append((what, now))
 
 
 def catch_up(delivery: Delivery) -> None:
@@ -176,4 +186,8 @@ class LedgerStatistics:
     remembered: int
     """Ids of finished messages that are remembered now."""
     smallest_margin: float | None
-    """Least seconds of lease left at a confirmed delete; None before the first."""
+    """Least seconds of lease left at a confirmed delete since the start; None before the first."""
+    recent_margin: float | None
+    """Least seconds of lease left at a confirmed delete in the last one to two minutes; None without one."""
+    released_by: dict[str, int]
+    """Messages given back, by how their last run ended (`failed`, `retried`, `not_started` ...), or `other`."""

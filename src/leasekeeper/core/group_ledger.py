@@ -70,9 +70,9 @@ class GroupLedger(Ledger):
             return True
         return super()._take_over(row, received, lease, requested_at)
 
-    def release(self, row: Delivery, after: float, now: float) -> Action:
+    def release(self, row: Delivery, after: float, now: float, why: str = "other") -> Action:
         """As for any queue; what waits behind the message goes back too (L25)."""
-        action = super().release(row, after, now)
+        action = super().release(row, after, now, why)
         if row.state in (State.RELEASING, State.LOST):
             self.groups.give_back_behind(cast("GroupedDelivery", row))
         return action

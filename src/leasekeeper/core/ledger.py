@@ -14,6 +14,7 @@ from leasekeeper.core.attempts import Attempts
 from leasekeeper.core.delivery import Action, Delivery, LeasePolicy, LedgerStatistics, catch_up, deadline_of
 from leasekeeper.core.finished import Finished
 from leasekeeper.core.leases import Leases
+from leasekeeper.core.recent import RecentSmallest
 from leasekeeper.core.states import TRANSITIONS, Event, State, next_state
 from leasekeeper.outcomes import Settled
 
@@ -52,7 +53,11 @@ class Ledger:
         self._finished = Finished(policy.remember)
         self._attempts = Attempts()
         self._counts = Counter[str]()
+        self._why: dict[Delivery, str] = {}
+        """Why messages are being given back, until that has ended."""
+        self._released = Counter[str]()
         self._smallest_margin = math.inf
+        self._margins = RecentSmallest()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -138,8 +143,11 @@ class Ledger:
         self._finished.add(deletes if len(deletes) == len(rows) else [row for row in rows if row.state in _WORKED])
         return deletes
 
-    def release(self, row: Delivery, after: float, now: float) -> Action:
-        """Make the message visible again `after` seconds from now, as far as its 12 hours allow."""
+    def release(self, row: Delivery, after: float, now: float, why: str = "other") -> Action:
+        """Make the message visible again `after` seconds from now, as far as its 12 hours allow.
+
+        `why` is counted when that is confirmed.
+        """
         catch_up(row)
         if row.state not in _NOT_SETTLED:
             return Action.NOTHING
@@ -152,6 +160,7 @@ class Ledger:
         if row.state is State.LOST:
             self._end([row], Settled.LOST)
             return Action.NOTHING
+        self._why[row] = why
         # One writer a receipt: an extension that is out must be answered first (L5); `leases.extended` says when.
         return Action.RELEASE_IN_TIME if row.extending else Action.RELEASE
 
@@ -196,6 +205,7 @@ class Ledger:
         if row.state is not State.REJECTING:
             return Action.NOTHING
         row.state = next_state(row.state, Event.REFUSE)
+        self._why[row] = "exhausted" if row.failure is None else row.failure.reason
         row.visible_at = now + max(0.0, min(after, self.leases.lifetime_left(row, now)))
         return Action.RELEASE_IN_TIME if row.extending else Action.RELEASE
 
@@ -220,7 +230,9 @@ class Ledger:
             else:
                 late.append(row)
         if acked:
-            self._smallest_margin = min(self._smallest_margin, min(map(deadline_of, acked)) - now)
+            margin = min(map(deadline_of, acked)) - now
+            self._smallest_margin = min(self._smallest_margin, margin)
+            self._margins.add(margin, now)
         self._end(acked, Settled.ACKED, "acked")
         self._end(late, Settled.LATE, "late")
         return again
@@ -280,6 +292,9 @@ class Ledger:
             self._counts[counted] += len(rows)
         if settled is Settled.RELEASED or settled is Settled.LOST:
             self._attempts.remember(rows)
+            whys = [self._why.pop(row, "other") for row in rows]
+            if counted == "released":
+                self._released.update(whys)
         held = self.rows
         for row in rows:
             row.lease.members.pop(row, None)
@@ -296,8 +311,8 @@ class Ledger:
         """When the handlers that run now were called, one for each message; may be asked from any thread."""
         return [row.started for row in list(self.rows.values()) if row.started and row.state in _NOT_SETTLED]
 
-    def statistics(self) -> LedgerStatistics:
-        """Counts, and what is held now; may be asked from any thread."""
+    def statistics(self, now: float = math.inf) -> LedgerStatistics:
+        """Counts, and what is held at `now`; may be asked from any thread."""
         held = self._held()
         counts = self._counts
         return LedgerStatistics(
@@ -312,6 +327,8 @@ class Ledger:
             unsettled=counts["unsettled"],
             remembered=len(self._finished),
             smallest_margin=None if self._smallest_margin == math.inf else self._smallest_margin,
+            recent_margin=self._margins.read(now),
+            released_by=dict(self._released),
         )
 
     def __repr__(self) -> str:

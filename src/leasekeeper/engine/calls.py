@@ -104,6 +104,12 @@ async def call_batch(context: Teller, call: Awaitable[list[T | EntryFailure]], c
     return [failure] * count
 
 
+def refusal_of(answers: Sequence[object]) -> str:
+    """The error code of a call that failed as a whole; empty if SQS answered it."""
+    first = answers[0]
+    return first.code if isinstance(first, EntryFailure) and all(each is first for each in answers) else ""
+
+
 class Retrying(Protocol):
     """The part of a batcher that takes back what failed."""
 

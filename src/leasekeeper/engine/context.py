@@ -6,7 +6,7 @@ The parts of an engine know neither one another nor the runner. They ask it for 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,6 +41,19 @@ class SourceQueue:
     fifo: bool = False
 
 
+class Detail:
+    """How much the engine measures.
+
+    Attributes:
+        every: whether every message is measured, for histograms, and not only as many as a median needs.
+    """
+
+    __slots__ = ("every",)
+
+    def __init__(self) -> None:
+        self.every = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueContext:
     """One queue, one client, one ledger, one clock.
@@ -54,6 +67,7 @@ class QueueContext:
         clock: seconds, monotonic; the same for engine and lanes.
         wall: epoch seconds, to compare with times that SQS states.
         draw: random numbers from 0 to 1, for jitter.
+        detail: how much is measured; an exporter of metrics may change it at any time.
     """
 
     queue: str
@@ -69,3 +83,4 @@ class QueueContext:
     clock: Callable[[], float]
     wall: Callable[[], float]
     draw: Callable[[], float]
+    detail: Detail = field(default_factory=Detail)

@@ -11,13 +11,14 @@ import functools
 import math
 import socket
 import traceback
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from leasekeeper.api import MAX_BYTES, MOST_ATTRIBUTES, EntryFailure, Outgoing
 from leasekeeper.core.states import State
 from leasekeeper.engine.batcher import Batcher
-from leasekeeper.engine.calls import FailedEntries, call_batch
+from leasekeeper.engine.calls import FailedEntries, call_batch, refusal_of
 from leasekeeper.engine.policies import retries
 from leasekeeper.errors import UndecodableBody
 from leasekeeper.events import InternalError, MessagesCopied
@@ -86,6 +87,7 @@ class DeadLetters:
     async def _copy(self, rows: list[Delivery], copies: list[Outgoing]) -> None:
         context = self._context
         assert context.source.dead_letter_url is not None
+        sent = context.clock()
         answers = await call_batch(
             context, context.client.send_batch(context.source.dead_letter_url, copies), len(rows)
         )
@@ -98,10 +100,18 @@ class DeadLetters:
         }
         if copied:
             self._failed.failures = 0
-            unexplained = [row.received.message_id for row, copy in copied.items() if FAILURE not in copy.attributes]
-            context.emit(MessagesCopied(context.queue, len(copied), unexplained))
-            for row in copied:
-                context.act(context.ledger.copied(row), [row])
+        context.emit(
+            MessagesCopied(
+                context.queue,
+                len(copied),
+                now - sent,
+                refusal_of(answers),
+                reasons=Counter("exhausted" if row.failure is None else row.failure.reason for row in copied),
+                unexplained=[row.received.message_id for row, copy in copied.items() if FAILURE not in copy.attributes],
+            )
+        )
+        for row in copied:
+            context.act(context.ledger.copied(row), [row])
         if failed:
             given_up = self._failed.put_back(self.batcher, failed, whole=not copied, now=now)
             self._report(given_up, now)

@@ -11,12 +11,12 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
-from leasekeeper.core.delivery import Action, Delivery, deadline_of
+from leasekeeper.core.delivery import Action, Delivery, deadline_of, note
 from leasekeeper.core.states import State
 from leasekeeper.engine.batcher import Batcher
-from leasekeeper.engine.calls import FailedEntries, call_batch, emit_failures
+from leasekeeper.engine.calls import FailedEntries, call_batch, emit_failures, refusal_of
 from leasekeeper.engine.health import CHANGE
-from leasekeeper.events import InternalError, LeasesExtended
+from leasekeeper.events import InternalError, LeasesExtended, MessagesReleased
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,12 +121,10 @@ class Extender:
         now = context.clock()
         extended = [entry for entry, failure in zip(entries, answers, strict=True) if failure is None]
         context.act(Action.RELEASE, leases.extended(extended, sent))
-        for row, _, _ in extended:
-            if row.notes is not None:
-                row.notes.append(("extended", now))
+        note((row for row, _, _ in extended), "extended", now)
         if len(extended) < len(entries):
             self._extensions_failed(entries, answers, now)
-        context.emit(LeasesExtended(context.queue, len(extended), now - sent))
+        context.emit(LeasesExtended(context.queue, len(extended), now - sent, refusal_of(answers)))
         if extended and context.health.problem is not None:
             context.health.succeeded(CHANGE, now)
 
@@ -178,6 +176,7 @@ class Extender:
                 ledger.released(row, refused=True)
             if given_up:
                 self._failed.emit(given_up, given_up=True)
+        context.emit(MessagesReleased(context.queue, len(confirmed), now - sent, refusal_of(answers)))
         context.left()
 
     # Its life

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from leasekeeper.core.delivery import Action, Delivery, deadline_of, receipt_of
 from leasekeeper.core.states import State
 from leasekeeper.engine.batcher import Batcher
-from leasekeeper.engine.calls import FailedEntries, call_batch, with_timeout
+from leasekeeper.engine.calls import FailedEntries, call_batch, refusal_of, with_timeout
 from leasekeeper.engine.health import DELETE
 from leasekeeper.events import DeletesAnswered, InternalError
 
@@ -64,7 +64,9 @@ class Harvester:
         answers = await call_batch(context, call, len(rows))
         now = context.clock()
         asked = list(zip(rows, receipts, strict=True))
+        code = ""
         if any(answers):
+            code = refusal_of(answers)
             confirmed = [pair for pair, failure in zip(asked, answers, strict=True) if failure is None]
             self._put_back(
                 [(*pair, failure) for pair, failure in zip(asked, answers, strict=True) if failure is not None],
@@ -78,7 +80,7 @@ class Harvester:
             if context.health.problem is not None:
                 context.health.succeeded(DELETE, now)
             self.add(ledger.deleted(confirmed, now))
-        context.emit(DeletesAnswered(context.queue, len(confirmed), now - sent))
+        context.emit(DeletesAnswered(context.queue, len(confirmed), now - sent, code))
         context.left()
 
     def _put_back(self, failed: Sequence[tuple[Delivery, str, EntryFailure]], *, whole: bool, now: float) -> None:

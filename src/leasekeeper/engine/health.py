@@ -59,6 +59,11 @@ class Health:
         """A poller is about to receive."""
         self._asking.setdefault(poller, now)
 
+    @property
+    def received_at(self) -> float | None:
+        """When a receive was answered last: seconds, monotonic; None before the first."""
+        return None if self._received_at == -math.inf else self._received_at
+
     def received(self, poller: int, now: float) -> None:
         """A receive was answered."""
         self._received_at = now

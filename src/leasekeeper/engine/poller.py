@@ -14,7 +14,8 @@ from leasekeeper.core.delivery import Action
 from leasekeeper.engine.health import DELETE, RECEIVE
 from leasekeeper.engine.scopes import is_own_cancellation, wait_for
 from leasekeeper.errors import SqsError, Verdict
-from leasekeeper.events import MessagesReceived, ReceiveFailed
+from leasekeeper.events import LagsMeasured, MessagesReceived, ReceiveFailed
+from leasekeeper.message import lags_of
 from leasekeeper.schedules import Exponential
 
 if TYPE_CHECKING:
@@ -161,12 +162,14 @@ class Poller:
         self.asked, self.got = slots, len(batch)
         early = not batch and now - requested_at < max(options.wait_time / 2, SHORT)
         self._early = self._early + 1 if early else 0
-        return self._take_in(batch, requested_at, now, visibility)
+        return self._take_in(batch, slots, requested_at, now, visibility)
 
-    def _take_in(self, batch: list[Received], requested_at: float, now: float, visibility: int) -> list[Delivery]:
+    def _take_in(
+        self, batch: list[Received], slots: int, requested_at: float, now: float, visibility: int
+    ) -> list[Delivery]:
         context = self._context
         if not batch:
-            context.emit(MessagesReceived(context.queue, 0, 0, now - requested_at, None))
+            context.emit(MessagesReceived(context.queue, 0, 0, now - requested_at, None, slots))
             return []
         wall = context.wall()
         began = self._arrival.began(batch, requested_at=requested_at, now=now, wall=wall, visibility=visibility)
@@ -178,7 +181,9 @@ class Poller:
         first, lag = batch[0], None
         if first.receive_count == 1 and (sent_at := first.sent_at):
             lag = max(0.0, wall - sent_at)  # one message of each receive is enough for a median
-        context.emit(MessagesReceived(context.queue, len(batch), len(known), now - requested_at, lag))
+        context.emit(MessagesReceived(context.queue, len(batch), len(known), now - requested_at, lag, slots))
+        if context.detail.every:
+            context.emit(LagsMeasured(context.queue, lags_of(batch, wall)))
         if known:
             context.act(Action.DELETE, known)
         context.moved()

@@ -327,7 +327,7 @@ class Runner:
             pollers=len(self.pollers),
             lag=self._lag.seconds,
             longest_lag=self._lag.longest,
-            ledger=self._ledger.statistics(),
+            ledger=self._ledger.statistics(now),
             lane=self._lane.statistics(),
             gate=self._gate.statistics(now) if self._gate is not None else None,
             throttler=self._throttler.statistics(),

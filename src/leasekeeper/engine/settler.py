@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from leasekeeper.core.decisions import Decision, decide, decide_early, decide_settled
 from leasekeeper.core.delivery import Action, Delivery
 from leasekeeper.engine.dead_letters import failure_of
-from leasekeeper.events import Conclusion, InternalError
+from leasekeeper.events import Conclusion, HandlersMeasured, InternalError
 from leasekeeper.outcomes import Retry
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ class Settler:
             row.failure = failure_of(row, outcome, context.source, reason=reason, at=context.wall())
             context.act(context.ledger.reject(row), [row])
         elif action is Action.RELEASE:
-            context.act(context.ledger.release(row, decision.after, context.clock()), [row])
+            why = decision.counted or "other"
+            context.act(context.ledger.release(row, decision.after, context.clock(), why), [row])
         elif action is Action.AGAIN:
             context.ledger.again(row, context.clock())
 
@@ -115,7 +116,15 @@ class Settler:
                 now, in_hand=[now - row.received_at for row in recent], worked=[now - row.started for row in recent]
             )
             self.busy += took if len(rows) <= MEASURED else took * len(rows) / len(recent)
+        if self._context.detail.every:
+            self._measure_every(rows, now)
         return [row.started - row.received_at for row in recent]
+
+    def _measure_every(self, rows: list[Delivery], now: float) -> None:
+        started = [row for row in rows if row.started]
+        worked = [now - row.started for row in started]
+        waited = [row.started - row.received_at for row in started if row.extra <= 0]  # a further run waited by plan
+        self._context.emit(HandlersMeasured(self._context.queue, worked, waited))
 
     def _give_back(self, row: Delivery, error: BaseException) -> None:
         """Release a message that cannot be settled: kept, it would be hidden for twelve hours."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.decisions import Decision
-from leasekeeper.core.delivery import Action, Delivery
+from leasekeeper.core.delivery import Action, Delivery, note
 from leasekeeper.core.states import State
 from leasekeeper.events import HandlersEnded, LeaseLost
 from leasekeeper.lanes.api import Answer
@@ -97,7 +97,7 @@ class Worker:
         ledger, now = self._context.ledger, self._context.clock()
         released: dict[Action, list[Delivery]] = {}
         for row in held_back:
-            released.setdefault(ledger.release(row, 0.0, now), []).append(row)
+            released.setdefault(ledger.release(row, 0.0, now, "not_started"), []).append(row)
         for action, rows in released.items():
             self._context.act(action, rows)
 
@@ -196,8 +196,7 @@ class Worker:
         """The lease of a running message is lost: its handler has been told, and is ended if that is wanted (L8)."""
         context = self._context
         context.emit(LeaseLost(context.queue, row.received.message_id))
-        if row.notes is not None:
-            row.notes.append(("lost", context.clock()))
+        note([row], "lost", context.clock())
         if self._withheld.pop(row, 0) is None:  # no handler runs: the message is only being kept
             context.ledger.release(row, 0.0, context.clock())
             self._capacity.give_back(1)

@@ -132,10 +132,10 @@ class _Kept(Ledger):
             self.entries.mark([cast("Kept", row)], FINISHED)
         return action
 
-    def release(self, row: Delivery, after: float, now: float) -> Action:
+    def release(self, row: Delivery, after: float, now: float, why: str = "other") -> Action:
         """As for any consumer; from now on the keeper does not begin to extend it."""
         self._kept_leases.take_over(now)
-        action = super().release(row, after, now)
+        action = super().release(row, after, now, why)
         self._note_release(row)
         return action
 

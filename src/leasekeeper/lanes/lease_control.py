@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from leasekeeper.core.delivery import NOTES
 from leasekeeper.errors import Closed
 from leasekeeper.lanes.api import Answer
 from leasekeeper.outcomes import DONE, Retry, Settlement
@@ -61,9 +62,11 @@ class LeaseControl:
 
     def watch(self) -> Callable[[], Sequence[tuple[str, float]]]:
         """Note what happens to the lease from now on; as `LeaseView.watch`."""
-        notes: list[tuple[str, float]] = []
-        self._delivery.notes = notes
-        return lambda: [(what, at - self._started) for what, at in tuple(notes)]
+        NOTES[self._delivery] = []
+        return self._noted
+
+    def _noted(self) -> Sequence[tuple[str, float]]:
+        return [(what, at - self._started) for what, at in NOTES.pop(self._delivery, ())]
 
     def settle_early(self, *, retry_after: float | None) -> Settlement:
         """Ack, or retry after that many seconds, now.

@@ -3,8 +3,8 @@
 Owned by the exporters (`observe/prometheus.py`, `observe/emf.py`) and by the page of metrics in the reference, which is
 written from it. It promises that all of them have the same names and values.
 
-There are medians, and no histograms: the engine keeps samples of durations, not every one, so the buckets of a
-histogram would count too little.
+Medians are of samples that the engine keeps anyway. Histograms are of every message: consumers measure all of them from
+the moment when an exporter exists.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from leasekeeper.core.gate import GateStatistics
     from leasekeeper.core.group import GroupStatistics
     from leasekeeper.core.scaling import ScalingStatistics
+    from leasekeeper.observe.durations import DurationStatistics
     from leasekeeper.observe.metric import Reading
     from leasekeeper.observe.statistics import ConsumerStatistics
 
@@ -28,19 +29,44 @@ if TYPE_CHECKING:
 _PHASES = [phase.value for phase in Phase if phase not in {Phase.NEW, Phase.STARTING}]
 
 
-def _counter(name: str, unit: Unit, meaning: str, advice: str, read: Reader, *, label: str = "") -> Metric:
+def _own(label: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (label,) if isinstance(label, str) else label
+
+
+def _counter(
+    name: str, unit: Unit, meaning: str, advice: str, read: Reader, *, label: str | tuple[str, ...] = ()
+) -> Metric:
     full = f"leasekeeper_{name}_total"
-    return Metric(name=full, kind=Kind.COUNTER, unit=unit, meaning=meaning, advice=advice, read=read, label=label)
+    return Metric(name=full, kind=Kind.COUNTER, unit=unit, meaning=meaning, advice=advice, read=read, own=_own(label))
 
 
-def _gauge(name: str, unit: Unit, meaning: str, advice: str, read: Reader, *, label: str = "") -> Metric:
+def _gauge(
+    name: str, unit: Unit, meaning: str, advice: str, read: Reader, *, label: str | tuple[str, ...] = ()
+) -> Metric:
     full = f"leasekeeper_{name}"
-    return Metric(name=full, kind=Kind.GAUGE, unit=unit, meaning=meaning, advice=advice, read=read, label=label)
+    return Metric(name=full, kind=Kind.GAUGE, unit=unit, meaning=meaning, advice=advice, read=read, own=_own(label))
 
 
 def _median(name: str, meaning: str, advice: str, read: Callable[[ConsumerStatistics], float]) -> Metric:
     """A median of the last 63; 0.0 stands for none yet."""
     return _gauge(f"{name}_median_seconds", Unit.SECONDS, meaning, advice, lambda now: read(now) or None)
+
+
+def _histogram(
+    name: str,
+    meaning: str,
+    advice: str,
+    read: Callable[[DurationStatistics], Reading],
+    *,
+    label: str | tuple[str, ...] = (),
+) -> Metric:
+    def found(now: ConsumerStatistics) -> Reading:
+        return None if now.durations is None else read(now.durations)
+
+    full = f"leasekeeper_{name}_seconds"
+    return Metric(
+        name=full, kind=Kind.HISTOGRAM, unit=Unit.SECONDS, meaning=meaning, advice=advice, read=found, own=_own(label)
+    )
 
 
 def _gate(read: Callable[[GateStatistics], Reading]) -> Reader:
@@ -107,6 +133,24 @@ CATALOGUE: tuple[Metric, ...] = (
         "Handlers that raised or ran into `handler_timeout`, whatever followed.",
         "Compare it with handled: the share of runs that fail.",
         lambda now: now.work.failed,
+    ),
+    _histogram(
+        "handler",
+        "Time of each handler; with batches, that of its batch for each message.",
+        "Alarm on a quantile that you have promised; its rate of count times its mean is the handlers needed at once.",
+        lambda each: each.handler,
+    ),
+    _histogram(
+        "buffer",
+        "Time from received to started, of each message.",
+        "Raise concurrency, or lower prefetch, if messages wait long in this process.",
+        lambda each: each.buffer,
+    ),
+    _histogram(
+        "lag",
+        "Time from sent to received, of each message received for the first time. It compares two clocks.",
+        "It rises when messages wait in the queue: add processes or concurrency.",
+        lambda each: each.lag,
     ),
     _median(
         "handler",
@@ -281,9 +325,9 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge(
         "lease_margin_seconds",
         Unit.SECONDS,
-        "Least time of lease left at a confirmed delete, since the start.",
+        "Least time of lease left at a confirmed delete in the last one to two minutes; missing without a delete.",
         "Near 0: raise `visibility_timeout`.",
-        lambda now: now.ledger.smallest_margin,
+        lambda now: now.ledger.recent_margin,
     ),
     _counter(
         "heartbeats",
@@ -318,16 +362,18 @@ CATALOGUE: tuple[Metric, ...] = (
     _counter(
         "released",
         Unit.MESSAGES,
-        "Messages given back, after a failure or at a stop.",
+        "Messages given back, by how their run ended; not_started at a stop; other: none of these.",
         "Each costs the message a receive count.",
-        lambda now: now.ledger.released,
+        lambda now: now.ledger.released_by,
+        label="why",
     ),
     _counter(
         "dead_letters",
         Unit.MESSAGES,
-        "Copies confirmed by the dead-letter queue. What SQS moves by its redrive policy is not among them.",
+        "Copies confirmed by the dead-letter queue, by reason. What SQS moves by its redrive policy is not among them.",
         "Alarm when it rises; `leasekeeper peek` of the dead-letter queue shows the causes.",
-        lambda now: now.work.dead_lettered,
+        lambda now: now.dead_letters,
+        label="reason",
     ),
     _counter(
         "dead_letters_unexplained",
@@ -355,10 +401,11 @@ CATALOGUE: tuple[Metric, ...] = (
     _counter(
         "receives",
         Unit.CALLS,
-        "Receives, by result: messages, empty or error.",
-        "error rises: look at errors. Many are empty at night: that is what long polls cost.",
+        "Receives, by result: full (as many messages as were asked for), short (fewer), empty or error.",
+        "error rises: look at errors. Most are full: there is a backlog. Many are empty: that is what long polls cost.",
         lambda now: {
-            "messages": now.receives.calls - now.receives.empty,
+            "full": now.receives.full,
+            "short": now.receives.calls - now.receives.empty - now.receives.full,
             "empty": now.receives.empty,
             "error": now.receives.failed,
         },
@@ -367,14 +414,24 @@ CATALOGUE: tuple[Metric, ...] = (
     _counter(
         "calls",
         Unit.CALLS,
-        "Calls of SQS by operation. Copies to the dead-letter queue are not among them.",
+        "Calls of SQS that were answered or failed, by operation, and by `ok` or the error code of the whole call.",
         "SQS charges for calls: divide its rate by that of handled.",
-        lambda now: {
-            "ReceiveMessage": now.receives.calls + now.receives.failed,
-            "DeleteMessageBatch": now.deletes.calls,
-            "ChangeMessageVisibilityBatch": now.extensions.calls + now.releases.calls,
-        },
+        lambda now: now.calls,
+        label=("operation", "code"),
+    ),
+    _histogram(
+        "call",
+        "Time of each call, by operation. A receive includes its wait for messages, 20 seconds at most.",
+        "DeleteMessageBatch rises: SQS or the network is slow.",
+        lambda each: each.calls,
         label="operation",
+    ),
+    _gauge(
+        "last_receive_timestamp_seconds",
+        Unit.SECONDS,
+        "When a receive was answered last, in seconds since 1970; an empty answer counts.",
+        "Alarm when it is minutes ago while the phase is running.",
+        lambda now: now.last_receive,
     ),
     _counter(
         "errors",

@@ -16,6 +16,10 @@ from leasekeeper.outcomes import Failed
 if TYPE_CHECKING:
     from leasekeeper.events import Channel
 
+OPERATIONS = ("ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch", "SendMessageBatch")
+"""Calls that a consumer makes while it runs."""
+REASONS = ("rejected", "undecodable", "exhausted")
+"""Why a message is copied to the dead-letter queue."""
 _RAISED = ("failed", "timed_out")
 _OUTCOMES = (
     "done",
@@ -77,6 +81,8 @@ class ReceiveStatistics:
     """Receives that were answered."""
     empty: int
     """Those of them without a message."""
+    full: int
+    """Those of them with as many messages as were asked for."""
     failed: int
     """Receives that raised."""
     messages: int
@@ -126,11 +132,15 @@ class Counts:
         self._lag = StreamingMedian()
         self._delete_seconds = StreamingMedian()
         self._errors = Counter[str]()
+        self._dead_letters = Counter[str]()
+        self._calls = Counter[tuple[str, str]]()
+        """By operation and error code; the code is empty for calls that were answered."""
         channel.subscribe(self._count_received, events.MessagesReceived)
         channel.subscribe(self._count_receive_failed, events.ReceiveFailed)
         channel.subscribe(self._count_ended, events.HandlersEnded)
         channel.subscribe(self._count_deletes, events.DeletesAnswered)
         channel.subscribe(self._count_extended, events.LeasesExtended)
+        channel.subscribe(self._count_released, events.MessagesReleased)
         channel.subscribe(self._count_copied, events.MessagesCopied)
         channel.subscribe(self._count_failed_entries, events.EntriesFailed)
         channel.subscribe(self._count_lost, events.LeaseLost)
@@ -140,6 +150,8 @@ class Counts:
         counts["calls"] += 1
         if event.count:
             counts["messages"] += event.count
+            if event.count >= event.asked:
+                counts["full"] += 1
             if event.lag is not None:
                 self._lag.push(event.lag)
         else:
@@ -147,6 +159,7 @@ class Counts:
 
     def _count_receive_failed(self, event: events.ReceiveFailed) -> None:
         self._receives["failed"] += 1
+        self._calls["ReceiveMessage", event.code] += 1
         self._errors[event.code] += 1
 
     def _count_ended(self, event: events.HandlersEnded) -> None:
@@ -160,15 +173,21 @@ class Counts:
                 counts["also_failed"] += 1  # whatever follows, the handler raised
 
     def _count_deletes(self, event: events.DeletesAnswered) -> None:
-        self._acks["calls"] += 1
+        self._calls[event.operation, event.code] += 1
         self._acks["confirmed"] += event.confirmed
         self._delete_seconds.push(event.seconds)
 
     def _count_extended(self, event: events.LeasesExtended) -> None:
         self._heartbeat["calls"] += 1
+        self._calls[event.operation, event.code] += 1
         self._heartbeat["extended"] += event.extended
 
+    def _count_released(self, event: events.MessagesReleased) -> None:
+        self._calls[event.operation, event.code] += 1
+
     def _count_copied(self, event: events.MessagesCopied) -> None:
+        self._calls[event.operation, event.code] += 1
+        self._dead_letters.update(event.reasons)
         self._work["dead_lettered"] += event.count
         self._work["unexplained"] += len(event.unexplained)
 
@@ -200,7 +219,8 @@ class Counts:
 
     def acks(self) -> AckStatistics:
         """Deletes."""
-        return _statistics(AckStatistics, self._acks, seconds=self._delete_seconds.value)
+        calls = sum(self.calls()["DeleteMessageBatch"].values())
+        return _statistics(AckStatistics, {**self._acks, "calls": calls}, seconds=self._delete_seconds.value)
 
     def heartbeat(self) -> HeartbeatStatistics:
         """Extensions of leases."""
@@ -209,6 +229,18 @@ class Counts:
     def outcomes(self) -> dict[str, int]:
         """Runs of messages that ended, by what followed; each run counts once."""
         return {name: self._work[name] for name in _OUTCOMES}
+
+    def calls(self) -> dict[str, dict[str, int]]:
+        """Calls by operation, and by `ok` or the error code."""
+        found = {operation: {"ok": 0} for operation in OPERATIONS}
+        for (operation, code), times in tuple(self._calls.items()):
+            found[operation][code or "ok"] = times
+        found["ReceiveMessage"]["ok"] = self._receives["calls"]
+        return found
+
+    def dead_letters(self) -> dict[str, int]:
+        """Copies confirmed by the dead-letter queue, by reason."""
+        return {reason: self._dead_letters[reason] for reason in REASONS}
 
     def errors(self) -> dict[str, int]:
         """Errors by SQS's code: receives that failed, and entries of batches that failed."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from leasekeeper.observe.catalogue import CATALOGUE
-from leasekeeper.observe.metric import Kind, Unit, snapshots
+from leasekeeper.observe.histogram import Distribution
+from leasekeeper.observe.metric import Kind, Unit, measure, snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,13 +23,16 @@ if TYPE_CHECKING:
 
 MOST_METRICS = 100
 """Metrics that AWS allows in one line."""
+QUANTILES = (0.5, 0.95, 0.99)
+"""What a line has of a histogram."""
 
 
 class EmfLines:
     """Makes EMF lines: a counter's value is what was added since the last line, a gauge's what it is now.
 
     The name of a metric is that of the catalogue without `leasekeeper_` and `_total`, with the value of its own label
-    after it: `handled_done`. A counter that has not moved since the last line, and was never above 0, is left out.
+    after it: `handled_done`. A counter that has not moved since the last line, and was never above 0, is left out. Of a
+    histogram a line has the quantiles 0.5, 0.95 and 0.99 of what came since the last: `handler_seconds_p95`.
 
     Args:
         targets: the consumers and apps. What has not started is left out.
@@ -49,6 +53,8 @@ class EmfLines:
         self._namespace = namespace
         self._clock = clock
         self._before: dict[tuple[str, ...], float] = {}
+        self._distributions: dict[tuple[str, ...], Distribution] = {}
+        measure(targets)
 
     def lines(self) -> list[str]:
         """One line for each consumer (more if it had over 100 metrics), to be printed on standard output."""
@@ -65,10 +71,20 @@ class EmfLines:
         unit = {Unit.SECONDS: "Seconds", Unit.YES_OR_NO: "None", Unit.SHARE: "None"}.get(metric.unit, "Count")
         for labels, value in metric.samples(statistics):
             name = "_".join((short, *labels[2:]))
-            if metric.kind is Kind.GAUGE:
+            if isinstance(value, Distribution):
+                yield from self._quantiles((name, *labels), name, value)
+            elif metric.kind is Kind.GAUGE:
                 yield name, unit, value
             elif (added := self._added((name, *labels), value)) is not None:
                 yield name, unit, added
+
+    def _quantiles(self, key: tuple[str, ...], name: str, now: Distribution) -> Iterator[tuple[str, str, float]]:
+        """Quantiles of what was added since the last line; none if nothing was."""
+        added = now.since(self._distributions.get(key))
+        self._distributions[key] = now
+        for share in QUANTILES:
+            if (found := added.quantile(share)) is not None:
+                yield f"{name}_p{share * 100:g}", "Seconds", found
 
     def _added(self, key: tuple[str, ...], value: float) -> float | None:
         """What was added since the last line; all of it after a start of the consumer, which counts from 0 again."""

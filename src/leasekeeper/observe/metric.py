@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from leasekeeper.observe.histogram import Distribution
     from leasekeeper.observe.statistics import ConsumerStatistics
 
-Reading: TypeAlias = "float | Mapping[str, float] | None"
-"""A value; or one for each value of the metric's label; or None: there is none now."""
+Value: TypeAlias = "float | Distribution"
+Reading: TypeAlias = "Value | Mapping[str, Value] | Mapping[str, Mapping[str, Value]] | None"
+"""A value; or one for each value of the metric's label, or of both its labels; or None: there is none now."""
 
 
 class Kind(Enum):
@@ -27,6 +29,8 @@ class Kind(Enum):
     """It only rises, from 0 at the consumer's start."""
     GAUGE = "gauge"
     """It rises and falls."""
+    HISTOGRAM = "histogram"
+    """Durations in buckets, each of which only rises."""
 
 
 class Unit(Enum):
@@ -45,7 +49,7 @@ class Unit(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One metric of a consumer. Its labels are `queue`, `consumer` (the handler's name), and `label` if it has one."""
+    """One metric of a consumer. Its labels are `queue`, `consumer` (the handler's name), and those of its own."""
 
     name: str
     """Its full name, as exporters write it."""
@@ -59,22 +63,26 @@ class Metric:
     """What to do about it, or what it is for."""
     read: Callable[[ConsumerStatistics], Reading]
     """Its value in a snapshot."""
-    label: str = ""
-    """The name of its own label; empty without one."""
+    own: tuple[str, ...] = ()
+    """The names of its own labels."""
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The names of all its labels, in order."""
-        return ("queue", "consumer", self.label) if self.label else ("queue", "consumer")
+        return ("queue", "consumer", *self.own)
 
-    def samples(self, statistics: ConsumerStatistics) -> Iterator[tuple[tuple[str, ...], float]]:
+    def samples(self, statistics: ConsumerStatistics) -> Iterator[tuple[tuple[str, ...], Value]]:
         """The values of its labels, with its value, for each sample in a snapshot."""
-        value = self.read(statistics)
-        if isinstance(value, Mapping):
-            for key, each in value.items():
-                yield (statistics.queue, statistics.handler, key), float(each)
-        elif value is not None:
-            yield (statistics.queue, statistics.handler), float(value)
+        labels = (statistics.queue, statistics.handler)
+        return _samples(labels, self.read(statistics))
+
+
+def _samples(labels: tuple[str, ...], reading: Any) -> Iterator[tuple[tuple[str, ...], Value]]:
+    if isinstance(reading, Mapping):
+        for key, each in reading.items():
+            yield from _samples((*labels, key), each)
+    elif reading is not None:
+        yield labels, reading
 
 
 class Observed(Protocol):
@@ -85,8 +93,17 @@ class Observed(Protocol):
         ...
 
 
+def measure(targets: tuple[Observed, ...]) -> None:
+    """Have these consumers measure every message, for histograms, as far as they can."""
+    for target in targets:
+        asked = getattr(target, "measure", None)
+        if asked is not None:
+            asked()
+
+
 def snapshots(targets: tuple[Observed, ...]) -> list[ConsumerStatistics]:
     """The statistics of all consumers that have started."""
+    measure(targets)  # again: an app may have declared more of them
     found: list[ConsumerStatistics] = []
     for target in targets:
         now = target.statistics()

@@ -6,6 +6,7 @@ Every value can be written as JSON: `dataclasses.asdict(statistics)` has numbers
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from leasekeeper.observe.counts import (
     ReceiveStatistics,
     WorkStatistics,
 )
+from leasekeeper.observe.durations import Durations
 from leasekeeper.observe.logs import Logs
 from leasekeeper.tallies import sentence
 from leasekeeper.texts import safe_str
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from leasekeeper.events import Channel
     from leasekeeper.lanes.api import LaneStatistics
     from leasekeeper.lanes.routed import RouteStatistics
+    from leasekeeper.observe.durations import DurationStatistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +142,14 @@ class ConsumerStatistics:
     """Runs of messages that ended, by what followed. Each run counts once; `work` also counts by cause."""
     errors: dict[str, int]
     """Errors by SQS's code: receives that failed, and entries of batches that failed."""
+    calls: dict[str, dict[str, int]]
+    """Calls to SQS by operation, and by what came of them: `ok`, or the error code of the whole call."""
+    dead_letters: dict[str, int]
+    """Copies confirmed by the dead-letter queue, by reason: rejected, undecodable or exhausted."""
+    last_receive: float | None
+    """When a receive was answered last, in seconds since 1970; None before the first."""
+    durations: DurationStatistics | None
+    """Durations of every message and call; None until an exporter of metrics has asked for them (`measure`)."""
     load: LoadStatistics
     """How busy the consumer is, and how much it can do."""
     scaling: ScalingStatistics | None = None
@@ -153,6 +164,9 @@ class Observer:
     ) -> None:
         self._handler = handler
         self._load = LoadMeter()
+        self._channel = channel
+        self._runner: Runner | None = None
+        self._durations: Durations | None = None
         self.counts = Counts(channel)
         self.logs = Logs(channel, logger)
         for each in middleware:
@@ -160,9 +174,22 @@ class Observer:
             if subscribe_to is not None:
                 subscribe_to(channel)
 
+    def attach(self, runner: Runner) -> None:
+        """Observe this runner."""
+        self._runner = runner
+        runner.context.detail.every = self._durations is not None
+
+    def measure(self) -> None:
+        """Have every message measured from now on; may be called again, from any thread."""
+        if self._durations is None:
+            self._durations = Durations(self._channel)
+        if self._runner is not None:
+            self._runner.context.detail.every = True
+
     def statistics(self, runner: Runner) -> ConsumerStatistics:
         """A snapshot of everything that an operator may want to see; may be called from any thread."""
-        now, counts = runner.snapshot(), self.counts
+        now, counts, durations = runner.snapshot(), self.counts, self._durations
+        received_at = runner.context.health.received_at
         return ConsumerStatistics(
             queue=now.queue,
             handler=self._handler,
@@ -190,6 +217,10 @@ class Observer:
             routes=now.routes,
             outcomes=counts.outcomes(),
             errors=counts.errors(),
+            calls=counts.calls(),
+            dead_letters=counts.dead_letters(),
+            last_receive=None if received_at is None else time.time() - max(0.0, runner.context.clock() - received_at),
+            durations=None if durations is None else durations.read(),
             load=self._load.read(
                 now.seconds,
                 ended=now.busy,

@@ -244,6 +244,7 @@ class World:
             draw=self.random.random,
             wall=lambda: self.broker.account.epoch + loop.time(),
         )
+        observer.attach(runner)
         return runner, events, observer
 
     async def until(self, condition: Callable[[], object], *, within: float = 3_600.0, step: float = 0.01) -> float:
@@ -308,6 +309,10 @@ class Running:
     def rows(self) -> Mapping[str, Delivery]:
         """The messages it holds, by id."""
         return self.runner._ledger.rows  # noqa: SLF001 - a test may look where nothing else has business
+
+    def measure(self) -> None:
+        """Measure every message, as `Consumer.measure`."""
+        self._observer.measure()
 
     def statistics(self) -> ConsumerStatistics:
         """A snapshot."""
