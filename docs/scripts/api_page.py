@@ -59,6 +59,10 @@ MORE = {
     "leasekeeper.contrib.fast_depends": "injection by FastDepends",
     "leasekeeper.observe.tracing": "traces for OpenTelemetry",
     "leasekeeper.contrib.lambda_": "the same handlers in AWS Lambda",
+    "leasekeeper.contrib.asgi": "consumers inside of a web app",
+    "leasekeeper.contrib.flask": "handlers with the context of a Flask app",
+    "leasekeeper.contrib.django.connections": "handlers with Django's database connections",
+    "leasekeeper.contrib.django.backend": "Django's tasks over SQS",
     "leasekeeper.testing.handling": "handlers without a queue",
     "leasekeeper.testing.envelopes": "bodies and events for tests",
 }

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import runpy
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from example_kit import EXAMPLES, FAKE, Queue, lines_until
+from fastapi.testclient import TestClient
 
 from leasekeeper.local import LocalSqs
 from leasekeeper.testing.envelopes import lambda_event
@@ -44,6 +47,26 @@ def test_anywhere_as_a_function_of_lambda(sqs: LocalSqs) -> None:
     assert [each["itemIdentifier"] for each in failed] == ["message-1", "message-2"]
     assert example["shipped"] == [1]
     example["handler"].close()
+
+
+def test_flask(sqs: LocalSqs) -> None:
+    queue = Queue("orders")
+    queue.put('{"total": 7}')
+    lines_until([*RUN, "flask_shop:app"], {"billed 7 EUR"})
+    assert queue.left() == (0, 0)
+
+
+def test_fastapi(sqs: LocalSqs) -> None:
+    example = runpy.run_path(str(EXAMPLES / "fastapi_shop.py"))
+    queue = Queue("orders")
+    queue.put('{"item": "tea", "count": 3}')
+    with TestClient(example["web"]) as client:
+        pause, end = threading.Event(), time.monotonic() + 30
+        while client.get("/stock/tea").json() == 10:
+            assert time.monotonic() < end
+            pause.wait(0.01)
+        assert client.get("/stock/tea").json() == 7
+    assert queue.left() == (0, 0)
 
 
 def test_injection(sqs: LocalSqs) -> None:

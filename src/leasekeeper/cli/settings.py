@@ -146,6 +146,7 @@ def misspelt(environment: Mapping[str, str]) -> dict[str, str]:
         "CONFIG",
         "EXIT_WHEN_EMPTY",
         "GRACE_PERIOD",
+        "PREPARE",
         "LOG_FORMAT",
         "LOG_LEVEL",
         "PROCESSES",

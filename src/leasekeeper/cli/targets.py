@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from leasekeeper.app import Leasekeeper
 from leasekeeper.cli import logs, settings
 from leasekeeper.cli.errors import Exit, Stopped, say
+from leasekeeper.cli.preparing import prepared
 from leasekeeper.cli.words import printable_lines
 from leasekeeper.consumer import Consumer
 from leasekeeper.errors import ConfigurationError
@@ -44,11 +45,14 @@ def load(reference: str) -> Target:
     directory = str(Path.cwd())
     if directory not in sys.path:
         sys.path.insert(0, directory)
+    prepare = prepared()
+    prepare(None)
     found: Any = _imported(reference, module_name)
     for name in path.split("."):
         found = _attribute(reference, found, name)
     if not isinstance(found, (Leasekeeper, Consumer)):
         raise ConfigurationError(f"{reference!r} is {_named(found)}, not a Leasekeeper app or a Consumer{_hint(found)}")
+    prepare(found)
     return found
 
 

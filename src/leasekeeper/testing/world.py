@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.lanes.handlers import Functions
+    from leasekeeper.lanes.parameters import Resources
     from leasekeeper.local import Faults
     from leasekeeper.local.model.queue import Queue
     from leasekeeper.observe.statistics import ConsumerStatistics, Report
@@ -108,7 +109,7 @@ class World:
         self.name = FIFO_QUEUE if fifo else QUEUE
         self.dead_letters = FIFO_DEAD_LETTERS if fifo else DEAD_LETTERS
         self.queue_url = ""
-        self.resources = NO_LIFESPAN
+        self.resources: Resources = NO_LIFESPAN
         self._fifo = fifo
         self._began = 0.0
         self._max_receives = max_receives

@@ -1,0 +1,1 @@
+"""The management command; Django looks for it here."""
