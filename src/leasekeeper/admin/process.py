@@ -92,6 +92,7 @@ def consumer_state(consumer: Consumer, recorder: Recorder) -> ConsumerState:
         "reason": reason,
         "seconds": 0.0 if now is None else round(now.seconds, 1),
         "concurrency": consumer.options.concurrency if now is None else now.concurrency,
+        "visibility_timeout": consumer.options.visibility_timeout,
         "running": 0 if now is None else now.lane.running,
         "waiting": 0 if now is None else now.lane.waiting,
         "acking": 0 if now is None else now.ledger.held["acking"],

@@ -133,6 +133,8 @@ class ConsumerState(TypedDict):
     seconds: float
     """Since its start."""
     concurrency: int
+    visibility_timeout: int
+    """Seconds of a lease."""
     running: int
     waiting: int
     acking: int

@@ -23,7 +23,7 @@ const ACTIONS = {
 
 export function actions(view, process, each) {
   const { ui } = view;
-  if (process.read_only) return h("span", { class: "quiet" }, "Actions are off: the process has no token.");
+  if (process.read_only) return h("span", { class: "quiet" }, "Read-only: start the process with --admin-token to act here.");
   return h("div", { class: "actions" },
     Object.entries(ACTIONS).filter(([, { when }]) => when.includes(each.state)).map(([key, { label, danger }]) =>
       h("button", { key, type: "button", class: danger ? "danger" : "", onclick: () => view.ask({ action: key, value: String(each.concurrency) }) }, `${label}…`)),
@@ -54,7 +54,7 @@ export function confirm(view, { title, says, label, danger, more, path, body, do
     if (given) token.set(given);
     const answer = await post(path, body);
     if (answer.refused) token.set("");
-    view.tell(answer.error || done, !!answer.error, !answer.refused);
+    view.tell(answer.error || answer.said || done, !!answer.error, !answer.refused);
     if (!answer.error) onDone?.(answer);
   };
   return h("dialog", { class: "confirm", "aria-label": label, made: element => element.showModal(), onclose: () => view.ask(null) },
@@ -73,7 +73,7 @@ export async function post(path, body) {
     const answer = await fetch(path, { method: "POST", headers: { "content-type": "application/json", authorization: `Bearer ${token.get()}` }, body: JSON.stringify(body) });
     const read = await answer.json().catch(() => ({}));
     if (answer.ok) return read;
-    return { error: read.error || `The answer was ${answer.status}.`, refused: answer.status === 401 };
+    return { error: read.said || read.error || `The answer was ${answer.status}.`, refused: answer.status === 401 };
   } catch {
     return { error: "The process does not answer." };
   }

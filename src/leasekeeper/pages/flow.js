@@ -157,7 +157,7 @@ export class Leases {
     this.rows = rows;
     let longest = 0;
     for (const [, row] of rows) longest = Math.max(longest, row[3] - state.now);
-    this.lease = Math.max(1, nice(Math.max(longest, this.lease > 2 * longest ? 0 : this.lease)));
+    this.lease = Math.max(1, each.visibility_timeout || nice(Math.max(longest, this.lease > 2 * longest ? 0 : this.lease)));
     this.scale = nice(Math.max(each.handler_p95 * 2, 0.1));
     this.concurrency = each.concurrency;
     if (this.heat) {

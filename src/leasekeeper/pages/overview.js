@@ -37,11 +37,11 @@ export function together(parts) {
 export function tones(each) {
   const perMinute = each.rate_out * 60 + each.failures_per_minute;
   const failing = perMinute ? each.failures_per_minute / perMinute : 0;
-  const margin = each.lease_margin ?? Infinity;
+  const margin = (each.lease_margin ?? Infinity) / (each.visibility_timeout || 30);
   const late = each.backlog?.seconds ?? 0;
   return {
     failures: each.failures_per_minute < 1 ? "" : failing > 0.1 ? "bad" : failing > 0.01 ? "warn" : "",
-    margin: margin < 2 ? "bad" : margin < 5 ? "warn" : "",
+    margin: margin < 0.08 ? "bad" : margin < 0.2 ? "warn" : "",
     backlog: (each.backlog?.trend ?? 0) > 0.05 && late > 60 ? (late > 600 ? "bad" : "warn") : "",
     lag: each.lag_p95 > 300 ? "bad" : each.lag_p95 > 60 ? "warn" : "",
   };
@@ -55,6 +55,7 @@ export function headline(all) {
     rate_out: sum(all, each => each.rate_out),
     failures_per_minute: sum(all, each => each.failures_per_minute),
     lease_margin: least(all, each => each.lease_margin),
+    visibility_timeout: least(all.filter(each => each.lease_margin !== null && each.lease_margin !== undefined), each => each.visibility_timeout),
     lag_p95: most(all, each => each.lag_p95),
     backlog: { trend: growth, seconds: most(backlogs, each => each.seconds) },
   };

@@ -22,6 +22,7 @@ const HEADS = [
 
 export function inHand({ state, route, link, detail, leases, each }) {
   const now = state.now;
+  const lease = each.visibility_timeout || 30;
   const sort = HEADS.find(([label]) => label === route.sort) || HEADS[3];
   const key = sort[1] || (([id]) => id);
   const all = Object.entries(detail.in_hand);
@@ -43,7 +44,7 @@ export function inHand({ state, route, link, detail, leases, each }) {
           cell("attempt", count(attempt)),
           cell("in hand", seconds(Math.max(0, now - received))),
           cell("runs for", started ? seconds(Math.max(0, now - started)) : "–"),
-          h("td", { "data-label": "lease left", class: left < 2 ? "bad" : left < 5 ? "warn" : "" }, left > 0 ? seconds(left) : "ended"),
+          h("td", { "data-label": "lease left", class: left < 0.08 * lease ? "bad" : left < 0.2 * lease ? "warn" : "" }, left > 0 ? seconds(left) : "ended"),
           groups ? cell("group", group ? name(group) : "–") : null);
       })),
   ];
@@ -77,7 +78,7 @@ export function throttler({ state, each, detail }) {
   ];
 }
 
-const NEWS = { extended: ["＋", "extended"], lost: ["✕", "lost"], failed: ["▲", "not extended"] };
+const NEWS = { extended: ["+", "extended"], lost: ["✕", "lost"], failed: ["▲", "not extended"] };
 
 export function leaseNews({ state, route, each, detail }) {
   const found = matching(detail.leases, route.q, one => `${one.what} ${one.id ?? ""} ${one.reason}`);
@@ -104,7 +105,7 @@ export function options({ route, detail }) {
   return table("options", ["option", "value", "from", "default", "what it does"], found.map(each =>
     h("tr", { key: each.name, "data-row": true, tabindex: -1, class: set(each) ? "set" : "" },
       cell("option", h("code", {}, each.name)),
-      cell("value", set(each) ? h("b", {}, name(each.value)) : name(each.value), each.unit ? h("small", {}, each.unit) : null),
+      cell("value", set(each) ? h("b", {}, name(each.value)) : name(each.value || "unset"), each.unit && each.value ? h("small", {}, ` ${each.unit}`) : null),
       cell("from", SOURCES[each.source] || each.source, each.place ? h("small", {}, h("code", {}, name(each.place))) : null),
       cell("default", set(each) ? name(each.default) : ""),
       h("td", { "data-label": "what it does", class: "text" }, each.text.replaceAll("`", "")))));

@@ -25,6 +25,7 @@ export function seconds(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
   const size = Math.abs(value);
   if (size === 0) return "0 s";
+  if (size < 0.00005) return "< 0.1 ms";
   if (size < 0.0995) return `${(value * 1000).toFixed(size < 0.00995 ? 1 : 0)} ms`;
   if (size < 9.95) return `${value.toFixed(1)} s`;
   if (size < 99.5) return `${value.toFixed(0)} s`;

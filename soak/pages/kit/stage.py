@@ -1,4 +1,4 @@
-"""A server of the live page that shows made-up states: `python soak/pages/stage.py`, then open what it prints.
+"""A server of the live page that shows made-up states: `python soak/pages/kit/stage.py`, then open what it prints.
 
 `/SCENE/` has a page for each scene of `made_up`. It serves the same files with the same headers as the admin surface.
 """
@@ -11,10 +11,12 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 import made_up
 import uvicorn
+from playwright.sync_api import Page
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+Opener = Callable[..., Page]
+"""Opens an address in a new tab; the fixture `tab`."""
 TICK = 1.0
 
 
@@ -60,7 +64,7 @@ class Stage:
             Route("/{scene}/api/meanings", self.meanings),
             Route("/{scene}/api/actions", self.act, methods=["POST"]),
         ]
-        config = uvicorn.Config(Starlette(routes=routes), log_config=None, timeout_graceful_shutdown=0)
+        config = uvicorn.Config(Starlette(routes=routes), log_config=None, timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -111,9 +115,11 @@ class Stage:
     async def act(self, request: Request) -> Response:
         """Note an action."""
         if request.headers.get("authorization") != "Bearer open-sesame":
-            return JSONResponse({"error": "the token is not the one that this process was started with"}, 401)
+            return JSONResponse(
+                {"done": False, "said": "the token is not the one that this process was started with"}, 401
+            )
         self.actions.append(await request.json())
-        return JSONResponse({"done": "asked"})
+        return JSONResponse({"done": True, "said": "it was noted"})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,196 @@
+"""The live page in a browser, with states made up for it: each view, the keyboard, actions, what goes wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import made_up
+import pytest
+from playwright.sync_api import expect
+from stage import Opener, Stage
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+WIDTHS = (380, 900, 1600)
+
+
+def open_consumer(tab: Opener, stage: Stage, scene: str = "calm", queue: str = "orders", view: str = "") -> Page:
+    page = tab(stage.url(scene, f"?consumer={queue}{f'&tab={view}' if view else ''}"))
+    expect(page.locator("canvas.cells")).to_be_visible()
+    return page
+
+
+@pytest.mark.parametrize("scene", sorted(made_up.SCENES))
+def test_every_scene_is_drawn_at_every_width_without_sideways_scrolling(tab: Opener, stage: Stage, scene: str) -> None:
+    page = tab(stage.url(scene), width=WIDTHS[0], scheme="dark")
+    expect(page.locator(".status.live")).to_be_visible()
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+    rows = page.locator("tr.whole").count()
+    assert rows == len({q for p in made_up.SCENES[scene](0.0)["processes"].values() for q in p["consumers"]})
+
+
+@pytest.mark.parametrize("view", ["in-hand", "failures", "dead-letters", "throttler", "leases", "options", "doctor"])
+def test_every_tab_has_its_address_and_its_content(tab: Opener, stage: Stage, view: str) -> None:
+    page = open_consumer(tab, stage, view=view)
+
+    selected = page.locator("[role=tab][aria-selected=true]")
+    expect(selected).to_have_id(f"tab-{view}")
+    expect(page.locator(".tab")).not_to_have_text("Loading…")
+    assert f"tab={view}" in page.url
+    assert "process=" in page.url  # the page has chosen one, so that the address can be passed on
+
+
+def test_hostile_names_are_shown_as_text(tab: Opener, stage: Stage) -> None:
+    page = tab(stage.url("hostile"))
+
+    for name in made_up.HOSTILE:
+        expect(page.locator(".who > a").get_by_text(name, exact=True)).to_have_count(1)
+    page.locator(".who > a").first.click()
+    expect(page.locator("h1")).to_have_text(made_up.HOSTILE[0])
+    page.locator("#tab-failures").click()
+    page.locator("summary").first.click()
+    expect(page.locator("details p").first).to_have_text(made_up.HOSTILE[1])
+    assert page.locator("#app img, #app b b").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_keyboard_goes_everywhere_and_back_works(tab: Opener, stage: Stage) -> None:
+    page = tab(stage.url("calm"))
+    expect(page.locator("tr.whole")).to_have_count(4)
+
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("orders")
+    page.keyboard.press("Escape")
+    expect(page.locator("tr.whole")).to_have_count(4)
+    page.go_back()
+    expect(page.locator("h1")).to_have_text("orders")
+    page.go_back()
+    page.keyboard.press("/")
+    page.keyboard.type("pay")
+    expect(page.locator("tr.whole")).to_have_count(1)
+    assert "q=pay" in page.url
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.locator("#keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#keys")).not_to_be_visible()
+
+
+def test_p_holds_the_page_and_a_table_under_the_pointer_stands_still(tab: Opener, stage: Stage) -> None:
+    page = tab(stage.url("calm"))
+    rate = page.locator("tr.whole .pair").first
+    expect(rate).to_be_visible()
+
+    page.locator("tr.whole").first.hover()
+    before, headline = rate.inner_text(), page.locator(".headline").inner_text()
+    page.wait_for_function("text => document.querySelector('.headline').innerText !== text", arg=headline)
+    assert rate.inner_text() == before
+    page.mouse.move(1, 1)
+    page.wait_for_function("text => document.querySelector('tr.whole .pair').innerText !== text", arg=before)
+
+    page.keyboard.press("p")
+    expect(page.locator(".status.held")).to_contain_text("held at")
+    before = page.locator("main").inner_text()
+    page.wait_for_timeout(1500)  # two states of the stream
+    assert page.locator("main").inner_text() == before
+    page.keyboard.press("p")
+    expect(page.locator(".status.live")).to_be_visible()
+
+
+def test_figures_explain_themselves_on_hover_and_on_focus(tab: Opener, stage: Stage) -> None:
+    page = tab(stage.url("calm"))
+
+    page.locator(".figure").nth(5).hover()
+    expect(page.locator(".tip.on")).to_contain_text("smallest lease left now")
+    page.mouse.move(1, 1)
+    page.keyboard.press("Tab")
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.locator(".tip.on").count():
+            break
+    expect(page.locator(".tip.on")).to_be_visible()
+    assert page.locator(":focus").get_attribute("aria-describedby") == "tip"
+
+
+def test_a_cell_can_be_chosen_and_says_what_it_is(tab: Opener, stage: Stage) -> None:
+    page = open_consumer(tab, stage)
+    page.wait_for_timeout(1200)  # the cells fade in one after the other
+
+    page.locator("canvas.cells").click(position={"x": 10, "y": 10})
+    expect(page.locator(".chosen")).to_contain_text("shop.py:38")
+
+
+def test_actions_ask_first_need_the_token_and_say_what_was_done(tab: Opener, stage: Stage) -> None:
+    page = open_consumer(tab, stage)
+
+    page.get_by_role("button", name="Pause…").click()
+    dialog = page.locator("dialog.confirm")
+    expect(dialog).to_contain_text("messages in hand go on to their end")
+    page.locator("#token").fill("wrong")
+    page.locator("#do").click()
+    expect(dialog).to_contain_text("the token is not the one")
+    page.locator("#token").fill("open-sesame")
+    page.locator("#do").click()
+    expect(dialog).to_have_count(0)
+    page.get_by_role("button", name="Concurrency…").click()
+    expect(page.locator("#token")).to_have_count(0)  # it is known now
+    page.locator("#value").fill("20")
+    expect(dialog).to_contain_text("With 20")
+    page.locator("#do").click()
+    expect(dialog).to_have_count(0)
+    assert stage.actions == [
+        {"process": "shop-7f9c:4121", "consumer": "orders", "action": "pause"},
+        {"process": "shop-7f9c:4121", "consumer": "orders", "action": "concurrency", "value": 20},
+    ]
+
+
+def test_without_a_token_there_is_nothing_to_press(tab: Opener, stage: Stage) -> None:
+    page = open_consumer(tab, stage, "trouble")
+
+    expect(page.locator(".head")).to_contain_text("Read-only")
+    assert page.locator(".actions button").count() == 0
+
+
+def test_a_server_that_dies_and_returns(tab: Opener) -> None:
+    with Stage() as first:
+        page = tab(first.url("calm"))
+        other = tab(first.url("calm", "?consumer=orders"))
+        expect(page.locator(".status.live")).to_be_visible()
+        expect(other.locator("canvas.cells")).to_be_visible()
+    # It has said `bye`, and ended with both streams open.
+    expect(page.locator(".reason.stale")).to_contain_text("The process has said that it stops. What you see is from")
+    expect(page.locator("tr.whole")).to_have_count(4)
+    with Stage(port=first.port):
+        for each in (page, other):
+            expect(each.locator(".status.live")).to_be_visible(timeout=15_000)
+            expect(each.locator(".reason.stale")).to_have_count(0)
+
+
+def test_a_hidden_tab_asks_nothing(tab: Opener, stage: Stage) -> None:
+    page = tab(stage.url("calm"))
+    expect(page.locator(".status.live")).to_be_visible()
+
+    hide = (
+        "Object.defineProperty(document, 'hidden', {value: %s, configurable: true});"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    page.evaluate(hide % "true")
+    expect(page.locator(".status.hidden")).to_be_visible()
+    before = page.locator("main").inner_text()
+    page.wait_for_timeout(1500)
+    assert page.locator("main").inner_text() == before
+    page.evaluate(hide % "false")
+    expect(page.locator(".status.live")).to_be_visible()
+
+
+def test_motion_is_reduced_where_people_ask_for_it(tab: Opener, stage: Stage) -> None:
+    page = tab(stage.url("calm", "?consumer=orders"), motion="reduce")
+    expect(page.locator(".link").first).to_be_attached()
+
+    assert page.evaluate("document.getAnimations().length") == 0
