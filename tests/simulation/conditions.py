@@ -6,7 +6,7 @@ Used by `simulation.py`. The same seed always gives the same conditions.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ class Conditions:
         failing: the share of runs that do not succeed.
         stop_at: when all consumers are stopped.
         force: whether that stop is a forced one.
+        of_consumer: options that a consumer has besides those of all, by its index.
     """
 
     seed: int
@@ -56,6 +57,7 @@ class Conditions:
     options: OptionValues
     faults: dict[str, dict[str, Any]]
     dead_polls: bool
+    of_consumer: dict[int, dict[str, Any]] = field(default_factory=dict)
 
 
 def conditions_for(seed: int, *, faulty: bool) -> Conditions:

@@ -124,7 +124,8 @@ class Simulation:
                 world.faults.set(operation, **switches)
             world.faults.dead_polls = conditions.dead_polls
             for index in range(conditions.consumers):
-                self._running.append(await world.start(self._handler(index), **conditions.options))
+                options = {**conditions.options, **conditions.of_consumer.get(index, {})}
+                self._running.append(await world.start(self._handler(index), **options))
             await asyncio.sleep(conditions.stop_at)
             stopped = world.now
             result.reports = list(await asyncio.gather(*(each.stop(force=conditions.force) for each in self._running)))
@@ -205,6 +206,9 @@ class Simulation:
         busy = sum(count for (each, _), count in self._at_work.items() if each == index)
         if busy > options["concurrency"]:
             self._result.observed.append(f"{busy} handlers at once in consumer {index}")
+        share = options.get("share")
+        if share is not None and self._at_work.total() > share.concurrency:
+            self._result.observed.append(f"{self._at_work.total()} handlers at once in {share!r}")
         prefetch = options["prefetch"]
         held = self._running[index].statistics().slots_taken if index < len(self._running) else 0
         if prefetch is not None and held > options["concurrency"] + prefetch:

@@ -9,7 +9,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from batch_simulation import BatchSimulation, simulate_batches
+from batch_simulation import simulate_batches
+from seeds import run_batches
 
 from leasekeeper.core import collecting
 from leasekeeper.core.collecting import Collector
@@ -24,22 +25,12 @@ WORLDS = int(os.environ.get("LEASEKEEPER_WORLDS", "60"))
 IN_A_TEST = 3
 
 
-def _run(seed: int, *, faulty: bool) -> BatchSimulation:
-    result = simulate_batches(seed, faulty=faulty)
-    assert not result.violations, (
-        f"seed {seed}: {'; '.join(result.violations)}\nTo repeat it, in tests/simulation:\n"
-        f"  from batch_simulation import simulate_batches\n"
-        f"  result = simulate_batches({seed}, faulty={faulty})\nfifo={result.fifo} {result.options}"
-    )
-    return result
-
-
 @pytest.mark.parametrize("faulty", [False, True])
 @pytest.mark.parametrize("first", range(0, WORLDS // 2, IN_A_TEST))
 def test_batches_keep_the_contract(first: int, *, faulty: bool) -> None:
     """L1, L6, L8, L20, L22, L23, L25, L26: any options, outcomes of every kind, a stop at any moment."""
     for seed in range(first, first + IN_A_TEST):
-        _run(seed, faulty=faulty)
+        run_batches(seed, faulty=faulty)
 
 
 def _answer_without_outcomes(self: Bundle, outcome: Outcome, part: Any = None) -> list[Any]:

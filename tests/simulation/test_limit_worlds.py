@@ -1,4 +1,4 @@
-"""Simulated worlds of consumers with a rate, or whose tenants take turns: they keep the lease contract as all do."""
+"""Simulated worlds of consumers with a rate, a share, or tenants that take turns: they keep the lease contract too."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conditions import conditions_for
 
+from leasekeeper import Share
 from simulation import simulate
 
 if TYPE_CHECKING:
@@ -37,4 +38,22 @@ def test_what_waits_for_its_start_is_never_lost_nor_left_unsettled(first: int, *
         # More than the handlers need may be held where a group has all of its handlers: that is what the option is for.
         violations = [each for each in result.violations if "messages held" not in each]
         assert not violations, f"seed {seed}, faulty={faulty}, {limits}: {'; '.join(violations)}"
+        assert faulty or result.repeated == 0
+
+
+@pytest.mark.parametrize("faulty", [False, True])
+@pytest.mark.parametrize("first", range(0, WORLDS // 10, IN_A_TEST))
+def test_consumers_that_share_their_handlers_keep_the_contract(first: int, *, faulty: bool) -> None:
+    """L3, L20, L22, L29: with weights and priorities, and never more handlers at once than the share has."""
+    for seed in range(2000 + first, 2000 + first + IN_A_TEST):
+        random = Random(seed)
+        conditions = conditions_for(seed, faulty=faulty)
+        conditions.options["share"] = Share(random.choice((1, 3, 10, 40)))
+        conditions.options["prefetch"] = None
+        for index in range(conditions.consumers):
+            conditions.of_consumer[index] = {"weight": random.choice((1, 3)), "priority": random.choice((1, 1, 2))}
+        result = simulate(conditions)
+        # A share's handlers are not counted for each consumer.
+        violations = [each for each in result.violations if "in consumer" not in each or "ran twice" in each]
+        assert not violations, f"seed {seed}, faulty={faulty}, {conditions.options}: {'; '.join(violations)}"
         assert faulty or result.repeated == 0

@@ -1,7 +1,7 @@
 """Simulated worlds: consumers keep the lease contract under conditions that are drawn from a seed.
 
 `LEASEKEEPER_WORLDS=2000 pytest tests/simulation` runs more of them: half of them have a standard queue, and half a FIFO
-queue. A failure says how to repeat its seed.
+queue. A failure says how to repeat its seed. `soak/engine/test_worlds_at_length.py` runs others.
 """
 
 from __future__ import annotations
@@ -11,35 +11,13 @@ import os
 import pytest
 from conditions import conditions_for
 from fifo_conditions import Kind, fifo_conditions_for
-from fifo_simulation import FifoResult, simulate_fifo
+from fifo_simulation import simulate_fifo
+from seeds import run_fifo, run_standard
 
 from simulation import Result, simulate
 
 WORLDS = int(os.environ.get("LEASEKEEPER_WORLDS", "60"))
 IN_A_TEST = 3
-
-
-def _run(seed: int, *, faulty: bool) -> Result:
-    result = simulate(conditions_for(seed, faulty=faulty))
-    assert not result.violations, (
-        f"seed {seed}: {'; '.join(result.violations)}\nTo repeat it, in tests/simulation:\n"
-        f"  from conditions import conditions_for\n"
-        f"  from simulation import simulate\n"
-        f"  result = simulate(conditions_for({seed}, faulty={faulty}))\n{result.conditions}"
-    )
-    return result
-
-
-def _run_fifo(seed: int, kind: Kind) -> FifoResult:
-    result = simulate_fifo(fifo_conditions_for(seed, kind))
-    assert not result.violations, (
-        f"seed {seed}: {'; '.join(result.violations)}\nTo repeat it, in tests/simulation:\n"
-        f"  from fifo_conditions import Kind, fifo_conditions_for\n"
-        f"  from fifo_simulation import simulate_fifo\n"
-        f"  result = simulate_fifo(fifo_conditions_for({seed}, {kind}))\n{result.conditions}"
-    )
-    return result
-
 
 SEEDS = pytest.mark.parametrize("first", range(0, WORLDS // 4, IN_A_TEST))
 FIFO_SEEDS = pytest.mark.parametrize("first", range(0, WORLDS // 8, IN_A_TEST))
@@ -49,7 +27,7 @@ FIFO_SEEDS = pytest.mark.parametrize("first", range(0, WORLDS // 8, IN_A_TEST))
 def test_without_faults_nothing_is_handled_twice_lost_or_left_unsettled(first: int) -> None:
     """L1-L4, L6, L8, L20, L22, L29: slow networks, failing and slow handlers, any options, a stop at any moment."""
     for seed in range(first, first + IN_A_TEST):
-        result = _run(seed, faulty=False)
+        result = run_standard(seed, faulty=False)
         assert result.repeated == 0
 
 
@@ -57,7 +35,7 @@ def test_without_faults_nothing_is_handled_twice_lost_or_left_unsettled(first: i
 def test_with_faults_nothing_is_lost_and_what_is_handled_twice_is_explained(first: int) -> None:
     """L1, L7, L8, L12, L15, L20, L22, L29: throttles, 5xx, resets, lost answers, black holes, duplicates."""
     for seed in range(first, first + IN_A_TEST):
-        _run(seed, faulty=True)
+        run_standard(seed, faulty=True)
 
 
 @FIFO_SEEDS
@@ -65,7 +43,7 @@ def test_with_faults_nothing_is_lost_and_what_is_handled_twice_is_explained(firs
 def test_a_fifo_queue_is_handled_in_order(first: int, kind: Kind) -> None:
     """L25-L29: the order of first successes, one handler of a group at a time, nothing lost, no group stands still."""
     for seed in range(first, first + IN_A_TEST):
-        _run_fifo(seed, kind)
+        run_fifo(seed, kind)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
