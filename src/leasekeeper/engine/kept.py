@@ -10,8 +10,9 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
+from leasekeeper.core.delivery import Action, deadline_of
 from leasekeeper.core.states import State
-from leasekeeper.engine.extender import Extender
+from leasekeeper.engine.extender import LAST_MOMENT, Extender
 from leasekeeper.engine.heartbeat import Heartbeat
 from leasekeeper.engine.policies import crash_back_off
 from leasekeeper.keeper.claims import LockClaims
@@ -66,11 +67,35 @@ class KeptExtender(Extender):
     def __init__(self, context: QueueContext, *, linger: float, keeping: Keeping) -> None:
         super().__init__(context, linger=linger)
         self._keeping = keeping
+        self._waiting: set[asyncio.Task[None]] = set()
 
     async def _release(self, rows: list[Delivery]) -> None:
-        kept = cast("list[Kept]", rows)
-        await self._keeping.wait_for_claims([row.slot for row in kept if row.state is State.RELEASING])
+        releasing = {cast("Kept", row).slot: row for row in rows if row.state is State.RELEASING}
+        if releasing:
+            until = min(map(deadline_of, releasing.values())) - LAST_MOMENT
+            claimed = await self._keeping.wait_for_claims(releasing, until)
+            if claimed:
+                self._release_beside([releasing[slot] for slot in claimed])
         await super()._release(rows)
+
+    def _release_beside(self, rows: list[Delivery]) -> None:
+        """The leases are about to end, and a call of the keeper is still out: it counts as an extension of ours (L5).
+
+        So the release is sent now, and once more when that call is over.
+        """
+        for row in rows:
+            row.extending += 1
+        waiting = asyncio.create_task(self._release_again(rows), name="leasekeeper claims")
+        self._waiting.add(waiting)
+        waiting.add_done_callback(self._waiting.discard)
+
+    async def _release_again(self, rows: list[Delivery]) -> None:
+        await self._keeping.wait_for_claims([cast("Kept", row).slot for row in rows])
+        for row in rows:
+            row.extending -= 1
+        self._context.act(Action.RELEASE, [row for row in rows if row.state is State.RELEASING and not row.extending])
+        if self._closing:
+            self.releases.close()
 
 
 # The consumer's part of its keeper

@@ -7,6 +7,7 @@ as long as the engine's loop runs, and that after `wait_for_claims` no call of t
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Protocol
 
 from leasekeeper.keeper.entries import Entries
@@ -113,20 +114,32 @@ class Keeping:
         if not task.cancelled():
             task.exception()
 
-    async def wait_for_claims(self, slots: Iterable[int]) -> None:
+    async def wait_for_claims(self, slots: Iterable[int], until: float = math.inf) -> list[int]:
         """Wait until no call of the keeper is out for what is in these slots; RELEASING is written for them.
 
         The claim is not kept for the call that follows: starved in the middle of it, we would lock the keeper out just
         when it is needed. It is enough that the keeper reads RELEASING after it takes its claim.
+
+        Args:
+            slots: of the messages; `NOWHERE` needs no waiting.
+            until: how long it waits at most, on the engine's clock. After three seconds it kills the keeper, and does
+                not wait any more.
+
+        Returns:
+            The slots that the keeper still has a claim on.
         """
         left = [slot for slot in slots if slot >= 0]
         began = self._clock()
         while left := [slot for slot in left if not self._passed(slot)]:
-            if self._clock() - began > PATIENCE:
+            now = self._clock()
+            if now >= began + PATIENCE:
                 if self._child is not None:
                     await self._child.replace()
-                return
+                return []
+            if now >= until:
+                break
             await asyncio.sleep(LOOK)
+        return left
 
     def _passed(self, slot: int) -> bool:
         if not self._claims.take(slot):

@@ -14,7 +14,7 @@ from leasekeeper.keeper.calls import LOST
 from leasekeeper.keeper.table import FINISHED, FREE, RELEASING, RUNNING, WAITING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from leasekeeper.keeper.claims import Claims
     from leasekeeper.keeper.table import Table
@@ -49,22 +49,24 @@ class StandingIn:
 
     Attributes:
         extended: leases extended so far.
+        calling: the slots that a call is out for, or is about to be.
     """
 
     def __init__(self, table: Table, claims: Claims, *, say: Callable[[str], object]) -> None:
         self._table = table
         self._claims = claims
         self._say = say
-        self._calling: set[int] = set()
+        self.calling: set[int] = set()
         self._failed: dict[int, tuple[int, float]] = {}
         """Slots whose extension failed, with their generation and the time of the next try."""
         self._given_up = False
+        self._over = False
         self.extended = 0
 
     def look(self, now: float) -> list[list[int]]:
         """The slots whose leases are to be extended now, in batches; the engine's next beat is overdue."""
         table = self._table
-        if table.closed or not table.last_sign or now <= table.next_beat + GRACE:
+        if self._over or table.closed or not table.last_sign or now <= table.next_beat + GRACE:
             return []
         silence = now - table.last_sign
         if silence > table.keep_for:
@@ -72,10 +74,10 @@ class StandingIn:
             return []
         self._given_up = False
         due = sorted(
-            (left, slot) for slot in table.occupied() if (left := self._left(slot, now)) and slot not in self._calling
+            (left, slot) for slot in table.occupied() if (left := self._left(slot, now)) and slot not in self.calling
         )
         slots = [slot for _, slot in due]
-        self._calling.update(slots)
+        self.calling.update(slots)
         return [slots[first : first + BATCH] for first in range(0, len(slots), BATCH)]
 
     def _give_up(self, silence: float) -> None:
@@ -108,9 +110,9 @@ class StandingIn:
         table, extensions = self._table, []
         for slot in slots:
             if not self._claims.take(slot):
-                self._calling.discard(slot)
+                self.calling.discard(slot)
                 continue
-            if not self._left(slot, now):
+            if self._over or not self._left(slot, now):
                 self._let_go(slot)
                 continue
             _, asked, _, seconds, _, length, generation = table.head(slot)
@@ -143,9 +145,19 @@ class StandingIn:
         for each in extensions:
             self._let_go(each.slot)
 
+    def estate(self) -> list[set[int]]:
+        """The engine is dead, and nothing is extended any more: the slots to settle, at once and later.
+
+        Later are those that a call of ours is out for. Race: an extension that takes effect after the back-off would
+        undo it, and that call can take two seconds.
+        """
+        self._over = True
+        occupied, later = set(self._table.occupied()), set(self.calling)
+        return [occupied - later, occupied & later]
+
     def _let_go(self, slot: int) -> None:
         self._claims.give_back(slot)
-        self._calling.discard(slot)
+        self.calling.discard(slot)
 
     def __repr__(self) -> str:
         return f"<StandingIn for {self._table!r}, {self.extended} leases extended>"
@@ -163,8 +175,8 @@ class Settling(NamedTuple):
     maximum: int = BATCH
 
 
-def settlements(table: Table, now: float) -> list[Settling]:
-    """What there is to do after the death of the engine, in this order.
+def settlements(table: Table, now: float, slots: Iterable[int]) -> list[Settling]:
+    """What there is to do after the death of the engine about the messages in these slots, in this order.
 
     Finished messages are deleted, and those that had not started become visible at once. Then those that ran: each
     after its back-off, so that a message that kills its process comes back ever later. What the engine was giving back
@@ -173,7 +185,7 @@ def settlements(table: Table, now: float) -> list[Settling]:
     deletes: list[tuple[str, float]] = []
     at_once: list[tuple[str, float]] = []
     later: list[tuple[str, float]] = []
-    for slot in table.occupied():
+    for slot in slots:
         state = table.states[slot]
         deadline, _, visible_at, _, back_off, length, generation = table.head(slot)
         receipt = table.receipt(slot, length)
@@ -188,11 +200,16 @@ def settlements(table: Table, now: float) -> list[Settling]:
         else:
             later.append((receipt, now + back_off))
     calls = [Settling("delete", part) for part in _parts(deletes)]
-    calls += [Settling("release", part) for part in _parts(at_once)]
-    for sent, visibility, maximum, attempt_id in table.open_receives():
-        if now - sent < LONGEST_REPEAT:
-            calls.append(Settling("receive again", [(attempt_id, visibility)], maximum))
-    return calls + [Settling("release", part) for part in _parts(later)]
+    return calls + [Settling("release", part) for part in (*_parts(at_once), *_parts(later))]
+
+
+def repeats(table: Table, now: float) -> list[Settling]:
+    """The receives of a FIFO queue whose answers the dead engine has not read: made again, their messages go back."""
+    return [
+        Settling("receive again", [(attempt_id, visibility)], maximum)
+        for sent, visibility, maximum, attempt_id in table.open_receives()
+        if now - sent < LONGEST_REPEAT
+    ]
 
 
 LONGEST_REPEAT = 290.0

@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from leasekeeper.keeper.calls import Refused, SqsCalls, context_for
+from leasekeeper.keeper.calls import TIMEOUT, Refused, SqsCalls, context_for
 from leasekeeper.keeper.claims import LockClaims
 from leasekeeper.keeper.standing_in import Settling, StandingIn, seconds_until, settlements, unsettled
 from leasekeeper.keeper.table import END, Table
@@ -138,20 +138,30 @@ class Watching:
         """The process is dead: settle what it held. Waits until that is done, 30 seconds at most."""
         began = time.monotonic()
         waiting = [watched for watched in self._watched if not watched.table.closed]
-        # By turns of all tables: first what can be deleted and made visible at once.
-        calls = [[(watched, call) for call in settlements(watched.table, began)] for watched in waiting]
-        jobs = [_Settlement(watched, call, began + LONGEST) for of_one in calls for watched, call in of_one]
-        held = sum(len(job.call.entries) for job in jobs)
-        for job in jobs:
-            self._threads.do(job)
+        estates = [(watched, watched.standing_in.estate()) for watched in waiting]
+        jobs: list[_Settlement] = []
+        for watched, (at_once, _) in estates:
+            jobs += self._settle(watched, at_once, began)
+        for watched, (_, later) in estates:
+            while watched.standing_in.calling & later and time.monotonic() < began + 2 * TIMEOUT:
+                time.sleep(0.01)
+            jobs += self._settle(watched, later, began)
         for job in jobs:
             job.done.wait(max(0.0, began + LONGEST - time.monotonic()))
-        if held:
+        if held := sum(len(slots) for _, estate in estates for slots in estate):
             left = sum(job.left for job in jobs)
             self._say(
                 f"it ended and held {held} messages: {held - left} settled in {time.monotonic() - began:.1f} s"
                 + (f", {left} come back when their visibility timeout ends" if left else "")
             )
+
+    def _settle(self, watched: Watched, slots: set[int], began: float) -> list[_Settlement]:
+        """Have these settled, by calls that the threads make."""
+        calls = settlements(watched.table, began, slots)
+        jobs = [_Settlement(watched, call, began + LONGEST) for call in calls]
+        for job in jobs:
+            self._threads.do(job)
+        return jobs
 
     def close(self) -> None:
         """Let go of all tables."""

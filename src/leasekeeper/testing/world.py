@@ -26,18 +26,17 @@ from leasekeeper.observe.statistics import Observer
 from leasekeeper.options import make_options
 from leasekeeper.sqs.address import QueueAddress
 from leasekeeper.testing.clock import VirtualLoop, run_virtual
+from leasekeeper.testing.keepers import VirtualKeeper
 from leasekeeper.testing.processes import Process, ProcessLoop
+from leasekeeper.testing.running import Running as Running  # noqa: PLC0414 - tests take it from here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
-    from contextvars import Context
 
-    from leasekeeper.core.delivery import Delivery
     from leasekeeper.lanes.handlers import Functions
     from leasekeeper.lanes.parameters import Resources
     from leasekeeper.local import Faults
     from leasekeeper.local.model.queue import Queue
-    from leasekeeper.observe.statistics import ConsumerStatistics, Report
     from leasekeeper.option_values import OptionValues
 
 P = ParamSpec("P")
@@ -208,7 +207,7 @@ class World:
         process = Process(self.broker) if isinstance(loop, ProcessLoop) else None
         client = self.client if process is None else LocalClient(process.connection)
         named = handler.address.name if isinstance(handler, Consumer) else self.name
-        made = self._make(handler, values, client, queue or named)
+        made = self._make(handler, values, client, queue or named, process)
         context = copy_context() if process is None else process.context
         running = Running(*await loop.create_task(made, context=context), context=context, process=process)
         self._running.append(running)
@@ -217,11 +216,16 @@ class World:
 
     async def runner(self, handler: Callable[..., Any], **values: Unpack[OptionValues]) -> Runner:
         """Make a runner without starting it."""
-        return (await self._make(handler, values, self.client, self.name))[0]
+        return (await self._make(handler, values, self.client, self.name, None))[0]
 
     async def _make(
-        self, handler: Functions | Consumer, values: OptionValues, client: LocalClient, queue: str
-    ) -> tuple[Runner, Channel, Observer]:
+        self,
+        handler: Functions | Consumer,
+        values: OptionValues,
+        client: LocalClient,
+        queue: str,
+        process: Process | None,
+    ) -> tuple[Runner, Channel, Observer, VirtualKeeper | None]:
         loop = asyncio.get_running_loop()
         events = Channel()
         if isinstance(handler, Consumer):
@@ -234,6 +238,7 @@ class World:
             options = make_options(values)
             made = make_handler(handler, options, queue=queue)
         observer = Observer(events, options.logger, made.name, options.middleware)
+        keeper = VirtualKeeper.of(process, self.broker, self.queue_url, options) if options.keeper else None
         runner = Runner(
             await open_queue(client, QueueAddress.parse(queue), options),
             client,
@@ -244,9 +249,10 @@ class World:
             clock=loop.time,
             draw=self.random.random,
             wall=lambda: self.broker.account.epoch + loop.time(),
+            keeping=keeper.keeping if keeper is not None else None,
         )
         observer.attach(runner)
-        return runner, events, observer
+        return runner, events, observer, keeper
 
     async def until(self, condition: Callable[[], object], *, within: float = 3_600.0, step: float = 0.01) -> float:
         """Let time pass until the condition holds; returns when that was.
@@ -277,71 +283,6 @@ class World:
 
     def __repr__(self) -> str:
         return f"<World {self.broker!r}, {', '.join(repr(each.runner) for each in self._running) or 'no consumers'}>"
-
-
-class Running:
-    """A runner that works in a world.
-
-    Attributes:
-        runner: the runner.
-        task: its `run()`.
-        events: what its parts emit; `subscribe` to it.
-    """
-
-    def __init__(
-        self, runner: Runner, events: Channel, observer: Observer, *, context: Context, process: Process | None
-    ) -> None:
-        self.runner = runner
-        self.events = events
-        self._observer = observer
-        self._process = process
-        self._ready = asyncio.Event()
-        work = runner.run(self._ready.set)
-        self.task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work, name="runner", context=context)
-
-    @property
-    def process(self) -> Process:
-        """Its process, to kill or suspend it; raises `RuntimeError` where consumers are not processes."""
-        if self._process is None:
-            raise RuntimeError("the consumers of this test are not processes: decorate it with `virtual_processes`")
-        return self._process
-
-    @property
-    def rows(self) -> Mapping[str, Delivery]:
-        """The messages it holds, by id."""
-        return self.runner._ledger.rows  # noqa: SLF001 - a test may look where nothing else has business
-
-    def measure(self) -> None:
-        """Measure every message, as `Consumer.measure`."""
-        self._observer.measure()
-
-    def statistics(self) -> ConsumerStatistics:
-        """A snapshot."""
-        return self._observer.statistics(self.runner)
-
-    async def ready(self) -> None:
-        """Wait until it polls, or has ended already."""
-        started = asyncio.ensure_future(self._ready.wait())
-        await asyncio.wait((started, self.task), return_when=asyncio.FIRST_COMPLETED)
-        started.cancel()
-
-    async def stop(self, *, force: bool = False) -> Report:
-        """Stop it, and wait for the report."""
-        self.runner.stop(force=force)
-        return await self.ended()
-
-    async def ended(self) -> Report:
-        """Wait until it has ended; its report."""
-        await asyncio.shield(self.task)
-        return self._observer.report(self.runner)
-
-    async def close(self) -> None:
-        """End it at once, if it has not ended."""
-        if self._process is not None and not self._process.runs:
-            await self._process.bury()
-            return
-        self.runner.stop(force=True)
-        await asyncio.shield(self.task)
 
 
 def _source(condition: Callable[[], object]) -> str:
