@@ -17,6 +17,7 @@ from leasekeeper.cli.checks_dead_letters import (
     redrive,
     shared_dead_letters,
 )
+from leasekeeper.cli.checks_sns import subscription
 from leasekeeper.cli.facts import DAY, Facts, Finding, Level, duration
 from leasekeeper.cli.grace import cut_off
 from leasekeeper.engine.attempt_ids import MARGIN, shortened
@@ -153,6 +154,7 @@ CHECKS: tuple[Callable[[Facts], Finding | None], ...] = (
     retention,
     long_polling,
     encryption,
+    subscription,
     backlog,
     stopping,
 )

@@ -84,6 +84,9 @@ def doctor(
             envvar="LEASEKEEPER_CONFIG",
         ),
     ] = None,
+    policy: Annotated[
+        bool, typer.Option("--policy", help="Print the IAM policy that the consumers need, and check nothing.")
+    ] = False,
     endpoint_url: EndpointOption = None,
     region: RegionOption = None,
     profile: ProfileOption = None,
@@ -98,6 +101,10 @@ def doctor(
     if names_a_module(queue):
         consumers = _consumers(queue, config)
         patients = [_patient(consumer, connection, handler_seconds, grace_period) for consumer in consumers]
+    if policy:
+        from leasekeeper.cli.policy_command import print_policy
+
+        raise Stopped(interrupts.run(print_policy([(each.connection, each.options) for each in patients])))
     raise Stopped(interrupts.run(_doctor(patients)))
 
 

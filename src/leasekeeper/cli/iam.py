@@ -1,0 +1,119 @@
+"""The IAM policy that a consumer needs, and no more: actions by the options, resources by the queue.
+
+Pure. Owned by `leasekeeper doctor --policy`. It promises statements without a wildcard for actions, and for resources
+only where IAM knows no narrower one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from leasekeeper.cli.policy import RedrivePolicy
+from leasekeeper.envelopes.choosing import parts_of
+from leasekeeper.sqs.address import QueueAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from leasekeeper.options import Options
+
+REGION, ACCOUNT = "REGION", "ACCOUNT"
+"""Stand where neither the queue nor the code says which."""
+CONSUME = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes")
+MANAGED = "alias/aws/sqs"
+"""The key of KMS that AWS keeps for SQS: its policy lets in all that may use the queue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a policy is made from.
+
+    Attributes:
+        address: the queue, as the code names it.
+        attributes: the queue's attributes; empty when they could not be read.
+        dead_letters: the attributes of the queue that copies go to; empty when they could not be read.
+        options: those of the consumer.
+        region: the region, if the code or the environment says one.
+    """
+
+    address: QueueAddress
+    attributes: Mapping[str, str]
+    options: Options
+    dead_letters: Mapping[str, str] | None = None
+    region: str | None = None
+
+    @property
+    def arn(self) -> str:
+        """The queue's ARN."""
+        return self.attributes.get("QueueArn") or self._arn_of(self.address)
+
+    def _arn_of(self, address: QueueAddress) -> str:
+        own = self.attributes.get("QueueArn", "").split(":")
+        partition, region, account = (own[1], own[3], own[4]) if len(own) == 6 else ("aws", self.region, None)
+        where = address.region or region or self.address.region or REGION
+        owner = address.account or account or self.address.account or ACCOUNT
+        return f"arn:{partition}:sqs:{where}:{owner}:{address.name}"
+
+    @property
+    def dead_letter_arn(self) -> str | None:
+        """The ARN of the queue that rejected messages are copied to; None: to no queue."""
+        if self.options.dead_letter_queue is not None:
+            return self._arn_of(QueueAddress.parse(self.options.dead_letter_queue))
+        policy = RedrivePolicy.read(self.attributes)
+        return policy.target if policy is not None and self.options.on_reject == "dead-letter" else None
+
+
+def policy_for(needs: Sequence[Needs]) -> dict[str, Any]:
+    """The policy for all consumers of a process."""
+    statements: list[dict[str, Any]] = []
+    for each in needs:
+        statements += [found for found in _statements(each) if found not in statements]
+    if any(each.options.ecs_protection for each in needs):
+        statements.append(_protection(needs[0]))
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _statements(needs: Needs) -> list[dict[str, Any]]:
+    looked_up = () if needs.address.url else ("sqs:GetQueueUrl",)
+    found = [_allow((*CONSUME, *looked_up), needs.arn), *_key(needs.attributes, needs.arn, ("kms:Decrypt",))]
+    target = needs.dead_letter_arn
+    if target is not None:
+        by_url = needs.options.dead_letter_queue is not None and "://" in needs.options.dead_letter_queue
+        found.append(_allow(("sqs:SendMessage",) if by_url else ("sqs:SendMessage", "sqs:GetQueueUrl"), target))
+        found += _key(needs.dead_letters or {}, target, ("kms:GenerateDataKey", "kms:Decrypt"))
+    if _reports_tasks(needs.options):
+        # IAM knows no resource for a task token.
+        found.append(_allow(("states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat"), "*"))
+    return found
+
+
+def _allow(actions: Sequence[str], resource: str) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": list(actions), "Resource": resource}
+
+
+def _key(attributes: Mapping[str, str], queue: str, actions: Sequence[str]) -> list[dict[str, Any]]:
+    """What a queue's key of KMS needs: its id, ARN or alias is in the attributes."""
+    key = attributes.get("KmsMasterKeyId", "")
+    if not key or key.endswith(MANAGED):
+        return []
+    _, partition, _, region, account, _ = (*queue.split(":"), *("",) * 6)[:6]
+    base = f"arn:{partition or 'aws'}:kms:{region or REGION}:{account or ACCOUNT}"
+    alias = key.partition(":alias/")[2] if key.startswith("arn:") else key.removeprefix("alias/")
+    if ":alias/" in key or key.startswith("alias/"):  # a policy cannot name a key by its alias
+        condition = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": f"alias/{alias}"}}
+        return [{**_allow(actions, f"{base}:key/*"), "Condition": condition}]
+    return [_allow(actions, key if key.startswith("arn:") else f"{base}:key/{key}")]
+
+
+def _reports_tasks(options: Options) -> bool:
+    if options.envelope is None:
+        return False
+    from leasekeeper.step_functions import StepFunctions
+
+    return any(isinstance(part, StepFunctions) for part in parts_of(options.envelope))
+
+
+def _protection(needs: Needs) -> dict[str, Any]:
+    _, partition, _, region, account, _ = needs.arn.split(":")
+    return _allow(("ecs:UpdateTaskProtection",), f"arn:{partition}:ecs:{region}:{account}:task/*")

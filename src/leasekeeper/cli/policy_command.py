@@ -1,0 +1,53 @@
+"""`leasekeeper doctor --policy`: print the IAM policy that the consumers of a module, or of a queue, need.
+
+Owned by the doctor. It reads attributes where it may; what it cannot read stands in the policy as a capital word.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from leasekeeper.cli.errors import Exit, say
+from leasekeeper.cli.iam import ACCOUNT, Needs, policy_for
+from leasekeeper.cli.policy import RedrivePolicy
+from leasekeeper.errors import ConfigurationError, CredentialsMissing, SqsError
+from leasekeeper.options import Options
+from leasekeeper.sqs.address import QueueAddress
+from leasekeeper.sqs.client import SqsClient
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from leasekeeper.cli.connection import Connection
+
+
+async def print_policy(consumers: Sequence[tuple[Connection, Options | None]]) -> Exit:
+    """Print the policy of these consumers; unknown options count as default ones."""
+    needs = [await _needs(connection, options or Options()) for connection, options in consumers]
+    text = json.dumps(policy_for(needs), indent=2)
+    print(text)
+    if f":{ACCOUNT}:" in text:
+        say("not every queue could be read: replace REGION and ACCOUNT, and add its keys of KMS if it has any")
+    return Exit.CLEAN
+
+
+async def _needs(connection: Connection, options: Options) -> Needs:
+    settings = connection.settings()
+    address = settings.queue
+    assert address is not None
+    attributes: dict[str, str] = {}
+    dead: dict[str, str] | None = None
+    try:
+        async with await SqsClient.connect(settings) as client:
+            url = address.url or await client.queue_url(address.name, account=address.account)
+            attributes = await client.queue_attributes(url)
+            policy = RedrivePolicy.read(attributes)
+            target = options.dead_letter_queue or (policy.target if policy is not None else None)
+            if target is not None:
+                there = QueueAddress.parse(target)
+                dead_url = there.url or await client.queue_url(there.name, account=there.account)
+                dead = await client.queue_attributes(dead_url, ("KmsMasterKeyId",))
+    except (SqsError, ConfigurationError, CredentialsMissing) as error:
+        say(f"queue {address.name}: what cannot be read is not in the policy: {error}")
+    return Needs(address=address, attributes=attributes, options=options, dead_letters=dead, region=connection.region)
