@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -101,6 +100,9 @@ def test_every_field_is_one_that_its_kind_has(*, jobs: bool) -> None:
     pod = found["ScaledJob"]["spec"]["jobTargetRef"]["template"] if jobs else found["Deployment"]["spec"]["template"]
     assert pod["spec"].keys() <= POD
     assert pod["spec"]["containers"][0].keys() <= CONTAINER
+    if not jobs:
+        advanced = found["ScaledObject"]["spec"]["advanced"]
+        assert advanced.keys() == {"scalingModifiers", "horizontalPodAutoscalerConfig"}
     for trigger in found["ScaledJob" if jobs else "ScaledObject"]["spec"]["triggers"]:
         assert trigger["type"] == "aws-sqs-queue"
         assert trigger["metadata"].keys() == SQS_TRIGGER
@@ -123,16 +125,25 @@ def test_the_selector_finds_the_pods_and_keda_the_deployment() -> None:
 
 
 def test_the_numbers_of_the_scaling_are_those_of_the_options() -> None:
-    orders, bills = documents(kubernetes(service()))["ScaledObject"]["spec"]["triggers"]
-    assert orders["metadata"] == {
+    spec = documents(kubernetes(service()))["ScaledObject"]["spec"]
+    assert spec["advanced"]["scalingModifiers"] == {
+        "formula": "max((all0 - visible0) / 16 + visible0 / 6000, (all1 - visible1) / 16 + visible1 / 6000)",
+        "target": "1",
+    }
+    named = {trigger["name"]: trigger["metadata"] for trigger in spec["triggers"]}
+    assert named.keys() == {"visible0", "all0", "visible1", "all1"}  # as the formula has them
+    assert named["all0"] == {
         "queueURL": "https://sqs.eu-west-1.amazonaws.com/ACCOUNT/orders",
         "awsRegion": "eu-west-1",
-        "queueLength": "6000",
+        "queueLength": "16",
         "scaleOnInFlight": "true",
     }
-    assert bills["metadata"]["queueURL"] == "https://sqs.eu-west-1.amazonaws.com/123456789012/bills.fifo"
-    unknown = documents(kubernetes(service(handler_seconds=None)))["ScaledObject"]["spec"]["triggers"]
-    assert unknown[0]["metadata"]["queueLength"] == "16"  # four fifths of the slots: no less, whatever handlers take
+    assert named["visible0"] == {**named["all0"], "scaleOnInFlight": "false"}
+    assert named["all1"]["queueURL"] == "https://sqs.eu-west-1.amazonaws.com/123456789012/bills.fifo"
+
+
+def test_without_a_handler_time_what_waits_counts_like_what_is_in_flight() -> None:
+    assert service(handler_seconds=None).formula.startswith("max((all0 - visible0) / 16 + visible0 / 16, ")
 
 
 @pytest.mark.parametrize(
@@ -198,13 +209,13 @@ def _members(value: Any, shape: Any) -> list[str]:
     return []
 
 
-def test_the_scaling_of_ecs_tracks_the_backlog_of_a_task() -> None:
+def test_the_scaling_of_ecs_tracks_the_wanted_tasks() -> None:
     policy = ecs(service())["scaling-policy-orders"]["TargetTrackingScalingPolicyConfiguration"]
-    assert policy["TargetValue"] == 6000
+    assert policy["TargetValue"] == 1
     metrics = policy["CustomizedMetricSpecification"]["Metrics"]
-    assert [metric["ReturnData"] for metric in metrics] == [False, False, True]
-    names = {metric["Id"] for metric in metrics[:2]}
-    assert names <= set(re.findall(r"\w+", metrics[2]["Expression"]))
+    assert [metric["ReturnData"] for metric in metrics] == [False, False, False, True]
+    assert metrics[3]["Expression"] == "(held / 16 + visible / 6000) / IF(tasks < 1, 1, tasks)"
+    assert {metric["Id"] for metric in metrics[:3]} == {"held", "visible", "tasks"}
     assert not [part for part in ecs(service(handler_seconds=None)) if part.startswith("scaling")]
 
 

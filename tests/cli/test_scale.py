@@ -40,19 +40,19 @@ def test_the_numbers_of_quick_handlers() -> None:
         "arrivals": "400/s",
         "backlog": "6,000",
     }
-    assert values(advice(QUICK, 60)) == {
-        "KEDA queueLength": "6000",
-        "ECS backlog per task": "6,000",
+    found = {line.name: line.value or line.why for line in advice(QUICK, 60)}
+    assert found == {
+        "in flight / process": "16",
+        "visible / process": "6,000",
+        "KEDA formula": "(all - visible) / 16 + visible / 6000, with the target 1",
+        "ECS metric math": "(held / 16 + visible / 6000) / tasks, with the target 1",
         "processes now": "6",
     }
-    assert values(advice(QUICK, 30))["KEDA queueLength"] == "3000"
+    assert values(advice(QUICK, 30))["visible / process"] == "3,000"
 
 
-def test_hours_of_work_get_no_queue_length_that_runs_away() -> None:
-    length, backlog = advice(LONG, 60)
-    assert (length.value, backlog.value) == ("8", "0.167")
-    assert "KEDA counts those too" in length.why
-    assert "KEDA counts those too" not in advice(QUICK, 60)[0].why
+def test_hours_of_work_ask_for_a_process_by_what_is_in_flight() -> None:
+    assert list(values(advice(LONG, 60)).values())[:2] == ["8", "0.167"]
 
 
 @pytest.mark.parametrize(
@@ -141,14 +141,14 @@ def test_it_asks_a_running_consumer(server: AdminServer, capsys: pytest.CaptureF
     for text in (by_url, by_name):
         assert text.startswith("queue orders\n  handler ")
         assert "10 messages at the same time" in text
-        assert "KEDA queueLength" in text
+        assert "KEDA formula" in text
     with pytest.raises(ConfigurationError, match=r"consumes orders, not bills"):
         scale("advise", "bills", admin=server.url.removeprefix("http://"))
 
 
 def test_it_needs_no_consumer_when_it_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     advise("orders", concurrency=20, handler_seconds=0.2)
-    assert "KEDA queueLength            6000" in capsys.readouterr().out
+    assert "(all - visible) / 16 + visible / 6000" in capsys.readouterr().out
 
 
 def test_what_it_cannot_use_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,11 +13,10 @@ from leasekeeper.core.scaling import (
     WINDOW,
     LoadMeter,
     LoadStatistics,
-    backlog_per_task,
+    backlog_per_replica,
     backlog_seconds,
     capacity,
-    messages_per_replica,
-    replicas_at_work,
+    messages_in_flight,
     scaling,
     wanted_replicas,
 )
@@ -36,13 +35,6 @@ def test_the_capacity_is_slots_by_the_time_of_a_handler() -> None:
 )
 def test_a_backlog_in_seconds(backlog: float, rate: float, expected: float | None) -> None:
     assert backlog_seconds(backlog, rate) == expected
-
-
-@pytest.mark.parametrize(
-    ("held", "in_flight", "expected"), [(0, 50, 1.0), (10, 0, 1.0), (10, 5, 1.0), (10, 30, 3.0), (10, 25, 2.5)]
-)
-def test_the_processes_at_work_are_told_by_what_is_in_flight(held: float, in_flight: float, expected: float) -> None:
-    assert replicas_at_work(held, in_flight) == expected
 
 
 @pytest.mark.parametrize(
@@ -75,16 +67,16 @@ def test_a_fleet_that_is_as_busy_as_it_should_be_wants_no_other(
     wanted = wanted_replicas(arrivals=arrivals, backlog=0, slots=slots, handler=handler, latency=latency)
     assert wanted == max(1, math.ceil(share * fleet - 1e-6))
     in_flight = arrivals * handler
-    by_keda = math.ceil(in_flight / messages_per_replica(slots, handler, latency) - 1e-6)
-    assert by_keda <= fleet or messages_per_replica(slots, handler, latency) < TARGET_UTILISATION * slots + 0.5
+    exact = TARGET_UTILISATION * slots  # KEDA takes whole numbers only
+    assert math.ceil(in_flight / exact - 1e-6) == math.ceil(share * fleet - 1e-6)
+    assert abs(messages_in_flight(slots) - exact) <= max(0.5, 1 - exact)
 
 
-def test_hours_of_work_do_not_make_a_busy_process_ask_for_ten() -> None:
-    """Capacity times latency is 0.17 messages here; KEDA's formula would double the fleet for ever."""
-    assert messages_per_replica(10, 3600, 60) == 8
-    assert backlog_per_task(10, 3600, 60) == pytest.approx(1 / 6)
-    assert messages_per_replica(20, 0.2, 60) == backlog_per_task(20, 0.2, 60) == 6000
-    assert messages_per_replica(1, 0.0, 60) == 1
+def test_what_one_process_should_have() -> None:
+    assert [messages_in_flight(slots) for slots in (1, 2, 10, 20)] == [1, 2, 8, 16]
+    assert backlog_per_replica(20, 0.2, 60) == 6000
+    assert backlog_per_replica(10, 3600, 60) == pytest.approx(1 / 6)
+    assert backlog_per_replica(10, 0.0, 60) == 0.0
 
 
 class Load:
@@ -154,13 +146,15 @@ def load(rate: float) -> LoadStatistics:
 
 
 def test_one_process_concludes_for_all() -> None:
-    """It holds 10 of 40 messages in flight, so there are four of its kind; the queue grows by 20 a second."""
-    found = scaling(load(60.0), handler=0.2, held=10, visible=2400, in_flight=40, delayed=7, growth=20.0, latency=60.0)
+    """Messages are held for 0.25 s and 60 are in flight, so all finish 240 a second; the queue grows by 20."""
+    found = scaling(
+        load(60.0), handler=0.2, held=0.25, visible=2400, in_flight=60.0, delayed=7, growth=20.0, latency=60
+    )
     assert (found.replicas, found.arrivals, found.backlog_seconds) == (4.0, 260.0, 10.0)
     assert found.wanted_replicas == math.ceil(260 / 80 + 2400 / 6000)
 
 
 @pytest.mark.parametrize(("growth", "arrivals"), [(None, 60.0), (-20.0, 40.0), (-100.0, 0.0)])
 def test_a_queue_that_shrinks_gets_less_than_is_finished(growth: float | None, arrivals: float) -> None:
-    found = scaling(load(60.0), handler=0.2, held=0, visible=0, in_flight=0, delayed=0, growth=growth, latency=60.0)
+    found = scaling(load(60.0), handler=0.2, held=0.0, visible=0, in_flight=0, delayed=0, growth=growth, latency=60.0)
     assert (found.replicas, found.arrivals, found.wanted_replicas, found.backlog_seconds) == (1.0, arrivals, 1, 0.0)

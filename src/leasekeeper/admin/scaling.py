@@ -49,9 +49,9 @@ def with_scaling(now: ConsumerStatistics, backlog: Backlog, latency: float) -> C
     found = scaling(
         now.load,
         handler=now.throttler.handler,
-        held=sum(now.ledger.held.values()),
+        held=now.throttler.held_seconds,
         visible=counts.visible,
-        in_flight=counts.in_flight,
+        in_flight=backlog.in_flight,
         delayed=counts.delayed,
         growth=backlog.trend,
         latency=latency,

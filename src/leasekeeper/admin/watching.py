@@ -52,7 +52,6 @@ class Watch:
     def __init__(self, consumers: Callable[[], Sequence[Consumer]], *, ask_every: float = ASK_EVERY) -> None:
         self._consumers = consumers
         self._ask_every = ask_every
-        self._asked = 0.0
         self._recorders: WeakKeyDictionary[Consumer, Recorder] = WeakKeyDictionary()
         self._started = time.time()
         self._state, self._since = "", 0.0
@@ -80,17 +79,20 @@ class Watch:
         at = time.time()
         for consumer in self._consumers():
             self.recorder(consumer).look(_statistics(consumer), at)
-        if self._ask_every > 0 and at - self._asked >= self._ask_every:
+        if self._ask_every > 0:
             self._ask(at)
         self._wake()
 
     def _ask(self, at: float) -> None:
         """Have SQS asked for the counts of all queues that are being consumed; nothing waits for the answers."""
         for consumer in self._consumers():
+            backlog = self.recorder(consumer).backlog
+            if at - backlog.asked < self._ask_every:
+                continue
             answer = consumer.on_engine(lambda runner: queue_counts(runner.context))
-            if answer is not None:
-                self._asked = at  # not before a consumer has started: then it is asked at the next look
-                answer.add_done_callback(partial(_take_counts, self.recorder(consumer).backlog, consumer.address.name))
+            if answer is not None:  # it has started; otherwise it is asked at the next look
+                backlog.asked = at
+                answer.add_done_callback(partial(_take_counts, backlog, consumer.address.name))
 
     def _wake(self) -> None:
         looked, self._looked = self._looked, asyncio.Event()

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from leasekeeper.cli.words import counted
 from leasekeeper.core.scaling import (
     TARGET_UTILISATION,
-    backlog_per_task,
+    backlog_per_replica,
     capacity,
-    messages_per_replica,
+    messages_in_flight,
     wanted_replicas,
 )
 
@@ -84,21 +84,19 @@ def measured_lines(now: Measured) -> list[Line]:
 
 def advice(now: Measured, latency: float) -> list[Line]:
     """The numbers to set, for a backlog that is worked off within `latency` seconds."""
-    each = capacity(now.slots, now.handler) or 0.0
-    length, finished = messages_per_replica(now.slots, now.handler, latency), each * latency
-    why = f"one process finishes {number(finished)} messages in {latency:g} s"
-    if finished < TARGET_UTILISATION * now.slots:
-        why += (
-            f", but works on {now.slots} at once, and KEDA counts those too: with less than four fifths of them, a "
-            "busy process would ask for a second one, and these two for four"
-        )
+    in_flight, backlog = messages_in_flight(now.slots), backlog_per_replica(now.slots, now.handler, latency)
     lines = [
-        Line("KEDA queueLength", str(length), why),
         Line(
-            "ECS backlog per task",
-            number(backlog_per_task(now.slots, now.handler, latency)),
-            "the same without messages in flight, which ECS does not count: the target of the metric visible / tasks",
+            "in flight / process",
+            str(in_flight),
+            f"{TARGET_UTILISATION:g} of the {now.slots} that one works on: KEDA's queueLength, where it is the only "
+            "number. With a larger one the fleet shrinks as soon as the backlog is gone, and grows again",
         ),
+        Line(
+            "visible / process", number(backlog), f"what one process finishes in {latency:g} s: ECS's backlog per task"
+        ),
+        Line("KEDA formula", "", f"(all - visible) / {in_flight} + visible / {backlog:g}, with the target 1"),
+        Line("ECS metric math", "", f"(held / {in_flight} + visible / {backlog:g}) / tasks, with the target 1"),
     ]
     if now.arrivals is not None and now.visible is not None:
         wanted = wanted_replicas(

@@ -43,14 +43,6 @@ def backlog_seconds(backlog: float, rate: float) -> float | None:
     return backlog / rate if rate > 0 else None
 
 
-def replicas_at_work(held: float, in_flight: float) -> float:
-    """About how many processes consume a queue: all messages in flight, in units of those that this process holds.
-
-    It assumes that all processes are alike. 1.0 when nothing is held here.
-    """
-    return max(1.0, in_flight / held) if held > 0 else 1.0
-
-
 def wanted_replicas(
     *, arrivals: float, backlog: float, slots: int, handler: float, latency: float, utilisation: float = 0.8
 ) -> int:
@@ -71,21 +63,17 @@ def wanted_replicas(
     return max(1, math.ceil(steady + max(0.0, backlog) / (latency * each) - ROUNDING))
 
 
-def messages_per_replica(slots: int, handler: float, latency: float) -> int:
-    """KEDA's `queueLength`: how many messages, waiting or in flight, one process should have; at least 1.
+def messages_in_flight(slots: int) -> int:
+    """How many messages in flight one process should have, at the target utilisation; at least 1.
 
-    As many as it finishes within `latency` seconds, but no fewer than it works on at the target utilisation. KEDA
-    counts messages in flight: with fewer, a busy process would ask for a second one, and the two for four.
+    KEDA's `queueLength`, which counts messages in flight, must not be above it: the fleet would shrink as soon as the
+    backlog is gone, and grow again. Nor far below it, or a busy process would ask for a second one, and these for four.
     """
-    each = capacity(slots, handler) or 0.0
-    return max(1, round(max(each * latency, TARGET_UTILISATION * slots)))
+    return max(1, round(TARGET_UTILISATION * slots))
 
 
-def backlog_per_task(slots: int, handler: float, latency: float) -> float:
-    """The target of ECS's backlog per task: visible messages that one task finishes within `latency` seconds.
-
-    ECS counts visible messages alone, so it may be below 1: then a task is added before anything waits that long.
-    """
+def backlog_per_replica(slots: int, handler: float, latency: float) -> float:
+    """How many visible messages one process works off within `latency` seconds; 0.0 while no handler was measured."""
     return (capacity(slots, handler) or 0.0) * latency
 
 
@@ -114,14 +102,14 @@ class ScalingStatistics:
 
     visible: int
     """Messages that can be received."""
-    in_flight: int
-    """Messages that this and all other consumers hold."""
+    in_flight: float
+    """Messages that this and all other consumers hold, on average over the last answers."""
     delayed: int
     """Messages that become visible later."""
     growth: float | None
     """Messages a second by which the visible ones grow, or shrink (below 0); None before the second answer of SQS."""
     replicas: float
-    """About how many processes consume the queue, by what is in flight and what this one holds; 1.0 or more."""
+    """About how many processes consume the queue, by the rate of all and that of this one; 1.0 or more."""
     arrivals: float
     """Messages a second that are sent to the queue: what all processes finish, and the growth."""
     backlog_seconds: float | None
@@ -136,9 +124,9 @@ def scaling(
     load: LoadStatistics,
     *,
     handler: float,
-    held: int,
+    held: float,
     visible: int,
-    in_flight: int,
+    in_flight: float,
     delayed: int,
     growth: float | None,
     latency: float,
@@ -148,16 +136,16 @@ def scaling(
     Args:
         load: how busy it is.
         handler: its median seconds of a handler.
-        held: the messages that it holds.
+        held: its median seconds from receive to settled: by Little's law what is in flight, divided by it, is the rate.
         visible: as SQS says; so are `in_flight` and `delayed`.
         in_flight: see `visible`.
         delayed: see `visible`.
         growth: messages a second by which `visible` grows; None: not known.
         latency: seconds in which a backlog should be worked off.
     """
-    replicas = replicas_at_work(held, in_flight)
-    rate = load.rate * replicas
+    rate = max(load.rate, in_flight / held if held > 0 else 0.0)
     arrivals = max(0.0, rate + (growth or 0.0))
+    replicas = max(1.0, rate / load.rate) if load.rate > 0 else 1.0
     return ScalingStatistics(
         visible=visible,
         in_flight=in_flight,

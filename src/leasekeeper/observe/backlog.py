@@ -27,11 +27,13 @@ class Backlog:
 
     Attributes:
         problem: why the last question was not answered; empty when it was.
+        asked: when SQS was asked last, in seconds since 1970; 0.0 before that.
     """
 
     def __init__(self) -> None:
         self._answers: deque[Answer] = deque(maxlen=OVER)
         self.problem = ""
+        self.asked = 0.0
 
     def add(self, at: float, counts: QueueCounts) -> None:
         """Take an answer."""
@@ -42,6 +44,12 @@ class Backlog:
     def last(self) -> Answer | None:
         """The newest answer."""
         return self._answers[-1] if self._answers else None
+
+    @property
+    def in_flight(self) -> float:
+        """Messages in flight, on average over the last answers; 0.0 before the first."""
+        answers = list(self._answers)
+        return sum(each.counts.in_flight for each in answers) / len(answers) if answers else 0.0
 
     @property
     def trend(self) -> float | None:

@@ -121,24 +121,29 @@ def _target(service: Service) -> dict[str, Any]:
 
 
 def _policy(service: Service, queue: QueuePlan) -> dict[str, Any]:
-    """Target tracking of the backlog for each task, by metric math: nothing has to be published."""
+    """Target tracking of the wanted tasks by those that run, by metric math: nothing has to be published.
+
+    The backlog for each task alone would end tasks as soon as the backlog is gone, and start them again.
+    """
+    wanted = f"(held / {queue.in_flight} + visible / {queue.backlog:g})"
     tasks = {"ClusterName": CLUSTER, "ServiceName": service.name}
     return {
         **_scaled(service),
-        "PolicyName": f"backlog-of-{queue.name}",
+        "PolicyName": f"wanted-for-{queue.name}",
         "PolicyType": "TargetTrackingScaling",
         "TargetTrackingScalingPolicyConfiguration": {
-            "TargetValue": queue.backlog,
+            "TargetValue": 1.0,
             "ScaleOutCooldown": 60,
             "ScaleInCooldown": 300,
             "CustomizedMetricSpecification": {
                 "Metrics": [
                     _metric("visible", "AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": queue.name}),
+                    _metric("held", "AWS/SQS", "ApproximateNumberOfMessagesNotVisible", {"QueueName": queue.name}),
                     _metric("tasks", "ECS/ContainerInsights", "RunningTaskCount", tasks),
                     {
-                        "Id": "backlog",
-                        "Label": "messages that wait for each task",
-                        "Expression": "visible / IF(tasks < 1, 1, tasks)",
+                        "Id": "wanted",
+                        "Label": "wanted tasks by running tasks",
+                        "Expression": f"{wanted} / IF(tasks < 1, 1, tasks)",
                         "ReturnData": True,
                     },
                 ]

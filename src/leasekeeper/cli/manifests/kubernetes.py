@@ -157,6 +157,11 @@ spec:
   minReplicaCount: 1
   maxReplicaCount: {service.most}
   advanced:
+    scalingModifiers:
+      # Processes that are wanted: for messages in flight, at a utilisation of 0.8, and for those that wait, in time.
+      # One queueLength for both would let the fleet shrink as soon as the backlog is gone, and grow again.
+      formula: {json.dumps(service.formula)}
+      target: "1"
     horizontalPodAutoscalerConfig:
       behavior:
         scaleUp:
@@ -166,17 +171,27 @@ spec:
           policies:
             - {{type: Percent, value: 50, periodSeconds: 60}}
   triggers:
-{"".join(_trigger(service, queue) for queue in service.queues)}"""
+{"".join(_triggers(service))}"""
 
 
-def _trigger(service: Service, queue: QueuePlan) -> str:
-    return f"""    - type: aws-sqs-queue
+def _triggers(service: Service) -> list[str]:
+    """Two for each queue: what is visible, and that with what is in flight. They differ by what is in flight."""
+    return [
+        _trigger(service, queue, name=f"{name}{place}", in_flight=name == "all")
+        for place, queue in enumerate(service.queues)
+        for name in ("visible", "all")
+    ]
+
+
+def _trigger(service: Service, queue: QueuePlan, *, name: str = "", in_flight: bool = True) -> str:
+    named = f"\n      name: {name}" if name else ""
+    return f"""    - type: aws-sqs-queue{named}
       authenticationRef: {{name: {service.name}}}
       metadata:
         queueURL: {json.dumps(queue.url)}
         awsRegion: {json.dumps(queue.region)}
-        queueLength: "{queue.length}" # for each process; `leasekeeper scale advise` computes it from what was measured
-        scaleOnInFlight: "true" # counts messages that are worked on, so a busy process is not ended as idle
+        queueLength: "{queue.in_flight}"
+        scaleOnInFlight: "{str(in_flight).lower()}"
 """
 
 
@@ -200,5 +215,5 @@ spec:
       spec:
 {_pod(service, indent=8)}        restartPolicy: Never
         containers:
-{_container(service, indent=10, command=command, probes=False)}  triggers:
+{_container(service, indent=10, command=command, probes=False)}  triggers: # a job for each queueLength messages
 {"".join(_trigger(service, queue) for queue in service.queues)}"""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leasekeeper.cli.grace import grace_period
-from leasekeeper.core.scaling import backlog_per_task, messages_per_replica
+from leasekeeper.core.scaling import backlog_per_replica, messages_in_flight
 from leasekeeper.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -36,15 +36,15 @@ class QueuePlan:
         url: its URL, with `REGION` and `ACCOUNT` where they are not known.
         region: its region, or `REGION`.
         arn: its ARN.
-        length: messages, waiting and in flight, that one process should have: KEDA's `queueLength`.
-        backlog: messages that wait for each task: the target of ECS; None while no handler time is known.
+        in_flight: messages in flight that one process should have.
+        backlog: visible messages that one process works off in time; None: no handler time is known.
     """
 
     name: str
     url: str
     region: str
     arn: str
-    length: int
+    in_flight: int
     backlog: float | None
 
 
@@ -69,6 +69,15 @@ class Service:
     queues: tuple[QueuePlan, ...]
     most: int
     protected: bool
+
+    @property
+    def formula(self) -> str:
+        """The wanted processes of all queues, from triggers that are named by `visible` and `all` and a number."""
+        parts = [
+            f"(all{place} - visible{place}) / {queue.in_flight} + visible{place} / {queue.backlog or queue.in_flight:g}"
+            for place, queue in enumerate(self.queues)
+        ]
+        return parts[0] if len(parts) == 1 else f"max({', '.join(parts)})"
 
     @property
     def grace(self) -> int:
@@ -130,6 +139,6 @@ def _plan(consumer: Consumer, handler_seconds: float | None, latency: float) -> 
         url=address.url or f"https://sqs.{region}.amazonaws.com/{account}/{address.name}",
         region=region,
         arn=f"arn:aws:sqs:{region}:{account}:{address.name}",
-        length=messages_per_replica(options.slots, seconds, latency),
-        backlog=backlog_per_task(options.slots, seconds, latency) if seconds else None,
+        in_flight=messages_in_flight(options.slots),
+        backlog=backlog_per_replica(options.slots, seconds, latency) if seconds else None,
     )
