@@ -102,6 +102,7 @@ def consumer_state(consumer: Consumer, recorder: Recorder) -> ConsumerState:
         "pollers": [] if runner is None else runner.pollers.marks(runner.context.clock()),
         "rate_in": round(rates.received, 2),
         "rate_out": round(rates.done, 2),
+        "rate_out_minute": round(rates.done_over_a_minute, 2),
         "failures_per_minute": rates.failures_a_minute,
         "calls_per_message": None if (calls := rates.calls_per_message) is None else round(calls, 3),
         "spark_in": [round(each, 1) for each in rates.by_second("received")],

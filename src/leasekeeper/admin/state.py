@@ -151,6 +151,8 @@ class ConsumerState(TypedDict):
     """Messages received a second, over the last five seconds."""
     rate_out: float
     """Handlers that ended well a second, over the last five seconds."""
+    rate_out_minute: float
+    """The same over the last minute."""
     failures_per_minute: float
     calls_per_message: float | None
     """Calls to SQS for each finished message, of the last minute; None without one."""
@@ -193,10 +195,24 @@ class Process(TypedDict):
     """By the queue's name."""
 
 
+class QueueState(TypedDict):
+    """A queue, with what all processes of the state do together."""
+
+    processes: int
+    """Those that consume it."""
+    rate_in: float
+    rate_out: float
+    backlog: Backlog | None
+    """The newest that one of them knows; its seconds are at the rate of all."""
+
+
 class State(TypedDict):
     """What a surface knows: one process, or a fleet."""
 
     version: str
     now: float
     fleet: bool
+    """Whether it asks other surfaces."""
+    queues: dict[str, QueueState]
+    """By name."""
     processes: dict[str, Process]

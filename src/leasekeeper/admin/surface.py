@@ -116,17 +116,22 @@ class _Surface:
     async def state(self, request: Request) -> Response:
         """The state of `leasekeeper.admin.state`, now; `?process=KEY&consumer=QUEUE` adds the detail of a consumer."""
         self.watch.begin()
-        return _json(self.watch.state(**_asked(request)), ok=True)
+        asked = _asked(request)
+        await self.watch.prepare(*asked)
+        return _json(self.watch.state(*asked, peers=request.query_params.get("peers") != "0"), ok=True)
 
     async def stream(self, request: Request) -> Response:
         """The same as server-sent events: whole, then what changed each second."""
         self.watch.begin()
-        events = stream(self.watch, partial(self.watch.state, **_asked(request)), lasts=request.app.state.lasts)
+        asked = _asked(request)
+        await self.watch.prepare(*asked)
+        events = stream(self.watch, partial(self.watch.state, *asked), lasts=self._settings.lasts)
         return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
 
-def _asked(request: Request) -> dict[str, str | None]:
-    return {name: request.query_params.get(name) for name in ("process", "consumer")}
+def _asked(request: Request) -> tuple[str | None, str | None]:
+    """Which consumer of which process is looked at."""
+    return request.query_params.get("process"), request.query_params.get("consumer")
 
 
 def _latency(text: str | None) -> float:

@@ -15,6 +15,8 @@ from weakref import WeakKeyDictionary
 
 from leasekeeper.admin.details import detail_of
 from leasekeeper.admin.process import HOST, VERSION, consumer_state, key, memory_used, most_urgent
+from leasekeeper.admin.queues import queues_of
+from leasekeeper.admin.state import ConsumerState
 from leasekeeper.engine.queue_counts import queue_counts
 from leasekeeper.errors import Closed
 from leasekeeper.loggers import safe_logger
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
-    from leasekeeper.admin.state import ConsumerState, Process, State
+    from leasekeeper.admin.fleet import Fleet
+    from leasekeeper.admin.state import Process, State
     from leasekeeper.consumer import Consumer
     from leasekeeper.engine.queue_counts import QueueCounts
     from leasekeeper.observe.backlog import Backlog
@@ -47,10 +50,21 @@ class Watch:
     Args:
         consumers: says which there are; asked at each look, because an app may declare more.
         ask_every: seconds between two questions to SQS about the counts of the queues; 0: it is not asked.
+        fleet: other surfaces; None: there are none.
+        read_only: whether actions are refused.
     """
 
-    def __init__(self, consumers: Callable[[], Sequence[Consumer]], *, ask_every: float = ASK_EVERY) -> None:
+    def __init__(
+        self,
+        consumers: Callable[[], Sequence[Consumer]],
+        *,
+        ask_every: float = ASK_EVERY,
+        fleet: Fleet | None = None,
+        read_only: bool = True,
+    ) -> None:
         self._consumers = consumers
+        self._fleet = fleet
+        self._read_only = read_only
         self._ask_every = ask_every
         self._recorders: WeakKeyDictionary[Consumer, Recorder] = WeakKeyDictionary()
         self._started = time.time()
@@ -66,6 +80,8 @@ class Watch:
         if self.closed or (self._loop is loop and self._task is not None and not self._task.done()):
             return
         self._loop, self._looked = loop, asyncio.Event()
+        if self._fleet is not None:
+            self._fleet.begin()
         self.look()
         self._task = loop.create_task(self._look_on(), name="leasekeeper-watch")
 
@@ -81,6 +97,8 @@ class Watch:
             self.recorder(consumer).look(_statistics(consumer), at)
         if self._ask_every > 0:
             self._ask(at)
+        if self._fleet is not None:
+            self._fleet.look()
         self._wake()
 
     def _ask(self, at: float) -> None:
@@ -109,6 +127,8 @@ class Watch:
         self.closed = True
         if self._task is not None:
             self._task.cancel()
+        if self._fleet is not None:
+            self._fleet.close()
         self._wake()
 
     def recorder(self, consumer: Consumer) -> Recorder:
@@ -118,35 +138,61 @@ class Watch:
             recorder = self._recorders[consumer] = Recorder(consumer)
         return recorder
 
-    def state(self, process: str | None = None, consumer: str | None = None) -> State:
-        """The state now, with the detail of one consumer of one process if both are named."""
-        consumers: dict[str, ConsumerState] = {}
-        states: dict[str, tuple[str, str]] = {}
-        name = key()
+    async def prepare(self, process: str | None, consumer: str | None) -> None:
+        """Have what `state` needs of other surfaces, for the detail of one consumer."""
+        if self._fleet is not None:
+            await self._fleet.prepare(process, consumer)
+
+    def state(self, process: str | None = None, consumer: str | None = None, *, peers: bool = True) -> State:
+        """The state now.
+
+        Args:
+            process: the key of the process whose consumer is looked at, or `self`.
+            consumer: the name of its queue: its detail is given too.
+            peers: whether with the processes of peers.
+        """
+        process = key() if process == SELF else process
+        processes = self._own(process, consumer)
+        if self._fleet is not None:
+            others = self._fleet.processes(peers=peers, process=process, consumer=consumer)
+            processes.update({name: each for name, each in others.items() if name not in processes})
+        return {
+            "version": VERSION,
+            "now": round(time.time(), 2),
+            "fleet": self._fleet is not None,
+            "queues": queues_of(processes.values()),
+            "processes": processes,
+        }
+
+    def _own(self, process: str | None, consumer: str | None) -> dict[str, Process]:
+        """This process, by its key; nothing if it is a supervisor, which has no consumers."""
+        name, consumers, states = key(), dict[str, ConsumerState](), dict[str, tuple[str, str]]()
         for each in self._consumers():
-            queue = _unused(each.address.name, consumers)
-            recorder = self.recorder(each)
-            found_one = consumers[queue] = consumer_state(each, recorder)
-            states[queue] = found_one["state"], found_one["reason"]
-            if process in (name, SELF) and consumer == queue:
-                found_one["detail"] = detail_of(each, recorder)
+            queue, recorder = _unused(each.address.name, consumers), self.recorder(each)
+            found = consumers[queue] = consumer_state(each, recorder)
+            states[queue] = found["state"], found["reason"]
+            if process == name and consumer == queue:
+                found["detail"] = detail_of(each, recorder)
+        if not consumers and self._fleet is not None:
+            return {}
         state, reason = most_urgent(states)
         if state != self._state:
             self._state, self._since = state, time.time()
-        found: Process = {
-            "key": name,
-            "host": HOST,
-            "pid": os.getpid(),
-            "version": VERSION,
-            "started": round(self._started, 1),
-            "state": state,
-            "reason": reason,
-            "since": round(self._since, 1),
-            "rss_bytes": memory_used(),
-            "read_only": True,
-            "consumers": consumers,
+        return {
+            name: {
+                "key": name,
+                "host": HOST,
+                "pid": os.getpid(),
+                "version": VERSION,
+                "started": round(self._started, 1),
+                "state": state,
+                "reason": reason,
+                "since": round(self._since, 1),
+                "rss_bytes": memory_used(),
+                "read_only": self._read_only,
+                "consumers": consumers,
+            }
         }
-        return {"version": VERSION, "now": round(time.time(), 2), "fleet": False, "processes": {name: found}}
 
 
 def _unused(name: str, taken: dict[str, ConsumerState]) -> str:

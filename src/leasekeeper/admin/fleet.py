@@ -1,0 +1,244 @@
+"""A fleet: the states of several processes as one, asked from their admin surfaces once a second.
+
+Owned by a surface, used on the loop that serves it. Each surface is asked for itself and its members, never for its
+peers, so processes that name each other ask in no circle. It promises bounded time, whatever a peer does, and to show
+a process that does not answer as UNREACHABLE, with the reason and since when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from leasekeeper.admin.asking import Place, Unreachable, ask
+from leasekeeper.errors import ConfigurationError
+from leasekeeper.texts import bounded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from leasekeeper.admin.asking import Answer
+    from leasekeeper.admin.state import Process
+
+EVERY = 1.0
+"""Seconds between two questions to one surface."""
+RESOLVE = 10.0
+"""Seconds between two look-ups of a name."""
+WANTED = 5.0
+"""Seconds for which a detail is asked for after somebody has looked at it."""
+MOST = 200
+"""Surfaces that are asked at most."""
+DNS = "dns:"
+NOT_YET = "it was not asked yet"
+
+
+class Fleet:
+    """The processes of other surfaces.
+
+    Args:
+        peers: other surfaces: URLs, `unix:/path`, or `dns:NAME:PORT` for all addresses that a name has.
+        members: says which surfaces are a part of this one, as the children of a supervisor are. They are also given
+            to those that ask for no peers.
+
+    Raises:
+        ConfigurationError: an address cannot be read.
+    """
+
+    def __init__(self, peers: Sequence[str] = (), members: Callable[[], Sequence[str]] = tuple) -> None:
+        for each in peers:
+            _checked(each)
+        self._given = list(dict.fromkeys(peers))
+        self._members = members
+        self._resolved: dict[str, list[str]] = {}
+        self._sources: dict[str, _Source] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self) -> None:
+        """Ask from now on; called on the serving loop."""
+        names = [each for each in self._given if each.startswith(DNS)]
+        self._tasks = {asyncio.ensure_future(self._resolve(name)) for name in names}
+        self.look()
+
+    def close(self) -> None:
+        """Ask no more."""
+        for task in (*self._tasks, *(source.task for source in self._sources.values())):
+            task.cancel()
+
+    def look(self) -> None:
+        """Begin to ask surfaces that are new, and ask those no more that have gone."""
+        members = list(self._members())
+        peers = [url for each in self._given for url in self._resolved.get(each, [each])]
+        wanted = dict.fromkeys([*members, *peers][:MOST])
+        for text in wanted:
+            if text not in self._sources:
+                place = Place(text, host=text) if text.startswith(DNS) else Place.parse(text)
+                self._sources[text] = _Source(place, member=text in members)
+        for text in [text for text in self._sources if text not in wanted]:
+            self._sources.pop(text).task.cancel()
+
+    async def _resolve(self, text: str) -> None:
+        """Keep the addresses that a name has now."""
+        name, _, port = text.removeprefix(DNS).rpartition(":")
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                found = await loop.getaddrinfo(name, int(port), type=1)
+            except OSError:
+                found = []  # those that were found before are kept: whether they answer shows whether they are there
+            if found:
+                hosts = sorted({str(address[4][0]) for address in found})
+                self._resolved[text] = [f"http://[{h}]:{port}" if ":" in h else f"http://{h}:{port}" for h in hosts]
+            await asyncio.sleep(RESOLVE)
+
+    def processes(self, *, peers: bool, process: str | None = None, consumer: str | None = None) -> dict[str, Process]:
+        """The processes by their keys, with the detail of one consumer; without `peers` only those of members."""
+        found: dict[str, Process] = {}
+        for source in self._sources.values():
+            if source.member or peers:
+                for name, each in source.processes(process, consumer).items():
+                    if name not in found or found[name]["state"] == "UNREACHABLE":
+                        found[name] = each
+        return found
+
+    async def prepare(self, process: str | None, consumer: str | None) -> None:
+        """Have the detail that somebody is about to look at, if its surface answers."""
+        source = self._source_of(process)
+        if source is not None and process and consumer:
+            await source.want(process, consumer)
+
+    async def forward(self, process: str, path: str, body: bytes, token: str) -> Answer | None:
+        """Pass a request on to the surface of that process; None: it is not of this fleet.
+
+        Raises:
+            Unreachable: there was no answer in time.
+        """
+        source = self._source_of(process)
+        if source is None:
+            return None
+        headers = {"Authorization": token, "Content-Type": "application/json"}
+        return await ask(source.place, path, method="POST", body=body, headers=headers, within=60.0)
+
+    def _source_of(self, process: str | None) -> _Source | None:
+        return next((each for each in self._sources.values() if process in each.known), None)
+
+    def __repr__(self) -> str:
+        return f"<Fleet {len(self._sources)} surfaces>"
+
+
+class _Source:
+    """One surface, asked once a second by a task of its own."""
+
+    def __init__(self, place: Place, *, member: bool) -> None:
+        self.place = place
+        self.member = member
+        self.known: dict[str, Process] = {}
+        self._details: dict[tuple[str, str], Any] = {}
+        self._wanted: dict[tuple[str, str], float] = {}
+        self._reason, self._since = NOT_YET, time.time()
+        self.task = asyncio.ensure_future(self._ask_on())
+
+    async def _ask_on(self) -> None:
+        while True:
+            await self._ask_all()
+            await asyncio.sleep(EVERY)
+
+    async def _ask_all(self) -> None:
+        now = time.monotonic()
+        for key in [key for key, at in self._wanted.items() if now - at > WANTED]:
+            del self._wanted[key]
+            self._details.pop(key, None)
+        if self.place.text.startswith(DNS):
+            self._failed("the name has no address, or its server does not answer")
+            return
+        try:
+            wanted = list(self._wanted)
+            if not wanted:
+                await self._ask(None)
+            for key in wanted:
+                await self._ask(key)
+        except Unreachable as error:
+            self._failed(str(error))
+        except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+            self._failed("what answers there is no admin surface of Leasekeeper")
+
+    async def _ask(self, key: tuple[str, str] | None) -> None:
+        query = {"peers": "0"} | ({"process": key[0], "consumer": key[1]} if key else {})
+        answer = await ask(self.place, f"/api/state?{urlencode(query)}")
+        if answer.status != 200:
+            text = bounded(answer.body.decode(errors="replace"), 200)
+            raise Unreachable(f"it answers {answer.status} instead of its state: {text}")
+        self.known = dict(msgspec.json.decode(answer.body)["processes"].items())
+        self._reason = ""
+        if key:
+            process: Any = self.known.get(key[0], {"consumers": {}})
+            self._details[key] = process["consumers"].get(key[1], {}).pop("detail", None)
+
+    def _failed(self, reason: str) -> None:
+        if not self._reason or reason != self._reason:
+            self._since = time.time() if not self._reason else self._since
+            self._reason = reason
+
+    async def want(self, process: str, consumer: str) -> None:
+        """Ask for this detail from now on, and wait for it the first time."""
+        key = (process, consumer)
+        new = key not in self._wanted
+        self._wanted[key] = time.monotonic()
+        if new:
+            await self._ask_all()
+
+    def processes(self, process: str | None, consumer: str | None) -> dict[str, Process]:
+        """What it said last; or, if it does not answer, that."""
+        if self._reason:
+            known = self.known or {self.place.text: self._nothing()}
+            return {name: self._unreachable(each) for name, each in known.items()}
+        if process in self.known and consumer:
+            key = (process or "", consumer)
+            if key in self._wanted:
+                self._wanted[key] = time.monotonic()
+            detail = self._details.get(key)
+            if detail is not None and consumer in self.known[key[0]]["consumers"]:
+                of_one = self.known[key[0]]
+                detailed = {**of_one["consumers"][consumer], "detail": detail}
+                with_detail = {**of_one, "consumers": {**of_one["consumers"], consumer: detailed}}
+                return {**self.known, key[0]: with_detail}  # type: ignore[dict-item]
+        return self.known
+
+    def _nothing(self) -> Process:
+        """A process that has never answered."""
+        return {
+            "key": self.place.text,
+            "host": self.place.path or self.place.host,
+            "pid": 0,
+            "version": "",
+            "started": 0.0,
+            "state": "UNREACHABLE",
+            "reason": "",
+            "since": 0.0,
+            "rss_bytes": None,
+            "read_only": True,
+            "consumers": {},
+        }
+
+    def _unreachable(self, known: Process) -> Process:
+        return {
+            **known,
+            "state": "UNREACHABLE",
+            "reason": f"{self.place.text}: {self._reason}",
+            "since": round(self._since, 1),
+            "rss_bytes": None,
+            "consumers": {},
+        }
+
+
+def _checked(peer: str) -> None:
+    """Refuse what cannot be read, before anything is asked."""
+    if not peer.startswith(DNS):
+        Place.parse(peer)
+        return
+    name, _, port = peer.removeprefix(DNS).rpartition(":")
+    if not name or not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
+        raise ConfigurationError(f"{peer!r}: give dns:NAME:PORT, e.g. dns:consumers.svc:9900")

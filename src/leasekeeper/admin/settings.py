@@ -1,0 +1,67 @@
+"""The settings of an admin surface.
+
+Made by `AdminServer`, `admin_app` and the command line. It promises that a token is long enough to be one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from leasekeeper.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+SHORTEST_TOKEN = 8
+"""Characters of a token, at least."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurfaceSettings:
+    """What a surface may do, and what it shows.
+
+    Attributes:
+        token: what actions need; None: they are refused.
+        peers: other surfaces whose processes are shown too.
+        members: says which surfaces are a part of this one; None: there are none.
+        hosts: names that it may be asked for, besides addresses and those of this machine; None: any.
+        queue_interval: seconds between two questions to SQS about the counts of the queues; 0: it is not asked.
+        lasts: seconds after which a stream ends, for its reader to come again.
+
+    Raises:
+        ConfigurationError: the token is too short, or a number is out of bounds.
+    """
+
+    token: str | None = field(default=None, repr=False)
+    peers: Sequence[str] = ()
+    members: Callable[[], Sequence[str]] | None = None
+    hosts: Sequence[str] | None = None
+    queue_interval: float = 30.0
+    lasts: float = math.inf
+
+    def __post_init__(self) -> None:
+        if self.token is not None and (len(self.token) < SHORTEST_TOKEN or not self.token.isascii()):
+            raise ConfigurationError(
+                f"the admin token has {len(self.token)} characters: give {SHORTEST_TOKEN} or more, without letters "
+                "beyond ASCII, e.g. from `openssl rand -hex 16`"
+            )
+        if not self.queue_interval >= 0:
+            raise ConfigurationError(f"queue_interval={self.queue_interval!r}: must be seconds, 0 or more")
+
+    def allows_host(self, header: str) -> bool:
+        """Whether a request for this host is meant for us: a page of others could give its name our address."""
+        if self.hosts is None:
+            return True
+        before, _, port = header.rpartition(":")
+        name = (before if port.isdigit() else header).strip("[]").rstrip(".").lower()
+        if name in {"localhost", socket.gethostname().lower(), *(each.lower() for each in self.hosts)}:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
