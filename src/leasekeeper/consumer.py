@@ -193,6 +193,33 @@ class Consumer(Declaration):
         if self._life is not None:
             self._life.quiet()
 
+    def set_concurrency(self, concurrency: int) -> Completion[str]:
+        """Let this many handlers run at the same time from now on, until the next start.
+
+        Handlers that are too many run to their end. Threads are started as they are needed, up to `threads`.
+
+        Args:
+            concurrency: 1 to 120,000; with batches, the number of batches.
+
+        Returns:
+            A sentence that says what has changed: await it in an event loop; in synchronous code it is there.
+
+        Raises:
+            ConfigurationError: the number is out of bounds, or this consumer cannot have another: its handlers are
+                shared, or its lane has a fixed size.
+            Closed: the consumer is not running here.
+        """
+
+        async def resize(runner: Runner) -> str:
+            before = runner.sizing.options
+            runner.sizing.apply(runner.sizing.checked(concurrency), runner.context.clock())
+            return runner.sizing.said(before)
+
+        done = self.on_engine(resize)
+        if done is None:
+            raise Closed(f"consumer of {self.address.name} does not run: set concurrency= in its options instead")
+        return Completion(done)
+
     async def wait(self) -> Report:
         """Wait until it has ended by itself (`exit_on_unusable`) or was stopped."""
         if self._life is None:

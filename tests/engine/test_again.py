@@ -123,8 +123,8 @@ async def test_what_waits_for_its_next_run_is_recalled_and_answered() -> None:
     async with World() as world:
         await world.send_many(2)
         consumer = await world.start(lambda _body: asyncio.sleep(50), concurrency=2)
-        await world.until(lambda: len(consumer.runner._ledger) == 2)
-        first, second = consumer.runner._ledger
+        await world.until(lambda: len(consumer.runner.context.ledger) == 2)
+        first, second = consumer.runner.context.ledger
         answers: list[Answer[Delivery]] = []
         ordering = Unordered(consumer.runner._lane, answered=answers.extend, lane_closed=lambda: None)
         ordering.again(first, 5.0)
@@ -152,7 +152,7 @@ async def test_a_message_cannot_be_settled_between_two_of_its_runs() -> None:
         refused: list[str] = []
 
         def settle_between(_event: object) -> None:
-            [row] = consumer.runner._ledger
+            [row] = consumer.runner.context.ledger
             if not row.started:
                 with pytest.raises(Exception, match="is settled already") as caught:
                     seen[0].ack()

@@ -80,7 +80,7 @@ async def test_nothing_is_received_while_the_engine_lags_by_a_twentieth_of_the_v
         assert world.broker.calls["ReceiveMessage"] == before
         consumer.runner._lag.seconds = 0.49
         await world.until(lambda: consumer.statistics().lane.running, within=1)
-        (row,) = consumer.runner._ledger.rows.values()
+        (row,) = consumer.runner.context.ledger.rows.values()
         await consumer.stop(force=True)
     assert row.requested_at <= row.lease.began <= row.received_at  # the lag is taken off the lease
 
@@ -94,7 +94,7 @@ async def test_a_lease_is_shorter_by_the_lag() -> None:
         await asyncio.sleep(5)
         await world.send("a")
         await world.until(lambda: consumer.statistics().lane.running, within=5)
-        (row,) = consumer.runner._ledger.rows.values()
+        (row,) = consumer.runner.context.ledger.rows.values()
         assert round(row.received_at - row.lease.began, 3) == 1.0
         await consumer.stop(force=True)
 

@@ -161,7 +161,7 @@ async def test_every_way_out_untracks(way: str) -> None:
         await asyncio.sleep(100)
         assert world.broker.calls["ChangeMessageVisibilityBatch"] == settled
         assert consumer.statistics().slots_taken <= 10  # the places of the one poll
-        assert len(consumer.runner._ledger) == 0
+        assert len(consumer.runner.context.ledger) == 0
 
 
 @pytest.mark.parametrize("fault", ["throttle", "unavailable", "reset", "fail_entries", "garbage", "lose_by_reset"])
@@ -427,7 +427,7 @@ async def test_a_message_withheld_after_its_lease_was_lost_is_let_go() -> None:
         consumer = await world.start(handle, visibility_timeout=10, concurrency=1, prefetch=0)
         await world.until(lambda: kept)
         await asyncio.sleep(0.1)
-        assert len(consumer.runner._ledger) == 0
+        assert len(consumer.runner.context.ledger) == 0
         with pytest.raises(Closed, match="settled already"):
             kept[0].ack()
 

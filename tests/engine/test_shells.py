@@ -191,7 +191,7 @@ async def test_a_message_that_cannot_be_settled_is_given_back_and_costs_no_other
         errors: list[str] = []
         consumer = await world.start(_nothing, visibility_timeout=10)
         consumer.events.subscribe(lambda event: errors.append(event.what), InternalError)
-        ledger, failures = consumer.runner._ledger, 2
+        ledger, failures = consumer.runner.context.ledger, 2
         done = ledger.done
 
         def fails_for_one(rows: Any) -> Any:

@@ -7,26 +7,31 @@ event loop, to end within `LONGEST_STOP`, whatever connections are open, and to 
 from __future__ import annotations
 
 import errno
-import math
+import os
 import socket
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from leasekeeper.admin.address import DEFAULT, AdminAddress
-from leasekeeper.admin.application import admin_app, missing
+from leasekeeper.admin.application import application_of, missing
+from leasekeeper.admin.settings import SurfaceSettings
 from leasekeeper.engine.host import close_loop, new_event_loop
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable, Sequence
 
     from leasekeeper.app import Leasekeeper
     from leasekeeper.consumer import Consumer
 
 log = safe_logger("leasekeeper.run")
 
+CONNECTIONS = 256
+"""Connections at once; others are answered with 503."""
 REQUEST_GRACE = 1
 """Whole seconds that requests get to finish at the end."""
 LONGEST_STOP = 3.0
@@ -40,16 +45,41 @@ class AdminServer:
 
     Args:
         targets: the consumers and apps.
-        address: `HOST:PORT`, or a port on 127.0.0.1; port 0 takes a free one. There is no authentication: whatever can
-            reach the address can read the names of queues and handlers, counts, and errors of SQS.
+        address: `HOST:PORT`, or a port on 127.0.0.1; port 0 takes a free one; or `unix:/path`. Reading needs no
+            authentication: whatever can reach the address can read the names of queues and handlers, counts, message
+            ids, and errors.
+        token: what actions need, 8 characters or more; None: the surface is read-only.
+        peers: other surfaces whose processes are shown too: URLs, `unix:/path`, or `dns:NAME:PORT` for all addresses
+            that a name has.
+        members: says which surfaces are a part of this one, as those of a supervisor's children are; asked each second.
+        hosts: names by which browsers may ask for the page, besides addresses and this machine's name.
+        queue_interval: seconds between two questions to SQS about the counts of the queues (GetQueueAttributes); 0: it
+            is not asked.
 
     Raises:
-        ConfigurationError: at the entry: the extra `admin` is missing, the address is malformed, or cannot be used.
+        ConfigurationError: a value cannot work; at the entry: the extra `admin` is missing, or the address cannot be
+            used.
     """
 
-    def __init__(self, *targets: Leasekeeper | Consumer, address: str = DEFAULT) -> None:
+    def __init__(
+        self,
+        *targets: Leasekeeper | Consumer,
+        address: str = DEFAULT,
+        token: str | None = None,
+        peers: Sequence[str] = (),
+        members: Callable[[], Sequence[str]] | None = None,
+        hosts: Sequence[str] = (),
+        queue_interval: float = 30.0,
+    ) -> None:
         self._targets = targets
         self._address = AdminAddress.parse(address)
+        self._settings = SurfaceSettings(
+            token=token,
+            peers=peers,
+            members=members,
+            hosts=None if self._address.path else (*hosts, self._address.host),
+            queue_interval=queue_interval,
+        )
         self._server: Any = None
         self._app: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -57,18 +87,18 @@ class AdminServer:
 
     @property
     def url(self) -> str:
-        """Where it listens: `http://127.0.0.1:9900`."""
-        return f"http://{self._address}"
+        """Where it listens: `http://127.0.0.1:9900`, or `unix:/path`."""
+        return self._address.url
 
     def __enter__(self) -> Self:
         try:
             import uvicorn
         except ModuleNotFoundError as error:
             raise missing(error) from error
-        app = self._app = admin_app(*self._targets)
-        app.state.lasts = math.inf
+        app = self._app = application_of(self._targets, self._settings)
         listener = _listen(self._address)
-        self._address = self._address._replace(port=listener.getsockname()[1])
+        if not self._address.path:
+            self._address = self._address._replace(port=listener.getsockname()[1])
         # Without a log configuration uvicorn leaves the program's logging as it is.
         config = uvicorn.Config(
             app,
@@ -78,6 +108,7 @@ class AdminServer:
             ws="none",
             server_header=False,
             timeout_graceful_shutdown=REQUEST_GRACE,
+            limit_concurrency=CONNECTIONS,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, args=[listener], name="leasekeeper-admin", daemon=True)
@@ -91,6 +122,9 @@ class AdminServer:
                 with suppress(RuntimeError):  # it has ended already
                     self._loop.call_soon_threadsafe(self._app.state.watch.close)
             self._thread.join(LONGEST_STOP)
+            if self._address.path:
+                with suppress(OSError):
+                    Path(self._address.path).unlink()
 
     def _run(self, listener: socket.socket) -> None:
         loop = self._loop = new_event_loop()
@@ -109,6 +143,8 @@ class AdminServer:
 
 
 def _listen(address: AdminAddress) -> socket.socket:
+    if address.path:
+        return _listen_at_path(address.path)
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
         return socket.create_server(address, family=family)
@@ -119,3 +155,24 @@ def _listen(address: AdminAddress) -> socket.socket:
             else "give an address of this machine, such as 127.0.0.1:9900"
         )
         raise ConfigurationError(f"admin={str(address)!r}: cannot listen: {error.strerror or error}; {hint}") from error
+
+
+def _listen_at_path(path: str) -> socket.socket:
+    """A Unix socket for this user only; what a process that died has left there is replaced."""
+    listener, place = socket.socket(socket.AF_UNIX), Path(path)
+    try:
+        if place.is_socket():
+            place.unlink()
+        before = os.umask(0o177)
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(before)
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"admin='unix:{path}': cannot listen: {error.strerror or error}; give a path of at most 100 characters in "
+            "a folder that this user may write to"
+        ) from error
+    return listener

@@ -9,42 +9,51 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from leasekeeper.admin.actions import Actions, refused
 from leasekeeper.admin.browser import page_routes
+from leasekeeper.admin.fleet import Fleet
+from leasekeeper.admin.guarding import HostCheck, Refused
 from leasekeeper.admin.scaling import ScaledStatistics
 from leasekeeper.admin.streaming import stream
 from leasekeeper.admin.watching import Watch
 from leasekeeper.consumer import Consumer
 from leasekeeper.core.phases import Phase
 from leasekeeper.core.scaling import LATENCY
+from leasekeeper.errors import ConfigurationError
 from leasekeeper.texts import safe_str
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from starlette.requests import Request
 
+    from leasekeeper.admin.settings import SurfaceSettings
     from leasekeeper.app import Leasekeeper
 
     Targets = Sequence[Leasekeeper | Consumer]
 
-MOUNTED_STREAM = 15.0
-"""Seconds that a stream lasts in a web app of others, whose server may wait for open streams when it stops."""
+STREAMS = 32
+"""Streams at once."""
+FREE = ("/livez", "/readyz", "/healthz", "/metrics")
+"""Paths of probes and scrapers, which may use any name for this machine."""
 LIVE_WITHIN = 5.0
 """Seconds in which the engine has to show a sign of life: busy threads may keep it from the GIL for a second or two."""
 
 
-def surface_of(targets: Targets) -> Starlette:
+def surface_of(targets: Targets, settings: SurfaceSettings) -> Starlette:
     """The application for these targets."""
-    surface = _Surface(targets)
+    surface = _Surface(targets, settings)
     answers = {
         "/livez": surface.live,
         "/healthz": surface.live,
@@ -54,29 +63,41 @@ def surface_of(targets: Targets) -> Starlette:
         "/api/state": surface.state,
         "/api/stream": surface.stream,
     }
-    app = Starlette(routes=[*page_routes(), *(Route(path, answer) for path, answer in answers.items())])
+    actions = Actions(surface.watch, settings)
+    app = Starlette(
+        routes=[*page_routes(), *(Route(path, answer) for path, answer in answers.items()), *actions.routes()],
+        middleware=[Middleware(HostCheck, settings=settings, free=FREE)],
+        exception_handlers={Refused: refused},
+    )
     app.state.watch = surface.watch
-    app.state.lasts = MOUNTED_STREAM
     return app
 
 
 class _Surface:
-    def __init__(self, targets: Targets) -> None:
+    def __init__(self, targets: Targets, settings: SurfaceSettings) -> None:
         self._targets = targets
+        self._settings = settings
         self._registry: Any = None
-        self.watch = Watch(self._consumers)
+        self._streams = 0
+        fleet = Fleet(settings.peers, settings.members or tuple) if settings.peers or settings.members else None
+        self.watch = Watch(
+            self._consumers, ask_every=settings.queue_interval, fleet=fleet, read_only=settings.token is None
+        )
         self._scaled = ScaledStatistics(self._consumers, self.watch)
 
     def _consumers(self) -> list[Consumer]:
         """Asked at each request: an app may declare consumers later."""
         found: list[Consumer] = []
         for target in self._targets:
-            found += [target] if isinstance(target, Consumer) else target.consumers
+            with suppress(ConfigurationError):  # an app that has no consumers yet
+                found += [target] if isinstance(target, Consumer) else target.consumers
         return found
 
     async def live(self, _: Request) -> Response:
         """Whether every engine's loop turns. What handlers, their loop or SQS do plays no part."""
-        turns = {asyncio.wrap_future(each.engine_turn()): each for each in self._consumers()}
+        if not (consumers := self._consumers()):
+            return _json({"live": True, "reasons": []}, ok=True)
+        turns = {asyncio.wrap_future(each.engine_turn()): each for each in consumers}
         _done, late = await asyncio.wait(turns, timeout=LIVE_WITHIN)
         reasons = [f"{turns[turn].address.name}: its engine has not answered for {LIVE_WITHIN:g} s" for turn in late]
         return _json({"live": not reasons, "reasons": sorted(reasons)}, ok=not reasons)
@@ -125,8 +146,19 @@ class _Surface:
         self.watch.begin()
         asked = _asked(request)
         await self.watch.prepare(*asked)
-        events = stream(self.watch, partial(self.watch.state, *asked), lasts=self._settings.lasts)
-        return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
+        if self._streams >= STREAMS:
+            return _json({"reasons": [f"{STREAMS} streams are open: close some"]}, ok=False)
+        return StreamingResponse(
+            self._events(asked), media_type="text/event-stream", headers={"cache-control": "no-store"}
+        )
+
+    async def _events(self, asked: tuple[str | None, str | None]) -> AsyncIterator[bytes]:
+        self._streams += 1
+        try:
+            async for event in stream(self.watch, partial(self.watch.state, *asked), lasts=self._settings.lasts):
+                yield event
+        finally:
+            self._streams -= 1
 
 
 def _asked(request: Request) -> tuple[str | None, str | None]:

@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from leasekeeper.admin.details import detail_of
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
+    from leasekeeper.admin.asking import Answer
     from leasekeeper.admin.fleet import Fleet
     from leasekeeper.admin.state import Process, State
     from leasekeeper.consumer import Consumer
@@ -138,6 +139,21 @@ class Watch:
             recorder = self._recorders[consumer] = Recorder(consumer)
         return recorder
 
+    def is_here(self, process: str) -> bool:
+        """Whether this is that process."""
+        return process in (SELF, key())
+
+    def chosen(self, queue: str | None) -> list[Consumer]:
+        """The consumer of that name in the state; all without one."""
+        names: dict[str, Any] = {}
+        for consumer in self._consumers():
+            names[_unused(consumer.address.name, names)] = consumer
+        return list(names.values()) if queue is None else [names[queue]] if queue in names else []
+
+    async def forward(self, process: str, path: str, body: bytes, token: str) -> Answer | None:
+        """Pass a request on to the surface of another process; None: it is not known."""
+        return None if self._fleet is None else await self._fleet.forward(process, path, body, token)
+
     async def prepare(self, process: str | None, consumer: str | None) -> None:
         """Have what `state` needs of other surfaces, for the detail of one consumer."""
         if self._fleet is not None:
@@ -151,7 +167,8 @@ class Watch:
             consumer: the name of its queue: its detail is given too.
             peers: whether with the processes of peers.
         """
-        process = key() if process == SELF else process
+        if process == SELF:
+            process = key()
         processes = self._own(process, consumer)
         if self._fleet is not None:
             others = self._fleet.processes(peers=peers, process=process, consumer=consumer)
@@ -195,7 +212,7 @@ class Watch:
         }
 
 
-def _unused(name: str, taken: dict[str, ConsumerState]) -> str:
+def _unused(name: str, taken: dict[str, Any]) -> str:
     """The name, or, for a second queue of the same name, the name and a number."""
     free, number = name, 1
     while free in taken:

@@ -86,6 +86,10 @@ class Gate:
                 member.running += 1
         return rows
 
+    def resize(self, most: int) -> None:
+        """Let this many handlers run at once; those that are too many run to their end."""
+        self._most = most
+
     def charge(self, now: float, count: int) -> None:
         """Let so many more count as started, which start together with others."""
         if self.bucket is not None and count:

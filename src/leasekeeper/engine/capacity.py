@@ -126,6 +126,12 @@ class Capacity:
             self._crowded = False
             self.give_back(0)
 
+    def resize(self, options: Options) -> None:
+        """Take other bounds; what is held stays."""
+        self._at_work = options.slots
+        self._most = max(self._most, options.max_in_flight)
+        self.give_back(0)
+
     def close(self) -> None:
         """Reserve nothing more."""
         self._closed = True

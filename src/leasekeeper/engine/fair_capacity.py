@@ -43,6 +43,11 @@ class FairCapacity(LimitedCapacity):
         self._choice = CHOICE if options.prefetch is None else options.prefetch
         self._caps_groups = options.group_concurrency is not None
 
+    def resize(self, options: Options) -> None:
+        """Take other bounds; what is held stays."""
+        self._handlers = options.slots
+        super().resize(options)
+
     def _left(self) -> int:
         # What waits for its group takes no slot: the slots grow with it. And a receive waits for no whole batch of
         # slots here, as it does behind busy handlers elsewhere: a message of another group may start next.

@@ -36,6 +36,11 @@ class GroupCapacity(Capacity):
         self._concurrency = options.slots if options.batch_groups == "several" else options.concurrency
         self._groups = groups
 
+    def resize(self, options: Options) -> None:
+        """Take other bounds; what is held stays."""
+        self._concurrency = options.slots if options.batch_groups == "several" else options.concurrency
+        super().resize(options)
+
     def has_room(self, most: int) -> bool:  # noqa: ARG002 - it is always a whole batch
         """Whether `reserve` would not have to wait."""
         return self._may_start_more() and not self._full()

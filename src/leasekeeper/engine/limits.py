@@ -46,9 +46,18 @@ def gate_for(options: Options, *, coroutines: bool, wake: Callable[[], None]) ->
         bucket = TokenBucket(options.rate, options.burst or max(1, math.ceil(options.rate)))
     if options.share is not None:
         member = join(options.share, options, wake=wake)
+    return Gate(
+        most_at_once(options, coroutines=coroutines),
+        FairLine(options.group_concurrency) if fair else Line(),
+        bucket,
+        member,
+    )
+
+
+def most_at_once(options: Options, *, coroutines: bool) -> int:
+    """How many messages may be at work at once: threads may be fewer than `concurrency`."""
     calls = options.concurrency if coroutines else min(options.concurrency, options.thread_count)
-    most = calls * options.slots // options.concurrency
-    return Gate(most, FairLine(options.group_concurrency) if fair else Line(), bucket, member)
+    return calls * options.slots // options.concurrency
 
 
 def capacity_for(

@@ -24,6 +24,7 @@ from leasekeeper.engine.limits import gate_for, gated
 from leasekeeper.engine.policies import throttle_policy
 from leasekeeper.engine.pollers import Pollers
 from leasekeeper.engine.scopes import first_of, serve
+from leasekeeper.engine.sizing import Sizing
 from leasekeeper.engine.snapshot import RunnerSnapshot
 from leasekeeper.engine.stopping import Stopping
 from leasekeeper.events import HandlersLeft, InternalError, PhaseChanged, QueueOpened, SettlementsLeft, StopForced
@@ -56,7 +57,11 @@ class Runner:
         phase: how far it has come.
         context: what its parts work with; what observes it reads the ledger and the clock there.
         pollers: its receive loops.
+        sizing: how many handlers run, which may change.
     """
+
+    phase = Phase.STARTING
+    _paused = False
 
     def __init__(
         self,
@@ -73,7 +78,6 @@ class Runner:
         keeping: Keeping | None = None,
     ) -> None:
         self.source = source
-        self.phase = Phase.STARTING
         self._options = options
         self._emit = emit
         self._clock = clock
@@ -82,7 +86,6 @@ class Runner:
         self._gate = gate_for(options, coroutines=handler.is_coroutine, wake=self._wake)
         self._answers: Mailbox[Answer[Delivery]] = Mailbox(asyncio.get_running_loop(), self._answered)
         self._kind = kind_of(source, options, answers=self._answers, on_lease_lost=self._on_lost, keeping=keeping)
-        self._ledger = self._kind.ledger
         self._health = Health(
             source.name, unhealthy_after=options.unhealthy_after, wait_time=options.wait_time, emit=emit
         )
@@ -93,7 +96,7 @@ class Runner:
             queue=source.name,
             source=source,
             client=client,
-            ledger=self._ledger,
+            ledger=self._kind.ledger,
             health=self._health,
             options=options,
             act=self._act,
@@ -110,6 +113,9 @@ class Runner:
         self._lane = self._kind.lane(context, handler, application)
         self._gated = gated(self._lane, self._gate, self._answers, lane_closed=self._lane_closed, clock=clock)
         self._lane = self._gated or self._lane
+        self.sizing = Sizing(
+            options, handler.is_coroutine, self._lane, self._gate, self._throttler, self._capacity, self._wake
+        )
         self._worker = self._kind.worker(
             context,
             throttler=self._throttler,
@@ -119,7 +125,6 @@ class Runner:
             lane_closed=self._lane_closed,
         )
         self._routed = handler if isinstance(handler, RoutedHandler) else None
-        self._paused = False
         self._stopping = Stopping(options, clock)
         self.pollers = self._make_pollers(handler)
 
@@ -211,7 +216,7 @@ class Runner:
                 self._enter(Change.DRAINED)
                 limit.reschedule(asyncio.get_running_loop().time() + self._options.flush_timeout)
         except TimeoutError:
-            if left := sum(not row.open for row in self._ledger):
+            if left := sum(not row.open for row in self._kind.ledger):
                 self._emit(SettlementsLeft(self.source.name, left, self._options.flush_timeout))
         finally:
             self._lag.close()
@@ -222,7 +227,7 @@ class Runner:
 
     def _enter(self, change: Change) -> None:
         self.phase = next_phase(self.phase, change)
-        self._emit(PhaseChanged(self.source.name, self.phase.value, self._options.concurrency))
+        self._emit(PhaseChanged(self.source.name, self.phase.value, self.sizing.options.concurrency))
 
     async def _poll(self, ready: Callable[[], None]) -> None:
         """Receive until quiet; at the stop, give back what was not started and let the polls in flight end.
@@ -307,27 +312,27 @@ class Runner:
 
     def outlasts(self, seconds: float) -> bool:
         """Whether handlers run now that take longer: one has, or their median is longer. From any thread."""
-        starts = self._ledger.starts()
+        starts = self._kind.ledger.starts()
         return bool(starts) and max(self._clock() - min(starts), self._throttler.handler_seconds) > seconds
 
     def snapshot(self) -> RunnerSnapshot:
         """Every part at this moment; may be called from any thread."""
-        now, starts = self._clock(), self._ledger.starts()
+        now, starts = self._clock(), self._kind.ledger.starts()
         return RunnerSnapshot(
             queue=self.source.name,
             phase=self.phase,
             healthy=self.healthy,
             problem=self.problem,
             seconds=now - self._began,
-            concurrency=self._options.concurrency,
-            slots=self._options.slots,
+            concurrency=self.sizing.options.concurrency,
+            slots=self.sizing.options.slots,
             busy=self._worker.busy,
             running_seconds=max(0.0, now * len(starts) - sum(starts)),
             taken=self._capacity.taken,
             pollers=len(self.pollers),
             lag=self._lag.seconds,
             longest_lag=self._lag.longest,
-            ledger=self._ledger.statistics(now),
+            ledger=self._kind.ledger.statistics(now),
             lane=self._lane.statistics(),
             gate=self._gate.statistics(now) if self._gate is not None else None,
             throttler=self._throttler.statistics(),
@@ -339,9 +344,4 @@ class Runner:
         )
 
     def __repr__(self) -> str:
-        now = self.snapshot()
-        pollers = "1 poller" if now.pollers == 1 else f"{now.pollers} pollers"
-        return (
-            f"<Runner {now.queue} {now.phase.name} {pollers}, {now.lane.running}/{now.concurrency} running, "
-            f"{now.lane.waiting} waiting, {now.ledger.held['acking']} acking>"
-        )
+        return f"<Runner {self.snapshot().words}>"

@@ -42,3 +42,12 @@ class RunnerSnapshot:
     releases: BatcherStatistics
     groups: GroupStatistics | None
     routes: RouteStatistics | None
+
+    @property
+    def words(self) -> str:
+        """The snapshot in a few words."""
+        pollers = "1 poller" if self.pollers == 1 else f"{self.pollers} pollers"
+        return (
+            f"{self.queue} {self.phase.name} {pollers}, {self.lane.running}/{self.concurrency} running, "
+            f"{self.lane.waiting} waiting, {self.ledger.held['acking']} acking"
+        )

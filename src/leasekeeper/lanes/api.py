@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
+    from leasekeeper.options import Options
     from leasekeeper.outcomes import Outcome
 
 
@@ -120,4 +121,13 @@ class Lane(Protocol[U_contra]):
 
     def statistics(self) -> LaneStatistics:
         """What the lane is doing now."""
+        ...
+
+
+@runtime_checkable
+class Resizable(Protocol):
+    """A lane that can let more handlers run at the same time, or fewer, while it works."""
+
+    def resize(self, options: Options) -> None:
+        """Let as many handlers run as these options say. Handlers that are too many run to their end."""
         ...

@@ -17,7 +17,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.collecting import BatchPolicy, Collected, Collector
-from leasekeeper.lanes.api import Answer
+from leasekeeper.lanes.api import Answer, Resizable
 from leasekeeper.lanes.failures import outcome_of_error
 from leasekeeper.lanes.lease_control import LeaseControl
 from leasekeeper.message import Message
@@ -169,6 +169,7 @@ class BundleLane:
         self._ordered = False
         """Whether the queue is a FIFO queue."""
         self._parallel = parallel
+        self._in_threads = parallel == options.thread_count != options.concurrency
         self._answers = answers
         self._clock = clock
         self._batch_key = options.batch_key
@@ -266,6 +267,13 @@ class BundleLane:
         self._look()
 
     # The lane
+
+    def resize(self, options: Options) -> None:
+        """Let more handlers run at the same time, or fewer."""
+        if isinstance(self._inside, Resizable):
+            self._inside.resize(options)
+            self._parallel = options.thread_count if self._in_threads else options.concurrency
+            self._look()
 
     def stop_collecting(self) -> None:
         """Run at once what is collected, and what still comes."""

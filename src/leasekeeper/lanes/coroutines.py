@@ -74,6 +74,10 @@ class CoroutineLane(Generic[U]):
         outgoing, self._outgoing = self._outgoing, []
         self._answers.post(outgoing)
 
+    def resize(self, options: Options) -> None:
+        """Let more handlers run at the same time, or fewer: those that are too many run to their end."""
+        self._on_loop(self._strategy.resize, options.concurrency)
+
     def stop_collecting(self) -> None:
         """Nothing is joined here."""
 

@@ -36,6 +36,10 @@ class Strategy(Protocol[U]):
         """Run each now, or let it wait."""
         ...
 
+    def resize(self, concurrency: int) -> None:
+        """Let more run at the same time, or fewer; those that are too many run to their end."""
+        ...
+
     def recall(self) -> None:
         """Answer `NotStarted` for everything that waits."""
         ...

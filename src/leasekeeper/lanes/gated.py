@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from leasekeeper.lanes.api import Answer, LaneStatistics
+from leasekeeper.lanes.api import Answer, LaneStatistics, Resizable
 from leasekeeper.lanes.bundles import BundleLane
 from leasekeeper.outcomes import NOT_STARTED, Failed
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.core.gate import Gate
     from leasekeeper.lanes.api import Lane
+    from leasekeeper.options import Options
 
 
 class GatedLane:
@@ -96,6 +97,11 @@ class GatedLane:
     def _token_came(self) -> None:
         self._timer = None
         self.look()
+
+    def resize(self, options: Options) -> None:
+        """Let more handlers run at the same time, or fewer; the gate is told by itself."""
+        if isinstance(self._lane, Resizable):
+            self._lane.resize(options)
 
     def recall(self) -> None:
         """Answer `NotStarted` for everything that waits."""

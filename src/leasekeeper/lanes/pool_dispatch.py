@@ -154,6 +154,15 @@ class PoolDispatch(Generic[U]):
             self._idle.pop(worker).set_result(None)
         self._schedule()
 
+    def resize(self, concurrency: int) -> None:
+        """Let more run at the same time, or fewer."""
+        for unit, assignment in self._pool.resize(self._clock(), maximum=concurrency):
+            self._give(assignment.worker, unit)
+        if self._timer is not None:  # idle workers that are too many go at once
+            self._timer.cancel()
+            self._timer = None
+        self._schedule()
+
     def recall(self) -> None:
         """Answer `NotStarted` for everything in the waiting room."""
         for unit in self._pool.recall():

@@ -75,10 +75,16 @@ class SemaphoreDispatch(Generic[U]):
     def _follow(self) -> None:
         """Hand the permits that came free to the units that wait longest."""
         freed, self._freed = self._freed, 0
-        following = [self._waiting.popleft() for _ in range(min(freed, len(self._waiting)))]
+        most = freed + min(0, self._semaphore.available)  # after `resize` to fewer, the first that come free are gone
+        following = [self._waiting.popleft() for _ in range(max(0, min(most, len(self._waiting))))]
         self._semaphore.release(freed - len(following))
         if following:
             self._start(following)
+
+    def resize(self, concurrency: int) -> None:
+        """Let more run at the same time, or fewer."""
+        self._semaphore.resize(concurrency)
+        self._start([self._waiting.popleft() for _ in range(self._semaphore.acquire_up_to(len(self._waiting)))])
 
     def _go_down(self) -> None:
         """The loop is ending: it waits for the tasks that it has cancelled, and runs none that is made from now on."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Generic
 from leasekeeper.errors import HandlerTimeout
 from leasekeeper.lanes.api import Answer, LaneStatistics, U
 from leasekeeper.lanes.failures import outcome_of_error
+from leasekeeper.lanes.processor import Processor, take_out
 from leasekeeper.lanes.switching import SWITCH_INTERVAL
 from leasekeeper.outcomes import FREED, NOT_STARTED, Failed
 
@@ -40,24 +41,6 @@ FEW = 4
 """Threads that keep Python's switch interval: they delay the engine by 60 ms at most, and quick handlers cost less."""
 STUCK = 0.002
 """Seconds after which another thread is woken in any case, if no thread has taken a unit meanwhile."""
-
-
-class Processor(Generic[U]):
-    """One thread, the unit that it runs, and the units that wait behind it. Only `ThreadLane` makes and changes it."""
-
-    __slots__ = ("behind", "current", "ended", "given_up", "thread", "visits")
-
-    def __init__(self) -> None:
-        self.behind: deque[U] = deque()
-        """Its own units. It takes from the left; other processors steal from the right."""
-        self.current: U | None = None
-        self.given_up: U | None = None
-        """The unit that ran longer than its time-out here; it has been answered."""
-        self.thread: threading.Thread | None = None
-        self.ended = False
-        """Whether its thread takes no more work and is about to end."""
-        self.visits = 0
-        """How often it went to the queue because nothing waited behind it."""
 
 
 class ThreadLane(Generic[U]):
@@ -173,7 +156,18 @@ class ThreadLane(Generic[U]):
                     self._recover(me, error)
         finally:
             me.ended = True
+            self._retire(me)
             self._left()
+
+    def _retire(self, me: Processor[U]) -> None:
+        """Leave to others what waits behind a thread that ends while the lane goes on, because there are too many."""
+        with self._parking:
+            if self._closing:
+                return
+            self._queue.extendleft(reversed(me.behind))
+            me.behind.clear()
+            self._processors.remove(me)
+            self._parking.notify()
 
     def _run_all(self, me: Processor[U]) -> None:
         """Run unit after unit, until the lane closes."""
@@ -215,7 +209,7 @@ class ThreadLane(Generic[U]):
         return given_up
 
     def _next(self, me: Processor[U]) -> U | None:
-        while True:
+        while not me.ended:
             unit = self._take(me)
             if unit is not None:
                 return unit
@@ -231,27 +225,28 @@ class ThreadLane(Generic[U]):
                         self._parking.wait()
                     finally:
                         self._idle -= 1
+        return None
 
     def _take(self, me: Processor[U]) -> U | None:
         """The next unit: mine, from the queue (with a share for myself), or from behind another."""
-        if (mine := _pop(me.behind)) is not None:
+        if (mine := take_out(me.behind)) is not None:
             return mine
         me.visits += 1
         # While the queue is never empty no thread is idle, and still no unit may wait for long behind a slow handler.
         if me.visits % LOOK_BEHIND == 0 and (stolen := self._steal(me)) is not None:
             return stolen
-        first = _pop(self._queue)
+        first = take_out(self._queue)
         if first is None:
             return self._steal(me)
         share = min(self._depth, len(self._queue) // self._maximum) if self._pace >= QUICK else 0
-        while share and (another := _pop(self._queue)) is not None:
+        while share and (another := take_out(self._queue)) is not None:
             me.behind.append(another)
             share -= 1
         return first
 
     def _steal(self, me: Processor[U]) -> U | None:
         for victim in self._processors:
-            if victim is not me and (stolen := _pop(victim.behind, last=True)) is not None:
+            if victim is not me and (stolen := take_out(victim.behind, last=True)) is not None:
                 return stolen
         return None
 
@@ -272,6 +267,19 @@ class ThreadLane(Generic[U]):
             busy = bool(self._queue) or self._idle < len(self._processors)
         if busy and not self._closing:
             self._watch = loop.call_later(min(max(timeout / 4, 0.01), 1.0), self._check_timeouts, timeout)
+
+    def resize(self, options: Options) -> None:
+        """Let more threads work, or fewer: those that are too many end when they have ended their unit."""
+        with self._parking:
+            self._maximum = options.thread_count
+            there = [each for each in self._processors if not each.ended]
+            there.sort(key=lambda each: each.current is None)  # those that are idle end first
+            for each in there[self._maximum :]:
+                each.ended = True
+            self._parking.notify_all()
+        if self._has_waiting():
+            with suppress(RuntimeError):  # the system has no more threads: the existing ones do the work
+                self._wake_one()
 
     def stop_collecting(self) -> None:
         """Nothing is joined here."""
@@ -338,13 +346,3 @@ def _nothing() -> None:
 def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
     with suppress(RuntimeError):  # the loop is closed: it waits no more
         loop.call_soon_threadsafe(event.set)
-
-
-def _pop(waiting: deque[U], *, last: bool = False) -> U | None:
-    """Take the first or the last out; None when there is none, or another thread was quicker."""
-    if not waiting:  # an exception takes ten times as long as a look
-        return None
-    try:
-        return waiting.pop() if last else waiting.popleft()
-    except IndexError:
-        return None

@@ -65,7 +65,7 @@ class Running:
     @property
     def rows(self) -> Mapping[str, Delivery]:
         """The messages it holds, by id."""
-        return self.runner._ledger.rows  # noqa: SLF001 - a test may look where nothing else has business
+        return self.runner.context.ledger.rows
 
     def measure(self) -> None:
         """Measure every message, as `Consumer.measure`."""

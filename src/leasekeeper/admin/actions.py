@@ -1,0 +1,131 @@
+"""Actions: what people may do to consumers through a surface, with its token.
+
+Made for the surface's application. It promises that each action is one line in the log, with who asked for it, whether
+it was done or refused; and that what is for another process of a fleet is passed on to that process.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from starlette.responses import Response
+from starlette.routing import Route
+
+from leasekeeper.admin.asking import Unreachable
+from leasekeeper.admin.guarding import Refused, body_of, check_permission
+from leasekeeper.errors import Closed, ConfigurationError
+from leasekeeper.loggers import safe_logger
+from leasekeeper.texts import printable
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from leasekeeper.admin.settings import SurfaceSettings
+    from leasekeeper.admin.watching import Watch
+    from leasekeeper.consumer import Consumer
+
+log = safe_logger("leasekeeper.admin")
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is asked for.
+
+    Attributes:
+        process: the key of the process, as the state has it.
+        consumer: the name of its queue; None: all consumers of the process.
+        action: what to do.
+        value: the number of handlers, of `concurrency`.
+    """
+
+    process: str
+    consumer: str | None = None
+    action: Literal["pause", "resume", "quiet", "stop", "concurrency"]
+    value: int | None = None
+
+
+class Actions:
+    """The answers to `POST /api/actions`.
+
+    Args:
+        watch: knows the consumers of this process, and those of the fleet.
+        settings: has the token.
+    """
+
+    def __init__(self, watch: Watch, settings: SurfaceSettings) -> None:
+        self._watch = watch
+        self._settings = settings
+
+    def routes(self) -> list[Route]:
+        """The routes."""
+        return [Route("/api/actions", self.act, methods=["POST"])]
+
+    async def act(self, request: Request) -> Response:
+        """Carry out one action; what was done is in the answer as a sentence."""
+        try:
+            check_permission(request, self._settings.token)
+            wish: Wish = await body_of(request, Wish)
+        except Refused as error:
+            audit(request, f"an action was refused: {error.sentence}")
+            raise
+        what = f"{wish.action}{'' if wish.value is None else f'={wish.value}'} of {wish.consumer or 'all consumers'}"
+        if not self._watch.is_here(wish.process):
+            return await self._forwarded(request, wish, what)
+        consumers = self._watch.chosen(wish.consumer)
+        if not consumers:
+            raise Refused(404, f"there is no consumer of {wish.consumer!r} in {wish.process!r}")
+        said = [f"{each.address.name}: {await _carried_out(each, wish)}" for each in consumers]
+        audit(request, f"{what} in {wish.process}: {'; '.join(said)}")
+        return _answer({"done": True, "said": "; ".join(said)})
+
+    async def _forwarded(self, request: Request, wish: Wish, what: str) -> Response:
+        """Let the process itself do it: it checks the token again, and writes its own line."""
+        token = request.headers["authorization"]
+        try:
+            answer = await self._watch.forward(wish.process, request.url.path, msgspec.json.encode(wish), token)
+        except Unreachable as error:
+            raise Refused(502, f"{wish.process!r} does not answer: {error}") from error
+        if answer is None:
+            raise Refused(404, f"there is no process {wish.process!r} here")
+        audit(request, f"{what} was passed on to {wish.process}, which answered {answer.status}")
+        return Response(answer.body, answer.status, {"cache-control": "no-store"}, "application/json")
+
+
+async def _carried_out(consumer: Consumer, wish: Wish) -> str:
+    """Do it; what was done, in words."""
+    if wish.action == "concurrency":
+        if wish.value is None:
+            raise Refused(400, "concurrency needs a value: the number of handlers")
+        try:
+            return await consumer.set_concurrency(wish.value)
+        except (ConfigurationError, Closed) as error:
+            raise Refused(409, str(error)) from error
+    if wish.action == "stop":
+        consumer.request_stop()
+        return "it stops: running handlers finish, and what has not started is given back"
+    if wish.action == "pause":
+        consumer.pause()
+        return "it receives nothing more until it is resumed; what is here runs"
+    if wish.action == "quiet":
+        consumer.quiet()
+        return "it receives nothing more, and cannot be resumed; what is here runs"
+    consumer.resume()
+    return "it receives again"
+
+
+def audit(request: Request, what: str) -> None:
+    """One line in the log about what somebody asked for."""
+    client = request.client.host if request.client is not None else "a Unix socket"
+    origin = request.headers.get("origin")
+    log.info("admin: %s (asked by %s%s)", printable(what), client, f", a page of {printable(origin)}" if origin else "")
+
+
+async def refused(_: Request, error: Exception) -> Response:
+    """The answer to a request that is refused."""
+    assert isinstance(error, Refused)
+    return _answer({"done": False, "said": error.sentence}, error.status, error.headers)
+
+
+def _answer(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    headers = {"cache-control": "no-store", **(headers or {})}
+    return Response(msgspec.json.encode(content) + b"\n", status, headers, "application/json")
