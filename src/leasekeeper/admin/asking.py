@@ -91,13 +91,14 @@ async def ask(
     method: str = "GET",
     body: bytes = b"",
     headers: Mapping[str, str] | None = None,
-    within: float = WITHIN,
+    within: float | None = None,
 ) -> Answer:
-    """The answer of a surface.
+    """The answer of a surface; `within` is in seconds, and `WITHIN` if it is None.
 
     Raises:
         Unreachable: there was no answer in time, or none of HTTP.
     """
+    within = WITHIN if within is None else within
     try:
         async with asyncio.timeout(within):
             return await _ask(place, path, method, body, headers or {})

@@ -53,6 +53,7 @@ class AdminServer:
             that a name has.
         members: says which surfaces are a part of this one, as those of a supervisor's children are; asked each second.
         hosts: names by which browsers may ask for the page, besides addresses and this machine's name.
+        name: what this process is called in the state of a fleet; None: HOST:PID.
         queue_interval: seconds between two questions to SQS about the counts of the queues (GetQueueAttributes); 0: it
             is not asked.
 
@@ -69,6 +70,7 @@ class AdminServer:
         peers: Sequence[str] = (),
         members: Callable[[], Sequence[str]] | None = None,
         hosts: Sequence[str] = (),
+        name: str | None = None,
         queue_interval: float = 30.0,
     ) -> None:
         self._targets = targets
@@ -79,6 +81,7 @@ class AdminServer:
             members=members,
             hosts=None if self._address.path else (*hosts, self._address.host),
             queue_interval=queue_interval,
+            name=name,
         )
         self._server: Any = None
         self._app: Any = None

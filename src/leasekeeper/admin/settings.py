@@ -30,6 +30,7 @@ class SurfaceSettings:
         members: says which surfaces are a part of this one; None: there are none.
         hosts: names that it may be asked for, besides addresses and those of this machine; None: any.
         queue_interval: seconds between two questions to SQS about the counts of the queues; 0: it is not asked.
+        name: what this process is called in the state; None: HOST:PID.
         lasts: seconds after which a stream ends, for its reader to come again.
 
     Raises:
@@ -41,6 +42,7 @@ class SurfaceSettings:
     members: Callable[[], Sequence[str]] | None = None
     hosts: Sequence[str] | None = None
     queue_interval: float = 30.0
+    name: str | None = None
     lasts: float = math.inf
 
     def __post_init__(self) -> None:

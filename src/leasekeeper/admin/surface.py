@@ -81,7 +81,11 @@ class _Surface:
         self._streams = 0
         fleet = Fleet(settings.peers, settings.members or tuple) if settings.peers or settings.members else None
         self.watch = Watch(
-            self._consumers, ask_every=settings.queue_interval, fleet=fleet, read_only=settings.token is None
+            self._consumers,
+            ask_every=settings.queue_interval,
+            fleet=fleet,
+            read_only=settings.token is None,
+            name=settings.name,
         )
         self._scaled = ScaledStatistics(self._consumers, self.watch)
 

@@ -53,6 +53,7 @@ class Watch:
         ask_every: seconds between two questions to SQS about the counts of the queues; 0: it is not asked.
         fleet: other surfaces; None: there are none.
         read_only: whether actions are refused.
+        name: what this process is called; None: HOST:PID.
     """
 
     def __init__(
@@ -62,7 +63,9 @@ class Watch:
         ask_every: float = ASK_EVERY,
         fleet: Fleet | None = None,
         read_only: bool = True,
+        name: str | None = None,
     ) -> None:
+        self._key = name or key()
         self._consumers = consumers
         self._fleet = fleet
         self._read_only = read_only
@@ -141,7 +144,7 @@ class Watch:
 
     def is_here(self, process: str) -> bool:
         """Whether this is that process."""
-        return process in (SELF, key())
+        return process in (SELF, self._key)
 
     def chosen(self, queue: str | None) -> list[Consumer]:
         """The consumer of that name in the state; all without one."""
@@ -168,7 +171,7 @@ class Watch:
             peers: whether with the processes of peers.
         """
         if process == SELF:
-            process = key()
+            process = self._key
         processes = self._own(process, consumer)
         if self._fleet is not None:
             others = self._fleet.processes(peers=peers, process=process, consumer=consumer)
@@ -183,7 +186,7 @@ class Watch:
 
     def _own(self, process: str | None, consumer: str | None) -> dict[str, Process]:
         """This process, by its key; nothing if it is a supervisor, which has no consumers."""
-        name, consumers, states = key(), dict[str, ConsumerState](), dict[str, tuple[str, str]]()
+        name, consumers, states = self._key, dict[str, ConsumerState](), dict[str, tuple[str, str]]()
         for each in self._consumers():
             queue, recorder = _unused(each.address.name, consumers), self.recorder(each)
             found = consumers[queue] = consumer_state(each, recorder)

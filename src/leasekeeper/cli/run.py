@@ -14,6 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from leasekeeper.cli import logs, settings
+from leasekeeper.cli.admin import (
+    AdminOption,
+    AdminWishes,
+    HostsOption,
+    PeersOption,
+    QueueIntervalOption,
+    TokenOption,
+    listed,
+)
 from leasekeeper.cli.errors import Stopped
 from leasekeeper.cli.grace import GraceOption  # noqa: TC001 - typer reads the annotations
 from leasekeeper.errors import ConfigurationError
@@ -55,14 +64,6 @@ LevelOption = Annotated[
 FormatOption = Annotated[
     str, typer.Option(metavar="|".join(logs.FORMATS), help="Form of a log line.", envvar="LEASEKEEPER_LOG_FORMAT")
 ]
-AdminOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="HOST:PORT",
-        help="Serve health, statistics and metrics there, e.g. 127.0.0.1:9900; a port alone is one of 127.0.0.1.",
-        envvar="LEASEKEEPER_ADMIN",
-    ),
-]
 ProcessesOption = Annotated[
     int | None,
     typer.Option(
@@ -99,6 +100,10 @@ def run(
     log_level: LevelOption = "info",
     log_format: FormatOption = "plain",
     admin: AdminOption = None,
+    admin_token: TokenOption = None,
+    admin_hosts: HostsOption = None,
+    peers: PeersOption = None,
+    queue_interval: QueueIntervalOption = 30.0,
     processes: ProcessesOption = None,
     reload: ReloadOption = False,
     local: LocalOption = False,
@@ -127,10 +132,13 @@ def run(
         log.warning("%s is not an option; did you mean %s?", name, near)
     from leasekeeper.cli.serve import Wishes, serve
 
+    surface = AdminWishes(
+        address=admin, token=admin_token, hosts=listed(admin_hosts), peers=listed(peers), queue_interval=queue_interval
+    )
     wishes = Wishes(
         references=targets,
         given=given,
-        admin=admin,
+        admin=surface,
         grace_period=grace_period,
         exit_when_empty=exit_when_empty,
         lifeline=lifeline,

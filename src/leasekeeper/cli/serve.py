@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from leasekeeper.app import refuse_shared_queues
 from leasekeeper.cli import settings
+from leasekeeper.cli.admin import AdminWishes
 from leasekeeper.cli.emptiness import UntilEmpty
 from leasekeeper.cli.errors import Exit
 from leasekeeper.cli.grace import cut_off
@@ -26,7 +26,7 @@ from leasekeeper.loggers import safe_logger
 from leasekeeper.running import run as run_in_foreground
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from leasekeeper.cli.targets import Target
     from leasekeeper.observe.statistics import Report
@@ -42,7 +42,7 @@ class Wishes:
     Attributes:
         references: `module:name` of apps and consumers.
         given: settings from outside the code.
-        admin: where to serve the admin surface.
+        admin: the admin surface to serve.
         grace_period: seconds after which the runtime kills the process.
         exit_when_empty: seconds for which all queues have to be empty for a stop.
         lifeline: the connection to the supervisor, in a process that has one.
@@ -50,7 +50,7 @@ class Wishes:
 
     references: Sequence[str]
     given: settings.RunSettings
-    admin: str | None = None
+    admin: AdminWishes = field(default_factory=AdminWishes)
     grace_period: float | None = None
     exit_when_empty: float | None = None
     lifeline: Lifeline | None = None
@@ -88,7 +88,7 @@ def serve(wishes: Wishes) -> Exit:
         asyncio.run(create_queues(consumers))
     if wishes.exit_when_empty is not None:
         UntilEmpty(consumers, wishes.exit_when_empty, services.stop_unasked).watch()
-    with _admin(targets, wishes.admin):  # until the end: a process that drains is alive
+    with wishes.admin.served(targets):  # until the end: a process that drains is alive
         reports = reports_of(run_in_foreground(services, lifeline))
         tell(reports)
     if lifeline is not None:
@@ -96,18 +96,6 @@ def serve(wishes: Wishes) -> Exit:
     return _verdict(
         reports, len(consumers), unusable=not services.signalled and any(consumer.problem for consumer in consumers)
     )
-
-
-@contextmanager
-def _admin(targets: Sequence[Target], address: str | None) -> Iterator[None]:
-    if not address:
-        yield
-        return
-    from leasekeeper.admin import AdminServer
-
-    with AdminServer(*targets, address=address) as server:
-        log.info("admin: %s/livez, /readyz, /statusz and /metrics", server.url)
-        yield
 
 
 def _end_now(*, supervised: bool) -> NoReturn:

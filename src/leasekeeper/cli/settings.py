@@ -32,6 +32,21 @@ _OUTSIDE = {
     "http": ("native|aiohttp", "HTTP client: 'native', or 'aiohttp' (needs the extra of that name)."),
 }
 """Values and text of options that take more in code, e.g. a function, than can be written outside it."""
+_OTHERS = (
+    "ADMIN",
+    "ADMIN_HOSTS",
+    "ADMIN_TOKEN",
+    "CONFIG",
+    "EXIT_WHEN_EMPTY",
+    "GRACE_PERIOD",
+    "LOG_FORMAT",
+    "LOG_LEVEL",
+    "PEERS",
+    "PREPARE",
+    "PROCESSES",
+    "QUEUE_INTERVAL",
+)
+"""Variables of `leasekeeper run` that are no options."""
 _NONE = "none"
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -140,18 +155,7 @@ def from_environment(environment: Mapping[str, str]) -> Layer:
 
 def misspelt(environment: Mapping[str, str]) -> dict[str, str]:
     """Variables that look like a misspelt option, with the option's variable. Other programs may own such names."""
-    others = (
-        "ADMIN",
-        "ADMIN_TOKEN",
-        "CONFIG",
-        "EXIT_WHEN_EMPTY",
-        "GRACE_PERIOD",
-        "PREPARE",
-        "LOG_FORMAT",
-        "LOG_LEVEL",
-        "PROCESSES",
-    )
-    known = {option.variable for option in schema()} | {PREFIX + name for name in others}
+    known = {option.variable for option in schema()} | {PREFIX + name for name in _OTHERS}
     found = {}
     for name in environment:
         if name.startswith(PREFIX) and name not in known:

@@ -1,0 +1,195 @@
+"""Several processes in one state: peers over TCP and Unix sockets, peers that die and return, and circles."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from served import Gate, Reader, connect, create, get
+
+from leasekeeper import ConfigurationError, Consumer
+from leasekeeper.admin import AdminServer, asking, fleet
+from leasekeeper.admin.asking import Place, Unreachable, ask
+from leasekeeper.admin.fleet import Fleet
+from leasekeeper.admin.queues import queues_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from leasekeeper.local import LocalSqs
+
+pytest_plugins = ["surface_fixtures"]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quickly")]
+TOKEN = "correct horse battery"
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "EVERY", 0.02)
+
+
+@pytest.fixture
+def sockets() -> Iterator[Path]:
+    """A folder with a short path: that of a Unix socket has at most 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="lk") as folder:
+        yield Path(folder)
+
+
+def surface(name: str, **values: Any) -> AdminServer:
+    return AdminServer(Consumer(name, Gate().waiting), address="0", name=name, **values)
+
+
+def states(reader: Reader) -> dict[str, str]:
+    return {name: each["state"] for name, each in reader.state["processes"].items()}
+
+
+def detail_of(reader: Reader, process: str) -> Any:
+    return reader.state["processes"][process]["consumers"]["orders"]["detail"]
+
+
+def test_a_peer_that_dies_is_unreachable_and_comes_back() -> None:
+    with surface("b") as peer:
+        where = peer.url
+        with surface("a", peers=[where]) as server, Reader(server) as reader:
+            reader.until(lambda: states(reader) == {"a": "STARTING", "b": "STARTING"})
+            assert reader.state["fleet"] is True
+            peer.__exit__()
+            refused = f"{where}: the connection was refused: nothing listens there"
+            reader.until(lambda: reader.state["processes"]["b"]["reason"] == refused)
+            gone = reader.state["processes"]["b"]
+            assert (gone["state"], gone["since"] > 0) == ("UNREACHABLE", True)
+            assert gone["consumers"] == {}
+            since = gone["since"]
+            reader.read()
+            assert reader.state["processes"]["b"]["since"] == since
+            address = where.removeprefix("http://")
+            with AdminServer(Consumer("b", Gate().waiting), address=address, name="b"):
+                reader.until(lambda: states(reader)["b"] == "STARTING")
+
+
+def test_a_peer_that_was_never_there_has_the_name_of_its_address() -> None:
+    free = socket.create_server(("127.0.0.1", 0))
+    where = f"127.0.0.1:{free.getsockname()[1]}"
+    free.close()
+    with surface("a", peers=[where]) as server, Reader(server) as reader:
+        reader.until(lambda: where in states(reader) and "refused" in reader.state["processes"][where]["reason"])
+        assert states(reader)[where] == "UNREACHABLE"
+
+
+def test_peers_that_name_each_other_and_themselves_ask_in_no_circle() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    second = f"http://127.0.0.1:{port}"
+    with surface("a", peers=[second]) as first:
+        both = [first.url, second]
+        consumer = Consumer("b", Gate().waiting)
+        with (
+            AdminServer(consumer, address=str(port), name="b", peers=both),
+            Reader(first) as one,
+        ):
+            one.until(lambda: states(one) == {"a": "STARTING", "b": "STARTING"})
+            alone = json.loads(get(first, "/api/state?peers=0")[1])["processes"]
+            assert list(alone) == ["a"]
+
+
+def test_members_over_unix_sockets_are_a_part_of_a_surface(sockets: Path) -> None:
+    """As the children of a supervisor, which has no consumers itself."""
+    members: list[str] = []
+    with AdminServer(address="0", members=lambda: list(members)) as server, Reader(server) as reader:
+        reader.until(lambda: states(reader) == {})
+        members.extend(f"unix:{sockets / name}" for name in ("one", "two"))
+        with (
+            AdminServer(Consumer("q", Gate().waiting), address=members[0], name="one"),
+            AdminServer(Consumer("q", Gate().waiting), address=members[1], name="two"),
+        ):
+            assert (sockets / "one").stat().st_mode & 0o777 == 0o600
+            reader.until(lambda: states(reader) == {"one": "STARTING", "two": "STARTING"})
+            assert list(json.loads(get(server, "/api/state?peers=0")[1])["processes"]) == ["one", "two"]
+            assert reader.state["queues"]["q"]["processes"] == 2
+            assert get(server, "/livez")[0] == 200
+            members.pop()
+            reader.until(lambda: list(states(reader)) == ["one"])
+        assert not (sockets / "one").exists()
+
+
+def test_the_detail_and_the_actions_of_a_peer(sqs: LocalSqs) -> None:
+    gate = Gate()
+    consumer = Consumer("orders", gate.waiting, **create(sqs, "a", "b"))
+    with AdminServer(consumer, address="0", name="b", token=TOKEN) as peer:
+        consumer.start()
+        try:
+            with surface("a", peers=[peer.url], token=TOKEN) as server:
+                with Reader(server) as reader:
+                    reader.until(lambda: states(reader).get("b") == "RUNNING")
+                with Reader(server, "process=b&consumer=orders") as reader:
+                    reader.until(lambda: len(detail_of(reader, "b")["in_hand"]) == 2)
+                    connection = connect(server)
+                    wish = {"process": "b", "consumer": "orders", "action": "pause"}
+                    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+                    connection.request("POST", "/api/actions", json.dumps(wish), headers)
+                    answer = connection.getresponse()
+                    assert (answer.status, json.loads(answer.read())["done"]) == (200, True)
+                    connection.close()
+                    reader.until(lambda: states(reader)["b"] == "PAUSED")
+        finally:
+            gate.go_on.set()
+            consumer.stop().result()
+
+
+def test_what_answers_otherwise_is_said(sqs: LocalSqs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program, or one that says nothing, costs bounded time and is named."""
+    monkeypatch.setattr(asking, "WITHIN", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        silent = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        with surface("a", peers=[sqs.endpoint_url, silent]) as server, Reader(server) as reader:
+
+            def says(text: str) -> bool:
+                return any(each["reason"].startswith(text) for each in reader.state["processes"].values())
+
+            reader.until(lambda: says(f"{silent}: no answer within 0.1 s"))
+            reader.until(lambda: says(f"{sqs.endpoint_url}: it answers 4"))
+
+
+def test_names_are_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "RESOLVE", 0.02)
+    with surface("b") as peer:
+        port = peer.url.rpartition(":")[2]
+        peers = [f"dns:localhost:{port}", f"dns:nowhere.invalid:{port}"]
+        with surface("a", peers=peers) as server, Reader(server) as reader:
+            reader.until(lambda: states(reader).get("b") == "STARTING")
+            assert states(reader)[peers[1]] == "UNREACHABLE"
+
+
+@pytest.mark.parametrize(
+    "peer", ["", "ftp://x:1", "http://", "unix:relative", "dns:name", "dns::1", "dns:x:0", "http://x:y"]
+)
+def test_an_address_that_cannot_be_read_is_refused(peer: str) -> None:
+    with pytest.raises(ConfigurationError, match="give"):
+        Fleet([peer])
+
+
+def test_an_address_may_be_short() -> None:
+    assert Place.parse("10.0.0.7").authority == "10.0.0.7:9900"
+    assert Place.parse("https://shop.example/admin/").prefix == "/admin"
+    assert Place.parse("http://[::1]:9900").authority == "[::1]:9900"
+    with pytest.raises(Unreachable, match="its socket does not exist"):
+        asyncio.run(ask(Place.parse("unix:/nowhere/at.all"), "/api/state"))
+
+
+def test_the_messages_of_a_queue_count_once() -> None:
+    backlog = {"visible": 100, "in_flight": 0, "delayed": 0, "dead_letters": None, "seconds": 50.0, "trend": None}
+    consumer = {"rate_in": 2.0, "rate_out": 2.0, "rate_out_minute": 2.0}
+    processes: Any = [
+        {"consumers": {"orders": {**consumer, "backlog": {**backlog, "asked": 1.0, "visible": 90}}}},
+        {"consumers": {"orders": {**consumer, "backlog": {**backlog, "asked": 2.0}}, "mails": consumer}},
+    ]
+    found = queues_of(processes)
+    assert found["orders"]["processes"] == 2
+    assert found["orders"]["rate_out"] == 4.0
+    assert found["orders"]["backlog"] == {**backlog, "asked": 2.0, "seconds": 25.0}
+    assert found["mails"] == {"processes": 1, "rate_in": 2.0, "rate_out": 2.0, "backlog": None}
