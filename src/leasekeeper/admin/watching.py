@@ -92,29 +92,30 @@ class Watch:
     async def _look_on(self) -> None:
         while not self.closed:
             await asyncio.sleep(EVERY)
-            self.look()
+            try:
+                self.look()
+            except Exception:  # a bug of the surface's must not end the streams
+                log.exception("the admin surface could not look at the consumers; it goes on")
 
     def look(self) -> None:
         """Take the statistics of this moment, and wake the streams."""
         at = time.time()
         for consumer in self._consumers():
-            self.recorder(consumer).look(_statistics(consumer), at)
-        if self._ask_every > 0:
-            self._ask(at)
+            recorder = self.recorder(consumer)
+            recorder.look(_statistics(consumer), at)
+            if self._ask_every > 0 and at - recorder.backlog.asked >= self._ask_every:
+                self._ask(consumer, recorder.backlog, at)
         if self._fleet is not None:
             self._fleet.look()
         self._wake()
 
-    def _ask(self, at: float) -> None:
-        """Have SQS asked for the counts of all queues that are being consumed; nothing waits for the answers."""
-        for consumer in self._consumers():
-            backlog = self.recorder(consumer).backlog
-            if at - backlog.asked < self._ask_every:
-                continue
-            answer = consumer.on_engine(lambda runner: queue_counts(runner.context))
-            if answer is not None:  # it has started; otherwise it is asked at the next look
-                backlog.asked = at
-                answer.add_done_callback(partial(_take_counts, backlog, consumer.address.name))
+    @staticmethod
+    def _ask(consumer: Consumer, backlog: Backlog, at: float) -> None:
+        """Have SQS asked for the counts of a queue that is being consumed; nothing waits for the answer."""
+        answer = consumer.on_engine(lambda runner: queue_counts(runner.context))
+        if answer is not None:
+            backlog.asked = at
+            answer.add_done_callback(partial(_take_counts, backlog, consumer.address.name))
 
     def _wake(self) -> None:
         looked, self._looked = self._looked, asyncio.Event()
