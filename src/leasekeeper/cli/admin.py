@@ -73,7 +73,7 @@ QueueIntervalOption = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class AdminWishes:
     """The surface that is asked for.
 

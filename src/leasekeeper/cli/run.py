@@ -132,9 +132,7 @@ def run(
         log.warning("%s is not an option; did you mean %s?", name, near)
     from leasekeeper.cli.serve import Wishes, serve
 
-    surface = AdminWishes(
-        address=admin, token=admin_token, hosts=listed(admin_hosts), peers=listed(peers), queue_interval=queue_interval
-    )
+    surface = AdminWishes(admin, admin_token, listed(admin_hosts), listed(peers), queue_interval)
     wishes = Wishes(
         references=targets,
         given=given,
