@@ -14,6 +14,7 @@ from leasekeeper.alive import beginning
 from leasekeeper.core.phases import Phase
 from leasekeeper.declaration import Declaration
 from leasekeeper.engine.host import Host, refuse_green_threads
+from leasekeeper.engine.sizing import resize
 from leasekeeper.errors import Closed, ConfigurationError
 from leasekeeper.events import Channel
 from leasekeeper.futures import done_future, failed_future
@@ -194,28 +195,20 @@ class Consumer(Declaration):
             self._life.quiet()
 
     def set_concurrency(self, concurrency: int) -> Completion[str]:
-        """Let this many handlers run at the same time from now on, until the next start.
-
-        Handlers that are too many run to their end. Threads are started as they are needed, up to `threads`.
+        """Let this many handlers run at the same time, until the next start. Those that are too many run to their end.
 
         Args:
             concurrency: 1 to 120,000; with batches, the number of batches.
 
         Returns:
-            A sentence that says what has changed: await it in an event loop; in synchronous code it is there.
+            A sentence that says what has changed; as `start`.
 
         Raises:
             ConfigurationError: the number is out of bounds, or this consumer cannot have another: its handlers are
                 shared, or its lane has a fixed size.
             Closed: the consumer is not running here.
         """
-
-        async def resize(runner: Runner) -> str:
-            before = runner.sizing.options
-            runner.sizing.apply(runner.sizing.checked(concurrency), runner.context.clock())
-            return runner.sizing.said(before)
-
-        done = self.on_engine(resize)
+        done = self.on_engine(partial(resize, concurrency))
         if done is None:
             raise Closed(f"consumer of {self.address.name} does not run: set concurrency= in its options instead")
         return Completion(done)
