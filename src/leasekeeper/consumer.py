@@ -14,7 +14,7 @@ from leasekeeper.alive import beginning
 from leasekeeper.core.phases import Phase
 from leasekeeper.declaration import Declaration
 from leasekeeper.engine.host import Host, refuse_green_threads
-from leasekeeper.engine.sizing import resize
+from leasekeeper.engine.resizing import resize
 from leasekeeper.errors import Closed, ConfigurationError
 from leasekeeper.events import Channel
 from leasekeeper.futures import done_future, failed_future

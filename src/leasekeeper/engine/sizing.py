@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from leasekeeper.core.gate import Gate
     from leasekeeper.core.throttler import Throttler
     from leasekeeper.engine.capacity import Capacity
-    from leasekeeper.engine.runner import Runner
     from leasekeeper.lanes.api import Lane
     from leasekeeper.options import Options
 
@@ -97,14 +96,3 @@ class Sizing:
             f"concurrency was {before.concurrency} and is {now.concurrency}: at most {runs} "
             f"{'handler runs' if runs == 1 else 'handlers run'} at the same time{few}; a new start has it from the code"
         )
-
-
-async def resize(concurrency: int, runner: Runner) -> str:
-    """Let this many handlers of a runner run at the same time; what has changed, in words.
-
-    Raises:
-        ConfigurationError: this consumer cannot have it.
-    """
-    before = runner.sizing.options
-    runner.sizing.apply(runner.sizing.checked(concurrency), runner.context.clock())
-    return runner.sizing.said(before)
