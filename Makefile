@@ -10,7 +10,7 @@ PARALLEL := -n auto
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check format lint types layers words pages coverage lowest dist bench clean
+.PHONY: help demo test soak check format lint types layers words pages coverage lowest dist screenshots bench clean
 
 help: ## show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,6 +53,9 @@ lowest: $(VENV)/.dev ## run the tests on the oldest versions that pyproject.toml
 
 dist: $(VENV)/.dev ## build the wheel and the sdist into dist/, install the wheel and run its demo
 	$(BIN)/python .ci/dist.py
+
+screenshots: $(VENV)/.dev ## take the pictures of the pages in docs/images (needs chromium)
+	$(BIN)/python soak/pages/kit/pictures.py
 
 bench: $(VENV)/.dev ## run all consumers side by side; writes docs/internals/benchmarks.md (an hour, needs npm)
 	$(BIN)/python benchmarks/field/run.py --publish

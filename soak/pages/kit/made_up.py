@@ -95,7 +95,7 @@ def consumer(queue: str, now: float, **changed: Any) -> dict[str, Any]:
     running = int(38 + 8 * sin(now / 5 + base))
     given: dict[str, Any] = {
         "queue": queue, "handler": f"shop.{queue.partition('.')[0].replace('-', '_')[:24]}", "fifo": queue.endswith(".fifo"),
-        "state": "RUNNING", "reason": "", "seconds": now - 1_000, "concurrency": 50, "visibility_timeout": 30, "running": running,
+        "state": "RUNNING", "reason": "", "seconds": 12_000.0, "concurrency": 50, "visibility_timeout": 30, "running": running,
         "waiting": int(6 + 5 * sin(now / 3)), "acking": int(5 + 5 * sin(now * 1.7)), "limit": 68, "prefetch": 18,
         "pollers": [EVENTS[(n + int(now)) % len(EVENTS)] for n in range(6)],
         "rate_in": spark[-1], "rate_out": spark[-1] * 0.99, "failures_per_minute": round(draw.uniform(0, 1.4), 1),

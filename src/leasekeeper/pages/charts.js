@@ -18,7 +18,7 @@ export function steps(decisions, each, now) {
   const current = { limit: each.limit, prefetch: each.prefetch, pollers: each.pollers.length };
   return h("div", { class: "chart" },
     h("svg", { viewBox: `0 0 ${WIDTH} 232`, role: "img", "aria-label": "limits of the throttler over time; the table beneath has the same changes" },
-      pauses(decisions, now).map(([begin, end]) => h("g", {}, h("rect", { class: "pause", x: x(begin), y: 24, width: Math.max(2, x(end) - x(begin)), height: 176 }), h("text", { x: x(begin) + 4, y: 36 }, "‖ paused"))),
+      pauses(decisions, now).map(([begin, end]) => h("g", {}, h("rect", { class: "pause", x: x(begin), y: 24, width: Math.max(2, x(end) - x(begin)), height: 176 }), h("text", { x: x(begin) + 4, y: 196 }, "‖ paused"))),
       PANELS.map(panel => drawn(panel, decisions, current, from, now, x)),
       [0, 1, 2, 3, 4].map(at => h("text", { x: LEFT + (at / 4) * (WIDTH - LEFT - 8), y: 224, "text-anchor": at === 4 ? "end" : at ? "middle" : "start" }, clock(from + ((now - from) * at) / 4)))));
 }

@@ -84,7 +84,7 @@ function legend(leases, detail) {
     h("div", { class: "legend" },
       h("span", { class: "ramp" }, h("i", { class: "l0" }), h("i", { class: "l1" }), h("i", { class: "l2" }), h("i", { class: "l3" }), h("i", { class: "l4" }), ` lease left, 0 to ${seconds(lease)}`),
       heat ? h("span", {}, "a square is a number of messages: across lease left, down running time") : h("span", {}, h("i", { class: "swatch fill" }), `running, full at ${seconds(scale)}`),
-      heat ? null : swatch("ring", "just extended"), swatch("lost", "lease lost")),
+      heat ? null : swatch("ring", "just extended"), swatch("lost", leases.lost ? h("b", { class: "bad" }, `${counted(leases.lost, "lease")} lost`) : "lease lost")),
     leases.chosen ? chosen(leases, detail) : null,
   ];
 }
@@ -120,6 +120,7 @@ export class Leases {
     this.lease = 1;
     this.scale = 1;
     this.heat = false;
+    this.lost = 0;
     this.chosen = null;
     this.offset = 0;
     this.fifo = false;
@@ -156,7 +157,11 @@ export class Leases {
     this.total = detail.in_hand_total;
     this.rows = rows;
     let longest = 0;
-    for (const [, row] of rows) longest = Math.max(longest, row[3] - state.now);
+    this.lost = 0;
+    for (const [, row] of rows) {
+      longest = Math.max(longest, row[3] - state.now);
+      if (row[0] === "lease_lost" || row[3] <= state.now) this.lost++;
+    }
     this.lease = Math.max(1, each.visibility_timeout || nice(Math.max(longest, this.lease > 2 * longest ? 0 : this.lease)));
     this.scale = nice(Math.max(each.handler_p95 * 2, 0.1));
     this.concurrency = each.concurrency;
@@ -364,9 +369,7 @@ export class Leases {
     const rows = 8;
     const found = Array.from({ length: rows }, () => new Array(columns).fill(0));
     const now = this.now();
-    let lost = 0;
-    for (const [, [state, , started, end]] of this.rows) {
-      if (state === "lease_lost" || end <= now) lost++;
+    for (const [, [, , started, end]] of this.rows) {
       const column = Math.min(columns - 1, Math.max(0, Math.floor(((end - now) / this.lease) * columns)));
       const run = started ? Math.max(0, now - started) / this.scale : 0;
       found[started ? Math.min(rows - 1, 1 + Math.floor(run * (rows - 2))) : 0][column]++;
@@ -402,11 +405,6 @@ export class Leases {
     for (let at = 0; at <= 4; at++) {
       pen.textAlign = at === 4 ? "right" : at ? "center" : "left";
       pen.fillText(at === 0 ? "0 s left" : seconds((this.lease * at) / 4), left + ((this.width - left) * at) / 4, this.height - 8);
-    }
-    pen.textAlign = "right";
-    if (lost) {
-      pen.fillStyle = this.colors.red;
-      pen.fillText(`✕ ${counted(lost, "lease")} lost`, this.width - 96, this.height - 8);
     }
     pen.textAlign = "left";
     pen.textBaseline = "alphabetic";

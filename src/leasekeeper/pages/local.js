@@ -97,7 +97,7 @@ function card(each, now) {
       line("in flight", "in_flight", count(each.in_flight)),
       line("delayed", "delayed", count(each.delayed)),
       line("oldest", "oldest", each.oldest ? ago(each.oldest, now) : "–"),
-      dead ? line(`dead letters (max ${each.max_receives})`, "dead", count(dead.visible + dead.in_flight), dead.visible + dead.in_flight ? "warn" : "") : null));
+      dead ? line("dead letters", "dead", count(dead.visible + dead.in_flight), dead.visible + dead.in_flight ? "warn" : "") : null));
 }
 
 function queueView(shown) {
@@ -108,7 +108,7 @@ function queueView(shown) {
   const found = (messages || []).filter(one => `${one.id} ${one.state} ${one.group ?? ""}`.toLowerCase().includes(wanted));
   const total = each.visible + each.in_flight + each.delayed;
   return h("section", { class: "queue-view", key: each.name, "aria-label": each.name },
-    h("div", { class: "head" }, h("h1", {}, name(each.name)), h("span", { class: "quiet" }, `visibility ${seconds(each.visibility)}, delay ${seconds(each.delay)}, kept for ${seconds(each.retention)}`), h("span", { class: "gap" }),
+    h("div", { class: "head" }, h("h1", {}, name(each.name)), h("span", { class: "quiet" }, `visibility ${seconds(each.visibility)}, delay ${seconds(each.delay)}, kept for ${seconds(each.retention)}`, each.max_receives ? `, dead after ${counted(each.max_receives, "receive")}` : null), h("span", { class: "gap" }),
       h("div", { class: "actions" },
         each.dead_letters_of.length ? h("button", { type: "button", disabled: !each.visible, onclick: () => set({ asking: "redrive", said: "" }) }, "Redrive…") : null,
         h("button", { type: "button", class: "danger", disabled: !total, onclick: () => set({ asking: "purge", said: "" }) }, "Purge…"))),
