@@ -25,7 +25,7 @@ from leasekeeper.supervision.plan import Plan
 from leasekeeper.supervision.supervisor import Supervisor
 
 count, *command = sys.argv[1:]
-os._exit(Supervisor(Plan(arguments=(), count=int(count)), os.environ, command=command).run())
+os._exit(Supervisor(Plan(arguments=(), count=int(count)), os.environ, command=lambda _: command).run())
 """
 CHILD = """
 import os, signal, sys, threading

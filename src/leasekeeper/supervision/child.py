@@ -95,9 +95,9 @@ class Child:
         return f"<Child {self.pid}>"
 
 
-def leasekeeper(arguments: Sequence[str]) -> list[str]:
-    """The command of a `leasekeeper` with these arguments, for the same interpreter with the same flags."""
+def leasekeeper(arguments: Sequence[str], module: str = "leasekeeper") -> list[str]:
+    """The command of a module with these arguments, for the same interpreter with the same flags."""
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
     if not {"-P", "-I"} & set(flags):
         flags.append("-P")  # so that no module of the user's is imported in the place of one of Python's
-    return [sys.executable, *flags, "-m", "leasekeeper", *arguments]
+    return [sys.executable, *flags, "-m", module, *arguments]

@@ -6,7 +6,7 @@ program, which has the words for mistakes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from leasekeeper.supervision.lines import LEVELS
@@ -20,6 +20,12 @@ MOST = 1000
 FORMATS = ("plain", "json")
 _OWN = {"--processes": "LEASEKEEPER_PROCESSES", "--admin": "LEASEKEEPER_ADMIN"}
 """Flags with a value that are for the supervisor, and their variables."""
+_SURFACE = {
+    "--admin-hosts": "LEASEKEEPER_ADMIN_HOSTS",
+    "--admin-token": "LEASEKEEPER_ADMIN_TOKEN",
+    "--peers": "LEASEKEEPER_PEERS",
+}
+"""Flags with a value that are for whatever serves the admin surface."""
 _SHARED = {"--log-level": "LEASEKEEPER_LOG_LEVEL", "--log-format": "LEASEKEEPER_LOG_FORMAT"}
 """Flags with a value that are for both."""
 _SWITCHES = ("--reload", "--local")
@@ -36,7 +42,8 @@ class Plan:
         count: how many.
         reload: whether to start them again when the code changes.
         local: whether to run a local SQS for them.
-        admin: where to serve all of them.
+        admin: where to serve one admin surface for all of several processes; None: nowhere, or one process serves it.
+        surface: variables for what serves it.
         level: least level to log.
         kind: form of a log line.
         keeper: whether the supervisor keeps the leases of its processes (`leasekeeper.keeper`).
@@ -47,6 +54,7 @@ class Plan:
     reload: bool = False
     local: bool = False
     admin: str | None = None
+    surface: Mapping[str, str] = field(default_factory=dict)
     level: str = "info"
     kind: str = "plain"
     keeper: bool = True
@@ -56,7 +64,7 @@ def plan_of(arguments: Sequence[str], environment: Mapping[str, str]) -> Plan | 
     """The plan; None for a run without a supervisor, for another command, for help, and for a mistake."""
     if arguments[:1] != ["run"] or VARIABLE in environment:
         return None
-    values = {flag: environment.get(name, "") for flag, name in (_OWN | _SHARED).items()}
+    values = {flag: environment.get(name, "") for flag, name in (_OWN | _SHARED | _SURFACE).items()}
     switches, rest, words = set[str](), ["run"], iter(arguments[1:])
     for word in words:
         flag, equals, value = word.partition("=")
@@ -68,7 +76,7 @@ def plan_of(arguments: Sequence[str], environment: Mapping[str, str]) -> Plan | 
             switches.add(word)
         elif flag in values:
             values[flag] = value if equals else next(words, "")
-            rest += [flag, values[flag]] if flag in _SHARED else []
+            rest += [flag, values[flag]] if flag in _SHARED or flag == "--admin-token" else []
         else:
             rest.append(word)
     if not (values["--processes"] or switches):
@@ -77,12 +85,18 @@ def plan_of(arguments: Sequence[str], environment: Mapping[str, str]) -> Plan | 
     known = level in {"", *LEVELS} and kind in {"", *FORMATS}
     if not known or not (count.isascii() and count.isdigit() and 1 <= int(count) <= MOST):
         return None
+    surface = {name: values[flag] for flag, name in _SURFACE.items() if values[flag]}
+    admin = values["--admin"]
+    if admin and int(count) == 1:  # the only process serves it
+        words_of_surface = {"--admin": admin, **{flag: values[flag] for flag in ("--admin-hosts", "--peers")}}
+        rest[1:1] = [word for flag, value in words_of_surface.items() if value for word in (flag, value)]
     return Plan(
         arguments=tuple(rest),
         count=int(count),
         reload="--reload" in switches,
         local="--local" in switches,
-        admin=values["--admin"] or None,
+        admin=admin if int(count) > 1 and admin else None,
+        surface=surface,
         level=level or "info",
         kind=kind or "plain",
         keeper="--no-keeper" not in rest and environment.get("LEASEKEEPER_KEEPER", "").lower() not in _OFF,

@@ -125,6 +125,7 @@ class Policy:
     processes: dict[int, Process] = field(default_factory=dict)
     _last_signal: float = 0.0
     _failed: bool = False
+    _code: int = 0
 
     def __post_init__(self) -> None:
         self.processes = {number: Process(number) for number in range(1, self.count + 1)}
@@ -143,7 +144,7 @@ class Policy:
     def code(self) -> int:
         """The exit code: the worst of the processes'."""
         codes = [each.last.code for each in self.processes.values() if each.last is not None]
-        return max([*codes, FAILED if self._failed else 0])
+        return max([*codes, self._code])
 
     @property
     def due(self) -> float | None:
@@ -261,11 +262,11 @@ class Policy:
         process.last = Ending(FAILED)
         return self._died(process, f"process {number}: {error}; it", State.STARTING, now, words="could not be started")
 
-    def failed(self, why: str, now: float) -> list[Command]:
+    def failed(self, why: str, now: float, code: int = FAILED) -> list[Command]:
         """Something that all processes need has failed."""
         if self.stopping:
             return []
-        self._failed = True
+        self._failed, self._code = True, max(code, FAILED)
         return [Say("error", f"giving up: {why}"), *self._stop_all(now)]
 
     # Decisions
@@ -287,7 +288,7 @@ class Policy:
 
     def _give_up(self, process: Process, why: str, now: float) -> list[Command]:
         first = not self.stopping
-        self._failed = True
+        self._failed, self._code = True, FAILED
         self._enter(process, State.OVER, now)
         others = [each for each in self.processes.values() if each.state is not State.OVER]
         then = f"; stopping {_listed([each.number for each in others])}" if others and first else ""

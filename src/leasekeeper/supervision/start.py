@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from leasekeeper.supervision.asides import Aside
 from leasekeeper.supervision.child import leasekeeper
 from leasekeeper.supervision.endings import USAGE
+from leasekeeper.supervision.folder import Folder
 from leasekeeper.supervision.lines import Lines
 from leasekeeper.supervision.supervisor import Supervisor
 
@@ -43,7 +44,7 @@ def supervise(plan: Plan, environment: Mapping[str, str]) -> int:
         except ModuleNotFoundError as error:
             return _refuse(f"--reload needs {error.name}: pip install 'leasekeeper[reload]'")
     asides: list[Aside] = []
-    command = leasekeeper(plan.arguments)
+    arguments = list(plan.arguments)
     if plan.local:
         port = _free_port(LOCAL_PORT)
         url = f"http://127.0.0.1:{port}"
@@ -51,9 +52,31 @@ def supervise(plan: Plan, environment: Mapping[str, str]) -> int:
         environment = {name: value for name, value in environment.items() if name not in _ACCOUNT}
         region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
         environment |= _LOCAL | {"AWS_ENDPOINT_URL_SQS": url, "AWS_DEFAULT_REGION": region}
-        command += ["--endpoint-url", url]  # a flag, because it wins over the code
+        arguments[1:1] = ["--endpoint-url", url]  # a flag, because it wins over the code
     attend = _keeper(plan) if plan.keeper else None
-    return Supervisor(plan, environment, command=command, asides=asides, changes=changes, attend=attend).run()
+
+    def command(number: int) -> list[str]:
+        own = [] if folder is None else ["--admin", f"unix:{folder.socket(number)}"]
+        return leasekeeper((arguments[0], *own, *arguments[1:]))
+
+    folder = None
+    if plan.admin is not None:
+        folder = Folder.make(environment.get("XDG_RUNTIME_DIR"))
+        serving = leasekeeper((plan.admin, folder.path), module="leasekeeper.admin.members")
+        asides.append(Aside("the admin surface", serving, again=True, variables=plan.surface))
+    try:
+        return Supervisor(
+            plan,
+            environment,
+            command=command,
+            asides=asides,
+            changes=changes,
+            attend=attend,
+            told=None if folder is None else folder.write,
+        ).run()
+    finally:
+        if folder is not None:
+            folder.remove()
 
 
 def _keeper(plan: Plan) -> Attend | None:

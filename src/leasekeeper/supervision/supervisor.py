@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from leasekeeper.supervision.asides import PAUSE
 from leasekeeper.supervision.attendant import LONGEST_AFTER, LOOKS
-from leasekeeper.supervision.child import Child, leasekeeper
-from leasekeeper.supervision.endings import Ending
+from leasekeeper.supervision.child import Child
+from leasekeeper.supervision.endings import FAILED, USAGE, Ending
 from leasekeeper.supervision.lines import Lines
 from leasekeeper.supervision.policy import Command, Kill, Policy, Say, Start, Stop
 from leasekeeper.supervision.summary import Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from leasekeeper.supervision.asides import Aside
     from leasekeeper.supervision.attendant import Attend, Attendant
@@ -45,10 +45,11 @@ class Supervisor:
     Args:
         plan: what to run.
         environment: of the processes.
-        command: what they run; None stands for `leasekeeper` with the arguments of the plan.
+        command: what each of them runs, by its number.
         attend: makes what looks after each of them.
         asides: what runs beside them.
         changes: of the code, to start the processes again after one.
+        told: called with what is known of the processes when that has changed.
     """
 
     def __init__(
@@ -56,13 +57,14 @@ class Supervisor:
         plan: Plan,
         environment: Mapping[str, str],
         *,
-        command: Sequence[str] | None = None,
+        command: Callable[[int], Sequence[str]],
         attend: Attend | None = None,
         asides: Sequence[Aside] = (),
         changes: Changes | None = None,
+        told: Callable[[list[dict[str, Any]]], object] | None = None,
     ) -> None:
         self._plan = plan
-        self._command = leasekeeper(plan.arguments) if command is None else command
+        self._command = command
         self._environment = {name: value for name, value in environment.items() if name not in _OURS}
         self._attend = attend
         self._lines = Lines(plan.level, plan.kind)
@@ -70,6 +72,8 @@ class Supervisor:
         self._summary = Summary()
         self._asides = asides
         self._changes = changes
+        self._told = told
+        self._known: list[dict[str, Any]] = []
         self._children: dict[int, Child] = {}
         self._attendants: dict[int, Attendant] = {}
         self._after: list[tuple[float, Attendant]] = []
@@ -118,6 +122,7 @@ class Supervisor:
             if aside.start_at is not None and aside.start_at <= now:
                 self._start_aside(aside)
         self._look()
+        self._tell()
 
     def _pause(self) -> float | None:
         moments = [self._policy.due, self._next_look if self._attendants or self._after else None]
@@ -192,7 +197,7 @@ class Supervisor:
         attendant = self._attend(number) if self._attend is not None else None
         try:
             child = Child(
-                self._command,
+                self._command(number),
                 {**self._environment, **(attendant.variables if attendant is not None else {})},
                 number=number,
                 count=self._plan.count,
@@ -221,17 +226,17 @@ class Supervisor:
         assert aside.child is not None
         aside.child.ended(status)
         aside.child = None
-        self._lost_aside(aside, f"ended with {Ending(status)}")
+        self._lost_aside(aside, f"ended with {Ending(status)}", Ending(status).code)
 
-    def _lost_aside(self, aside: Aside, why: str) -> None:
+    def _lost_aside(self, aside: Aside, why: str, code: int = FAILED) -> None:
         if self._policy.over:
             return
         now = time.monotonic()
-        if aside.again:
+        if aside.again and code != USAGE:
             aside.start_at = now + PAUSE
             self._lines.say("error", f"{aside.name} {why}; starting it again in {PAUSE:g} s")
         else:
-            self._do(self._policy.failed(f"{aside.name} {why}", now))
+            self._do(self._policy.failed(f"{aside.name} {why}", now, code))
 
     def _end_asides(self, wakes: socket.socket) -> None:
         """Stop what runs beside the processes; kill what does not stop."""
@@ -248,6 +253,11 @@ class Supervisor:
             self._selector.select(max(0.1, left))
             _drain(wakes)
             self._reap()
+
+    def _tell(self) -> None:
+        if self._told is not None and (known := self.status()) != self._known:
+            self._known = known
+            self._told(known)
 
     def status(self) -> list[dict[str, Any]]:
         """The processes as JSON shows them."""

@@ -1,0 +1,169 @@
+"""The answers of one admin surface for all processes of a supervisor: it asks each, and speaks for all.
+
+Run by the supervisor as a process beside its children (`python -m leasekeeper.admin.members ADDRESS FOLDER`). It knows
+them by the folder in which the supervisor notes them and each has its socket. A death of this process disturbs none of
+them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from leasekeeper.admin.asking import Place, Unreachable, ask
+from leasekeeper.admin.exposition import merged
+from leasekeeper.admin.server import AdminServer
+from leasekeeper.errors import ConfigurationError
+from leasekeeper.supervision.folder import Folder
+from leasekeeper.supervision.lifeline import Lifeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from leasekeeper.admin.asking import Answer
+
+WITHIN = 7.0
+"""Seconds for the answer of a process: it has five to show a sign of life."""
+GONE = ("waiting", "over", "idle")
+"""States without a process."""
+
+
+class Members:
+    """The processes of a supervisor.
+
+    Args:
+        folder: where the supervisor notes them.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+
+    def places(self) -> list[str]:
+        """The surfaces of those that run."""
+        return [f"unix:{self._folder.socket(each['number'])}" for each in self._known() if each["state"] not in GONE]
+
+    def note(self, pid: int) -> str:
+        """What there is to say of the process with this id: whether it took the place of others that died."""
+        for each in self._known():
+            if each["pid"] == pid and each["restarts"]:
+                times = "once" if each["restarts"] == 1 else f"{each['restarts']} times"
+                return f"process {each['number']} was started again {times}; the one before it ended with {each['last']}"
+        return ""
+
+    async def live(self) -> list[str]:
+        """Why one of them does not live; a process that has died is being replaced, and no reason to end the others."""
+        return await self._reasons("/livez", missing=False)
+
+    async def ready(self) -> list[str]:
+        """Why one of them does not receive messages now."""
+        return await self._reasons("/readyz", missing=True)
+
+    async def status(self, query: str) -> dict[str, Any]:
+        """The statistics of all consumers, each with the number of its process, and the processes."""
+        answers = await self._ask_all(f"/statusz?{query}")
+        found = {number: msgspec.json.decode(each.body) for number, each in answers.items() if each.status == 200}
+        processes = self._known()
+        running = [each["number"] for each in processes if each["state"] != "over"]
+        return {
+            "version": version("leasekeeper"),
+            "process": os.getppid(),
+            "healthy": all(number in found and found[number]["healthy"] for number in running),
+            "ready": all(number in found and found[number]["ready"] for number in running),
+            "processes": processes,
+            "consumers": [
+                {"process": number, **consumer} for number, each in found.items() for consumer in each["consumers"]
+            ],
+        }
+
+    async def metrics(self) -> bytes:
+        """The metrics of all in the text format, each sample with the number of its process, and the supervisor's."""
+        answers = await self._ask_all("/metrics")
+        return merged({number: each.body for number, each in answers.items() if each.status == 200}, self._known())
+
+    def _known(self) -> list[dict[str, Any]]:
+        return self._folder.read()
+
+    async def _ask_all(self, path: str) -> dict[int, Answer]:
+        """The answers of those that answer."""
+        found = await self._answers(path)
+        return {number: each for number, each in found.items() if not isinstance(each, str)}
+
+    async def _answers(self, path: str) -> dict[int, Answer | str]:
+        """The answers by the numbers of the processes; a reason from those that do not answer."""
+
+        async def one(number: int) -> Answer | str:
+            try:
+                return await ask(Place.parse(f"unix:{self._folder.socket(number)}"), path, within=WITHIN)
+            except Unreachable as error:
+                return str(error)
+
+        numbers = [each["number"] for each in self._known() if each["state"] not in GONE]
+        return dict(zip(numbers, await asyncio.gather(*map(one, numbers)), strict=True))
+
+    async def _reasons(self, path: str, *, missing: bool) -> list[str]:
+        answers = await self._answers(path)
+        reasons = []
+        for each in self._known():
+            number, answer = each["number"], answers.get(each["number"])
+            who = f"process {number}"
+            if isinstance(answer, str):
+                if missing or answer.startswith("no answer within"):
+                    reasons.append(f"{who} ({each['state']}): {answer}")
+            elif answer is None:
+                if missing and each["state"] != "over":
+                    reasons.append(f"{who} has died ({each['last']}); another is about to start")
+            elif answer.status != 200:
+                reasons += [f"{who}: {reason}" for reason in _reasons_in(answer.body)]
+        return reasons or ([] if self._known() or not missing else ["no process has started yet"])
+
+
+def _reasons_in(body: bytes) -> Sequence[str]:
+    try:
+        return [str(each) for each in msgspec.json.decode(body)["reasons"]]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return ["it answers with an error"]
+
+
+def main(arguments: Sequence[str], environment: Mapping[str, str], wait: Callable[[], object]) -> int:
+    """Serve at the address, for the processes of the folder, until `wait` returns; the exit code."""
+    address, folder = arguments
+    members = Members(Folder(folder))
+    try:
+        with AdminServer(
+            address=address,
+            token=environment.get("LEASEKEEPER_ADMIN_TOKEN") or None,
+            hosts=_listed(environment.get("LEASEKEEPER_ADMIN_HOSTS", "")),
+            peers=_listed(environment.get("LEASEKEEPER_PEERS", "")),
+            members=members,
+        ) as server:
+            sys.stderr.write(f"leasekeeper: the admin surface of all processes: {server.url}\n")
+            wait()
+    except ConfigurationError as error:
+        sys.stderr.write(f"leasekeeper: {error}\n")
+        return 2
+    return 0
+
+
+def _listed(text: str) -> list[str]:
+    return [each.strip() for each in text.split(",") if each.strip()]
+
+
+def _wait() -> None:
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, lambda *_: None)  # of a terminal; the supervisor says when it is over
+    lifeline = Lifeline.from_environment(os.environ)
+    if lifeline is not None:
+        lifeline.listen()
+    stop.wait()
+
+
+if __name__ == "__main__":
+    os._exit(main(sys.argv[1:], os.environ, _wait))
