@@ -55,3 +55,18 @@ def test_the_rest_is_for_the_program(arguments: list[str]) -> None:
 
 def test_a_child_has_no_supervisor_of_its_own() -> None:
     assert plan_of(["run", "shop:app", "--reload"], {"LEASEKEEPER_SUPERVISOR": "3:1:1:0"}) is None
+
+
+def test_the_surface_of_several_processes_is_served_beside_them_and_that_of_one_by_itself() -> None:
+    given = ["run", "shop:app", "--admin", "9900", "--peers=dns:a:1", "--admin-token", "secret12"]
+    many = plan_of([*given, "--processes", "2"], {})
+    assert many is not None
+    assert many.arguments == ("run", "shop:app", "--admin-token", "secret12")
+    assert many.admin == "9900"
+    assert many.surface == {"LEASEKEEPER_ADMIN_TOKEN": "secret12", "LEASEKEEPER_PEERS": "dns:a:1"}
+    one = plan_of([*given, "--reload"], {})
+    assert one is not None
+    assert one.arguments == (
+        "run", "--admin", "9900", "--peers", "dns:a:1", "shop:app", "--admin-token", "secret12",
+    )  # fmt: skip
+    assert one.admin is None

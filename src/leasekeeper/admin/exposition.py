@@ -1,7 +1,7 @@
 """Metrics of several processes as one text for Prometheus.
 
-Used by the surface of a supervisor. Each sample gets the label `process`. There are no sums among them: `sum by (queue)`
-would count everything twice.
+Used by the surface of a supervisor. Each sample gets the label `process`. There are no sums among them: Prometheus adds
+up by itself, and would count everything twice.
 """
 
 from __future__ import annotations

@@ -54,7 +54,9 @@ class Members:
         for each in self._known():
             if each["pid"] == pid and each["restarts"]:
                 times = "once" if each["restarts"] == 1 else f"{each['restarts']} times"
-                return f"process {each['number']} was started again {times}; the one before it ended with {each['last']}"
+                return (
+                    f"process {each['number']} was started again {times}; the one before it ended with {each['last']}"
+                )
         return ""
 
     async def live(self) -> list[str]:
