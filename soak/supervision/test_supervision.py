@@ -100,6 +100,14 @@ class Stage:
         path = self.directory / name
         return path.read_text().split("\n")[:-1] if path.exists() else []
 
+    def until_more(self, words: str, than: int) -> None:
+        """Wait until the log has these words more often."""
+        self.until(lambda: self.err.count(words) > than, f"{words!r} is said again")
+
+    def until_handled(self, than: int) -> None:
+        """Wait until more messages are handled."""
+        self.until(lambda: len(self.lines("finished")) > than, "messages flow")
+
     def children(self) -> list[int]:
         assert self.process is not None
         pid = self.process.pid
@@ -126,18 +134,17 @@ def test_reloads_under_load_leave_nothing_hidden_and_a_syntax_error_is_shown(sta
     sent = stage.fill(1500)
     process = stage.run("--reload")
     for code in (SHOP + "# one\n", SHOP + "# two\n"):
-        seen = len(stage.lines("finished"))
-        stage.until(lambda seen=seen: len(stage.lines("finished")) > seen, "messages flow")
+        stage.until_handled(len(stage.lines("finished")))
         ready = stage.err.count("ready: ")
         stage.write(code)
-        stage.until(lambda ready=ready: stage.err.count("ready: ") > ready, "it has started again")
+        stage.until_more("ready: ", ready)
     stage.write(SHOP + "def broken(:\n")
     stage.until(lambda: "waiting for a change of the code" in stage.err, "the error is shown")
     assert "SyntaxError" in stage.err
     assert stage.counts()[1] == 0
     ready = stage.err.count("ready: ")
     stage.write(SHOP)
-    stage.until(lambda: stage.err.count("ready: ") > ready, "the next save is tried")
+    stage.until_more("ready: ", ready)
 
     process.send_signal(signal.SIGINT)
 
@@ -152,11 +159,10 @@ def test_processes_that_are_killed_again_and_again_lose_nothing_and_leave_none_b
     sent, draw = stage.fill(400), random.Random(1)
     process = stage.run("--processes", "2")
     for _ in range(ROUNDS):
-        stage.until(lambda: len(stage.children()) == 2, "both run")
+        stage.until_more("ready: ", 1)
         ready = stage.err.count("ready: ")
-        stage.until(lambda ready=ready: stage.err.count("ready: ") >= max(2, ready), "both are ready")
         os.kill(draw.choice(stage.children()), signal.SIGKILL)
-        stage.until(lambda ready=ready: stage.err.count("ready: ") > ready, "another is ready")
+        stage.until_more("ready: ", ready)
     stage.until(lambda: stage.counts() == (0, 0), "the queue is empty")
     assert set(stage.lines("finished")) == sent
     children = stage.children()

@@ -97,10 +97,35 @@ def test_peers_that_name_each_other_and_themselves_ask_in_no_circle() -> None:
             assert list(alone) == ["a"]
 
 
+class Given:
+    """Members that listen at these addresses."""
+
+    def __init__(self, addresses: list[str]) -> None:
+        self._addresses = addresses
+
+    def places(self) -> list[str]:
+        return list(self._addresses)
+
+    def note(self, _pid: int) -> str:
+        return ""
+
+    async def live(self) -> list[str]:
+        return []
+
+    async def ready(self) -> list[str]:
+        return ["process 1: draining"]
+
+    async def status(self, query: str) -> dict[str, Any]:
+        return {"asked": query}
+
+    async def metrics(self) -> bytes:
+        return b"up 1\n"
+
+
 def test_members_over_unix_sockets_are_a_part_of_a_surface(sockets: Path) -> None:
     """As the children of a supervisor, which has no consumers itself."""
     members: list[str] = []
-    with AdminServer(address="0", members=lambda: list(members)) as server, Reader(server) as reader:
+    with AdminServer(address="0", members=Given(members)) as server, Reader(server) as reader:
         reader.until(lambda: states(reader) == {})
         members.extend(f"unix:{sockets / name}" for name in ("one", "two"))
         with (
@@ -112,6 +137,9 @@ def test_members_over_unix_sockets_are_a_part_of_a_surface(sockets: Path) -> Non
             assert list(json.loads(get(server, "/api/state?peers=0")[1])["processes"]) == ["one", "two"]
             assert reader.state["queues"]["q"]["processes"] == 2
             assert get(server, "/livez")[0] == 200
+            assert get(server, "/readyz")[0] == 503
+            assert json.loads(get(server, "/statusz?latency=9")[1]) == {"asked": "latency=9"}
+            assert get(server, "/metrics")[1] in {"up 1\n", b"up 1\n"}
             members.pop()
             reader.until(lambda: list(states(reader)) == ["one"])
         assert not (sockets / "one").exists()

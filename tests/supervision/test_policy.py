@@ -283,3 +283,12 @@ def test_a_change_after_a_signal_starts_nothing() -> None:
 def test_endings_in_words(status: int, words: str, code: int) -> None:
     assert str(Ending(status)) == words
     assert Ending(status).code == code
+
+
+def test_the_end_of_what_all_need_stops_all_with_its_code() -> None:
+    run = Run(2)
+    assert run.did(run.policy.failed("the local SQS ended with exit code 2", run.now, 2)) == [Stop(1), Stop(2)]
+    assert run.words == ["giving up: the local SQS ended with exit code 2"]
+    assert run.did(run.policy.failed("again", run.now)) == []
+    assert [run.ended(1, 0), run.ended(2, 0)] == [[], []]
+    assert run.policy.code == 2

@@ -28,7 +28,7 @@ def merged(texts: Mapping[int, bytes], processes: Iterable[Mapping[str, Any]]) -
     """
     families: dict[str, tuple[list[str], list[str]]] = {}
     for number, text in texts.items():
-        heads, samples = [], list[str]()
+        heads, samples = list[str](), list[str]()
         for line in text.decode().splitlines():
             if line.startswith("# HELP "):
                 heads, samples = families.setdefault(line.split(" ", 3)[2], ([], []))

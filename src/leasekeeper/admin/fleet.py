@@ -19,9 +19,10 @@ from leasekeeper.errors import ConfigurationError
 from leasekeeper.texts import bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from leasekeeper.admin.asking import Answer
+    from leasekeeper.admin.settings import Members
     from leasekeeper.admin.state import Process
 
 EVERY = 1.0
@@ -41,14 +42,14 @@ class Fleet:
 
     Args:
         peers: other surfaces: URLs, `unix:/path`, or `dns:NAME:PORT` for all addresses that a name has.
-        members: says which surfaces are a part of this one, as the children of a supervisor are. They are also given
-            to those that ask for no peers.
+        members: the processes that are a part of this surface, as the children of a supervisor are. They are also
+            given to those that ask for no peers.
 
     Raises:
         ConfigurationError: an address cannot be read.
     """
 
-    def __init__(self, peers: Sequence[str] = (), members: Callable[[], Sequence[str]] = tuple) -> None:
+    def __init__(self, peers: Sequence[str] = (), members: Members | None = None) -> None:
         for each in peers:
             _checked(each)
         self._given = list(dict.fromkeys(peers))
@@ -70,7 +71,7 @@ class Fleet:
 
     def look(self) -> None:
         """Begin to ask surfaces that are new, and ask those no more that have gone."""
-        members = list(self._members())
+        members = [] if self._members is None else list(self._members.places())
         peers = [url for each in self._given for url in self._resolved.get(each, [each])]
         wanted = dict.fromkeys([*members, *peers][:MOST])
         for text in wanted:
@@ -99,10 +100,18 @@ class Fleet:
         found: dict[str, Process] = {}
         for source in self._sources.values():
             if source.member or peers:
-                for name, each in source.processes(process, consumer).items():
+                for name, each in self._noted(source.processes(process, consumer)).items():
                     if name not in found or found[name]["state"] == "UNREACHABLE":
                         found[name] = each
         return found
+
+    def _noted(self, found: dict[str, Process]) -> dict[str, Process]:
+        """The processes, with what there is to say of those that are a part of this surface and have nothing to say."""
+        if self._members is None:
+            return found
+        members = self._members
+        notes = {name: members.note(each["pid"]) for name, each in found.items() if not each["reason"]}
+        return {name: {**each, "reason": notes[name]} if notes.get(name) else each for name, each in found.items()}
 
     async def prepare(self, process: str | None, consumer: str | None) -> None:
         """Have the detail that somebody is about to look at, if its surface answers."""

@@ -8,10 +8,12 @@ them.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 WITHIN = 7.0
 """Seconds for the answer of a process: it has five to show a sign of life."""
+FRESH = 0.2
+"""Seconds for which what the supervisor noted is not read again."""
 GONE = ("waiting", "over", "idle")
 """States without a process."""
 
@@ -44,6 +48,8 @@ class Members:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
+        self._read: list[dict[str, Any]] = []
+        self._read_at = -math.inf
 
     def places(self) -> list[str]:
         """The surfaces of those that run."""
@@ -90,7 +96,10 @@ class Members:
         return merged({number: each.body for number, each in answers.items() if each.status == 200}, self._known())
 
     def _known(self) -> list[dict[str, Any]]:
-        return self._folder.read()
+        now = time.monotonic()
+        if now - self._read_at > FRESH:
+            self._read, self._read_at = self._folder.read(), now
+        return self._read
 
     async def _ask_all(self, path: str) -> dict[int, Answer]:
         """The answers of those that answer."""

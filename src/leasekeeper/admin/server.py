@@ -23,8 +23,9 @@ from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    from leasekeeper.admin.settings import Members
     from leasekeeper.app import Leasekeeper
     from leasekeeper.consumer import Consumer
 
@@ -51,7 +52,7 @@ class AdminServer:
         token: what actions need, 8 characters or more; None: the surface is read-only.
         peers: other surfaces whose processes are shown too: URLs, `unix:/path`, or `dns:NAME:PORT` for all addresses
             that a name has.
-        members: says which surfaces are a part of this one, as those of a supervisor's children are; asked each second.
+        members: the processes that are a part of this surface, as the children of a supervisor are.
         hosts: names by which browsers may ask for the page, besides addresses and this machine's name.
         name: what this process is called in the state of a fleet; None: HOST:PID.
         queue_interval: seconds between two questions to SQS about the counts of the queues (GetQueueAttributes); 0: it
@@ -68,7 +69,7 @@ class AdminServer:
         address: str = DEFAULT,
         token: str | None = None,
         peers: Sequence[str] = (),
-        members: Callable[[], Sequence[str]] | None = None,
+        members: Members | None = None,
         hosts: Sequence[str] = (),
         name: str | None = None,
         queue_interval: float = 30.0,

@@ -9,15 +9,43 @@ import ipaddress
 import math
 import socket
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from leasekeeper.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 SHORTEST_TOKEN = 8
 """Characters of a token, at least."""
+
+
+class Members(Protocol):
+    """The processes that are a part of a surface, as the children of a supervisor are: it speaks for them."""
+
+    def places(self) -> Sequence[str]:
+        """The addresses of their surfaces, now."""
+        ...
+
+    def note(self, pid: int) -> str:
+        """What there is to say of the process with this id; empty for nothing."""
+        ...
+
+    async def live(self) -> list[str]:
+        """Reasons why one of them does not live."""
+        ...
+
+    async def ready(self) -> list[str]:
+        """Reasons why one of them does not receive messages."""
+        ...
+
+    async def status(self, query: str) -> dict[str, Any]:
+        """The answer of `/statusz`."""
+        ...
+
+    async def metrics(self) -> bytes:
+        """The answer of `/metrics`, in the text format."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +55,7 @@ class SurfaceSettings:
     Attributes:
         token: what actions need; None: they are refused.
         peers: other surfaces whose processes are shown too.
-        members: says which surfaces are a part of this one; None: there are none.
+        members: the processes that are a part of this surface; None: there are none.
         hosts: names that it may be asked for, besides addresses and those of this machine; None: any.
         queue_interval: seconds between two questions to SQS about the counts of the queues; 0: it is not asked.
         name: what this process is called in the state; None: HOST:PID.
@@ -39,7 +67,7 @@ class SurfaceSettings:
 
     token: str | None = field(default=None, repr=False)
     peers: Sequence[str] = ()
-    members: Callable[[], Sequence[str]] | None = None
+    members: Members | None = None
     hosts: Sequence[str] | None = None
     queue_interval: float = 30.0
     name: str | None = None

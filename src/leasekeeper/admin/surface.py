@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from leasekeeper.admin.settings import SurfaceSettings
+    from leasekeeper.admin.settings import Members, SurfaceSettings
     from leasekeeper.app import Leasekeeper
 
     Targets = Sequence[Leasekeeper | Consumer]
@@ -47,6 +47,8 @@ STREAMS = 32
 """Streams at once."""
 FREE = ("/livez", "/readyz", "/healthz", "/metrics")
 """Paths of probes and scrapers, which may use any name for this machine."""
+TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
+"""The type of metrics in the text format of Prometheus."""
 LIVE_WITHIN = 5.0
 """Seconds in which the engine has to show a sign of life: busy threads may keep it from the GIL for a second or two."""
 
@@ -63,6 +65,8 @@ def surface_of(targets: Targets, settings: SurfaceSettings) -> Starlette:
         "/api/state": surface.state,
         "/api/stream": surface.stream,
     }
+    if settings.members is not None:
+        answers |= answers_for(settings.members)
     actions = Actions(surface.watch, settings)
     app = Starlette(
         routes=[*page_routes(), *(Route(path, answer) for path, answer in answers.items()), *actions.routes()],
@@ -79,7 +83,7 @@ class _Surface:
         self._settings = settings
         self._registry: Any = None
         self._streams = 0
-        fleet = Fleet(settings.peers, settings.members or tuple) if settings.peers or settings.members else None
+        fleet = Fleet(settings.peers, settings.members) if settings.peers or settings.members else None
         self.watch = Watch(
             self._consumers,
             ask_every=settings.queue_interval,
@@ -163,6 +167,27 @@ class _Surface:
                 yield event
         finally:
             self._streams -= 1
+
+
+def answers_for(members: Members) -> dict[str, Any]:
+    """The answers of a surface that speaks for the processes that are a part of it."""
+
+    async def live(_: Request) -> Response:
+        reasons = await members.live()
+        return _json({"live": not reasons, "reasons": reasons}, ok=not reasons)
+
+    async def ready(_: Request) -> Response:
+        reasons = await members.ready()
+        return _json({"ready": not reasons, "reasons": reasons}, ok=not reasons)
+
+    async def status(request: Request) -> Response:
+        return _json(await members.status(str(request.query_params)), ok=True)
+
+    async def metrics(_: Request) -> Response:
+        headers = {"content-type": TEXT_FORMAT, "cache-control": "no-store"}
+        return Response(await members.metrics(), headers=headers)
+
+    return {"/livez": live, "/healthz": live, "/readyz": ready, "/statusz": status, "/metrics": metrics}
 
 
 def _asked(request: Request) -> tuple[str | None, str | None]:

@@ -35,7 +35,7 @@ _WAKES, _CHANGES = 0, -1
 """What the selector knows the two by that are no process; those are numbered from 1."""
 ASIDE_STOP = 5.0
 """Seconds that what runs beside the processes may take to stop."""
-_OURS = ("LEASEKEEPER_PROCESSES", "LEASEKEEPER_ADMIN")
+_OURS = ("LEASEKEEPER_PROCESSES", "LEASEKEEPER_ADMIN", "LEASEKEEPER_ADMIN_HOSTS", "LEASEKEEPER_PEERS")
 """Variables that are for the supervisor, and not for its children."""
 
 
