@@ -21,18 +21,24 @@ if TYPE_CHECKING:
     from leasekeeper.local import LocalSqs
 
 
+def call(sqs: LocalSqs, operation: str, **values: Any) -> Any:
+    """Call the local SQS."""
+    host, port = sqs.endpoint_url.removeprefix("http://").split(":")
+    connection = http.client.HTTPConnection(host, int(port))
+    headers = {"X-Amz-Target": f"AmazonSQS.{operation}", "Content-Type": "application/x-amz-json-1.0"}
+    connection.request("POST", "/", json.dumps(values), headers)
+    answer = connection.getresponse()
+    text = answer.read()
+    connection.close()
+    assert answer.status == 200, text
+    return json.loads(text or b"{}")
+
+
 def create(sqs: LocalSqs, *bodies: str) -> dict[str, Any]:
     """Create the queue with these messages; the options to consume it."""
-    for target, values in (
-        ("CreateQueue", {"QueueName": "orders"}),
-        *(("SendMessage", {"QueueUrl": f"{sqs.endpoint_url}/000000000000/orders", "MessageBody": b}) for b in bodies),
-    ):
-        host, port = sqs.endpoint_url.removeprefix("http://").split(":")
-        connection = http.client.HTTPConnection(host, int(port))
-        headers = {"X-Amz-Target": f"AmazonSQS.{target}", "Content-Type": "application/x-amz-json-1.0"}
-        connection.request("POST", "/", json.dumps(values), headers)
-        assert connection.getresponse().status == 200
-        connection.close()
+    call(sqs, "CreateQueue", QueueName="orders")
+    for body in bodies:
+        call(sqs, "SendMessage", QueueUrl=f"{sqs.endpoint_url}/000000000000/orders", MessageBody=body)
     return {
         "endpoint_url": sqs.endpoint_url,
         "region": "us-east-1",

@@ -6,7 +6,7 @@ it was done or refused; and that what is for another process of a fleet is passe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 from starlette.responses import Response
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 log = safe_logger("leasekeeper.admin")
 
+PATH = "/api/actions"
+
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is asked for.
@@ -44,6 +46,15 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     value: int | None = None
 
 
+class Asked(Protocol):
+    """What is asked of one process, and can be written as JSON."""
+
+    @property
+    def process(self) -> str:
+        """Its key."""
+        ...
+
+
 class Actions:
     """The answers to `POST /api/actions`.
 
@@ -58,7 +69,7 @@ class Actions:
 
     def routes(self) -> list[Route]:
         """The routes."""
-        return [Route("/api/actions", self.act, methods=["POST"])]
+        return [Route(PATH, self.act, methods=["POST"])]
 
     async def act(self, request: Request) -> Response:
         """Carry out one action; what was done is in the answer as a sentence."""
@@ -70,25 +81,30 @@ class Actions:
             raise
         what = f"{wish.action}{'' if wish.value is None else f'={wish.value}'} of {wish.consumer or 'all consumers'}"
         if not self._watch.is_here(wish.process):
-            return await self._forwarded(request, wish, what)
+            return await forwarded(self._watch, request, PATH, wish, what)
         consumers = self._watch.chosen(wish.consumer)
         if not consumers:
             raise Refused(404, f"there is no consumer of {wish.consumer!r} in {wish.process!r}")
         said = [f"{each.address.name}: {await _carried_out(each, wish)}" for each in consumers]
         audit(request, f"{what} in {wish.process}: {'; '.join(said)}")
-        return _answer({"done": True, "said": "; ".join(said)})
+        return answered({"done": True, "said": "; ".join(said)})
 
-    async def _forwarded(self, request: Request, wish: Wish, what: str) -> Response:
-        """Let the process itself do it: it checks the token again, and writes its own line."""
-        token = request.headers["authorization"]
-        try:
-            answer = await self._watch.forward(wish.process, request.url.path, msgspec.json.encode(wish), token)
-        except Unreachable as error:
-            raise Refused(502, f"{wish.process!r} does not answer: {error}") from error
-        if answer is None:
-            raise Refused(404, f"there is no process {wish.process!r} here")
-        audit(request, f"{what} was passed on to {wish.process}, which answered {answer.status}")
-        return Response(answer.body, answer.status, {"cache-control": "no-store"}, "application/json")
+
+async def forwarded(watch: Watch, request: Request, path: str, wish: Asked, what: str) -> Response:
+    """Let the process itself do it: it checks the token again, and writes a line in its own log.
+
+    Raises:
+        Refused: 404 for a process that is not known, 502 for one that does not answer.
+    """
+    token = request.headers["authorization"]
+    try:
+        answer = await watch.forward(wish.process, path, msgspec.json.encode(wish), token)
+    except Unreachable as error:
+        raise Refused(502, f"{wish.process!r} does not answer: {error}") from error
+    if answer is None:
+        raise Refused(404, f"there is no process {wish.process!r} here")
+    audit(request, f"{what} was passed on to {wish.process}, which answered {answer.status}")
+    return Response(answer.body, answer.status, {"cache-control": "no-store"}, "application/json")
 
 
 async def _carried_out(consumer: Consumer, wish: Wish) -> str:
@@ -123,9 +139,10 @@ def audit(request: Request, what: str) -> None:
 async def refused(_: Request, error: Exception) -> Response:
     """The answer to a request that is refused."""
     assert isinstance(error, Refused)
-    return _answer({"done": False, "said": error.sentence}, error.status, error.headers)
+    return answered({"done": False, "said": error.sentence}, error.status, error.headers)
 
 
-def _answer(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def answered(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """An answer as JSON."""
     headers = {"cache-control": "no-store", **(headers or {})}
     return Response(msgspec.json.encode(content) + b"\n", status, headers, "application/json")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
+    from leasekeeper.admin.desk import Desk
     from leasekeeper.admin.settings import Members
     from leasekeeper.app import Leasekeeper
     from leasekeeper.consumer import Consumer
@@ -55,6 +56,7 @@ class AdminServer:
         members: the processes that are a part of this surface, as the children of a supervisor are.
         hosts: names by which browsers may ask for the page, besides addresses and this machine's name.
         name: what this process is called in the state of a fleet; None: HOST:PID.
+        desk: looks at dead letters and moves them, as that of `leasekeeper run`; None: that cannot be done here.
         queue_interval: seconds between two questions to SQS about the counts of the queues (GetQueueAttributes); 0: it
             is not asked.
 
@@ -72,6 +74,7 @@ class AdminServer:
         members: Members | None = None,
         hosts: Sequence[str] = (),
         name: str | None = None,
+        desk: Desk | None = None,
         queue_interval: float = 30.0,
     ) -> None:
         self._targets = targets
@@ -83,6 +86,7 @@ class AdminServer:
             hosts=None if self._address.path else (*hosts, self._address.host),
             queue_interval=queue_interval,
             name=name,
+            desk=desk,
         )
         self._server: Any = None
         self._app: Any = None

@@ -16,6 +16,8 @@ from leasekeeper.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from leasekeeper.admin.desk import Desk
+
 SHORTEST_TOKEN = 8
 """Characters of a token, at least."""
 
@@ -59,6 +61,7 @@ class SurfaceSettings:
         hosts: names that it may be asked for, besides addresses and those of this machine; None: any.
         queue_interval: seconds between two questions to SQS about the counts of the queues; 0: it is not asked.
         name: what this process is called in the state; None: HOST:PID.
+        desk: looks at dead letters and moves them; None: that cannot be done here.
         lasts: seconds after which a stream ends, for its reader to come again.
 
     Raises:
@@ -71,6 +74,7 @@ class SurfaceSettings:
     hosts: Sequence[str] | None = None
     queue_interval: float = 30.0
     name: str | None = None
+    desk: Desk | None = None
     lasts: float = math.inf
 
     def __post_init__(self) -> None:

@@ -100,6 +100,7 @@ class AdminWishes:
             yield
             return
         from leasekeeper.admin import AdminServer
+        from leasekeeper.cli.desk import CommandLineDesk
 
         with AdminServer(
             *targets,
@@ -108,6 +109,7 @@ class AdminWishes:
             hosts=self.hosts,
             peers=self.peers,
             queue_interval=self.queue_interval,
+            desk=CommandLineDesk() if self.token else None,
         ) as server:
             log.info("admin: %s", server.url)
             yield

@@ -211,7 +211,7 @@ async def _only_target(connection: Connection, dead: DeadLetterQueue, *, by_sqs:
             return None
         _say_choices(connection, dead)
         raise Stopped(Exit.USAGE)
-    others = await _other_queues(dead, only.name)
+    others = await other_queues(dead, only.name)
     if others:
         say(
             f"{dead.name} is the dead-letter queue of {only.name} only, but also holds messages of "
@@ -224,7 +224,7 @@ async def _only_target(connection: Connection, dead: DeadLetterQueue, *, by_sqs:
     return only
 
 
-async def _other_queues(dead: DeadLetterQueue, name: str) -> list[str]:
+async def other_queues(dead: DeadLetterQueue, name: str) -> list[str]:
     """The names of other queues in the first messages."""
     holding = Holding(dead.queue.client, dead.queue.url, LOOKED_AT)
     try:

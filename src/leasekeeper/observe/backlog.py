@@ -28,14 +28,12 @@ class Backlog:
     Attributes:
         asked: when SQS was asked last, in seconds since 1970; 0.0 before the first time.
         problem: why the last question was not answered; empty when it was.
-        asked: when SQS was asked last, in seconds since 1970; 0.0 before that.
     """
 
     def __init__(self) -> None:
         self._answers: deque[Answer] = deque(maxlen=OVER)
         self.asked = 0.0
         self.problem = ""
-        self.asked = 0.0
 
     def add(self, at: float, counts: QueueCounts) -> None:
         """Take an answer."""

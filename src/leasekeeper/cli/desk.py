@@ -1,0 +1,104 @@
+"""The desk for dead letters of an admin surface: `peek` and `redrive` of the command line, without printing.
+
+Given to the surface by `leasekeeper run`. It has a client for each question, on the loop of the surface; the engine of
+the consumer takes no part.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from leasekeeper.admin.desk import Letter
+from leasekeeper.cli.causes import DeadLetter
+from leasekeeper.cli.connection import OpenQueue, unusable
+from leasekeeper.cli.dead_letter_queue import dead_letter_queue_of
+from leasekeeper.cli.holding import Holding
+from leasekeeper.cli.peek import HIDDEN, look
+from leasekeeper.cli.policy import number
+from leasekeeper.cli.redrive import other_queues
+from leasekeeper.cli.words import counted, listed
+from leasekeeper.errors import ConfigurationError, SqsError
+from leasekeeper.sqs.client import SqsClient
+from leasekeeper.sqs.settings import settings_for
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from leasekeeper.cli.dead_letter_queue import DeadLetterQueue
+    from leasekeeper.consumer import Consumer
+    from leasekeeper.message import Received
+
+VISIBLE = "ApproximateNumberOfMessages"
+
+
+class CommandLineDesk:
+    """Looks at dead letters and moves them, as the commands do."""
+
+    async def peek(self, consumer: Consumer, most: int) -> tuple[Sequence[Letter], str]:
+        """As `Desk.peek`."""
+        found: list[Received] = []
+        async with _dead_letters(consumer) as dead:
+            waiting = await _waiting(dead)
+            holding = Holding(dead.queue.client, dead.queue.url, HIDDEN)
+            try:
+                await look(holding, most, found.append, waiting=waiting)
+            finally:
+                given_back = await holding.give_back()
+        said = (
+            f"{counted(holding.seen, 'message')} of {dead.name} received and {given_back:,} given back, hidden for at "
+            f"most {holding.hidden:.1f} s; each look is a receive"
+        )
+        return [_letter(each) for each in found], said
+
+    async def redrive(self, consumer: Consumer) -> str:
+        """As `Desk.redrive`."""
+        async with _dead_letters(consumer) as dead:
+            target, waiting = dead.only_source, await _waiting(dead)
+            if not waiting:
+                return f"{dead.name} is empty: there is nothing to move"
+            others = await other_queues(dead, target.name) if target is not None else sorted(dead.sources)
+            if target is None or others:
+                of = f" of {listed(others)}" if others else ""
+                raise ConfigurationError(
+                    f"nothing was moved: {dead.name} has messages{of}, and SQS would stop half-way at one that a "
+                    f"consumer sent there. Send each to its own queue: leasekeeper redrive {dead.name} --copy"
+                )
+            client = dead.queue.client
+            destination = (await client.queue_attributes(target.url, ["QueueArn"]))["QueueArn"]
+            await client.start_message_move_task(dead.arn, destination_arn=destination)
+            return f"SQS moves about {counted(waiting, 'message')} from {dead.name} to {target.name}"
+
+
+async def _waiting(dead: DeadLetterQueue) -> int:
+    return number((await dead.queue.client.queue_attributes(dead.queue.url, [VISIBLE])).get(VISIBLE)) or 0
+
+
+@asynccontextmanager
+async def _dead_letters(consumer: Consumer) -> AsyncIterator[DeadLetterQueue]:
+    """The dead-letter queue of a consumer, with a client of its own.
+
+    Raises:
+        ConfigurationError: it has none, or the consumer has a client of the user's.
+        QueueUnusable: SQS refuses it.
+    """
+    options, address = consumer.options, consumer.address
+    if options.client is not None:
+        raise ConfigurationError(f"queue {address.name}: its consumer has a client from the code (client=)")
+    async with await SqsClient.connect(settings_for(address, options)) as client:
+        try:
+            url = address.url or await client.queue_url(address.name, account=address.account)
+            yield await dead_letter_queue_of(OpenQueue(client=client, address=address, url=url))
+        except SqsError as error:
+            raise unusable(address.name, error) from error
+
+
+def _letter(message: Received) -> Letter:
+    letter = DeadLetter.of(message)
+    return Letter(
+        id=message.message_id,
+        sent=letter.sent,
+        receives=message.receive_count,
+        cause=": ".join(filter(None, (letter.error, letter.text))) or letter.reason,
+        body=message.body,
+    )
