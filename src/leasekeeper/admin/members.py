@@ -142,7 +142,9 @@ def _reasons_in(body: bytes) -> Sequence[str]:
         return ["it answers with an error"]
 
 
-def main(arguments: Sequence[str], environment: Mapping[str, str], wait: Callable[[], object]) -> int:
+def main(
+    arguments: Sequence[str], environment: Mapping[str, str], lifeline: Lifeline | None, wait: Callable[[], object]
+) -> int:
     """Serve at the address, for the processes of the folder, until `wait` returns; the exit code."""
     address, folder = arguments
     members = Members(Folder(folder))
@@ -154,7 +156,8 @@ def main(arguments: Sequence[str], environment: Mapping[str, str], wait: Callabl
             peers=_listed(environment.get("LEASEKEEPER_PEERS", "")),
             members=members,
         ) as server:
-            sys.stderr.write(f"leasekeeper: the admin surface of all processes: {server.url}\n")
+            if lifeline is not None:
+                lifeline.tell(says=f"the admin surface of all processes: {server.url}")
             wait()
     except ConfigurationError as error:
         sys.stderr.write(f"leasekeeper: {error}\n")
@@ -166,15 +169,11 @@ def _listed(text: str) -> list[str]:
     return [each.strip() for each in text.split(",") if each.strip()]
 
 
-def _wait() -> None:
+if __name__ == "__main__":
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: None)  # of a terminal; the supervisor says when it is over
-    lifeline = Lifeline.from_environment(os.environ)
-    if lifeline is not None:
-        lifeline.listen()
-    stop.wait()
-
-
-if __name__ == "__main__":
-    os._exit(main(sys.argv[1:], os.environ, _wait))
+    line = Lifeline.from_environment(os.environ)
+    if line is not None:
+        line.listen()
+    os._exit(main(sys.argv[1:], os.environ, line, stop.wait))

@@ -33,6 +33,7 @@ class Child:
     Attributes:
         pid: its id.
         connection: readable when it says something.
+        silent: whether it has closed its end, and so says nothing more.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Child:
         self.connection, theirs = socket.socketpair()
         self.connection.setblocking(False)
         self._said = b""
+        self.silent = False
         with theirs:
             try:
                 self._popen = subprocess.Popen(  # noqa: S603 - this program itself
@@ -63,10 +65,12 @@ class Child:
     def said(self) -> list[dict[str, Any]]:
         """What it has said since the last time."""
         with suppress(OSError):
-            while part := self.connection.recv(65536):
-                self._said += part
-                if len(self._said) > LONGEST_LINE:
+            while len(self._said) <= LONGEST_LINE:
+                part = self.connection.recv(65536)
+                if not part:
+                    self.silent = True
                     break
+                self._said += part
         *lines, self._said = self._said[-LONGEST_LINE:].split(b"\n")
         found = []
         for line in lines:

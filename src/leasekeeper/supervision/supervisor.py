@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from leasekeeper.supervision.plan import Plan
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-_WAKES, _CHANGES = 0, -1
-"""What the selector knows the two by that are no process; those are numbered from 1."""
+_WAKES, _CHANGES, _FIRST_ASIDE = 0, -1, -2
+"""What the selector knows those by that are no process of the policy, which are numbered from 1."""
 ASIDE_STOP = 5.0
 """Seconds that what runs beside the processes may take to stop."""
 _OURS = ("LEASEKEEPER_PROCESSES", "LEASEKEEPER_ADMIN", "LEASEKEEPER_ADMIN_HOSTS", "LEASEKEEPER_PEERS")
@@ -107,7 +107,10 @@ class Supervisor:
         ready = {key.data for key, _ in self._selector.select(self._pause())}
         # What children said goes first: a child says why it ends before it ends.
         for number in ready - {_WAKES, _CHANGES}:
-            self._hear(number)
+            if number > 0:
+                self._hear(number)
+            else:
+                self._hear_aside(self._asides[_FIRST_ASIDE - number])
         if _WAKES in ready:
             for number in _drain(wakes):
                 if number in STOPPING:
@@ -140,6 +143,13 @@ class Supervisor:
                 self._policy.ends(number, str(words["ends"]))
             if "reports" in words:
                 self._summary.add(words["reports"])
+        if child is not None and child.silent:
+            self._leave(child)
+
+    def _leave(self, child: Child) -> None:
+        """Listen to it no longer: a connection that is closed is always readable."""
+        with suppress(KeyError):
+            self._selector.unregister(child.connection)
 
     def _reap(self) -> None:
         """Wait for every child that has ended: as PID 1, also for those of processes that have ended."""
@@ -160,7 +170,7 @@ class Supervisor:
     def _ended(self, number: int, status: int) -> None:
         self._hear(number)
         child = self._children.pop(number)
-        self._selector.unregister(child.connection)
+        self._leave(child)
         child.ended(status)
         attendant = self._attendants.pop(number, None)
         if attendant is not None:
@@ -218,12 +228,24 @@ class Supervisor:
 
     def _start_aside(self, aside: Aside) -> None:
         try:
-            aside.start(self._environment)
+            child = aside.start(self._environment)
         except OSError as error:
             self._lost_aside(aside, f"could not be started: {error.strerror or error}")
+        else:
+            key = _FIRST_ASIDE - self._asides.index(aside)
+            self._selector.register(child.connection, selectors.EVENT_READ, key)
+
+    def _hear_aside(self, aside: Aside) -> None:
+        for words in aside.child.said() if aside.child is not None else ():
+            if "says" in words:
+                self._lines.say("info", str(words["says"]))
+        if aside.child is not None and aside.child.silent:
+            self._leave(aside.child)
 
     def _ended_aside(self, aside: Aside, status: int) -> None:
         assert aside.child is not None
+        self._hear_aside(aside)
+        self._leave(aside.child)
         aside.child.ended(status)
         aside.child = None
         self._lost_aside(aside, f"ended with {Ending(status)}", Ending(status).code)
