@@ -65,6 +65,8 @@ MORE = {
     "leasekeeper.contrib.django.backend": "Django's tasks over SQS",
     "leasekeeper.testing.handling": "handlers without a queue",
     "leasekeeper.testing.envelopes": "bodies and events for tests",
+    "leasekeeper.testing.trial": "an app in virtual time",
+    "leasekeeper.testing.idempotency": "handlers that run twice",
 }
 """Public modules beside the package itself."""
 ALIASES = {"Envelope"}
@@ -77,6 +79,9 @@ INTERNAL = {
     "Channel",
     "Injection",
     "body_text",
+    "bound_with",
+    "dead_letters_of",
+    "Crash",
     "Condition.identity",
     "Content",
     "condition_of",

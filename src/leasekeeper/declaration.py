@@ -54,7 +54,7 @@ class Declaration:
                 injection.use(inject)
             inject = injection
         assert isinstance(inject.own, Senders)
-        self._injection, self.senders = inject, inject.own
+        self.injection, self.senders = inject, inject.own
         self._queue = queue
         self._functions: list[tuple[Callable[..., Any], When | None]] = [(handler, when)]
         self.places: dict[str, str] = {}
@@ -64,7 +64,7 @@ class Declaration:
     def _declare(self, options: Options) -> None:
         address = address_of(self._queue, options.region)
         self.handler = make_handler(
-            self._functions, options, queue=address.name, resources=self._resources, injection=self._injection
+            self._functions, options, queue=address.name, resources=self._resources, injection=self.injection
         )
         self.options, self.address = options, address
 
@@ -120,7 +120,7 @@ class Declaration:
             Closed: the consumer is running.
         """
         self.refuse_running("override what its handlers get")
-        with self._injection.override(kind, value):
+        with self.injection.override(kind, value):
             yield
 
     def _with(self, values: Mapping[str, Any]) -> Options:

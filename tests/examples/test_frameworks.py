@@ -15,6 +15,8 @@ from fastapi.testclient import TestClient
 
 from leasekeeper.local import LocalSqs
 from leasekeeper.testing.envelopes import lambda_event
+from leasekeeper.testing.trial import Trial
+from leasekeeper.testing.world import virtual
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +39,19 @@ def test_anywhere_as_a_process(sqs: LocalSqs) -> None:
     queue.put('{"id": 1}')
     lines_until([*RUN, "anywhere:app"], {"shipped 1"})
     assert queue.left() == (0, 0)
+
+
+@virtual
+async def test_anywhere_in_virtual_time() -> None:
+    """An order that is not paid ships at its second try; another is rejected."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+        example = runpy.run_path(str(EXAMPLES / "anywhere.py"))
+    async with Trial(example["app"]) as trial:
+        await trial.send("orders", {"id": 1}, {"id": 2, "paid": False}, {"id": -1})
+        await trial.settled()
+        assert trial.dead_letters("orders") == ['{"id":-1}']
+    assert example["shipped"] == [1, 2]
 
 
 def test_anywhere_as_a_function_of_lambda(sqs: LocalSqs) -> None:

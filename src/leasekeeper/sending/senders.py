@@ -41,7 +41,7 @@ class Senders:
 
     def gives(self, parameter: inspect.Parameter) -> bool:
         """Whether it is annotated with `Annotated[Sender, "queue"]`."""
-        queue = _queue_of(parameter)
+        queue = queue_of(parameter)
         if queue is not None:
             self._queues[queue] = None
         return queue is not None
@@ -72,7 +72,7 @@ class Senders:
         return nullcontext()
 
     def _for_run(self, runs: dict[str, Sender], parameter: inspect.Parameter) -> Sender:
-        queue = _queue_of(parameter)
+        queue = queue_of(parameter)
         assert queue is not None
         if queue not in runs:
             runs[queue] = self._open[queue].for_run()
@@ -119,7 +119,8 @@ class Senders:
         return f"<Senders {', '.join(self._queues) or 'none'}>"
 
 
-def _queue_of(parameter: inspect.Parameter) -> str | None:
+def queue_of(parameter: inspect.Parameter) -> str | None:
+    """The queue of the sender that a parameter asks for; None if it asks for none."""
     annotation = parameter.annotation
     if get_origin(annotation) is not Annotated:
         return None

@@ -17,6 +17,7 @@ from leasekeeper.consumer import Consumer
 from leasekeeper.core.collecting import Collected
 from leasekeeper.core.delivery import Delivery, Lease
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.injection import Injection
 from leasekeeper.lanes.batch_handler import BatchHandler
 from leasekeeper.lanes.bundles import Bundle
 from leasekeeper.lanes.handler import Handler
@@ -24,6 +25,7 @@ from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources
 from leasekeeper.message import MessageAttribute, Received
 from leasekeeper.options import make_options
 from leasekeeper.outcomes import Done, Failed, Outcome, Reject, Retry, Settled, Skipped, Withheld
+from leasekeeper.testing.sending import RecordedSenders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -47,11 +49,13 @@ class Handled:
         outcome: how it ended: `Done`, `Retry`, `Reject`, `Failed`, `Skipped` or `Withheld`, of `leasekeeper.outcomes`.
         said: what it called on the message while it ran: `Done` for `ack()`, `Retry` for `retry()`.
         handler: the name of the handler that took the message, where the consumer has several; empty if none did.
+        sent: the bodies of what it sent, by the queue's name: `handled.sent["shipped"]`.
     """
 
     outcome: Outcome
     said: tuple[Outcome, ...] = ()
     handler: str = ""
+    sent: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def acked(self) -> bool:
@@ -125,7 +129,7 @@ def run_handler(
         ConfigurationError: what `Consumer` would refuse.
         RuntimeError: a coroutine handler inside a running loop: await `await_handler` there.
     """
-    called, delivery, listener = _prepare(
+    called, delivery, listener, senders = _prepare(
         handler,
         body,
         attributes=attributes,
@@ -141,14 +145,14 @@ def run_handler(
         if called.is_coroutine
         else called.run_blocking(listener.say, delivery)
     )
-    return Handled(outcome=outcome, said=tuple(listener.said), handler=delivery.handler)
+    return Handled(outcome=outcome, said=tuple(listener.said), handler=delivery.handler, sent=senders.sent)
 
 
 async def await_handler(handler: Callable[..., Any] | Consumer, body: object, **options: Any) -> Handled:
     """Await a coroutine handler with a message, in the running loop; arguments as `run_handler` has them."""
-    called, delivery, listener = _prepare(handler, body, **options)
+    called, delivery, listener, senders = _prepare(handler, body, **options)
     outcome = await called.run(listener.say, delivery)
-    return Handled(outcome=outcome, said=tuple(listener.said), handler=delivery.handler)
+    return Handled(outcome=outcome, said=tuple(listener.said), handler=delivery.handler, sent=senders.sent)
 
 
 def run_batch_handler(
@@ -229,7 +233,7 @@ class _BatchScene:
         if not isinstance(handler, Consumer):
             made = make_options({"batch": max(1, size), "concurrency": 1, **options})
             return BatchHandler(handler, made, queue="test", resources=given)
-        called = handler.handler.bound(given)
+        called = bound_with(handler, given, RecordedSenders())
         if not isinstance(called, BatchHandler):
             raise ConfigurationError(f"handler {called.name} takes single messages: call it with run_handler")
         return called
@@ -262,18 +266,35 @@ def _prepare(
     middleware: Sequence[Middleware] = (),
     resources: object = None,
     envelope: Envelope | None = None,
-) -> tuple[Handler | RoutedHandler, Delivery, _Listener]:
+) -> tuple[Handler | RoutedHandler, Delivery, _Listener, RecordedSenders]:
     given = NO_LIFESPAN if resources is None else Resources(resources)
+    senders = RecordedSenders()
     called: AnyHandler
     if isinstance(handler, Consumer):
-        called = handler.handler.bound(given)
+        called = bound_with(handler, given, senders)
     else:
         called = Handler(
-            handler, queue="test", timeout=timeout, middleware=middleware, resources=given, envelope=envelope
+            handler,
+            queue="test",
+            timeout=timeout,
+            middleware=middleware,
+            resources=given,
+            envelope=envelope,
+            injection=Injection(senders),
         )
     if isinstance(called, BatchHandler):
         raise ConfigurationError(f"handler {called.name} takes batches: call it with run_batch_handler")
-    return called, _delivery(body, attributes, system, receive_count), _Listener()
+    return called, _delivery(body, attributes, system, receive_count), _Listener(), senders
+
+
+def bound_with(consumer: Consumer, resources: Resources, senders: RecordedSenders) -> AnyHandler:
+    """The handler of a consumer with these resources, and with senders that note what is sent."""
+    injection = consumer.injection
+    own, injection.own = injection.own, senders
+    try:
+        return consumer.handler.bound(resources)
+    finally:
+        injection.own = own
 
 
 def _delivery(

@@ -17,12 +17,31 @@ if TYPE_CHECKING:
     from leasekeeper.testing.handling import Handled
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--leasekeeper-faults`."""
+    parser.addoption(
+        "--leasekeeper-faults",
+        action="store_true",
+        help="run with an SQS that throttles, resets, fails entries of batches and delivers messages twice",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Note whether the suite runs under faults."""
+    if config.getoption("leasekeeper_faults", default=False):
+        from leasekeeper.testing.suite_faults import SuiteFaults
+
+        SuiteFaults.wanted = True
+
+
 @pytest.fixture
 def local_sqs(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalSqs]:
     """A local SQS for this test, empty at first; consumers, boto3 and the AWS CLI find it through the environment."""
     from leasekeeper.local import LocalSqs
+    from leasekeeper.testing.suite_faults import SuiteFaults
 
     with LocalSqs() as sqs:
+        SuiteFaults.apply(sqs.faults)
         monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", sqs.endpoint_url)
         monkeypatch.setenv("AWS_REGION", "us-east-1")
         monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")

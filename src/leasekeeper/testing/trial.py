@@ -7,28 +7,28 @@ of the local server: visibility, order, delays and dead letters are real, and ho
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import msgspec
 
-from leasekeeper.api import SqsApi
+from leasekeeper.api import EntryFailure
 from leasekeeper.app import Leasekeeper
-from leasekeeper.errors import ConfigurationError
+from leasekeeper.errors import ConfigurationError, SqsError
 from leasekeeper.lanes.parameters import NO_LIFESPAN
-from leasekeeper.local import LocalClient
 from leasekeeper.testing.handling import body_text
+from leasekeeper.testing.sending import RecordedSenders
 from leasekeeper.testing.world import GROUP, World
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Mapping
 
+    from leasekeeper.api import Outgoing, Sent
     from leasekeeper.consumer import Consumer
     from leasekeeper.lanes.parameters import Resources
     from leasekeeper.lifespan import Lifespan
-    from leasekeeper.local import Broker, Faults
-    from leasekeeper.local.broker import Answer
+    from leasekeeper.local import Faults
     from leasekeeper.observe.statistics import ConsumerStatistics
     from leasekeeper.testing.world import Running
 
@@ -42,48 +42,41 @@ class Trial:
     """An app, or a consumer, at work in virtual time.
 
     Each of its consumers gets a queue of its name, and a dead-letter queue: `orders-dead`, or `orders-dead.fifo`. The
-    options are those of the code. A parameter of the type `leasekeeper.api.SqsApi` gets `client`.
+    options are those of the code, and so is the lifespan. A queue that a handler sends to is made.
 
     Args:
         app: the app or the consumer.
         max_receives: the `maxReceiveCount` of its queues; None: they have no dead-letter queue.
         seed: of message ids, faults and jitter.
-
-    Attributes:
-        client: a client of this SQS; what is sent with it is in `sent`. A queue that it asks for is made.
     """
 
     def __init__(self, app: Leasekeeper | Consumer, *, max_receives: int | None = MAX_RECEIVES, seed: int = 0) -> None:
         self._app = app
         self._consumers = app.consumers if isinstance(app, Leasekeeper) else (app,)
         self._max_receives = max_receives
-        self._world = World(seed)
-        self._recorder = _Recorder(self._world.broker)
-        self.client = LocalClient(self._recorder)
-        self._stack = ExitStack()
+        first = self._consumers[0].address.name
+        self._world = World(seed, fifo=first.endswith(".fifo"), max_receives=max_receives)
+        self._world.name, self._world.dead_letters = first, dead_letters_of(first)
         self._running: dict[str, Running] = {}
         self._lifespan: Lifespan | None = None
         self._number = 0
 
     async def __aenter__(self) -> Self:
         await self._world.__aenter__()
-        for consumer in self._consumers:
+        for consumer in self._consumers[1:]:
             await self._create(consumer.address.name)
-        self._stack.enter_context(self._app.override(SqsApi, self.client))
+        self._world.senders = RecordedSenders(self._deliver)
         self._world.resources = await self._resources()
         for consumer in self._consumers:
             self._running[consumer.address.name] = await self._world.start(consumer)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        try:
-            for running in self._running.values():
-                await running.close()
-            if self._lifespan is not None:
-                await self._lifespan.leave(self._consumers[0].options.lifespan_timeout)
-            await self._world.__aexit__()
-        finally:
-            self._stack.close()
+        for running in self._running.values():
+            await running.close()
+        if self._lifespan is not None:
+            await self._lifespan.leave(self._consumers[0].options.lifespan_timeout)
+        await self._world.__aexit__()
 
     async def _resources(self) -> Resources:
         self._lifespan = self._consumers[0].lifespan
@@ -99,6 +92,16 @@ class Trial:
             policy = {"deadLetterTargetArn": target, "maxReceiveCount": self._max_receives}
             attributes = {"RedrivePolicy": json.dumps(policy)}
         await call("CreateQueue", {"QueueName": name, "Attributes": {**kind, **attributes}})
+
+    async def _deliver(self, queue: str, outgoing: Outgoing) -> Sent:
+        """Send what a handler sends; its queue is made if there is none."""
+        if queue not in self._world.broker.account.queues:
+            kind = {"FifoQueue": "true"} if queue.endswith(".fifo") else {}
+            await self._world.broker.call("CreateQueue", {"QueueName": queue, "Attributes": kind})
+        [sent] = await self._world.client.send_batch(self._url(queue), [outgoing])
+        if isinstance(sent, EntryFailure):
+            raise SqsError(sent.verdict, sent.code, sent.message, operation="SendMessageBatch")
+        return sent
 
     # What a test does
 
@@ -155,13 +158,13 @@ class Trial:
     @overload
     def sent(self, queue: str, kind: type[T]) -> list[T]: ...
     def sent(self, queue: str, kind: type[Any] | None = None) -> list[Any]:
-        """What handlers have sent to a queue with `client`, in order.
+        """What handlers have sent to a queue with a `Sender`, in order.
 
         Args:
             queue: its name.
             kind: what each body is decoded to, e.g. `dict`; unset: the texts.
         """
-        bodies = self._recorder.sent.get(queue, [])
+        bodies = self._world.senders.sent.get(queue, [])
         return list(bodies) if kind is None else [msgspec.json.decode(body, type=kind) for body in bodies]
 
     def bodies(self, queue: str) -> list[str]:
@@ -195,35 +198,7 @@ def dead_letters_of(queue: str) -> str:
     return f"{queue.removesuffix('.fifo')}-dead{'.fifo' if queue.endswith('.fifo') else ''}"
 
 
-class _Recorder:
-    """Stands before the broker for the client of handlers: makes queues that they ask for, notes what they send."""
-
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-        self.sent: dict[str, list[str]] = {}
-
-    async def start(self, operation: str, request: dict[str, Any]) -> Answer:
-        if operation == "GetQueueUrl":
-            kind = {"FifoQueue": "true"} if request["QueueName"].endswith(".fifo") else {}
-            name = {"QueueName": request["QueueName"]}
-            if request["QueueName"] not in self._broker.account.queues:
-                return await self._broker.call("CreateQueue", {**name, "Attributes": kind})
-        answer = await self._broker.call(operation, request)
-        if operation in ("SendMessage", "SendMessageBatch"):
-            note = self.sent.setdefault(request["QueueUrl"].rpartition("/")[2], [])
-            entries = {entry["Id"]: entry for entry in request.get("Entries", ())}
-            sent = [entries[each["Id"]] for each in answer.get("Successful", ())] if entries else [request]
-            note += [each["MessageBody"] for each in sent]
-        return answer
-
-    if TYPE_CHECKING:
-
-        def _is_a_server(self, *_: Any) -> Awaitable[Answer]: ...
-
-
 def _attribute(value: str | bytes) -> dict[str, str]:
     if isinstance(value, bytes):
-        import base64
-
         return {"DataType": "Binary", "BinaryValue": base64.b64encode(value).decode()}
     return {"DataType": "String", "StringValue": value}

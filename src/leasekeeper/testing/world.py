@@ -26,9 +26,12 @@ from leasekeeper.observe.statistics import Observer
 from leasekeeper.options import make_options
 from leasekeeper.sqs.address import QueueAddress
 from leasekeeper.testing.clock import VirtualLoop, run_virtual
+from leasekeeper.testing.handling import bound_with
 from leasekeeper.testing.keepers import VirtualKeeper
 from leasekeeper.testing.processes import Process, ProcessLoop
 from leasekeeper.testing.running import Running as Running  # noqa: PLC0414 - tests take it from here
+from leasekeeper.testing.sending import RecordedSenders
+from leasekeeper.testing.suite_faults import SuiteFaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -92,6 +95,7 @@ class World:
         name: the name of the queue.
         dead_letters: the name of its dead-letter queue.
         resources: what a lifespan yields, for `Consumer`s that are started here.
+        senders: give senders to the handlers of these.
     """
 
     def __init__(
@@ -109,6 +113,7 @@ class World:
         self.dead_letters = FIFO_DEAD_LETTERS if fifo else DEAD_LETTERS
         self.queue_url = ""
         self.resources: Resources = NO_LIFESPAN
+        self.senders = RecordedSenders()
         self._fifo = fifo
         self._began = 0.0
         self._max_receives = max_receives
@@ -118,6 +123,7 @@ class World:
 
     async def __aenter__(self) -> Self:
         self._began = asyncio.get_running_loop().time()
+        SuiteFaults.apply(self.faults)
         attributes = dict(self._attributes)
         if self._max_receives is not None:
             kind = {"FifoQueue": "true"} if self._fifo else {}
@@ -233,7 +239,7 @@ class World:
                 raise ConfigurationError(
                     f"start(consumer, {', '.join(values)}=...): use consumer.configure for options"
                 )
-            options, made = handler.options, handler.handler.bound(self.resources)
+            options, made = handler.options, bound_with(handler, self.resources, self.senders)
         else:
             options = make_options(values)
             made = make_handler(handler, options, queue=queue)
