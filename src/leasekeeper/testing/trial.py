@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from leasekeeper.lifespan import Lifespan
     from leasekeeper.local import Faults
     from leasekeeper.observe.statistics import ConsumerStatistics
-    from leasekeeper.testing.world import Running
+    from leasekeeper.testing.running import Running
 
 T = TypeVar("T")
 
