@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from leasekeeper.local import Faults
     from leasekeeper.observe.statistics import ConsumerStatistics
     from leasekeeper.testing.running import Running
-
-T = TypeVar("T")
 
 MAX_RECEIVES = 5
 """After how many receives a message goes to the dead-letter queue, unless the trial is told otherwise."""
@@ -153,11 +151,7 @@ class Trial:
         """
         await self._world.until(lambda: not any(map(self._world.bodies, self._running)), within=within)
 
-    @overload
-    def sent(self, queue: str) -> list[str]: ...
-    @overload
-    def sent(self, queue: str, kind: type[T]) -> list[T]: ...
-    def sent(self, queue: str, kind: type[Any] | None = None) -> list[Any]:
+    def sent(self, queue: str, kind: Any = None) -> list[Any]:
         """What handlers have sent to a queue with a `Sender`, in order.
 
         Args:
