@@ -115,6 +115,7 @@ class _Crashing:
         """Where it crashed; empty: the handler has fewer places."""
 
     def around(self, *, is_coroutine: bool) -> Callable[[Any, Callable[..., Any]], Any]:
+        """The middleware for a handler of that kind."""
         return self._coroutine if is_coroutine else self._plain
 
     async def _coroutine(self, message: Any, call_next: Callable[..., Any]) -> Any:
