@@ -63,6 +63,8 @@ MORE = {
     "leasekeeper.contrib.flask": "handlers with the context of a Flask app",
     "leasekeeper.contrib.django.connections": "handlers with Django's database connections",
     "leasekeeper.contrib.django.backend": "Django's tasks over SQS",
+    "leasekeeper.asyncapi.document": "what an app consumes and sends",
+    "leasekeeper.asyncapi.page": "a page of it",
     "leasekeeper.testing.handling": "handlers without a queue",
     "leasekeeper.testing.envelopes": "bodies and events for tests",
     "leasekeeper.testing.trial": "an app in virtual time",

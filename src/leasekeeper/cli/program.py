@@ -27,6 +27,7 @@ COMMANDS = {
     "doctor": "Check credentials, endpoint, permissions and the queue's attributes, and say what to change",
     "scale": "Print KEDA's queueLength and the target of ECS for a queue, from what its consumer measures, and why",
     "manifest": "Write a Deployment with KEDA's ScaledObject, or an ECS task definition with its scaling",
+    "docs": "Write what apps consume and send as an AsyncAPI 3.0 document, and as a page",
     "health": "Ask a process that runs with an admin address whether it lives, or receives messages (--ready)",
     "demo": "Watch messages flow through a local SQS, without an AWS account",
 }

@@ -42,6 +42,8 @@ class BatchHandler:
     """A function of a `Batch[T]` or a `list[T]`, and everything it takes to call it for a bundle.
 
     Attributes:
+        function: the user's function, or what calls it with the bodies of a batch.
+        signature: what it takes, with the type of one body.
         name: the function's qualified name.
         is_coroutine: True for an `async def`, which is awaited; False for a `def`, which runs in a thread.
         timeout: seconds that one call of an `async def` may take; None: no limit. The thread lane limits a `def`.
@@ -65,9 +67,9 @@ class BatchHandler:
         self.is_coroutine = signature.is_coroutine
         self.timeout = options.handler_timeout
         with_batch = not bodies or bool(options.middleware) or bool(signature.injected)
-        self._function = partial(_with_bodies, function) if bodies and with_batch else function
+        self.function = partial(_with_bodies, function) if bodies and with_batch else function
         self._injection = injection
-        self._signature = signature
+        self.signature = signature
         self._middleware = options.middleware
         if signature.body_type is S3Record:
             raise ConfigurationError(
@@ -98,12 +100,12 @@ class BatchHandler:
         self._call = self._composed(resources)
 
     def _composed(self, resources: Resources) -> Callable[[Any], Any]:
-        call = bind(self._function, self._signature, resources, self._injection)
-        return compose(call, self._signature, self._middleware, timeout=self.timeout)
+        call = bind(self.function, self.signature, resources, self._injection)
+        return compose(call, self.signature, self._middleware, timeout=self.timeout)
 
     def bound(self, resources: Resources) -> BatchHandler:
         """This handler with parameters from these resources; as `Handler.bound`."""
-        if not self._signature.resources and not self._signature.injected:
+        if not self.signature.resources and not self.signature.injected:
             return self
         bound = copy.copy(self)
         bound._call = bound._composed(resources)  # noqa: SLF001 - a copy of this class

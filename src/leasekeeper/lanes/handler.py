@@ -45,6 +45,8 @@ class Handler:
     """A user's function, and everything it takes to call it for a delivery.
 
     Attributes:
+        function: the user's function.
+        signature: what it takes.
         name: the function's qualified name.
         body_type: what the body is decoded to.
         is_coroutine: True for an `async def`, which is awaited; False for a `def`, which runs in a thread.
@@ -75,9 +77,9 @@ class Handler:
         self.is_coroutine = signature.is_coroutine
         self.timeout = timeout
         self._queue = queue
-        self._function = function
+        self.function = function
         self._injection = injection
-        self._signature = signature
+        self.signature = signature
         self._middleware = middleware = (*around(envelope, is_coroutine=signature.is_coroutine), *middleware)
         self._retries = retries_of(retry) if retry is not None else None
         self._decode = decoder_of(
@@ -94,9 +96,9 @@ class Handler:
         self._call = self._composed(resources)
 
     def _composed(self, resources: Resources) -> Callable[[Any], Any]:
-        call = bind(self._function, self._signature, resources, self._injection)
-        call = compose(call, self._signature, self._middleware, timeout=self.timeout)
-        if self._signature.body_type is S3Record:
+        call = bind(self.function, self.signature, resources, self._injection)
+        call = compose(call, self.signature, self._middleware, timeout=self.timeout)
+        if self.signature.body_type is S3Record:
             call = each_record(call, self.name, is_coroutine=self.is_coroutine)
         if self.timeout is not None and self.is_coroutine:  # the thread lane watches the time of `def` handlers
             return partial(self._call_limited, call, self.timeout)
@@ -108,7 +110,7 @@ class Handler:
         Raises:
             ConfigurationError: a parameter for which there is nothing.
         """
-        if not self._signature.resources and not self._signature.injected:
+        if not self.signature.resources and not self.signature.injected:
             return self
         bound = copy.copy(self)
         bound._call = bound._composed(resources)  # noqa: SLF001 - a copy of this class
