@@ -157,6 +157,31 @@ def test_without_a_token_there_is_nothing_to_press(tab: Opener, stage: Stage) ->
     assert page.locator(".actions button").count() == 0
 
 
+def test_dead_letters_are_looked_at_only_after_a_question_and_bodies_one_by_one(tab: Opener, stage: Stage) -> None:
+    page = open_consumer(tab, stage, view="dead-letters")
+
+    page.get_by_role("button", name="Look at up to 10…").click()
+    expect(page.locator("dialog.confirm")).to_contain_text("each gets one receive more")
+    page.locator("#token").fill("open-sesame")
+    assert stage.actions == []
+    page.locator("#do").click()
+    expect(page.locator(".tab .card")).to_have_count(2)
+    expect(page.locator(".tab .card").first).to_contain_text("<b>cause 1</b>")
+    expect(page.locator(".tab pre")).to_have_count(0)
+    page.get_by_role("button", name="Show the body").last.click()
+    expect(page.locator(".tab pre")).to_have_text("the body of m-2")
+    page.get_by_role("button", name="Redrive…").click()
+    expect(page.locator("dialog.confirm")).to_contain_text("moves all 3 messages back")
+    page.locator("#do").click()
+    expect(page.locator("dialog.confirm")).to_have_count(0)
+    about = {"process": "shop-7f9c:4121", "consumer": "orders"}
+    assert stage.actions == [
+        {"what": "peek", **about, "count": 10},
+        {"what": "peek", **about, "id": "m-2"},
+        {"what": "redrive", **about},
+    ]
+
+
 def test_a_server_that_dies_and_returns(tab: Opener) -> None:
     with Stage() as first:
         page = tab(first.url("calm"))

@@ -63,6 +63,7 @@ class Stage:
             Route("/{scene}/api/stream", self.stream),
             Route("/{scene}/api/meanings", self.meanings),
             Route("/{scene}/api/actions", self.act, methods=["POST"]),
+            Route("/{scene}/api/dead-letters/{what}", self.dead_letters, methods=["POST"]),
         ]
         config = uvicorn.Config(Starlette(routes=routes), log_config=None, timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
@@ -111,6 +112,17 @@ class Stage:
         from leasekeeper.observe.catalogue import CATALOGUE
 
         return JSONResponse({each.name.removeprefix("leasekeeper_"): [each.meaning, each.advice] for each in CATALOGUE})
+
+    async def dead_letters(self, request: Request) -> Response:
+        """Note what is asked; two dead letters, or the body of one."""
+        asked = await request.json()
+        self.actions.append({"what": request.path_params["what"], **asked})
+        if "id" in asked:
+            return JSONResponse({"done": True, "body": f"the body of {asked['id']}"})
+        letters = [
+            {"id": f"m-{n}", "sent": time.time() - 60 * n, "receives": n, "cause": f"<b>cause {n}</b>"} for n in (1, 2)
+        ]
+        return JSONResponse({"done": True, "said": "two were received", "messages": letters})
 
     async def act(self, request: Request) -> Response:
         """Note an action."""

@@ -28,7 +28,7 @@ export function actions(view, process, each) {
     Object.entries(ACTIONS).filter(([, { when }]) => when.includes(each.state)).map(([key, { label, danger }]) =>
       h("button", { key, type: "button", class: danger ? "danger" : "", onclick: () => view.ask({ action: key, value: String(each.concurrency) }) }, `${label}…`)),
     ui.said ? h("span", { class: `said ${ui.failed ? "bad" : ""}`, role: "status" }, ui.said) : null,
-    ui.asking ? dialog(view, process, each) : null);
+    ui.asking?.action ? dialog(view, process, each) : null);
 }
 
 export function dialog(view, process, each) {
