@@ -10,7 +10,7 @@ PARALLEL := -n auto
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check format lint types layers words pages coverage lowest dist screenshots bench clean
+.PHONY: help demo test soak check format lint types layers words pages docs coverage lowest dist screenshots bench clean
 
 help: ## show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ coverage: $(VENV)/.dev ## check how much of core and engine their tests cover
 lowest: $(VENV)/.dev ## run the tests on the oldest versions that pyproject.toml allows; TESTS= chooses some
 	$(BIN)/python .ci/lowest.py $(TESTS)
 
+docs: $(VENV)/.dev ## build the documentation site into site/; every internal link is checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 dist: $(VENV)/.dev ## build the wheel and the sdist into dist/, install the wheel and run its demo
 	$(BIN)/python .ci/dist.py
 
@@ -61,7 +64,7 @@ bench: $(VENV)/.dev ## run all consumers side by side; writes docs/internals/ben
 	$(BIN)/python benchmarks/field/run.py --publish
 
 clean: ## remove what was installed, built and cached
-	rm -rf .venv dist benchmarks/.environments benchmarks/.results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv dist site benchmarks/.environments benchmarks/.results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
