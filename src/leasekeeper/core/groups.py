@@ -78,7 +78,7 @@ class Groups:
         receive = Receive(len(rows), full=full)
         groups, changed = self._groups, self.changed
         earlier = set(running)
-        name, group, behind = "", NONE, False
+        name, group, behind, last = "", NONE, False, 0
         row: GroupedDelivery
         for row in rows:
             system = row.received.system
@@ -94,16 +94,18 @@ class Groups:
                 changed[found] = None
                 group = found
                 receive.groups.append(group)
+                last = group.rows[-1].sequence if group.rows else 0
             row.group, row.receive = group, receive
-            held = group.rows
             try:
-                row.sequence = sequence = int(system["SequenceNumber"])
+                sequence = int(system["SequenceNumber"])
             except (KeyError, ValueError):  # another server's: then the order of receiving counts
-                row.sequence = sequence = held[-1].sequence + 1 if held else 1
-            if not held or held[-1].sequence <= sequence:
-                held.append(row)
+                sequence = last + 1
+            row.sequence = sequence
+            if sequence >= last:
+                group.rows.append(row)
+                last = sequence
             else:
-                insort(held, row, key=_sequence_of)
+                insort(group.rows, row, key=_sequence_of)
                 group.first = 0
             if behind and system.get("ApproximateReceiveCount") != "1" and not row.extra:
                 row.extra = 1 - row.received.receive_count  # SQS kept it behind another message: it has never run

@@ -43,17 +43,13 @@ class GroupCapacity(Capacity):
 
     def has_room(self, most: int) -> bool:  # noqa: ARG002 - it is always a whole batch
         """Whether `reserve` would not have to wait."""
-        return self._may_start_more() and not self._full()
-
-    def _may_start_more(self) -> bool:
-        """Whether there are handlers, or places for groups that wait for one, for what a receive would bring."""
         throttler = self._throttler
         polls = self.polling // FULL
         groups = min(throttler.limit, self._concurrency + throttler.prefetch)
         if self._groups.busy + polls >= groups:
             return False
         at_work = self.taken - self.polling - self._groups.held_back
-        return at_work + self.polling < FULL * (groups + polls)
+        return at_work + self.polling < FULL * (groups + polls) and not self._full()
 
     def _full(self) -> bool:
         """Whether a whole batch more would be above `max_in_flight`."""
@@ -66,6 +62,6 @@ class GroupCapacity(Capacity):
                 self.taken += FULL
                 self.polling += FULL
                 return FULL
-            self._crowded |= self._may_start_more() and self._full()
+            self._crowded |= self._full()
             await self._turn()
         return 0

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from leasekeeper.outcomes import Outcome
 
 RETRIED = (Action.RELEASE, Action.AGAIN)
-MEASURED = 15
+MEASURED = 8
 """How many of the messages that ended together are measured: medians are of this many."""
 
 
