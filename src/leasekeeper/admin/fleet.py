@@ -44,16 +44,18 @@ class Fleet:
         peers: other surfaces: URLs, `unix:/path`, or `dns:NAME:PORT` for all addresses that a name has.
         members: the processes that are a part of this surface, as the children of a supervisor are. They are also
             given to those that ask for no peers.
+        deep: whether surfaces are asked for their own peers too: for readers that no surface asks.
 
     Raises:
         ConfigurationError: an address cannot be read.
     """
 
-    def __init__(self, peers: Sequence[str] = (), members: Members | None = None) -> None:
+    def __init__(self, peers: Sequence[str] = (), members: Members | None = None, *, deep: bool = False) -> None:
         for each in peers:
             _checked(each)
         self._given = list(dict.fromkeys(peers))
         self._members = members
+        self._deep = deep
         self._resolved: dict[str, list[str]] = {}
         self._sources: dict[str, _Source] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -77,7 +79,7 @@ class Fleet:
         for text in wanted:
             if text not in self._sources:
                 place = Place(text, host=text) if text.startswith(DNS) else Place.parse(text)
-                self._sources[text] = _Source(place, member=text in members)
+                self._sources[text] = _Source(place, member=text in members, deep=self._deep)
         for text in [text for text in self._sources if text not in wanted]:
             self._sources.pop(text).task.cancel()
 
@@ -141,7 +143,8 @@ class Fleet:
 class _Source:
     """One surface, asked once a second by a task of its own."""
 
-    def __init__(self, place: Place, *, member: bool) -> None:
+    def __init__(self, place: Place, *, member: bool, deep: bool) -> None:
+        self._asked = {} if deep else {"peers": "0"}
         self.place = place
         self.member = member
         self.known: dict[str, Process] = {}
@@ -175,7 +178,7 @@ class _Source:
             self._failed("what answers there is no admin surface of Leasekeeper")
 
     async def _ask(self, key: tuple[str, str] | None) -> None:
-        query = {"peers": "0"} | ({"process": key[0], "consumer": key[1]} if key else {})
+        query = self._asked | ({"process": key[0], "consumer": key[1]} if key else {})
         answer = await ask(self.place, f"/api/state?{urlencode(query)}")
         if answer.status != 200:
             text = bounded(answer.body.decode(errors="replace"), 200)

@@ -166,7 +166,7 @@ class _Surface:
     async def _events(self, asked: tuple[str | None, str | None]) -> AsyncIterator[bytes]:
         self._streams += 1
         try:
-            async for event in stream(self.watch, partial(self.watch.state, *asked), lasts=self._settings.lasts):
+            async for event in stream(self.watch, partial(self.watch.latest, *asked), lasts=self._settings.lasts):
                 yield event
         finally:
             self._streams -= 1

@@ -73,6 +73,7 @@ class Watch:
         self._recorders: WeakKeyDictionary[Consumer, Recorder] = WeakKeyDictionary()
         self._started = time.time()
         self._state, self._since = "", 0.0
+        self._made: dict[tuple[str | None, str | None], State] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._looked = asyncio.Event()
@@ -118,6 +119,7 @@ class Watch:
             answer.add_done_callback(partial(_take_counts, backlog, consumer.address.name))
 
     def _wake(self) -> None:
+        self._made.clear()
         looked, self._looked = self._looked, asyncio.Event()
         looked.set()
 
@@ -184,6 +186,13 @@ class Watch:
             "queues": queues_of(processes.values()),
             "processes": processes,
         }
+
+    def latest(self, process: str | None, consumer: str | None) -> State:
+        """The state for streams: made once a look for all that look at the same."""
+        key = (process, consumer)
+        if key not in self._made:
+            self._made[key] = self.state(process, consumer)
+        return self._made[key]
 
     def _own(self, process: str | None, consumer: str | None) -> dict[str, Process]:
         """This process, by its key; nothing if it is a supervisor, which has no consumers."""

@@ -1,0 +1,149 @@
+"""The picture of `leasekeeper top`: a table of consumers, as wide as the terminal allows.
+
+Used by `top`. It promises that what others wrote (names, reasons) is neither markup nor control characters, and that
+the columns that matter most stay on a narrow terminal.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from leasekeeper.texts import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from leasekeeper.admin.state import ConsumerState, Process, QueueState, State
+
+_COLOURS = {"RUNNING": "green", "UNHEALTHY": "bold red", "UNREACHABLE": "bold red", "STOPPED": "dim"}
+_BARS = " ▁▂▃▄▅▆▇█"
+SPARK = 20
+"""Seconds in the small chart of the rate."""
+
+
+class Column(NamedTuple):
+    """A column: its title, what it shows of a consumer, and the width of the terminal from which on it is shown."""
+
+    title: str
+    value: Callable[[ConsumerState, QueueState], str]
+    least: int = 0
+    left: bool = False
+
+
+COLUMNS = (
+    Column("in/s", lambda each, _: _rate(each["rate_in"]), 48),
+    Column("out/s", lambda each, _: _rate(each["rate_out"])),
+    Column("backlog", lambda _, queue: _backlog(queue), 60),
+    Column("running", lambda each, _: f"{each['running']}/{each['concurrency']}"),
+    Column("waiting", lambda each, _: f"{each['waiting']:,}", 80),
+    Column("lag p95", lambda each, _: _seconds(each["lag_p95"]), 90),
+    Column("handler p50", lambda each, _: _seconds(each["handler_p50"]), 125),
+    Column("lease left", lambda each, _: _seconds(each.get("lease_margin")), 105),
+    Column("fail/min", lambda each, _: f"{each['failures_per_minute']:g}", 50),
+    Column("calls/msg", lambda each, _: _ratio(each.get("calls_per_message")), 135),
+    Column("last 20 s", lambda each, _: _spark(each["spark_out"]), 115, left=True),
+)
+
+
+def board(state: State, width: int, *, plain: bool = False, held: bool = False) -> Group:
+    """The picture.
+
+    Args:
+        state: what is shown.
+        width: characters of a line.
+        plain: without the line about keys.
+        held: whether the picture stands still.
+    """
+    processes = state["processes"]
+    several = len(processes) > 1
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    longest = max((len(each["state"]) for each in processes.values()), default=0)
+    table.add_column("state", no_wrap=True, min_width=longest)
+    table.add_column("queue", no_wrap=True, overflow="ellipsis", max_width=max(12, width // 4))
+    columns = [each for each in COLUMNS if width >= each.least]
+    for column in columns:
+        table.add_column(column.title, justify="left" if column.left else "right", no_wrap=True)
+    for process in processes.values():
+        if several or not process["consumers"]:
+            table.add_row(*_process_row(process), *([""] * len(columns)))
+        for name, consumer in process["consumers"].items():
+            queue = state["queues"][name]
+            cells = [column.value(consumer, queue) for column in columns]
+            shown = Text(("  " if several else "") + printable(consumer["queue"]))
+            table.add_row(_word(consumer["state"]), shown, *cells)
+    lines: list[Text | Table] = []
+    if not plain:
+        lines.append(_headline(state, width, held=held))
+    lines.append(table)
+    lines += [Text(line, style="yellow", no_wrap=not plain, overflow="ellipsis") for line in _reasons(state)]
+    return Group(*lines)
+
+
+def _headline(state: State, width: int, *, held: bool) -> Text:
+    count = len(state["processes"])
+    at = time.strftime("%H:%M:%S", time.localtime(state["now"]))
+    text = Text.assemble(("leasekeeper top", "bold"), f"  {count} {'process' if count == 1 else 'processes'}  {at}")
+    keys = "  held: p goes on" if held else "  q ends, p holds"
+    if len(text) + len(keys) <= width:
+        text.append(keys, style="bold yellow" if held else "dim")
+    return text
+
+
+def _process_row(process: Process) -> tuple[Text, Text]:
+    memory = process.get("rss_bytes")
+    facts = f"  {memory / 2**20:.0f} MiB" if memory else ""
+    return _word(process["state"]), Text(printable(process["key"]) + facts, style="bold")
+
+
+def _word(state: str) -> Text:
+    return Text(state, style=_COLOURS.get(state, "yellow"))
+
+
+def _reasons(state: State) -> list[str]:
+    """Why something is not as it should be, in one line each."""
+    found: list[str] = []
+    for process in state["processes"].values():
+        reason = process["reason"]
+        if reason and not process["consumers"]:
+            found.append(reason if reason.startswith(process["key"]) else f"{process['key']}: {reason}")
+        consumers = process["consumers"].values()
+        found += [f"{each['queue']}: {each['reason']}" for each in consumers if each["reason"]]
+    return list(dict.fromkeys(map(printable, found)))
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "-"
+    if value >= 120:
+        return f"{value / 60:,.0f} min"
+    return f"{value:.1f} s" if value >= 1 or not value else f"{value * 1000:.3g} ms"
+
+
+def _backlog(queue: QueueState) -> str:
+    """Messages, seconds, and where they are going."""
+    backlog = queue.get("backlog")
+    if backlog is None:
+        return "-"
+    trend = backlog.get("trend") or 0.0
+    arrow = " ↑" if trend > 0.05 else " ↓" if trend < -0.05 else ""
+    seconds = backlog.get("seconds")
+    return f"{backlog['visible']:,}" + (f" ({_seconds(seconds)})" if seconds else "") + arrow
+
+
+def _spark(values: list[float]) -> str:
+    last = values[-SPARK:]
+    most = max(last, default=0.0)
+    return "".join(_BARS[round(value / most * (len(_BARS) - 1))] if most else _BARS[0] for value in last)

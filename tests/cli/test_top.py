@@ -1,0 +1,127 @@
+"""`leasekeeper top`: the picture at several widths, and the command against real surfaces."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from leasekeeper import Consumer
+from leasekeeper.admin import AdminServer
+from leasekeeper.admin.process import consumer_state
+from leasekeeper.cli.board import board
+from leasekeeper.observe.recorder import Recorder
+
+
+async def ship(_body: str) -> None:
+    pass
+
+
+def state(*keys: str, **more: Any) -> Any:
+    """One consumer in each of these processes."""
+    found = Consumer("orders", ship)
+    consumer: Any = consumer_state(found, Recorder(found))
+    consumer |= {"state": "RUNNING", "reason": "", "rate_in": 12.3, "rate_out": 11.0, "lag_p95": 0.25, "running": 3}
+    consumer |= {"lease_margin": 21.5, "spark_out": [0.0] * 58 + [5.0, 10.0], **more}
+    backlog = {
+        "visible": 1200,
+        "in_flight": 3,
+        "delayed": 0,
+        "dead_letters": 0,
+        "seconds": 109.1,
+        "trend": 2.0,
+        "asked": 1,
+    }
+    process = {"state": "RUNNING", "reason": "", "rss_bytes": 50 * 2**20, "consumers": {"orders": consumer}}
+    queues = {"orders": {"processes": len(keys), "rate_in": 12.3, "rate_out": 11.0, "backlog": backlog}}
+    processes = {key: {"key": key, **process} for key in keys}
+    return {"now": 0.0, "processes": processes, "queues": queues, "fleet": True, "version": ""}
+
+
+def drawn(shown: Any, width: int, **how: Any) -> list[str]:
+    console = Console(width=width, color_system=None, highlight=False)
+    with console.capture() as capture:
+        console.print(board(shown, width, **how))
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def test_a_wide_terminal_shows_everything() -> None:
+    headline, titles, row = drawn(state("host:1"), 160)
+    assert headline.startswith("leasekeeper top  1 process  ")
+    assert headline.endswith("q ends, p holds")
+    expected = "state queue in/s out/s backlog running waiting lag p95 handler p50 lease left fail/min calls/msg last"
+    assert titles.split() == [*expected.split(), "20", "s"]
+    assert "1,200 (109.1 s) ↑" in row
+    assert "21.5 s" in row
+    assert row.endswith("▄█")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    lines = drawn(state("host:1", "host:2"), width)
+    assert all(len(line) <= width for line in lines)
+    assert lines[2].startswith("RUNNING ")
+    assert len(lines) == 6
+    assert "orders" in lines[3]
+    assert "3/20" in lines[3]
+    assert ("backlog" in lines[1]) is (width >= 60)
+
+
+def test_reasons_follow_once_and_hostile_names_do_nothing() -> None:
+    shown = state("host:1", "host:2", state="UNHEALTHY", reason="no receive\x1b[31m has [bold]succeeded[/]")
+    lines = drawn(shown, 120, held=True)
+    assert lines[0].endswith("held: p goes on")
+    assert lines[-1] == "orders: no receive\\x1b[31m has [bold]succeeded[/]"
+    assert sum("succeeded" in line for line in lines) == 1
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "leasekeeper", "top", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.slow
+def test_without_a_terminal_it_prints_once() -> None:
+    with AdminServer(Consumer("orders", ship), address="0", name="one") as server:
+        ended = run(server.url, "127.0.0.1:1")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    lines = ended.stdout.splitlines()
+    assert lines[1].split()[:2] == ["STARTING", "one"]
+    assert lines[2].split()[:2] == ["STARTING", "orders"]
+    assert lines[3].split()[:2] == ["UNREACHABLE", "127.0.0.1:1"]
+    assert "127.0.0.1:1: the connection was refused: nothing listens there" in lines
+    assert run("127.0.0.1:1").returncode == 1
+
+
+@pytest.mark.slow
+def test_q_ends_it_in_a_terminal() -> None:
+    with AdminServer(Consumer("orders", ship), address="0", name="one") as server:
+        master, slave = pty.openpty()
+        command = [sys.executable, "-m", "leasekeeper", "top", server.url]
+        environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+        with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment) as process:
+            os.close(slave)
+            seen, end = b"", time.monotonic() + 60
+            try:
+                while b"STARTING" not in seen and time.monotonic() < end:
+                    if select.select([master], [], [], 1)[0]:
+                        seen += os.read(master, 4096)
+                os.write(master, b"pq")
+                while process.poll() is None and time.monotonic() < end:
+                    if select.select([master], [], [], 0.1)[0]:
+                        try:
+                            seen += os.read(master, 4096)
+                        except OSError:
+                            break
+                assert process.wait(10) == 0
+            finally:
+                process.kill()
+                os.close(master)
+    assert b"orders" in seen
