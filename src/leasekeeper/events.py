@@ -49,6 +49,18 @@ class PhaseChanged(Event, frozen=True, gc=False):
     concurrency: int
 
 
+class PollersChanged(Event, frozen=True, gc=False):
+    """The throttler started or ended receive loops.
+
+    Attributes:
+        pollers: how many there are now.
+        before: how many there were.
+    """
+
+    pollers: int
+    before: int
+
+
 class MessagesReceived(Event, frozen=True, gc=False):
     """A receive was answered.
 

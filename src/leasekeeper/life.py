@@ -72,7 +72,7 @@ class Life:
         self._senders = senders
         self._host = host
         self._channel = channel
-        self.observer = Observer(channel, options.logger, handler.name, options.middleware)
+        self.observer = Observer(channel, options, handler.name)
         self._pid = os.getpid()
         self._task: asyncio.Task[Report] | None = None
         self._failure: Exception | None = None

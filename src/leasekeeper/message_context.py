@@ -8,29 +8,50 @@ from __future__ import annotations
 
 import logging
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, MutableMapping
+
     from leasekeeper.message import Received
 
-MESSAGE: ContextVar[tuple[str, str, Received | None] | None] = ContextVar("leasekeeper.message", default=None)
+
+class Run(Protocol):
+    """The message of a handler that runs: a row of the ledger."""
+
+    @property
+    def received(self) -> Received:
+        """The message, as it was received."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """The number of this run of it."""
+        ...
+
+
+MESSAGE: ContextVar[tuple[str, str, Run | None] | None] = ContextVar("leasekeeper.message", default=None)
 """Queue, name of the handler and message of the handler that runs; no message if it takes batches."""
-FIELDS = ("queue", "handler", "message_id", "receive_count")
+FIELDS = ("queue", "handler", "message_id", "receive_count", "attempt", "trace_id")
 
 
 class MessageContext(logging.Filter):
-    """A logging filter that adds the message to each record that a handler writes.
+    """Adds the message to each record that a handler writes: a logging filter, and a processor of structlog.
 
-    The fields are `queue`, `handler`, `message_id` and `receive_count`, and `in_handler=True`. Other records, those of
-    Leasekeeper itself among them, stay as they are; so does a field that a record has already. The filter lets all
-    records through. Records of tasks and of `asyncio.to_thread` calls that a handler starts have the fields too. Those
-    of batch handlers have queue and handler alone.
+    The fields are `queue`, `handler`, `message_id`, `receive_count` and `attempt`, and `in_handler=True`; while a span
+    of `Tracing` is current, `trace_id` and `span_id` too. Other records, those of Leasekeeper itself among them, stay
+    as they are; so does a field that a record has already. The filter lets all records through. Records of tasks and of
+    `asyncio.to_thread` calls that a handler starts have the fields too. Those of batch handlers have queue and handler
+    alone.
 
-    Add it to a logging handler, not to a logger, and make it before the consumers start: consumers that started before
-    set no context. `leasekeeper run` has it. It costs less than a microsecond a message.
+    Add it to a logging handler, not to a logger, or to the processors of structlog
+    (`structlog.configure(processors=[MessageContext(), ...])`). Make it before the consumers start: consumers that
+    started before set no context. `leasekeeper run` has it. It costs less than a microsecond a message.
     """
 
     in_use: ClassVar[bool] = False
+    trace_fields: ClassVar[Callable[[], Mapping[str, object]] | None] = None
+    """The ids of the current span; set by `Tracing`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,11 +59,25 @@ class MessageContext(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the fields; always True."""
-        current = MESSAGE.get()
-        if current is not None and record.name.partition(".")[0] != "leasekeeper":
-            queue, handler, received = current
-            values: tuple[object, ...] = (queue, handler)
-            if received is not None:
-                values += (received.message_id, received.receive_count)
-            vars(record).update({**dict(zip(FIELDS, values, strict=False)), "in_handler": True, **vars(record)})
+        if record.name.partition(".")[0] != "leasekeeper":
+            vars(record).update({**self._fields(), **vars(record)})
         return True
+
+    def __call__(self, _logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Add the fields to an event of structlog."""
+        return {**self._fields(), **event}
+
+    @staticmethod
+    def _fields() -> dict[str, object]:
+        current = MESSAGE.get()
+        if current is None:
+            return {}
+        queue, handler, run = current
+        fields: dict[str, object] = {"queue": queue, "handler": handler, "in_handler": True}
+        if run is not None:
+            received = run.received
+            fields["message_id"], fields["receive_count"] = received.message_id, received.receive_count
+            fields["attempt"] = run.attempt
+        if MessageContext.trace_fields is not None:
+            fields |= MessageContext.trace_fields()
+        return fields

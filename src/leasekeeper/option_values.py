@@ -101,6 +101,13 @@ class OptionValues(TypedDict, total=False):
     Default: unset.
     """
 
+    log_repeats: int | None
+    """Log records of one kind that are written in a minute: the same sentence about the same error. One record more
+    says how many were left out. Unset: all are written.
+
+    Default: 10; 1 to 1,000,000.
+    """
+
     log_bodies: bool
     """Quote a body that cannot be decoded (its first 80 characters, and single values) in the log and in the reason of
     its rejection. Off: only its length and what is wrong with it, because bodies may be personal data.

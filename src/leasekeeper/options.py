@@ -140,6 +140,13 @@ class Options:
         "Unset: the body is the payload, and a warning is logged if it looks like an envelope; empty: without the "
         "warning.",
     )
+    log_repeats: int | None = _handlers(
+        10,
+        "Log records of one kind that are written in a minute: the same sentence about the same error. One record more "
+        "says how many were left out. Unset: all are written.",
+        low=1,
+        high=1_000_000,
+    )
     log_bodies: bool = _handlers(
         False,
         "Quote a body that cannot be decoded (its first 80 characters, and single values) in the log and in the reason "

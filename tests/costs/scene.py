@@ -93,7 +93,7 @@ class Scene:
         options = make_options(self._values)
         events = Channel()
         handler = make_handler(self._handler, options, queue="orders")
-        observer = Observer(events, options.logger, handler.name)
+        observer = Observer(events, options, handler.name)
         runner = Runner(
             SourceQueue(name="orders", url=QUEUE_URL, fifo=self._fifo),
             client,

@@ -197,6 +197,15 @@ def test_envelopes(sqs: LocalSqs) -> None:
     assert [queue.left() for queue in (orders, audit, uploads)] == [(0, 0)] * 3
 
 
+def test_logs(sqs: LocalSqs) -> None:
+    """What the handler logs names its message."""
+    queue = Queue("orders")
+    queue.put("tea")
+    printed = lines_until([sys.executable, "logs.py"], {'"event": "shipping"'})
+    [line] = [json.loads(each) for each in printed.splitlines() if each.startswith("{")]
+    assert (line["parcel"], line["queue"], line["handler"], line["attempt"]) == ("tea", "orders", "ship", 1)
+
+
 def test_tracing(sqs: LocalSqs) -> None:
     """The span of what the handler does is inside the span of its message."""
     queue = Queue("orders")

@@ -277,9 +277,7 @@ def test_log_records_name_the_handler_that_runs(deliver: Deliver) -> None:
     called = handler.around(lambda each: HandlerInContext(each, "orders"))
     delivery = deliver()
     call(called, delivery)
-    assert [(queue, name.rpartition(".")[2], message) for queue, name, message in got] == [
-        ("orders", "look", delivery.received)
-    ]
+    assert [(queue, name.rpartition(".")[2], message) for queue, name, message in got] == [("orders", "look", delivery)]
     assert handler.statistics().taken[handler.routes[0].handler.name] == 1
 
 

@@ -130,7 +130,7 @@ async def test_the_lines_of_run_name_the_message(records: Records) -> None:
     record = next(record for record in records.all if record.msg == "ship %s")
     plain = PlainFormatter().format(record)
     assert plain.endswith(
-        f"WARNING shop: ship a [queue=orders handler=_ship message_id={record.message_id} receive_count=1]"
+        f"WARNING shop: ship a [queue=orders handler=_ship message_id={record.message_id} receive_count=1 attempt=1]"
     )
     line = json.loads(JsonFormatter().format(record))
     assert {name: line.get(name) for name in ("queue", "handler", "message_id", "receive_count", "in_handler")} == {

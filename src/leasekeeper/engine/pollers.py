@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from leasekeeper.core.arrival import Arrival
 from leasekeeper.engine.poller import Poller, Receiver
 from leasekeeper.engine.scopes import first_of
+from leasekeeper.events import PollersChanged
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -79,12 +80,14 @@ class Pollers:
         wanted = self._throttler.pollers
         if wanted == self._wanted or self._tasks is None or self._resting.is_set():
             return
-        self._wanted = wanted
+        self._wanted, before = wanted, len(self._running)
         for index in range(wanted):
             if index == len(self._pollers):
                 self._pollers.append(self._new(index))
             if index not in self._running:
                 self._running[index] = self._tasks.create_task(self._poll_as(self._pollers[index]))
+        if before and len(self._running) != before:
+            self._context.emit(PollersChanged(self._context.queue, len(self._running), before))
 
     def _new(self, index: int) -> Poller:
         return Poller(
@@ -105,6 +108,8 @@ class Pollers:
         finally:
             del self._running[poller.index]
             self._wanted = 0  # it may be wanted again at the next look
+            if self._running and not self._resting.is_set():
+                self._context.emit(PollersChanged(self._context.queue, len(self._running), len(self._running) + 1))
 
     def rest(self) -> None:
         """Receive nothing more; polls in flight end by themselves. It may be called again."""

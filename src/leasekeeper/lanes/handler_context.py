@@ -35,12 +35,12 @@ class HandlerInContext:
 
     def run(self, say: Say[Delivery], delivery: Delivery) -> Coroutine[None, None, Outcome]:
         """As `Handler.run`. It is called in the task of the handler."""
-        MESSAGE.set((self._queue, self.name, delivery.received))
+        MESSAGE.set((self._queue, self.name, delivery))
         return self._handler.run(say, delivery)
 
     def run_blocking(self, say: Say[Delivery], delivery: Delivery) -> Outcome:
         """As `Handler.run_blocking`."""
-        MESSAGE.set((self._queue, self.name, delivery.received))
+        MESSAGE.set((self._queue, self.name, delivery))
         return self._handler.run_blocking(say, delivery)
 
     def __repr__(self) -> str:

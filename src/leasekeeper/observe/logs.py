@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from leasekeeper import events
 from leasekeeper.errors import Verdict
+from leasekeeper.observe.repeats import RepeatLimit
 from leasekeeper.outcomes import Failed, Reject, Skipped
 from leasekeeper.texts import bounded, safe_str
 
@@ -44,8 +45,9 @@ GIVEN_UP = {
 class Logs:
     """Writes to `logger` what the events of one channel tell."""
 
-    def __init__(self, channel: Channel, logger: logging.Logger) -> None:
-        self._logger = logger
+    def __init__(self, channel: Channel, logger: logging.Logger, repeats: int | None = None) -> None:
+        self._records = RepeatLimit(logger, repeats)
+        channel.subscribe(self._pollers, events.PollersChanged)
         channel.subscribe(self._phase, events.PhaseChanged)
         channel.subscribe(self._receive_failed, events.ReceiveFailed)
         channel.subscribe(self._ended, events.HandlersEnded)
@@ -62,10 +64,9 @@ class Logs:
     def _write(
         self, level: int, event: events.Event, sentence: str, *values: object, raised: object = None, **fields: Any
     ) -> None:
-        extra = {"queue": event.queue, **fields}
-        exc_info = raised if isinstance(raised, BaseException) else None
         sentence = "queue %s: " + sentence  # one prefix for every sentence
-        self._logger.log(level, sentence, event.queue, *values, exc_info=exc_info, extra=extra)
+        extra = {"queue": event.queue, **fields}
+        self._records.write(level, sentence, (event.queue, *values), raised=raised, extra=extra)
 
     # The consumer
 
@@ -75,6 +76,12 @@ class Logs:
             self._write(logging.INFO, event, "consuming, %s at once", handlers)
         elif event.phase == "paused":
             self._write(logging.INFO, event, "paused: nothing is received until resume()")
+        elif event.phase == "closed":
+            self._records.flush()
+
+    def _pollers(self, event: events.PollersChanged) -> None:
+        loops = "1 poller receives" if event.pollers == 1 else f"{event.pollers} pollers receive"
+        self._write(logging.INFO, event, "%s now, %d before", loops, event.before)
 
     def _health(self, event: events.HealthChanged) -> None:
         if event.healthy:

@@ -24,9 +24,6 @@ from leasekeeper.tallies import sentence
 from leasekeeper.texts import safe_str
 
 if TYPE_CHECKING:
-    import logging
-    from collections.abc import Sequence
-
     from leasekeeper.core.delivery import LedgerStatistics
     from leasekeeper.core.gate import GateStatistics
     from leasekeeper.core.group import GroupStatistics
@@ -37,6 +34,7 @@ if TYPE_CHECKING:
     from leasekeeper.lanes.api import LaneStatistics
     from leasekeeper.lanes.routed import RouteStatistics
     from leasekeeper.observe.durations import DurationStatistics
+    from leasekeeper.options import Options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,17 +157,15 @@ class ConsumerStatistics:
 class Observer:
     """Counts and logs what one channel tells, and makes statistics and the report of a runner."""
 
-    def __init__(
-        self, channel: Channel, logger: logging.Logger, handler: str, middleware: Sequence[object] = ()
-    ) -> None:
+    def __init__(self, channel: Channel, options: Options, handler: str) -> None:
         self._handler = handler
         self._load = LoadMeter()
         self._channel = channel
         self._runner: Runner | None = None
         self._durations: Durations | None = None
         self.counts = Counts(channel)
-        self.logs = Logs(channel, logger)
-        for each in middleware:
+        self.logs = Logs(channel, options.logger, options.log_repeats)
+        for each in options.middleware:
             subscribe_to = getattr(each, "subscribe_to", None)
             if subscribe_to is not None:
                 subscribe_to(channel)

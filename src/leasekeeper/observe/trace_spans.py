@@ -17,6 +17,9 @@ from opentelemetry.trace import (
     Status,
     StatusCode,
     TraceFlags,
+    format_span_id,
+    format_trace_id,
+    get_current_span,
     set_span_in_context,
 )
 from opentelemetry.trace.span import TraceState
@@ -69,6 +72,14 @@ def span_context(found: Trace) -> SpanContext:
 def context_of(span: Span) -> Context:
     """A context with that span, and nothing else."""
     return Context({KEY: span})
+
+
+def current_ids() -> dict[str, object]:
+    """The ids of the current span, as logs and headers write them; empty without one."""
+    current = get_current_span().get_span_context()
+    if not current.is_valid:
+        return {}
+    return {"trace_id": format_trace_id(current.trace_id), "span_id": format_span_id(current.span_id)}
 
 
 def end_with_result(span: Span, result: Any) -> None:

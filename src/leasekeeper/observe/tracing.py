@@ -19,9 +19,11 @@ from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 from leasekeeper import events
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.message import Message
+from leasekeeper.message_context import MessageContext
 from leasekeeper.observe.trace_spans import (
     UnsampledContext,
     context_of,
+    current_ids,
     end_timed_out,
     end_with_error,
     end_with_result,
@@ -94,6 +96,7 @@ class Tracing:
         self._settle = settle
         self._queues: dict[str, dict[str, AttributeValue]] = {}
         self._attributes: dict[tuple[str, str], dict[str, AttributeValue]] = {}
+        MessageContext.trace_fields = current_ids
 
     # What consumers ask of it
 

@@ -243,7 +243,7 @@ class World:
         else:
             options = make_options(values)
             made = make_handler(handler, options, queue=queue)
-        observer = Observer(events, options.logger, made.name, options.middleware)
+        observer = Observer(events, options, made.name)
         keeper = VirtualKeeper.of(process, self.broker, self.queue_url, options) if options.keeper else None
         runner = Runner(
             await open_queue(client, QueueAddress.parse(queue), options),
