@@ -12,7 +12,7 @@ from leasekeeper.observe.catalogue import CATALOGUE
 PAGE = Path(__file__).parents[1] / "reference" / "metrics.md"
 HEAD = """# Metrics
 
-What a consumer exports for Prometheus and CloudWatch. [Monitor](../how-to/monitor.md#metrics) shows how.
+What a consumer exports for Prometheus and CloudWatch. [Export metrics](../how-to/metrics.md) shows how.
 `docs/scripts/metrics_page.py` writes this page from `leasekeeper/observe/catalogue.py`.
 
 Every metric has the labels `queue` and `consumer`, the handler's name; some have one more. No label has a message id, a

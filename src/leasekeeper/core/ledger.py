@@ -14,7 +14,7 @@ from leasekeeper.core.attempts import Attempts
 from leasekeeper.core.delivery import Action, Delivery, LeasePolicy, LedgerStatistics, catch_up, deadline_of
 from leasekeeper.core.finished import Finished
 from leasekeeper.core.leases import Leases
-from leasekeeper.core.recent import RecentSmallest
+from leasekeeper.core.recent import MINUTE, RecentSmallest
 from leasekeeper.core.states import TRANSITIONS, Event, State, next_state
 from leasekeeper.outcomes import Settled
 
@@ -231,8 +231,12 @@ class Ledger:
                 late.append(row)
         if acked:
             margin = min(map(deadline_of, acked)) - now
-            self._smallest_margin = min(self._smallest_margin, margin)
-            self._margins.add(margin, now)
+            recent = self._margins
+            if now // MINUTE != recent.minute:
+                recent.begin(now // MINUTE)
+            if margin < recent.smallest:
+                recent.smallest = margin
+                self._smallest_margin = min(self._smallest_margin, margin)
         self._end(acked, Settled.ACKED, "acked")
         self._end(late, Settled.LATE, "late")
         return again

@@ -12,24 +12,29 @@ MINUTE = 60.0
 
 
 class RecentSmallest:
-    """The smallest value of this minute and of the one before."""
+    """The smallest value of this minute and of the one before.
 
-    __slots__ = ("_before", "_minute", "_now")
+    To add a value, call `begin(minute)` if `now // MINUTE` is another minute, then lower `smallest`. The ledger does it
+    in place: a call would cost every delete.
+
+    Attributes:
+        minute: the minute of the last value.
+        smallest: the smallest value of that minute.
+    """
+
+    __slots__ = ("_before", "minute", "smallest")
 
     def __init__(self) -> None:
-        self._minute = -math.inf
-        self._now = self._before = math.inf
+        self.minute = -math.inf
+        self.smallest = self._before = math.inf
 
-    def add(self, value: float, now: float) -> None:
-        """Take a value; `now` in seconds, monotonic."""
-        minute = now // MINUTE
-        if minute != self._minute:
-            self._before = self._now if minute == self._minute + 1 else math.inf
-            self._minute, self._now = minute, math.inf
-        self._now = min(self._now, value)
+    def begin(self, minute: float) -> None:
+        """The first value of another minute follows."""
+        self._before = self.smallest if minute == self.minute + 1 else math.inf
+        self.minute, self.smallest = minute, math.inf
 
     def read(self, now: float) -> float | None:
         """The smallest value of the last one to two minutes; None without one. Changes nothing."""
-        passed = now // MINUTE - self._minute
-        found = min(self._now, self._before) if passed < 1 else self._now if passed < 2 else math.inf
+        passed = now // MINUTE - self.minute
+        found = min(self.smallest, self._before) if passed < 1 else self.smallest if passed < 2 else math.inf
         return None if found == math.inf else found
