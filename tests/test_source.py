@@ -22,7 +22,12 @@ LONGER = {
     "src/leasekeeper/engine/runner.py __init__": 67,  # the engine is wired here
 }
 """Files and functions that may be longer, and how long. Entries may only be lowered and removed."""
-LISTS = {"src/leasekeeper/observe/catalogue.py", "src/leasekeeper/option_values.py", "src/leasekeeper/options.py"}
+LISTS = {
+    "src/leasekeeper/events.py",
+    "src/leasekeeper/observe/catalogue.py",
+    "src/leasekeeper/option_values.py",
+    "src/leasekeeper/options.py",
+}
 """Files that may have any length: lists of options and metrics, which are not read from top to bottom."""
 
 

@@ -17,12 +17,12 @@ def test_the_smallest_of_the_last_one_to_two_minutes() -> None:
     assert recent.read(0.0) is None
     add(recent, 5.0, 1_000.0)
     add(recent, 3.0, 1_010.0)
-    add(recent, 4.0, 1_020.0)
-    assert recent.read(1_021.0) == 3.0
-    add(recent, 8.0, 1_081.0)
-    assert recent.read(1_082.0) == 3.0, "of the minute before"
-    assert recent.read(1_141.0) == 8.0
-    assert recent.read(1_201.0) is None
+    add(recent, 4.0, 1_019.0)
+    assert recent.read(1_019.0) == 3.0
+    add(recent, 8.0, 1_021.0)
+    assert recent.read(1_022.0) == 3.0, "of the minute before"
+    assert recent.read(1_081.0) == 8.0
+    assert recent.read(1_141.0) is None
 
 
 def test_a_minute_without_a_value_ends_what_was_before() -> None:
