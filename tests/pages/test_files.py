@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import httpx
@@ -17,6 +19,7 @@ from leasekeeper.pages import INDEX, TYPES, page_file
 
 FOLDER = Path(leasekeeper.pages.__file__).parent
 FILES = sorted(path.name for path in FOLDER.iterdir() if path.suffix[1:] in TYPES)
+NODE = shutil.which("node")
 MOST = 60_000
 """Bytes of all files, compressed as a browser gets them."""
 POLICY = (
@@ -113,3 +116,14 @@ def test_the_meanings_are_those_of_the_catalogue(browser: Browser) -> None:
     assert browser.get("/api/meanings").json() == {
         each.name.removeprefix("leasekeeper_"): [each.meaning, each.advice] for each in CATALOGUE
     }
+
+
+@pytest.mark.skipif(NODE is None, reason="node is not installed, so the modules are not parsed; `make soak` runs them")
+def test_every_module_can_be_parsed() -> None:
+    assert NODE is not None
+    modules = [str(FOLDER / name) for name in FILES if name.endswith(".js")]
+    parse = "for (const name of process.argv.slice(1)) new vm.SourceTextModule(fs.readFileSync(name, 'utf8'))"
+    command = [NODE, "--no-warnings", "--experimental-vm-modules", "-e", parse, *modules]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (0, "")

@@ -268,11 +268,11 @@ export class Leases {
     if (!this.frame && !document.hidden) this.frame = requestAnimationFrame(time => this.tick(time));
   }
 
-  // About 20 frames a second while cells change over, and none at all when the stream is silent.
+  // Some frames a second while cells change over, fewer when there are many, and none when the stream is silent.
   tick(time) {
     this.frame = 0;
     if (!this.canvas?.isConnected) return;
-    if (time - (this.drawn || 0) > 48) {
+    if (time - (this.drawn || 0) > (this.cells.size > 150 ? 150 : 80)) {
       this.drawn = time;
       this.draw(time);
     }
