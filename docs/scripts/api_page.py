@@ -40,6 +40,7 @@ PARTS = {
     "leasekeeper.lanes.routed": ("RouteStatistics",),
     "leasekeeper.core.throttle_policy": ("ThrottlerStatistics",),
     "leasekeeper.core.scaling": ("LoadStatistics", "ScalingStatistics"),
+    "leasekeeper.engine.stopping": ("StopStatistics",),
     "leasekeeper.engine.batcher": ("BatcherStatistics",),
 }
 """The parts of `ConsumerStatistics`, which users read but do not import."""

@@ -138,6 +138,19 @@ def _tell(ends: Sequence[Future[Any]]) -> None:
     )
 
 
+_received = ""
+
+
+def _note(name: str) -> None:
+    global _received  # noqa: PLW0603 - a process has one disposition of a signal
+    _received = name
+
+
+def signal_received() -> str:
+    """The name of the last signal that asked a run of this process for a stop; empty without one."""
+    return _received
+
+
 class Signals:
     """Calls `tell` with the count of signals so far, while it is open; in the main thread only."""
 
@@ -151,6 +164,7 @@ class Signals:
         self._before: dict[signal.Signals, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def __enter__(self) -> Self:
+        _note("")
         # Plain signal handlers, not the loop's: they are called even while a handler blocks the loop.
         for number in SIGNALS:
             self._before[number] = signal.signal(number, self._on_signal)
@@ -179,6 +193,7 @@ class Signals:
         if count <= self.count:
             return
         self.count = count
+        _note(signal.Signals(number).name)
         self._tell(count)
         if self._loop is not None and self._asked is not None:
             with suppress(RuntimeError):  # the loop is closed: the run is over

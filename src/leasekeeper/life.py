@@ -19,8 +19,10 @@ from leasekeeper.core.phases import Change, Phase, next_phase
 from leasekeeper.engine.host import LINGER, Host
 from leasekeeper.engine.opening import open_queue
 from leasekeeper.engine.runner import END_GRACE, Runner
+from leasekeeper.engine.stopping import StopReason
 from leasekeeper.errors import Closed, LeasekeeperError
 from leasekeeper.futures import running_future
+from leasekeeper.guard import signal_received
 from leasekeeper.keeper import VARIABLE
 from leasekeeper.lanes.parameters import NO_LIFESPAN
 from leasekeeper.lifespan import CANCELLED_GRACE
@@ -137,9 +139,15 @@ class Life:
 
     def _pass_on_stop(self) -> None:
         if self.runner is not None:
-            self.runner.stop(force=self._force_asked)
+            self._stop(self.runner)
         elif self._task is not None:
             self._task.cancel()  # nothing was received yet: there is nothing to wait for
+
+    def _stop(self, runner: Runner) -> None:
+        if name := signal_received():
+            runner.stop(force=self._force_asked, reason=StopReason.SIGNAL, detail=name)
+        else:
+            runner.stop(force=self._force_asked)
 
     def quiet(self) -> None:
         """Receive nothing more."""
@@ -231,7 +239,7 @@ class Life:
         if self._quiet_asked:
             runner.quiet()
         if self.stop_asked:
-            runner.stop(force=self._force_asked)
+            self._stop(runner)
         return runner
 
     def _protected(self, runner: Runner) -> AbstractContextManager[None]:

@@ -40,6 +40,7 @@ NOT_EXPORTED = {
     "throttler.handler_p95": "in the histogram of handlers",
     "receives.lag_p95": "in the histogram of lag",
     "load.rate": "the rate of deletes",
+    "stop.detail": "in the log",
     "scaling.growth": "in arrivals_messages_per_second",
     "scaling.replicas": "in arrivals_messages_per_second",
     "scaling.latency": "a constant",

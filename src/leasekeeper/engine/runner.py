@@ -26,7 +26,7 @@ from leasekeeper.engine.pollers import Pollers
 from leasekeeper.engine.scopes import first_of, serve
 from leasekeeper.engine.sizing import Sizing
 from leasekeeper.engine.snapshot import RunnerSnapshot
-from leasekeeper.engine.stopping import Stopping
+from leasekeeper.engine.stopping import Stopping, StopReason
 from leasekeeper.events import HandlersLeft, InternalError, PhaseChanged, QueueOpened, SettlementsLeft, StopForced
 from leasekeeper.lanes.mailbox import Mailbox
 from leasekeeper.lanes.routed import RoutedHandler
@@ -189,13 +189,14 @@ class Runner:
         """No handler can run any more: receiving more would only use up the messages' receive counts."""
         if not self._stopping.asked.is_set():
             self._stop_because(
+                StopReason.LOOP_CLOSED,
                 "the event loop that its handlers run on is closed; stop the consumer before its loop ends, or use "
-                "`async with`"
+                "`async with`",
             )
 
-    def _stop_because(self, reason: str) -> None:
-        self._emit(StopForced(self.source.name, reason))
-        self.stop()
+    def _stop_because(self, reason: StopReason, detail: str) -> None:
+        self._emit(StopForced(self.source.name, detail))
+        self.stop(reason=reason, detail=detail)
 
     # The tree
 
@@ -227,6 +228,7 @@ class Runner:
 
     def _enter(self, change: Change) -> None:
         self.phase = next_phase(self.phase, change)
+        self._stopping.entered(change)
         self._emit(PhaseChanged(self.source.name, self.phase.value, self.sizing.options.concurrency))
 
     async def _poll(self, ready: Callable[[], None]) -> None:
@@ -256,7 +258,7 @@ class Runner:
             return
         await first_of(self._stopping.quiet.wait(), self._health.unusable.wait())
         if not self._stopping.quiet.is_set():
-            self._stop_because(f"the queue is unusable: {self._health.problem}")
+            self._stop_because(StopReason.UNUSABLE, f"the queue is unusable: {self._health.problem}")
 
     async def _drain(self) -> None:
         """Wait for handlers, heartbeats on; at the deadline end those that can be ended (L22)."""
@@ -293,9 +295,9 @@ class Runner:
         self._stopping.quiet.set()
         self.pollers.rest()
 
-    def stop(self, *, force: bool = False) -> None:
+    def stop(self, *, force: bool = False, reason: StopReason = StopReason.CALL, detail: str = "stop()") -> None:
         """Stop: drain and close; `force` cuts the drain short. May be called again, and at any time."""
-        self._stopping.ask(force=force)
+        self._stopping.ask(force=force, reason=reason, detail=detail)
         self.pollers.rest()
 
     # What it looks like
@@ -328,6 +330,7 @@ class Runner:
             slots=self.sizing.options.slots,
             busy=self._worker.busy,
             running_seconds=max(0.0, now * len(starts) - sum(starts)),
+            stop=self._stopping.statistics(),
             taken=self._capacity.taken,
             pollers=len(self.pollers),
             lag=self._lag.seconds,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from leasekeeper.core.phases import Phase
     from leasekeeper.core.throttle_policy import ThrottlerStatistics
     from leasekeeper.engine.batcher import BatcherStatistics
+    from leasekeeper.engine.stopping import StopStatistics
     from leasekeeper.lanes.api import LaneStatistics
     from leasekeeper.lanes.routed import RouteStatistics
 
@@ -29,6 +30,7 @@ class RunnerSnapshot:
     slots: int
     busy: float
     running_seconds: float
+    stop: StopStatistics | None
     taken: int
     pollers: int
     lag: float

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
+from leasekeeper.core.phases import Change
 from leasekeeper.engine.scopes import first_of
 
 if TYPE_CHECKING:
@@ -18,6 +21,33 @@ if TYPE_CHECKING:
 
 FORCED_GRACE = 0.5
 """Seconds that polls get at a forced stop: under load they are about to bring messages, which a cut would hide."""
+
+
+class StopReason(Enum):
+    """Why a consumer stops."""
+
+    SIGNAL = "signal"
+    """SIGTERM or SIGINT: a deployment, scale-in, a Spot interruption, or Ctrl-C. They all look alike from here."""
+    CALL = "call"
+    """`stop()`, the end of `async with`, the admin surface, or the end of the program."""
+    UNUSABLE = "unusable"
+    """The queue is gone or access to it is denied (`exit_on_unusable`)."""
+    LOOP_CLOSED = "loop_closed"
+    """The event loop that handlers run on is closed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopStatistics:
+    """A stop, from the moment that it was asked for."""
+
+    reason: str
+    """Why: signal, call, unusable or loop_closed."""
+    detail: str
+    """The same in words, e.g. `SIGTERM`."""
+    draining: float
+    """Seconds for which handlers finished, or finish since."""
+    flushing: float
+    """Seconds for which the last deletes and releases were confirmed, or are since."""
 
 
 class Stopping:
@@ -33,16 +63,36 @@ class Stopping:
         self._options = options
         self._clock = clock
         self._drain_ends = math.inf
+        self._reason, self._detail = StopReason.CALL, "stop()"
+        self._times: list[float] = []
+        """When the stop was asked for, when all was drained, and when it had ended."""
         self.quiet, self.asked, self.forced = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    def ask(self, *, force: bool) -> None:
-        """Ask for the stop; `drain_timeout` begins with the first time."""
+    def ask(self, *, force: bool, reason: StopReason = StopReason.CALL, detail: str = "stop()") -> None:
+        """Ask for the stop; `drain_timeout` begins with the first time, and its reason counts."""
         if not self.asked.is_set():
-            self._drain_ends = self._clock() + self._options.drain_timeout
+            self._reason, self._detail = reason, detail
+            self._times.append(self._clock())
+            self._drain_ends = self._times[0] + self._options.drain_timeout
             self.asked.set()
         self.quiet.set()
         if force:
             self.forced.set()
+
+    def entered(self, change: Change) -> None:
+        """Note the time at which a phase of the stop has ended."""
+        if self._times and change in (Change.DRAINED, Change.ENDED):
+            self._times.append(self._clock())
+
+    def statistics(self) -> StopStatistics | None:
+        """The stop so far; None before it was asked for. May be called from any thread."""
+        times = list(self._times)
+        if not times:
+            return None
+        asked, drained, ended = (*times, *[self._clock()] * 2)[:3]
+        return StopStatistics(
+            reason=self._reason.value, detail=self._detail, draining=drained - asked, flushing=ended - drained
+        )
 
     async def enough_grace(self, idle: Callable[[], Awaitable[object]]) -> None:
         """Wait as long as open polls may stay: for `poll_grace`, and then until handlers are idle or out of time."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.phases import Phase
+from leasekeeper.engine.stopping import StopReason
 from leasekeeper.observe.metric import Kind, Metric, Unit
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     Reader = Callable[[ConsumerStatistics], Reading]
 
+_STOPS = [reason.value for reason in StopReason]
 _PHASES = [phase.value for phase in Phase if phase not in {Phase.NEW, Phase.STARTING}]
 
 
@@ -110,6 +112,22 @@ CATALOGUE: tuple[Metric, ...] = (
         "Time since the consumer's start.",
         "Many small values: the process is started again and again.",
         lambda now: now.seconds,
+    ),
+    _counter(
+        "stops",
+        Unit.NUMBER,
+        "Stops that were asked for, by reason: signal, call (`stop()`, the admin surface), unusable or loop_closed.",
+        "Alarm on unusable and loop_closed. A process that has ended is not scraped: its last log line has the reason.",
+        lambda now: {each: int(now.stop is not None and now.stop.reason == each) for each in _STOPS},
+        label="reason",
+    ),
+    _gauge(
+        "stop_seconds",
+        Unit.SECONDS,
+        "Time of the stop so far, by phase: draining (handlers finish), flushing (deletes are confirmed).",
+        "draining near `drain_timeout`: handlers are cut off; raise it, with the grace period.",
+        lambda now: None if now.stop is None else {"draining": now.stop.draining, "flushing": now.stop.flushing},
+        label="phase",
     ),
     # Work
     _counter(

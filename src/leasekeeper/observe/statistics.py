@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from leasekeeper.core.throttle_policy import ThrottlerStatistics
     from leasekeeper.engine.batcher import BatcherStatistics
     from leasekeeper.engine.runner import Runner
+    from leasekeeper.engine.stopping import StopStatistics
     from leasekeeper.events import Channel
     from leasekeeper.lanes.api import LaneStatistics
     from leasekeeper.lanes.routed import RouteStatistics
@@ -69,6 +70,12 @@ class Report:
     """Messages that were not done at their last allowed attempt (`max_attempts`)."""
     unmatched: int = 0
     """Deliveries that none of the queue's several handlers took."""
+    stopped_by: str = ""
+    """Why it stopped: `SIGTERM` or another signal, `stop()`, or what made it stop by itself."""
+    draining: float = 0.0
+    """Seconds of the stop for which handlers finished."""
+    flushing: float = 0.0
+    """Seconds of the stop for which the last deletes and releases were confirmed."""
     lifespan_error: str | None = None
     """The error with which its lifespan failed to close; None also while another consumer of its app still uses it."""
 
@@ -81,7 +88,12 @@ class Report:
     def __str__(self) -> str:
         error = f"; {self.lifespan_error}" if self.lifespan_error is not None else ""
         counts = {field.name: getattr(self, field.name) for field in fields(self) if field.type == "int"}
-        return sentence(self.queue, counts, self.seconds) + error
+        return sentence(self.queue, counts, self.seconds) + self._stop() + error
+
+    def _stop(self) -> str:
+        if not self.stopped_by:
+            return ""
+        return f"; stopped by {self.stopped_by}: drained in {self.draining:.1f} s, flushed in {self.flushing:.1f} s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +162,8 @@ class ConsumerStatistics:
     """Durations of every message and call; None until an exporter of metrics has asked for them (`measure`)."""
     load: LoadStatistics
     """How busy the consumer is, and how much it can do."""
+    stop: StopStatistics | None = None
+    """The stop; None before it was asked for."""
     scaling: ScalingStatistics | None = None
     """How many processes the queue needs; None where SQS is not asked about the queue. The admin surface asks."""
 
@@ -217,6 +231,7 @@ class Observer:
             dead_letters=counts.dead_letters(),
             last_receive=None if received_at is None else time.time() - max(0.0, runner.context.clock() - received_at),
             durations=None if durations is None else durations.read(),
+            stop=now.stop,
             load=self._load.read(
                 now.seconds,
                 ended=now.busy,
@@ -246,4 +261,7 @@ class Observer:
             known_duplicates=ledger.known_duplicates,
             exhausted=work.exhausted,
             unmatched=now.routes.unmatched if now.routes is not None else 0,
+            stopped_by=now.stop.detail if now.stop is not None else "",
+            draining=now.stop.draining if now.stop is not None else 0.0,
+            flushing=now.stop.flushing if now.stop is not None else 0.0,
         )
