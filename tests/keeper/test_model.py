@@ -269,3 +269,33 @@ def test_race_without_the_second_look_back_offs_are_overwritten() -> None:
     for seed in range(6):  # noqa: B007 - the scene reads it
         scene()
     assert broken.total() > 0
+
+
+@virtual_processes
+async def test_messages_in_an_answer_that_a_dead_consumer_of_a_fifo_queue_has_not_read_are_given_back() -> None:
+    """The keeper makes the receive again, under its attempt id, and gets the same messages."""
+    async with World(fifo=True) as world:
+        consumer = await world.start(_never, keeper=True, visibility_timeout=600)
+        consumer.process.connection.late = lambda operation: 5.0 * (operation == "ReceiveMessage")
+        await world.send_many(3)
+        await world.until(lambda: world.queue().in_flight == 3)
+        assert not consumer.rows
+        consumer.process.kill()
+        await asyncio.sleep(0.3)
+        assert world.queue().visible == 3
+        other = await world.start(_never)
+        await world.until(lambda: other.statistics().ledger.held["running"] == 1)
+
+
+@virtual_processes
+async def test_a_receive_that_was_answered_is_not_made_again() -> None:
+    async with World(fifo=True) as world:
+        await world.send("a")
+        consumer = await world.start(_never, keeper=True, visibility_timeout=600, retry_base=30, pollers=1)
+        await _held(consumer, 1, world)
+        await asyncio.sleep(25)
+        receives = world.broker.calls["ReceiveMessage"]
+        consumer.process.kill()
+        await asyncio.sleep(1)
+        assert world.broker.calls["ReceiveMessage"] == receives + 1  # the poll that was open, which brings nothing
+        assert world.queue().in_flight == 1  # it ran, and waits for its back-off

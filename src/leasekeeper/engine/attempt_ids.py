@@ -9,14 +9,13 @@ from __future__ import annotations
 import uuid
 from collections import deque
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from leasekeeper.errors import SqsError, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from leasekeeper.api import SqsApi
     from leasekeeper.message import Received
 
 VALID = 290.0
@@ -39,6 +38,24 @@ LATE = 2.0
 """Seconds after the end of its wait at which an answer is late: this process stood still, or the network did."""
 
 
+class RepeatableReceiver(Protocol):
+    """What makes receives with an attempt id: a client, or what stands for it."""
+
+    async def receive(
+        self,
+        queue_url: str,
+        /,
+        *,
+        maximum: int,
+        wait: float,
+        visibility: int,
+        attribute_names: Sequence[str],
+        attempt_id: str | None,
+    ) -> list[Received]:
+        """As `SqsApi.receive`."""
+        ...
+
+
 class RepeatedReceive:
     """Receives that survive the loss of their answer.
 
@@ -52,7 +69,7 @@ class RepeatedReceive:
         clock: seconds, monotonic.
     """
 
-    def __init__(self, client: SqsApi, clock: Callable[[], float]) -> None:
+    def __init__(self, client: RepeatableReceiver, clock: Callable[[], float]) -> None:
         self._client = client
         self._clock = clock
         self._prefix = uuid.uuid4()

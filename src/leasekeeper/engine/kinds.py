@@ -212,7 +212,11 @@ class Fifo(Standard):
 
     def receiver(self, client: SqsApi, clock: Callable[[], float]) -> Receiver:
         """Repeats what has no answer."""
-        return RepeatedReceive(client, clock)
+        if self._keeping is None:
+            return RepeatedReceive(client, clock)
+        from leasekeeper.keeper.receiving import NotedReceives
+
+        return RepeatedReceive(NotedReceives(client, self._keeping.table, clock), clock)
 
     def worker(
         self,

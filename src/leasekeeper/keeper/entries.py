@@ -7,11 +7,12 @@ used again is ignored, because the slot's generation is another one then.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.delivery import Delivery
 from leasekeeper.core.group import GroupedDelivery
-from leasekeeper.keeper.table import FREE, HEAD, HEAD_SIZE, HEADS, LONGEST_RECEIPT
+from leasekeeper.keeper.table import FREE, HEAD, HEAD_SIZE, LONGEST_RECEIPT, SHARED, SLOT, TIMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,8 +23,9 @@ NOWHERE = -1
 """The slot of a message that has none: its state goes to the last byte of the states, which the keeper never reads."""
 VISIBLE_AT = 2
 """The place of that time among the eight numbers of a head."""
+COUNT = "ApproximateReceiveCount"
 COUNTED = 33
-"""Receive counts from which on the back-off does not grow."""
+"""The receive count from which on the back-off does not grow."""
 _GENERATIONS = 0xFFFF_FFFF
 
 
@@ -58,14 +60,20 @@ class Entries:
         self._free: list[int] = []
         """The slot that came free last is used next, so no more memory is touched than was needed at once."""
         self._generations: list[int] = []
-        self._back_offs = [back_off(max(1, count)) for count in range(COUNTED)]
+        self._packs: dict[int, Callable[..., None]] = {}
+        # By the count as SQS writes it: to parse it would take longer than all the rest.
+        self._back_offs = {str(count): back_off(count) for count in range(1, COUNTED)}
+        self._longest = back_off(COUNTED)
         self._stood_in = 0
 
     def enter(self, rows: Sequence[Kept], state: int) -> None:
-        """Write messages that were received, or whose receipt is another one now."""
-        table = self.table
-        memory, states, start, pack = table.memory, table.states, table.receipts, HEAD.pack_into
-        free, generations, back_offs = self._free, self._generations, self._back_offs
+        """Write messages that were received together, or one whose receipt is another one now."""
+        if not rows:
+            return
+        table, lease, asked = self.table, rows[0].lease, rows[0].requested_at
+        memory, states, first, packs = table.memory, table.states, table.first, self._packs
+        free, generations, back_offs, longest = self._free, self._generations, self._back_offs, self._longest
+        shared: dict[str, bytes] = {}  # the part of the head that the messages of one receive have in common
         for row in rows:
             receipt = row.receipt.encode()
             length = len(receipt)
@@ -74,23 +82,22 @@ class Entries:
                 if slot >= 0:
                     free.append(slot)
                 continue
-            lease, count = row.lease, row.received.receive_count
-            back_off = back_offs[count] if count < COUNTED else back_offs[-1]
-            pack(
-                memory,
-                HEADS + slot * HEAD_SIZE,
-                lease.deadline,
-                row.requested_at,
-                0.0,
-                lease.seconds,
-                back_off,
-                length,
-                generations[slot],
-            )
-            place = start + slot * LONGEST_RECEIPT
-            memory[place : place + length] = receipt
+            count = row.received.system.get(COUNT, "1")
+            head = shared.get(count)
+            if head is None:
+                back_off = back_offs.get(count, longest)
+                head = shared[count] = SHARED.pack(lease.deadline, asked, 0.0, lease.seconds, back_off)
+            pack = packs.get(length) or self._pack(length)
+            # Head and receipt in one go; between them it clears what the keeper wrote about the message before.
+            pack(memory, first + slot * SLOT, head, length, generations[slot], receipt)
             row.slot = slot
             states[slot] = state
+
+    def _pack(self, length: int) -> Callable[..., None]:
+        """What writes a slot with a receipt of this length; the receipts of a queue have few lengths."""
+        gap = HEAD_SIZE - HEAD.size
+        pack = self._packs[length] = struct.Struct(f"<{SHARED.size}sII{gap}x{length}s").pack_into
+        return pack
 
     def _unused(self) -> int:
         """A slot that was never used; `NOWHERE` when there is none left: then the keeper does not know the message."""
@@ -119,7 +126,7 @@ class Entries:
         nothing then, until it is used again.
         """
         if row.slot >= 0:
-            self.table.times[row.slot * 8] = 0.0
+            self.table.times[row.slot * TIMES] = 0.0
             self.table.extended(row.slot, 0, 0.0)
         self.leave([row])
 
@@ -132,12 +139,12 @@ class Entries:
     def moved(self, row: Kept) -> None:
         """Write the deadline of a lease that was extended."""
         if row.slot >= 0:
-            self.table.times[row.slot * 8] = row.lease.deadline
+            self.table.times[row.slot * TIMES] = row.lease.deadline
 
     def releasing(self, row: Kept, state: int) -> None:
         """Write when a message becomes visible, and then its state."""
         if row.slot >= 0:
-            self.table.times[row.slot * 8 + VISIBLE_AT] = row.visible_at
+            self.table.times[row.slot * TIMES + VISIBLE_AT] = row.visible_at
             self.table.states[row.slot] = state
 
     def news(self) -> bool:

@@ -99,7 +99,7 @@ class _Kept(Ledger):
     ) -> tuple[list[Delivery], list[Delivery]]:
         """As for any consumer; each message gets a slot."""
         fresh, finished = super().receive(batch, requested_at=requested_at, now=now, began=began, visibility=visibility)
-        self.entries.enter(cast("list[Kept]", fresh), WAITING)
+        self.entries.enter(fresh, WAITING)  # type: ignore[arg-type] # they are of `row_type`
         if finished:
             self.entries.enter(cast("list[Kept]", finished), FINISHED)
         return fresh, finished
@@ -122,7 +122,7 @@ class _Kept(Ledger):
     def done(self, rows: Sequence[Delivery]) -> list[Delivery]:
         """As for any consumer; if this process dies now, the keeper deletes them."""
         deletes = super().done(rows)
-        self.entries.mark(cast("list[Kept]", deletes), FINISHED)
+        self.entries.mark(deletes, FINISHED)  # type: ignore[arg-type] # they are of `row_type`
         return deletes
 
     def copied(self, row: Delivery) -> Action:
@@ -166,7 +166,7 @@ class _Kept(Ledger):
 
     def _end(self, rows: Sequence[Delivery], settled: Settled, counted: str | None = None) -> None:
         super()._end(rows, settled, counted)
-        self.entries.leave(cast("Sequence[Kept]", rows))
+        self.entries.leave(rows)  # type: ignore[arg-type] # they are of `row_type`
 
 
 class KeptLedger(_Kept, Ledger):

@@ -31,14 +31,20 @@ CREDENTIALS = SETTINGS + SETTINGS_LENGTH
 CREDENTIALS_LENGTH = 4 * PAGE
 RECEIVES = CREDENTIALS + CREDENTIALS_LENGTH
 RECEIVES_LENGTH = 2 * PAGE
-HEADS = RECEIVES + RECEIVES_LENGTH
+STATES = RECEIVES + RECEIVES_LENGTH
+"""Where the states begin; the slots follow them on a new page, each with a head and a receipt."""
 HEAD = struct.Struct("<dddffII")
 """Deadline, asked for, visible at, seconds, back-off, length of the receipt, generation: what the engine writes."""
+SHARED = struct.Struct("<dddff")
+"""The beginning of a head: equal for messages that were received together."""
 HEAD_SIZE = 64
 UNTIL, UNTIL_GENERATION = 5, 12
 """What the keeper writes into a head: the sixth `double`, and the 13th `unsigned int`."""
 LONGEST_RECEIPT = 1024
 """Characters of a receipt that fit into a slot: SQS makes none that is longer."""
+SLOT = HEAD_SIZE + LONGEST_RECEIPT
+TIMES, NUMBERS = SLOT // 8, SLOT // 4
+"""How many numbers of 8 and of 4 bytes there are in a slot."""
 RECEIVE = struct.Struct("<ddII48s")
 """Of an open receive: when it was first sent, visibility timeout, messages asked for, in use, attempt id."""
 RECEIVE_SIZE = 80
@@ -79,8 +85,8 @@ class Table:
             gives back all claims of that process.
         slots: how many messages it has room for.
         states: the state of each slot; one more, the last, stands for messages that have none.
-        times: the numbers of the heads, eight in each; the first is the deadline.
-        receipts: where they begin.
+        times: all slots as numbers; the first of each, at a multiple of `TIMES`, is its deadline.
+        first: where the slots begin.
     """
 
     def __init__(self, memory: mmap.mmap, slots: int, descriptor: int = -1) -> None:
@@ -88,14 +94,13 @@ class Table:
         self.slots = slots
         self.descriptor = descriptor
         view = memoryview(memory)
-        heads = view[HEADS : HEADS + slots * HEAD_SIZE]
+        self.first = _slots_at(slots)
+        heads = view[self.first :]
         self._numbers = view[:SETTINGS].cast("Q")
         self._header_times = view[:SETTINGS].cast("d")
         self.times = heads.cast("d")
-        self.head_numbers = heads.cast("I")
-        states = HEADS + slots * HEAD_SIZE
-        self.states: memoryview | bytearray = view[states : states + slots + 1]
-        self.receipts = _receipts_at(slots)
+        self.numbers = heads.cast("I")
+        self.states: memoryview | bytearray = view[STATES : STATES + slots + 1]
 
     @classmethod
     def make(cls, slots: int, settings: Settings, *, keep_for: float, pid: int | None = None) -> Table:
@@ -151,7 +156,7 @@ class Table:
     def close(self) -> None:
         """Let go of the memory and its descriptor; a handler that outlives its consumer writes into nothing then."""
         self.forget()
-        for view in (self._numbers, self._header_times, self.times, self.head_numbers):
+        for view in (self._numbers, self._header_times, self.times, self.numbers):
             view.release()
         with suppress(BufferError):  # a thread holds a view in this very moment: the memory goes with it
             self.memory.close()
@@ -202,8 +207,8 @@ class Table:
 
     def extended(self, slot: int, generation: int, until: float) -> None:
         """The keeper has extended the lease of what is in a slot; `stood_in` has to follow."""
-        self.times[slot * 8 + UNTIL] = until
-        self.head_numbers[slot * 16 + UNTIL_GENERATION] = generation
+        self.times[slot * TIMES + UNTIL] = until
+        self.numbers[slot * NUMBERS + UNTIL_GENERATION] = generation
 
     def note_stood_in(self) -> None:
         """Tell the engine that there are extensions to take over."""
@@ -253,17 +258,17 @@ class Table:
 
     def head(self, slot: int) -> tuple[float, float, float, float, float, int, int]:
         """Deadline, asked for, visible at, seconds, back-off, length of the receipt, generation."""
-        return HEAD.unpack_from(self.memory, HEADS + slot * HEAD_SIZE)
+        return HEAD.unpack_from(self.memory, self.first + slot * SLOT)
 
     def until(self, slot: int, generation: int) -> float:
         """When the keeper's last extension of this message ends; 0.0: it made none."""
-        if self.head_numbers[slot * 16 + UNTIL_GENERATION] != generation:
+        if self.numbers[slot * NUMBERS + UNTIL_GENERATION] != generation:
             return 0.0
-        return self.times[slot * 8 + UNTIL]
+        return self.times[slot * TIMES + UNTIL]
 
     def receipt(self, slot: int, length: int) -> str:
         """The receipt in a slot."""
-        start = self.receipts + slot * LONGEST_RECEIPT
+        start = self.first + slot * SLOT + HEAD_SIZE
         return self.memory[start : start + min(length, LONGEST_RECEIPT)].decode("ascii", "replace")
 
     def settings(self) -> Settings:
@@ -314,11 +319,10 @@ def began_at(pid: int) -> int:
         return 0
 
 
-def _receipts_at(slots: int) -> int:
-    """Where the receipts begin: after heads and states, on a new page."""
-    end = HEADS + slots * HEAD_SIZE + slots + 1
-    return -(-end // PAGE) * PAGE
+def _slots_at(slots: int) -> int:
+    """Where the slots begin."""
+    return -(-(STATES + slots + 1) // PAGE) * PAGE
 
 
 def _size(slots: int) -> int:
-    return _receipts_at(slots) + slots * LONGEST_RECEIPT
+    return _slots_at(slots) + slots * SLOT

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.keeper.calls import TIMEOUT, Refused, SqsCalls, context_for
 from leasekeeper.keeper.claims import LockClaims
-from leasekeeper.keeper.standing_in import Settling, StandingIn, seconds_until, settlements, unsettled
+from leasekeeper.keeper.standing_in import Settling, StandingIn, repeats, seconds_until, settlements, unsettled
 from leasekeeper.keeper.table import END, Table
 
 if TYPE_CHECKING:
@@ -140,13 +140,15 @@ class Watching:
         waiting = [watched for watched in self._watched if not watched.table.closed]
         estates = [(watched, watched.standing_in.estate()) for watched in waiting]
         jobs: list[_Settlement] = []
+        repeated: list[_Settlement] = []
         for watched, (at_once, _) in estates:
-            jobs += self._settle(watched, at_once, began)
+            jobs += self._do(watched, settlements(watched.table, began, at_once), began)
+            repeated += self._do(watched, repeats(watched.table, began), began)
         for watched, (_, later) in estates:
             while watched.standing_in.calling & later and time.monotonic() < began + 2 * TIMEOUT:
                 time.sleep(0.01)
-            jobs += self._settle(watched, later, began)
-        for job in jobs:
+            jobs += self._do(watched, settlements(watched.table, began, later), began)
+        for job in (*jobs, *repeated):
             job.done.wait(max(0.0, began + LONGEST - time.monotonic()))
         if held := sum(len(slots) for _, estate in estates for slots in estate):
             left = sum(job.left for job in jobs)
@@ -155,9 +157,8 @@ class Watching:
                 + (f", {left} come back when their visibility timeout ends" if left else "")
             )
 
-    def _settle(self, watched: Watched, slots: set[int], began: float) -> list[_Settlement]:
-        """Have these settled, by calls that the threads make."""
-        calls = settlements(watched.table, began, slots)
+    def _do(self, watched: Watched, calls: list[Settling], began: float) -> list[_Settlement]:
+        """Have the threads make these calls."""
         jobs = [_Settlement(watched, call, began + LONGEST) for call in calls]
         for job in jobs:
             self._threads.do(job)

@@ -14,7 +14,7 @@ from leasekeeper.errors import SqsError
 from leasekeeper.keeper.calls import TIMEOUT
 from leasekeeper.keeper.child import INTERVAL
 from leasekeeper.keeper.keeping import Keeping
-from leasekeeper.keeper.standing_in import StandingIn, seconds_until, settlements, unsettled
+from leasekeeper.keeper.standing_in import StandingIn, repeats, seconds_until, settlements, unsettled
 from leasekeeper.keeper.table import Settings, Table
 from leasekeeper.keeper.watching import LONGEST, THREADS, TRIES
 from leasekeeper.local import LocalClient
@@ -189,6 +189,8 @@ class VirtualKeeper:
                     await asyncio.sleep(0.01)
                 for call in settlements(self.table, clock(), slots):
                     tasks.create_task(settle(call))
+            for call in repeats(self.table, clock()):
+                tasks.create_task(settle(call))
 
     async def _make(
         self, client: LocalClient, call: Settling, entries: Sequence[tuple[str, float]]

@@ -127,14 +127,14 @@ class KeptBench:
             pause.wait(0.02)
         return time.monotonic() - began
 
-    def watch(self, seen: list[str], condition: Callable[[], object], what: str) -> None:
+    def watch(self, seen: list[str], condition: Callable[[], object], what: str, *, within: float = DEADLINE) -> None:
         """Note what another consumer receives until the condition holds."""
 
         def look() -> object:
             seen.extend(self.others())
             return condition()
 
-        self.until(look, what)
+        self.until(look, what, within=within)
 
 
 async def _of(asked: Any) -> Any:
