@@ -43,6 +43,15 @@ def test_hello(sqs: LocalSqs) -> None:
     assert queue.left() == (0, 0)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the keeper needs Linux")
+def test_keeper(sqs: LocalSqs) -> None:
+    queue = Queue("documents")
+    queue.put("manual")
+    printed = lines_until([sys.executable, "keeper.py"], {"manual: lease lost: False"})
+    assert "manual: receive 1" in printed
+    assert queue.left() == (0, 0)
+
+
 def test_shop(sqs: LocalSqs) -> None:
     dead = Queue("dead")
     orders = Queue("orders", RedrivePolicy=f'{{"deadLetterTargetArn": "{dead.arn}", "maxReceiveCount": 5}}')

@@ -1,7 +1,7 @@
 """The keeper's own client of SQS: calls that block, over sockets of the standard library, signed by our signer.
 
 Owned by one thread of the keeper. It knows no credential provider and no botocore: the engine tells it in the table
-what to sign with. It promises that a call ends after about two seconds, and that only one which met a connection that
+what to sign with. It promises that a call ends after about five seconds, and that only one which met a connection that
 the server had closed meanwhile is made again.
 """
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from leasekeeper import api
     from leasekeeper.keeper.table import Credentials, Settings
 
-TIMEOUT = 2.0
-"""Seconds that a call may take: the engine waits that long before it gives a message back."""
+TIMEOUT = 5.0
+"""Seconds that a call may take: the engine waits that long before it gives a message back. A call that was given up may
+still take effect, and undo a back-off: with 2 s that happened on a busy machine."""
 LOST = frozenset(("ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidParameterValue", "InvalidIdFormat"))
 """Codes of entries, without their prefix, that no other try will change."""
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 LOOK = 0.01
 """Seconds between two tries to take a claim."""
-PATIENCE = 3.0
-"""Seconds after which a keeper that does not give back a claim is killed: its calls take two."""
+PATIENCE = 6.0
+"""Seconds after which a keeper that does not give back a claim is killed: its calls take five."""
 BEATS = 8
 """Signs of life in a visibility timeout, and at least one a second: the keeper has to notice in time that one is
 missing."""
@@ -122,7 +122,7 @@ class Keeping:
 
         Args:
             slots: of the messages; `NOWHERE` needs no waiting.
-            until: how long it waits at most, on the engine's clock. After three seconds it kills the keeper, and does
+            until: how long it waits at most, on the engine's clock. After six seconds it kills the keeper, and does
                 not wait any more.
 
         Returns:

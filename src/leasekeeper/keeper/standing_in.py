@@ -149,7 +149,7 @@ class StandingIn:
         """The engine is dead, and nothing is extended any more: the slots to settle, at once and later.
 
         Later are those that a call of ours is out for. Race: an extension that takes effect after the back-off would
-        undo it, and that call can take two seconds.
+        undo it, and that call can take five seconds.
         """
         self._over = True
         occupied, later = set(self._table.occupied()), set(self.calling)

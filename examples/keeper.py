@@ -1,0 +1,22 @@
+"""Keep leases through a call that keeps the GIL for three visibility timeouts.
+
+Nothing in this process can extend a lease meanwhile: the keeper, another process, does it. Linux only.
+"""
+
+import ctypes
+
+from leasekeeper import Consumer, Message
+
+VISIBILITY = 2
+keep_the_gil = ctypes.PyDLL(None).usleep  # stands for a regular expression that backtracks, or a C library
+
+
+def index(message: Message[str]) -> None:
+    print(f"{message.body}: receive {message.receive_count}", flush=True)
+    keep_the_gil(3 * VISIBILITY * 1_000_000)
+    print(f"{message.body}: lease lost: {message.lease_lost}", flush=True)
+
+
+if __name__ == "__main__":
+    consumer = Consumer("documents", index, keeper=True, visibility_timeout=VISIBILITY, concurrency=2, threads=1)
+    consumer.run()

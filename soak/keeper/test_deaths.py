@@ -1,0 +1,167 @@
+"""Consumers with a keeper: they die with 10,000 messages in hand, race with it, and get signals with their group."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from kept_bench import LEASEKEEPER
+
+if TYPE_CHECKING:
+    from kept_bench import KeptBench
+
+HELD = int(os.environ.get("LEASEKEEPER_SOAK_HELD", "10000"))
+WITHIN = float(os.environ.get("LEASEKEEPER_SOAK_WITHIN", "20"))
+"""Seconds until everything that had not started is visible: 1 on a machine with nothing else to do."""
+RACES = int(os.environ.get("LEASEKEEPER_SOAK_RACES", "30"))
+
+
+def test_kill_with_ten_thousand_messages_in_hand(bench: KeptBench) -> None:
+    """L3: what had not started is visible at once, finished messages are deleted, what ran waits; no hot loop."""
+    bench.fill(HELD)
+    bench.sqs.start()
+    program = bench.start(f"""
+        done = 0
+        def handle(message: Message[str]) -> None:
+            global done
+            if done < 505:
+                done += 1
+                return
+            note("running")
+            time.sleep(600)
+
+        consumer = Consumer(
+            "orders", handle, keeper=True, visibility_timeout=900, concurrency=5, prefetch={HELD}, ack_interval=60,
+            retry_base=8, throttle=False,
+        )
+        consumer.start()
+        while True:
+            ledger = consumer.statistics().ledger
+            if ledger.received == {HELD} and ledger.held["running"] == 5:
+                note(f"held {{ledger.acked}}")
+                break
+            time.sleep(0.05)
+        threading.Event().wait()
+    """)
+    bench.until(lambda: program.said("held"), "all are held", within=120)
+    gone = int(program.out.split("held ")[1].split()[0])
+    before = dict(bench.sqs.calls)
+    program.signal(signal.SIGKILL)
+    waiting = HELD - 505 - 5
+    took = bench.until(lambda: bench.counts()[0] >= waiting, "what had not started is visible", within=WITHIN)
+    bench.until(lambda: sum(bench.counts()) == HELD - 505, "what had finished is gone")
+    assert took <= WITHIN
+    calls = sum(bench.sqs.calls[name] - before.get(name, 0) for name in ("DeleteMessageBatch", _CHANGE))
+    assert calls <= (HELD - gone) // 10 + 10
+    assert bench.counts()[1] <= 5
+    assert f"{HELD - gone} messages: {HELD - gone} settled" in program.err
+
+
+_CHANGE = "ChangeMessageVisibilityBatch"
+
+
+def test_race_back_offs_against_slow_extensions(bench: KeptBench) -> None:
+    """L5: the process is stopped until the keeper extends, and goes on while that call is on its way."""
+    bench.fill(RACES)
+    bench.sqs.faults.set(_CHANGE, latency=(0.3, 1.5))
+    changed: dict[str, list[int]] = {}
+    perform = bench.sqs.broker.perform
+
+    def watch(operation: str, request: dict[str, object]) -> object:
+        if operation == _CHANGE:
+            for entry in request["Entries"]:  # type: ignore[attr-defined]
+                changed.setdefault(entry["ReceiptHandle"], []).append(entry["VisibilityTimeout"])
+        return perform(operation, request)
+
+    bench.sqs.broker.perform = watch  # type: ignore[method-assign, assignment]
+    bench.sqs.start()
+    program = bench.start(f"""
+        from leasekeeper import Retry
+
+        def handle(body: str) -> Retry:
+            note("running")
+            while not os.path.exists("go"):
+                time.sleep(0.01)
+            return Retry(77)
+
+        consumer = Consumer(
+            "orders", handle, keeper=True, visibility_timeout=12, concurrency={RACES}, threads={RACES}, throttle=False,
+        )
+        consumer.start()
+        while consumer.statistics().ledger.released < {RACES}:
+            time.sleep(0.05)
+        print("released", consumer.stop().result())
+    """)
+    bench.until(lambda: program.said("running") == RACES, "all run")
+    program.signal(signal.SIGSTOP)
+    calls = bench.sqs.calls[_CHANGE]
+    bench.until(lambda: bench.sqs.calls[_CHANGE] > calls, "the keeper extends")
+    (bench.directory / "go").touch()
+    program.signal(signal.SIGCONT)
+    bench.until(lambda: program.said("released"), "all are given back")
+    time.sleep(2)  # longer than a call that could still be on its way
+    assert [values for values in changed.values() if values[-1] <= 12] == []
+    assert sum(max(values) > 70 for values in changed.values()) == RACES
+
+
+def test_signals_to_the_group_do_not_end_the_keeper(bench: KeptBench) -> None:
+    """Ctrl-C goes to all processes of a terminal: the keeper has a session for itself."""
+    bench.fill(3)
+    bench.sqs.start()
+    program = bench.start("""
+        import signal
+        os.setsid()
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        consumer = Consumer(
+            "orders", lambda message: time.sleep(600), keeper=True, visibility_timeout=600, concurrency=1, prefetch=2,
+            receive_batch=3, throttle=False, retry_base=1,
+        )
+        consumer.start()
+        while consumer.statistics().ledger.received < 3:
+            time.sleep(0.05)
+        note("held")
+        threading.Event().wait()
+    """)
+    bench.until(lambda: program.said("held"), "all are held")
+    for number in (signal.SIGINT, signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGKILL):
+        os.killpg(program.process.pid, number)
+        time.sleep(0.05)
+    bench.until(lambda: bench.counts() == (3, 0), "they are settled")
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None or os.getuid() != 0, reason="needs root and unshare")
+def test_the_supervisor_is_process_1_of_a_container(bench: KeptBench) -> None:
+    """When process 1 dies, the kernel ends all others: the supervisor is it, so a consumer may die alone."""
+    bench.fill(3)
+    bench.sqs.start()
+    (bench.directory / "shop.py").write_text(
+        "import os, time\n"
+        "from leasekeeper import Leasekeeper, Message\n"
+        "app = Leasekeeper()\n"
+        "@app.consumer('orders', visibility_timeout=600, concurrency=1, prefetch=2, receive_batch=3, throttle=False,\n"
+        "              retry_base=1)\n"
+        "def ship(message: Message[str]) -> None:\n"
+        "    print('start', message.body, message.receive_count, flush=True)\n"
+        "    if message.body == '0' and message.receive_count == 1:\n"
+        "        os.kill(os.getpid(), 9)\n"
+    )
+    environment = {**os.environ, "AWS_ENDPOINT_URL_SQS": bench.sqs.endpoint_url, "AWS_DEFAULT_REGION": "us-east-1"}
+    environment |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    command = ["unshare", "--pid", "--fork", "--mount-proc", str(LEASEKEEPER), "run", "--processes", "1", "shop:app"]
+    with (bench.directory / "said").open("w+") as said:
+        process = subprocess.Popen(command, cwd=bench.directory, env=environment, stdout=said, stderr=said)
+        try:
+            bench.until(lambda: bench.counts() == (0, 0) or process.poll() is not None, "all are done")
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        text = (bench.directory / "said").read_text()
+    assert "held 3 messages: 3 settled" in text, text
+    assert sys.platform == "linux"
