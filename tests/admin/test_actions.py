@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -78,6 +79,48 @@ def test_concurrency_grows_and_shrinks_while_handlers_run(served: tuple[Consumer
         assert reader.consumer["concurrency"] == 6
         assert post(server, {"action": "concurrency", "value": 0})[0] == 409
         assert post(server, {"action": "concurrency"}) == (400, "concurrency needs a value: the number of handlers")
+
+
+class Threads:
+    """A `def` handler that counts how many of it run."""
+
+    def __init__(self) -> None:
+        self.lock, self.free = threading.Lock(), threading.Event()
+        self.running = self.done = 0
+
+    def __call__(self, _body: str) -> None:
+        with self.lock:
+            self.running += 1
+        self.free.wait(30)
+        with self.lock:
+            self.running -= 1
+            self.done += 1
+
+
+def test_threads_grow_and_shrink(sqs: LocalSqs) -> None:
+    """Those that are too many end with their unit, and leave what waits behind them to others."""
+    threads = Threads()
+    consumer = Consumer("orders", threads, concurrency=2, **create(sqs, *map(str, range(30))))
+
+    def workers() -> int:
+        now = consumer.statistics()
+        return now.lane.workers if now is not None else 0
+
+    consumer.start()
+    try:
+        until(lambda: threads.running == 2)
+        assert "at most 6 handlers run" in consumer.set_concurrency(6).result()
+        until(lambda: threads.running == workers() == 6)
+        said = consumer.set_concurrency(40).result()
+        assert "at most 32 handlers run at the same time (there are no more than 32 threads)" in said
+        until(lambda: threads.running == 30)
+        assert "at most 1 handler runs" in consumer.set_concurrency(1).result()
+        threads.free.set()
+        until(lambda: threads.done == 30 and workers() == 1)
+    finally:
+        threads.free.set()
+        report = consumer.stop().result()
+    assert (report.acked, report.unsettled) == (30, 0)
 
 
 @pytest.mark.parametrize(

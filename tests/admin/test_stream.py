@@ -7,11 +7,13 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from served import Gate, Reader, create, get
+from served import Gate, Reader, call, create, get
 
 from leasekeeper import Consumer
 from leasekeeper.admin import AdminServer
+from leasekeeper.admin.effective import effective_options
 from leasekeeper.admin.server import LONGEST_STOP
+from leasekeeper.api import Credentials
 
 if TYPE_CHECKING:
     from leasekeeper.local import LocalSqs
@@ -76,3 +78,47 @@ def test_a_second_start_of_the_consumer_is_seen(sqs: LocalSqs) -> None:
             reader.until(lambda: reader.process["state"] == "RUNNING")
             consumer.stop().result()
             reader.until(lambda: reader.process["state"] == "STOPPED")
+
+
+def test_the_backlog_and_the_dead_letters_are_asked_of_sqs(sqs: LocalSqs) -> None:
+    gate = Gate()
+    options = create(sqs, *map(str, range(20)))
+    call(sqs, "CreateQueue", QueueName="dead")
+    call(sqs, "SendMessage", QueueUrl=f"{sqs.endpoint_url}/000000000000/dead", MessageBody="x")
+    policy = {"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead", "maxReceiveCount": 3}
+    url = f"{sqs.endpoint_url}/000000000000/orders"
+    call(sqs, "SetQueueAttributes", QueueUrl=url, Attributes={"RedrivePolicy": json.dumps(policy)})
+    consumer = Consumer("orders", gate.waiting, concurrency=1, prefetch=0, **options)
+    with AdminServer(consumer, address="0", queue_interval=0.01) as server, Reader(server) as reader:
+        consumer.start()
+        try:
+            reader.until(lambda: (found := reader.consumer.get("backlog")) and found["in_flight"] > 0)
+            backlog = reader.consumer["backlog"]
+            assert backlog["visible"] + backlog["in_flight"] == 20
+            assert (backlog["delayed"], backlog["dead_letters"]) == (0, 1)
+            assert reader.state["queues"]["orders"]["backlog"]["dead_letters"] == 1
+            reader.until(lambda: "trend" in reader.consumer["backlog"])
+        finally:
+            gate.go_on.set()
+            consumer.stop().result()
+
+
+def test_options_say_where_they_come_from_and_show_no_secrets() -> None:
+    secret = Credentials(access_key="AKIA", secret_key="very-secret")
+    consumer = Consumer("orders", Gate().waiting, wait_time=3, credentials=secret)
+    places = {"concurrency": "--concurrency", "prefetch": "LEASEKEEPER_PREFETCH", "endpoint_url": "pyproject.toml [x]"}
+    given = {"concurrency": 7, "prefetch": 2, "endpoint_url": "http://user:password@127.0.0.1:1"}
+    consumer.configure(given, places)
+    options = {each["name"]: each for each in effective_options(consumer.options, consumer.places)}
+    found = {name: (options[name]["value"], options[name]["source"]) for name in (*places, "wait_time", "rate")}
+    assert found == {
+        "concurrency": ("7", "flag"),
+        "prefetch": ("2", "environment"),
+        "endpoint_url": ("http://***@127.0.0.1:1", "file"),
+        "wait_time": ("3", "code"),
+        "rate": ("", "default"),
+    }
+    assert options["concurrency"]["default"] == "20"
+    assert options["wait_time"]["unit"] == "s"
+    assert options["credentials"]["value"] == "(Credentials)"
+    assert "secret" not in json.dumps(list(options.values())).replace("secret_key", "")

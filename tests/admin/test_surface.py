@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
-from served import Gate, create, get, until
+from served import Gate, Reader, create, get, until
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -89,12 +89,19 @@ def test_no_answer_shows_a_body(sqs: LocalSqs) -> None:
         consumer.start()
         try:
             until(lambda: gate.started.is_set() and (now := consumer.statistics()) is not None and now.work.failed)
-            answers = [get(server, path) for path in PATHS]
+            key = "process=self&consumer=orders"
+            answers = [get(server, path) for path in (*PATHS, "/api/state", f"/api/state?{key}")]
+            with Reader(server, key) as reader:
+                reader.read()
+                reader.read()
+                streamed = json.dumps(reader.state)
         finally:
             gate.go_on.set()
             consumer.stop().result()
-    assert [status for status, _ in answers] == [200] * len(PATHS)
+    assert [status for status, _ in answers] == [200] * (len(PATHS) + 2)
     assert all(text and CANARY not in text for _, text in answers)
+    assert '"type": "ValueError"' in streamed
+    assert CANARY not in streamed
 
 
 def test_a_handler_that_blocks_its_event_loop_does_not_make_it_look_dead(sqs: LocalSqs) -> None:
@@ -108,6 +115,9 @@ def test_a_handler_that_blocks_its_event_loop_does_not_make_it_look_dead(sqs: Lo
             assert get(server, "/livez") == (200, '{"live":true,"reasons":[]}\n')
             assert get(server, "/readyz")[0] == 200
             assert 'state="running"} 1.0' in get(server, "/metrics")[1]
+            with Reader(server, "process=self&consumer=orders") as reader:
+                reader.until(lambda: reader.consumer["running"] == 1)
+                assert [row[0] for row in reader.consumer["detail"]["in_hand"].values()] == ["running"]
         finally:
             gate.go_on.set()
             consumer.stop().result()
