@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from leasekeeper.api import EntryFailure
-from leasekeeper.cli import permissions
+from leasekeeper.cli import doctor, permissions
 from leasekeeper.cli.connection import Connection
 from leasekeeper.cli.doctor import show
+from leasekeeper.cli.explanations import explanation
 from leasekeeper.cli.facts import Finding, Level
 from leasekeeper.cli.permissions import Answer, Trial, judge
 from leasekeeper.errors import SqsError, Verdict
@@ -152,3 +155,18 @@ def test_an_unused_verdict_is_no_proof() -> None:
     """A verdict that is new must not count as allowed by accident."""
     proofs = {verdict for verdict in Verdict if judge(SqsError(verdict, "X", "")) is Answer.ALLOWED}
     assert proofs == {Verdict.LEASE_LOST, Verdict.LEASE_CAPPED}
+
+
+def test_every_topic_of_a_check_has_an_explanation() -> None:
+    source = "".join(each.read_text() for each in (Path(doctor.__file__).parent).glob("*.py"))
+    topics = set(re.findall(r"Finding\(\s*[\w. ]+,\s*\"([a-z ]+)\"", source)) | {"dead letters", "attempts", "redrive"}
+    assert len(topics) > 12
+    assert {topic for topic in topics if not explanation(topic)} == set()
+
+
+def test_an_explanation_stands_below_its_finding() -> None:
+    console = Console(width=100, record=True, file=io.StringIO())
+    doctor.show(Finding(Level.OK, "retention", "4 days"), console)
+    doctor._explain(Finding(Level.OK, "retention", "4 days"), console)
+    text = console.export_text()
+    assert text.index("4 days") < text.index("      Messages that are older are deleted")

@@ -87,6 +87,9 @@ def doctor(
     policy: Annotated[
         bool, typer.Option("--policy", help="Print the IAM policy that the consumers need, and check nothing.")
     ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say of each check why it matters, and where to read more.")
+    ] = False,
     endpoint_url: EndpointOption = None,
     region: RegionOption = None,
     profile: ProfileOption = None,
@@ -105,7 +108,7 @@ def doctor(
         from leasekeeper.cli.policy_command import print_policy
 
         raise Stopped(interrupts.run(print_policy([(each.connection, each.options) for each in patients])))
-    raise Stopped(interrupts.run(_doctor(patients)))
+    raise Stopped(interrupts.run(_doctor(patients, explain=explain)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +163,7 @@ def _patient(
     )
 
 
-async def _doctor(patients: Sequence[Patient]) -> Exit:
+async def _doctor(patients: Sequence[Patient], *, explain: bool) -> Exit:
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -170,6 +173,8 @@ async def _doctor(patients: Sequence[Patient]) -> Exit:
             print(("\n" if number else "") + f"consumer of {patient.connection.queue}")
         async for finding in _findings(patient):
             show(finding, console)
+            if explain:
+                _explain(finding, console)
             counts[finding.level] += 1
     print(f"\n{counts[Level.FAIL]} to fix, {counts[Level.WARN]} to consider, {counts[Level.OK]} ok")
     return Exit.FAILED if counts[Level.FAIL] else Exit.CLEAN
@@ -292,6 +297,16 @@ async def _dead_letter_sources(client: SqsClient, url: str) -> tuple[str, ...]:
         return tuple(sorted(map(name_in, await client.list_dead_letter_sources(url))))
     except SqsError:
         return ()
+
+
+def _explain(finding: Finding, console: Console) -> None:
+    """Say what a finding is about."""
+    from rich.padding import Padding
+
+    from leasekeeper.cli.explanations import explanation
+
+    if text := explanation(finding.topic):
+        console.print(Padding(text, (0, 0, 0, 6)), style="dim", markup=False)
 
 
 def show(finding: Finding, console: Console) -> None:

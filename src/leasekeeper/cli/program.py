@@ -28,6 +28,8 @@ COMMANDS = {
     "doctor": "Check credentials, endpoint, permissions and the queue's attributes, and say what to change",
     "scale": "Print KEDA's queueLength and the target of ECS for a queue, from what its consumer measures, and why",
     "manifest": "Write a Deployment with KEDA's ScaledObject, or an ECS task definition with its scaling",
+    "options": "Show the options of each consumer, and where each comes from: code, file, environment or flag",
+    "new": "Write a service: an app, a test, a Dockerfile, and manifests for Kubernetes and ECS",
     "docs": "Write what apps consume and send as an AsyncAPI 3.0 document, and as a page",
     "health": "Ask a process that runs with an admin address whether it lives, or receives messages (--ready)",
     "demo": "Watch messages flow through a local SQS, without an AWS account",
@@ -49,7 +51,7 @@ class Commands(HelpfulGroup):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"leasekeeper.cli.{cmd_name}")
-        function = module.command() if cmd_name == "run" else getattr(module, cmd_name)
+        function = module.command() if cmd_name in ("run", "options") else getattr(module, cmd_name)
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
         alone.command(cmd_name, cls=HelpfulCommand)(function)
         return typer.main.get_command(alone)

@@ -145,15 +145,25 @@ def run(
 
 
 def command() -> Callable[..., None]:
-    """The command with a flag for each option of the schema, as typer reads it: from the signature."""
-    signature = inspect.signature(run, eval_str=True)
+    """The command with a flag for each option of the schema."""
+    return with_flags(run, HELP)
+
+
+def with_flags(function: Callable[..., None], text: str) -> Callable[..., None]:
+    """A command with a flag for each option of the schema, as typer reads it: from the signature.
+
+    Args:
+        function: takes the targets, and all flags as keywords.
+        text: its help.
+    """
+    signature = inspect.signature(function, eval_str=True)
     fixed = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
     flags = [_flag(option) for option in settings.schema()]
 
     def flagged(**values: Any) -> None:
-        run(values.pop("targets"), **values)
+        function(values.pop("targets"), **values)
 
-    flagged.__doc__ = HELP
+    flagged.__doc__ = text
     parameters = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in (*fixed, *flags)]
     vars(flagged)["__signature__"] = signature.replace(parameters=parameters)
     flagged.__annotations__ = {parameter.name: parameter.annotation for parameter in (*fixed, *flags)}

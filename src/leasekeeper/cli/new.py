@@ -1,0 +1,90 @@
+"""`leasekeeper new`: a service to start with: an app, a test, a Dockerfile, and manifests.
+
+Owned by the command line. It promises to write into a folder that is new or empty, and that what it writes passes its
+own tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import sys
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from leasekeeper.cli.errors import Stopped
+from leasekeeper.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+FILES = {
+    "pyproject.toml.txt": "pyproject.toml",
+    "service.py.txt": "$package/service.py",
+    "tests/conftest.py.txt": "tests/conftest.py",
+    "tests/test_service.py.txt": "tests/test_service.py",
+    "Dockerfile.txt": "Dockerfile",
+    "README.md.txt": "README.md",
+    "gitignore.txt": ".gitignore",
+}
+"""The templates, and the files that are made of them."""
+
+
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The service's name, e.g. shop; its folder has it.")],
+    *,
+    queue: Annotated[str, typer.Option(metavar="QUEUE", help="The queue that it consumes.")] = "orders",
+    manifests: Annotated[
+        bool, typer.Option("--manifests/--no-manifests", help="Write manifests for Kubernetes and ECS too.")
+    ] = True,
+) -> None:
+    """Write a service: an app, a test, a Dockerfile, and manifests for Kubernetes and ECS.
+
+    The folder must be new or empty.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+        raise ConfigurationError(f"{name!r} is no name of a service: use small letters, digits and -, e.g. order-mails")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", queue):
+        raise ConfigurationError(f"--queue={queue!r}: give the name of a standard queue: letters, digits, - and _")
+    folder = Path(name)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigurationError(f"{folder} exists and is not empty: give another name, or remove it")
+    words = {"name": name, "package": name.replace("-", "_"), "queue": queue}
+    for path, text in _files(words):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+    if manifests:
+        _manifests(folder, words)
+    print(f"{folder} is a service that consumes {queue}. Next:\n")
+    print(f"  cd {name}\n  pip install -e . pytest\n  pytest")
+    print(f"  leasekeeper run {words['package']}.service:app --local")
+
+
+def _files(words: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    templates = resources.files("leasekeeper.cli") / "skeleton"
+    for template, path in FILES.items():
+        text = (templates / template).read_text(encoding="utf-8")
+        yield Template(path).substitute(words), Template(text).substitute(words)
+    yield f"{words['package']}/__init__.py", f'"""The service {words["name"]}."""\n'
+
+
+def _manifests(folder: Path, words: Mapping[str, str]) -> None:
+    """Write manifests from the options of the new app, as `leasekeeper manifest` does."""
+    from leasekeeper.cli.manifest import manifest
+
+    target, before = f"{words['package']}.service:app", Path.cwd()
+    os.chdir(folder)
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        for kind in ("kubernetes", "ecs"):
+            with contextlib.suppress(Stopped), contextlib.redirect_stderr(io.StringIO()):
+                manifest(kind, target, name=words["name"], image=words["name"], output=Path("deploy"))
+    finally:
+        sys.path.pop(0)
+        os.chdir(before)
