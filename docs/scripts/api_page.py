@@ -90,6 +90,7 @@ INTERNAL = {
     "condition_of",
     "Message.with_body",
     "Options.extend_after",
+    "Options.listeners",
     "Options.most_batch_bytes",
     "Options.slots",
     "Options.thread_count",

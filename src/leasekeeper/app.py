@@ -108,6 +108,7 @@ class Leasekeeper:
             refuse_shared_queues((*self._consumers, new))
             for subscriber, kinds in self._subscriptions:
                 new.subscribe(subscriber, *kinds)
+            new.inherited = frozenset(self._defaults.keys() - values.keys())
             self._consumers.append(new)
             self._given[new] = values
             return handler

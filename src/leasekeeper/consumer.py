@@ -119,6 +119,7 @@ class Consumer(Declaration):
                     return failed_future(Closed(f"consumer of {self.address.name} is stopping: await its stop() first"))
                 return life.ready
             self._channel = Channel()
+            self.warn()
             life = Life(
                 self.address,
                 self.handler,

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from leasekeeper.errors import Closed
+from leasekeeper.idle_options import without_effect
 from leasekeeper.injection import Injection
 from leasekeeper.lanes.handlers import make_handler
 from leasekeeper.lanes.parameters import NO_LIFESPAN, NOT_YET
+from leasekeeper.loggers import safe_logger
 from leasekeeper.options import Options, make_options
 from leasekeeper.sending.senders import Senders
 from leasekeeper.sqs.address import address_of
@@ -35,6 +37,7 @@ class Declaration:
         options: all options, with their defaults.
         address: the queue's name, region and account, as far as they are known.
         senders: those that its handlers send with; shared with the other consumers of an app.
+        inherited: options that are those of all consumers of an app: some may have no effect here.
         places: where options from outside the code come from, by name: a flag, a variable, or the table of a file.
     """
 
@@ -58,6 +61,7 @@ class Declaration:
         self._queue = queue
         self._functions: list[tuple[Callable[..., Any], When | None]] = [(handler, when)]
         self.places: dict[str, str] = {}
+        self.inherited: frozenset[str] = frozenset()
         self._resources = NOT_YET if has_lifespan else NO_LIFESPAN
         self._declare(options)
 
@@ -132,6 +136,13 @@ class Declaration:
         """The file and line of each function, such as `shop.py:12`; those without Python code are left out."""
         codes = [getattr(inspect.unwrap(function), "__code__", None) for function, _ in self._functions]
         return [f"{Path(code.co_filename).name}:{code.co_firstlineno}" for code in codes if code is not None]
+
+    def warn(self) -> None:
+        """Log which options have no effect."""
+        options, fifo = self.options, self.address.fifo
+        for sentence in without_effect(options, fifo=fifo, is_coroutine=self.handler.is_coroutine):
+            if sentence.partition("=")[0] not in self.inherited:
+                safe_logger(options.logger).warning("queue %s: %s", self.address.name, sentence)
 
     def refuse_running(self, what: str) -> None:
         """Raise `Closed` if it has started and not ended."""

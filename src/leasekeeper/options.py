@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from leasekeeper.api import Credentials, CredentialsProvider, SqsApi, TransportFactory
 from leasekeeper.batch import Batch
-from leasekeeper.envelopes.choosing import Envelope, check_envelope
+from leasekeeper.envelopes.choosing import Envelope, check_envelope, parts_of
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.message import Message
 from leasekeeper.option_checks import check_value, hint
@@ -497,6 +497,11 @@ class Options:
     def most_batch_bytes(self) -> int:
         """Bytes of bodies in a batch at most."""
         return self.batch_bytes or 16_000_000
+
+    @property
+    def listeners(self) -> tuple[object, ...]:
+        """What may want to hear events: middleware, and decoders of envelopes."""
+        return (*self.middleware, *(() if self.envelope is None else parts_of(self.envelope)))
 
     @property
     def thread_count(self) -> int:

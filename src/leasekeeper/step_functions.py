@@ -18,8 +18,9 @@ from msgspec import Raw
 from leasekeeper.engine.host import LoopThread
 from leasekeeper.envelopes.opening import NothingToHandle, NotThisEnvelope, Opened
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.events import HandlersEnded
 from leasekeeper.loggers import safe_logger
-from leasekeeper.outcomes import Reject, Retry, Settlement
+from leasekeeper.outcomes import Failed, Reject, Retry, Settlement
 from leasekeeper.sqs.settings import ClientSettings
 from leasekeeper.sqs.tasks import TaskClient, TaskGone
 from leasekeeper.texts import safe_str
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from leasekeeper.api import Credentials, CredentialsProvider
+    from leasekeeper.events import Channel
     from leasekeeper.message import Message, Received
     from leasekeeper.options import Middleware
+    from leasekeeper.outcomes import Outcome
 
 log = safe_logger("leasekeeper.tasks")
 
@@ -68,8 +71,8 @@ class StepFunctions:
 
     What the handler returns is the output of the task (`SendTaskSuccess`), and `Reject` fails the task
     (`SendTaskFailure`); then the message is deleted. Any other exception, and `Retry`, are retries as always: the
-    task goes on waiting. If nothing waits for the task any more, the message is deleted and counted as skipped. If a
-    report cannot be made, the message is retried, and the handler runs again.
+    task goes on waiting, and fails when its message becomes a dead letter. If nothing waits for the task any more, the
+    message is deleted and counted as skipped. If a report cannot be made, the message is retried.
 
     Args:
         token: the field of the body with the token: a name, or a path with dots.
@@ -116,6 +119,16 @@ class StepFunctions:
             raise NotThisEnvelope(f"it has nothing in {'.'.join(self._body or ())}")
         task = StepFunctionsTask(token, held if isinstance(held, str) else bytes(held).decode(), seconds)
         return Opened(task.input, task)
+
+    def subscribe_to(self, channel: Channel) -> None:
+        """Hear of messages that become dead letters: their tasks fail."""
+        channel.subscribe(self._fail_dead_letters, HandlersEnded)
+
+    def _fail_dead_letters(self, event: HandlersEnded) -> None:
+        for conclusion in event.others:
+            if conclusion.copied and not conclusion.settled:
+                with suppress(Exception):  # it is in no such envelope, or inside of another one
+                    self._reports.fail(self(conclusion.message).envelope, conclusion.outcome)
 
     def around(self, *, is_coroutine: bool) -> Middleware:
         """What runs around the handler, of the same kind: it reports what the handler makes of the task."""
@@ -251,6 +264,12 @@ class _Reports:
         output = msgspec.json.encode(None if isinstance(result, Settlement) else result, enc_hook=_plain).decode()
         return self._submit(lambda client: client.succeed(task.token, output))
 
+    def fail(self, task: StepFunctionsTask, outcome: Outcome) -> None:
+        """Report that the message of a task is a dead letter, without waiting. An error is logged."""
+        raised = outcome.error if isinstance(outcome, Failed) else outcome
+        error, cause = type(raised).__qualname__, safe_str(getattr(raised, "reason", raised), 30_000)
+        self._submit(lambda client: client.fail(task.token, error, cause)).add_done_callback(_log_failure)
+
     def heartbeat(self, task: StepFunctionsTask) -> _Heartbeat:
         """Send heartbeats if the task needs some, until they are stopped."""
         heartbeat = _Heartbeat()
@@ -313,6 +332,11 @@ class _Reports:
     async def _close(connecting: asyncio.Task[TaskClient]) -> None:
         with suppress(Exception):  # it was never connected
             await (await connecting).close()
+
+
+def _log_failure(reported: Future[None]) -> None:
+    if (error := reported.exception()) is not None and not isinstance(error, NothingToHandle):
+        log.warning("a task of Step Functions could not be failed, and waits on: %s", safe_str(error, 300))
 
 
 def _plain(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
@@ -14,6 +15,7 @@ import pydantic
 import pytest
 from typing_extensions import TypeAliasType
 
+from leasekeeper import Consumer
 from leasekeeper.envelopes.opening import Blocked
 from leasekeeper.errors import ConfigurationError, UndecodableBody, UnmatchedMessage
 from leasekeeper.lanes.handler_context import HandlerInContext
@@ -27,6 +29,7 @@ from leasekeeper.options import make_options
 from leasekeeper.outcomes import DONE, Failed, Reject, Retry, Skipped
 from leasekeeper.routing import attribute, field
 from leasekeeper.testing.clock import run_virtual
+from leasekeeper.testing.handling import run_handler
 
 if TYPE_CHECKING:
     from leasekeeper.core.delivery import Delivery
@@ -276,8 +279,8 @@ def test_log_records_name_the_handler_that_runs(deliver: Deliver) -> None:
     handler = routed((look, lambda message: True))
     called = handler.around(lambda each: HandlerInContext(each, "orders"))
     delivery = deliver()
-    call(called, delivery)
-    assert [(queue, name.rpartition(".")[2], message) for queue, name, message in got] == [("orders", "look", delivery)]
+    copy_context().run(call, called, delivery)  # what is set does not reach other tests
+    assert [(queue, name.rpartition(".")[2], run) for queue, name, run in got] == [("orders", "look", delivery)]
     assert handler.statistics().taken[handler.routes[0].handler.name] == 1
 
 
@@ -383,3 +386,23 @@ def test_batches_and_conditions_together_are_refused() -> None:
         ConfigurationError, match=r"^queue orders: batch= with when=, or with several handlers: a batch"
     ):
         make_handler([(batch, TYPE == "x")], make_options({"batch": 10}), queue="orders")
+
+
+@pytest.mark.parametrize("kind", ["async def", "def"])
+def test_envelopes_are_opened_once_for_condition_and_handler(kind: str) -> None:
+    opened = []
+
+    def opens(received: Received) -> str:
+        opened.append(received.body)
+        return received.body.removeprefix("around ")
+
+    def plain(body: dict[str, int]) -> None: ...
+
+    async def coroutine(body: dict[str, int]) -> None: ...
+
+    handler: Any = plain if kind == "def" else coroutine
+    consumer = Consumer("orders", handler, when=field("a") == 1, envelope=opens, region="eu-west-1")
+    consumer.add_handler(handler, when=field("a") == 2)
+    for number in (1, 2):
+        assert run_handler(consumer, f'around {{"a": {number}}}').acked
+    assert opened == ['around {"a": 1}', 'around {"a": 2}']

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from leasekeeper.api import Credentials
 from leasekeeper.outcomes import Done, Failed, Skipped, Withheld
 from leasekeeper.step_functions import StepFunctions, StepFunctionsTask
 from leasekeeper.testing.handling import run_handler
+from leasekeeper.testing.world import World, virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -458,3 +460,27 @@ def test_credentials_that_cannot_be_found_retry_the_message(server: Server) -> N
         found = outcome(handle, tasks)
         assert isinstance(found, Failed)
         assert "the vault is sealed" in str(found.error)
+
+
+@virtual
+async def test_a_message_that_becomes_a_dead_letter_fails_its_task(server: Server, tasks: StepFunctions) -> None:
+    """Its state machine would wait for nothing."""
+
+    async def fails(order: Order) -> None:
+        raise ValueError("the warehouse is closed")
+
+    async with World(max_receives=5) as world:
+        await world.send(BODY)
+        await world.start(fails, envelope=tasks, max_attempts=2)
+        await world.until(lambda: world.bodies("orders-dead"), within=600)
+    wait_until(lambda: server.named("SendTaskFailure"))
+    assert server.named("SendTaskFailure") == [
+        {"taskToken": "token", "error": "ValueError", "cause": "the warehouse is closed"}
+    ]
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    pause, end = threading.Event(), time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        pause.wait(0.01)

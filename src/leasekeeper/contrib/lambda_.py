@@ -120,6 +120,9 @@ class _Queue:
         self._threads = ThreadPoolExecutor(consumer.options.thread_count, "leasekeeper-handler")
         self._channel = Channel()
         Logs(self._channel, consumer.options.logger)
+        for each in consumer.options.listeners:
+            if hasattr(each, "subscribe_to"):
+                each.subscribe_to(self._channel)
         for subscriber, kinds in consumer.subscriptions:
             self._channel.subscribe(subscriber, *kinds)
         self._found: Resources | None = None

@@ -119,10 +119,16 @@ class Handler:
     def open(self, received: Received) -> Received:
         """The message as the handler sees it: with its envelopes open, if the option `envelope` opens some.
 
+        The handler that runs next in this task or thread does not open it again.
+
         Raises:
             Exception: what opening raises.
         """
-        return self._decode.open(received) if isinstance(self._decode, Unwrapping) else received
+        if not isinstance(self._decode, Unwrapping):
+            return received
+        opened = self._decode.open(received)
+        self._decode.remember(received, opened)
+        return opened
 
     async def run(self, say: Say[Delivery], delivery: Delivery) -> Outcome:
         """Await the handler for a delivery. Only a cancellation gets through, and the end of the loop itself.
@@ -196,7 +202,7 @@ class Handler:
         return Message(received, self._decode(received), queue=self._queue, lease=LeaseControl(say, delivery))
 
     def _opened(self, unwrapping: Unwrapping, say: Say[Delivery], delivery: Delivery) -> Message[Any]:
-        opened = unwrapping.open(delivery.received)
+        opened = unwrapping.open_once(delivery.received)
         return Message(opened, unwrapping(opened), queue=self._queue, lease=LeaseControl(say, delivery))
 
     def _outcome_of(self, result: Any, argument: Any) -> Outcome:

@@ -6,6 +6,7 @@ run changes nothing in it, so several threads may use it at once.
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     Decode = Callable[[Any, Sequence[Any]], Any]
     """Decodes a payload; takes the envelopes around it too."""
 
+_OPENED: ContextVar[tuple[Received, object, OpenedMessage] | None] = ContextVar("leasekeeper.opened", default=None)
+"""The message that was opened to choose its handler, with how."""
 PASSING = (NothingToHandle, Blocked, UndecodableBody, Retry, Reject, OSError)
 """What a decoder may raise that does not mean that the body is no such envelope."""
 
@@ -84,6 +87,8 @@ class Unwrapping:
         if takes_records(body_type):
             opened.append("s3")
         as_text = body_type in (str, bytes)
+        self.key = (tuple(opened), as_text)
+        """Equal for two that open a message in the same way."""
         self._steps = [(part, _step(part, as_text=as_text)) for part in opened]
 
     def open(self, received: Received) -> OpenedMessage:
@@ -114,9 +119,21 @@ class Unwrapping:
             raise UndecodableBody(_refusal(part, inside, why))
         return msgspec.structs.replace(inside, body=received.body)
 
+    def open_once(self, received: Received) -> OpenedMessage:
+        """As `open`, but what `remember` has noted is taken."""
+        noted = _OPENED.get()
+        if noted is not None and noted[0] is received and noted[1] == self.key:
+            _OPENED.set(None)
+            return noted[2]
+        return self.open(received)
+
+    def remember(self, received: Received, opened: OpenedMessage) -> None:
+        """Note an open message for the handler that runs next in this task or thread."""
+        _OPENED.set((received, self.key, opened))
+
     def __call__(self, received: Received) -> Any:
         """The body for the handler, of a message that is open or not."""
-        return self._decode(received if isinstance(received, OpenedMessage) else self.open(received))
+        return self._decode(received if isinstance(received, OpenedMessage) else self.open_once(received))
 
 
 def _step(part: Any, *, as_text: bool) -> Callable[[OpenedMessage], OpenedMessage]:

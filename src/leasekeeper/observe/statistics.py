@@ -179,7 +179,7 @@ class Observer:
         self._durations: Durations | None = None
         self.counts = Counts(channel)
         self.logs = Logs(channel, options.logger, options.log_repeats)
-        for each in options.middleware:
+        for each in options.listeners:
             subscribe_to = getattr(each, "subscribe_to", None)
             if subscribe_to is not None:
                 subscribe_to(channel)
