@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 import tempfile
 from pathlib import Path
@@ -145,7 +146,8 @@ def test_members_over_unix_sockets_are_a_part_of_a_surface(sockets: Path) -> Non
         assert not (sockets / "one").exists()
 
 
-def test_the_detail_and_the_actions_of_a_peer(sqs: LocalSqs) -> None:
+def test_the_detail_and_the_actions_of_a_peer(sqs: LocalSqs, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "leasekeeper.admin")
     gate = Gate()
     consumer = Consumer("orders", gate.waiting, **create(sqs, "a", "b"))
     with AdminServer(consumer, address="0", name="b", token=TOKEN) as peer:
@@ -164,6 +166,11 @@ def test_the_detail_and_the_actions_of_a_peer(sqs: LocalSqs) -> None:
                     assert (answer.status, json.loads(answer.read())["done"]) == (200, True)
                     connection.close()
                     reader.until(lambda: states(reader)["b"] == "PAUSED")
+                    done, passed_on = (each for each in caplog.messages if each.startswith("admin: pause"))
+                    assert done.endswith("(asked by 127.0.0.1, through another surface)")
+                    assert passed_on == (
+                        "admin: pause of orders was passed on to b, which answered 200 (asked by 127.0.0.1)"
+                    )
         finally:
             gate.go_on.set()
             consumer.stop().result()

@@ -16,7 +16,7 @@ from leasekeeper.admin.asking import Unreachable
 from leasekeeper.admin.guarding import Refused, body_of, check_permission
 from leasekeeper.errors import Closed, ConfigurationError
 from leasekeeper.loggers import safe_logger
-from leasekeeper.texts import printable
+from leasekeeper.texts import bounded, printable
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 log = safe_logger("leasekeeper.admin")
 
 PATH = "/api/actions"
+ASKED_BY = "x-asked-by"
+"""The header in which a surface that passes a request on says who asked for it."""
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,9 +98,13 @@ async def forwarded(watch: Watch, request: Request, path: str, wish: Asked, what
     Raises:
         Refused: 404 for a process that is not known, 502 for one that does not answer.
     """
-    token = request.headers["authorization"]
+    headers = {
+        "Authorization": request.headers["authorization"],
+        "Content-Type": "application/json",
+        ASKED_BY: _asker(request),
+    }
     try:
-        answer = await watch.forward(wish.process, path, msgspec.json.encode(wish), token)
+        answer = await watch.forward(wish.process, path, msgspec.json.encode(wish), headers)
     except Unreachable as error:
         raise Refused(502, f"{wish.process!r} does not answer: {error}") from error
     if answer is None:
@@ -131,9 +137,16 @@ async def _carried_out(consumer: Consumer, wish: Wish) -> str:
 
 def audit(request: Request, what: str) -> None:
     """One line in the log about what somebody asked for."""
+    log.info("admin: %s (asked by %s)", printable(what), _asker(request))
+
+
+def _asker(request: Request) -> str:
+    """Who asks: an address, with the page that it has open; or what another surface says that has passed it on."""
+    if ASKED_BY in request.headers:
+        return bounded(request.headers[ASKED_BY], 200) + ", through another surface"
     client = request.client.host if request.client is not None else "a Unix socket"
     origin = request.headers.get("origin")
-    log.info("admin: %s (asked by %s%s)", printable(what), client, f", a page of {printable(origin)}" if origin else "")
+    return f"{client}, a page of {bounded(origin, 200)}" if origin else client
 
 
 async def refused(_: Request, error: Exception) -> Response:

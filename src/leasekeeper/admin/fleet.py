@@ -19,7 +19,7 @@ from leasekeeper.errors import ConfigurationError
 from leasekeeper.texts import bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from leasekeeper.admin.asking import Answer
     from leasekeeper.admin.settings import Members
@@ -121,7 +121,7 @@ class Fleet:
         if source is not None and process and consumer:
             await source.want(process, consumer)
 
-    async def forward(self, process: str, path: str, body: bytes, token: str) -> Answer | None:
+    async def forward(self, process: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer | None:
         """Pass a request on to the surface of that process; None: it is not of this fleet.
 
         Raises:
@@ -130,7 +130,6 @@ class Fleet:
         source = self._source_of(process)
         if source is None:
             return None
-        headers = {"Authorization": token, "Content-Type": "application/json"}
         return await ask(source.place, path, method="POST", body=body, headers=headers, within=60.0)
 
     def _source_of(self, process: str | None) -> _Source | None:

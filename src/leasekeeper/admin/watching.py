@@ -24,7 +24,7 @@ from leasekeeper.observe.recorder import Recorder
 from leasekeeper.texts import safe_str
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
     from leasekeeper.admin.asking import Answer
@@ -156,9 +156,9 @@ class Watch:
             names[_unused(consumer.address.name, names)] = consumer
         return list(names.values()) if queue is None else [names[queue]] if queue in names else []
 
-    async def forward(self, process: str, path: str, body: bytes, token: str) -> Answer | None:
+    async def forward(self, process: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer | None:
         """Pass a request on to the surface of another process; None: it is not known."""
-        return None if self._fleet is None else await self._fleet.forward(process, path, body, token)
+        return None if self._fleet is None else await self._fleet.forward(process, path, body, headers)
 
     async def prepare(self, process: str | None, consumer: str | None) -> None:
         """Have what `state` needs of other surfaces, for the detail of one consumer."""
