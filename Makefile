@@ -52,7 +52,7 @@ lowest: $(VENV)/.dev ## run the tests on the oldest versions that pyproject.toml
 	$(BIN)/python .ci/lowest.py $(TESTS)
 
 docs: $(VENV)/.dev ## build the documentation site into site/; every internal link is checked
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 dist: $(VENV)/.dev ## build the wheel and the sdist into dist/, install the wheel and run its demo
 	$(BIN)/python .ci/dist.py

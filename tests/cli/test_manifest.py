@@ -47,7 +47,14 @@ KNOWN = {
     },
 }
 """The fields of each kind's `spec` that its schema (Kubernetes 1.34, KEDA 2.21) has, as far as we use them."""
-POD = {"serviceAccountName", "terminationGracePeriodSeconds", "securityContext", "containers", "restartPolicy"}
+POD = {
+    "shareProcessNamespace",
+    "serviceAccountName",
+    "terminationGracePeriodSeconds",
+    "securityContext",
+    "containers",
+    "restartPolicy",
+}
 CONTAINER = {
     "name",
     "image",

@@ -67,6 +67,17 @@ def test_shop(sqs: LocalSqs) -> None:
     assert thumbnails.left() == (0, 0)
 
 
+def test_long_handlers(sqs: LocalSqs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside ECS it says that nothing protects it, and works."""
+    monkeypatch.delenv("ECS_AGENT_URI", raising=False)
+    queue = Queue("films")
+    queue.put('{"title": "Metropolis", "seconds": 0.01}')
+    command = [str(Path(sys.executable).with_name("leasekeeper")), "run", "long_handlers:app"]
+    printed = lines_until(command, {"rendered Metropolis"})
+    assert "ECS_AGENT_URI is not set" in printed
+    assert queue.left() == (0, 0)
+
+
 def test_early_ack(sqs: LocalSqs) -> None:
     """What fails after the ack does not bring the message back."""
     queue = Queue("charges")

@@ -98,6 +98,7 @@ def _pod(service: Service, *, indent: int) -> str:
     lines = [
         f"serviceAccountName: {service.name}",
         f"terminationGracePeriodSeconds: {service.grace} # the longest stop and a margin; a preStop hook counts too",
+        "shareProcessNamespace: true # an init process, which collects the children that handlers leave",
         "securityContext:",
         "  runAsNonRoot: true",
         "  runAsUser: 10001",
