@@ -28,7 +28,7 @@ LISTS = {
     "src/leasekeeper/option_values.py",
     "src/leasekeeper/options.py",
 }
-"""Files that may have any length: lists of options and metrics, which are not read from top to bottom."""
+"""Files that may have any length: lists of options, metrics and events, which are not read from top to bottom."""
 
 
 @functools.cache

@@ -59,6 +59,7 @@ MORE = {
     "leasekeeper.contrib.svcs": "injection by svcs",
     "leasekeeper.contrib.fast_depends": "injection by FastDepends",
     "leasekeeper.observe.tracing": "traces for OpenTelemetry",
+    "leasekeeper.observe.otel_metrics": "metrics for OpenTelemetry",
     "leasekeeper.contrib.lambda_": "the same handlers in AWS Lambda",
     "leasekeeper.contrib.asgi": "consumers inside of a web app",
     "leasekeeper.contrib.flask": "handlers with the context of a Flask app",

@@ -101,9 +101,10 @@ def measure(targets: tuple[Observed, ...]) -> None:
             asked()
 
 
-def snapshots(targets: tuple[Observed, ...]) -> list[ConsumerStatistics]:
+def snapshots(targets: tuple[Observed, ...], *, histograms: bool = True) -> list[ConsumerStatistics]:
     """The statistics of all consumers that have started."""
-    measure(targets)  # again: an app may have declared more of them
+    if histograms:
+        measure(targets)  # again: an app may have declared more of them
     found: list[ConsumerStatistics] = []
     for target in targets:
         now = target.statistics()
