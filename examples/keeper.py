@@ -1,4 +1,4 @@
-"""Keep leases through a call that keeps the GIL for three visibility timeouts.
+"""Keep leases through a call that keeps the GIL for two and a half visibility timeouts.
 
 Nothing in this process can extend a lease meanwhile: the keeper, another process, does it. Linux only.
 """
@@ -13,7 +13,7 @@ keep_the_gil = ctypes.PyDLL(None).usleep  # stands for a regular expression that
 
 def index(message: Message[str]) -> None:
     print(f"{message.body}: receive {message.receive_count}", flush=True)
-    keep_the_gil(3 * VISIBILITY * 1_000_000)
+    keep_the_gil(int(2.5 * VISIBILITY * 1_000_000))
     print(f"{message.body}: lease lost: {message.lease_lost}", flush=True)
 
 

@@ -1,0 +1,34 @@
+"""Where there can be no keeper it is refused, with what to do."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import pytest
+
+from leasekeeper import ConfigurationError, Consumer, Options
+from leasekeeper.local import Broker, LocalClient
+
+
+@pytest.mark.parametrize("name", ["client", "http"])
+def test_a_client_that_only_this_process_has_is_refused(name: str) -> None:
+    def transport(_: Any) -> Any:
+        return None
+
+    value: Any = {"client": LocalClient(Broker()), "http": transport}[name]
+    with pytest.raises(ConfigurationError, match=f"keeper=True with {name}=.*another process.*leave one of them out"):
+        Consumer("orders", print, keeper=True, **{name: value})
+
+
+def test_other_systems_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create")
+    with pytest.raises(ConfigurationError, match=f"keeper=True on {sys.platform}: .* which Linux has"):
+        Options(keeper=True)
+
+
+def test_a_program_without_an_interpreter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    with pytest.raises(ConfigurationError, match="without a Python interpreter"):
+        Options(keeper=True)

@@ -1,0 +1,195 @@
+"""The table: two views of one memory, credentials that are being written, and slots that are used again."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from leasekeeper.core.delivery import Lease
+from leasekeeper.keeper.entries import NOWHERE, Entries, KeptDelivery
+from leasekeeper.keeper.standing_in import StandingIn, is_lost, settlements
+from leasekeeper.keeper.table import (
+    CREDENTIALS,
+    FINISHED,
+    FREE,
+    LONGEST_RECEIPT,
+    RELEASING,
+    RUNNING,
+    WAITING,
+    Credentials,
+    Settings,
+    Table,
+)
+from leasekeeper.message import Received
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SETTINGS = Settings("https://sqs.test/", "eu-west-1", "https://sqs.test/1/orders", "orders", proxy="http://proxy:3128")
+
+
+@pytest.fixture
+def table() -> Iterator[Table]:
+    made = Table.make(4, SETTINGS, keep_for=60)
+    yield made
+    made.close()
+
+
+class FreeClaims:
+    def __init__(self) -> None:
+        self.held: set[int] = set()
+
+    def take(self, slot: int) -> bool:
+        self.held.add(slot)
+        return True
+
+    def give_back(self, slot: int) -> None:
+        self.held.remove(slot)
+
+
+def _row(number: int, *, deadline: float = 30.0, receipt: str = "") -> KeptDelivery:
+    received = Received(message_id=str(number), receipt=receipt or f"receipt-{number}")
+    return KeptDelivery(received, Lease(30, 0.0, 15.0, deadline), 1.0, 2.0, received.receipt)
+
+
+def test_the_keeper_sees_what_the_engine_wrote(table: Table) -> None:
+    other = Table.open(os.dup(table.descriptor))
+    try:
+        entries = Entries(table, lambda count: 2.0**count)
+        rows = [_row(1), _row(2)]
+        entries.enter(rows, WAITING)
+        entries.mark(rows[:1], RUNNING)
+        assert (other.pid, other.began > 0, other.settings(), other.keep_for) == (os.getpid(), True, SETTINGS, 60)
+        assert other.occupied() == [0, 1]
+        assert list(other.states[:2]) == [RUNNING, WAITING]
+        deadline, asked, _, seconds, back_off, length, generation = other.head(0)
+        assert (deadline, asked, seconds, back_off) == (30.0, 1.0, 30.0, 2.0)
+        assert other.receipt(0, length) == "receipt-1"
+        other.extended(0, generation, 55.0)
+        other.note_stood_in()
+        assert entries.news()
+        assert not entries.news()
+        assert entries.until(rows[0]) == 55.0
+        assert entries.until(rows[0]) == 0.0  # it was taken over
+        assert entries.until(rows[1]) == 0.0
+    finally:
+        other.close()
+
+
+def test_what_the_keeper_writes_late_about_a_slot_that_is_used_again_is_ignored(table: Table) -> None:
+    entries = Entries(table, float)
+    first, second = _row(1), _row(2)
+    entries.enter([first], WAITING)
+    generation = table.head(first.slot)[-1]
+    slot = first.slot
+    entries.leave([first])
+    entries.enter([second], WAITING)
+    assert second.slot == slot
+    table.extended(slot, generation, 99.0)
+    assert entries.until(second) == 0.0
+
+
+def test_a_message_without_a_slot_is_not_kept_and_costs_nothing(table: Table) -> None:
+    entries = Entries(table, float)
+    rows = [_row(number) for number in range(5)]
+    entries.enter(rows, WAITING)
+    too_long = _row(9, receipt="r" * (LONGEST_RECEIPT + 1))
+    entries.leave(rows[:1])
+    entries.enter([too_long], WAITING)
+    assert [row.slot for row in (rows[4], too_long)] == [NOWHERE, NOWHERE]
+    entries.mark([rows[4]], FINISHED)
+    entries.releasing(rows[4], RELEASING)
+    entries.moved(rows[4])
+    entries.leave([rows[4]])
+    assert table.occupied() == [1, 2, 3]
+
+
+def test_credentials_that_are_being_written_are_not_read(table: Table) -> None:
+    assert table.credentials() is None
+    table.write_credentials(Credentials("key", "secret", None))
+    found = table.credentials()
+    assert found is not None
+    assert found[1] == ("key", "secret", None)
+    table._numbers[6] |= 1  # the writer died in the middle
+    assert table.credentials() is None
+    assert b"secret" in table.memory[CREDENTIALS : CREDENTIALS + 100]
+
+
+def test_what_is_no_table_is_refused() -> None:
+    descriptor = os.memfd_create("other")
+    os.ftruncate(descriptor, 4096)
+    with pytest.raises(ValueError, match="is no table of leases"):
+        Table.open(descriptor)
+    os.close(descriptor)
+
+
+def test_a_closed_table_takes_what_a_late_handler_writes() -> None:
+    table = Table.make(4, SETTINGS, keep_for=60)
+    table.close()
+    table.states[NOWHERE] = RUNNING
+    table.states[2] = RUNNING
+
+
+def test_the_keeper_extends_only_what_is_overdue_with_less_than_a_quarter_left(table: Table) -> None:
+    entries, claims = Entries(table, float), FreeClaims()
+    rows = [_row(1), _row(2), _row(3, deadline=60.0)]
+    for row in rows:
+        entries.enter([row], WAITING)
+    entries.releasing(rows[1], RELEASING)
+    standing_in = StandingIn(table, claims, say=pytest.fail)
+    assert standing_in.look(25.0) == []  # no sign of life yet: the engine has not begun
+    table.alive(22.0, 26.0)
+    assert standing_in.look(25.0) == []  # the beat is not overdue
+    table.alive(22.0, 23.0)
+    assert standing_in.look(22.4) == []  # more than a quarter is left
+    assert standing_in.look(25.0) == [[0]]
+    assert standing_in.look(25.0) == []  # a call is out
+    (extension,) = standing_in.begin([0], 25.0)
+    assert (extension.receipt, extension.seconds, claims.held) == ("receipt-1", 30, {0})
+    standing_in.end([extension], [""], sent=25.0, now=25.2)
+    assert claims.held == set()
+    assert entries.until(rows[0]) == 55.0
+    assert standing_in.look(26.0) == []
+    assert standing_in.look(53.0) == [[0, 2]]
+    assert standing_in.begin([0, 2], 61.0) == []  # both leases are over by now
+
+
+def test_an_extension_that_failed_is_tried_again_unless_the_receipt_is_lost(table: Table) -> None:
+    entries = Entries(table, float)
+    entries.enter([_row(1), _row(2)], WAITING)
+    table.alive(1.0, 2.0)
+    standing_in = StandingIn(table, FreeClaims(), say=pytest.fail)
+    (slots,) = standing_in.look(25.0)
+    standing_in.end(standing_in.begin(slots, 25.0), ["InternalError", "ReceiptHandleIsInvalid"], sent=25.0, now=25.1)
+    assert standing_in.look(25.2) == []
+    assert standing_in.look(26.0) == [[0]]
+    standing_in.end(standing_in.begin([0], 26.0), None, sent=26.0, now=28.0)
+    assert standing_in.look(29.0) == [[0]]
+    assert entries.until(_row(3)) == 0.0
+
+
+def test_after_the_death_each_state_is_settled_in_its_way(table: Table) -> None:
+    entries = Entries(table, lambda _: 8.0)
+    rows = [_row(number) for number in range(4)]
+    entries.enter(rows, WAITING)
+    entries.mark(rows[1:2], RUNNING)
+    entries.mark(rows[2:3], FINISHED)
+    rows[3].visible_at = 40.0
+    entries.releasing(rows[3], RELEASING)
+    found = settlements(table, 20.0, table.occupied())
+    assert [(call.operation, list(call.entries)) for call in found] == [
+        ("delete", [("receipt-2", 20.0)]),
+        ("release", [("receipt-0", 20.0)]),
+        ("release", [("receipt-1", 28.0), ("receipt-3", 40.0)]),
+    ]
+    late = settlements(table, 31.0, table.occupied())
+    assert [call.operation for call in late] == ["delete"]  # the leases are over: others may have the messages
+    assert list(table.states[:4]) != [FREE] * 4
+
+
+def test_codes_of_lost_receipts_in_both_spellings() -> None:
+    assert is_lost("AWS.SimpleQueueService.MessageNotInflight")
+    assert is_lost("com.amazonaws.sqs#ReceiptHandleIsInvalid")
+    assert not is_lost("InternalError")
