@@ -67,6 +67,11 @@ MORE = {
     "leasekeeper.contrib.django.backend": "Django's tasks over SQS",
     "leasekeeper.asyncapi.document": "what an app consumes and sends",
     "leasekeeper.asyncapi.page": "a page of it",
+    "leasekeeper.idempotency.settings": "work that is done once",
+    "leasekeeper.idempotency.terms": "what became of messages with keys",
+    "leasekeeper.idempotency.memory": "keys in this process",
+    "leasekeeper.idempotency.redis": "keys in Redis",
+    "leasekeeper.idempotency.api": "what a store of keys is",
     "leasekeeper.testing.handling": "handlers without a queue",
     "leasekeeper.testing.envelopes": "bodies and events for tests",
     "leasekeeper.testing.trial": "an app in virtual time",
@@ -80,6 +85,8 @@ NOT_MADE = {"Condition", "Part", "Batch", "Completion", "Message", "Settlement"}
 BASES = {"Declaration": "leasekeeper.declaration"}
 """Base classes whose members are described with each class that has them."""
 INTERNAL = {
+    "Counts",
+    "Terms",
     "Channel",
     "Injection",
     "body_text",

@@ -48,6 +48,7 @@ from leasekeeper.options import (
     HttpClient,
     LeaseLossPolicy,
     Middleware,
+    MiddlewareMaker,
     RejectPolicy,
     UnmatchedPolicy,
     Unstarted,

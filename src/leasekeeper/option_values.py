@@ -19,6 +19,7 @@ from leasekeeper.options import (
     HttpClient,
     LeaseLossPolicy,
     Middleware,
+    MiddlewareMaker,
     RejectPolicy,
     UnmatchedPolicy,
     Unstarted,
@@ -90,6 +91,13 @@ class OptionValues(TypedDict, total=False):
     handler is one.
 
     Default: none.
+    """
+
+    idempotency: MiddlewareMaker | None
+    """Do the work of a message once, also when it comes twice: `Idempotency(store, key=...)` of
+    `leasekeeper.idempotency`. Unset: the handler runs for every delivery.
+
+    Default: unset.
     """
 
     envelope: Envelope | None

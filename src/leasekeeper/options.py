@@ -132,6 +132,12 @@ class Options:
         "handler is one.",
         configurable=False,
     )
+    idempotency: MiddlewareMaker | None = _handlers(
+        None,
+        "Do the work of a message once, also when it comes twice: `Idempotency(store, key=...)` of "
+        "`leasekeeper.idempotency`. Unset: the handler runs for every delivery.",
+        configurable=False,
+    )
     envelope: Envelope | None = _handlers(
         None,
         "What is around the payloads: it is opened, the handler gets the payload, and `message.envelopes` the rest. "

@@ -90,7 +90,20 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class NotStarted:
-    """The handler was not called (a stop, or the lease ended first): the message is released."""
+    """The handler was not called (a stop, or the lease ended first): the message is released.
+
+    `after`: seconds until it can be received again; above 0 when another run holds its idempotency key.
+    """
+
+    after: float = 0.0
+
+
+class NotNow(Exception):
+    """What is around a handler raises this when the message cannot be run now; it is no failure (`NotStarted`)."""
+
+    def __init__(self, after: float) -> None:
+        super().__init__(after)
+        self.after = after
 
 
 @dataclass(frozen=True, slots=True)

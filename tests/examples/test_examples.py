@@ -132,6 +132,16 @@ def test_middleware(sqs: LocalSqs) -> None:
     assert queue.left() == (0, 0)
 
 
+def test_idempotency(sqs: LocalSqs) -> None:
+    """Of two messages for one payment one is charged, and both are deleted."""
+    queue = Queue("payments")
+    queue.put(*['{"payment_id": 1, "amount": 5}'] * 2, '{"payment_id": 2, "amount": 7}')
+    expected = {"charge 5 for payment 1", "charge 7 for payment 2"}
+    printed = lines_until([sys.executable, "idempotency.py"], expected)
+    assert printed.count("charge 5 for payment 1") == 1
+    assert queue.left() == (0, 0)
+
+
 def test_lifespan(sqs: LocalSqs) -> None:
     """Opened before the first message, closed after the last."""
     orders, cancellations = Queue("orders"), Queue("cancellations")

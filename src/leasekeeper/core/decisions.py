@@ -96,7 +96,7 @@ def decide(outcome: Outcome, *, attempt: int, policy: OutcomePolicy, draw: float
         case Withheld():
             return WITHHELD
         case NotStarted():
-            return NOT_STARTED
+            return replace(NOT_STARTED, after=outcome.after) if outcome.after else NOT_STARTED
         case Ended():
             return ENDED
         case Freed():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from leasekeeper.envelopes.opening import NothingToHandle
 from leasekeeper.errors import HandlerError, UndecodableBody
 from leasekeeper.lanes.decoding import MANY, error_count
-from leasekeeper.outcomes import Failed, Outcome, Reject, Retry, Settlement, Skipped
+from leasekeeper.outcomes import Failed, NotNow, NotStarted, Outcome, Reject, Retry, Settlement, Skipped
 from leasekeeper.texts import LIMIT, safe_str
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def outcome_of_error(error: BaseException) -> Outcome:
     kind = type(error)  # not `isinstance`, which asks `error.__class__`: code of others, which may raise
     if issubclass(kind, (Retry, Reject)):
         return checked(error)
+    if kind is NotNow:
+        return NotStarted(error.after)  # type: ignore[attr-defined] # of this kind
     if issubclass(kind, NothingToHandle):
         return Skipped(safe_str(error))
     if issubclass(kind, UndecodableBody):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from leasekeeper.envelopes.s3 import S3Record
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.lanes.batch_handler import BatchHandler, takes_batch
 from leasekeeper.lanes.handler import Handler
@@ -17,7 +18,8 @@ from leasekeeper.lanes.signature import read_signature
 
 if TYPE_CHECKING:
     from leasekeeper.injection import Injection
-    from leasekeeper.options import Options
+    from leasekeeper.lanes.signature import Signature
+    from leasekeeper.options import Middleware, Options
     from leasekeeper.routing import When
 
 AnyHandler = Handler | BatchHandler | RoutedHandler
@@ -55,6 +57,10 @@ def make_handler(
                 f"queue {queue}: batch= with when=, or with several handlers: a batch goes to one handler as a whole; "
                 "take one handler that divides its batch, or leave batch out"
             )
+        if options.idempotency is not None:
+            raise ConfigurationError(
+                f"queue {queue}: batch={options.batch} with idempotency: a key is of one message; leave one of them out"
+            )
         _check_fifo(options, queue)
         return BatchHandler(function, options, queue=queue, resources=resources, injection=injection)
     handlers = [(_single(each, options, queue, resources, injection), its) for each, its in functions]
@@ -76,7 +82,7 @@ def _single(
         function,
         queue=queue,
         timeout=options.handler_timeout,
-        middleware=options.middleware,
+        middleware=_middleware(options, signature),
         log_bodies=options.log_bodies,
         retry=options.retry,
         resources=resources,
@@ -84,6 +90,18 @@ def _single(
         logger=options.logger,
         injection=injection,
     )
+
+
+def _middleware(options: Options, signature: Signature) -> Sequence[Middleware]:
+    """The user's middleware; the guard of idempotency is outside of it, so that what it commits is committed before."""
+    if options.idempotency is None:
+        return options.middleware
+    if signature.body_type is S3Record:
+        raise ConfigurationError(
+            f"handler {signature.name} with idempotency: a message may have several S3Record, and has one key: "
+            "annotate the parameter with S3Event"
+        )
+    return (options.idempotency, *options.middleware)
 
 
 def _check_fifo(options: Options, queue: str) -> None:

@@ -60,6 +60,12 @@ class LeaseControl:
         """Seconds from received to started."""
         return max(0.0, self._started - self._delivery.received_at)
 
+    @property
+    def retried(self) -> bool:
+        """Whether the handler has given its message back with `message.retry()`."""
+        settlement = self._delivery.settlement
+        return settlement is not None and isinstance(settlement.asked, Retry)
+
     def watch(self) -> Callable[[], Sequence[tuple[str, float]]]:
         """Note what happens to the lease from now on; as `LeaseView.watch`."""
         NOTES[self._delivery] = []

@@ -1,0 +1,36 @@
+"""Idempotency: the work of a message is done once, also when the message comes twice.
+
+The option `idempotency` of a consumer takes an `Idempotency` with a store. Nothing here is imported without it.
+"""
+
+from __future__ import annotations
+
+from leasekeeper.idempotency.api import (
+    Claimed,
+    Completed,
+    Extension,
+    KeyMissing,
+    Running,
+    Store,
+    StoreUnavailable,
+)
+from leasekeeper.idempotency.keys import MESSAGE_ID
+from leasekeeper.idempotency.memory import MemoryStore
+from leasekeeper.idempotency.redis import RedisStore
+from leasekeeper.idempotency.settings import Idempotency
+from leasekeeper.idempotency.terms import IdempotencyStatistics
+
+__all__ = [
+    "MESSAGE_ID",
+    "Claimed",
+    "Completed",
+    "Extension",
+    "Idempotency",
+    "IdempotencyStatistics",
+    "KeyMissing",
+    "MemoryStore",
+    "RedisStore",
+    "Running",
+    "Store",
+    "StoreUnavailable",
+]

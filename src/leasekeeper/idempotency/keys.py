@@ -1,0 +1,81 @@
+"""Keys: what of a message is its idempotency key, and the hash under which it is stored.
+
+The hash is SHA-256 over canonical JSON: it is the same for every order of a dict's keys, for `1` and `1.0`, and on
+every version of Python.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from leasekeeper.message import Message
+
+
+class _MessageId(enum.Enum):
+    MESSAGE_ID = "MESSAGE_ID"
+
+
+MESSAGE_ID: Final = _MessageId.MESSAGE_ID
+"""The message id as the key. It guards against redeliveries only: a duplicate that a producer sends has another id, and
+so has a message after a redrive."""
+
+Key = Callable[["Message[Any]"], Any] | str | _MessageId
+"""A function of the message, a path with dots into the body, or `MESSAGE_ID`."""
+
+
+def key_function(key: Key) -> Callable[[Message[Any]], Any]:
+    """A function that returns a message's key; None for a message without one."""
+    if key is MESSAGE_ID:
+        return lambda message: message.id
+    if isinstance(key, str):
+        names = key.split(".")
+        return lambda message: _at(message.body, names)
+    return key
+
+
+def _at(value: Any, names: Sequence[str]) -> Any:
+    for name in names:
+        if isinstance(value, Mapping):
+            value = value.get(name)
+        elif isinstance(value, list) and name.isdecimal():
+            value = value[int(name)] if int(name) < len(value) else None
+        else:
+            value = getattr(value, name, None)
+    return value
+
+
+def digest(value: Any) -> str:
+    """The SHA-256 of a value as canonical JSON, in hexadecimal digits.
+
+    Raises:
+        TypeError: the value cannot be written as JSON.
+    """
+    plain = _whole(msgspec.to_builtins(value, str_keys=True, enc_hook=encoded))
+    return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()
+
+
+def encoded(value: Any) -> Any:
+    """What JSON encodes of a pydantic model.
+
+    Raises:
+        TypeError: it is none.
+    """
+    dump = getattr(value, "model_dump", None)
+    if dump is None:
+        raise TypeError(f"a {type(value).__qualname__} cannot be written as JSON")
+    return dump(mode="json", by_alias=True)
+
+
+def _whole(value: Any) -> Any:
+    """The same with whole numbers for floats without a fraction: producers write both."""
+    if isinstance(value, dict):
+        return {name: _whole(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_whole(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value

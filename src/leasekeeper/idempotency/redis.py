@@ -1,0 +1,130 @@
+"""A store in Redis or Valkey: one script and one key a verb, so that it also works in a cluster.
+
+Time is the server's. A claim and a finished key are hashes that the server removes at their end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from leasekeeper.errors import ConfigurationError
+from leasekeeper.idempotency.api import CLAIMED, Completed, Found, Running
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from leasekeeper.idempotency.api import Extension
+
+CLAIM = """
+local found = redis.call('HMGET', KEYS[1], 'done', 'token', 'fingerprint', 'result')
+if found[1] then return {2, found[3] or '', found[4] or false} end
+if found[2] and found[2] ~= ARGV[1] then return {1, redis.call('PTTL', KEYS[1])} end
+redis.call('HSET', KEYS[1], 'token', ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return {0}
+"""
+EXTEND = """
+local found = redis.call('HMGET', KEYS[1], 'done', 'token')
+if found[1] or found[2] ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+COMPLETE = """
+local token = redis.call('HGET', KEYS[1], 'token')
+if token and token ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'token', ARGV[1], 'done', '1', 'fingerprint', ARGV[3])
+if ARGV[5] == '1' then redis.call('HSET', KEYS[1], 'result', ARGV[4]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+RELEASE = """
+local found = redis.call('HMGET', KEYS[1], 'done', 'token')
+if found[1] or found[2] ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+
+
+class RedisStore:
+    """Keeps idempotency keys in Redis (5 or later) or Valkey. Made by `from_url`; needs the extra `redis`.
+
+    The server must not evict keys (`maxmemory-policy noeviction`), and what a failover to a replica loses is forgotten.
+    """
+
+    inline = False
+
+    def __init__(self, url: str, **settings: Any) -> None:
+        self._url = url
+        self._settings = settings
+        self._opened: tuple[object, Any, dict[str, Any]] | None = None
+
+    @classmethod
+    def from_url(cls, url: str, **settings: Any) -> RedisStore:
+        """A store at a URL such as `redis://localhost:6379/0`.
+
+        Args:
+            url: as redis-py has it; `rediss://` for TLS, `unix://` for a socket.
+            settings: further arguments of `redis.asyncio.Redis.from_url`.
+
+        Raises:
+            ConfigurationError: redis-py is not installed.
+        """
+        try:
+            import redis.asyncio  # noqa: F401 - whether it is there
+        except ImportError as error:
+            raise ConfigurationError("RedisStore needs redis-py: pip install 'leasekeeper[redis]'") from error
+        return cls(url, **settings)
+
+    def _open(self) -> tuple[Any, dict[str, Any]]:
+        """The client and its scripts; on the loop of the store."""
+        loop = asyncio.get_running_loop()
+        if self._opened is None or self._opened[0] is not loop:  # also in a forked child
+            from redis.asyncio import Redis
+
+            client = Redis.from_url(self._url, **self._settings)
+            scripts = {"claim": CLAIM, "extend": EXTEND, "complete": COMPLETE, "release": RELEASE}
+            self._opened = loop, client, {name: client.register_script(text) for name, text in scripts.items()}
+        return self._opened[1:]
+
+    async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:  # noqa: ARG002 - Store's
+        """As `Store.claim`."""
+        _, scripts = self._open()
+        kind, *rest = await scripts["claim"](keys=[key], args=[token, _ms(lease)])
+        if kind == 1:
+            return Running(max(0, rest[0]) / 1000)
+        return Completed(_text(rest[0]), rest[1]) if kind == 2 else CLAIMED
+
+    async def extend(self, extensions: Sequence[Extension]) -> Sequence[bool]:
+        """As `Store.extend`: one pipeline for all."""
+        client, scripts = self._open()
+        pipeline = client.pipeline(transaction=False)
+        for key, token, lease in extensions:
+            await scripts["extend"](keys=[key], args=[token, _ms(lease)], client=pipeline)
+        return [bool(each) for each in await pipeline.execute()]
+
+    async def complete(self, key: str, token: str, fingerprint: str, result: bytes | None, keep: float) -> bool:
+        """As `Store.complete`."""
+        _, scripts = self._open()
+        arguments = [token, _ms(keep), fingerprint, result or b"", int(result is not None)]
+        return bool(await scripts["complete"](keys=[key], args=arguments))
+
+    async def release(self, key: str, token: str) -> bool:
+        """As `Store.release`."""
+        _, scripts = self._open()
+        return bool(await scripts["release"](keys=[key], args=[token]))
+
+    async def close(self) -> None:
+        """As `Store.close`."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened[1].aclose()
+
+    def __repr__(self) -> str:
+        return "<RedisStore>"  # the URL may have a password
+
+
+def _ms(seconds: float) -> int:
+    return max(1, int(seconds * 1000))
+
+
+def _text(value: bytes | str) -> str:
+    return value if isinstance(value, str) else value.decode()

@@ -1,0 +1,115 @@
+"""The option `idempotency`: which key a message has, where keys are kept, and what follows when something is missing.
+
+Made by users, given to consumers. It may be given to several, whose handlers then keep their keys apart.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, get_args
+
+from leasekeeper.errors import ConfigurationError
+from leasekeeper.idempotency.guard import Guard
+from leasekeeper.idempotency.keys import MESSAGE_ID, key_function
+from leasekeeper.idempotency.terms import IdempotencyStatistics, OnMissing, OnStoreError, Terms
+from leasekeeper.idempotency.work import work_on
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from leasekeeper.idempotency.api import Store
+    from leasekeeper.idempotency.keys import Key
+    from leasekeeper.message import Message
+
+
+class Idempotency:
+    """Runs the handler once for each key, also when a message comes twice. The option `idempotency` of a consumer.
+
+    A key is claimed before the handler runs, for as long as the lease of the message lasts. When the handler has
+    returned, the key is marked as done, and further messages with it are deleted without a run. When it fails, is
+    cancelled or loses its lease, the key is free again.
+
+    Args:
+        store: where keys are kept: `RedisStore`, `PostgresStore`, `DynamoDbStore` or `MemoryStore`.
+        key: the key of a message: a function of the `Message`, a path with dots into the body, such as `"payment.id"`,
+            or `MESSAGE_ID`, which guards against redeliveries only.
+        fingerprint: a function of the message, or a path, for what must be the same in all messages with one key. A
+            message with another is rejected.
+        keep: how long a key is remembered after the handler has returned. It should be longer than the retention
+            periods of the queue and its dead-letter queue together. One second to ten years.
+        result: whether what the handler returns is kept, as JSON, and is the result of the message's duplicates too.
+            Only middleware and envelopes see results.
+        on_store_error: what follows when the store cannot be asked: 'retry' gives the message back, and runs nothing;
+            'run' runs the handler without protection.
+        missing: what follows when a message has no key, or the key None: 'error' raises `KeyMissing`; 'reject' rejects
+            it; 'run' runs the handler without protection.
+        scope: what keys belong to. Unset: the queue and the handler's name. Give one name to handlers whose keys mean
+            the same work.
+        prefix: of all keys in the store.
+        timeout: seconds that a verb of the store may take, 0.01 to 60.
+
+    Raises:
+        ConfigurationError: an argument is of the wrong kind or out of bounds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        key: Key,
+        fingerprint: Callable[[Message[Any]], Any] | str | None = None,
+        keep: timedelta = timedelta(days=4),
+        result: bool = False,
+        on_store_error: OnStoreError = "retry",
+        missing: OnMissing = "error",
+        scope: str | None = None,
+        prefix: str = "leasekeeper",
+        timeout: float = 5.0,
+    ) -> None:
+        _check(store, key, keep, timeout)
+        for name, value, choices in (
+            ("on_store_error", on_store_error, get_args(OnStoreError)),
+            ("missing", missing, get_args(OnMissing)),
+        ):
+            if value not in choices:
+                allowed = ", ".join(map(repr, choices))
+                raise ConfigurationError(f"Idempotency({name}={value!r}): must be one of {allowed}")
+        self.store = store
+        self._terms = Terms(
+            work=work_on(store),
+            key=key_function(key),
+            fingerprint=None if fingerprint is None else key_function(fingerprint),
+            keep=keep.total_seconds(),
+            result=result,
+            on_store_error=on_store_error,
+            missing=missing,
+            scope=scope,
+            prefix=prefix,
+            timeout=timeout,
+        )
+
+    def for_handler(self, name: str, *, is_coroutine: bool, timeout: float | None) -> Callable[[Any, Any], Any]:  # noqa: ARG002 - of every `MiddlewareMaker`
+        """What is called around one handler; as every `MiddlewareMaker`."""
+        guard = Guard(self._terms, name)
+        return guard.run if is_coroutine else guard.run_blocking
+
+    def statistics(self) -> IdempotencyStatistics:
+        """What became of the messages so far."""
+        return self._terms.counts.statistics()
+
+    def __repr__(self) -> str:
+        return f"<Idempotency in {self.store!r}>"
+
+
+def _check(store: Any, key: Any, keep: Any, timeout: Any) -> None:
+    verbs = ("claim", "extend", "complete", "release", "close")
+    if isinstance(store, type) or not all(callable(getattr(store, verb, None)) for verb in verbs):
+        raise ConfigurationError(f"Idempotency({store!r}): must be a store, e.g. RedisStore.from_url('redis://...')")
+    if key is not MESSAGE_ID and not callable(key) and not (isinstance(key, str) and key):
+        raise ConfigurationError(
+            f"Idempotency(key={key!r}): must be a function of a message, a path into the body, or MESSAGE_ID"
+        )
+    if not isinstance(keep, timedelta) or not timedelta(seconds=1) <= keep <= timedelta(days=3660):
+        raise ConfigurationError(f"Idempotency(keep={keep!r}): must be a timedelta from one second to ten years")
+    if not isinstance(timeout, int | float) or not 0.01 <= timeout <= 60:
+        raise ConfigurationError(f"Idempotency(timeout={timeout!r}): must be a number from 0.01 to 60 seconds")

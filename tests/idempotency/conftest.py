@@ -1,0 +1,52 @@
+"""One suite for all stores: `store` is each of them, with a server where it needs one."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+from store_servers import redis_server
+
+from leasekeeper.idempotency import MemoryStore, RedisStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from leasekeeper.idempotency import Store
+
+KINDS = ("memory", "redis")
+
+
+class Servers:
+    """The servers that this session has started."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._makers: dict[str, Callable[[], Store]] = {}
+
+    def store(self, kind: str) -> Store:
+        """A store of that kind, on a server that all its stores share."""
+        if kind not in self._makers:
+            self._makers[kind] = getattr(self, f"_{kind}")()
+        return self._makers[kind]()
+
+    def _memory(self) -> Callable[[], Store]:
+        only = MemoryStore()
+        return lambda: only
+
+    def _redis(self) -> Callable[[], Store]:
+        url = self._stack.enter_context(redis_server())
+        return lambda: RedisStore.from_url(url)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    with ExitStack() as stack:
+        yield Servers(stack)
+
+
+@pytest.fixture(params=KINDS)
+def make_store(request: pytest.FixtureRequest, servers: Servers) -> Callable[[], Store]:
+    """Makes stores with the same keys, as several processes have them."""
+    return lambda: servers.store(request.param)

@@ -1,0 +1,105 @@
+"""Servers of stores for these tests: started on a free port, with their files in a temporary folder."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+STARTS_WITHIN = 60.0
+
+
+def free_port() -> int:
+    """A port on which nothing listens now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def redis_server() -> Iterator[str]:
+    """The URL of a Redis; the tests that need it are skipped if it is not installed."""
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    if program is None:
+        pytest.skip("redis-server is not installed (.ci/servers installs it)")
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
+        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+        with _process([*command, "--appendonly", "no"], lambda: _listens(port)):
+            yield f"redis://127.0.0.1:{port}/0"
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """The connection string of a Postgres; the tests that need it are skipped if it is not installed."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    home = found[-1].parent if found else Path(shutil.which("initdb") or "/").parent
+    if not (home / "initdb").exists():
+        pytest.skip("postgresql is not installed (.ci/servers installs it)")
+    with tempfile.TemporaryDirectory() as folder:
+        user = None  # Postgres refuses to run as root
+        if os.geteuid() == 0:
+            user = "postgres" if any(each.pw_name == "postgres" for each in pwd.getpwall()) else "nobody"
+            shutil.chown(folder, user)
+        Path(folder).chmod(0o700)
+        data, port = f"{folder}/data", free_port()
+        subprocess.run(
+            [home / "initdb", "-D", data, "-U", "test", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"],
+            user=user,
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            timeout=STARTS_WITHIN,
+        )
+        settings = ["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]
+        command = [str(home / "postgres"), "-D", data, "-p", str(port), "-k", folder, *settings]
+        dsn = f"host=127.0.0.1 port={port} user=test dbname=postgres"
+        with _process(command, lambda: _answers(dsn), user=user, cwd=folder):
+            yield dsn
+
+
+@contextmanager
+def _process(
+    command: list[str], ready: Callable[[], bool], *, user: str | None = None, cwd: str | None = None
+) -> Iterator[None]:
+    process = subprocess.Popen(
+        command, user=user, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + STARTS_WITHIN
+        while not ready():
+            assert process.poll() is None, f"{command[0]} has ended with {process.returncode}"
+            assert time.monotonic() < deadline, f"{command[0]} has not started in {STARTS_WITHIN:g} s"
+            time.sleep(0.02)
+        yield
+    finally:
+        process.send_signal(2)  # for Postgres a fast shutdown
+        process.wait(STARTS_WITHIN)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _answers(dsn: str) -> bool:
+    import psycopg
+
+    try:
+        with psycopg.connect(dsn, connect_timeout=5):
+            return True
+    except psycopg.OperationalError:
+        return False
