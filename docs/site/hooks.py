@@ -36,6 +36,32 @@ SHOWN = ("examples", "deploy")
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".json": "json", ".toml": "toml", "Dockerfile": "dockerfile"}
 
 
+FOLDERS = {"how-to": "How-to", "reference": "Reference", "internals": "Internals"}
+"""Folders of pages, and the section of the navigation for each."""
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Put a page that the navigation does not name at the end of its section, so that a new page is not lost."""
+    assert config.nav is not None
+    sections = {title: entries for entry in config.nav for title, entries in entry.items()}
+    for page in unnamed(config.nav):
+        sections[FOLDERS[page.partition("/")[0]]].append(page)
+    return config
+
+
+def unnamed(nav: Any) -> list[str]:
+    """The pages that a navigation does not name. Decisions have a page with their list."""
+    written = (str(page.relative_to(DOCS)) for page in sorted(DOCS.rglob("*.md")))
+    return [page for page in written if not page.startswith("internals/decisions/0") and page not in _named(nav)]
+
+
+def _named(entries: Any) -> set[str]:
+    if isinstance(entries, str):
+        return {entries}
+    values = entries.values() if isinstance(entries, dict) else entries
+    return {page for each in values for page in _named(each)}
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add a page for each file of the shown folders that somebody may link to."""
     for folder in SHOWN:
