@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import io
 import json
 import re
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from leasekeeper.cli.program import execute
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
+    Run = Callable[..., tuple[int, str, str]]
+
 APP = '''
 from leasekeeper import Leasekeeper
 
@@ -26,28 +32,42 @@ async def ship(order: dict) -> None:
 '''
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "leasekeeper", "docs", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+    """Run the command in this process; its exit code, what it printed, and its errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        sys.modules.pop("depot", None)
+        importlib.invalidate_caches()
+        out, err = io.StringIO(), io.StringIO()
+        monkeypatch.setattr(sys, "argv", ["leasekeeper", "docs", *arguments])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = execute()
+        return code, out.getvalue(), err.getvalue()
+
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    return call
 
 
-def test_a_document_and_a_page_are_written_and_found_stale(tmp_path: Path) -> None:
+def test_a_document_and_a_page_are_written_and_found_stale(tmp_path: Path, run: Run) -> None:
     (tmp_path / "depot.py").write_text(APP)
     files = ("--output", "asyncapi.json", "--html", "index.html")
-    assert run(tmp_path, "depot:app", *files).returncode == 0
+    assert run("depot:app", *files)[0] == 0
     document = json.loads((tmp_path / "asyncapi.json").read_text())
     assert (document["info"]["title"], list(document["channels"])) == ("depot", ["orders"])
     assert "Ship an order." in (tmp_path / "index.html").read_text()
-    assert run(tmp_path, "depot:app", *files, "--check").returncode == 0
+    assert run("depot:app", *files, "--check")[0] == 0
     (tmp_path / "depot.py").write_text(re.sub("Ship an order", "Send an order", APP))
-    stale = run(tmp_path, "depot:app", *files, "--check")
-    assert stale.returncode == 1
-    assert "asyncapi.json is not what the code says now: run the same command without --check" in stale.stderr
+    stale = run("depot:app", *files, "--check")
+    assert stale[0] == 1
+    assert "asyncapi.json is not what the code says now: run the same command without --check" in stale[2]
     assert "Ship an order" in (tmp_path / "asyncapi.json").read_text(), "a check writes nothing"
 
 
-def test_without_a_file_it_is_printed_and_a_check_needs_one(tmp_path: Path) -> None:
+def test_without_a_file_it_is_printed_and_a_check_needs_one(tmp_path: Path, run: Run) -> None:
     (tmp_path / "depot.py").write_text(APP)
-    assert json.loads(run(tmp_path, "depot:app", "--title", "Shop").stdout)["info"]["title"] == "Shop"
-    check = run(tmp_path, "depot:app", "--check")
-    assert (check.returncode, "name the files to check" in check.stderr) == (2, True)
+    assert json.loads(run("depot:app", "--title", "Shop")[1])["info"]["title"] == "Shop"
+    check = run("depot:app", "--check")
+    assert (check[0], "name the files to check" in check[2]) == (2, True)

@@ -1,61 +1,53 @@
-"""`leasekeeper new`: what it writes works, and it overwrites nothing."""
+"""`leasekeeper new`: what it writes, and that it overwrites nothing. `soak` runs the tests of what it has written."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from leasekeeper.cli.new import new
+from leasekeeper.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
 
-
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "AWS_DEFAULT_REGION": "eu-west-1", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
-
-
-def test_a_new_service_passes_its_tests_and_has_manifests(tmp_path: Path) -> None:
-    made = run(tmp_path, "leasekeeper", "new", "order-mails", "--queue", "mails")
-    assert made.returncode == 0, made.stderr
-    assert "leasekeeper run order_mails.service:app --local" in made.stdout
+def test_a_service_is_written_with_its_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    new("order-mails", queue="mails", manifests=False)
     service = tmp_path / "order-mails"
     files = {str(each.relative_to(service)) for each in service.rglob("*") if each.is_file()}
-    assert {
+    assert files == {
         ".gitignore",
         "Dockerfile",
         "README.md",
-        "deploy/ecs-task-definition.json",
-        "deploy/kubernetes.yaml",
         "order_mails/__init__.py",
         "order_mails/service.py",
         "pyproject.toml",
         "tests/conftest.py",
         "tests/test_service.py",
-    } <= files
-    assert "$" not in (service / "order_mails" / "service.py").read_text()
-    assert "mails" in (service / "deploy" / "kubernetes.yaml").read_text()
-    tests = run(service, "pytest", "-q", "-p", "no:cacheprovider", "--leasekeeper-faults")
-    assert tests.returncode == 0, tests.stdout
-    assert "4 passed" in tests.stdout
-    options = run(service, "leasekeeper", "options", "order_mails.service:app")
-    assert "20    file pyproject.toml [tool.leasekeeper.queues.mails]" in options.stdout
+    }
+    assert '@app.consumer("mails")' in (service / "order_mails" / "service.py").read_text()
+    assert "[tool.leasekeeper.queues.mails]" in (service / "pyproject.toml").read_text()
+    assert "$PATH" in (service / "Dockerfile").read_text()
 
 
-def test_nothing_is_overwritten_and_names_are_checked(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "queue", "sentence"),
+    [
+        ("shop", "orders", "shop exists and is not empty: give another name, or remove it"),
+        ("Shop", "orders", "'Shop' is no name of a service"),
+        ("depot", "a.fifo", "--queue='a.fifo': give the name of a standard queue"),
+    ],
+)
+def test_nothing_is_overwritten_and_names_are_checked(
+    name: str, queue: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "precious.txt").write_text("x")
-    for arguments, sentence in (
-        (("shop",), "shop exists and is not empty: give another name, or remove it"),
-        (("Shop",), "'Shop' is no name of a service"),
-        (("depot", "--queue", "a.fifo"), "--queue='a.fifo': give the name of a standard queue"),
-    ):
-        refused = run(tmp_path, "leasekeeper", "new", *arguments)
-        assert (refused.returncode, sentence in refused.stderr) == (2, True), refused.stderr
+    with pytest.raises(ConfigurationError) as refusal:
+        new(name, queue=queue)
+    assert sentence in str(refusal.value)
     assert [each.name for each in tmp_path.iterdir()] == ["shop"]

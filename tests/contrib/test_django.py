@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -231,37 +230,3 @@ def settings_without_tasks() -> Iterator[None]:
 
     with override_settings(TASKS={"default": {"BACKEND": "django_tasks.backends.dummy.DummyBackend"}}):
         yield
-
-
-@pytest.mark.slow
-def test_manage_py_runs_the_consumers_and_the_tasks(sqs: LocalSqs, tmp_path: Path) -> None:
-    from shop import tasks
-
-    async def send() -> None:
-        async with await _client(sqs) as client:
-            from leasekeeper.api import Outgoing
-
-            await client.send(await client.queue_url("orders"), Outgoing(body="tea"))
-
-    asyncio.run(send())
-    tasks.add.enqueue(3, 4, note="by manage.py")
-    environment = {**os.environ, "SHOP_DB": str(tmp_path / "shop.sqlite3")}
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "leasekeeper", "--wait-time", "1"],
-        cwd=PROJECT,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    missing = {"stored tea\n", "added 7 by manage.py\n"}
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        missing.discard(line)
-        if not missing:
-            process.terminate()
-    assert process.wait(60) == 0, "".join(lines)
-    process.stdout.close()
-    assert missing == set()

@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 
 from leasekeeper.local import LocalSqs
 from leasekeeper.testing.envelopes import lambda_event
+from leasekeeper.testing.handling import run_handler
 from leasekeeper.testing.trial import Trial
 from leasekeeper.testing.world import virtual
 
@@ -64,11 +65,10 @@ def test_anywhere_as_a_function_of_lambda(sqs: LocalSqs) -> None:
     example["handler"].close()
 
 
-def test_flask(sqs: LocalSqs) -> None:
-    queue = Queue("orders")
-    queue.put('{"total": 7}')
-    lines_until([*RUN, "flask_shop:app"], {"billed 7 EUR"})
-    assert queue.left() == (0, 0)
+def test_flask(sqs: LocalSqs, capsys: pytest.CaptureFixture[str]) -> None:
+    example = runpy.run_path(str(EXAMPLES / "flask_shop.py"))
+    assert run_handler(example["app"].consumers[0], {"total": 7}).acked
+    assert capsys.readouterr().out == "billed 7 EUR\n"
 
 
 def test_fastapi(sqs: LocalSqs) -> None:
@@ -84,9 +84,13 @@ def test_fastapi(sqs: LocalSqs) -> None:
     assert queue.left() == (0, 0)
 
 
-def test_injection(sqs: LocalSqs) -> None:
+@virtual
+async def test_injection(capsys: pytest.CaptureFixture[str]) -> None:
     """A session for each message."""
-    queue = Queue("orders")
-    queue.put('{"id": 1}', '{"id": 2}')
-    lines_until([*RUN, "injection:app"], {"committed [1]", "committed [2]"})
-    assert queue.left() == (0, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+        example = runpy.run_path(str(EXAMPLES / "injection.py"))
+    async with Trial(example["app"]) as trial:
+        await trial.send("orders", {"id": 1}, {"id": 2})
+        await trial.settled()
+    assert sorted(capsys.readouterr().out.split("\n")) == ["", "committed [1]", "committed [2]"]

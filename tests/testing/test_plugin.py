@@ -27,10 +27,11 @@ from leasekeeper import (
 )
 from leasekeeper.routing import attribute, field
 from leasekeeper.testing.handling import Handled, await_batch_handler, await_handler, run_batch_handler, run_handler
+from leasekeeper.testing.suite_faults import SWITCHES, SuiteFaults
+from leasekeeper.testing.world import World, virtual
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from leasekeeper.local import LocalSqs
 
@@ -278,39 +279,18 @@ def test_the_rules_of_retries_say_what_becomes_of_an_error() -> None:
     assert (rules["connection"], rules["time"], rules["other"]) == (Table(5), 7.0, None)
 
 
-UNDER_FAULTS = """
-from leasekeeper.testing.suite_faults import SuiteFaults
-from leasekeeper.testing.world import World, virtual
-
-
 @virtual
-async def test_under_faults():
+async def test_worlds_have_faults_when_the_suite_runs_under_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`pytest --leasekeeper-faults`; `soak` runs it."""
+
     async def handle(body: str) -> None: ...
 
-    async with World() as world:
-        await world.send_many(30)
-        await world.start(handle)
-        await world.until(lambda: not world.bodies(), within=3600)
-        calls = world.broker.calls
-    print(f"faults {SuiteFaults.wanted}, {calls['DeleteMessageBatch']} deletes")
-"""
-
-
-@pytest.mark.slow
-def test_a_suite_runs_under_faults_when_it_is_asked_for(tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text('pytest_plugins = ["leasekeeper.testing.plugin"]\n')
-    (tmp_path / "test_it.py").write_text(UNDER_FAULTS)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-s",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--leasekeeper-faults",
-        str(tmp_path),
-    ]
-    run = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert "faults True" in run.stdout
+    calls = {}
+    for wanted in (False, True):
+        monkeypatch.setattr(SuiteFaults, "wanted", wanted)
+        async with World() as world:
+            await world.send_many(100)
+            await world.start(handle)
+            await world.until(lambda: not world.bodies(), within=3600)
+            calls[wanted] = sum(world.broker.calls[name] for name in SWITCHES)
+    assert calls[True] > calls[False]
