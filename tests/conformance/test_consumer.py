@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from leasekeeper import Consumer, Message, Reject, Retries, Retry, Table
+from leasekeeper.observe.tracing import Tracing
 from leasekeeper.routing import attribute, field
 
 if TYPE_CHECKING:
@@ -104,6 +108,27 @@ def test_everything_is_handled_once_and_deleted(queue: Any, kind: str) -> None:
     assert Counter(order.id for order in seen.bodies) == Counter(range(COUNT))
     assert (report.handled, report.acked, report.lost, report.unsettled) == (COUNT, COUNT, 0, 0)
     assert left(queue) == (0, 0)
+
+
+def test_both_trace_headers_reach_the_spans(queue: Any) -> None:
+    """Each server keeps the attribute of W3C and the system attribute of X-Ray."""
+    kept, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    trace_id, span_id = "5759e988bd862e3fe1be46a994272793", "53995c3f42cd8ad8"
+    w3c = {"DataType": "String", "StringValue": f"00-{trace_id}-{span_id}-01"}
+    aws = {"DataType": "String", "StringValue": f"Root=1-{trace_id[:8]}-{trace_id[8:]};Parent={span_id};Sampled=1"}
+    queue.ask("send_message", MessageBody="tea", MessageAttributes={"traceparent": w3c})
+    queue.ask("send_message", MessageBody="milk", MessageSystemAttributes={"AWSTraceHeader": aws})
+    seen = Seen(2)
+
+    async def handle(body: str) -> None:
+        seen.note(body)
+
+    consume(queue, handle, seen, middleware=[Tracing(provider)])
+    spans = kept.get_finished_spans()
+    found = [(f"{each.context.trace_id:032x}", f"{each.context.span_id:016x}") for span in spans for each in span.links]
+    assert found == [(trace_id, span_id)] * 2
+    assert {(span.attributes or {})["messaging.destination.name"] for span in spans} == {queue.url.rpartition("/")[2]}
 
 
 def test_a_retried_message_is_received_again_and_a_rejected_one_is_not(queue: Any) -> None:

@@ -43,11 +43,12 @@ def events() -> Iterator[list[Any]]:
         dsn="http://key@127.0.0.1:1/1",
         transport=Collected,
         default_integrations=False,
+        auto_enabling_integrations=False,
         integrations=[LoggingIntegration()],
     )
     yield Collected.events
     sentry_sdk.get_client().close()
-    sentry_sdk.init()
+    sentry_sdk.init(default_integrations=False, auto_enabling_integrations=False)
 
 
 async def _work(body: str) -> object:
