@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -47,7 +47,8 @@ def test_keyword_values_are_the_options() -> None:
 
 def test_choices_are_those_of_the_types() -> None:
     hints = get_type_hints(Options)
-    literals = {name: get_args(kind) for name, kind in hints.items() if name in CHOICES}
+    kinds = {name: (hints[name], *get_args(hints[name])) for name in CHOICES}
+    literals = {name: get_args(next(kind for kind in of if get_origin(kind) is Literal)) for name, of in kinds.items()}
     assert literals == CHOICES
 
 
@@ -66,6 +67,7 @@ def test_sections_are_together_and_in_order() -> None:
     sections = [each.metadata["section"] for each in FIELDS.values()]
     assert [name for name, _ in itertools.groupby(sections)] == [
         "Handlers",
+        "Processes",
         "Batches",
         "Limits",
         "Polling",
@@ -119,6 +121,8 @@ MATES: dict[str, dict[str, Any]] = {
     "retry_maximum": {"retry_base": 0},
 }
 """What an option at its bound needs beside it."""
+for _each in ("workers", "max_tasks", "max_age", "max_rss", "kill_rss", "start_method"):
+    MATES[_each] = {"lane": "processes"}
 
 
 @pytest.mark.parametrize("bound", ["low", "high"])
@@ -212,7 +216,7 @@ def test_a_logger_of_ones_own() -> None:
         ("visibilityTimeout", "visibility_timeout"),
         ("thread", "threads"),
         ("timeout", "handler_timeout"),
-        ("workers", "concurrency"),
+        ("num_workers", "concurrency"),
         ("max_workers", "concurrency"),
         ("batch_size", "batch"),
         ("MaxNumberOfMessages", "receive_batch"),

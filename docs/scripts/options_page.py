@@ -46,10 +46,12 @@ from leasekeeper.options import (
     ExhaustedPolicy,
     FifoAck,
     HttpClient,
+    LaneKind,
     LeaseLossPolicy,
     Middleware,
     MiddlewareMaker,
     RejectPolicy,
+    StartMethod,
     UnmatchedPolicy,
     Unstarted,
 )

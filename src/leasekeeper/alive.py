@@ -80,6 +80,12 @@ def _drain_at_exit() -> None:
 atexit.register(_drain_at_exit)
 
 
+def drain_last() -> None:
+    """Drain before what was registered until now: `multiprocessing` waits for its processes when it is its turn."""
+    atexit.unregister(_drain_at_exit)
+    atexit.register(_drain_at_exit)
+
+
 def _after_fork() -> None:
     alive.clear()
     beginning.release()

@@ -83,8 +83,8 @@ class Consumer(Declaration):
         if lifespan is not None and not isinstance(lifespan, Lifespan):
             lifespan = Lifespan(lifespan, self)
         self.lifespan = lifespan
-        made, has_lifespan = options or make_options(values), lifespan is not None
-        super().__init__(queue, handler, when, made, has_lifespan=has_lifespan, inject=inject)
+        made, opens = options or make_options(values), None if lifespan is None else lifespan.function
+        super().__init__(queue, handler, when, made, lifespan=opens, inject=inject)
         self._host = host or Host(f"leasekeeper-{self.address.name}")
         self._life: Life | None = None
         self.subscriptions: list[tuple[Callable[[Any], object], tuple[type[Event], ...]]] = []

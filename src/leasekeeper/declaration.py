@@ -48,7 +48,7 @@ class Declaration:
         when: When | None,
         options: Options,
         *,
-        has_lifespan: bool,
+        lifespan: Callable[..., Any] | None,
         inject: Injector | Injection | None = None,
     ) -> None:
         if not isinstance(inject, Injection):
@@ -62,13 +62,19 @@ class Declaration:
         self._functions: list[tuple[Callable[..., Any], When | None]] = [(handler, when)]
         self.places: dict[str, str] = {}
         self.inherited: frozenset[str] = frozenset()
-        self._resources = NOT_YET if has_lifespan else NO_LIFESPAN
+        self._opens = lifespan
+        self._resources = NO_LIFESPAN if lifespan is None else NOT_YET
         self._declare(options)
 
     def _declare(self, options: Options) -> None:
         address = address_of(self._queue, options.region)
         self.handler = make_handler(
-            self._functions, options, queue=address.name, resources=self._resources, injection=self.injection
+            self._functions,
+            options,
+            queue=address.name,
+            resources=self._resources,
+            injection=self.injection,
+            lifespan=self._opens,
         )
         self.options, self.address = options, address
 

@@ -28,6 +28,7 @@ from leasekeeper.lanes.parameters import NO_LIFESPAN
 from leasekeeper.lifespan import CANCELLED_GRACE
 from leasekeeper.loggers import safe_logger
 from leasekeeper.observe.statistics import Observer, Report
+from leasekeeper.sending.senders import Senders
 from leasekeeper.sqs.client import SqsClient
 from leasekeeper.sqs.settings import settings_for
 
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from leasekeeper.lanes.handlers import AnyHandler
     from leasekeeper.lifespan import Lifespan
     from leasekeeper.options import Options
-    from leasekeeper.sending.senders import Senders
     from leasekeeper.sqs.address import QueueAddress
 
 log = safe_logger("leasekeeper.run")
@@ -70,8 +70,10 @@ class Life:
         self._address = address
         self._handler = handler
         self._options = options
-        self._lifespan = lifespan
-        self._senders = senders
+        # Worker processes open the lifespan and the senders themselves.
+        inside = handler.blueprint is not None
+        self._lifespan = None if inside else lifespan
+        self._senders = Senders() if inside else senders
         self._host = host
         self._channel = channel
         self.observer = Observer(channel, options, handler.name)
@@ -205,6 +207,8 @@ class Life:
 
     async def _bound(self, application: asyncio.AbstractEventLoop) -> AnyHandler:
         """The handler with what the lifespan yields."""
+        if self._handler.blueprint is not None:
+            return self._handler
         if self._lifespan is None:
             return self._handler.bound(NO_LIFESPAN)
         return self._handler.bound(await self._lifespan.enter(application))

@@ -44,7 +44,7 @@ class Lifespan:
     def __init__(self, function: Callable[[Any], AbstractAsyncContextManager[Any]], owner: object) -> None:
         self.name = name_of(function)
         _check(function, self.name)
-        self._function = function
+        self.function = function
         self._owner = owner
         self._forget()
 
@@ -76,7 +76,7 @@ class Lifespan:
 
     def open(self) -> AbstractAsyncContextManager[Any]:
         """A new context manager."""
-        manager = self._function(self._owner)
+        manager = self.function(self._owner)
         if not hasattr(type(manager), "__aenter__"):
             raise TypeError(f"it returned {type(manager).__qualname__}, {_ADVICE}")
         return manager

@@ -19,7 +19,7 @@ _INTEGERS = ("int", "int | None")
 _NUMBERS = ("float", "float | None", *_INTEGERS)
 
 _OTHER_NAMES = {
-    "concurrency": "workers worker_count num_workers max_workers worker_concurrency max_concurrency parallelism",
+    "concurrency": "worker_count num_workers max_workers worker_concurrency max_concurrency parallelism",
     "prefetch": "prefetch_count prefetch_multiplier worker_prefetch_multiplier prefetch_limit",
     "rate": "rate_limit max_rate rps per_second requests_per_second",
     "handler_timeout": "timeout time_limit soft_time_limit task_time_limit max_runtime",
@@ -61,6 +61,10 @@ def hint(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else "; `help(leasekeeper.Options)` lists the options"
 
 
+_NAMES = {"message_attributes": "('All',)", "preload": "('shop.models',)"}
+"""Options that are sequences of names, each with an example."""
+
+
 def check_value(option: dataclasses.Field[Any], value: Any) -> None:
     """Refuse a value of the wrong kind, or out of bounds, with a `ConfigurationError`."""
     kind, choices = str(option.type), option.metadata["choices"]
@@ -74,10 +78,10 @@ def check_value(option: dataclasses.Field[Any], value: Any) -> None:
         raise ConfigurationError(f"{option.name}={value!r}: must be one of {', '.join(map(repr, choices))}")
     elif kind == "str | None" and not isinstance(value, str):
         raise ConfigurationError(f"{option.name}={value!r}: must be text")
-    elif option.name == "message_attributes" and (
+    elif option.name in _NAMES and (
         isinstance(value, str) or not isinstance(value, Iterable) or not all(isinstance(name, str) for name in value)
     ):
-        raise ConfigurationError(f"message_attributes={value!r}: must be a sequence of names, e.g. ('All',)")
+        raise ConfigurationError(f"{option.name}={value!r}: must be a sequence of names, e.g. {_NAMES[option.name]}")
     elif option.name == "share" and not isinstance(value, Share):
         raise ConfigurationError(f"share={value!r}: must be a Share, e.g. Share(concurrency=50)")
     elif option.name == "batch_key" and not callable(value):

@@ -42,6 +42,7 @@ def check_together(options: Any) -> None:
         )
     _check_batches(options)
     _check_share(options)
+    _check_processes(options)
     if options.keeper:
         _check_keeper(options)
     if options.batch is not None and options.group_concurrency is not None:
@@ -148,4 +149,27 @@ def _check_share(options: Any) -> None:
         raise ConfigurationError(
             f"share={options.share!r} with prefetch={options.prefetch}: what waits here would keep its queue's place "
             "in the share; leave prefetch out"
+        )
+
+
+_OF_PROCESSES = ("workers", "max_tasks", "max_age", "max_rss", "kill_rss", "start_method")
+
+
+def _check_processes(options: Any) -> None:
+    """Refuse what worker processes cannot do, and options that would have no effect without them."""
+    if options.lane != "processes":
+        given = next((name for name in _OF_PROCESSES if getattr(options, name) is not None), None)
+        if given is not None:
+            raise ConfigurationError(
+                f"{given}={getattr(options, given)!r} without lane='processes': there are no worker processes; set "
+                f"lane='processes', or leave {given} out (concurrency= is for handlers in this process)"
+            )
+        return
+    if options.batch is not None:
+        raise ConfigurationError(
+            f"batch={options.batch} with lane='processes': worker processes run one message at a time; leave one out"
+        )
+    if options.threads is not None:
+        raise ConfigurationError(
+            f"threads={options.threads} with lane='processes': handlers run in processes; set workers= instead"
         )

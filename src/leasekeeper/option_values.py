@@ -17,10 +17,12 @@ from leasekeeper.options import (
     ExhaustedPolicy,
     FifoAck,
     HttpClient,
+    LaneKind,
     LeaseLossPolicy,
     Middleware,
     MiddlewareMaker,
     RejectPolicy,
+    StartMethod,
     UnmatchedPolicy,
     Unstarted,
 )
@@ -121,6 +123,65 @@ class OptionValues(TypedDict, total=False):
     its rejection. Off: only its length and what is wrong with it, because bodies may be personal data.
 
     Default: False.
+    """
+
+    lane: LaneKind | None
+    """Where handlers run. 'processes': in worker processes, one message at a time in each, for handlers that compute,
+    crash, or leak memory. Functions, middleware and the lifespan must be importable: each worker imports them and
+    enters the lifespan (called with None). Unset: `async def` in tasks, `def` in threads.
+
+    Default: unset; 'processes'.
+    """
+
+    workers: int | None
+    """Worker processes. Unset: as many as there are CPUs for this process.
+
+    Default: unset; 1 to 1,024.
+    """
+
+    max_tasks: int | None
+    """Messages after which a worker process is replaced, a tenth more or less. Unset: no limit.
+
+    Default: unset; 1 to 1,000,000,000.
+    """
+
+    max_age: float | None
+    """Age at which a worker process is replaced after its message, a tenth more or less. Unset: no limit.
+
+    Default: unset; 1 to 31,536,000 s.
+    """
+
+    max_rss: int | None
+    """Bytes of memory above which a worker process is replaced after its message. Unset: no limit.
+
+    Default: unset; 1e+06 to 1e+15.
+    """
+
+    kill_rss: int | None
+    """Bytes of memory above which a worker process is ended in the middle of a message; looked at each second. Unset:
+    no limit.
+
+    Default: unset; 1e+06 to 1e+15.
+    """
+
+    kill_grace: float
+    """Time between SIGTERM and SIGKILL for a worker process whose handler runs longer than `handler_timeout`.
+
+    Default: 2 s; 0 to 3,600 s.
+    """
+
+    start_method: StartMethod | None
+    """How worker processes are started: 'forkserver' (the default on Linux) forks them from a clean process that has
+    imported `preload`; 'spawn' starts Python for each.
+
+    Default: unset; 'forkserver' or 'spawn'.
+    """
+
+    preload: Sequence[str]
+    """Modules that the fork server imports once for all worker processes, such as 'shop.models'. They must open no
+    connections and start no threads.
+
+    Default: none.
     """
 
     batch: int | None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
@@ -24,6 +25,8 @@ from leasekeeper.retries import RetryPolicy  # noqa: TC001 - the annotations of 
 from leasekeeper.share import Share
 
 Dispatch = Literal["semaphore", "pool"]
+LaneKind = Literal["processes"]
+StartMethod = Literal["forkserver", "spawn"]
 RejectPolicy = Literal["dead-letter", "redrive"]
 FifoAck = Literal["batched", "confirmed"]
 ExhaustedPolicy = Literal["dead-letter", "halt"]
@@ -64,6 +67,7 @@ batch handler it takes the batch in place of the message."""
 
 
 _handlers = section("Handlers")
+_processes = section("Processes")
 _batches = section("Batches")
 _limits = section("Limits")
 _polling = section("Polling")
@@ -157,6 +161,61 @@ class Options:
         False,
         "Quote a body that cannot be decoded (its first 80 characters, and single values) in the log and in the reason "
         "of its rejection. Off: only its length and what is wrong with it, because bodies may be personal data.",
+    )
+
+    lane: LaneKind | None = _processes(
+        None,
+        "Where handlers run. 'processes': in worker processes, one message at a time in each, for handlers that "
+        "compute, crash, or leak memory. Functions, middleware and the lifespan must be importable: each worker "
+        "imports them and enters the lifespan (called with None). Unset: `async def` in tasks, `def` in threads.",
+        choices=get_args(LaneKind),
+    )
+    workers: int | None = _processes(
+        None, "Worker processes. Unset: as many as there are CPUs for this process.", low=1, high=1024
+    )
+    max_tasks: int | None = _processes(
+        None,
+        "Messages after which a worker process is replaced, a tenth more or less. Unset: no limit.",
+        low=1,
+        high=1_000_000_000,
+    )
+    max_age: float | None = _processes(
+        None,
+        "Age at which a worker process is replaced after its message, a tenth more or less. Unset: no limit.",
+        unit="s",
+        low=1,
+        high=31_536_000,
+    )
+    max_rss: int | None = _processes(
+        None,
+        "Bytes of memory above which a worker process is replaced after its message. Unset: no limit.",
+        low=1_000_000,
+        high=1_000_000_000_000_000,
+    )
+    kill_rss: int | None = _processes(
+        None,
+        "Bytes of memory above which a worker process is ended in the middle of a message; looked at each "
+        "second. Unset: no limit.",
+        low=1_000_000,
+        high=1_000_000_000_000_000,
+    )
+    kill_grace: float = _processes(
+        2.0,
+        "Time between SIGTERM and SIGKILL for a worker process whose handler runs longer than `handler_timeout`.",
+        unit="s",
+        low=0,
+        high=3600,
+    )
+    start_method: StartMethod | None = _processes(
+        None,
+        "How worker processes are started: 'forkserver' (the default on Linux) forks them from a clean process "
+        "that has imported `preload`; 'spawn' starts Python for each.",
+        choices=get_args(StartMethod),
+    )
+    preload: Sequence[str] = _processes(
+        (),
+        "Modules that the fork server imports once for all worker processes, such as 'shop.models'. They must "
+        "open no connections and start no threads.",
     )
 
     batch: int | None = _batches(
@@ -487,6 +546,8 @@ class Options:
         for option in dataclasses.fields(self):
             check_value(option, getattr(self, option.name))
         check_envelope(self.envelope)
+        if self.lane == "processes":
+            object.__setattr__(self, "concurrency", self.worker_count)  # it is frozen for everyone else
         check_together(self)
 
     @property
@@ -496,8 +557,15 @@ class Options:
 
     @property
     def slots(self) -> int:
-        """Messages that may be at work at the same time: `concurrency`, times `batch` with batches."""
+        """Messages that may be at work at once: one, or a batch, for each of `concurrency`; two for each process."""
+        if self.lane == "processes":
+            return 2 * self.worker_count  # one runs, and one waits in the worker
         return self.concurrency * (self.batch or 1)
+
+    @property
+    def worker_count(self) -> int:
+        """Worker processes, with `lane='processes'`."""
+        return self.workers or min(self.concurrency, _cpus())
 
     @property
     def most_batch_bytes(self) -> int:
@@ -539,3 +607,9 @@ def check_names(values: Mapping[str, Any]) -> None:
     for name in values:
         if name not in known:
             raise ConfigurationError(f"unknown option {name!r}{hint(name, known)}")
+
+
+def _cpus() -> int:
+    """CPUs that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

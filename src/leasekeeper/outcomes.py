@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from leasekeeper.schedules import Schedule
 
@@ -177,6 +177,10 @@ class Settlement:
         """Set how it ended. The first call wins."""
         if not self._future.done():
             self._future.set_result(settled)
+
+    def when_done(self, tell: Callable[[Settled], object]) -> None:
+        """Call `tell` with how it ended: in the thread in which it ends, or here if it has ended."""
+        self._future.add_done_callback(lambda future: tell(future.result()))
 
     def _refuse_deadlock(self) -> None:
         if self.deferred and not self._future.done():

@@ -162,6 +162,13 @@ def test_sender(sqs: LocalSqs) -> None:
     assert queue.left() == (15, 0)
 
 
+def test_worker_processes(sqs: LocalSqs) -> None:
+    dead = Queue("primes-dead")
+    policy = json.dumps({"deadLetterTargetArn": dead.arn, "maxReceiveCount": 5})
+    Queue("primes", RedrivePolicy=policy).put("100", "crash", "1000")
+    lines_until([sys.executable, "worker_processes.py"], {"25 primes below 100", "168 primes below 1000"})
+
+
 def test_batches(sqs: LocalSqs) -> None:
     """The event that the table refuses is found by halves; the unknown customer is rejected; the rest is stored."""
     dead = Queue("dead")

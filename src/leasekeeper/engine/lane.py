@@ -1,4 +1,4 @@
-"""Which lane runs a handler: coroutines on the application's loop, or threads; with `batch`, a bundle lane around it.
+"""Which lane runs a handler: coroutines on the application's loop, threads or processes; a bundle lane with `batch`.
 
 Used once by each runner, when it is made.
 """
@@ -13,6 +13,7 @@ from leasekeeper.lanes.batch_handler import BatchHandler
 from leasekeeper.lanes.bundles import BundleLane
 from leasekeeper.lanes.coroutines import CoroutineLane
 from leasekeeper.lanes.handler_context import BatchHandlerInContext, HandlerInContext
+from leasekeeper.lanes.processes.lane import ProcessLane
 from leasekeeper.lanes.routed import RoutedHandler
 from leasekeeper.lanes.threads import ThreadLane
 from leasekeeper.message_context import MessageContext
@@ -65,6 +66,8 @@ def open_lane(
 
         parallel = options.concurrency if handler.is_coroutine else options.thread_count
         return BundleLane(options, queue=queue, parallel=parallel, answers=answers, clock=clock, open_inside=inside)
+    if handler.blueprint is not None:
+        return ProcessLane(handler, handler.blueprint, options, queue=queue, answers=answers, clock=clock)
     called: UnitHandler[Delivery] = handler
     if MessageContext.in_use:
         wrap = partial(HandlerInContext, queue=queue)

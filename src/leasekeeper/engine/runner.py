@@ -1,8 +1,7 @@
 """The runner: what a consumer runs. The task tree of one queue; its nesting is the order of its shutdown.
 
-Owned by a consumer, run on the engine's loop. It connects the parts of the engine, which do not know one another. It
-promises that everything it received is settled or reported as unsettled when `run` returns, and that `run` returns in
-bounded time after `stop` (L22).
+Owned by a consumer, run on the engine's loop. It connects the parts of the engine, which do not know one another. When
+`run` returns, everything it received is settled or reported as unsettled, and it returns in bounded time (L22).
 """
 
 from __future__ import annotations
@@ -203,6 +202,7 @@ class Runner:
     async def run(self, ready: Callable[[], None]) -> None:
         """Work until stopped; `ready` is called when the first poll is about to start."""
         try:
+            await self._lane.open()
             async with (
                 asyncio.timeout(None) as limit,
                 serve(self._extender),  # opened first, closed last: releases go out after everything

@@ -1,4 +1,4 @@
-"""The seam between the engine and the lanes, which run handlers: in coroutines and threads today, in processes later.
+"""The seam between the engine and the lanes, which run handlers: in coroutines, threads and processes.
 
 A lane is given units and answers each with an `Outcome`, exactly once for each submit. It never acknowledges, extends
 or releases.
@@ -98,6 +98,10 @@ class LaneStatistics:
 
 class Lane(Protocol[U_contra]):
     """Where handlers run. All methods are called on the engine's loop."""
+
+    async def open(self) -> None:
+        """Get ready to run; called once, before the first receive. What it raises fails the start."""
+        ...
 
     def submit(self, units: Sequence[U_contra]) -> bool:
         """Run the handler for each unit, now or as soon as possible. False: this lane cannot run anything any more."""

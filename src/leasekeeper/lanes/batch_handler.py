@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from leasekeeper.injection import Injection
     from leasekeeper.lanes.api import Say
     from leasekeeper.lanes.bundles import Bundle
+    from leasekeeper.lanes.processes.blueprint import Blueprint
     from leasekeeper.options import Options
     from leasekeeper.outcomes import Outcome
 
@@ -64,6 +65,7 @@ class BatchHandler:
     ) -> None:
         signature, bodies = _read(function, injection)
         self.name = signature.name
+        self.blueprint: Blueprint | None = None
         self.is_coroutine = signature.is_coroutine
         self.timeout = options.handler_timeout
         with_batch = not bodies or bool(options.middleware) or bool(signature.injected)

@@ -184,6 +184,10 @@ class BundleLane:
 
     # Collecting
 
+    async def open(self) -> None:
+        """Open the lane of the handlers."""
+        await self._inside.open()
+
     def submit(self, units: Sequence[Delivery]) -> bool:
         """Collect deliveries, and run the batches that are complete. False: the lane inside cannot run anything."""
         if self._down:

@@ -56,6 +56,9 @@ class CoroutineLane(Generic[U]):
             self._strategy = SemaphoreDispatch(run, self._reply, clock, concurrency=options.concurrency)
         self._inbox: Mailbox[U] = Mailbox(loop, self._strategy.submit)
 
+    async def open(self) -> None:
+        """Nothing: a task needs no preparation."""
+
     def submit(self, units: Sequence[U]) -> bool:
         """Run the handler for each, or let them wait. False: the loop is ending or closed, and each is answered."""
         if self._strategy.down:

@@ -53,6 +53,10 @@ class GatedLane:
         self.end = lane.end
         self.stop_collecting = lane.stop_collecting
 
+    async def open(self) -> None:
+        """Open the lane behind the gate."""
+        await self._lane.open()
+
     def submit(self, units: Sequence[Delivery]) -> bool:
         """Let these wait, and start what may start."""
         self._gate.line.add(units)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from leasekeeper.envelopes import Envelope
     from leasekeeper.injection import Injection
     from leasekeeper.lanes.api import Say
+    from leasekeeper.lanes.processes.blueprint import Blueprint
     from leasekeeper.message import Received
     from leasekeeper.options import Middleware
 
@@ -51,6 +52,7 @@ class Handler:
         body_type: what the body is decoded to.
         is_coroutine: True for an `async def`, which is awaited; False for a `def`, which runs in a thread.
         timeout: seconds that an `async def` may take; None: no limit. The thread lane limits a `def`.
+        blueprint: what worker processes make it of; None where it runs in this process.
 
     Raises:
         ConfigurationError: a signature, a body type or a middleware that cannot work, or a parameter that is not among
@@ -73,6 +75,7 @@ class Handler:
     ) -> None:
         signature = read_signature(function, injection)
         self.name = signature.name
+        self.blueprint: Blueprint | None = None
         self.body_type = signature.body_type
         self.is_coroutine = signature.is_coroutine
         self.timeout = timeout

@@ -6,13 +6,15 @@ Used when a consumer is constructed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.envelopes.s3 import S3Record
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.lanes.batch_handler import BatchHandler, takes_batch
 from leasekeeper.lanes.handler import Handler
-from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources
+from leasekeeper.lanes.parameters import NO_LIFESPAN, NOT_YET, Resources
+from leasekeeper.lanes.processes.blueprint import OF_PROCESSES, Blueprint
 from leasekeeper.lanes.routed import RoutedHandler, routes_of
 from leasekeeper.lanes.signature import read_signature
 
@@ -35,6 +37,7 @@ def make_handler(
     queue: str,
     resources: Resources = NO_LIFESPAN,
     injection: Injection | None = None,
+    lifespan: Function | None = None,
 ) -> AnyHandler:
     """The handler that calls a function, or one of several, as the options say, with parameters from these resources.
 
@@ -44,12 +47,15 @@ def make_handler(
         queue: its name.
         resources: what the lifespan yields.
         injection: what gives other parameters.
+        lifespan: what a worker process opens, with lane='processes'.
 
     Raises:
         ConfigurationError: a signature, a body type or a middleware that cannot work, or not with these options.
     """
     if not isinstance(functions, Sequence):
         functions = [(functions, None)]
+    if options.lane == "processes":
+        return _for_processes(functions, options, queue, injection, lifespan)
     (function, when), *more = functions
     if options.batch is not None:
         if more or when is not None:
@@ -67,6 +73,33 @@ def make_handler(
     if not more and when is None:
         return handlers[0][0]
     return RoutedHandler(routes_of(handlers, queue), options, queue=queue)
+
+
+def _for_processes(
+    functions: Sequence[tuple[Function, When | None]],
+    options: Options,
+    queue: str,
+    injection: Injection | None,
+    lifespan: Function | None,
+) -> AnyHandler:
+    """The handler as its worker processes make it: here it names things, and runs nothing."""
+    if injection is not None and injection.injector is not None:
+        raise ConfigurationError(
+            f"queue {queue} with lane='processes' and an injector: a container cannot be taken to a worker process; "
+            "open what the handler needs in the lifespan, which each worker process enters"
+        )
+    blueprint = Blueprint(functions, options, queue=queue, lifespan=lifespan)
+    unused: dict[str, Any] = dict.fromkeys(("lane", *OF_PROCESSES))
+    handler = make_handler(
+        functions,
+        replace(options, **unused),
+        queue=queue,
+        resources=NOT_YET,
+        injection=injection,
+    )
+    assert not isinstance(handler, BatchHandler)  # `Options` refuses batches in processes
+    handler.blueprint = blueprint
+    return handler
 
 
 def _single(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from leasekeeper.lanes.api import Say, UnitHandler
     from leasekeeper.lanes.handler import Handler
     from leasekeeper.lanes.parameters import Resources
+    from leasekeeper.lanes.processes.blueprint import Blueprint
     from leasekeeper.options import Options
     from leasekeeper.outcomes import Outcome
     from leasekeeper.routing import Condition, When
@@ -93,12 +94,14 @@ class RoutedHandler:
         is_coroutine: as `Handler.is_coroutine`, which is the same for all.
         timeout: as `Handler.timeout`, which is the same for all.
         routes: the handlers in the order in which they are tried.
+        blueprint: as `Handler.blueprint`.
     """
 
     def __init__(self, routes: Sequence[Route], options: Options, *, queue: str) -> None:
         for route in routes:
             _refuse_unfetched(route, options)
         self.routes = routes
+        self.blueprint: Blueprint | None = None
         self.name = "/".join(route.handler.name for route in routes)
         self.is_coroutine = routes[0].handler.is_coroutine
         self.timeout = routes[0].handler.timeout

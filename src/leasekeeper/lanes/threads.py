@@ -69,7 +69,7 @@ class ThreadLane(Generic[U]):
         self._parking = threading.Condition()
         self._idle = 0
         self._closing = False
-        self._left: Callable[[], None] = _nothing
+        self._left: Callable[[], None] = lambda: None
         """Called by each thread when it ends."""
         self._switch_interval = options.switch_interval
         self._holds_interval = False
@@ -79,6 +79,9 @@ class ThreadLane(Generic[U]):
         """Seconds that the last handler took."""
         self._taken = 0
         """Units taken so far. Threads count without a lock, so the number may be a little too small."""
+
+    async def open(self) -> None:
+        """Nothing: threads start when needed."""
 
     def submit(self, units: Sequence[U]) -> bool:
         """Let processors run the handler for each; always True.
@@ -337,10 +340,6 @@ class ThreadLane(Generic[U]):
     def __repr__(self) -> str:
         now = self.statistics()
         return f"<ThreadLane {now.running} running, {now.waiting} waiting, {now.workers} of {self._maximum} threads>"
-
-
-def _nothing() -> None:
-    """For a lane that is not closing."""
 
 
 def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:

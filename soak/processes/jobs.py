@@ -1,0 +1,155 @@
+"""Handlers that worker processes import: each does what its message says."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leasekeeper import Message, Reject, Retry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+log = logging.getLogger("jobs")
+
+
+def _note(what: str) -> None:
+    """Append a line to the file that the test reads; whole lines, whichever process writes."""
+    with Path(os.environ["JOBS_NOTES"]).open("a") as notes:
+        notes.write(f"{what}\n")
+
+
+def work(message: Message[str]) -> None:
+    """Do what the message says."""
+    word, _, value = message.body.partition(" ")
+    _note(f"{message.body} {message.attempt} {os.getpid()}")
+    _DEEDS.get(word, _nothing)(message, value)
+
+
+async def work_async(message: Message[str]) -> None:
+    """The same, in a coroutine."""
+    work(message)
+
+
+def _nothing(message: Message[str], value: str) -> None:
+    pass
+
+
+def _kill(message: Message[str], value: str) -> None:
+    os.kill(os.getpid(), getattr(signal, value))
+
+
+def _kill_once(message: Message[str], value: str) -> None:
+    if message.attempt == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _hang(message: Message[str], value: str) -> None:
+    re.match(r"(a+)+$", "a" * 40 + "b")  # holds the GIL for hours
+
+
+def _raise(message: Message[str], value: str) -> None:
+    raise ValueError(value)
+
+
+def _reject(message: Message[str], value: str) -> None:
+    raise Reject(value)
+
+
+def _retry(message: Message[str], value: str) -> None:
+    if message.attempt == 1:
+        raise Retry(0)
+
+
+def _sleep(message: Message[str], value: str) -> None:
+    time.sleep(float(value))
+
+
+def _spin(message: Message[str], value: str) -> None:
+    end = time.thread_time() + float(value)
+    while time.thread_time() < end:
+        pass
+
+
+def _allocate(message: Message[str], value: str) -> None:
+    held = bytearray(int(value))
+    held[::4096] = b"x" * len(held[::4096])
+    time.sleep(20)
+
+
+def _ack(message: Message[str], value: str) -> None:
+    _note(f"settled {message.ack().result(10).value}")
+
+
+def _lease(message: Message[str], value: str) -> None:
+    left = message.lease_deadline - time.monotonic()
+    _note(f"lease {message.lease_lost} {message.lease_capped} {0 < left < 60}")
+
+
+def _noise(message: Message[str], value: str) -> None:
+    os.write(1, b"raw\n")
+    subprocess.run([sys.executable, "-c", "print('from a child')"], check=True)
+    threading.Thread(target=print, args=["from a thread"]).start()
+    child = multiprocessing.get_context("fork").Process(target=print, args=["from a fork"])
+    child.start()
+    child.join()
+    if (pid := os.fork()) == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def _crash(message: Message[str], value: str) -> None:
+    ctypes.string_at(0)
+
+
+def _log(message: Message[str], value: str) -> None:
+    log.warning("logged %s", value)
+
+
+_DEEDS: dict[str, Any] = {
+    "kill": _kill,
+    "killonce": _kill_once,
+    "hang": _hang,
+    "raise": _raise,
+    "reject": _reject,
+    "retry": _retry,
+    "sleep": _sleep,
+    "spin": _spin,
+    "allocate": _allocate,
+    "ack": _ack,
+    "lease": _lease,
+    "noise": _noise,
+    "crash": _crash,
+    "log": _log,
+}
+
+
+@asynccontextmanager
+async def lifespan(_: object) -> AsyncIterator[dict[str, int]]:
+    """What each worker opens."""
+    _note(f"open {os.getpid()}")
+    yield {"pid": os.getpid()}
+    _note(f"close {os.getpid()}")
+
+
+@asynccontextmanager
+async def broken(_: object) -> AsyncIterator[None]:
+    """A lifespan that fails in a worker."""
+    raise RuntimeError("no database here")
+    yield
+
+
+def work_with(message: Message[str], resources: dict[str, int]) -> None:
+    """A handler that needs what the lifespan yields."""
+    _note(f"with {resources['pid'] == os.getpid()}")

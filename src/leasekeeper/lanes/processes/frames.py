@@ -1,0 +1,250 @@
+"""What the engine and a worker process say to each other, as bytes on a stream.
+
+Used on both sides. A frame is a length of four bytes and a MessagePack value. Nothing of a handler's objects crosses:
+errors go as text, bodies as SQS sent them.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from leasekeeper.errors import HandlerError
+from leasekeeper.message import Received
+from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, WITHHELD, Failed, Outcome, Reject, Retry, Skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HEAD = 4
+"""Bytes of a frame's length."""
+
+
+class Run(msgspec.Struct, array_like=True, tag="run", gc=False):
+    """Run the handler for this message; `message` is the message's number on this pipe."""
+
+    message: int
+    received: bytes
+    attempt: int
+    received_at: float
+    later: bool
+    """Whether what the handler says of its message counts when it has ended: on FIFO queues."""
+
+
+class Recall(msgspec.Struct, array_like=True, tag="recall", gc=False):
+    """Give back what has not started."""
+
+
+class Settled(msgspec.Struct, array_like=True, tag="settled", gc=False):
+    """How an early settlement ended; the value of `leasekeeper.outcomes.Settled`."""
+
+    message: int
+    how: str
+
+
+class Lease(msgspec.Struct, array_like=True, tag="lease", gc=False):
+    """How the lease of a message stands."""
+
+    message: int
+    lost: bool
+    capped: bool
+    deadline: float
+
+
+class Finish(msgspec.Struct, array_like=True, tag="finish", gc=False):
+    """Run nothing more, and end."""
+
+
+class Ready(msgspec.Struct, array_like=True, tag="ready", gc=False):
+    """The worker can run messages."""
+
+
+class Broken(msgspec.Struct, array_like=True, tag="broken", gc=False):
+    """The worker cannot start."""
+
+    text: str
+    traceback: str
+
+
+class Started(msgspec.Struct, array_like=True, tag="started", gc=False):
+    """The handler was called."""
+
+    message: int
+    at: float
+
+
+class Ended(msgspec.Struct, array_like=True, tag="ended", gc=False):
+    """The handler has ended, or was not called. `handler` is its name, where a queue has several."""
+
+    message: int
+    outcome: list[Any]
+    rss: int = 0
+    handler: str = ""
+
+
+class Says(msgspec.Struct, array_like=True, tag="says", gc=False):
+    """The handler settles its message while it runs: delete (None), or retry after so many seconds."""
+
+    message: int
+    retry_after: float | None
+
+
+class AsksLease(msgspec.Struct, array_like=True, tag="asks", gc=False):
+    """How does the lease of this message stand?"""
+
+    message: int
+
+
+class Logged(msgspec.Struct, array_like=True, tag="logged", gc=False):
+    """A log record of the worker."""
+
+    record: dict[str, Any]
+
+
+ToWorker = Run | Recall | Settled | Lease | Finish
+ToEngine = Ready | Broken | Started | Ended | Says | AsksLease | Logged
+
+_encoder = msgspec.msgpack.Encoder()
+_received = msgspec.msgpack.Decoder(Received)
+to_worker = msgspec.msgpack.Decoder(ToWorker).decode
+to_engine = msgspec.msgpack.Decoder(ToEngine).decode
+
+
+def framed(frame: ToWorker | ToEngine) -> bytes:
+    """The frame as bytes for the stream."""
+    body = _encoder.encode(frame)
+    return len(body).to_bytes(HEAD, "big") + body
+
+
+def pack_received(received: Received) -> bytes:
+    """A message as it was received."""
+    return _encoder.encode(received)
+
+
+def unpack_received(data: bytes) -> Received:
+    """The message again."""
+    return _received.decode(data)
+
+
+class Frames:
+    """Divides a stream into the bodies of frames."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The bodies that are complete with this data."""
+        held = self._held
+        held += data
+        place = 0
+        while len(held) - place >= HEAD:
+            end = place + HEAD + int.from_bytes(held[place : place + HEAD], "big")
+            if len(held) < end:
+                break
+            yield bytes(held[place + HEAD : end])
+            place = end
+        del held[:place]
+
+
+# Outcomes
+
+_PLAIN: dict[str, Outcome] = {"done": DONE, "withheld": WITHHELD, "not started": NOT_STARTED, "ended": ENDED}
+_NAMES = {type(outcome): name for name, outcome in _PLAIN.items()}
+
+
+def pack_outcome(outcome: Outcome) -> list[Any]:
+    """An outcome as plain values."""
+    if isinstance(outcome, Failed):
+        return ["failed", *_described(outcome.error), _pickled(outcome.rule), _told(outcome.rule_error)]
+    if isinstance(outcome, Retry):
+        return ["retry", outcome.after]
+    if isinstance(outcome, Reject):
+        cause = outcome.__cause__
+        return ["reject", str(outcome.reason), [] if cause is None else _described(cause)]
+    if isinstance(outcome, Skipped):
+        return ["skipped", outcome.reason, outcome.warn]
+    return [_NAMES[type(outcome)]]
+
+
+def unpack_outcome(packed: list[Any]) -> Outcome:
+    """The outcome again; errors are of the class `HandlerError`, under the name of the original class."""
+    kind, *values = packed
+    if kind == "failed":
+        module, name, text, traceback, rule, rule_error = values
+        error = error_of(module, name, text, traceback)
+        return Failed(
+            error,
+            rule=None if rule is None else pickle.loads(rule),  # noqa: S301 - from a process that we started
+            rule_error=None if rule_error is None else error_of(*rule_error),
+        )
+    if kind == "retry":
+        return Retry(values[0])
+    if kind == "reject":
+        rejected = Reject(values[0])
+        rejected.__cause__ = error_of(*values[1]) if values[1] else None
+        return rejected
+    if kind == "skipped":
+        return Skipped(values[0], warn=values[1])
+    return _PLAIN[kind]
+
+
+def _described(error: BaseException) -> list[Any]:
+    import traceback
+
+    from leasekeeper.texts import safe_str
+
+    kind = type(error)
+    try:
+        lines = "".join(traceback.format_exception(error))
+    except Exception as failure:
+        lines = f"(the traceback cannot be shown: {failure!r})"
+    return [kind.__module__, kind.__qualname__, safe_str(error), lines]
+
+
+def _told(error: BaseException | None) -> tuple[str, str, str] | None:
+    if error is None:
+        return None
+    module, name, text, _ = _described(error)
+    return module, name, text
+
+
+def _pickled(rule: object) -> bytes | None:
+    """What retries say of an error, as a schedule or seconds; a rule that cannot be taken along leaves the default."""
+    if rule is None:
+        return None
+    try:
+        return pickle.dumps(rule)
+    except Exception:
+        return None
+
+
+class _RemoteTraceback(Exception):
+    """Shows the traceback of a worker process as the cause of its error."""
+
+    def __init__(self, lines: str) -> None:
+        super().__init__(lines)
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+_errors: dict[tuple[str, str], type[HandlerError]] = {}
+MOST_KINDS = 1_000
+"""Kinds of errors that keep their class; a handler that makes classes without end must not fill the memory."""
+
+
+def error_of(module: str, name: str, text: str, traceback: str = "") -> HandlerError:
+    """An error of a worker process, to be logged and counted here under its own name."""
+    kind = _errors.get((module, name))
+    if kind is None:
+        kind = type(name.rpartition(".")[2], (HandlerError,), {"__module__": module, "__qualname__": name})
+        if len(_errors) < MOST_KINDS:
+            _errors[module, name] = kind
+    error = kind(text)
+    if traceback:
+        error.__cause__ = _RemoteTraceback(traceback)
+    return error

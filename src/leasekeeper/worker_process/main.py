@@ -1,0 +1,209 @@
+"""The main function of a worker process.
+
+Started by the processes lane. It promises to say why it cannot start, and to run one message at a time, in the order in
+which they come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import pickle
+import queue
+import signal
+import socket
+import sys
+import time
+import traceback
+from contextlib import AsyncExitStack
+from multiprocessing import forkserver
+from typing import TYPE_CHECKING, Any
+
+from leasekeeper.injection import Injection
+from leasekeeper.lanes.failures import outcome_of_error
+from leasekeeper.lanes.handler_context import HandlerInContext
+from leasekeeper.lanes.handlers import make_handler
+from leasekeeper.lanes.parameters import NO_LIFESPAN, NOT_YET, Resources
+from leasekeeper.lanes.processes.endings import rss_of
+from leasekeeper.lanes.processes.frames import Broken, Ended, Ready, Started, pack_outcome
+from leasekeeper.lanes.routed import RoutedHandler
+from leasekeeper.outcomes import NOT_STARTED, Outcome, Settled
+from leasekeeper.sending.senders import Senders
+from leasekeeper.worker_process.channel import Channel
+from leasekeeper.worker_process.logs import forward
+from leasekeeper.worker_process.remote import RemoteDelivery, Saying
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from leasekeeper.lanes.processes.blueprint import Plan
+    from leasekeeper.lanes.processes.frames import Run
+    from leasekeeper.lanes.processes.frames import Settled as SettledFrame
+
+_SIGKILL_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+BROKEN = 3
+"""The exit code of a worker that could not start."""
+
+
+def run_worker(connection: Connection, blueprint: bytes, log_level: int, *, tell_rss: bool) -> None:
+    """Run until the engine says so, or ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all processes; the engine decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _die_with_parent()
+    pipe = socket.socket(fileno=os.dup(connection.fileno()))
+    pipe.setblocking(True)
+    connection.close()
+    worker = _Worker(pipe, tell_rss=tell_rss)
+    with asyncio.Runner() as runner:
+        try:
+            runner.run(worker.open(blueprint, log_level))
+        except BaseException as error:
+            _tell_broken(worker, error)
+        if worker.is_coroutine:
+            runner.run(worker.serve())
+        else:
+            worker.serve_blocking()  # outside the loop: such a handler may block, and may run loops itself
+        runner.run(worker.close())
+
+
+def _die_with_parent() -> None:
+    """Let Linux end this process with its parent, also while a handler holds the GIL.
+
+    The parent is the fork server. It ends when the last descriptor of the engine's end of a pipe is closed, and
+    `multiprocessing` gives one to each process that it forks: this one gives it back.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SIGKILL_WITH_PARENT, signal.SIGKILL)
+    server: Any = forkserver._forkserver  # noqa: SLF001 - there is no public name
+    descriptor = getattr(server, "_forkserver_alive_fd", None)
+    if descriptor is not None:
+        os.close(descriptor)
+        server._forkserver_alive_fd = server._forkserver_address = None  # noqa: SLF001
+
+
+def _tell_broken(worker: _Worker, error: BaseException) -> None:
+    lines = "".join(traceback.format_exception(error))
+    worker.channel.send(Broken(f"{type(error).__name__}: {error}", lines))
+    os._exit(BROKEN)
+
+
+class _Worker:
+    """One worker: its handler, and the messages that it was given.
+
+    Attributes:
+        channel: to the engine.
+        is_coroutine: whether the handler is an `async def`.
+    """
+
+    def __init__(self, pipe: socket.socket, *, tell_rss: bool) -> None:
+        self.channel = Channel(pipe, take=self._take, recall=self._recall, finish=self._finish, settled=self._settled)
+        self._say: Any = Saying(self.channel)
+        self._tell_rss = tell_rss
+        self._handler: Any = None
+        self.is_coroutine = False
+        self._resources = AsyncExitStack()
+        self._waiting: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._came = asyncio.Event()
+
+    async def open(self, blueprint: bytes, log_level: int) -> None:
+        """Import the user's modules, make the handler, and open the lifespan."""
+        self._loop = asyncio.get_running_loop()
+        plan: Plan = pickle.loads(blueprint)  # noqa: S301 - from the process that started this one
+        forward(self.channel, log_level)
+        senders = Senders()
+        injection = Injection(senders)
+        parts: Any = {"queue": plan.queue, "injection": injection}
+        make_handler(plan.resolved(), plan.options, resources=NOT_YET, **parts)  # learns which senders there are
+        await senders.enter(plan.options)
+        self._resources.push_async_callback(senders.leave)
+        resources: Resources = NO_LIFESPAN
+        if plan.lifespan is not None:
+            resources = Resources(await self._resources.enter_async_context(plan.lifespan(None)))
+        handler: Any = make_handler(plan.resolved(), plan.options, resources=resources, **parts)
+        self.is_coroutine = handler.is_coroutine
+
+        def wrap(inner: Any) -> HandlerInContext:
+            return HandlerInContext(inner, plan.queue)
+
+        self._handler = handler.around(wrap) if isinstance(handler, RoutedHandler) else wrap(handler)
+        self.channel.send(Ready())
+        self.channel.start()
+
+    async def close(self) -> None:
+        """Close the lifespan, and what was sent."""
+        await self._resources.aclose()
+
+    # On the reading thread
+
+    def _take(self, run: Run) -> None:
+        self._waiting.put(run)
+        self._wake()
+
+    def _finish(self) -> None:
+        self._waiting.put(None)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self.is_coroutine and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._came.set)
+
+    def _recall(self) -> None:
+        """Give back what waits. Race: the main thread may take one at this moment; it runs that one."""
+        back: list[Run] = []
+        ends = False
+        try:
+            while True:
+                item = self._waiting.get_nowait()
+                if item is None:
+                    ends = True
+                else:
+                    back.append(item)
+        except queue.Empty:
+            pass
+        if back:
+            self.channel.send(*(Ended(run.message, pack_outcome(NOT_STARTED)) for run in back))
+        if ends:
+            self._finish()
+
+    def _settled(self, frame: SettledFrame) -> None:
+        delivery = self._say.waiting.pop(frame.message, None)
+        if delivery is not None and delivery.settlement is not None:
+            delivery.settlement.resolve(Settled(frame.how))
+
+    # On the main thread
+
+    def serve_blocking(self) -> None:
+        """Run message after message, until no more come; for `def` handlers."""
+        while (run := self._waiting.get()) is not None:
+            delivery = self._started(run)
+            self._ended(delivery, self._handler.run_blocking(self._say, delivery))
+
+    async def serve(self) -> None:
+        """Run message after message, until no more come; for `async def` handlers."""
+        while (run := await self._next()) is not None:
+            delivery = self._started(run)
+            try:
+                outcome: Outcome = await self._handler.run(self._say, delivery)
+            except BaseException as error:  # a handler that cancels its own task
+                outcome = outcome_of_error(error)
+            self._ended(delivery, outcome)
+
+    def _started(self, run: Run) -> RemoteDelivery:
+        delivery = RemoteDelivery(self.channel, run)
+        delivery.started = time.monotonic()
+        self.channel.send(Started(run.message, delivery.started))
+        return delivery
+
+    def _ended(self, delivery: RemoteDelivery, outcome: Outcome) -> None:
+        rss = rss_of(os.getpid()) if self._tell_rss else 0
+        self.channel.send(Ended(delivery.number, pack_outcome(outcome), rss, delivery.handler))
+
+    async def _next(self) -> Run | None:
+        while True:
+            self._came.clear()
+            try:
+                return self._waiting.get_nowait()
+            except queue.Empty:
+                await self._came.wait()

@@ -1,0 +1,91 @@
+"""What can be taken to a worker process, and what is refused when a consumer is made."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from leasekeeper import Consumer, Leasekeeper, Retries
+from leasekeeper.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def work(body: str) -> None:
+    """A handler at the top of a module."""
+
+
+def other(body: str) -> None:
+    """Another one, which takes the name of the first below."""
+
+
+def refused(sentence: str, handler: Callable[..., Any] = work, **options: Any) -> None:
+    with pytest.raises(ConfigurationError, match=sentence):
+        Consumer("jobs", handler, lane="processes", **options)
+
+
+def test_functions_are_taken_by_their_names() -> None:
+    consumer = Consumer("jobs", work, lane="processes", workers=3)
+    assert consumer.handler.blueprint is not None
+    plan = pickle.loads(consumer.handler.blueprint.data)
+    assert plan.resolved() == [(work, None)]
+    assert plan.options.lane is None
+    assert consumer.options.concurrency == 3
+    assert consumer.options.slots == 6
+
+
+def test_a_function_without_a_name_of_its_own_is_refused() -> None:
+    refused("<lambda> with lane='processes': a worker process imports the handler by its name", lambda body: None)
+
+    def inner(body: str) -> None: ...
+
+    refused("inner with lane='processes'", inner)
+
+
+def test_what_cannot_be_pickled_is_refused() -> None:
+    refused("middleware=.* cannot be taken to a worker process", middleware=[lambda message, go: go(message)])
+    refused("retry=.* cannot be taken", retry=Retries(lambda message, attempt, error: 3))
+
+
+def test_options_that_contradict_each_other_are_refused() -> None:
+    refused("batch=10 with lane='processes'", batch=10)
+    refused("threads=2 with lane='processes'", threads=2)
+    with pytest.raises(ConfigurationError, match="max_tasks=5 without lane='processes'"):
+        Consumer("jobs", work, max_tasks=5)
+
+
+def test_an_injector_is_refused() -> None:
+    class Injector:
+        gives = scope = scope_async = override = print
+
+    app = Leasekeeper()
+    app.inject(Injector())  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="lane='processes' and an injector"):
+        app.consumer("jobs", lane="processes")(work)
+
+
+def test_a_name_that_means_something_else_at_the_start_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    blueprint = Consumer("jobs", work, lane="processes").handler.blueprint
+    assert blueprint is not None
+    blueprint.verify()
+    monkeypatch.setattr(sys.modules[__name__], "work", other)
+    with pytest.raises(ConfigurationError, match=r"is <function other.*, so a worker process would call that"):
+        blueprint.verify()
+
+
+@pytest.mark.parametrize(("guard", "refused"), [("", True), ("if __name__ == '__main__':\n    ", False)])
+def test_a_script_needs_a_guard(tmp_path: Path, guard: str, *, refused: bool) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from leasekeeper import Consumer\ndef work(body: str) -> None: ...\n"
+        f"{guard}Consumer('jobs', work, lane='processes')\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert (done.returncode != 0) is refused, done.stderr
+    assert ("below `if __name__ == '__main__':`" in done.stderr) is refused
