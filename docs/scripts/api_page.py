@@ -71,6 +71,8 @@ MORE = {
     "leasekeeper.idempotency.terms": "what became of messages with keys",
     "leasekeeper.idempotency.memory": "keys in this process",
     "leasekeeper.idempotency.redis": "keys in Redis",
+    "leasekeeper.idempotency.postgres": "keys in Postgres",
+    "leasekeeper.idempotency.dynamodb": "keys in DynamoDB",
     "leasekeeper.idempotency.api": "what a store of keys is",
     "leasekeeper.testing.handling": "handlers without a queue",
     "leasekeeper.testing.envelopes": "bodies and events for tests",
@@ -85,6 +87,8 @@ NOT_MADE = {"Condition", "Part", "Batch", "Completion", "Message", "Settlement"}
 BASES = {"Declaration": "leasekeeper.declaration"}
 """Base classes whose members are described with each class that has them."""
 INTERNAL = {
+    "check_psycopg",
+    "checked_table",
     "Counts",
     "Terms",
     "Channel",

@@ -108,6 +108,9 @@ class SqsError(LeasekeeperError):
         retry_after: seconds that the server asks to wait before the next call (`Retry-After`), 0 to 60; 0: it does not.
     """
 
+    answer: bytes = b""
+    """What the server answered, if it refused the call; other services put more there than a sentence."""
+
     def __init__(
         self,
         verdict: Verdict,

@@ -6,16 +6,17 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
-from store_servers import redis_server
+from store_servers import dynamodb_server, postgres_server, redis_server
 
-from leasekeeper.idempotency import MemoryStore, RedisStore
+from leasekeeper.api import Credentials
+from leasekeeper.idempotency import DynamoDbStore, MemoryStore, PostgresStore, RedisStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from leasekeeper.idempotency import Store
 
-KINDS = ("memory", "redis")
+KINDS = ("memory", "redis", "postgres", "dynamodb")
 
 
 class Servers:
@@ -38,6 +39,16 @@ class Servers:
     def _redis(self) -> Callable[[], Store]:
         url = self._stack.enter_context(redis_server())
         return lambda: RedisStore.from_url(url)
+
+    def _postgres(self) -> Callable[[], Store]:
+        dsn = self._stack.enter_context(postgres_server())
+        PostgresStore(dsn).create_table()
+        return lambda: PostgresStore(dsn)
+
+    def _dynamodb(self) -> Callable[[], Store]:
+        url = self._stack.enter_context(dynamodb_server())
+        keys = Credentials(access_key="k", secret_key="s")
+        return lambda: DynamoDbStore("keys", region="eu-west-1", endpoint_url=url, credentials=keys)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 _numbers = itertools.count()
+# A claim in DynamoDB counts as over two seconds after its end, because clocks differ.
 LAPSED = 0.001
 """Seconds of a claim that ends at once."""
 
@@ -42,7 +43,7 @@ async def claimed_after_lapse(store: Store, key: str, token: str) -> None:
     """Claim a key as soon as the claim before has ended."""
     async with asyncio.timeout(30):
         while not isinstance(await store.claim(key, token, "", 60.0), Claimed):  # noqa: ASYNC110 - a server's clock
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.02)
 
 
 def test_of_fifty_claimants_one_wins(make_store: Callable[[], Store], key: str) -> None:
@@ -50,7 +51,7 @@ def test_of_fifty_claimants_one_wins(make_store: Callable[[], Store], key: str) 
         stores = [make_store() for _ in range(5)]
         found = await asyncio.gather(*(stores[n % 5].claim(key, f"t{n}", "", 60.0) for n in range(50)))
         assert sum(isinstance(each, Claimed) for each in found) == 1
-        assert all(isinstance(each, Claimed) or 50.0 < each.left <= 60.5 for each in found)  # type: ignore[union-attr]
+        assert all(isinstance(each, Claimed) or 50.0 < each.left <= 62.5 for each in found)  # type: ignore[union-attr]
         for store in stores:
             await store.close()
 
@@ -63,7 +64,7 @@ def test_a_claim_is_made_again_by_its_token_only(make_store: Callable[[], Store]
         assert await store.claim(key, "a", "", 90.0) == Claimed()
         found = await store.claim(key, "b", "", 60.0)
         assert isinstance(found, Running)
-        assert 80.0 < found.left <= 90.5
+        assert 80.0 < found.left <= 92.5
 
     on(make_store, test)
 
@@ -102,7 +103,7 @@ def test_a_run_without_its_claim_changes_nothing_of_its_successors(make_store: C
         assert list(await store.extend([Extension(key, "first", 600.0)])) == [False]
         found = await store.claim(key, "third", "", 60.0)
         assert isinstance(found, Running)
-        assert found.left < 61
+        assert found.left < 63
 
         assert await store.complete(key, "second", "", b"2", 60.0)
         assert not await store.complete(key, "first", "", b"1", 60.0)
@@ -134,7 +135,7 @@ def test_several_claims_are_extended_at_once(make_store: Callable[[], Store], ke
         assert list(await store.extend(asked)) == [True, True, True, False]
         found = await store.claim(f"{key}-2", "other", "", 60.0)
         assert isinstance(found, Running)
-        assert 590 < found.left < 600.5
+        assert 590 < found.left < 602.5
 
     on(make_store, test)
 

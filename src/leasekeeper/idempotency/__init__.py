@@ -14,8 +14,10 @@ from leasekeeper.idempotency.api import (
     Store,
     StoreUnavailable,
 )
+from leasekeeper.idempotency.dynamodb import DynamoDbStore
 from leasekeeper.idempotency.keys import MESSAGE_ID
 from leasekeeper.idempotency.memory import MemoryStore
+from leasekeeper.idempotency.postgres import PostgresStore
 from leasekeeper.idempotency.redis import RedisStore
 from leasekeeper.idempotency.settings import Idempotency
 from leasekeeper.idempotency.terms import IdempotencyStatistics
@@ -24,11 +26,13 @@ __all__ = [
     "MESSAGE_ID",
     "Claimed",
     "Completed",
+    "DynamoDbStore",
     "Extension",
     "Idempotency",
     "IdempotencyStatistics",
     "KeyMissing",
     "MemoryStore",
+    "PostgresStore",
     "RedisStore",
     "Running",
     "Store",

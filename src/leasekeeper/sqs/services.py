@@ -23,6 +23,7 @@ class Service(NamedTuple):
 
 
 SQS = Service("sqs", "SQS", "sqs", "AmazonSQS", "list_queues", "AWS_ENDPOINT_URL_SQS")
+DYNAMODB = Service("dynamodb", "DynamoDB", "dynamodb", "DynamoDB_20120810", "list_tables", "AWS_ENDPOINT_URL_DYNAMODB")
 STEP_FUNCTIONS = Service(
     "stepfunctions", "Step Functions", "states", "AWSStepFunctions", "list_activities", "AWS_ENDPOINT_URL_SFN"
 )

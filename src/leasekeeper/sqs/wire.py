@@ -156,7 +156,7 @@ class Wire:
 
 
 def _refusal(operation: str, answer: Response) -> SqsError:
-    return error_of(
+    error = error_of(
         operation,
         answer.status,
         answer.body,
@@ -164,6 +164,8 @@ def _refusal(operation: str, answer: Response) -> SqsError:
         request_id=answer.header("x-amzn-requestid") or "",
         retry_after=answer.header("retry-after") or "",
     )
+    error.answer = bytes(answer.body)
+    return error
 
 
 def read(decoder: msgspec.json.Decoder[T], operation: str, answer: Body) -> T:

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -19,6 +20,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 STARTS_WITHIN = 60.0
+
+
+@contextmanager
+def dynamodb_server() -> Iterator[str]:
+    """The URL of moto's DynamoDB with a table `keys`."""
+    import boto3
+
+    from leasekeeper.idempotency import DynamoDbStore
+
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with _process([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], lambda: _listens(port)):
+        client = boto3.client(
+            "dynamodb", region_name="eu-west-1", endpoint_url=url, aws_access_key_id="k", aws_secret_access_key="s"
+        )
+        client.create_table(**DynamoDbStore("keys").definition)
+        client.close()
+        yield url
 
 
 def free_port() -> int:

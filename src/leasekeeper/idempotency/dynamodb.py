@@ -1,0 +1,196 @@
+"""A store in DynamoDB: one conditional write a verb, over our own wire.
+
+DynamoDB has no clock for conditions, so the time is this machine's, with a margin. Its own deletion of old items lags
+behind by days, so the end of each item is always compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from leasekeeper.errors import SqsError
+from leasekeeper.idempotency.api import CLAIMED, Completed, Found, Running
+from leasekeeper.sqs.connecting import connect
+from leasekeeper.sqs.services import DYNAMODB
+from leasekeeper.sqs.settings import ClientSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from leasekeeper.api import Credentials, CredentialsProvider
+    from leasekeeper.idempotency.api import Extension
+    from leasekeeper.sqs.wire import Wire
+
+MARGIN = 2.0
+"""Seconds after its end at which a claim counts as over: the clocks of two machines may differ by so much."""
+NAMES = {"#key": "key", "#token": "token", "#done": "done", "#until": "until"}
+
+
+class DynamoDbStore:
+    """Keeps idempotency keys in a table of DynamoDB.
+
+    The table has the partition key `key` (a string), and `expires` as its TTL attribute. The machines that use it need
+    clocks that differ by less than two seconds.
+
+    Args:
+        table: its name or ARN.
+        region: of the table; None takes the environment's, as for `endpoint_url`, `profile` and `credentials`.
+        endpoint_url: of DynamoDB; None: `AWS_ENDPOINT_URL_DYNAMODB`, else the region's.
+        profile: of ~/.aws/config.
+        credentials: as the option of a consumer.
+        wall: this machine's clock, in epoch seconds.
+    """
+
+    inline = False
+
+    def __init__(
+        self,
+        table: str,
+        *,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        profile: str | None = None,
+        credentials: Credentials | CredentialsProvider | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._table = table
+        self._wall = wall
+        self._settings = ClientSettings(
+            region=region, endpoint_url=endpoint_url, profile=profile, credentials=credentials
+        )
+        self._loop: object = None
+        self._wire: asyncio.Task[Wire] | None = None
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The arguments of CreateTable. The TTL attribute, `expires`, is set afterwards with UpdateTimeToLive."""
+        return {
+            "TableName": self._table,
+            "KeySchema": [{"AttributeName": "key", "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": "key", "AttributeType": "S"}],
+            "BillingMode": "PAY_PER_REQUEST",
+        }
+
+    async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:  # noqa: ARG002 - Store's
+        """As `Store.claim`."""
+        now = self._wall()
+        free = "attribute_not_exists(#key) OR #until < :over OR (#done = :no AND #token = :token)"
+        values = {":over": _number(_over(now)), ":no": {"BOOL": False}, ":token": {"S": token}}
+        item = self._item(key, token, done=False, until=now + lease)
+        old = await self._write("PutItem", {"Item": item, "ConditionExpression": free}, values)
+        if old is None:
+            return CLAIMED
+        if old.get("done", {}).get("BOOL"):
+            result = old.get("result", {}).get("B")
+            known = old.get("fingerprint", {}).get("S", "")
+            return Completed(known, None if result is None else base64.b64decode(result))
+        return Running(max(0.0, float(old.get("until", {}).get("N", now)) + MARGIN - now))
+
+    async def extend(self, extensions: Sequence[Extension]) -> Sequence[bool]:
+        """As `Store.extend`: side by side."""
+        return await asyncio.gather(*(self._extend(*each) for each in extensions))
+
+    async def _extend(self, key: str, token: str, lease: float) -> bool:
+        now = self._wall()
+        values = {
+            ":over": _number(_over(now)),
+            ":no": {"BOOL": False},
+            ":token": {"S": token},
+            ":until": _number(now + lease),
+            ":expires": {"N": str(int(now + lease) + 60)},
+        }
+        fields = {
+            "Key": {"key": {"S": key}},
+            "UpdateExpression": "SET #until = :until, expires = :expires",
+            "ConditionExpression": "#token = :token AND #done = :no AND #until >= :over",
+        }
+        return await self._write("UpdateItem", fields, values) is None
+
+    async def complete(self, key: str, token: str, fingerprint: str, result: bytes | None, keep: float) -> bool:
+        """As `Store.complete`."""
+        now = self._wall()
+        item = self._item(key, token, done=True, until=now + keep)
+        item["fingerprint"] = {"S": fingerprint}
+        if result is not None:
+            item["result"] = {"B": base64.b64encode(result).decode()}
+        ours = "attribute_not_exists(#key) OR #until < :over OR #token = :token"
+        values = {":over": _number(_over(now)), ":token": {"S": token}}
+        return await self._write("PutItem", {"Item": item, "ConditionExpression": ours}, values) is None
+
+    async def release(self, key: str, token: str) -> bool:
+        """As `Store.release`."""
+        values = {":over": _number(_over(self._wall())), ":no": {"BOOL": False}, ":token": {"S": token}}
+        ours = "#token = :token AND #done = :no AND #until >= :over"
+        return (
+            await self._write("DeleteItem", {"Key": {"key": {"S": key}}, "ConditionExpression": ours}, values) is None
+        )
+
+    async def close(self) -> None:
+        """As `Store.close`."""
+        connecting, self._wire = self._wire, None
+        if connecting is not None:
+            await (await connecting).close()
+
+    @staticmethod
+    def _item(key: str, token: str, *, done: bool, until: float) -> dict[str, Any]:
+        return {
+            "key": {"S": key},
+            "token": {"S": token},
+            "done": {"BOOL": done},
+            "until": _number(until),
+            "expires": {"N": str(int(until) + 60)},
+        }
+
+    async def _write(self, operation: str, fields: dict[str, Any], values: dict[str, Any]) -> dict[str, Any] | None:
+        """Write if the condition holds; else the item that is there (empty if there is none)."""
+        condition = fields["ConditionExpression"] + fields.get("UpdateExpression", "")
+        request = {
+            "TableName": self._table,
+            **fields,
+            "ExpressionAttributeNames": {name: real for name, real in NAMES.items() if name in condition},
+            "ExpressionAttributeValues": values,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        wire = await self._connected()
+        try:
+            await wire.call_patiently(operation, msgspec.json.encode(request))
+        except SqsError as error:
+            if not error.code.startswith("ConditionalCheckFailed"):
+                raise
+            found: dict[str, Any] = msgspec.json.decode(error.answer).get("Item") or {}
+            return found
+        return None
+
+    async def _connected(self) -> Wire:
+        loop = asyncio.get_running_loop()
+        if self._wire is None or self._loop is not loop:  # another thread of the store, also in a forked child
+            self._loop, self._wire = loop, asyncio.ensure_future(self._connect())
+        connecting = self._wire
+        try:
+            return await asyncio.shield(connecting)
+        except Exception:
+            if self._wire is connecting:
+                self._wire = None
+            raise
+
+    async def _connect(self) -> Wire:
+        wire, _ = await connect(replace(self._settings, service=DYNAMODB))
+        return wire
+
+    def __repr__(self) -> str:
+        return f"<DynamoDbStore, table {self._table}>"
+
+
+def _over(now: float) -> float:
+    """Claims that ended before this are over."""
+    return now - MARGIN
+
+
+def _number(value: float) -> dict[str, str]:
+    return {"N": f"{value:.6f}"}

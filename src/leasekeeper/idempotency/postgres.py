@@ -1,0 +1,197 @@
+"""A store in Postgres: one statement a verb, in a table of keys. Time is the server's.
+
+Its connections belong to the event loop of the store, and are made when they are needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from leasekeeper.errors import ConfigurationError
+from leasekeeper.idempotency.api import CLAIMED, Completed, Found, Running
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from leasekeeper.idempotency.api import Extension
+
+DEFINITION = """
+CREATE TABLE IF NOT EXISTS {table} (
+  key text PRIMARY KEY,
+  token text NOT NULL,
+  done boolean NOT NULL,
+  fingerprint text NOT NULL,
+  result bytea,
+  expires timestamptz NOT NULL
+);
+CREATE INDEX IF NOT EXISTS {table}_expires ON {table} (expires);
+"""
+# A key whose time is over counts as absent. What another transaction has just claimed may be in neither part: then
+# there is no row, and the question is asked again.
+CLAIM = """
+WITH claimed AS (
+  INSERT INTO {table} AS k (key, token, done, fingerprint, expires)
+  VALUES (%(key)s, %(token)s, false, '', now() + %(seconds)s * interval '1 second')
+  ON CONFLICT (key) DO UPDATE
+  SET token = excluded.token, done = false, fingerprint = '', result = NULL, expires = excluded.expires
+  WHERE k.expires <= now() OR (NOT k.done AND k.token = excluded.token)
+  RETURNING 1
+)
+SELECT true, false, '', NULL::bytea, 0::float8 FROM claimed
+UNION ALL
+SELECT false, done, fingerprint, result, extract(epoch FROM expires - now())::float8
+FROM {table} WHERE key = %(key)s AND NOT EXISTS (SELECT FROM claimed)
+"""
+EXTEND = """
+UPDATE {table} AS k SET expires = now() + asked.seconds * interval '1 second'
+FROM unnest(%(keys)s::text[], %(tokens)s::text[], %(seconds)s::float8[]) AS asked (key, token, seconds)
+WHERE k.key = asked.key AND k.token = asked.token AND NOT k.done AND k.expires > now()
+RETURNING k.token
+"""
+COMPLETE = """
+INSERT INTO {table} AS k (key, token, done, fingerprint, result, expires)
+VALUES (%(key)s, %(token)s, true, %(fingerprint)s, %(result)s, now() + %(seconds)s * interval '1 second')
+ON CONFLICT (key) DO UPDATE
+SET token = excluded.token, done = true, fingerprint = excluded.fingerprint, result = excluded.result,
+  expires = excluded.expires
+WHERE k.expires <= now() OR k.token = excluded.token
+RETURNING 1
+"""
+RELEASE = """
+DELETE FROM {table} WHERE key = %(key)s AND token = %(token)s AND NOT done AND expires > now() RETURNING 1
+"""
+CLEAN = """
+DELETE FROM {table} WHERE key IN (
+  SELECT key FROM {table} WHERE expires <= now() LIMIT 2000 FOR UPDATE SKIP LOCKED
+)
+"""
+CLEANING = 1000
+"""Claims after which keys whose time is over are deleted, at most twice as many."""
+TRIES = 3
+"""Questions about a key that other transactions are just changing."""
+CONNECTIONS = 8
+"""Connections of a store at most."""
+
+
+def checked_table(table: str) -> str:
+    """The name of a table that may stand in a statement.
+
+    Raises:
+        ConfigurationError: it needs quotes.
+    """
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", table):
+        raise ConfigurationError(f"table={table!r}: must be a name of letters, digits and _, e.g. 'leasekeeper_keys'")
+    return table
+
+
+def check_psycopg(what: str) -> None:
+    """Refuse if psycopg is not installed."""
+    try:
+        import psycopg  # noqa: F401 - whether it is there
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{what} needs psycopg 3: pip install 'leasekeeper[postgres]' psycopg-binary"
+        ) from error
+
+
+class PostgresStore:
+    """Keeps idempotency keys in a table of Postgres; needs the extra `postgres`.
+
+    Args:
+        dsn: a connection string or URL, as psycopg has it.
+        table: the table's name, with or without a schema. `definition` is its DDL, and `create_table()` runs that.
+
+    Raises:
+        ConfigurationError: psycopg is not installed, or the name of the table needs quotes.
+    """
+
+    inline = False
+
+    def __init__(self, dsn: str, *, table: str = "leasekeeper_keys") -> None:
+        check_psycopg("PostgresStore")
+        self._dsn = dsn
+        self._table = checked_table(table)
+        self._loop: object = None
+        self._idle: list[Any] = []
+        self._slots = asyncio.Semaphore(CONNECTIONS)
+        self._claims = 0
+
+    @property
+    def definition(self) -> str:
+        """The DDL of the table, which may be run again."""
+        return DEFINITION.replace("{table}_expires", f"{self._table.rpartition('.')[2]}_expires").replace(
+            "{table}", self._table
+        )
+
+    def create_table(self) -> None:
+        """Create the table if it is not there; blocks."""
+        import psycopg
+
+        with psycopg.connect(self._dsn) as connection:
+            connection.execute(self.definition)
+
+    async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:  # noqa: ARG002 - Store's
+        """As `Store.claim`."""
+        self._claims += 1
+        if self._claims % CLEANING == 0:
+            await self._run(CLEAN)
+        for _ in range(TRIES):
+            rows = await self._run(CLAIM, key=key, token=token, seconds=lease)
+            if rows:
+                claimed, done, known, result, left = rows[0]
+                if claimed:
+                    return CLAIMED
+                if done or left > 0:
+                    return Completed(known, result) if done else Running(left)
+        return Running(1.0)
+
+    async def extend(self, extensions: Sequence[Extension]) -> Sequence[bool]:
+        """As `Store.extend`: one statement for all."""
+        keys, tokens, seconds = (list(each) for each in zip(*extensions, strict=True)) if extensions else ([], [], [])
+        rows = await self._run(EXTEND, keys=keys, tokens=tokens, seconds=seconds)
+        extended = {token for (token,) in rows}
+        return [token in extended for token in tokens]
+
+    async def complete(self, key: str, token: str, fingerprint: str, result: bytes | None, keep: float) -> bool:
+        """As `Store.complete`."""
+        values = {"key": key, "token": token, "fingerprint": fingerprint, "result": result, "seconds": keep}
+        return bool(await self._run(COMPLETE, **values))
+
+    async def release(self, key: str, token: str) -> bool:
+        """As `Store.release`."""
+        return bool(await self._run(RELEASE, key=key, token=token))
+
+    async def close(self) -> None:
+        """As `Store.close`."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await connection.close()
+
+    async def _run(self, statement: str, **values: Any) -> list[Any]:
+        async with self._connection() as connection:
+            cursor = await connection.execute(statement.replace("{table}", self._table), values or None)
+            return await cursor.fetchall() if cursor.description else []
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        import psycopg
+
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:  # the thread of the store is another one, also in a forked child
+            self._loop, self._idle, self._slots = loop, [], asyncio.Semaphore(CONNECTIONS)
+        async with self._slots:
+            connection = self._idle.pop() if self._idle else None
+            if connection is None or connection.closed:
+                connection = await psycopg.AsyncConnection.connect(self._dsn, autocommit=True)
+            try:
+                yield connection
+            except BaseException:
+                await connection.close()
+                raise
+            self._idle.append(connection)
+
+    def __repr__(self) -> str:
+        return f"<PostgresStore, table {self._table}>"  # the DSN may have a password
