@@ -13,6 +13,7 @@ import pytest
 
 from leasekeeper import ConfigurationError, Consumer, Leasekeeper, Reject
 from leasekeeper.api import Credentials
+from leasekeeper.errors import QueueUnusable
 from leasekeeper.local import LocalSqs
 from leasekeeper.sqs.client import SqsClient
 from leasekeeper.sqs.settings import ClientSettings
@@ -155,6 +156,24 @@ def test_a_task_is_sent_and_run_with_its_arguments(sqs: LocalSqs) -> None:
     ]
     for signal in (task_enqueued, task_started, task_finished):
         signal.disconnect(hear)
+
+
+@pytest.mark.parametrize("kind", ["enqueue", "aenqueue"])
+def test_a_task_is_sent_after_one_that_found_no_queue(sqs: LocalSqs, kind: str) -> None:
+    from shop import tasks
+
+    def enqueue() -> None:
+        if kind == "enqueue":
+            tasks.add.enqueue(1, 2)
+        else:
+            asyncio.run(tasks.add.aenqueue(1, 2))
+
+    queue = sqs.broker.account.queues.pop("shop-default")
+    with pytest.raises(QueueUnusable):
+        enqueue()
+    sqs.broker.account.queues["shop-default"] = queue
+    enqueue()
+    assert len(queue.contents()) == 1
 
 
 def test_queues_share_handlers_in_the_order_of_the_settings() -> None:

@@ -325,3 +325,18 @@ def test_a_lifespan_that_fails_to_open_is_tried_again_by_the_next_invocation(
     with pytest.raises(LifespanError, match="the database is down"):
         handler(lambda_event("x"))
     assert failed(handler(lambda_event("x"))) == []
+
+
+def test_the_time_that_the_lifespan_takes_to_open_is_not_given_to_handlers(make: Callable[..., LambdaHandler]) -> None:
+    context = Context(60_000)
+
+    @asynccontextmanager
+    async def lifespan(_: Consumer) -> AsyncIterator[None]:
+        context._milliseconds = 1_050  # as if it had taken the rest
+        yield
+
+    async def handle(_: Message[str]) -> None:
+        await asyncio.Event().wait()
+
+    handler = make(Consumer("orders", handle, lifespan=lifespan, region="eu-west-1"))
+    assert len(failed(handler(lambda_event("a", "b", queue="orders"), context))) == 2

@@ -84,15 +84,10 @@ class LambdaHandler:
         return self._loop.run_until_complete(self._run(records, context))
 
     async def _run(self, records: list[Record], context: Any) -> dict[str, list[dict[str, str]]]:
-        left = None if context is None else context.get_remaining_time_in_millis() / 1000
-        seconds = None if left is None else max(0.0, left - self._margin)
         failed: dict[str, object] = {}
         names = dict.fromkeys(record.queue for record in records)
         runs = [
-            self._queues[name].run(
-                [delivery_of(record, UNKNOWN if left is None else left) for record in records if record.queue == name],
-                seconds,
-            )
+            self._queues[name].run([record for record in records if record.queue == name], context, self._margin)
             for name in names
         ]
         for rows in await asyncio.gather(*runs):
@@ -128,8 +123,8 @@ class _Queue:
         self._found: Resources | None = None
         self._has_senders = False
 
-    async def run(self, rows: list[Any], seconds: float | None) -> list[Any]:
-        """Run the handler for these rows; those that Lambda has to bring again."""
+    async def run(self, records: list[Record], context: Any, margin: float) -> list[Any]:
+        """Run the handler for these messages; those that Lambda has to bring again."""
         consumer = self._consumer
         await self._open_senders()
         invocation = Invocation(
@@ -140,8 +135,11 @@ class _Queue:
             emit=self._channel.emit,
             name=consumer.address.name,
         )
+        # Asked only now: what the first invocation opens takes some of the time.
+        left = None if context is None else context.get_remaining_time_in_millis() / 1000
+        rows = [delivery_of(record, UNKNOWN if left is None else left) for record in records]
         try:
-            return await invocation.run(rows, seconds)
+            return await invocation.run(rows, None if left is None else max(0.0, left - margin))
         finally:
             await self._queue.close()
 

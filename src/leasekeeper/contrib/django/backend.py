@@ -74,11 +74,16 @@ class SqsBackend(BaseTaskBackend):  # type: ignore[misc] # Django has no types
 
         Raises:
             InvalidTaskError: it cannot be sent: its arguments are not JSON, or it is deferred for too long.
+            QueueUnusable: the queue does not exist, or cannot be reached; the next task tries it again.
             SqsError: SQS did not take it.
         """
         result, body, delay = self._made(task, args, kwargs)
         sender = self._sender(task.queue_name)
-        sender.start()
+        try:
+            sender.start()
+        except Exception:
+            self._forget(sender)
+            raise
         sender.send(body, delay=delay or None).result()
         task_enqueued.send(type(self), task_result=result)
         return result
@@ -87,7 +92,11 @@ class SqsBackend(BaseTaskBackend):  # type: ignore[misc] # Django has no types
         """As `enqueue`, in an event loop."""
         result, body, delay = self._made(task, args, kwargs)
         sender = self._sender(task.queue_name)
-        await sender.start()
+        try:
+            await sender.start()
+        except Exception:
+            self._forget(sender)
+            raise
         await sender.send(body, delay=delay or None)
         await task_enqueued.asend(type(self), task_result=result)
         return result
@@ -99,6 +108,11 @@ class SqsBackend(BaseTaskBackend):  # type: ignore[misc] # Django has no types
             made = Sender(self.addresses[name], linger=0.0, timeout=SEND_TIMEOUT, **self._connection)
             sender = self._senders.setdefault(key, made)
         return sender
+
+    def _forget(self, sender: Sender) -> None:
+        """Let the next task make another sender: one that could not start stays as it is."""
+        for key in [key for key, each in list(self._senders.items()) if each is sender]:
+            self._senders.pop(key, None)
 
     def _made(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, str, int]:
         self.validate_task(task)
