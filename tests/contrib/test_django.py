@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,6 +175,21 @@ def test_a_task_is_sent_after_one_that_found_no_queue(sqs: LocalSqs, kind: str) 
     sqs.broker.account.queues["shop-default"] = queue
     enqueue()
     assert len(queue.contents()) == 1
+
+
+def test_all_threads_of_a_process_send_through_one_sender(sqs: LocalSqs) -> None:
+    from shop import tasks
+
+    def senders() -> list[str]:
+        return [each.name for each in threading.enumerate() if each.name == "leasekeeper-send-shop-default"]
+
+    before = len(senders())
+    for _ in range(3):  # as a web server that makes a thread for each request
+        thread = threading.Thread(target=tasks.add.enqueue, args=(1, 2))
+        thread.start()
+        thread.join()
+    assert len(senders()) <= before + 1
+    assert len(sqs.broker.account.queues["shop-default"].contents()) == 3
 
 
 def test_queues_share_handlers_in_the_order_of_the_settings() -> None:

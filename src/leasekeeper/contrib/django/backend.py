@@ -13,6 +13,8 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 from django.utils import timezone
 
 from leasekeeper.contrib.django.api import (
@@ -34,6 +36,28 @@ LONGEST_DELAY = 900
 """Seconds that SQS can delay a message (API reference, SendMessage)."""
 SEND_TIMEOUT = 20.0
 """Seconds that a send may take, with its retries."""
+
+
+_senders: dict[tuple[Any, ...], Sender] = {}
+"""The senders of all backends, by process, because a forked child needs others, by queue and by connection.
+
+Django makes a backend for each thread, and a web server may make a thread for each request.
+"""
+
+
+def _forget(sender: Sender) -> None:
+    """Let the next task make another sender: one that could not start stays as it is."""
+    for key in [key for key, each in list(_senders.items()) if each is sender]:
+        _senders.pop(key, None)
+
+
+@receiver(setting_changed)
+def _forget_all(setting: str, **_: Any) -> None:
+    """Close all when a test changes the settings."""
+    if setting == "TASKS":
+        for sender in list(_senders.values()):
+            _forget(sender)
+            sender.finish()
 
 
 class SqsBackend(BaseTaskBackend):  # type: ignore[misc] # Django has no types
@@ -66,8 +90,6 @@ class SqsBackend(BaseTaskBackend):  # type: ignore[misc] # Django has no types
         self._connection: dict[str, Any] = {
             name: getattr(made, name) for name in ("region", "endpoint_url", "profile", "credentials")
         }
-        self._senders: dict[tuple[int, str], Sender] = {}
-        """The senders of this process: by the process, because a forked child needs others, and the queue."""
 
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Send a task, and wait until SQS has it.
@@ -82,7 +104,7 @@ class SqsBackend(BaseTaskBackend):  # type: ignore[misc] # Django has no types
         try:
             sender.start()
         except Exception:
-            self._forget(sender)
+            _forget(sender)
             raise
         sender.send(body, delay=delay or None).result()
         task_enqueued.send(type(self), task_result=result)
@@ -95,24 +117,20 @@ class SqsBackend(BaseTaskBackend):  # type: ignore[misc] # Django has no types
         try:
             await sender.start()
         except Exception:
-            self._forget(sender)
+            _forget(sender)
             raise
         await sender.send(body, delay=delay or None)
         await task_enqueued.asend(type(self), task_result=result)
         return result
 
     def _sender(self, name: str) -> Sender:
-        key = os.getpid(), name
-        sender = self._senders.get(key)
+        own = [id(value) if option == "credentials" else value for option, value in self._connection.items()]
+        key = (os.getpid(), self.addresses[name], *own)
+        sender = _senders.get(key)
         if sender is None:
             made = Sender(self.addresses[name], linger=0.0, timeout=SEND_TIMEOUT, **self._connection)
-            sender = self._senders.setdefault(key, made)
+            sender = _senders.setdefault(key, made)
         return sender
-
-    def _forget(self, sender: Sender) -> None:
-        """Let the next task make another sender: one that could not start stays as it is."""
-        for key in [key for key, each in list(self._senders.items()) if each is sender]:
-            self._senders.pop(key, None)
 
     def _made(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, str, int]:
         self.validate_task(task)
