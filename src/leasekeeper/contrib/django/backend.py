@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
-from django.dispatch import receiver
 from django.utils import timezone
 
 from leasekeeper.contrib.django.api import (
@@ -51,13 +50,15 @@ def _forget(sender: Sender) -> None:
         _senders.pop(key, None)
 
 
-@receiver(setting_changed)
 def _forget_all(setting: str, **_: Any) -> None:
     """Close all when a test changes the settings."""
     if setting == "TASKS":
         for sender in list(_senders.values()):
             _forget(sender)
             sender.finish()
+
+
+setting_changed.connect(_forget_all)
 
 
 class SqsBackend(BaseTaskBackend):  # type: ignore[misc] # Django has no types
