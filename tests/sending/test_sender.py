@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import pytest
 
@@ -163,6 +165,53 @@ def test_a_sender_that_is_not_open_refuses(sqs: LocalSqs) -> None:
     with pytest.raises(Closed, match="sender of q is not open here"):
         out.send("a")
     out.close()
+
+
+def test_in_a_forked_child_it_refuses_also_if_a_thread_of_the_parent_was_sending(sqs: LocalSqs) -> None:
+    with sender(sqs) as out:
+        ours, out._pid = out._pid, 0  # as in a child
+        refused: list[bool] = []
+
+        def send() -> None:
+            for call in (lambda: out.send("x"), lambda: out.post("x"), out.flush, lambda: asyncio.run(out.room())):
+                try:
+                    call()
+                except Closed:
+                    refused.append(True)
+
+        thread = threading.Thread(target=send, daemon=True)
+        with out._room.lock:  # as another thread held it at the fork
+            thread.start()
+            thread.join(5)
+            assert refused == [True] * 4
+        out._pid = ours
+
+
+def test_a_start_without_threads_fails_each_time(sqs: LocalSqs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    out = sender(sqs)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    for _ in range(2):
+        assert isinstance(out.begin().exception(timeout=5), RuntimeError)
+    assert out.finish().result(timeout=5) is None
+
+
+def test_event_loops_that_are_closed_are_let_go(sqs: LocalSqs) -> None:
+    async def send(out: Sender) -> None:
+        await out.send("x")
+
+    with sender(sqs) as out:
+        loops = []
+        for _ in range(3):
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(send(out))
+            loop.close()
+            loops.append(ref(loop))
+            del loop
+        gc.collect()
+    assert [each() is None for each in loops[:-1]] == [True, True]
 
 
 def test_a_queue_that_does_not_exist_fails_the_start(sqs: LocalSqs) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from leasekeeper.api import Sent
 from leasekeeper.futures import running_future
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
     Found = Sent | Exception
     Tell = Callable[[Found], object]
 
-_mailboxes: WeakKeyDictionary[asyncio.AbstractEventLoop, Mailbox[tuple[asyncio.Future[Sent], Found]]]
-_mailboxes = WeakKeyDictionary()
+_mailboxes: dict[asyncio.AbstractEventLoop, Mailbox[tuple[asyncio.Future[Sent], Found]]] = {}
+"""Those of loops that are open, but for some that were closed after the newest came."""
 
 
 class InLoop(Completion[Sent]):
@@ -54,6 +53,8 @@ def new_answer() -> tuple[Tell, Callable[[], Completion[Sent]]]:
     loop = asyncio.get_running_loop()
     mailbox = _mailboxes.get(loop)
     if mailbox is None:
+        for closed in [each for each in list(_mailboxes) if each.is_closed()]:
+            _mailboxes.pop(closed, None)
         mailbox = _mailboxes[loop] = Mailbox(loop, _answered)
     future: asyncio.Future[Sent] = loop.create_future()
     return partial(_post, mailbox, future), partial(InLoop, future)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from leasekeeper.api import Sent
 from leasekeeper.engine.host import LINGER
 from leasekeeper.errors import Closed, Unsent
-from leasekeeper.futures import done_future, failed_future, running_future
+from leasekeeper.futures import done_future, running_future
 from leasekeeper.lanes.mailbox import Mailbox
 from leasekeeper.loggers import safe_logger
 from leasekeeper.sending.dispatcher import Dispatcher, Entry
@@ -101,9 +101,10 @@ class SendLoop:
             self._ready = running_future()
             try:
                 loop = self._thread.enter()
-            except OSError as error:
+            except (OSError, RuntimeError) as error:  # no descriptors, or no threads, are left
                 self._ended.set_result(None)
-                return failed_future(error)
+                self._ready.set_exception(error)
+                return self._ready
             asyncio.run_coroutine_threadsafe(self._live(self._ready), loop)
         return self._ready
 
@@ -236,12 +237,11 @@ class SendLoop:
         self._look_at_flushes()
 
     def _answered(self, done: Sequence[tuple[Entry, Sent | Exception]]) -> None:
-        """Tell the callers, and give their places back."""
-        size = 0
+        """Give the places back, and tell the callers, who may send at once."""
+        self._room.give_back(len(done), sum(entry.size for entry, _ in done))
         failures: list[Exception] = []
         for entry, found in done:
             self._outstanding.pop(entry, None)
-            size += entry.size
             if isinstance(found, Sent):
                 self._sent += 1
             else:
@@ -249,7 +249,6 @@ class SendLoop:
                 self._note_failure(entry, found)
             if entry.answer is not None:
                 entry.answer(found)
-        self._room.give_back(len(done), size)
         if self._flushes:
             for flush in self._flushes:
                 flush.left.difference_update([entry for entry, _ in done])

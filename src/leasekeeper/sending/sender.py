@@ -188,11 +188,13 @@ class Sender:
 
     async def room(self, size: int = 0) -> None:
         """Wait until there is room for a message of that many bytes."""
+        self._check_open()
         await self._room.wait_in_loop(size)
         self._check_open()
 
     def _accept(self, entry: Entry, *, wait: bool, beyond: bool) -> None:
         room = self._room
+        self._check_open()  # first without the lock: another thread may have held it when this process was forked
         with room.lock:
             if not (room.has(entry.size) or beyond) and not (
                 wait and room.wait(entry.size, self._timeout, lambda: self._loop.open)
@@ -221,6 +223,7 @@ class Sender:
             Unsent: messages that were posted since the last `flush` could not be sent, or not within `flush_timeout`.
         """
         flush = Flush()
+        self._check_open()  # as in `_accept`
         with self._room.lock:
             self._check_open()
             self._loop.post(flush)
