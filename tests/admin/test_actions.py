@@ -130,6 +130,7 @@ def test_threads_grow_and_shrink(sqs: LocalSqs) -> None:
         ({**RIGHT, "Authorization": "Bearer wrong"}, 401, "the token is missing or wrong"),
         ({**RIGHT, "Authorization": f"Basic {TOKEN}"}, 401, "the token is missing or wrong"),
         ({**RIGHT, "Origin": "https://evil.example"}, 403, "a page of https://evil.example may not do this"),
+        ({**RIGHT, "Origin": "http://["}, 403, "a page of http://[ may not do this"),
         ({**RIGHT, "Origin": "null"}, 403, "a page of null may not do this"),
         ({**RIGHT, "Sec-Fetch-Site": "cross-site"}, 403, "a page of another site may not do this"),
         ({"Authorization": f"Bearer {TOKEN}"}, 415, "the body must be JSON: send Content-Type: application/json"),

@@ -200,6 +200,22 @@ def test_names_are_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
             assert states(reader)[peers[1]] == "UNREACHABLE"
 
 
+def test_only_the_detail_of_a_consumer_that_is_there_is_asked_for() -> None:
+    with surface("b") as peer, surface("a", peers=[peer.url]) as server, Reader(server) as reader:
+        reader.until(lambda: "orders" not in states(reader) and states(reader).get("b") == "STARTING")
+        for number in range(3):
+            assert get(server, f"/api/state?process=b&consumer=no-{number}")[0] == 200
+        (source,) = server._app.state.watch._fleet._sources.values()
+        assert source._wanted == {}
+
+
+def test_the_password_of_an_address_is_shown_nowhere() -> None:
+    for wrong in ("http://ann:secret@host:1", "ann:secret@host:1", "http://ann:secret@host:x", "ftp://a:secret@host"):
+        with pytest.raises(ConfigurationError) as refusal:
+            Place.parse(wrong)
+        assert "secret" not in str(refusal.value)
+
+
 @pytest.mark.parametrize(
     "peer", ["", "ftp://x:1", "http://", "unix:relative", "dns:name", "dns::1", "dns:x:0", "http://x:y"]
 )

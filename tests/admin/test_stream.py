@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from served import Gate, Reader, call, create, get
@@ -103,9 +105,23 @@ def test_the_backlog_and_the_dead_letters_are_asked_of_sqs(sqs: LocalSqs) -> Non
             consumer.stop().result()
 
 
+@dataclass
+class Reporter:
+    """Middleware of a user."""
+
+    password: str = "secret"
+
+    async def __call__(self, message: Any, call_next: Any) -> Any: ...
+
+
+async def plain(_: object, message: Any, call_next: Any) -> Any: ...
+
+
 def test_options_say_where_they_come_from_and_show_no_secrets() -> None:
     secret = Credentials(access_key="AKIA", secret_key="very-secret")
-    consumer = Consumer("orders", Gate().waiting, wait_time=3, credentials=secret)
+    consumer = Consumer(
+        "orders", Gate().waiting, wait_time=3, credentials=secret, middleware=[Reporter(), partial(plain, secret)]
+    )
     places = {"concurrency": "--concurrency", "prefetch": "LEASEKEEPER_PREFETCH", "endpoint_url": "pyproject.toml [x]"}
     given = {"concurrency": 7, "prefetch": 2, "endpoint_url": "http://user:password@127.0.0.1:1"}
     consumer.configure(given, places)
@@ -121,4 +137,5 @@ def test_options_say_where_they_come_from_and_show_no_secrets() -> None:
     assert options["concurrency"]["default"] == "20"
     assert options["wait_time"]["unit"] == "s"
     assert options["credentials"]["value"] == "(Credentials)"
+    assert options["middleware"]["value"] == "(Reporter), (partial)"
     assert "secret" not in json.dumps(list(options.values())).replace("secret_key", "")

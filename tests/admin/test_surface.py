@@ -7,6 +7,7 @@ import json
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,8 @@ from starlette.routing import Mount
 from leasekeeper import ConfigurationError, Consumer, Leasekeeper, events
 from leasekeeper.admin import AdminServer, admin_app, surface
 from leasekeeper.admin.address import AdminAddress
-from leasekeeper.admin.server import LONGEST_STOP
+from leasekeeper.admin.asking import Place, ask
+from leasekeeper.admin.server import CONNECTIONS, LONGEST_STOP
 from leasekeeper.observe.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
@@ -174,6 +176,26 @@ def test_it_ends_in_time_with_connections_open() -> None:
     assert took < LONGEST_STOP
     assert "stopped" in repr(server)
     socket.create_server(address).close()  # the port is free again
+
+
+def test_connections_without_a_request_keep_no_probe_out() -> None:
+    with AdminServer(Consumer("orders", Gate().waiting), address="0") as server:
+        address = AdminAddress.parse(server.url.removeprefix("http://"))
+        idle = [socket.create_connection(address) for _ in range(CONNECTIONS + 20)]
+        idle[-1].sendall(b"GET /livez HTTP/1.1\r\n")  # and never the rest
+        assert get(server, "/livez")[0] == 200
+        for each in idle:
+            each.close()
+
+
+def test_a_process_that_ends_leaves_the_socket_of_the_one_that_follows(tmp_path: Path) -> None:
+    where = f"unix:{tmp_path}/s"
+    first, second = (AdminServer(Consumer("orders", Gate().waiting), address=where) for _ in range(2))
+    first.__enter__()
+    with second:
+        first.__exit__()
+        assert asyncio.run(ask(Place.parse(where), "/livez")).status == 200
+    assert not Path(tmp_path, "s").exists()
 
 
 def test_it_ends_in_time_while_an_answer_is_awaited(sqs: LocalSqs) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from leasekeeper.errors import ConfigurationError, LeasekeeperError
+from leasekeeper.sqs.urls import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +67,8 @@ class Place(NamedTuple):
             if not path.startswith("/"):
                 raise ConfigurationError(f"{text!r}: give the whole path of the socket, e.g. unix:/run/orders.sock")
             return cls(text, path=path)
-        wrong = f"{text!r} is not the address of an admin surface: give http://HOST:PORT, HOST:PORT or unix:/PATH"
+        shown = redacted(f"//{text}")[2:]
+        wrong = f"{shown!r} is not the address of an admin surface: give http://HOST:PORT, HOST:PORT or unix:/PATH"
         try:
             url = urlsplit(text if "://" in text else f"http://{text}")
             host, port = url.hostname, url.port
@@ -74,6 +76,8 @@ class Place(NamedTuple):
             raise ConfigurationError(wrong) from None
         if url.scheme not in {"http", "https"} or not host:
             raise ConfigurationError(wrong)
+        if "@" in url.netloc:  # the address is shown to all who read the surface
+            raise ConfigurationError(f"{shown!r} holds a user or a password, and a surface asks for none: leave it out")
         secure = url.scheme == "https"
         return cls(text, host=host, port=port or (443 if secure else 9900), prefix=url.path.rstrip("/"), secure=secure)
 

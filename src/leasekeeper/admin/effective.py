@@ -68,6 +68,10 @@ def _shown(name: str, value: Any) -> str:
         return f"{value:g}" if isinstance(value, float) else str(value)
     if isinstance(value, str):
         return redacted(bounded(value))
-    if isinstance(value, tuple) and all(isinstance(each, str) for each in value):
-        return ", ".join(value)
-    return getattr(value, "__qualname__", "") or redacted(safe_repr(value, 200))
+    if isinstance(value, (tuple, list)):
+        return ", ".join(_shown("", each) for each in value)
+    if named := getattr(value, "__qualname__", ""):
+        return str(named)
+    kind = type(value)
+    # The text of an object of others may hold what they connect with.
+    return redacted(safe_repr(value, 200)) if kind.__module__.startswith("leasekeeper.") else f"({kind.__name__})"

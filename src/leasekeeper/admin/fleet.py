@@ -118,7 +118,8 @@ class Fleet:
     async def prepare(self, process: str | None, consumer: str | None) -> None:
         """Have the detail that somebody is about to look at, if its surface answers."""
         source = self._source_of(process)
-        if source is not None and process and consumer:
+        # Only for a consumer that is there: each that is wanted is asked for once a second.
+        if source is not None and process and consumer in source.known[process]["consumers"]:
             await source.want(process, consumer)
 
     async def forward(self, process: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer | None:

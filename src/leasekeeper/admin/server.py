@@ -34,6 +34,8 @@ log = safe_logger("leasekeeper.run")
 
 CONNECTIONS = 256
 """Connections at once; others are answered with 503."""
+RESERVE = 16
+"""Connections below that limit from which a new one takes the place of the oldest that asks for nothing."""
 REQUEST_GRACE = 1
 """Whole seconds that requests get to finish at the end."""
 LONGEST_STOP = 3.0
@@ -92,6 +94,7 @@ class AdminServer:
         self._app: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._inode = 0
 
     @property
     def url(self) -> str:
@@ -101,11 +104,15 @@ class AdminServer:
     def __enter__(self) -> Self:
         try:
             import uvicorn
+
+            from leasekeeper.admin.crowding import protocol_for
         except ModuleNotFoundError as error:
             raise missing(error) from error
         app = self._app = application_of(self._targets, self._settings)
         listener = _listen(self._address)
-        if not self._address.path:
+        if self._address.path:
+            self._inode = Path(self._address.path).stat().st_ino
+        else:
             self._address = self._address._replace(port=listener.getsockname()[1])
         # Without a log configuration uvicorn leaves the program's logging as it is.
         config = uvicorn.Config(
@@ -117,6 +124,7 @@ class AdminServer:
             server_header=False,
             timeout_graceful_shutdown=REQUEST_GRACE,
             limit_concurrency=CONNECTIONS,
+            http=protocol_for(CONNECTIONS - RESERVE),
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, args=[listener], name="leasekeeper-admin", daemon=True)
@@ -130,8 +138,8 @@ class AdminServer:
                 with suppress(RuntimeError):  # it has ended already
                     self._loop.call_soon_threadsafe(self._app.state.watch.close)
             self._thread.join(LONGEST_STOP)
-            if self._address.path:
-                with suppress(OSError):
+            with suppress(OSError):  # the path may belong to the process that follows this one
+                if self._address.path and Path(self._address.path).stat().st_ino == self._inode:
                     Path(self._address.path).unlink()
 
     def _run(self, listener: socket.socket) -> None:
