@@ -10,6 +10,7 @@ import pytest
 
 from leasekeeper import ConfigurationError, Consumer, Options
 from leasekeeper.local import Broker, LocalClient
+from leasekeeper.supervision.plan import plan_of
 
 
 @pytest.mark.parametrize("name", ["client", "http"])
@@ -32,3 +33,17 @@ def test_a_program_without_an_interpreter_is_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     with pytest.raises(ConfigurationError, match="without a Python interpreter"):
         Options(keeper=True)
+
+
+def test_a_supervisor_keeps_leases_unless_that_is_turned_off() -> None:
+    arguments = ("run", "--processes", "2", "shop:app")
+    assert _keeps(arguments, {})
+    assert _keeps(arguments, {"LEASEKEEPER_KEEPER": "true"})
+    assert not _keeps((*arguments, "--no-keeper"), {})
+    assert not _keeps(arguments, {"LEASEKEEPER_KEEPER": "off"})
+
+
+def _keeps(arguments: tuple[str, ...], environment: dict[str, str]) -> bool:
+    plan = plan_of(list(arguments), environment)
+    assert plan is not None
+    return plan.keeper

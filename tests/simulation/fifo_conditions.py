@@ -5,6 +5,7 @@ Used by `fifo_simulation.py`. The same seed and kind always give the same condit
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from enum import Enum
 from random import Random
@@ -100,6 +101,7 @@ def fifo_conditions_for(seed: int, kind: Kind) -> FifoConditions:
     faulty = kind in (Kind.NETWORK, Kind.EVERYTHING)
     max_receives = random.choice((None, 1, 2, 3, 10))
     options = _options(random, faulty=faulty, redrive=max_receives is not None)
+    options["keeper"] = seed % 3 == 2 and hasattr(os, "memfd_create")  # not drawn, so that all else stays as it was
     working = random.choice((5.0, 20.0, 60.0))
     return FifoConditions(
         seed=seed,

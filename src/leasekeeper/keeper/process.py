@@ -30,7 +30,7 @@ log = safe_logger("leasekeeper.run")
 
 AGAIN = 10.0
 """Seconds at least between two starts."""
-END_GRACE = 2.0
+END_GRACE = 1.0
 """Seconds that it gets to end."""
 CODE = """
 import sys
@@ -151,6 +151,7 @@ class KeeperProcess:
             try:
                 self._start()
             except OSError as error:
+                self._child = child  # dead as before: it is tried again
                 log.error("the keeper cannot be started again: %s", error)  # noqa: TRY400 - it is a sentence
 
     async def replace(self) -> None:
@@ -175,6 +176,8 @@ class KeeperProcess:
         for table in self._tables:
             table.forget()
         self._tables = []
+        if self._child is not None:
+            self._child.returncode = 0  # not ours to wait for
         self._drop()
         self._supervised = False
         self._lock = threading.Lock()
