@@ -72,6 +72,7 @@ MORE = {
     "leasekeeper.idempotency.memory": "keys in this process",
     "leasekeeper.idempotency.redis": "keys in Redis",
     "leasekeeper.idempotency.postgres": "keys in Postgres",
+    "leasekeeper.idempotency.inbox": "keys and rows in one transaction",
     "leasekeeper.idempotency.dynamodb": "keys in DynamoDB",
     "leasekeeper.idempotency.api": "what a store of keys is",
     "leasekeeper.testing.handling": "handlers without a queue",
@@ -87,6 +88,7 @@ NOT_MADE = {"Condition", "Part", "Batch", "Completion", "Message", "Settlement"}
 BASES = {"Declaration": "leasekeeper.declaration"}
 """Base classes whose members are described with each class that has them."""
 INTERNAL = {
+    "with_inbox",
     "check_psycopg",
     "checked_table",
     "Counts",

@@ -8,6 +8,7 @@ that an injector gives nothing costs nothing for it.
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, get_args, get_origin
 
@@ -61,6 +62,7 @@ class Injection:
         self.own = own
         self.injector: Injector | None = None
         self.overrides: dict[Any, Any] = {}
+        self.inbox: tuple[Injector, ...] = ()
 
     def use(self, injector: Injector) -> None:
         """Use that injector.
@@ -85,7 +87,7 @@ class Injection:
 
     @property
     def _injectors(self) -> tuple[Injector, ...]:
-        return (self.own,) if self.injector is None else (self.own, self.injector)
+        return (self.own, *self.inbox) if self.injector is None else (self.own, *self.inbox, self.injector)
 
     @contextmanager
     def override(self, kind: Any, value: Any) -> Iterator[None]:
@@ -125,6 +127,15 @@ class Injection:
                 left = [each for each in left if each not in wanted]
                 call = partial(_run_async if is_coroutine else _run, injector, wanted, call)
         return call
+
+
+def with_inbox(injection: Injection | None, inbox: Any) -> Injection:
+    """The injection of a consumer with an inbox, which gives its handlers the connection of their transaction."""
+    if injection is None:
+        return Injection(inbox)
+    beside = copy(injection)
+    beside.inbox = (inbox,)
+    return beside
 
 
 _METHODS = ("gives", "scope", "scope_async", "override")

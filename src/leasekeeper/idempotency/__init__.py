@@ -15,6 +15,7 @@ from leasekeeper.idempotency.api import (
     StoreUnavailable,
 )
 from leasekeeper.idempotency.dynamodb import DynamoDbStore
+from leasekeeper.idempotency.inbox import PostgresInbox
 from leasekeeper.idempotency.keys import MESSAGE_ID
 from leasekeeper.idempotency.memory import MemoryStore
 from leasekeeper.idempotency.postgres import PostgresStore
@@ -32,6 +33,7 @@ __all__ = [
     "IdempotencyStatistics",
     "KeyMissing",
     "MemoryStore",
+    "PostgresInbox",
     "PostgresStore",
     "RedisStore",
     "Running",

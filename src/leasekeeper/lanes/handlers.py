@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from leasekeeper.envelopes.s3 import S3Record
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.injection import with_inbox
 from leasekeeper.lanes.batch_handler import BatchHandler, takes_batch
 from leasekeeper.lanes.handler import Handler
 from leasekeeper.lanes.parameters import NO_LIFESPAN, NOT_YET, Resources
@@ -105,6 +106,8 @@ def _for_processes(
 def _single(
     function: Function, options: Options, queue: str, resources: Resources, injection: Injection | None
 ) -> Handler:
+    if options.idempotency is not None and hasattr(options.idempotency, "gives"):
+        injection = with_inbox(injection, options.idempotency)
     signature = read_signature(function, injection)
     if takes_batch(signature.body_type):
         raise ConfigurationError(
