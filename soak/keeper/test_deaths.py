@@ -154,7 +154,18 @@ def test_the_supervisor_is_process_1_of_a_container(bench: KeptBench) -> None:
     )
     environment = {**os.environ, "AWS_ENDPOINT_URL_SQS": bench.sqs.endpoint_url, "AWS_DEFAULT_REGION": "us-east-1"}
     environment |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    command = ["unshare", "--pid", "--fork", "--mount-proc", str(LEASEKEEPER), "run", "--processes", "1", "shop:app"]
+    command = [
+        "unshare",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        str(LEASEKEEPER),
+        "run",
+        "--processes",
+        "1",
+        "shop:app",
+    ]
     with (bench.directory / "said").open("w+") as said:
         process = subprocess.Popen(command, cwd=bench.directory, env=environment, stdout=said, stderr=said)
         try:
