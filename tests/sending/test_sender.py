@@ -122,6 +122,21 @@ def test_what_could_not_be_sent_is_named(sqs: LocalSqs) -> None:
     assert [message.body for message, _ in told] == ["a", "b"]
 
 
+def test_an_exit_in_on_error_does_not_end_the_sending(sqs: LocalSqs) -> None:
+    def leave(_: Outgoing, error: Exception) -> None:
+        raise SystemExit(str(error))
+
+    with sender(sqs, on_error=leave, flush_timeout=5) as out:
+        sqs.faults.next("SendMessageBatch", deny=1.0)
+        out.post("refused")
+        with pytest.raises(Unsent):
+            out.flush().result()
+        out.post("sent")
+        out.flush().result()
+        assert out.statistics().held == 0
+    assert bodies(sqs) == ["sent"]
+
+
 def test_a_send_that_fails_raises_where_it_is_waited_for_and_not_at_the_close(sqs: LocalSqs) -> None:
     sqs.faults.set("SendMessageBatch", deny=1.0)
     with sender(sqs) as out, pytest.raises(SqsError, match="AccessDenied"):

@@ -268,7 +268,7 @@ class SendLoop:
         if self._settings.on_error is not None:
             try:
                 self._settings.on_error(entry.outgoing, error)
-            except Exception:  # the user's function must not end the sending of others
+            except BaseException:  # also `sys.exit()` of the user's function must not end the sending of others
                 log.exception("queue %s: on_error raised; the sender goes on", self.target.name)
 
     def _give_up(self) -> None:
