@@ -201,11 +201,22 @@ def test_the_policy_of_real_queues_has_their_arns(capsys: pytest.CaptureFixture[
                 arn = (await client.queue_attributes(dead))["QueueArn"]
                 redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 5})
                 await client.create_queue("orders", attributes={"RedrivePolicy": redrive})
-            return await print_policy([(Connection(queue="orders", **where), None)])
+            return await print_policy([(Connection(queue="orders", **where), None, ["shipped"])])
 
         assert asyncio.run(ask()) is Exit.CLEAN
     printed = capsys.readouterr()
     found = json.loads(printed.out)["Statement"]
     assert printed.err == ""
-    assert [each["Resource"].rpartition(":")[2] for each in found] == ["orders", "orders-dead", "key/1234"]
+    assert [each["Resource"].rpartition(":")[2] for each in found] == ["orders", "orders-dead", "key/1234", "shipped"]
     assert found[2]["Action"] == ["kms:GenerateDataKey", "kms:Decrypt"]
+
+
+def test_a_queue_that_handlers_send_to_is_in_the_policy() -> None:
+    sending = Needs(
+        address=QueueAddress.parse("orders"),
+        attributes={"QueueArn": f"{ARN}orders"},
+        options=make_options({}),
+        sends_to=("shipped",),
+    )
+    (found,) = [each for each in statements(sending) if each["Resource"] == f"{ARN}shipped"]
+    assert "sqs:SendMessage" in found["Action"]

@@ -245,7 +245,7 @@ def test_settings_that_cannot_work_are_refused() -> None:
     from leasekeeper.contrib.django import SqsBackend
 
     for options, sentence in (
-        ({"workers": 4, "region": "eu-west-1"}, r"TASKS\['default'\]: unknown option 'workers'"),
+        ({"wait_tme": 4, "region": "eu-west-1"}, r"TASKS\['default'\]: unknown option 'wait_tme'"),
         ({"queues": {"default": "tasks.fifo"}, "region": "eu-west-1"}, "is a FIFO queue, and tasks have no order"),
     ):
         with pytest.raises(ImproperlyConfigured, match=sentence):

@@ -107,7 +107,9 @@ def doctor(
     if policy:
         from leasekeeper.cli.policy_command import print_policy
 
-        raise Stopped(interrupts.run(print_policy([(each.connection, each.options) for each in patients])))
+        raise Stopped(
+            interrupts.run(print_policy([(each.connection, each.options, each.sends_to) for each in patients]))
+        )
     raise Stopped(interrupts.run(_doctor(patients, explain=explain)))
 
 
@@ -121,6 +123,7 @@ class Patient:
         options: the options of its consumer; None when only the queue is known.
         stop: seconds that its stop may take; None when only the queue is known.
         grace_period: seconds that the runtime waits before it kills the process; None when not given.
+        sends_to: the queues that its handlers send to.
     """
 
     connection: Connection
@@ -128,6 +131,7 @@ class Patient:
     options: Options | None = None
     stop: float | None = None
     grace_period: float | None = None
+    sends_to: Sequence[str] = ()
 
 
 def names_a_module(reference: str) -> bool:
@@ -160,6 +164,7 @@ def _patient(
         options=options,
         stop=consumer.longest_stop,
         grace_period=grace_period,
+        sends_to=consumer.senders.queues,
     )
 
 

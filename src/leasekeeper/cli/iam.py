@@ -25,6 +25,10 @@ MANAGED = "alias/aws/sqs"
 """The key of KMS that AWS keeps for SQS: its policy lets in all that may use the queue."""
 
 
+SEND = ("sqs:SendMessage", "sqs:GetQueueUrl", "sqs:GetQueueAttributes")
+"""What a sender calls."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
     """What a policy is made from.
@@ -35,6 +39,7 @@ class Needs:
         dead_letters: the attributes of the queue that copies go to; empty when they could not be read.
         options: those of the consumer.
         region: the region, if the code or the environment says one.
+        sends_to: the queues that handlers send to.
     """
 
     address: QueueAddress
@@ -42,6 +47,12 @@ class Needs:
     options: Options
     dead_letters: Mapping[str, str] | None = None
     region: str | None = None
+    sends_to: Sequence[str] = ()
+
+    @property
+    def sender_arns(self) -> list[str]:
+        """The ARNs of the queues that handlers send to."""
+        return [self._arn_of(QueueAddress.parse(queue)) for queue in self.sends_to]
 
     @property
     def arn(self) -> str:
@@ -82,6 +93,7 @@ def _statements(needs: Needs) -> list[dict[str, Any]]:
         by_url = needs.options.dead_letter_queue is not None and "://" in needs.options.dead_letter_queue
         found.append(_allow(("sqs:SendMessage",) if by_url else ("sqs:SendMessage", "sqs:GetQueueUrl"), target))
         found += _key(needs.dead_letters or {}, target, ("kms:GenerateDataKey", "kms:Decrypt"))
+    found += [_allow(SEND, arn) for arn in needs.sender_arns]
     if _reports_tasks(needs.options):
         # IAM knows no resource for a task token.
         found.append(_allow(("states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat"), "*"))

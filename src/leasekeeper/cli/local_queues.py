@@ -28,7 +28,7 @@ HERE = ("http://127.0.0.1:", "http://localhost:", "http://[::1]:")
 
 
 async def create_queues(consumers: Sequence[Consumer]) -> None:
-    """Create the queue of each consumer, and the dead-letter queue that it names, if they are not there.
+    """Create the queue of each consumer, and those that it names or sends to, if they are not there.
 
     Raises:
         ConfigurationError: a consumer has a client of its own, or consumes elsewhere.
@@ -44,6 +44,7 @@ async def create_queues(consumers: Sequence[Consumer]) -> None:
         names = [consumer.address.name]
         if options.dead_letter_queue:
             names.append(QueueAddress.parse(options.dead_letter_queue).name)
+        names += [QueueAddress.parse(queue).name for queue in consumer.senders.queues]
         async with await SqsClient.connect(settings) as client:
             await _until_it_answers(client)
             for name in names:

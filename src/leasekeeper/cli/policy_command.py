@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from leasekeeper.cli.connection import Connection
 
 
-async def print_policy(consumers: Sequence[tuple[Connection, Options | None]]) -> Exit:
-    """Print the policy of these consumers; unknown options count as default ones."""
-    needs = [await _needs(connection, options or Options()) for connection, options in consumers]
+async def print_policy(consumers: Sequence[tuple[Connection, Options | None, Sequence[str]]]) -> Exit:
+    """Print the policy of these consumers, with the queues that they send to; unknown options count as default ones."""
+    needs = [await _needs(connection, options or Options(), sends_to) for connection, options, sends_to in consumers]
     text = json.dumps(policy_for(needs), indent=2)
     print(text)
     if f":{ACCOUNT}:" in text:
@@ -32,7 +32,7 @@ async def print_policy(consumers: Sequence[tuple[Connection, Options | None]]) -
     return Exit.CLEAN
 
 
-async def _needs(connection: Connection, options: Options) -> Needs:
+async def _needs(connection: Connection, options: Options, sends_to: Sequence[str]) -> Needs:
     settings = connection.settings()
     address = settings.queue
     assert address is not None
@@ -50,4 +50,11 @@ async def _needs(connection: Connection, options: Options) -> Needs:
                 dead = await client.queue_attributes(dead_url, ("KmsMasterKeyId",))
     except (SqsError, ConfigurationError, CredentialsMissing) as error:
         say(f"queue {address.name}: what cannot be read is not in the policy: {error}")
-    return Needs(address=address, attributes=attributes, options=options, dead_letters=dead, region=connection.region)
+    return Needs(
+        address=address,
+        attributes=attributes,
+        options=options,
+        dead_letters=dead,
+        region=connection.region,
+        sends_to=sends_to,
+    )

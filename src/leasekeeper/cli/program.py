@@ -24,7 +24,7 @@ COMMANDS = {
     "send": "Send one message, or one for each line of a file or of standard input",
     "peek": "Look at messages: receive them, show them, give them back at once",
     "redrive": "Move the messages of a dead-letter queue back",
-    "top": "Show the consumers of one process or several in the terminal, every second",
+    "top": "Show the consumers of one process or several",
     "doctor": "Check credentials, endpoint, permissions and the queue's attributes, and say what to change",
     "scale": "Print KEDA's queueLength and the target of ECS for a queue, from what its consumer measures, and why",
     "manifest": "Write a Deployment with KEDA's ScaledObject, or an ECS task definition with its scaling",

@@ -111,6 +111,11 @@ class Senders:
                 log.error("queue %s: %s", sender.address.name, error)  # noqa: TRY400 - the sentence says it all
 
     @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues that handlers send to, as the code names them."""
+        return tuple(self._queues)
+
+    @property
     def longest_stop(self) -> float:
         """Seconds that `leave` may take."""
         return FLUSH + 2 * LINGER if self._queues else 0.0

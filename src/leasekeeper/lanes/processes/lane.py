@@ -16,7 +16,7 @@ from leasekeeper.errors import Closed, HandlerTimeout
 from leasekeeper.lanes.api import Answer, LaneStatistics
 from leasekeeper.lanes.lease_control import LeaseControl
 from leasekeeper.lanes.processes.crew import Crew
-from leasekeeper.lanes.processes.deaths import Deaths
+from leasekeeper.lanes.processes.deaths import MOST, Deaths
 from leasekeeper.lanes.processes.frames import (
     AsksLease,
     Ended,
@@ -32,7 +32,6 @@ from leasekeeper.lanes.processes.frames import (
 )
 from leasekeeper.loggers import safe_logger
 from leasekeeper.outcomes import ENDED, NOT_STARTED, WITHHELD, Failed
-from leasekeeper.schedules import Exponential
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,18 +46,12 @@ if TYPE_CHECKING:
 
 log = safe_logger("leasekeeper.processes")
 
-FEED = 1
-"""Messages that wait in a worker, so that it need not wait for the engine between two."""
-RESTART = Exponential(base=0.1, maximum=10.0)
-"""Pauses before a worker is started again, while workers cannot start."""
-SAMPLE = 1.0
-"""Seconds between two looks at the memory of the workers."""
 KILL_AT_STOP = 0.5
 """Seconds that workers get after SIGTERM at the end of a drain."""
 TIMED_OUT = "its handler ran longer than handler_timeout"
 """Why a worker is ended, if so."""
-LONGEST_CLOSE = 3.0
-"""Seconds that idle workers get at the end, to close what their lifespan opened."""
+FEED = 1
+"""Messages that wait in a worker, so that it need not wait for the engine between two."""
 
 
 class ProcessLane:
@@ -75,6 +68,7 @@ class ProcessLane:
         clock: Callable[[], float],
     ) -> None:
         self._handler = handler
+        self._queue_name = queue
         self._options = options
         self._answers = answers
         self._clock = clock
@@ -189,6 +183,15 @@ class ProcessLane:
             number, unit = worker.running
             self._stop_timer(number)
             self._controls.pop(number, None)
+            if not (self._ending or worker.ended_by):
+                log.warning(
+                    "queue %s: a worker process ended %s while it ran message %s; the message is retried, or rejected "
+                    "after %d deaths",
+                    self._queue_name,
+                    why,
+                    unit.received.message_id,
+                    MOST,
+                )
             self._answers.post((Answer(unit, self._outcome_of_death(worker, unit, why)),))
         for number in worker.withheld:
             if (control := self._controls.pop(number, None)) is not None:
