@@ -33,7 +33,7 @@ MODULE = """
 def address_of(command: Command) -> str:
     """Where the process says that it listens."""
     command.until_it_says("admin: http://")
-    found = re.search(r"admin: http://(\S+)/livez", command.err)
+    found = re.search(r"admin: http://(\S+)", command.err)
     assert found is not None
     return found[1]
 

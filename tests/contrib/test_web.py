@@ -40,7 +40,7 @@ def starlette(app: Leasekeeper) -> Any:
 
 
 def litestar(app: Leasekeeper) -> Any:
-    return Litestar(lifespan=[own, consuming(app)])
+    return Litestar(lifespan=[own, consuming(app)], logging_config=None)  # it would set up the root logger
 
 
 async def serve(web: Any, work: Callable[[], Any]) -> dict[str, Any]:

@@ -162,7 +162,10 @@ async def test_everything_says_what_it_is() -> None:
             == "<Extender <Batcher extensions 0 waiting, 0 calls out>, <Batcher releases 0 waiting, 0 calls out>>"
         )
         report = await consumer.stop()
-        assert str(report) == "queue orders: 4 received, 4 handled, 4 deletes confirmed in 8.0 s"
+        assert str(report) == (
+            "queue orders: 4 received, 4 handled, 4 deletes confirmed in 8.0 s; stopped by stop(): drained in 2.0 s, "
+            "flushed in 2.0 s"
+        )
 
 
 @virtual
