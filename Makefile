@@ -6,6 +6,7 @@ VENV := $(if $(filter $(PYTHON),$(or $(FIRST),$(PYTHON))),.venv,.venv/$(patsubst
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python .ci/install.py -c constraints.txt
 PARALLEL := -n auto
+SOAK := soak
 # The tests start many processes. With bytecode on disk none of them compiles its modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -21,8 +22,8 @@ demo: $(VENV)/.run ## watch messages flow through the built-in SQS, in the termi
 test: $(VENV)/.dev ## run all tests, side by side
 	$(BIN)/python -m pytest $(PARALLEL)
 
-soak: $(VENV)/.dev ## run what takes long: processes killed in loops, browsers, thousands of messages
-	$(BIN)/python -m pytest $(PARALLEL) soak
+soak: $(VENV)/.dev ## run what takes long, one after another: processes killed in loops, browsers, load; SOAK= chooses some
+	$(BIN)/python -m pytest $(SOAK)
 
 check: format lint types layers test ## run format, lint, types, layers and test
 
