@@ -46,7 +46,11 @@ class Bench:
             self._call("SendMessage", QueueUrl=f"{self.sqs.endpoint_url}/000000000000/jobs", MessageBody=body)
 
     def left(self, name: str = "jobs") -> list[Any]:
-        return self.sqs.broker.account.queues[name].contents()
+        async def read() -> list[Any]:  # on the server's loop: it changes there
+            return self.sqs.broker.account.queues[name].contents()
+
+        assert self.sqs._loop is not None
+        return asyncio.run_coroutine_threadsafe(read(), self.sqs._loop).result()
 
     @property
     def notes(self) -> list[str]:

@@ -43,6 +43,10 @@ SHIP = """
 """
 
 
+DONE = 'note("ledger", f"done'
+"""The beginning of what a handler notes at its end."""
+
+
 class Line(NamedTuple):
     """A line of the ledger. `killed` lines, which the test writes, have a process id only."""
 
@@ -171,7 +175,7 @@ def test_a_process_stopped_beyond_its_leases_runs_and_deletes_nothing_afterwards
     options = "wait_time=1, concurrency=1, prefetch=0"
     code = SHIP.format(seconds=1, fails=False, visibility=VISIBILITY, options=options)
     # After SIGCONT the handler's loop may be quicker than the engine's thread, which notices that the lease has ended.
-    shop.module("worker", code.replace('note("done', 'await asyncio.sleep(0.5)\n        note("done'))
+    shop.module("worker", code.replace(DONE, f"await asyncio.sleep(0.5)\n        {DONE}"))
     first = shop.script("worker")
     shop.until(lambda: shop.lines("ledger"), "the first process runs 1")
     first.signal(signal.SIGSTOP)

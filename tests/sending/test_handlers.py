@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
@@ -33,8 +34,28 @@ class Bench:
         for body in bodies:
             self.call("SendMessage", QueueUrl=f"{self.sqs.endpoint_url}/000000000000/orders", MessageBody=body)
 
+    def contents(self, name: str) -> list[Any]:
+        """What a queue holds, read on the server's loop: it changes there."""
+
+        async def read() -> list[Any]:
+            return self.sqs.broker.account.queues[name].contents()
+
+        assert self.sqs._loop is not None
+        return asyncio.run_coroutine_threadsafe(read(), self.sqs._loop).result()
+
     def bodies(self, name: str) -> list[str]:
-        return sorted(each.content.body for each in self.sqs.broker.account.queues[name].contents())
+        return sorted(each.content.body for each in self.contents(name))
+
+    def until_empty(self, app: Leasekeeper) -> None:
+        """Run the app until all orders are done; it is stopped in any case."""
+        app.start()
+        try:
+            end = time.monotonic() + 30
+            while self.bodies("orders"):
+                assert time.monotonic() < end
+                time.sleep(0.01)
+        finally:
+            app.stop()
 
     def consume(self, handler: Callable[..., Any], until: Callable[[], bool], **options: Any) -> Consumer:
         """Run a consumer until the condition holds."""
@@ -104,7 +125,7 @@ def test_a_message_is_not_deleted_before_what_its_handler_posted_is_confirmed(
 
 
 def _failed(failed: list[object], bench: Bench) -> bool:
-    (message,) = bench.sqs.broker.account.queues["orders"].contents()
+    (message,) = bench.contents("orders")
     if message.receives >= 2:  # the first try failed, and the message came again
         failed.append(message)
     return bool(failed)
@@ -117,10 +138,7 @@ def test_the_consumers_of_an_app_share_a_sender_and_can_start_again(bench: Bench
     app.consumer("returns")(ship_in_a_thread)
     for body in ("a", "b"):
         bench.put(body)
-        app.start()
-        while bench.bodies("orders"):
-            pass
-        app.stop()
+        bench.until_empty(app)
     assert bench.bodies("shipped") == ["a sent", "a shipped", "b sent", "b shipped"]
 
 
@@ -141,13 +159,10 @@ class Fake:
 
 
 def test_a_test_can_put_something_else_in_the_place_of_senders(bench: Bench) -> None:
-    app = Leasekeeper(**bench.options)
+    app = Leasekeeper(**bench.options, ack_interval=0)
     app.consumer("orders")(post)
     bench.put("a")
     fake = Fake()
     with app.override(Sender, fake):
-        app.start()
-        while not fake.posted:
-            pass
-        app.stop()
+        bench.until_empty(app)
     assert fake.posted == ["a shipped"]
