@@ -1,7 +1,7 @@
 """Tracing: middleware that makes an OpenTelemetry span of each run of a handler (the extra `otel`).
 
 Owned by the user, who gives it to consumers or apps. It promises that a message whose sender did not sample its trace
-costs less than a microsecond, that the span is current in the handler, and names by the semantic conventions for SQS.
+costs one to two microseconds, that the span is current in the handler, and names by the semantic conventions for SQS.
 """
 
 from __future__ import annotations
