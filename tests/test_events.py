@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from leasekeeper import events
-from leasekeeper.events import Channel
+from leasekeeper.channel import Channel
 
 
 def test_a_subscriber_gets_the_kinds_it_asked_for_in_order() -> None:

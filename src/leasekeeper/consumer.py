@@ -11,12 +11,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from leasekeeper.alive import beginning
+from leasekeeper.channel import Channel
 from leasekeeper.core.phases import Phase
 from leasekeeper.declaration import Declaration
 from leasekeeper.engine.host import Host, refuse_green_threads
 from leasekeeper.engine.resizing import resize
 from leasekeeper.errors import Closed, ConfigurationError
-from leasekeeper.events import Channel
 from leasekeeper.futures import done_future, failed_future
 from leasekeeper.life import Life, longest_stop
 from leasekeeper.lifespan import Lifespan

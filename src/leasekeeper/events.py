@@ -1,21 +1,18 @@
-"""Events: what happened in a consumer, as frozen values, and the channel that distributes them.
+"""Events: what happened in a consumer, as frozen values.
 
-The engine emits them, once for each call to SQS or batch of answers, not once for each message. `leasekeeper.observe`
-subscribes (counts, logs), and so may users: `consumer.subscribe(...)`. A subscriber that raises loses its own event
-and disturbs nothing else (L15). Events are news; nothing in them controls the engine.
+The engine emits them into its `Channel`, once for each call to SQS or batch of answers, not once for each message.
+`leasekeeper.observe` subscribes (counts, logs), and so may users: `consumer.subscribe(...)`. Events are news; nothing
+in them controls the engine.
 """
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from leasekeeper.api import EntryFailure
     from leasekeeper.message import Received
@@ -314,44 +311,3 @@ class InternalError(Event, frozen=True):
 
     what: str
     error: BaseException
-
-
-class Channel:
-    """Distributes events to the subscribers of their kind, in the order of subscribing.
-
-    Attributes:
-        failures: how often a subscriber raised, by the exception's class name.
-    """
-
-    __slots__ = ("_subscribers", "_to_all", "failures")
-
-    def __init__(self) -> None:
-        self._subscribers: dict[type[Event], tuple[Callable[[Any], object], ...]] = {}
-        self._to_all: tuple[Callable[[Any], object], ...] = ()
-        self.failures = Counter[str]()
-
-    def subscribe(self, subscriber: Callable[[Any], object], *kinds: type[Event]) -> None:
-        """Call `subscriber(event)` for each event of these kinds; without a kind, for every event.
-
-        It is called on the engine's thread, so it has to be quick, and it must not block.
-        """
-        if not kinds:
-            self._to_all = (*self._to_all, subscriber)
-        for kind in kinds or list(self._subscribers):
-            self._subscribers[kind] = (*self._subscribers.get(kind, self._to_all), subscriber)
-
-    def emit(self, event: Event) -> None:
-        """Call the subscribers. What they raise ends here (L15)."""
-        for subscriber in self._subscribers.get(type(event), self._to_all):
-            try:
-                subscriber(event)
-            except BaseException as error:  # also SystemExit: the engine's thread must not end
-                self._failed(error)
-
-    def _failed(self, error: BaseException) -> None:
-        self.failures[type(error).__name__] += 1
-        with suppress(BaseException):  # the logger may be what failed
-            logging.getLogger("leasekeeper").error("a subscriber of events raised; it goes on", exc_info=error)
-
-    def __repr__(self) -> str:
-        return f"<Channel {sum(map(len, self._subscribers.values()))} subscriptions>"

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from leasekeeper.api import SqsApi
-    from leasekeeper.events import Channel
+    from leasekeeper.channel import Channel
     from leasekeeper.keeper.keeping import Keeping
     from leasekeeper.lanes.handlers import AnyHandler
     from leasekeeper.lifespan import Lifespan

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from leasekeeper.api import Credentials, CredentialsProvider
-    from leasekeeper.events import Channel
+    from leasekeeper.channel import Channel
     from leasekeeper.message import Message, Received
     from leasekeeper.options import Middleware
     from leasekeeper.outcomes import Outcome

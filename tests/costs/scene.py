@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 from canned import BATCH, Supply
 
 from leasekeeper.api import Credentials
+from leasekeeper.channel import Channel
 from leasekeeper.engine.context import SourceQueue
 from leasekeeper.engine.runner import Runner
-from leasekeeper.events import Channel
 from leasekeeper.lanes.handlers import make_handler
 from leasekeeper.observe.statistics import Observer
 from leasekeeper.options import make_options

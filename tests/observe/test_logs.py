@@ -10,8 +10,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.api import EntryFailure
+from leasekeeper.channel import Channel
 from leasekeeper.errors import Verdict
-from leasekeeper.events import Channel, Conclusion, EntriesFailed, HandlersEnded
+from leasekeeper.events import Conclusion, EntriesFailed, HandlersEnded
 from leasekeeper.message import Received
 from leasekeeper.observe.logs import Logs
 from leasekeeper.outcomes import Failed, Reject

@@ -9,9 +9,10 @@ import pytest
 
 from leasekeeper import events
 from leasekeeper.api import EntryFailure
+from leasekeeper.channel import Channel
 from leasekeeper.engine.queue_counts import QueueCounts
 from leasekeeper.errors import Verdict
-from leasekeeper.events import Channel, Conclusion
+from leasekeeper.events import Conclusion
 from leasekeeper.message import Received
 from leasekeeper.observe.backlog import Backlog
 from leasekeeper.observe.failures import GROUPS, IDS, Failures

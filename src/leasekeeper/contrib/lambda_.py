@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.app import Leasekeeper
+from leasekeeper.channel import Channel
 from leasekeeper.contrib.lambda_event import answer_for, delivery_of, records_of
 from leasekeeper.contrib.lambda_queue import LambdaQueue
 from leasekeeper.contrib.lambda_run import Invocation
 from leasekeeper.errors import ConfigurationError
-from leasekeeper.events import Channel
 from leasekeeper.lanes.parameters import NO_LIFESPAN
 from leasekeeper.observe.logs import Logs
 

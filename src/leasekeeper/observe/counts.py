@@ -14,7 +14,7 @@ from leasekeeper.core.median import StreamingMedian
 from leasekeeper.outcomes import Failed
 
 if TYPE_CHECKING:
-    from leasekeeper.events import Channel
+    from leasekeeper.channel import Channel
 
 OPERATIONS = ("ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch", "SendMessageBatch")
 """Calls that a consumer makes while it runs."""

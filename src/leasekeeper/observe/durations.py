@@ -13,7 +13,7 @@ from leasekeeper.observe.counts import OPERATIONS
 from leasekeeper.observe.histogram import CALL, HANDLER, LAG, WAIT, Distribution, Histogram
 
 if TYPE_CHECKING:
-    from leasekeeper.events import Channel
+    from leasekeeper.channel import Channel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from leasekeeper.api import EntryFailure
-    from leasekeeper.events import Channel, Conclusion
+    from leasekeeper.channel import Channel
+    from leasekeeper.events import Conclusion
 
 T = TypeVar("T")
 

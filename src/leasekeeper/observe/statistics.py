@@ -24,6 +24,7 @@ from leasekeeper.tallies import sentence
 from leasekeeper.texts import safe_str
 
 if TYPE_CHECKING:
+    from leasekeeper.channel import Channel
     from leasekeeper.core.delivery import LedgerStatistics
     from leasekeeper.core.gate import GateStatistics
     from leasekeeper.core.group import GroupStatistics
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from leasekeeper.engine.batcher import BatcherStatistics
     from leasekeeper.engine.runner import Runner
     from leasekeeper.engine.stopping import StopStatistics
-    from leasekeeper.events import Channel
     from leasekeeper.lanes.api import LaneStatistics
     from leasekeeper.lanes.routed import RouteStatistics
     from leasekeeper.observe.durations import DurationStatistics

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from leasekeeper.batch import Batch
-    from leasekeeper.events import Channel
+    from leasekeeper.channel import Channel
     from leasekeeper.trace_headers import Trace
 
     Unit = Message[Any] | Batch[Any]

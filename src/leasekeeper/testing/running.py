@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextvars import Context
 
+    from leasekeeper.channel import Channel
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.engine.runner import Runner
-    from leasekeeper.events import Channel
     from leasekeeper.observe.statistics import ConsumerStatistics, Observer, Report
     from leasekeeper.testing.keepers import VirtualKeeper
     from leasekeeper.testing.processes import Process

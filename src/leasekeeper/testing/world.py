@@ -14,11 +14,11 @@ from contextvars import copy_context
 from random import Random
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 
+from leasekeeper.channel import Channel
 from leasekeeper.consumer import Consumer
 from leasekeeper.engine.opening import open_queue
 from leasekeeper.engine.runner import Runner
 from leasekeeper.errors import ConfigurationError
-from leasekeeper.events import Channel
 from leasekeeper.lanes.handlers import make_handler
 from leasekeeper.lanes.parameters import NO_LIFESPAN
 from leasekeeper.local import Broker, LocalClient
