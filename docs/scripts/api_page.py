@@ -50,6 +50,9 @@ MORE = {
     "leasekeeper.api": "what you may replace",
     "leasekeeper.envelopes": "what other services put around a payload",
     "leasekeeper.sending.settings": "what a sender says of itself",
+    "leasekeeper.outbox.outbox": "messages in your transaction",
+    "leasekeeper.outbox.relay": "what sends them",
+    "leasekeeper.outbox.statistics": "what an outbox and its relay look like",
     "leasekeeper.step_functions": "tasks of state machines",
     "leasekeeper.admin": "health, statistics and metrics over HTTP",
     "leasekeeper.observe.prometheus": "metrics for Prometheus",
@@ -99,6 +102,9 @@ INTERNAL = {
     "bound_with",
     "dead_letters_of",
     "Crash",
+    "Outbox.channel",
+    "Outbox.statement",
+    "attributes_as_json",
     "Condition.identity",
     "Content",
     "condition_of",
@@ -177,6 +183,7 @@ def _described(definition: Definition) -> Iterator[str]:
         yield from _fields(definition.body)
     for method in methods:
         hidden = method.name.startswith("_") and method.name != "__call__"
+        hidden |= any(ast.unparse(decorator) == "overload" for decorator in method.decorator_list)
         if not hidden and f"{definition.name}.{method.name}" not in INTERNAL:
             yield f"**`{_signature(method)}`**  \n{_docstring(method)}\n"
 

@@ -22,7 +22,7 @@ from leasekeeper.errors import (
     Verdict,
 )
 
-COMMANDS = ("run", "local", "demo", "send", "peek", "redrive", "doctor", "health")
+COMMANDS = ("run", "local", "demo", "send", "peek", "redrive", "doctor", "outbox", "health")
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -1,0 +1,145 @@
+"""`leasekeeper outbox`: create the table of an outbox, relay its rows, show what waits, retry what was set aside.
+
+Owned by the command line. `create --print` needs neither a database nor psycopg.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from leasekeeper.cli import logs
+from leasekeeper.cli.connection import EndpointOption, ProfileOption, RegionOption  # noqa: TC001 - typer reads them
+from leasekeeper.cli.words import counted, printable_lines
+from leasekeeper.errors import ConfigurationError, LeasekeeperError
+from leasekeeper.idempotency.postgres import check_psycopg
+from leasekeeper.outbox import Outbox, Relay
+from leasekeeper.outbox.looking import one_line
+from leasekeeper.outbox.statements import AGAIN, ASIDE, BRING_BACK, COUNTED, FRESH, QUEUES, STATISTICS, TROUBLE
+from leasekeeper.texts import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SHOWN = 20
+"""Rows with errors that `status` shows."""
+
+
+class Action(StrEnum):
+    """What is to be done."""
+
+    CREATE = "create"
+    RELAY = "relay"
+    STATUS = "status"
+    RETRY = "retry"
+
+
+def outbox(
+    action: Annotated[
+        Action,
+        typer.Argument(metavar="create|relay|status|retry", help="What to do.", show_choices=False),
+    ],
+    *,
+    dsn: Annotated[
+        str,
+        typer.Option(
+            metavar="DSN",
+            help="Connection string or URL of Postgres; unset, the variables of libpq count, such as PGHOST.",
+            envvar="LEASEKEEPER_OUTBOX_DSN",
+        ),
+    ] = "",
+    table: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="The table, also with its schema.", envvar="LEASEKEEPER_OUTBOX_TABLE"),
+    ] = "leasekeeper_outbox",
+    show: Annotated[bool, typer.Option("--print", help="create: print the DDL, and do nothing.")] = False,
+    notify: Annotated[
+        bool,
+        typer.Option("--notify/--no-notify", help="create: with a trigger that wakes relays; relay: listen."),
+    ] = True,
+    queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="retry: only rows of this queue.")] = None,
+    poll: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", help="relay: time between looks when no notification comes, 0.01 to 3600."),
+    ] = 1.0,
+    log_level: Annotated[
+        str, typer.Option(metavar="|".join(logs.LEVELS), help="Least level to log.", envvar="LEASEKEEPER_LOG_LEVEL")
+    ] = "info",
+    log_format: Annotated[
+        str, typer.Option(metavar="|".join(logs.FORMATS), help="Form of a log line.", envvar="LEASEKEEPER_LOG_FORMAT")
+    ] = "plain",
+    endpoint_url: EndpointOption = None,
+    region: RegionOption = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Create the table of an outbox in Postgres, send its rows, show what waits, or retry what was set aside."""
+    box = Outbox(dsn, table=table, notify=notify)
+    if action is Action.CREATE and show:
+        print(box.definition, end="")
+        return
+    if action is Action.RELAY:
+        for word, known, name in ((log_level, logs.LEVELS, "--log-level"), (log_format, logs.FORMATS, "--log-format")):
+            if word not in known:
+                raise ConfigurationError(f"{name}={word!r}: must be one of {', '.join(known)}")
+        logs.set_up(log_level, log_format, None)
+        Relay(box, poll=poll, endpoint_url=endpoint_url, region=region, profile=profile).run()
+        return
+    check_psycopg("leasekeeper outbox")
+    import psycopg
+
+    try:
+        with psycopg.connect(dsn) as connection:
+            _act(box, action, queue, connection)
+    except psycopg.Error as error:
+        raise LeasekeeperError(f"{box!r}: {one_line(error)}{_advice(error)}") from error
+
+
+def _advice(error: Exception) -> str:
+    return "; run `leasekeeper outbox create`" if type(error).__name__ == "UndefinedTable" else ""
+
+
+def _act(box: Outbox, action: Action, queue: str | None, connection: Any) -> None:
+    if action is Action.CREATE:
+        connection.execute(box.definition.encode())
+        print(f"created {box.table}")
+    elif action is Action.RETRY:
+        rows = connection.execute(box.statement(BRING_BACK), {"queue": queue}).rowcount
+        print(f"{counted(rows, 'row')} {'is' if rows == 1 else 'are'} tried again")
+    else:
+        _show(box, connection)
+
+
+def _show(box: Outbox, connection: Any) -> None:
+    queues: set[str] = set()
+    for part in (FRESH, AGAIN, ASIDE):
+        found = connection.execute(box.statement(QUEUES).replace("{part}", part)).fetchall()
+        queues.update(name for (name,) in found)
+    if not queues:
+        print(f"{box.table} is empty")
+        return
+    rows = connection.execute(box.statement(STATISTICS), {"queues": sorted(queues)}).fetchall()
+    lines = [("queue", "waiting", "scheduled", "set aside", "oldest")]
+    lines += [
+        (printable(name), _count(waiting), _count(later), _count(aside), f"{max(0.0, oldest or 0.0):,.1f} s")
+        for name, waiting, later, aside, oldest in rows
+    ]
+    _print_table(lines)
+    for number, name, group, attempts, age, aside, error in connection.execute(
+        box.statement(TROUBLE), {"most": SHOWN}
+    ).fetchall():
+        whose = f"{number} for {name}" + (f", group {group}" if group else "")
+        what = "set aside" if aside else f"waits for {age:,.0f} s"
+        tries = f"{attempts:,} {'try' if attempts == 1 else 'tries'}"
+        print(printable_lines(f"{what}: {whose}, {tries}: {error}"))
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number < COUNTED else f"{COUNTED:,}+"
+
+
+def _print_table(lines: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for first, *rest in lines:
+        print("  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]))

@@ -1,0 +1,193 @@
+"""Looking: the loop of a relay. It finds the queues that have rows, wakes the work on each, and counts what waits.
+
+Owned by a relay. It promises that no queue waits for another, and that it goes on by itself when the database was away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from leasekeeper.errors import ConfigurationError, LeasekeeperError
+from leasekeeper.loggers import safe_logger
+from leasekeeper.outbox.connections import Connections
+from leasekeeper.outbox.statements import AGAIN, ASIDE, COMMENT, FRESH, LABEL, QUEUES, STATISTICS, VERSION
+from leasekeeper.outbox.statistics import OutboxQueue
+from leasekeeper.outbox.working import QueueWork
+from leasekeeper.schedules import Exponential
+from leasekeeper.texts import safe_str
+
+if TYPE_CHECKING:
+    from leasekeeper.outbox.counts import Counts
+    from leasekeeper.outbox.outbox import Outbox
+    from leasekeeper.outbox.settings import RelaySettings
+
+log = safe_logger("leasekeeper.outbox")
+
+GAP = 0.02
+"""Seconds between two looks at least: a busy table notifies for each transaction, and one look sees many."""
+RECONNECT = Exponential(base=0.25, maximum=10.0)
+"""Pauses between looks into a database that is away; up to half of each is taken off."""
+COUNT = 5.0
+"""Seconds between two counts of the rows."""
+CONNECTIONS = 8
+"""Connections at once: one for the looks, and one for each queue that is worked on."""
+
+
+class Looking:
+    """A relay on its loop.
+
+    Args:
+        outbox: the table.
+        counts: where it counts.
+        settings: of the relay.
+
+    Attributes:
+        closed: set when it was closed.
+    """
+
+    def __init__(self, outbox: Outbox, counts: Counts, settings: RelaySettings) -> None:
+        self._outbox = outbox
+        self._counts = counts
+        self._settings = settings
+        self._connections = Connections(outbox.dsn, CONNECTIONS)
+        self._queues: dict[str, QueueWork] = {}
+        self._wake = asyncio.Event()
+        self.closed = asyncio.Event()
+        self._away = 0
+        """Looks in a row that failed."""
+        self._count_again = 0.0
+
+    async def open(self) -> None:
+        """Check that the table is there and has our version. After an error it is closed.
+
+        Raises:
+            ConfigurationError: it is not there, or of another version.
+            LeasekeeperError: the database cannot be reached.
+        """
+        try:
+            await self._check()
+        except BaseException:
+            await self._connections.close()
+            raise
+        self._counts.connected = True
+
+    async def _check(self) -> None:
+        import psycopg
+
+        try:
+            async with self._connections.taken() as connection:
+                cursor = await connection.execute(COMMENT, {"table": self._outbox.table})
+                comment, exists = await cursor.fetchone()
+        except (psycopg.Error, TimeoutError) as error:
+            raise LeasekeeperError(f"{self._outbox!r}: the database cannot be used: {one_line(error)}") from error
+        if not exists:
+            raise ConfigurationError(f"{self._outbox!r} does not exist: run `leasekeeper outbox create`")
+        if comment != f"{LABEL} {VERSION}":
+            raise ConfigurationError(
+                f"{self._outbox!r} has the comment {comment!r} and not {f'{LABEL} {VERSION}'!r}: it is of another "
+                "version of Leasekeeper, or another table; `leasekeeper outbox create --print` shows what is needed"
+            )
+
+    def close(self) -> None:
+        """End when what is on its way is settled."""
+        self.closed.set()
+        for queue in self._queues.values():
+            queue.stop()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send until closed."""
+        listening = asyncio.create_task(self._listen()) if self._outbox.notify else None
+        try:
+            while not self.closed.is_set():
+                self._wake.clear()
+                await self._look()
+                await asyncio.sleep(GAP)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), self._pause())
+            working = [queue.task for queue in self._queues.values() if queue.task is not None]
+            if working:
+                await asyncio.wait(working)
+        finally:
+            await self._end(listening)
+
+    async def _end(self, listening: asyncio.Task[None] | None) -> None:
+        tasks = [queue.task for queue in self._queues.values() if queue.task is not None]
+        tasks += [listening] if listening is not None else []
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        for queue in self._queues.values():
+            await queue.close()
+        await self._connections.close()
+
+    def _pause(self) -> float:
+        if not self._away:
+            return self._settings.poll
+        return RECONNECT.ceiling(self._away) * random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
+
+    async def _look(self) -> None:
+        """Find the queues that have rows, and see to it that each is worked on."""
+        found: set[str] = set()
+        try:
+            async with self._connections.taken() as connection:
+                for part in (FRESH, AGAIN):
+                    found.update(await self._queues_with(connection, part))
+                if asyncio.get_running_loop().time() >= self._count_again:
+                    await self._count(connection, found)
+        except Exception as error:
+            self._away += 1
+            self._counts.connected = False
+            if self._away == 1:
+                log.warning("outbox %s: the database is away: %s", self._outbox.table, one_line(error))
+            return
+        if self._away:
+            log.info("outbox %s: the database is back", self._outbox.table)
+        self._away, self._counts.connected = 0, True
+        for name in found:
+            if name not in self._queues:
+                self._queues[name] = QueueWork(name, self._outbox, self._connections, self._counts, self._settings)
+            self._queues[name].work()
+
+    async def _queues_with(self, connection: Any, part: str) -> list[str]:
+        cursor = await connection.execute(self._outbox.statement(QUEUES).replace("{part}", part))
+        return [name for (name,) in await cursor.fetchall()]
+
+    async def _count(self, connection: Any, found: set[str]) -> None:
+        names = sorted({*found, *await self._queues_with(connection, ASIDE)})
+        cursor = await connection.execute(self._outbox.statement(STATISTICS), {"queues": names})
+        self._counts.queues = tuple(
+            OutboxQueue(
+                queue=queue, waiting=waiting, scheduled=scheduled, failed=failed, oldest=max(0.0, oldest or 0.0)
+            )
+            for queue, waiting, scheduled, failed, oldest in await cursor.fetchall()
+        )
+        self._count_again = asyncio.get_running_loop().time() + COUNT
+
+    async def _listen(self) -> None:
+        """Wake at each notification of the table. Without it, rows are found by the next look."""
+        failures = 0
+        while True:
+            try:
+                connection = await self._connections.connect()
+                try:
+                    await connection.execute(f"LISTEN {self._outbox.channel}")
+                    self._wake.set()  # for what came before
+                    failures = 0
+                    async for _ in connection.notifies():
+                        self._wake.set()
+                finally:
+                    await connection.close()
+            except Exception as error:
+                failures += 1
+                log.debug("outbox %s: listening ended: %s", self._outbox.table, one_line(error))
+            await asyncio.sleep(RECONNECT.ceiling(failures or 1))
+
+
+def one_line(error: BaseException) -> str:
+    """The text of an error on one line."""
+    return safe_str(error, 300).strip().replace("\n", " ") or type(error).__name__

@@ -1,0 +1,86 @@
+"""An outbox in a real Postgres, and the local SQS with two empty queues."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from leasekeeper.outbox import Outbox, Relay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from leasekeeper.local import LocalSqs
+
+WITHIN = 30.0
+_tables = count(1)
+
+
+class Bench:
+    """An outbox, and a server with the queues `q` and `q.fifo`."""
+
+    def __init__(self, dsn: str, sqs: LocalSqs) -> None:
+        self.dsn = dsn
+        self.sqs = sqs
+        self.outbox = Outbox(dsn, table=f"outbox_{next(_tables)}")
+        self.outbox.create_table()
+        for name, attributes in (("q", {}), ("q.fifo", {"FifoQueue": "true"})):
+            self.call("CreateQueue", QueueName=name, Attributes=attributes)
+
+    def call(self, operation: str, **request: Any) -> Any:
+        """Call the server on its own loop."""
+        assert self.sqs._loop is not None
+        return asyncio.run_coroutine_threadsafe(self.sqs.broker.call(operation, request), self.sqs._loop).result()
+
+    def execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run a statement about the table `{t}`."""
+        with psycopg.connect(self.dsn) as connection:
+            cursor = connection.execute(statement.replace("{t}", self.outbox.table).encode(), values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def add(self, queue: str, *bodies: Any, **more: Any) -> None:
+        """Write rows, all in one transaction."""
+        with psycopg.connect(self.dsn) as connection:
+            for body in bodies:
+                self.outbox.add(connection, queue, body, **more)
+
+    def relay(self, **options: Any) -> Relay:
+        """A relay, not started."""
+        return Relay(
+            self.outbox, **{"endpoint_url": self.sqs.endpoint_url, "region": "eu-west-1", "poll": 0.05, **options}
+        )
+
+    def bodies(self, queue: str = "q") -> list[str]:
+        """What the queue has, in its order."""
+        asked: list[str] = []
+
+        def look() -> None:
+            asked.extend(each.content.body for each in self.sqs.broker.account.queues[queue].contents())
+
+        self.on_server(look)
+        return asked
+
+    def on_server(self, look: Callable[[], None]) -> None:
+        """Call on the loop of the server."""
+
+        async def call() -> None:
+            look()
+
+        assert self.sqs._loop is not None
+        asyncio.run_coroutine_threadsafe(call(), self.sqs._loop).result()
+
+    def until(self, done: Callable[[], object]) -> None:
+        """Wait for what other threads do."""
+        deadline = time.monotonic() + WITHIN
+        while not done():
+            assert time.monotonic() < deadline, "it did not happen"
+            time.sleep(0.005)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no row is left."""
+        return not self.execute("SELECT id FROM {t} LIMIT 1")
