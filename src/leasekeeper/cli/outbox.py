@@ -12,6 +12,7 @@ import typer
 
 from leasekeeper.cli import logs
 from leasekeeper.cli.connection import EndpointOption, ProfileOption, RegionOption  # noqa: TC001 - typer reads them
+from leasekeeper.cli.run import FormatOption, LevelOption  # noqa: TC001
 from leasekeeper.cli.words import counted, printable_lines
 from leasekeeper.errors import ConfigurationError, LeasekeeperError
 from leasekeeper.idempotency.postgres import check_psycopg
@@ -36,40 +37,41 @@ class Action(StrEnum):
     RETRY = "retry"
 
 
+ActionArgument = Annotated[
+    Action, typer.Argument(metavar="create|relay|status|retry", help="What to do.", show_choices=False)
+]
+DsnOption = Annotated[
+    str,
+    typer.Option(
+        metavar="DSN",
+        help="Connection string or URL of Postgres; unset, the variables of libpq count, such as PGHOST.",
+        envvar="LEASEKEEPER_OUTBOX_DSN",
+    ),
+]
+TableOption = Annotated[
+    str, typer.Option(metavar="NAME", help="The table, also with its schema.", envvar="LEASEKEEPER_OUTBOX_TABLE")
+]
+PrintOption = Annotated[bool, typer.Option("--print", help="create: print the DDL, and do nothing.")]
+NotifyOption = Annotated[
+    bool, typer.Option("--notify/--no-notify", help="create: with a trigger that wakes relays; relay: listen.")
+]
+QueueOption = Annotated[str | None, typer.Option(metavar="QUEUE", help="retry: only rows of this queue.")]
+PollOption = Annotated[
+    float, typer.Option(metavar="SECONDS", help="relay: time between looks when no notification comes, 0.01 to 3600.")
+]
+
+
 def outbox(
-    action: Annotated[
-        Action,
-        typer.Argument(metavar="create|relay|status|retry", help="What to do.", show_choices=False),
-    ],
+    action: ActionArgument,
     *,
-    dsn: Annotated[
-        str,
-        typer.Option(
-            metavar="DSN",
-            help="Connection string or URL of Postgres; unset, the variables of libpq count, such as PGHOST.",
-            envvar="LEASEKEEPER_OUTBOX_DSN",
-        ),
-    ] = "",
-    table: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="The table, also with its schema.", envvar="LEASEKEEPER_OUTBOX_TABLE"),
-    ] = "leasekeeper_outbox",
-    show: Annotated[bool, typer.Option("--print", help="create: print the DDL, and do nothing.")] = False,
-    notify: Annotated[
-        bool,
-        typer.Option("--notify/--no-notify", help="create: with a trigger that wakes relays; relay: listen."),
-    ] = True,
-    queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="retry: only rows of this queue.")] = None,
-    poll: Annotated[
-        float,
-        typer.Option(metavar="SECONDS", help="relay: time between looks when no notification comes, 0.01 to 3600."),
-    ] = 1.0,
-    log_level: Annotated[
-        str, typer.Option(metavar="|".join(logs.LEVELS), help="Least level to log.", envvar="LEASEKEEPER_LOG_LEVEL")
-    ] = "info",
-    log_format: Annotated[
-        str, typer.Option(metavar="|".join(logs.FORMATS), help="Form of a log line.", envvar="LEASEKEEPER_LOG_FORMAT")
-    ] = "plain",
+    dsn: DsnOption = "",
+    table: TableOption = "leasekeeper_outbox",
+    show: PrintOption = False,
+    notify: NotifyOption = True,
+    queue: QueueOption = None,
+    poll: PollOption = 1.0,
+    log_level: LevelOption = "info",
+    log_format: FormatOption = "plain",
     endpoint_url: EndpointOption = None,
     region: RegionOption = None,
     profile: ProfileOption = None,
