@@ -148,12 +148,26 @@ def test_a_release_that_was_sent_beside_an_extension_is_not_the_last_one() -> No
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     sent = beat(ledger, 115.0)
-    ledger.release(row, 0.0, 116.0)
+    ledger.release(row, 60.0, 116.0)
     assert ledger.leases.extended(sent, 115.0) == [row]
-    ledger.released(row, beside=True)
+    ledger.released(row, 117.0, beside=True)
     assert list(ledger) == [row]
-    ledger.released(row)
+    ledger.released(row, 118.0)
     assert list(ledger) == []
+
+
+def test_a_release_is_not_repeated_when_others_may_have_the_message() -> None:
+    """A repetition would take it away from them."""
+    ledger = Ledger(POLICY)
+    rows = run(ledger, "a", "b")
+    ledger.leases.tick(115.0)
+    for row, after in zip(rows, (0.0, 2.0), strict=True):
+        ledger.release(row, after, 116.0)
+        ledger.released(row, 117.0, beside=True)
+    assert list(ledger) == rows[1:]
+    assert not ledger.released_for_good(rows[1], 117.9)
+    assert ledger.released_for_good(rows[1], 118.0)
+    assert ledger.statistics().released == 2
 
 
 def test_a_release_that_was_confirmed_is_none_that_was_lost_when_its_repetition_is_refused() -> None:
@@ -161,11 +175,11 @@ def test_a_release_that_was_confirmed_is_none_that_was_lost_when_its_repetition_
     ledger = Ledger(POLICY)
     [row] = run(ledger, "a")
     sent = beat(ledger, 115.0)
-    ledger.release(row, 0.0, 116.0)
-    ledger.released(row, beside=True)
+    ledger.release(row, 60.0, 116.0)
+    ledger.released(row, 116.5, beside=True)
     assert ledger.leases.extension_failed(row, Verdict.LEASE_LOST, 117.0, row.receipt) is Action.RELEASE
     assert sent
-    ledger.released(row, refused=True)
+    ledger.released(row, 118.0, refused=True)
     assert (ledger.statistics().released, ledger.statistics().lost) == (1, 0)
 
 

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from leasekeeper import Retry
 from leasekeeper.testing.world import World, virtual
 
 CHANGE = "ChangeMessageVisibilityBatch"
@@ -79,3 +80,42 @@ async def test_a_forced_stop_cuts_a_poll_that_brings_nothing_after_a_moment() ->
         stopped = world.now
         await consumer.stop(force=True)
         assert world.now - stopped <= 0.6
+
+
+@virtual
+async def test_a_back_off_is_not_undone_by_an_extension_whose_lease_ends_before_both_are_answered() -> None:
+    """L5: the release goes out in the last second of the lease, and takes effect before the slow extension does."""
+    async with World() as world:
+
+        async def handle(_body: str) -> Retry:
+            world.faults.set(CHANGE, latency=8.0)  # the extension of second 5 takes effect in second 9
+            await asyncio.sleep(6)
+            world.faults.set(CHANGE, latency=1.6)  # the release of second 8 does so before, and is answered after 9
+            return Retry(60)
+
+        await world.send("a")
+        consumer = await world.start(handle, visibility_timeout=10)
+        await world.until(lambda: consumer.statistics().ledger.released == 1, within=40)
+        released = world.now
+        assert consumer.statistics().ledger.lost == 0
+        await asyncio.sleep(66 - released - 1)
+        assert world.queue().in_flight == 1
+        await asyncio.sleep(2)
+        assert consumer.statistics().ledger.received == 2
+
+
+@virtual
+async def test_a_message_that_another_consumer_has_by_now_is_not_given_back_again() -> None:
+    """L5, L29: its release, sent beside a slow extension, has taken effect; one more would take it from others."""
+    async with World() as world:
+        await world.send_many(10)
+        consumer = await world.start(long, concurrency=10, visibility_timeout=30)
+        await asyncio.sleep(14)
+        world.faults.set(CHANGE, latency=3.0)
+        await asyncio.sleep(1.2)
+        assert consumer.statistics().extensions.in_flight == 1
+        other = await world.start(long, concurrency=30, visibility_timeout=30)
+        await consumer.stop(force=True)
+        await asyncio.sleep(8)
+        assert other.statistics().ledger.received == 10
+        assert other.statistics().ledger.duplicates == 0

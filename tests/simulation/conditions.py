@@ -6,11 +6,12 @@ Used by `simulation.py`. The same seed always gives the same conditions.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper import Exponential, Linear, Reject, Retries, Retry, Table
+from leasekeeper.local.client import TIMEOUT
 
 if TYPE_CHECKING:
     from leasekeeper import Message
@@ -88,7 +89,7 @@ def conditions_for(seed: int, *, faulty: bool) -> Conditions:
         **_retries(Random(f"{seed} {faulty} retries")),
     }
     duplicates = faulty and random.random() < 0.3
-    return Conditions(
+    conditions = Conditions(
         seed=seed,
         faulty=faulty,
         duplicates=duplicates,
@@ -104,6 +105,7 @@ def conditions_for(seed: int, *, faulty: bool) -> Conditions:
         faults=_faults(random, faulty=faulty, duplicates=duplicates),
         dead_polls=faulty and random.random() < 0.3,
     )
+    return _with_slow_changes(conditions) if faulty and seed % 3 == 0 else conditions
 
 
 def _retries(random: Random) -> OptionValues:
@@ -131,6 +133,17 @@ def by_attempt(_message: Message[Any], attempt: int, _error: Exception) -> float
 def broken(_message: Message[Any], _attempt: int, error: Exception) -> float:
     """A policy that raises."""
     raise RuntimeError("no idea") from error
+
+
+def _with_slow_changes(conditions: Conditions) -> Conditions:
+    """The same with visibility changes that take up to a lease, and back-offs which are longer than that.
+
+    Changes take effect before the client's time-out: nothing can repeat what was given up and takes effect later.
+    """
+    latency = min(conditions.options["visibility_timeout"], 2 * TIMEOUT)
+    faults = {**conditions.faults, CHANGE: {**conditions.faults[CHANGE], "latency": (0.001, latency)}}
+    options: OptionValues = {**conditions.options, "retry": Exponential(60, maximum=60, jitter="none")}
+    return replace(conditions, faults=faults, options=options)
 
 
 def _faults(random: Random, *, faulty: bool, duplicates: bool) -> dict[str, dict[str, Any]]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from conditions import SILENT
+from back_offs import BackOffs
+from conditions import CHANGE, SILENT
 
 from leasekeeper.engine.runner import END_GRACE
 from leasekeeper.message import Message  # noqa: TC001 - a handler's annotation is read at run time
@@ -115,6 +116,13 @@ class Simulation:
 
     async def run(self) -> Result:
         """Run all of it."""
+        back_offs = BackOffs(self._world, longest=self._conditions.faults[CHANGE]["latency"][1])
+        with back_offs.watched():
+            await self._work()
+        self._result.observed += back_offs.undone()
+        return self._result
+
+    async def _work(self) -> None:
         conditions, result, world = self._conditions, self._result, self._world
         async with world:
             before = asyncio.all_tasks()
@@ -140,7 +148,6 @@ class Simulation:
             await self._finish()
             self._check_done(bodies)
             result.calls = world.broker.calls
-        return result
 
     async def _finish(self) -> None:
         """Handle what is left, without faults."""

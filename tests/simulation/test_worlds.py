@@ -14,6 +14,7 @@ from fifo_conditions import Kind, fifo_conditions_for
 from fifo_simulation import simulate_fifo
 from seeds import run_fifo, run_standard
 
+from leasekeeper.core.ledger import Ledger
 from simulation import Result, simulate
 
 WORLDS = int(os.environ.get("LEASEKEEPER_WORLDS", "60"))
@@ -105,3 +106,9 @@ def test_a_result_says_what_broke_the_contract() -> None:
     result.stopping = 1e6
     result.observed.append("b was lost")
     assert [each.split()[0] for each in result.violations] == ["b", "1", "the"]
+
+
+def test_a_back_off_that_an_extension_undoes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """L5: here the lease of a release may end before the release is answered, and nothing repeats it."""
+    monkeypatch.setattr(Ledger, "release_sent", lambda *_: None)
+    assert any("back-off" in violation for violation in simulate(conditions_for(18, faulty=True)).violations)

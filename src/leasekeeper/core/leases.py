@@ -148,7 +148,7 @@ class Leases:
         """SQS took the extensions (delivery, receipt used, seconds) of one call sent at `sent`.
 
         Returns:
-            Those to release now (L5): their last extension has been answered.
+            Those to release now (L5): their last extension has been answered, or one beside which a release was sent.
         """
         leases: dict[tuple[int, bool], Lease] = {}
         visibility = self._policy.visibility
@@ -156,7 +156,7 @@ class Leases:
         for row, receipt, seconds in rows:
             row.extending -= 1
             if row.state is State.RELEASING:
-                if not row.extending:
+                if not row.extending or row not in row.lease.members:  # of the latter a release was sent already
                     waiting.append(row)
             elif row.state in EXTENDED and row.receipt == receipt:
                 if sent < row.lease.began:
@@ -194,7 +194,7 @@ class Leases:
         row.extending -= 1
         row.extension_of = None
         if row.state is State.RELEASING:
-            return Action.NOTHING if row.extending else Action.RELEASE
+            return Action.NOTHING if row.extending and row in row.lease.members else Action.RELEASE
         if row.state is State.ACKING or row.state not in EXTENDED:
             self._try_again(row, now)  # a delete is on its way, or was confirmed: its answer decides
         elif receipt is not None and row.receipt != receipt:

@@ -56,6 +56,8 @@ class Ledger:
         self._why: dict[Delivery, str] = {}
         """Why messages are being given back, until that has ended."""
         self._released = Counter[str]()
+        self._repeated: set[Delivery] = set()
+        """Those whose release was confirmed, and is sent once more (L5)."""
         self._smallest_margin = math.inf
         self._margins = RecentSmallest()
 
@@ -251,28 +253,36 @@ class Ledger:
         self._end([row], Settled.LOST, "unsettled")
         return Action.NOTHING
 
-    def released(self, row: Delivery, *, refused: bool = False, beside: bool = False) -> None:
-        """SQS confirmed the visibility change of a release, or refused it for good.
+    def release_sent(self, row: Delivery) -> None:
+        """A release goes out beside an extension, whose answer may come after the end of the lease: the row stays."""
+        row.lease.members.pop(row, None)
 
-        Args:
-            row: the delivery.
-            refused: whether SQS refused it.
-            beside: whether an extension was out when the release was sent. It may take effect after the release, so
-                the release is sent once more when the extension has been answered (L5).
+    def released(self, row: Delivery, now: float = math.inf, *, refused: bool = False, beside: bool = False) -> None:
+        """SQS confirmed the visibility change of a release, or refused it for good; that was read at `now`.
+
+        If an extension was out when the release was sent (`beside`), it may take effect afterwards: then the release is
+        sent once more when that is answered (L5), while it still hides the message. Later, others may have it.
         """
         if row.state is not State.RELEASING:
             return
-        if refused and not row.lost and row not in row.lease.members:
+        if row in self._repeated:
             refused = False  # confirmed before: it has taken effect, so SQS has nothing more to release
-        if (beside or row.extending) and not refused:
-            row.lease.members.pop(row, None)  # it waits for answers now, not for the end of its lease
+        if (beside or row.extending) and row.visible_at > now and not refused:
+            self._repeated.add(row)
+            self.release_sent(row)
         else:
             row.state = next_state(row.state, Event.REFUSE if refused else Event.CONFIRM)
             self._end([row], Settled.LOST if refused else Settled.RELEASED, "lost" if refused else "released")
 
+    def released_for_good(self, row: Delivery, now: float) -> bool:
+        """Whether its release was confirmed and is not sent again, because its time is over; ends the row if so."""
+        if row in self._repeated and row.visible_at <= now:
+            self.released(row, now)
+        return row.state is not State.RELEASING
+
     def may_try_again(self, row: Delivery, at: float) -> bool:
         """Whether a settlement tried again at that time would still fall within the lease (L12)."""
-        return at < row.lease.deadline
+        return at < row.lease.deadline or (at < row.visible_at and row in self._repeated)
 
     def _lose(self, row: Delivery) -> None:
         """The lease of a delivery has ended."""
@@ -296,6 +306,7 @@ class Ledger:
             self._counts[counted] += len(rows)
         if settled is Settled.RELEASED or settled is Settled.LOST:
             self._attempts.remember(rows)
+            self._repeated.difference_update(rows)
             whys = [self._why.pop(row, "other") for row in rows]
             if counted == "released":
                 self._released.update(whys)

@@ -30,6 +30,8 @@ PART = 3
 """An extension may take this part of what is left of its lease before another one is sent beside it."""
 ROUNDING = 1e-6
 """Seconds that a sum of times may be too high: ten seconds must not become eleven."""
+_NOTHING_TO_EXTEND = (State.ACKED, State.RELEASED)
+"""After a delete or a release that was quicker: no error (L5)."""
 SECOND_TRY = 0.2
 """Seconds at least that it may take."""
 
@@ -41,6 +43,8 @@ class Extender:
         self._context = context
         self._failed = FailedEntries(context, CHANGE)
         self._closing = False
+        self._out: set[Delivery] = set()
+        """Those with a release on its way beside an extension."""
         self._in_time: dict[Delivery, asyncio.TimerHandle] = {}
         """Releases that wait for the answers to their extensions, with the timers that send them before that."""
         self.extensions: Batcher[Delivery] = Batcher(
@@ -141,7 +145,7 @@ class Extender:
         for (row, receipt, _), failure in zip(entries, answers, strict=True):
             if failure is None:
                 continue
-            if row.state is not State.ACKED:  # a delete that was quicker leaves nothing to extend: no error (L5)
+            if row.state not in _NOTHING_TO_EXTEND:
                 failed.append((row, failure))
             action = context.ledger.leases.extension_failed(row, failure.verdict, now, receipt, failure.retry_after)
             context.act(action, [row])
@@ -152,23 +156,30 @@ class Extender:
 
     async def _release(self, rows: list[Delivery]) -> None:
         context, ledger = self._context, self._context.ledger
-        rows = [row for row in dict.fromkeys(rows) if row.state is State.RELEASING]
-        if not rows:
-            return
         sent = context.clock()
+        # What is out is looked at again when it is answered.
+        rows = [row for row in dict.fromkeys(rows) if row not in self._out and not ledger.released_for_good(row, sent)]
+        if not rows:
+            context.left()
+            return
         beside = {row for row in rows if row.extending}
+        for row in beside:
+            ledger.release_sent(row)
+        self._out |= beside
         entries = [(row.receipt, max(0, math.ceil(row.visible_at - sent - ROUNDING))) for row in rows]
         answers = await call_batch(
             context, context.client.change_visibility_batch(context.source.url, entries), len(rows)
         )
+        self._out -= beside
         now = context.clock()
         confirmed = [row for row, failure in zip(rows, answers, strict=True) if failure is None]
         for row in confirmed:
-            ledger.released(row, beside=row in beside)
+            ledger.released(row, now, beside=row in beside)
         if confirmed:
             self._failed.failures = 0
             if context.health.problem is not None:
                 context.health.succeeded(CHANGE, now)
+            self.release([row for row in confirmed if row.state is State.RELEASING and not row.extending])
         if len(confirmed) < len(rows):
             failed = [(row, failure) for row, failure in zip(rows, answers, strict=True) if failure is not None]
             given_up = self._failed.put_back(self.releases, failed, whole=not confirmed, now=now)
