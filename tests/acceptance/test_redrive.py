@@ -370,6 +370,30 @@ def test_peek_says_what_it_did_not_look_at(two: Bench) -> None:
     assert two.call("peek", "all-dead", "--messages", "-n", "2").out.count("receive") == 2
 
 
+def test_peek_finds_the_dead_letter_queue_of_a_queue(two: Bench) -> None:
+    command = two.call("peek", "orders", "--dead-letters", "-n", "1")
+    assert command.out.startswith("1  ")
+    assert "more are in all-dead: give --count" in command.err
+
+    without = two.call("peek", "all-dead", "--dead-letters")
+    assert (without.code, without.out) == (2, "")
+    assert "queue all-dead has no redrive policy that names a dead-letter queue" in without.err
+
+
+def test_peek_says_that_messages_are_in_flight_or_delayed(bench: Bench) -> None:
+    url = bench.queue("orders")
+    for delay in (0, 0, 0, 900):
+        bench.boto.send_message(QueueUrl=url, MessageBody="b", DelaySeconds=delay)
+    assert len(bench.boto.receive_message(QueueUrl=url, MaxNumberOfMessages=2)["Messages"]) == 2
+
+    hidden = ": about 2 messages in flight, received by a consumer; about 1 message delayed\n"
+    assert bench.call("peek", "orders").err.endswith(f"leasekeeper: not shown{hidden}")
+    bench.boto.receive_message(QueueUrl=url)
+    assert bench.call("peek", "orders").err == (
+        f"leasekeeper: queue orders has no visible message now{hidden}".replace("2 messages", "3 messages")
+    )
+
+
 def test_peek_of_a_fifo_queue_shows_ten_of_a_group(bench: Bench) -> None:
     dead = bench.queue("orders-dead.fifo", **FIFO)
     bench.queue("orders.fifo", RedrivePolicy=policy(bench, dead, 3), **FIFO)

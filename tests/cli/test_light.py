@@ -41,7 +41,7 @@ def imported_by(*arguments: str) -> set[str]:
     ("arguments", "heavy", "ours"),
     [
         (("--version",), set(), set()),
-        (("--help",), {"typer"}, {"cli.layout", "cli.program"}),
+        (("--help",), {"typer"}, {"cli.layout", "cli.mistakes", "cli.program"}),
         (("health", "--admin", "127.0.0.1:1"), set(), {"admin", "admin.address", "cli.probe"}),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from leasekeeper.cli.causes import causes_of
-from leasekeeper.cli.peek import as_object, show, show_causes
+from leasekeeper.cli.showing import as_object, show, show_causes
 from leasekeeper.failure import FAILURE, Failure
 from leasekeeper.message import MessageAttribute, Received
 

@@ -6,12 +6,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
+import typer
 
+from leasekeeper import Leasekeeper
 from leasekeeper.cli import settings
 from leasekeeper.cli.errors import Exit, exit_of
-from leasekeeper.cli.program import execute
+from leasekeeper.cli.program import execute, program
 from leasekeeper.errors import (
     Closed,
     ConfigurationError,
@@ -22,6 +26,8 @@ from leasekeeper.errors import (
     Verdict,
 )
 
+SCHEMA = {option.flag for option in settings.schema()}
+CHECKED_AT_ONCE = ("run", "local", "demo", "send", "peek", "redrive", "doctor", "health", "scale", "manifest")
 COMMANDS = ("run", "local", "demo", "send", "peek", "redrive", "doctor", "outbox", "health")
 
 
@@ -89,7 +95,8 @@ def test_wrong_flags_are_quoted_as_they_are(
 ) -> None:
     assert run(monkeypatch, *arguments) == Exit.USAGE
     error = capsys.readouterr().err
-    assert error.startswith("Usage: leasekeeper ")
+    assert error.startswith("leasekeeper: ")
+    assert error.count("\n") == 1
     assert quoted in error
     assert "\x1b" not in error
 
@@ -108,8 +115,20 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
         ),
         (
             ("run", "nowhere_at_all:app", "--concurrency", "x"),
-            "leasekeeper: --concurrency: concurrency='x': must be a ",
+            "leasekeeper: --concurrency='x': must be a ",
         ),
+        (("foo",), "leasekeeper: there is no command 'foo'. See leasekeeper --help"),
+        (("redrve", "x"), "leasekeeper: there is no command 'redrve'; did you mean redrive? See leasekeeper --help"),
+        (("peek", "--coutn", "3"), "leasekeeper: there is no option --coutn; did you mean --count? See leasekeeper "),
+        (("peek",), "leasekeeper: QUEUE is missing: the queue's name, URL or ARN. See leasekeeper peek --help"),
+        (("peek", "q", "r"), "leasekeeper: 'r' is too much: peek takes QUEUE. See leasekeeper peek --help"),
+        (("peek", "q", "--count"), "leasekeeper: --count needs a value. See leasekeeper peek --help"),
+        (("peek", "q", "--json=1"), "leasekeeper: --json takes no value. See leasekeeper peek --help"),
+        (
+            ("peek", "q", "-n", "0"),
+            "leasekeeper: --count='0': must be a whole number, 1 or more. See leasekeeper peek ",
+        ),
+        (("run", "a:b", "--processes", "0"), "leasekeeper: --processes='0': must be a whole number, 1 to 1000. See "),
         (("send", "or ders", "body"), "leasekeeper: 'or ders' is not a queue: "),
         (("send", "orders", "b", "-f", "f"), "leasekeeper: both a BODY and --file are given"),
         (("send", "orders", "b", "-a", "x"), "leasekeeper: --attribute 'x': must be NAME=VALUE"),
@@ -131,6 +150,38 @@ def test_wrong_usage_is_told_in_one_line_and_ends_with_2(
     shown = capsys.readouterr().err
     assert shown.startswith(sentence)
     assert shown.count("\n") == 1
+
+
+def test_every_flag_with_a_number_refuses_a_wrong_one_in_a_line_with_its_name_and_bounds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    group: Any = typer.main.get_command(program)
+    checked = 0
+    for command in CHECKED_AT_ONCE:
+        for parameter in group.get_command(None, command).params:
+            flag = max(parameter.opts, key=len)
+            if parameter.metavar not in ("NUMBER", "SECONDS") or flag in SCHEMA:
+                continue
+            for wrong in ("x", "nan", "-1e999"):
+                assert run(monkeypatch, command, f"{flag}={wrong}") == Exit.USAGE
+                said = capsys.readouterr().err
+                assert re.fullmatch(
+                    rf"leasekeeper: {flag}='{wrong}': must be a (whole )?number(, .* (or more|to .*))?\. "
+                    rf"See leasekeeper {command} --help\n",
+                    said,
+                ), said
+                checked += 1
+    assert checked >= 60
+
+
+def test_a_file_that_cannot_be_written_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "some_service", service := ModuleType("some_service"))
+    service.app = Leasekeeper()  # type: ignore[attr-defined]
+    service.app.consumer("orders")(lambda _: None)
+    assert run(monkeypatch, "docs", "some_service:app", "--output", str(tmp_path)) == Exit.FAILED
+    assert capsys.readouterr().err == f"leasekeeper: {tmp_path}: Is a directory\n"
 
 
 @pytest.mark.parametrize(

@@ -78,10 +78,10 @@ def test_flags_that_were_not_given_say_nothing() -> None:
         (
             "LEASEKEEPER_CONCURRENCY",
             "many",
-            "LEASEKEEPER_CONCURRENCY: concurrency='many': must be a whole number, 1 to 120000",
+            "LEASEKEEPER_CONCURRENCY='many': must be a whole number, 1 to 120000",
         ),
-        ("LEASEKEEPER_WAIT_TIME", "long", "LEASEKEEPER_WAIT_TIME: wait_time='long': must be a number, 0 to 20"),
-        ("LEASEKEEPER_THROTTLE", "perhaps", "LEASEKEEPER_THROTTLE: throttle='perhaps': must be true or false"),
+        ("LEASEKEEPER_WAIT_TIME", "long", "LEASEKEEPER_WAIT_TIME='long': must be a number, 0 to 20"),
+        ("LEASEKEEPER_THROTTLE", "perhaps", "LEASEKEEPER_THROTTLE='perhaps': must be true or false"),
     ],
 )
 def test_a_value_that_cannot_be_read_names_source_option_and_value(variable: str, said: str, sentence: str) -> None:

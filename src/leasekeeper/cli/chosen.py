@@ -15,7 +15,7 @@ from leasekeeper.cli.copying import Copying, CopyPlan
 from leasekeeper.cli.dead_letter_queue import DeadLetterQueue, OneTarget, ToSources
 from leasekeeper.cli.errors import Exit, say
 from leasekeeper.cli.interrupts import finished
-from leasekeeper.cli.peek import show_causes
+from leasekeeper.cli.showing import show_causes
 from leasekeeper.cli.words import counted
 from leasekeeper.texts import printable
 

@@ -27,7 +27,7 @@ def health(
         str, typer.Option(metavar="HOST:PORT", help="Where the process listens.", envvar="LEASEKEEPER_ADMIN")
     ] = DEFAULT,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="How long to wait for the answer.", min=0.1)
+        float, typer.Option(metavar="SECONDS", help="How long to wait for the answer.", min=0.1, max=1e6)
     ] = TIMEOUT,
 ) -> None:
     """Print one line, and end with the exit code that says what the process answered."""

@@ -13,6 +13,8 @@ from typing import Any, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from leasekeeper.cli.mistakes import refuse_endless
+
 INDENT, DEEPER = "  ", " " * 6
 NARROWEST, WIDEST = 30, 100
 """Columns that a help text uses, less and more than the terminal has."""
@@ -25,6 +27,12 @@ class HelpfulCommand(TyperCommand):
         """The help for the terminal as it is now."""
         ctx.terminal_width = max(NARROWEST, min(WIDEST, shutil.get_terminal_size().columns))
         return TyperCommand.get_help(self, ctx)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; a number is finite."""
+        rest: list[str] = TyperCommand.parse_args(self, ctx, args)
+        refuse_endless(ctx)
+        return rest
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The words after the command's name in the usage line."""

@@ -38,7 +38,7 @@ def _health(given: Mapping[str, str], environment: Mapping[str, str]) -> int | N
         timeout = float(given.get("--timeout", TIMEOUT))
     except (ConfigurationError, ValueError):
         return None
-    return probe(address, ready="--ready" in given, timeout=timeout) if 0.1 <= timeout < 1e6 else None
+    return probe(address, ready="--ready" in given, timeout=timeout) if 0.1 <= timeout <= 1e6 else None
 
 
 def flags(arguments: Sequence[str], *, values: Collection[str], switches: Collection[str]) -> dict[str, str] | None:

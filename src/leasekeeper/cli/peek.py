@@ -7,18 +7,15 @@ give back what it received, and to say what the look cost.
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
-import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
 from leasekeeper.api import BATCH
 from leasekeeper.cli import interrupts
-from leasekeeper.cli.causes import Cause, Causes, DeadLetter
+from leasekeeper.cli.causes import Cause, Causes
 from leasekeeper.cli.connection import (
     Connection,
     EndpointOption,
@@ -31,18 +28,17 @@ from leasekeeper.cli.connection import (
 from leasekeeper.cli.errors import Exit, Stopped, say
 from leasekeeper.cli.holding import PARALLEL, WAIT, Holding
 from leasekeeper.cli.policy import RedrivePolicy, number
-from leasekeeper.cli.words import counted, printable_lines
-from leasekeeper.errors import SqsError
-from leasekeeper.failure import FAILURE
-from leasekeeper.texts import printable
+from leasekeeper.cli.showing import as_object, show, show_causes
+from leasekeeper.cli.words import counted
+from leasekeeper.errors import ConfigurationError, SqsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from rich.console import Console
+    from collections.abc import Callable
 
     from leasekeeper.message import Received
 
+VISIBLE, IN_FLIGHT, DELAYED = (f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed"))
+"""The attributes that count a queue's messages."""
 HIDDEN = 20
 """Seconds that the messages stay hidden if they cannot be given back."""
 LOOKING = 10.0
@@ -67,6 +63,9 @@ def peek(
             help="Show groups of one cause, or the messages; unset: causes for a dead-letter queue.",
         ),
     ] = None,
+    dead_letters: Annotated[
+        bool, typer.Option("--dead-letters", help="Look at the queue that its redrive policy names, in place of it.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a line for each cause or message.")
     ] = False,
@@ -76,12 +75,28 @@ def peek(
 ) -> None:
     """Look at messages: receive them, show them, give them back at once. SQS counts each look as a receive."""
     connection = Connection(queue=queue, endpoint_url=endpoint_url, region=region, profile=profile)
-    raise Stopped(interrupts.run(_peek(connection, count, causes=causes, as_json=as_json)))
+    raise Stopped(interrupts.run(_peek(connection, count, dead_letters, causes=causes, as_json=as_json)))
 
 
-async def _peek(connection: Connection, count: int | None, *, causes: bool | None, as_json: bool) -> Exit:
+async def _of_dead_letters(connection: Connection) -> Connection:
+    """The connection to the dead-letter queue of a queue."""
+    async with opened(connection) as queue:
+        policy = RedrivePolicy.read(await queue.client.queue_attributes(queue.url, ["RedrivePolicy"]))
+    if policy is None:
+        raise ConfigurationError(
+            f"queue {queue.name} has no redrive policy that names a dead-letter queue. Give the name of the queue that "
+            f"has the dead letters: leasekeeper peek QUEUE"
+        )
+    return replace(connection, queue=policy.name)
+
+
+async def _peek(
+    connection: Connection, count: int | None, dead_letters: bool, *, causes: bool | None, as_json: bool
+) -> Exit:
     from rich.console import Console
 
+    if dead_letters:
+        connection = await _of_dead_letters(connection)
     console, groups = Console(highlight=False), Causes()
     messages: list[Received] = []
     async with opened(connection) as queue:
@@ -124,18 +139,22 @@ class _Facts:
 
     Attributes:
         waiting: visible messages, about; None when unknown.
+        in_flight: messages that some consumer holds, about; 0 also when unknown.
+        delayed: messages that are not yet visible, about; 0 also when unknown.
         dead_letters: whether it is a dead-letter queue.
         policy: its redrive policy.
     """
 
     waiting: int | None
+    in_flight: int
+    delayed: int
     dead_letters: bool
     policy: RedrivePolicy | None
 
 
 async def _facts_of(queue: OpenQueue) -> _Facts:
     try:
-        attributes = await queue.client.queue_attributes(queue.url, ["RedrivePolicy", "ApproximateNumberOfMessages"])
+        attributes = await queue.client.queue_attributes(queue.url, ["RedrivePolicy", VISIBLE, IN_FLIGHT, DELAYED])
     except SqsError:
         attributes = {}
     try:
@@ -143,7 +162,9 @@ async def _facts_of(queue: OpenQueue) -> _Facts:
     except SqsError:
         sources = []
     return _Facts(
-        waiting=number(attributes.get("ApproximateNumberOfMessages")),
+        waiting=number(attributes.get(VISIBLE)),
+        in_flight=number(attributes.get(IN_FLIGHT)) or 0,
+        delayed=number(attributes.get(DELAYED)) or 0,
         dead_letters=bool(sources),
         policy=RedrivePolicy.read(attributes),
     )
@@ -194,7 +215,7 @@ def _say_cost(name: str, holding: Holding, facts: _Facts, given_back: int) -> No
     """Say what the look cost, and what it did not show."""
     seen, waiting = holding.seen, facts.waiting or 0
     if not seen:
-        say(f"queue {name} has no visible message now")
+        say(f"queue {name} has no visible message now{_hidden(facts)}")
         return
     limit = ""
     if facts.policy is not None and facts.policy.max_receives:
@@ -209,117 +230,14 @@ def _say_cost(name: str, holding: Holding, facts: _Facts, given_back: int) -> No
         verb = "is" if waiting - seen == 1 else "are"
         why = ": of a message group SQS shows at most ten, until these are gone" if holding.fifo else ": give --count"
         say(f"about {waiting - seen:,} more {verb} in {name}{why}")
+    if hidden := _hidden(facts):
+        say(f"not shown{hidden}")
 
 
-def show_causes(causes: Sequence[Cause], console: Console) -> None:
-    """Print the causes, the most frequent first: on a terminal two lines each, else one line that is never wrapped."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column()
-    width = max((len(f"{cause.count:,}") for cause in causes), default=0)
-    for cause in causes:
-        queues = ", ".join(
-            printable(name) + (f" ({count:,})" if len(cause.queues) > 1 else "")
-            for name, count in cause.queues.most_common()
-        )
-        facts = f"{queues}, {_when(cause)}"
-        if console.is_terminal:
-            table.add_row(Text(f"{cause.count:,}", style="bold"), Text(cause.title, style="yellow"))
-            table.add_row("", Text(facts, style="dim"))
-        else:
-            console.print(Text(f"{cause.count:>{width},}  {cause.title}  ({facts})"), soft_wrap=True)
-    if console.is_terminal:
-        console.print(table)
-
-
-def _when(cause: Cause) -> str:
-    """The times of the first and the last, of the failures if they are known."""
-    verb, span = ("failed", cause.failed) if cause.failed else ("sent", cause.sent)
-    if span is None:
-        return "at an unknown time"
-    first, last = (time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(moment)) for moment in span)
-    if first == last:
-        return f"{verb} {first} UTC"
-    return f"{verb} {first} to {last[11:] if first[:10] == last[:10] else last} UTC"
-
-
-def as_object(message: Received) -> dict[str, Any]:
-    """The message as JSON shows it."""
-    return {
-        "id": message.message_id,
-        "body": message.body,
-        "attributes": {
-            name: {
-                "type": attribute.data_type,
-                "value": base64.b64encode(attribute.value).decode()
-                if isinstance(attribute.value, bytes)
-                else attribute.value,
-            }
-            for name, attribute in message.attributes.items()
-        },
-        "system": message.system,
-    }
-
-
-def show(message: Received, console: Console) -> None:
-    """Print a message: what others wrote is neither markup nor control characters."""
-    from rich.text import Text
-
-    system = message.system
-    facts = [f"receive {system.get('ApproximateReceiveCount', '?')}"]
-    facts += [f"sent {_ago(time.time() - message.sent_at)} ago"] if message.sent_at else []
-    facts += [f"group {system['MessageGroupId']}"] if "MessageGroupId" in system else []
-    header = Text.assemble((printable(message.message_id), "bold cyan"), ("  " + printable(", ".join(facts)), "dim"))
-    console.print(header, soft_wrap=True)
-    letter = DeadLetter.of(message)
-    if origin := _origin(letter):
-        console.print(Text(f"  {printable(origin)}", style="yellow"), soft_wrap=True)
-    if letter.error or letter.text:
-        what = ": ".join(filter(None, (letter.error, letter.text)))
-        console.print(Text(f"  {printable(what)}", style="yellow"), soft_wrap=True)
-    if letter.failure and letter.failure.trace:
-        trace = printable_lines(letter.failure.trace).replace("\n", "\n    ")
-        console.print(Text(f"    {trace}", style="dim"), soft_wrap=True)
-    for name, attribute in message.attributes.items():
-        if name != FAILURE:
-            line = f"  {printable(name)} = {attribute.value!r} ({printable(attribute.data_type)})"
-            console.print(Text(line, style="magenta"), soft_wrap=True)
-    console.print(_body(message.body), soft_wrap=True)
-    console.print()
-
-
-def _origin(letter: DeadLetter) -> str:
-    """Where a dead letter came from, in a few words; empty for a message that is none."""
-    if letter.failure is None:
-        return f"dead letter of {letter.queue}, moved by SQS" if letter.moved else ""
-    failure = letter.failure
-    where = f" by a consumer of {letter.queue}" if letter.queue else ""
-    host = f" on {failure.host}" if failure.host else ""
-    attempts = f" after {counted(failure.attempts, 'attempt')}" if failure.attempts else ""
-    at = f" at {failure.at}" if failure.at else ""
-    return f"{failure.reason or 'copied'}{where}{host}{attempts}{at}"
-
-
-def _body(body: str) -> Any:
-    """The body to print: JSON objects and arrays are indented, with every number and key as it was sent."""
-    from rich.highlighter import JSONHighlighter
-    from rich.text import Text
-
-    if body.lstrip()[:1] in {"{", "["}:
-        try:
-            indented = msgspec.json.format(body, indent=2)
-        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
-            pass  # no JSON, or nested too deep: shown as it is
-        else:
-            return JSONHighlighter()(Text(printable_lines(indented)))
-    return Text(printable_lines(body))
-
-
-def _ago(seconds: float) -> str:
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"
+def _hidden(facts: _Facts) -> str:
+    """The messages that no look can show: `: about 2 messages in flight, received by a consumer`."""
+    parts = [
+        f"about {counted(facts.in_flight, 'message')} in flight, received by a consumer" if facts.in_flight else "",
+        f"about {counted(facts.delayed, 'message')} delayed" if facts.delayed else "",
+    ]
+    return ": " + "; ".join(filter(None, parts)) if any(parts) else ""

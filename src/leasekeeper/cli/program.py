@@ -7,16 +7,21 @@ command runs.
 from __future__ import annotations
 
 import io
+import os
 import sys
 from importlib import import_module
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from leasekeeper import __version__
 from leasekeeper.cli.errors import Exit, Stopped, exit_of, say
 from leasekeeper.cli.layout import HelpfulCommand, HelpfulGroup
+from leasekeeper.cli.mistakes import UsageError, sentence
 from leasekeeper.errors import LeasekeeperError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 COMMANDS = {
     "run": "Run the consumers of a module until SIGTERM or SIGINT, then drain; a second signal cuts the drain short",
@@ -38,6 +43,15 @@ COMMANDS = {
 """The commands, each with the first sentence of its help. Each is a function of that name in a module of that name."""
 
 
+def _function(name: str) -> Callable[..., Any] | None:
+    """The function of a command; None when there is none of that name."""
+    if name not in COMMANDS:
+        return None
+    module = import_module(f"leasekeeper.cli.{name}")
+    function: Callable[..., Any] = module.command() if name in ("run", "options") else getattr(module, name)
+    return function
+
+
 class Commands(HelpfulGroup):
     """The commands; each is imported when it is used, so that one does not pay for another."""
 
@@ -49,10 +63,9 @@ class Commands(HelpfulGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Import a command; None when there is none of that name."""
         del ctx
-        if cmd_name not in COMMANDS:
+        function = _function(cmd_name)
+        if function is None:
             return None
-        module = import_module(f"leasekeeper.cli.{cmd_name}")
-        function = module.command() if cmd_name in ("run", "options") else getattr(module, cmd_name)
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
         alone.command(cmd_name, cls=HelpfulCommand)(function)
         return typer.main.get_command(alone)
@@ -100,15 +113,33 @@ def execute() -> int:
         if isinstance(stream, io.TextIOWrapper):  # show what the terminal's encoding lacks as an escape
             stream.reconfigure(errors="backslashreplace")
     try:
-        program(prog_name="leasekeeper")
-    except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else Exit.FAILED
+        ended = program(prog_name="leasekeeper", standalone_mode=False)
+    except SystemExit as error:
+        ended = error.code if isinstance(error.code, int) else Exit.FAILED
+    except UsageError as error:
+        return _refuse(error)
     except Stopped as stopped:
         return stopped.code
     except LeasekeeperError as error:
         say(str(error))
         return exit_of(error)
-    except KeyboardInterrupt:
+    except OSError as error:
+        if error.filename is None:  # not about a file that was given
+            raise
+        say(f"{os.fsdecode(error.filename)}: {error.strerror}")
+        return Exit.FAILED
+    except (KeyboardInterrupt, typer.Abort):
+        ended = Exit.INTERRUPTED
+    if ended == Exit.INTERRUPTED:
         say("interrupted")
-        return Exit.INTERRUPTED
-    return Exit.CLEAN
+    return ended if isinstance(ended, int) else Exit.CLEAN
+
+
+def _refuse(error: Exception) -> Exit:
+    """Say what is wrong with the arguments; without any, show the help."""
+    arguments = sys.argv[1:]
+    if arguments:
+        say(sentence(error, arguments, list(COMMANDS), _function(arguments[0])))
+    else:
+        typer.echo(error, err=True)
+    return Exit.USAGE

@@ -281,7 +281,7 @@ def _parsed(option: OptionWords, given: Any, source: str) -> Any:
         return tuple(name.strip() for name in text.split(",") if name.strip())
     if option.kind == "bool":
         if text.lower() not in _WORDS:
-            raise ConfigurationError(f"{source}: {option.name}={text!r}: must be true or false")
+            raise ConfigurationError(f"{_assigned(option, text, source)}: must be true or false")
         return _WORDS[text.lower()]
     return _number(option, text, source) if option.kind.startswith(("int", "float")) else text
 
@@ -293,7 +293,12 @@ def _number(option: OptionWords, text: str, source: str) -> float:
     except ValueError:
         kind = "a whole number" if whole else "a number"
         bounds = f", {option.bounds}" if option.bounds else ""
-        raise ConfigurationError(f"{source}: {option.name}={text!r}: must be {kind}{bounds}") from None
+        raise ConfigurationError(f"{_assigned(option, text, source)}: must be {kind}{bounds}") from None
+
+
+def _assigned(option: OptionWords, text: str, source: str) -> str:
+    """`--concurrency='x'`, or with the place: `pyproject.toml [tool.leasekeeper]: concurrency='x'`."""
+    return f"{source}={text!r}" if source in (option.flag, option.variable) else f"{source}: {option.name}={text!r}"
 
 
 def described(layer: Layer) -> str:
