@@ -76,6 +76,7 @@ def test_sections_are_together_and_in_order() -> None:
         "FIFO queues",
         "Stopping",
         "Health",
+        "Payloads",
         "Connection",
     ]
 

@@ -55,6 +55,7 @@ from leasekeeper.options import (
     UnmatchedPolicy,
     Unstarted,
 )
+from leasekeeper.payload import PayloadsOption
 from leasekeeper.retries import RetryPolicy
 from leasekeeper.share import Share
 

@@ -58,6 +58,15 @@ class Received(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return ()
 
     @property
+    def as_sent(self) -> Received:
+        """The message as SQS sent it; itself, unless something was fetched for it (`leasekeeper.payload`)."""
+        return self
+
+    def renewed(self, newer: Received) -> Received:
+        """This message, received again: what was fetched for it stays."""
+        return newer
+
+    @property
     def receive_count(self) -> int:
         """How often the message has been received, this time included: 1 to `MOST_RECEIVES`; 1 when unknown."""
         text = self.system.get("ApproximateReceiveCount", "1")

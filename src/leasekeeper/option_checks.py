@@ -88,6 +88,8 @@ def check_value(option: dataclasses.Field[Any], value: Any) -> None:
         raise ConfigurationError(f"batch_key={value!r}: must be a function of a message, e.g. lambda m: m.group_id")
     elif option.name == "idempotency" and (isinstance(value, type) or not hasattr(value, "for_handler")):
         raise ConfigurationError(f"idempotency={value!r}: must be an Idempotency(store, key=...)")
+    elif option.name == "payloads" and (isinstance(value, type) or not hasattr(value, "connect")):
+        raise ConfigurationError(f"payloads={value!r}: must be an S3Payloads('bucket') of leasekeeper.payloads")
     elif option.name == "middleware" and not isinstance(value, Sequence):
         name = getattr(value, "__name__", "timed")
         raise ConfigurationError(f"middleware={value!r}: must be a sequence of functions, e.g. [{name}]")

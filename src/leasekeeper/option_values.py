@@ -26,6 +26,7 @@ from leasekeeper.options import (
     UnmatchedPolicy,
     Unstarted,
 )
+from leasekeeper.payload import PayloadsOption
 from leasekeeper.retries import RetryPolicy
 from leasekeeper.share import Share
 
@@ -520,6 +521,28 @@ class OptionValues(TypedDict, total=False):
     """Stop the consumer if its queue is deleted or access to it is denied while it runs.
 
     Default: False.
+    """
+
+    payloads: PayloadsOption | None
+    """Fetch payloads that are too large for a message from S3, where the extended clients of AWS put them:
+    `S3Payloads(bucket)` of `leasekeeper.payloads`. Senders of handlers write them there. Unset: bodies are as SQS sent
+    them.
+
+    Default: unset.
+    """
+
+    payload_memory: int
+    """Bytes of payloads that are here at the same time, fetched or being fetched (these count twice). A larger one is
+    let in alone.
+
+    Default: 268435456; 1 to 1e+15.
+    """
+
+    max_payload: int
+    """Bytes of the largest payload that is fetched as a whole. Messages with larger ones are rejected, unless the
+    handler takes a `Payload`, which it reads in pieces.
+
+    Default: 67108864; 1 to 1,000,000,000,000.
     """
 
     region: str | None

@@ -21,6 +21,7 @@ from leasekeeper.message import Message
 from leasekeeper.option_checks import check_value, hint
 from leasekeeper.option_fields import section
 from leasekeeper.option_rules import check_together
+from leasekeeper.payload import PayloadsOption  # noqa: TC001 - as below
 from leasekeeper.retries import RetryPolicy  # noqa: TC001 - the annotations of options are read
 from leasekeeper.share import Share
 
@@ -76,6 +77,7 @@ _settling = section("Acknowledging")
 _fifo = section("FIFO queues")
 _stopping = section("Stopping")
 _health = section("Health")
+_payloads = section("Payloads")
 _connection = section("Connection")
 
 
@@ -506,6 +508,28 @@ class Options:
         False, "Stop the consumer if its queue is deleted or access to it is denied while it runs."
     )
 
+    payloads: PayloadsOption | None = _payloads(
+        None,
+        "Fetch payloads that are too large for a message from S3, where the extended clients of AWS put them: "
+        "`S3Payloads(bucket)` of `leasekeeper.payloads`. Senders of handlers write them there. Unset: bodies are as "
+        "SQS sent them.",
+        configurable=False,
+    )
+    payload_memory: int = _payloads(
+        268_435_456,
+        "Bytes of payloads that are here at the same time, fetched or being fetched (these count twice). A larger one "
+        "is let in alone.",
+        low=1,
+        high=1_000_000_000_000_000,
+    )
+    max_payload: int = _payloads(
+        67_108_864,
+        "Bytes of the largest payload that is fetched as a whole. Messages with larger ones are rejected, unless the "
+        "handler takes a `Payload`, which it reads in pieces.",
+        low=1,
+        high=1_000_000_000_000,
+    )
+
     region: str | None = _connection(
         None, "AWS region. Unset: the region of the queue's URL or ARN, then the environment, then the profile."
     )
@@ -554,6 +578,12 @@ class Options:
     def extend_after(self) -> float:
         """Age in seconds at which a lease is extended."""
         return self.heartbeat_interval or self.visibility_timeout / 2
+
+    @property
+    def fetched_attributes(self) -> Sequence[str]:
+        """Message attributes to ask for: also those that mark a message whose payload is elsewhere."""
+        markers = () if self.payloads is None else ("ExtendedPayloadSize", "SQSLargePayloadSize")
+        return (*self.message_attributes, *(each for each in markers if each not in self.message_attributes))
 
     @property
     def slots(self) -> int:

@@ -45,6 +45,8 @@ class Ledger:
     """
 
     row_type = Delivery
+    on_acked: Callable[[Sequence[Delivery]], None] | None = None
+    """Called with messages that were deleted within their leases. Only consumers with `payloads` set it."""
 
     def __init__(self, policy: LeasePolicy, *, on_lease_lost: Callable[[Delivery], None] | None = None) -> None:
         self._on_lease_lost = on_lease_lost
@@ -126,7 +128,7 @@ class Ledger:
         row.lease.members.pop(row, None)
         if received.receive_count > row.received.receive_count:
             row.extra -= 1  # a delivery that brings no run of its own
-        row.received = received
+        row.received = row.received.renewed(received)
         row.receipt, row.lease, row.requested_at, row.capped = received.receipt, lease, requested_at, False
         lease.members[row] = None
         self._counts["duplicates"] += 1
@@ -240,6 +242,8 @@ class Ledger:
                 recent.smallest = margin
                 self._smallest_margin = min(self._smallest_margin, margin)
         self._end(acked, Settled.ACKED, "acked")
+        if self.on_acked is not None:
+            self.on_acked(acked)
         self._end(late, Settled.LATE, "late")
         return again
 

@@ -139,7 +139,7 @@ class DeadLetters:
 
 def copy_of(row: Delivery) -> tuple[Outgoing, int]:
     """The copy, and its bytes as SQS counts them: the body, and of each attribute name, type and value."""
-    received = row.received
+    received = row.received.as_sent
     attributes = {name: value for name, value in received.attributes.items() if name != FAILURE}
     size = size_of(received.body, attributes)
     if row.failure is not None and len(attributes) < MOST_ATTRIBUTES:

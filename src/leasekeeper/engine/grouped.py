@@ -14,9 +14,7 @@ from leasekeeper.core.group import FULL, GroupedDelivery
 from leasekeeper.core.states import State
 from leasekeeper.engine.policies import retries
 from leasekeeper.events import GroupHalted
-from leasekeeper.lanes.api import Answer
-from leasekeeper.lanes.bundles import BundleLane
-from leasekeeper.lanes.gated import GatedLane
+from leasekeeper.lanes.api import Answer, Together
 from leasekeeper.outcomes import NOT_STARTED, Done, Ended, Failed, Freed, NotStarted, Reject, Retry, Settled, Skipped
 
 if TYPE_CHECKING:
@@ -60,7 +58,7 @@ class Grouped:
         self._groups = groups
         self._lane = lane
         self._submit: Callable[[Sequence[GroupedDelivery]], bool] = lane.submit
-        if context.options.batch is not None and isinstance(lane, BundleLane | GatedLane):
+        if context.options.batch is not None and isinstance(lane, Together):
             together = lane.submit_together  # the next messages of a group stay together
             self._submit = lambda rows: all(list(map(together, [row.group.run or [row] for row in rows])))
         self._post = post

@@ -7,7 +7,7 @@ messages have a group id: a standard queue whose messages have one stays unorder
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from leasekeeper.core.group import FULL
 from leasekeeper.core.group_ledger import GroupLedger
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from leasekeeper.lanes.handlers import AnyHandler
     from leasekeeper.lanes.mailbox import Mailbox
     from leasekeeper.options import Options
+    from leasekeeper.payloads.lane import PayloadLane
+
+W = TypeVar("W", bound=Worker)
 
 
 def kind_of(
@@ -72,7 +75,14 @@ def kind_of(
 
 
 class Standard:
-    """A standard queue: no order. Another kind of queue overrides the parts in which it differs."""
+    """A standard queue: no order. Another kind of queue overrides the parts in which it differs.
+
+    Attributes:
+        ledger: its ledger.
+        payloads: its lane of payloads; None without the option.
+    """
+
+    payloads: PayloadLane | None = None
 
     def __init__(
         self,
@@ -129,10 +139,14 @@ class Standard:
         return Harvester(context, size=options.ack_batch_size, linger=options.ack_interval)
 
     def lane(
-        self, context: QueueContext, handler: AnyHandler, application: asyncio.AbstractEventLoop
+        self,
+        context: QueueContext,
+        handler: AnyHandler,
+        application: asyncio.AbstractEventLoop,
+        lane_closed: Callable[[], None],
     ) -> Lane[Delivery]:
-        """Runs the handler."""
-        return open_lane(
+        """Runs the handler, if need be when the payload has come from S3."""
+        lane = open_lane(
             handler,
             context.options,
             queue=context.queue,
@@ -141,6 +155,12 @@ class Standard:
             clock=context.clock,
             entries=None if self._keeping is None else self._keeping.entries,
         )
+        if context.options.payloads is None:
+            return lane
+        from leasekeeper.engine.offloading import with_payloads
+
+        self.payloads = with_payloads(lane, context, handler, self._answers.post, lane_closed)
+        return self.payloads
 
     def receiver(self, client: SqsApi, clock: Callable[[], float]) -> Receiver:  # noqa: ARG002 - as `Fifo`
         """The client's own."""
@@ -160,7 +180,14 @@ class Standard:
         policy = outcome_policy(context.options, copies=context.source.dead_letter_url is not None)
         settler = Settler(context, throttler, policy, handler=handler)
         ordering = Unordered(lane, answered=self._answers.post, lane_closed=lane_closed)
-        return Worker(context, settler, capacity, lane, ordering, lane_closed=lane_closed)
+        return self._letting_go(Worker(context, settler, capacity, lane, ordering, lane_closed=lane_closed))
+
+    def _letting_go(self, worker: W) -> W:
+        """The worker, before which the lane of payloads sees all answers."""
+        if self.payloads is not None:
+            settle = worker.answered
+            worker.answered = partial(self.payloads.answered, settle)  # type: ignore[method-assign] # the same arguments
+        return worker
 
     def statistics(self) -> GroupStatistics | None:
         """The message groups; None, because it has none."""
@@ -246,7 +273,7 @@ class Fifo(Standard):
             lane_closed=lane_closed,
             room=capacity.give_back,
         )
-        return GroupWorker(context, settler, capacity, lane, ordering, lane_closed=lane_closed)
+        return self._letting_go(GroupWorker(context, settler, capacity, lane, ordering, lane_closed=lane_closed))
 
     def statistics(self) -> GroupStatistics:
         """Its groups at this moment."""

@@ -87,7 +87,7 @@ class Poller:
         """Empty answers in a row that came early: short polls, or a server that does not wait."""
         # A copy in the dead-letter queue must be complete, so everything is fetched where copies may be made (L30).
         copies = context.source.dead_letter_url is not None
-        self._attribute_names = ("All",) if copies else context.options.message_attributes
+        self._attribute_names = ("All",) if copies else context.options.fetched_attributes
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Poll until stopped, or not wanted any more. It may be run again afterwards."""

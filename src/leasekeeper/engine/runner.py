@@ -109,7 +109,7 @@ class Runner:
         self._extender = self._kind.extender(context)
         self._harvester = self._kind.harvester(context)
         self._dead_letters = DeadLetters(context)
-        self._lane = self._kind.lane(context, handler, application)
+        self._lane = self._kind.lane(context, handler, application, self._lane_closed)
         self._gated = gated(self._lane, self._gate, self._answers, lane_closed=self._lane_closed, clock=clock)
         self._lane = self._gated or self._lane
         self.sizing = Sizing(

@@ -15,6 +15,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
+    from leasekeeper.core.delivery import Delivery
     from leasekeeper.options import Options
     from leasekeeper.outcomes import Outcome
 
@@ -134,4 +135,13 @@ class Resizable(Protocol):
 
     def resize(self, options: Options) -> None:
         """Let as many handlers run as these options say. Handlers that are too many run to their end."""
+        ...
+
+
+@runtime_checkable
+class Together(Protocol):
+    """A lane that can run messages in one batch, as those of one message group of a FIFO queue."""
+
+    def submit_together(self, units: Sequence[Delivery]) -> bool:
+        """Run these in one batch, in order; as `Lane.submit` otherwise."""
         ...

@@ -202,22 +202,22 @@ class BundleLane:
             self._look()
         return not self._down
 
-    def submit_together(self, rows: Sequence[Delivery]) -> bool:
+    def submit_together(self, units: Sequence[Delivery]) -> bool:
         """Run these in one batch: the next messages of one message group of a FIFO queue, in order.
 
         Alone they do not wait for more: SQS hands out no more of the group until they are deleted. As `submit`
         otherwise.
         """
         if self._down:
-            self._answers.post([Answer(row, NOT_STARTED) for row in rows])
+            self._answers.post([Answer(row, NOT_STARTED) for row in units])
             return False
         now = self._clock()
         if self._several:
-            complete = self._collector.add_together(rows, now)
+            complete = self._collector.add_together(units, now)
             if not self._collects:
                 complete += self._collector.take_all(now)
         else:
-            complete = [Collected(list(rows), "size" if len(rows) >= self._size else "wait", 0.0)]
+            complete = [Collected(list(units), "size" if len(units) >= self._size else "wait", 0.0)]
         self._ordered = True
         self._run(complete)
         if self._timer is None:

@@ -21,6 +21,7 @@ from leasekeeper.envelopes.s3 import S3Event, read_s3
 from leasekeeper.errors import ConfigurationError, UndecodableBody
 from leasekeeper.lanes.noticing import looking
 from leasekeeper.lanes.unwrapping import Unwrapping, has_envelope, takes_records, whole
+from leasekeeper.payload import Payload, payload_of
 from leasekeeper.texts import bounded, safe_repr, safe_str
 
 if TYPE_CHECKING:
@@ -74,11 +75,17 @@ def decoder_of(
         return attrgetter("body")
     if body_type is bytes:
         return _bytes
+    if body_type is Payload:
+        return _payload
     return _checked(_json(body_type, handler), _Wanted(body_type, quote=quote), notice if envelope is None else None)
 
 
 def _bytes(received: Received) -> bytes:
     return received.body.encode()
+
+
+def _payload(received: Received) -> Payload:
+    return payload_of(received.body)
 
 
 def _json(body_type: Any, handler: str) -> Callable[[str | bytes], Any]:
@@ -111,6 +118,8 @@ def _held(body_type: Any, handler: str) -> Decode:
         return lambda payload, _: payload if isinstance(payload, bytes) else payload.encode()
     if body_type is S3Event:
         return read_s3
+    if body_type is Payload:
+        return lambda payload, _: payload_of(payload)
     if takes_records(body_type):
         raise ConfigurationError(
             f"handler {handler}: {_name(body_type)} inside of another annotation: put S3Event there; or name the "

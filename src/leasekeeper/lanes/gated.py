@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from leasekeeper.lanes.api import Answer, LaneStatistics, Resizable
-from leasekeeper.lanes.bundles import BundleLane
+from leasekeeper.lanes.api import Answer, LaneStatistics, Resizable, Together
 from leasekeeper.outcomes import NOT_STARTED, Failed
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ class GatedLane:
             at = self._gate.next_start(now)
             if at < float("inf"):
                 self._timer = asyncio.get_running_loop().call_later(at - now, self._token_came)
-        if self._together and isinstance(self._lane, BundleLane):
+        if self._together and isinstance(self._lane, Together):
             batches = [self._together.pop(row, (row,)) for row in rows]
             self._gate.charge(now, sum(map(len, batches)) - len(batches))
             submitted = [self._lane.submit_together(batch) for batch in batches]

@@ -17,6 +17,8 @@ from leasekeeper.sqs.signer import FIXED_HEADERS, Signer
 from leasekeeper.sqs.wire import Wire
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from leasekeeper.api import TransportFactory
     from leasekeeper.sqs.credentials import Source
     from leasekeeper.sqs.endpoint import Endpoint
@@ -39,24 +41,8 @@ async def connect(settings: ClientSettings) -> tuple[Wire, Endpoint]:
         CredentialsMissing: no credentials were found.
     """
     transport = _transport_factory(settings)
-    endpoint = await in_thread(lambda: _locate(settings))
-    keeper = CredentialKeeper(_source(settings, endpoint))
-    await keeper.start()
-    if not endpoint.session_token and (held := keeper.current()) is not None and held.token is not None:
-        log.warning(
-            "the session token is not sent to %s, which only the queue's URL names: set endpoint_url to send it",
-            endpoint.url,
-        )
-    from importlib.metadata import version  # a tenth of the import of this package, and botocore imports it too
-
-    connecting = TransportSettings(
-        url=endpoint.url,
-        headers={**FIXED_HEADERS, "User-Agent": f"leasekeeper/{version('leasekeeper')}"},
-        connect_timeout=settings.connect_timeout,
-        proxy=endpoint.proxy,
-        ca_bundle=endpoint.ca_bundle,
-        verify=settings.verify_tls,
-    )
+    endpoint, keeper = await find(settings)
+    connecting = transport_settings(settings, endpoint, headers=FIXED_HEADERS)
     signer = Signer(endpoint.url, endpoint.region, service=settings.service, session_token=endpoint.session_token)
     wire = Wire(
         signer=signer,
@@ -66,6 +52,35 @@ async def connect(settings: ClientSettings) -> tuple[Wire, Endpoint]:
         timeout=settings.call_timeout,
     )
     return wire, endpoint
+
+
+async def find(settings: ClientSettings) -> tuple[Endpoint, CredentialKeeper]:
+    """The endpoint, and credentials for it. Raises as `connect`."""
+    endpoint = await in_thread(lambda: _locate(settings))
+    keeper = CredentialKeeper(_source(settings, endpoint))
+    await keeper.start()
+    if not endpoint.session_token and (held := keeper.current()) is not None and held.token is not None:
+        log.warning(
+            "the session token is not sent to %s, which only the queue's URL names: set endpoint_url to send it",
+            endpoint.url,
+        )
+    return endpoint, keeper
+
+
+def transport_settings(
+    settings: ClientSettings, endpoint: Endpoint, *, headers: Mapping[str, str], url: str | None = None
+) -> TransportSettings:
+    """How a transport reaches that endpoint, or another host of the same service."""
+    from importlib.metadata import version  # a tenth of the import of this package, and botocore imports it too
+
+    return TransportSettings(
+        url=url or endpoint.url,
+        headers={**headers, "User-Agent": f"leasekeeper/{version('leasekeeper')}"},
+        connect_timeout=settings.connect_timeout,
+        proxy=endpoint.proxy,
+        ca_bundle=endpoint.ca_bundle,
+        verify=settings.verify_tls,
+    )
 
 
 def _locate(settings: ClientSettings) -> Endpoint:

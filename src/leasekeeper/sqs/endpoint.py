@@ -158,7 +158,9 @@ def _ask(session: Any, settings: ClientSettings, region: str, *, configured: boo
 
     def stop(request: Any, **_: object) -> AWSResponse:
         urls.append(request.url)
-        return AWSResponse(request.url, 200, {}, HTTPResponse(io.BytesIO(b"{}"), preload_content=False))
+        return AWSResponse(
+            request.url, 200, {}, HTTPResponse(io.BytesIO(settings.service.empty), preload_content=False)
+        )
 
     client.meta.events.register("before-send", stop)
     getattr(client, settings.service.listing)()

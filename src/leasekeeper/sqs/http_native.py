@@ -48,11 +48,12 @@ class NativeTransport:
         self._dialer = Dialer(self._proxy.host, self._proxy.port) if self._proxy else Dialer(self._host, self._port)
         host = host_of(settings.url)  # as it is signed
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
-        target = f"http://{host}{path}" if self._proxy and not self._tls else path
+        self._origin = f"http://{host}" if self._proxy and not self._tls else ""
         fixed = {"Host": host, **settings.headers}
         if self._proxy and not self._tls:
             fixed.update(self._proxy.authorization)
-        self._head = f"POST {target} HTTP/1.1\r\n{_lines(fixed)}"
+        self._fixed = _lines(fixed)
+        self._head = self.start("POST", path)
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
@@ -61,13 +62,23 @@ class NativeTransport:
         """When the transport next looks for overdue calls."""
         self._closed = False
 
-    async def post(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Response:  # noqa: ASYNC109 - see `Transport`
-        """As `Transport.post`."""
+    def start(self, method: str, target: str) -> str:
+        """The start of another request than a POST to the endpoint's path; `target` is quoted."""
+        return f"{method} {self._origin}{target} HTTP/1.1\r\n{self._fixed}"
+
+    async def post(
+        self,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout: float,  # noqa: ASYNC109 - see `Transport`
+        start: str = "",
+    ) -> Response:
+        """As `Transport.post`; `start` begins another request. Such a request must not be a HEAD."""
         if self._closed:
             raise failure("Closed", self._url, "close() was called")
         now = asyncio.get_running_loop().time()
         connection = self._idle.pop() if self._idle else await self._connect(timeout)
-        head = f"{self._head}{_lines(headers)}Content-Length: {len(body)}\r\n\r\n"
+        head = f"{start or self._head}{_lines(headers)}Content-Length: {len(body)}\r\n\r\n"
         answer = connection.send(head.encode("latin-1") + body)
         deadline = now + allowance(timeout, body)
         connection.deadline, connection.begin_by, connection.timeout = deadline, deadline, timeout

@@ -1,4 +1,4 @@
-"""The services of AWS that we call over one wire: they speak the same JSON protocol, with other names in it."""
+"""The services of AWS that we call: all but S3 speak the same JSON protocol, with other names in it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ class Service(NamedTuple):
     """A method of botocore's client without arguments, with which it is asked where it sends calls."""
     variable: str
     """The environment variable of its endpoint."""
+    empty: bytes = b"{}"
+    """An answer that botocore takes for an empty one."""
 
 
 SQS = Service("sqs", "SQS", "sqs", "AmazonSQS", "list_queues", "AWS_ENDPOINT_URL_SQS")
@@ -27,3 +29,4 @@ DYNAMODB = Service("dynamodb", "DynamoDB", "dynamodb", "DynamoDB_20120810", "lis
 STEP_FUNCTIONS = Service(
     "stepfunctions", "Step Functions", "states", "AWSStepFunctions", "list_activities", "AWS_ENDPOINT_URL_SFN"
 )
+S3 = Service("s3", "S3", "s3", "", "list_buckets", "AWS_ENDPOINT_URL_S3", b"<a/>")

@@ -65,7 +65,9 @@ class Blueprint:
         for function, when in functions:
             _check_function(function, queue)
             _try(when, f"queue {queue}: when={when!r}")
-        unused: dict[str, Any] = dict.fromkeys(("client", "credentials", "share", "batch_key", *OF_PROCESSES))
+        unused: dict[str, Any] = dict.fromkeys(
+            ("client", "credentials", "share", "batch_key", "payloads", *OF_PROCESSES)
+        )
         taken = replace(options, lane=None, logger=Options().logger, http="native", **unused)
         for each in ("middleware", "retry", "envelope"):
             _try(getattr(taken, each), f"queue {queue}: {each}={getattr(taken, each)!r}")

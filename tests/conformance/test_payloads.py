@@ -1,0 +1,143 @@
+"""Payloads in S3: round trips with the extended client of AWS for Python, and objects as moto keeps them."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+import sqs_extended_client  # noqa: F401 - it changes the clients of boto3's sessions
+from botocore.config import Config
+
+from leasekeeper import Consumer, Message
+from leasekeeper.api import Credentials
+from leasekeeper.payloads import Payload, S3Payloads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+moto = pytest.mark.only("moto")
+PATIENCE = 60.0
+LARGE = "é" * 200_000
+KEYS = ["a+b c/é.txt", "plain", "with 'quotes' & <brackets>", "tab\tin it"]
+
+
+@pytest.fixture
+def service(endpoint_url: str) -> Callable[[str], Any]:
+    """A client of boto3 for a service of the server."""
+
+    def make(name: str) -> Any:
+        return boto3.session.Session().client(
+            name,
+            endpoint_url=endpoint_url,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
+        )
+
+    return make
+
+
+class Bucket:
+    """A bucket on the server."""
+
+    def __init__(self, s3: Any, endpoint_url: str) -> None:
+        self.name = f"b-{uuid.uuid4().hex}"
+        self.s3 = s3
+        self.endpoint_url = endpoint_url
+        s3.create_bucket(Bucket=self.name)
+
+    def keys(self) -> list[str]:
+        return [each["Key"] for each in self.s3.list_objects_v2(Bucket=self.name).get("Contents", [])]
+
+    def payloads(self, **options: Any) -> S3Payloads:
+        credentials = Credentials(access_key="test", secret_key="test")
+        return S3Payloads(
+            self.name, endpoint_url=self.endpoint_url, region="us-east-1", credentials=credentials, **options
+        )
+
+
+@pytest.fixture
+def bucket(service: Callable[[str], Any], endpoint_url: str) -> Bucket:
+    return Bucket(service("s3"), endpoint_url)
+
+
+def extended(service: Callable[[str], Any], bucket: Bucket, *, legacy: bool = False) -> Any:
+    """The extended client, with that bucket."""
+    client = service("sqs")
+    client.large_payload_support = bucket.name
+    client.use_legacy_attribute = legacy
+    client.s3_client = bucket.s3
+    return client
+
+
+def consume(queue: Any, handler: Callable[..., Any], count: int, **options: Any) -> list[Any]:
+    """What the handler returned for the first `count` messages; the queue is empty then."""
+    seen: list[Any] = []
+    enough = threading.Event()
+
+    def handle(message: Any) -> None:
+        seen.append(handler(message))
+        if len(seen) >= count:
+            enough.set()
+
+    handle.__annotations__["message"] = handler.__annotations__["message"]
+    consumer = Consumer(queue.url, handle, max_pollers=1, poll_grace=0.1, ack_interval=0.1, **options)
+    consumer.start()
+    try:
+        assert enough.wait(PATIENCE), f"{len(seen)} seen: {consumer}"
+    finally:
+        consumer.stop()
+    assert queue.counts() == (0, 0, 0)
+    return seen
+
+
+def whole(message: Message[str]) -> Any:
+    return message.body, sorted(message.attributes)
+
+
+def pieces(message: Message[Payload]) -> Any:
+    found = b"".join(message.body.pieces_blocking(150_000))
+    return found.decode(), message.body.size
+
+
+@moto
+@pytest.mark.parametrize("legacy", [False, True])
+def test_reads_what_the_extended_client_sent(
+    queue: Any, service: Callable[[str], Any], bucket: Bucket, *, legacy: bool
+) -> None:
+    client = extended(service, bucket, legacy=legacy)
+    client.send_message(
+        QueueUrl=queue.url,
+        MessageBody=LARGE,
+        MessageAttributes={"colour": {"DataType": "String", "StringValue": "red"}},
+    )
+    client.send_message(QueueUrl=queue.url, MessageBody="small")
+    assert len(bucket.keys()) == 1
+    seen = consume(queue, whole, 2, payloads=bucket.payloads())
+    assert sorted(seen) == [("small", []), (LARGE, ["colour"])]
+    assert not bucket.keys()
+
+
+@moto
+def test_reads_it_in_pieces(queue: Any, service: Callable[[str], Any], bucket: Bucket) -> None:
+    extended(service, bucket).send_message(QueueUrl=queue.url, MessageBody=LARGE)
+    queue.send("small")
+    seen = consume(queue, pieces, 2, payloads=bucket.payloads(delete="never"))
+    assert sorted(seen) == [("small", 5), (LARGE, 400_000)]
+    assert len(bucket.keys()) == 1
+
+
+@moto
+def test_reads_and_deletes_objects_with_any_key(queue: Any, service: Callable[[str], Any], bucket: Bucket) -> None:
+    client = extended(service, bucket)
+    for key in KEYS:
+        attributes = {"S3Key": {"DataType": "String", "StringValue": key}}
+        client.send_message(QueueUrl=queue.url, MessageBody=f"{key}{LARGE}", MessageAttributes=attributes)
+    assert sorted(bucket.keys()) == sorted(KEYS)
+    seen = consume(queue, whole, len(KEYS), payloads=bucket.payloads())
+    assert sorted(body.removesuffix(LARGE) for body, _ in seen) == sorted(KEYS)
+    assert not bucket.keys()
