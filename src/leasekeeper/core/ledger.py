@@ -45,8 +45,7 @@ class Ledger:
     """
 
     row_type = Delivery
-    on_acked: Callable[[Sequence[Delivery]], None] | None = None
-    """Called with messages that were deleted within their leases. Only consumers with `payloads` set it."""
+    on_acked: Callable[[Sequence[Delivery]], None] | None = None  # told what was deleted within its lease
 
     def __init__(self, policy: LeasePolicy, *, on_lease_lost: Callable[[Delivery], None] | None = None) -> None:
         self._on_lease_lost = on_lease_lost
@@ -60,8 +59,7 @@ class Ledger:
         self._released = Counter[str]()
         self._repeated: set[Delivery] = set()
         """Those whose release was confirmed, and is sent once more (L5)."""
-        self._smallest_margin = math.inf
-        self._margins = RecentSmallest()
+        self._smallest_margin, self._margins = math.inf, RecentSmallest()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -290,9 +288,8 @@ class Ledger:
 
     def _lose(self, row: Delivery) -> None:
         """The lease of a delivery has ended."""
-        row.lost = True
         row.lease.members.pop(row, None)
-        before, row.state = row.state, next_state(row.state, Event.EXPIRE)
+        before, row.lost, row.state = row.state, True, next_state(row.state, Event.EXPIRE)
         if row.state is State.RELEASED:
             self._end([row], Settled.RELEASED, "released")
         elif row.state is not State.ACKING:  # the ack of finished work is still tried, once; a redelivery is recognized
@@ -332,8 +329,7 @@ class Ledger:
 
     def statistics(self, now: float = math.inf) -> LedgerStatistics:
         """Counts, and what is held at `now`; may be asked from any thread."""
-        held = self._held()
-        counts = self._counts
+        held, counts = self._held(), self._counts
         return LedgerStatistics(
             held={state.name.lower(): held[state] for state in State if state in TRANSITIONS},
             received=counts["received"],
