@@ -17,6 +17,8 @@ from leasekeeper.errors import BufferFull, Closed, ConfigurationError, QueueUnus
 from leasekeeper.local import LocalSqs
 from leasekeeper.message import MessageAttribute
 from leasekeeper.sending import Sender
+from leasekeeper.sending.dispatcher import Dispatcher
+from leasekeeper.sending.send_loop import Flush
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 CLOSE_AT_EXIT = """
 from leasekeeper.sending import Sender
+from leasekeeper.sending.dispatcher import Dispatcher
+from leasekeeper.sending.send_loop import Flush
 import sys
 sender = Sender("q", endpoint_url=sys.argv[1], region="eu-west-1", linger=30)
 sender.start()
@@ -285,3 +289,34 @@ def test_an_attribute_may_be_given_as_sqs_has_it(sqs: LocalSqs) -> None:
         out.post("x", attributes={"a": MessageAttribute(data_type="String.mine", string_value="v")})
     (message,) = sqs.broker.account.queues["q"].contents()
     assert "String.mine" in repr(message.content)
+
+
+def test_a_bug_in_it_ends_it_loudly_and_names_what_was_not_sent(
+    sqs: LocalSqs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    out = sender(sqs)
+    out.start()
+    monkeypatch.setattr(Dispatcher, "_ready_again", broken)
+    sqs.faults.set("SendMessageBatch", fail_entries=1.0)
+    out.post("a")
+    with pytest.raises(Closed, match="ended by a bug of Leasekeeper, ZeroDivisionError"):
+        out.send("b")
+    with pytest.raises(Closed, match="is not open here"):
+        out.post("c")
+    with pytest.raises(Unsent, match="1 message was not sent to q") as raised:
+        out.close()
+    assert [message.body for message, _ in raised.value.failures] == ["a"]
+    assert "a bug of Leasekeeper has ended the sender" in caplog.text
+
+
+def test_a_flush_that_is_done_leaves_no_timer(sqs: LocalSqs) -> None:
+    with sender(sqs) as out:
+        out.post("a")
+        flush = Flush()
+        out._loop.post(flush)
+        flush.done.result(timeout=5)
+        assert flush.timer is not None
+        assert flush.timer.cancelled()

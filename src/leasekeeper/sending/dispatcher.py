@@ -63,6 +63,8 @@ class _Teller(NamedTuple):
 class Dispatcher:
     """Sends to one queue.
 
+    A bug of ours ends it, because what it holds can no longer be trusted: `run` raises the bug.
+
     Args:
         client: of SQS.
         url: the queue's.
@@ -111,11 +113,16 @@ class Dispatcher:
             size=BATCH,
             linger=linger,
             clock=clock,
-            failed=lambda _what, _error: None,  # `_send` answers its entries itself
+            failed=self._broken,
             parallel=parallel,
             batch=self._batch,
         )
         self.retries = 0
+        self._bug: BaseException | None = None
+
+    def _broken(self, _what: str, error: BaseException) -> None:
+        self._bug = self._bug or error
+        self._batcher.abandon()
 
     def add(self, entries: Sequence[Entry]) -> None:
         """Take entries, in their order."""
@@ -128,6 +135,8 @@ class Dispatcher:
     async def run(self) -> None:
         """Send until closed and empty."""
         await self._batcher.run()
+        if self._bug is not None:
+            raise self._bug
 
     def close(self) -> None:
         """Send everything that waits, at once; then `run` returns."""

@@ -52,6 +52,7 @@ class Flush:
     def __init__(self) -> None:
         self.done = running_future()
         self.left: set[Entry] = set()
+        self.timer: asyncio.TimerHandle | None = None
 
 
 class SendLoop:
@@ -117,9 +118,7 @@ class SendLoop:
         """Close without waiting. The future has the error `Unsent` if something was not sent."""
         if self._ready is None:
             return done_future(None)
-        with self._room.lock:
-            self.open = False
-        self._room.wake()
+        self._refuse()
         self._asked = True
         self._thread.call_soon(self._close)
         return self._ended
@@ -174,8 +173,10 @@ class SendLoop:
         self.open = not self._asked
         remember(self)
         ready.set_result(None)
+        asked = asyncio.ensure_future(self._close_asked.wait())
         try:
-            await self._close_asked.wait()
+            await asyncio.wait((asked, run), return_when=asyncio.FIRST_COMPLETED)
+            self._refuse()
             mailbox.close()
             self._received(mailbox.take_back())
             dispatcher.close()
@@ -184,8 +185,15 @@ class SendLoop:
                 dispatcher.abandon()
                 await asyncio.wait((run,), timeout=LINGER)
         finally:
+            asked.cancel()
             run.cancel()
-            self._give_up()
+            self._give_up(run)
+
+    def _refuse(self) -> None:
+        """Accept nothing more, and wake those who wait for room."""
+        with self._room.lock:
+            self.open = False
+        self._room.wake()
 
     async def _close_client(self, client: SqsApi) -> None:
         try:
@@ -232,7 +240,8 @@ class SendLoop:
         assert self._dispatcher is not None
         flush.left = set(self._outstanding)
         self._flushes.append(flush)
-        asyncio.get_running_loop().call_later(self._settings.flush_timeout, self._end_flush, flush)
+        limit = self._settings.flush_timeout
+        flush.timer = asyncio.get_running_loop().call_later(limit, self._end_flush, flush)
         self._dispatcher.flush()
         self._look_at_flushes()
 
@@ -271,10 +280,15 @@ class SendLoop:
             except BaseException:  # also `sys.exit()` of the user's function must not end the sending of others
                 log.exception("queue %s: on_error raised; the sender goes on", self.target.name)
 
-    def _give_up(self) -> None:
-        """Name everything that is left at the end."""
-        limit = f"flush_timeout={self._settings.flush_timeout:g} s"
-        error = Closed(f"sender of {self.target.name} was closed before SQS confirmed the message, after {limit}")
+    def _give_up(self, run: asyncio.Future[None]) -> None:
+        """Name everything that is left at the end, which a bug of ours may have brought about."""
+        bug = run.exception() if run.done() and not run.cancelled() else None
+        if bug is None:
+            limit = f"flush_timeout={self._settings.flush_timeout:g} s"
+            error = Closed(f"sender of {self.target.name} was closed before SQS confirmed the message, after {limit}")
+        else:
+            log.error("queue %s: a bug of Leasekeeper has ended the sender", self.target.name, exc_info=bug)
+            error = Closed(f"sender of {self.target.name} was ended by a bug of Leasekeeper, {bug!r}: please report it")
         left = list(self._outstanding)
         if left:
             self._answered([(entry, error) for entry in left])
@@ -289,6 +303,8 @@ class SendLoop:
         if flush.done.done():
             return
         self._flushes.remove(flush)
+        if flush.timer is not None:
+            flush.timer.cancel()
         error = self._take_unsent()
         if error is None and flush.left:
             limit = self._settings.flush_timeout
