@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from leasekeeper.api import BATCH, MAX_BYTES, EntryFailure, Sent
-from leasekeeper.engine.calls import call_batch, refusal_of
+from leasekeeper.engine.calls import call_batch
 from leasekeeper.errors import ConfigurationError, Verdict
 from leasekeeper.outbox.rows import message_of
 
@@ -105,22 +105,33 @@ class Delivering:
         return lines
 
     async def _call(self, call: Sequence[Ready], lines: dict[object, Line], delivered: Delivered) -> None:
+        answered = False
+
+        async def send() -> list[Sent | EntryFailure]:
+            nonlocal answered
+            answers = await self._client.send_batch(self._url, [ready.outgoing for ready in call])
+            answered = len(answers) == len(call)
+            return answers
+
         async with self._slots:
-            outgoing = [ready.outgoing for ready in call]
             delivered.calls += 1
-            answers = await call_batch(self._teller, self._client.send_batch(self._url, outgoing), len(call))
-        refused = refusal_of(answers) and isinstance(answers[0], EntryFailure) and answers[0].verdict is Verdict.REFUSED
-        if refused and len(call) > 1:  # one of them may be why: each goes alone
-            for ready in call:
-                if ready.row.group is None or lines.get(ready.row.group) is not None or not self._target.fifo:
-                    await self._call([ready], lines, delivered)
+            answers = await call_batch(self._teller, send(), len(call))
+        first = answers[0]
+        if answered or not isinstance(first, EntryFailure):
+            pass
+        elif first.verdict is not Verdict.REFUSED:
+            delivered.stopped = f"{first.code}: {first.message}"
+        elif len(call) > 1:  # one of them may be why: each goes alone
+            await self._call_each(call, lines, delivered)
             return
         for ready, answer in zip(call, answers, strict=True):
             self._note(ready.row, answer, lines, delivered)
-        if refusal_of(answers) and not refused:
-            failure = answers[0]
-            assert isinstance(failure, EntryFailure)
-            delivered.stopped = f"{failure.code}: {failure.message}"
+
+    async def _call_each(self, call: Sequence[Ready], lines: dict[object, Line], delivered: Delivered) -> None:
+        for ready in call:
+            failed = {row.group for row, _ in delivered.again} if self._target.fifo else ()
+            if ready.row.group not in failed and not delivered.stopped:
+                await self._call([ready], lines, delivered)
 
     def _note(self, row: Row, answer: Sent | EntryFailure, lines: dict[object, Line], delivered: Delivered) -> None:
         if isinstance(answer, Sent):

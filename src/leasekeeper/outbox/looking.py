@@ -30,8 +30,8 @@ GAP = 0.02
 """Seconds between two looks at least: a busy table notifies for each transaction, and one look sees many."""
 RECONNECT = Exponential(base=0.25, maximum=10.0)
 """Pauses between looks into a database that is away; up to half of each is taken off."""
-COUNT = 5.0
-"""Seconds between two counts of the rows."""
+COUNT = 100
+"""The pause between two counts of the rows, as a multiple of the time that one takes."""
 CONNECTIONS = 8
 """Connections at once: one for the looks, and one for each queue that is worked on."""
 
@@ -158,6 +158,8 @@ class Looking:
         return [name for (name,) in await cursor.fetchall()]
 
     async def _count(self, connection: Any, found: set[str]) -> None:
+        clock = asyncio.get_running_loop().time
+        began = clock()
         names = sorted({*found, *await self._queues_with(connection, ASIDE)})
         cursor = await connection.execute(self._outbox.statement(STATISTICS), {"queues": names})
         self._counts.queues = tuple(
@@ -166,7 +168,7 @@ class Looking:
             )
             for queue, waiting, scheduled, failed, oldest in await cursor.fetchall()
         )
-        self._count_again = asyncio.get_running_loop().time() + COUNT
+        self._count_again = clock() + max(self._settings.poll, COUNT * (clock() - began))
 
     async def _listen(self) -> None:
         """Wake at each notification of the table. Without it, rows are found by the next look."""

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,9 +61,39 @@ def redis_server() -> Iterator[str]:
             yield f"redis://127.0.0.1:{port}/0"
 
 
+class Postgres:
+    """A Postgres that can be killed and started again.
+
+    Attributes:
+        dsn: its connection string.
+    """
+
+    def __init__(self, command: list[str], dsn: str, *, user: str | None, cwd: str) -> None:
+        self.dsn = dsn
+        self._command = command
+        self._user = user
+        self._cwd = cwd
+        self._stack = ExitStack()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self._stack.enter_context(_process(self._command, lambda: _answers(self.dsn), user=self._user, cwd=self._cwd))
+
+    def stop(self) -> None:
+        """Stop it; all connections break."""
+        self._stack.close()
+
+
 @contextmanager
 def postgres_server() -> Iterator[str]:
     """The connection string of a Postgres; the tests that need it are skipped if it is not installed."""
+    with postgres_cluster() as postgres:
+        yield postgres.dsn
+
+
+@contextmanager
+def postgres_cluster() -> Iterator[Postgres]:
+    """A Postgres, as `postgres_server`."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     home = found[-1].parent if found else Path(shutil.which("initdb") or "/").parent
     if not (home / "initdb").exists():
@@ -86,8 +116,12 @@ def postgres_server() -> Iterator[str]:
         settings = ["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]
         command = [str(home / "postgres"), "-D", data, "-p", str(port), "-k", folder, *settings]
         dsn = f"host=127.0.0.1 port={port} user=test dbname=postgres"
-        with _process(command, lambda: _answers(dsn), user=user, cwd=folder):
-            yield dsn
+        postgres = Postgres(command, dsn, user=user, cwd=folder)
+        postgres.start()
+        try:
+            yield postgres
+        finally:
+            postgres.stop()
 
 
 @contextmanager

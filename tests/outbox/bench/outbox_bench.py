@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -54,12 +56,13 @@ class Bench:
             self.outbox, **{"endpoint_url": self.sqs.endpoint_url, "region": "eu-west-1", "poll": 0.05, **options}
         )
 
-    def bodies(self, queue: str = "q") -> list[str]:
-        """What the queue has, in its order."""
+    def bodies(self, queue: str = "q", prefix: str = "") -> list[str]:
+        """What the queue has, in its order, of the bodies with that prefix."""
         asked: list[str] = []
 
         def look() -> None:
-            asked.extend(each.content.body for each in self.sqs.broker.account.queues[queue].contents())
+            found = [each.content.body for each in self.sqs.broker.account.queues[queue].contents()]
+            asked.extend(body for body in found if body.startswith(prefix))
 
         self.on_server(look)
         return asked
@@ -78,7 +81,13 @@ class Bench:
         deadline = time.monotonic() + WITHIN
         while not done():
             assert time.monotonic() < deadline, "it did not happen"
-            time.sleep(0.005)
+            time.sleep(0.01)
+
+    def relay_process(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """`leasekeeper outbox relay` in a process."""
+        command = [sys.executable, "-m", "leasekeeper", "outbox", "relay", "--table", self.outbox.table]
+        address = ["--dsn", self.dsn, "--endpoint-url", self.sqs.endpoint_url, "--region", "eu-west-1"]
+        return subprocess.Popen([*command, *address, *arguments], stderr=subprocess.DEVNULL)
 
     @property
     def empty(self) -> bool:
