@@ -369,7 +369,7 @@ class Options:
         "Start a process beside this one that extends the leases while this one cannot (threads that compute, a C call "
         "that keeps the GIL, a stopped process), and that settles what it held if it dies: finished messages are "
         "deleted, waiting ones visible at once, running ones after a back-off. One for all consumers of a program; "
-        "about 20 MiB. Under `leasekeeper run --processes` the supervisor does that unless `--no-keeper` is given. "
+        "about 20 MiB. Under `leasekeeper run` the supervisor does that unless `--no-keeper` is given. "
         "Linux only; needs the built-in HTTP client.",
     )
     keep_for: float = _lease(

@@ -58,5 +58,4 @@ def test_a_module_that_cannot_be_imported_is_said_and_not_tried_again(shop: Benc
 
     assert command.end() == 2
     assert command.err.count("ModuleNotFoundError") == 2  # in the traceback, and in our sentence
-    assert "giving up: process 1 (pid " in command.err
-    assert "exit code 2 (wrong usage or configuration), which another start does not change" in command.err
+    assert "supervisor" not in command.err

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 import types
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,10 @@ IMPORTED = (
     "uvloop",
     "botocore.session",
     "leasekeeper.cli.program",
-    "leasekeeper.cli.service",
+    "leasekeeper.cli.serve",
+    "leasekeeper.supervision.start",
+    "leasekeeper.keeper.attending",
+    "ctypes",
 )
 """What the programs of the tests import."""
 _forkers: dict[tuple[str, ...], Forker] = {}
@@ -199,6 +203,56 @@ def _become(request: dict[str, Any]) -> tuple[types.CodeType, dict[str, Any]]:
     return compile(script.read_bytes(), str(script), "exec"), vars(module)
 
 
+class ForkedChild:
+    """What `subprocess.Popen` is for a supervisor: it forks where that starts another interpreter.
+
+    The supervisor's own objects stay on the stack of the new process until it ends, so nothing of them is closed twice.
+    """
+
+    def __init__(self, command: Sequence[str], *, env: Mapping[str, str], pass_fds: Sequence[int]) -> None:
+        self.returncode: int | None = None
+        arguments = [sys.argv[0], *command[command.index("leasekeeper") + 1 :]]
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._become(arguments, env, set(pass_fds))
+
+    @staticmethod
+    def _become(arguments: Sequence[str], environment: Mapping[str, str], kept: set[int]) -> None:
+        signal.set_wakeup_fd(-1)
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGINT}:
+            if callable(signal.getsignal(number)):
+                signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for each in list(Path("/proc/self/fd").iterdir()):
+            if (descriptor := int(each.name)) > 2 and descriptor not in kept:
+                with suppress(OSError):
+                    os.close(descriptor)
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.argv = list(arguments)
+        module = types.ModuleType("__main__")
+        module.__file__ = sys.argv[0]
+        sys.modules["__main__"] = module
+        try:
+            exec(compile(Path(sys.argv[0]).read_bytes(), sys.argv[0], "exec"), vars(module))
+        except BaseException as error:
+            _show(type(error), error, error.__traceback__)
+        os._exit(1)
+
+
+def _fork_children() -> None:
+    """Let the supervisor of this process fork the processes that it starts."""
+    from leasekeeper.supervision import child
+
+    real = subprocess.Popen
+
+    def start(command: Sequence[str], **how: Any) -> Any:
+        return ForkedChild(command, **how) if "leasekeeper" in command else real(command, **how)
+
+    names = {name: value for name, value in vars(subprocess).items() if not name.startswith("__")}
+    vars(child)["subprocess"] = types.SimpleNamespace(**names | {"Popen": start})
+
+
 def _show(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
     """Print an error without the frame of this file."""
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
@@ -212,4 +266,5 @@ if __name__ == "__main__":
         sys.excepthook = _show
         code, names = _become(asked)
         del asked
+        _fork_children()
         exec(code, names)  # the program, at the place from which the interpreter ends as it does for each program

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.machinery
+import os
+import sys
+import types
+
 import pytest
 
 from leasekeeper.supervision.plan import Plan, plan_of
@@ -38,8 +43,9 @@ def test_words_after_two_dashes_are_no_flags() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["run", "shop:app"],
-        ["run", "shop:app", "--processes", "2", "--help"],
+        ["run", "shop:app", "--help"],
+        ["run", "shop:app", "--no-supervisor"],
+        ["run", "shop:app", "--no-supervisor", "--processes", "2"],
         ["run", "shop:app", "--processes", "two"],
         ["run", "shop:app", "--processes", "0"],
         ["run", "shop:app", "--processes"],
@@ -54,7 +60,7 @@ def test_the_rest_is_for_the_program(arguments: list[str]) -> None:
 
 
 def test_a_child_has_no_supervisor_of_its_own() -> None:
-    assert plan_of(["run", "shop:app", "--reload"], {"LEASEKEEPER_SUPERVISOR": "3:1:1:0"}) is None
+    assert plan_of(["run", "shop:app", "--reload"], {"LEASEKEEPER_SUPERVISED": "3:1:1:0"}) is None
 
 
 def test_the_surface_of_several_processes_is_served_beside_them_and_that_of_one_by_itself() -> None:
@@ -70,3 +76,22 @@ def test_the_surface_of_several_processes_is_served_beside_them_and_that_of_one_
         "run", "--admin", "9900", "--peers", "dns:a:1", "shop:app", "--admin-token", "secret12",
     )  # fmt: skip
     assert one.admin is None
+
+
+def test_one_process_has_a_supervisor_unless_that_is_turned_off() -> None:
+    assert plan_of(["run", "shop:app"], {}) == Plan(arguments=("run", "shop:app"))
+    assert plan_of(["run", "shop:app"], {"LEASEKEEPER_SUPERVISOR": "off"}) is None
+    assert plan_of(["run", "shop:app", "--supervisor"], {"LEASEKEEPER_SUPERVISOR": "off"}) is not None
+
+
+def test_one_process_has_none_where_there_can_be_no_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows and macOS, and archives whose packages another interpreter would not find."""
+    assert plan_of(["run", "shop:app"], {"PEX": "/srv/shop.pex"}) is None
+    main = types.ModuleType("__main__")
+    main.__spec__ = importlib.machinery.ModuleSpec("__main__", None)
+    with monkeypatch.context() as context:
+        context.setitem(sys.modules, "__main__", main)
+        assert plan_of(["run", "shop:app"], {}) is None
+    monkeypatch.delattr(os, "memfd_create")
+    assert plan_of(["run", "shop:app"], {}) is None
+    assert plan_of(["run", "shop:app", "--processes", "1"], {}) == Plan(arguments=("run", "shop:app"))

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from leasekeeper.supervision.commands import Command, Kill, Say, Start, Stop
 from leasekeeper.supervision.endings import Ending
 from leasekeeper.supervision.policy import (
     FIRST_PAUSE,
@@ -16,13 +17,8 @@ from leasekeeper.supervision.policy import (
     STEADY,
     TRIES,
     UNREADY_STOP,
-    Command,
-    Kill,
     Policy,
-    Say,
-    Start,
     State,
-    Stop,
 )
 
 
@@ -86,7 +82,7 @@ def test_signals_at_the_same_time_are_one() -> None:
 
 
 def test_a_second_signal_forces_and_a_third_kills() -> None:
-    run = Run()
+    run = Run(2)
     run.signalled()
     run.ended(2, 0)
     run.now += 1
@@ -96,9 +92,9 @@ def test_a_second_signal_forces_and_a_third_kills() -> None:
     assert run.ended(1, -signal.SIGKILL) == []
     assert run.words[1:] == [
         "a second signal: process 1 cut the drain short; what runs is cancelled and given back",
-        "another signal: killing process 1; what is in hand comes again when its visibility timeout ends",
-        "process 1 (pid 1001) was killed: SIGKILL (killed from outside, for example because memory ran out)",
+        "another signal: killing process 1",
     ]
+    assert str(run.policy.processes[1].last) == "SIGKILL (killed by the supervisor)"
     assert run.policy.over
     assert run.policy.code == 1
     run.now += 1
@@ -113,7 +109,8 @@ def test_a_process_that_takes_longer_than_it_may_is_killed() -> None:
     assert run.after(30 + MARGIN - 0.1) == []
     assert run.after(0.2) == [Kill(1)]
     assert run.after(100) == []
-    assert run.words[-1] == "process 1 (pid 1001) has not stopped in 35 s: killing it"
+    assert run.ended(1, -signal.SIGKILL) == []
+    assert run.words[1:] == ["the process (pid 1001) has not stopped in 35 s: killing it"]
 
 
 def test_a_process_that_was_never_ready_has_little_time_to_stop_unless_it_becomes_ready_then() -> None:
@@ -202,7 +199,7 @@ def test_a_process_that_worked_once_is_tried_for_ever() -> None:
 
 
 def test_a_process_that_cannot_be_made_is_tried_again() -> None:
-    run = Run(1)
+    run = Run(2)
     run.ended(1, -signal.SIGKILL)
     run.after(FIRST_PAUSE)
     assert run.did(run.policy.failed_to_start(1, "no memory", run.now)) == []
@@ -217,13 +214,72 @@ def test_a_process_that_another_program_stops_is_replaced_at_once() -> None:
     assert run.words == ["process 1 (pid 1001) was told to stop from outside, and has; starting another"]
 
 
-def test_when_all_have_ended_by_themselves_it_is_over() -> None:
+def test_a_process_that_is_stopped_again_and_again_is_replaced_ever_later() -> None:
+    run, pauses = Run(), []
+    for _ in range(4):
+        run.ended(1, 0, because="signal")
+        due = run.policy.due
+        assert due is not None
+        pauses.append(due - run.now)
+        run.after(pauses[-1])
+        run.started(1)
+        run.ready(1)
+    assert pauses == [0, 1, 2, 4]
+    assert run.words[1].endswith("; starting another in 1 s")
+
+
+def test_a_process_of_several_that_is_stopped_before_it_is_ready_is_replaced() -> None:
+    run = Run(2, ready=False)
+    run.ended(1, 0)
+    assert run.after(0) == [Start(1)]
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_when_all_have_ended_by_themselves_it_is_over(code: int) -> None:
     run = Run()
-    assert run.ended(1, 0, because="itself") == []
+    assert run.ended(1, code, because="itself") == []
     assert not run.policy.over
     assert run.ended(2, 0, because="itself") == []
     assert run.policy.over
-    assert run.policy.code == 0
+    assert run.policy.code == code
+
+
+@pytest.mark.parametrize("status", [1, 2, 3])
+def test_one_process_that_cannot_start_ends_with_its_code_and_is_the_only_one_to_say_why(status: int) -> None:
+    run = Run(1, ready=False)
+    assert run.ended(1, status) == []
+    assert run.policy.over
+    assert (run.policy.code, run.words) == (status, [])
+
+
+def test_one_process_that_ends_at_a_signal_before_it_is_ready_ends_all() -> None:
+    run = Run(1, ready=False)
+    assert run.ended(1, 0) == []
+    assert run.policy.over
+    assert (run.policy.code, run.words) == (0, [])
+
+
+def test_of_one_process_that_says_nothing_before_it_dies_the_supervisor_says_why() -> None:
+    run = Run(1, ready=False)
+    run.ended(1, -signal.SIGSEGV)
+    assert run.words == [
+        "giving up: the process (pid 1001) ended with SIGSEGV (a crash in native code) before it was ready"
+    ]
+    other = Run(1, ready=False)
+    other.did(other.policy.failed_to_start(1, "no memory", other.now))
+    assert other.words == ["giving up: the process: no memory; it could not be started"]
+    assert other.policy.over
+
+
+def test_one_process_is_not_numbered() -> None:
+    run = Run(1)
+    run.signalled()
+    run.now += 1
+    run.signalled()
+    assert run.words == [
+        "stopping, in at most 30 s; a second signal cuts that short",
+        "a second signal: what runs is cancelled and given back",
+    ]
 
 
 def test_a_change_of_the_code_drains_for_a_short_time_and_starts_again() -> None:
@@ -246,7 +302,7 @@ def test_a_process_that_ends_while_the_code_is_watched_waits_for_the_next_change
     run = Run(1, reloading=True, ready=False)
     assert run.ended(1, 2) == []
     assert run.words == [
-        "process 1 (pid 1001) ended with exit code 2 (wrong usage or configuration); waiting for a change of the code"
+        "the process (pid 1001) ended with exit code 2 (wrong usage or configuration); waiting for a change of the code"
     ]
     assert run.policy.due is None
     assert not run.policy.over

@@ -45,6 +45,7 @@ def hear(number, _):
 for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, hear)
 line.listen()
+line.begins()
 print("pid", line.number, os.getpid(), flush=True)
 line.tell(ready=1.0)
 """
@@ -137,7 +138,7 @@ def test_a_child_that_is_killed_is_replaced(supervised: Callable[..., Supervised
     run.until(lambda: len(run.lines("pid")) == 2)
     run.process.send_signal(signal.SIGTERM)
     assert run.end() == 0
-    assert "process 1 (pid " in run.said
+    assert "the process (pid " in run.said
     assert "ended with SIGKILL (killed from outside, for example because memory ran out); starting another" in run.said
 
 

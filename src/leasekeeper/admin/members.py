@@ -171,9 +171,10 @@ def _listed(text: str) -> list[str]:
 
 if __name__ == "__main__":
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, lambda *_: None)  # of a terminal; the supervisor says when it is over
     line = Lifeline.from_environment(os.environ)
+    for each in (signal.SIGTERM, signal.SIGINT):
+        # A signal may be for all processes of a group; the supervisor says when it is over.
+        signal.signal(each, lambda *_: stop.set() if line is None else None)
     if line is not None:
-        line.listen()
+        line.listen(stop.set)
     os._exit(main(sys.argv[1:], os.environ, line, stop.wait))

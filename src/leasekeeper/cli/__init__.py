@@ -16,6 +16,7 @@ from typing import NoReturn
 from leasekeeper.cli import start  # noqa: F401 - its clock starts here
 from leasekeeper.cli.light import answer
 from leasekeeper.supervision.plan import plan_of
+from leasekeeper.supervision.protocol import VARIABLE
 
 
 def main() -> NoReturn:
@@ -30,6 +31,10 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
+    if (supervised := os.environ.get(VARIABLE)) is not None:
+        from leasekeeper.supervision.parent import born_of_supervisor
+
+        born_of_supervisor(supervised)
     code = answer(sys.argv[1:], os.environ)
     if code is not None:
         return code

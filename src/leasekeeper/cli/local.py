@@ -169,11 +169,12 @@ async def _serve(
     stopping = asyncio.Event()
     lifeline = Lifeline.from_environment(os.environ)
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stopping.set)
-    # Beside consumers it outlives them: their supervisor stops it when they have drained after a Ctrl-C.
-    loop.add_signal_handler(signal.SIGINT, stopping.set if lifeline is None else lambda: None)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Beside consumers it outlives them, also when the signal is for all: their supervisor stops it when they have
+        # drained.
+        loop.add_signal_handler(number, stopping.set if lifeline is None else lambda: None)
     if lifeline is not None:
-        lifeline.listen()
+        lifeline.listen(lambda: loop.call_soon_threadsafe(stopping.set))
     await server.open()
     try:
         for wish in wishes:

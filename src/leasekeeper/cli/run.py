@@ -74,6 +74,15 @@ ProcessesOption = Annotated[
         envvar="LEASEKEEPER_PROCESSES",
     ),
 ]
+SupervisorOption = Annotated[
+    bool,
+    typer.Option(
+        "--supervisor/--no-supervisor",
+        help="Run the consumers in a process below a small one that keeps their leases and starts another for one that "
+        "dies. On where there can be a keeper (Linux).",
+        envvar="LEASEKEEPER_SUPERVISOR",
+    ),
+]
 EmptyOption = Annotated[
     float | None,
     typer.Option(
@@ -107,6 +116,7 @@ def run(
     processes: ProcessesOption = None,
     reload: ReloadOption = False,
     local: LocalOption = False,
+    supervisor: SupervisorOption = True,
     grace_period: GraceOption = None,
     exit_when_empty: EmptyOption = None,
     **options: Any,
@@ -115,11 +125,9 @@ def run(
     for word, known, name in ((log_level, logs.LEVELS, "--log-level"), (log_format, logs.FORMATS, "--log-format")):
         if word not in known:
             raise ConfigurationError(f"{name}={word!r}: must be one of {', '.join(known)}")
-    del processes, reload, local  # typer has checked them; the plan has them
-    plan = plan_of(sys.argv[1:], os.environ)
-    if plan is not None:
-        raise Stopped(supervise(plan, os.environ))
     lifeline = Lifeline.from_environment(os.environ)
+    if (processes or reload or local) and lifeline is None:
+        raise Stopped(_supervise(supervisor=supervisor))
     file, queues = settings.from_file(config, Path.cwd())
     given = settings.RunSettings(
         file=file,
@@ -142,6 +150,14 @@ def run(
         lifeline=lifeline,
     )
     raise Stopped(serve(wishes))
+
+
+def _supervise(*, supervisor: bool) -> int:
+    """Run what needs a supervisor, where the console script has not: `--no-supervisor`, or a call from a program."""
+    plan = plan_of(sys.argv[1:], os.environ)
+    if not supervisor or plan is None:
+        raise ConfigurationError("--no-supervisor: --processes, --reload and --local need one; leave one of them out")
+    return supervise(plan, os.environ)
 
 
 def command() -> Callable[..., None]:

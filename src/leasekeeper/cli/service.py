@@ -36,6 +36,8 @@ class Services(Several):
     def begin(self) -> Future[None]:
         """Start all or none; the log says when they are ready."""
         self.begun = True
+        if self._lifeline is not None:
+            self._lifeline.begins()
         begun = super().begin()
         begun.add_done_callback(self._tell_ready)
         return begun

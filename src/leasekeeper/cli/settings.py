@@ -45,6 +45,7 @@ _OTHERS = (
     "PREPARE",
     "PROCESSES",
     "QUEUE_INTERVAL",
+    "SUPERVISOR",
 )
 """Variables of `leasekeeper run` that are no options."""
 _NONE = "none"

@@ -12,22 +12,22 @@ import threading
 from typing import TYPE_CHECKING
 
 from leasekeeper.keeper import VARIABLE
-from leasekeeper.keeper.table import TABLE
-from leasekeeper.keeper.watching import Threads, Watching, receive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from leasekeeper.keeper.watching import Threads, Watching
 
 
 class KeeperAttendant:
     """Keeps the leases of one process: a `leasekeeper.supervision.attendant.Attendant`.
 
     Args:
-        threads: make the calls; all attendants share them.
+        threads: give the threads that make the calls; all attendants share them.
         say: tells people one sentence.
     """
 
-    def __init__(self, threads: Threads, say: Callable[[str], object]) -> None:
+    def __init__(self, threads: Callable[[], Threads], say: Callable[[str], object]) -> None:
         self._threads = threads
         self._say = say
         self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -47,8 +47,14 @@ class KeeperAttendant:
 
     def started(self, pid: int) -> None:
         """Keep the leases of this process."""
+        # All that this needs is imported now, while the process itself starts. Later, when memory is short or the files
+        # have been replaced, it may be too late.
+        from leasekeeper.keeper.watching import Watching
+
         self._theirs.close()
-        self._watching = Watching(pid, self._threads, say=lambda words: self._say(f"keeper of process {pid}: {words}"))
+        self._watching = Watching(
+            pid, self._threads(), say=lambda words: self._say(f"keeper of process {pid}: {words}")
+        )
 
     def look(self, now: float) -> bool:
         """Extend what is due; after the death, whether messages are still settled."""
@@ -65,18 +71,23 @@ class KeeperAttendant:
         return True
 
     def _receive(self, watching: Watching) -> None:
-        while receive(self._ours, watching) == TABLE:
-            self._threads.start()
+        if watching.take_in(self._ours):
+            self._threads().start()
 
-    def died(self) -> None:
-        """Settle what it held, in another thread."""
+    def died(self) -> bool:
+        """Settle what it held, in another thread; False if it has ended all its tables, and so held nothing."""
         watching = self._watching
         if watching is None:
-            return
+            return False
         self._receive(watching)
         self._ours.close()
+        if watching.over:
+            watching.close()
+            self._watching = None
+            return False
         self._settling = threading.Thread(target=watching.settle, name="leasekeeper-keeper-settling", daemon=True)
         self._settling.start()
+        return True
 
     def __repr__(self) -> str:
         return f"<KeeperAttendant {self._watching!r}>"
@@ -86,9 +97,16 @@ class Attending:
     """Makes the attendants of a supervisor."""
 
     def __init__(self, say: Callable[[str], object]) -> None:
-        self._threads = Threads()
+        self._threads: Threads | None = None
         self._say = say
 
     def __call__(self, number: int) -> KeeperAttendant:  # noqa: ARG002 - the supervisor's
         """An attendant for the process of this number."""
-        return KeeperAttendant(self._threads, self._say)
+        return KeeperAttendant(self._shared, self._say)
+
+    def _shared(self) -> Threads:
+        from leasekeeper.keeper.watching import Threads
+
+        if self._threads is None:
+            self._threads = Threads()
+        return self._threads

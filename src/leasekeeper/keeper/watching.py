@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from leasekeeper.keeper.calls import TIMEOUT, Refused, SqsCalls, context_for
 from leasekeeper.keeper.claims import LockClaims
 from leasekeeper.keeper.standing_in import Settling, StandingIn, repeats, seconds_until, settlements, unsettled
-from leasekeeper.keeper.table import END, Table
+from leasekeeper.keeper.table import END, TABLE, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -120,6 +120,18 @@ class Watching:
         except (OSError, ValueError, TypeError) as error:
             self._say(f"a table of leases cannot be watched: {error}")
             os.close(descriptor)
+
+    def take_in(self, incoming: socket.socket) -> bool:
+        """Take in the tables that the process has sent; whether there were any."""
+        found = False
+        while receive(incoming, self) == TABLE:
+            found = True
+        return found
+
+    @property
+    def over(self) -> bool:
+        """Whether the process has ended the use of all its tables."""
+        return all(watched.table.closed for watched in self._watched)
 
     def __len__(self) -> int:
         return len(self._watched)

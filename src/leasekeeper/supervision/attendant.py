@@ -37,8 +37,8 @@ class Attendant(Protocol):
         """Called ten times a second, also after the death: then it returns whether there is more to do."""
         ...
 
-    def died(self) -> None:
-        """The process has ended, well or not."""
+    def died(self) -> bool:
+        """The process has ended, well or not; whether there is anything left to do."""
         ...
 
 

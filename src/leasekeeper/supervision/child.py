@@ -15,7 +15,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.supervision.protocol import FORCE, STOP, VARIABLE
+from leasekeeper.supervision.protocol import FORCE, INTERRUPT, STOP, VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,10 +78,10 @@ class Child:
                 found.append(json.loads(line))
         return [words for words in found if isinstance(words, dict)]
 
-    def stop(self, *, force: bool = False) -> None:
-        """Tell it to stop, or to cut its drain short."""
+    def stop(self, *, force: bool = False, interrupted: bool = False) -> None:
+        """Tell it to stop, for a Ctrl-C or not, or to cut its drain short."""
         try:
-            self.connection.send(FORCE if force else STOP)
+            self.connection.send(FORCE if force else INTERRUPT if interrupted else STOP)
         except OSError:
             self.signal(signal.SIGTERM)
 

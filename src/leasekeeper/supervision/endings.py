@@ -32,9 +32,15 @@ _SIGNALS = {
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The end of a process: an exit code, or minus the number of a signal, as `subprocess` has it."""
+    """The end of a process.
+
+    Attributes:
+        status: an exit code, or minus the number of a signal, as `subprocess` has it.
+        killed: whether the supervisor has killed it.
+    """
 
     status: int
+    killed: bool = False
 
     @property
     def code(self) -> int:
@@ -49,4 +55,5 @@ class Ending:
             name = signal.Signals(-self.status).name
         except ValueError:
             name = f"signal {-self.status}"
-        return name + (f" ({_SIGNALS[name]})" if name in _SIGNALS else "")
+        meaning = "killed by the supervisor" if self.killed and name == "SIGKILL" else _SIGNALS.get(name)
+        return name + (f" ({meaning})" if meaning else "")

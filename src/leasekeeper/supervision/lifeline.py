@@ -7,6 +7,7 @@ gone, for whatever reason: the kernel then closes the other end. That is so on L
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import threading
@@ -14,10 +15,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.loggers import safe_logger
-from leasekeeper.supervision.protocol import FORCE, VARIABLE
+from leasekeeper.supervision.parent import die_with_parent
+from leasekeeper.supervision.protocol import FORCE, INTERRUPT, VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Callable, MutableMapping
 
 log = safe_logger("leasekeeper.run")
 
@@ -39,6 +41,8 @@ class Lifeline:
         self.count = count
         self.local = local
         self._asked = False
+        self._interrupted = False
+        self._begun = False
         self.forced = False
         self.gone = False
 
@@ -54,25 +58,39 @@ class Lifeline:
         connection.set_inheritable(False)
         return cls(connection, number, count, local=bool(local))
 
-    def listen(self) -> None:
-        """Turn what the supervisor says into SIGTERM for the main thread, from now on."""
-        threading.Thread(target=self._listen, name="leasekeeper-lifeline", daemon=True).start()
+    def listen(self, told: Callable[[], object] | None = None) -> None:
+        """Turn what the supervisor says into a signal for the main thread, from now on; or call `told`, in a thread.
 
-    def _listen(self) -> None:
+        A process beside the consumers is told: signals come to the whole group, and it is to outlive the consumers.
+        """
+        threading.Thread(target=self._listen, args=(told,), name="leasekeeper-lifeline", daemon=True).start()
+
+    def begins(self) -> None:
+        """From now on messages are held: when the supervisor ends, this process drains, and does not just end."""
+        self._begun = True
+        die_with_parent(wanted=False)
+
+    def _listen(self, told: Callable[[], object] | None) -> None:
         while not self.gone:
             try:
                 words = self._connection.recv(64)
             except OSError:
                 words = b""
             self.gone = not words
+            if self.gone and not self._begun and told is None:
+                os._exit(0)  # nothing was received, and the main thread may hang in an import and ignore signals
             if self.gone and self._asked:
                 return  # it stops already: the end of the supervisor does not cut that short
             self._asked = True
             self.forced |= FORCE in words
+            self._interrupted |= INTERRUPT in words
+            if told is not None:
+                told()
+                continue
             main = threading.main_thread().ident
             assert main is not None
             # To the main thread itself: a handler that blocks in a call is interrupted there.
-            signal.pthread_kill(main, signal.SIGTERM)
+            signal.pthread_kill(main, signal.SIGINT if self._interrupted else signal.SIGTERM)
             if self.gone:  # only now: the main thread may hold the lock of the log
                 log.error("the supervisor of this process has ended: stopping")
 
@@ -86,7 +104,7 @@ class Lifeline:
             return count + 1
         if self.forced:
             return 2
-        return count if number == signal.SIGINT else 1
+        return 1 if number == signal.SIGTERM or self._interrupted else count
 
     def tell(self, **words: Any) -> None:
         """Say something to the supervisor; without one, nothing happens."""

@@ -6,6 +6,8 @@ program, which has the words for mistakes.
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -28,9 +30,9 @@ _SURFACE = {
 """Flags with a value that are for whatever serves the admin surface."""
 _SHARED = {"--log-level": "LEASEKEEPER_LOG_LEVEL", "--log-format": "LEASEKEEPER_LOG_FORMAT"}
 """Flags with a value that are for both."""
-_SWITCHES = ("--reload", "--local")
+_SWITCHES = ("--reload", "--local", "--supervisor", "--no-supervisor")
 _OFF = ("0", "off", "no", "false")
-"""Words that turn the keeper off by its variable."""
+"""Words that turn the keeper or the supervisor off by its variable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,10 @@ class Plan:
 
 
 def plan_of(arguments: Sequence[str], environment: Mapping[str, str]) -> Plan | None:
-    """The plan; None for a run without a supervisor, for another command, for help, and for a mistake."""
+    """The plan; None for a run without a supervisor, for another command, for help, and for a mistake.
+
+    One process has a supervisor where that can be its keeper, unless `--no-supervisor` says otherwise.
+    """
     if arguments[:1] != ["run"] or VARIABLE in environment:
         return None
     values = {flag: environment.get(name, "") for flag, name in (_OWN | _SHARED | _SURFACE).items()}
@@ -76,10 +81,14 @@ def plan_of(arguments: Sequence[str], environment: Mapping[str, str]) -> Plan | 
             switches.add(word)
         elif flag in values:
             values[flag] = value if equals else next(words, "")
+            if flag == "--processes" and not values[flag]:
+                return None
             rest += [flag, values[flag]] if flag in _SHARED or flag == "--admin-token" else []
         else:
             rest.append(word)
-    if not (values["--processes"] or switches):
+    if "--no-supervisor" in switches or not (
+        switches or values["--processes"] or (_can_keep(environment) and _is_on(environment, "LEASEKEEPER_SUPERVISOR"))
+    ):
         return None
     count, level, kind = values["--processes"] or "1", values["--log-level"], values["--log-format"]
     known = level in {"", *LEVELS} and kind in {"", *FORMATS}
@@ -99,5 +108,19 @@ def plan_of(arguments: Sequence[str], environment: Mapping[str, str]) -> Plan | 
         surface=surface,
         level=level or "info",
         kind=kind or "plain",
-        keeper="--no-keeper" not in rest and environment.get("LEASEKEEPER_KEEPER", "").lower() not in _OFF,
+        keeper="--no-keeper" not in rest and _is_on(environment, "LEASEKEEPER_KEEPER"),
     )
+
+
+def _is_on(environment: Mapping[str, str], name: str) -> bool:
+    return environment.get(name, "").lower() not in _OFF
+
+
+def _can_keep(environment: Mapping[str, str]) -> bool:
+    """Whether this system has what a keeper needs, and another interpreter would find this package.
+
+    It would not if this program is an archive (zipapp, shiv, pex), which puts its packages on the path itself.
+    """
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    archive = "PEX" in environment or getattr(sys, "frozen", False) or (spec is not None and spec.name == "__main__")
+    return hasattr(os, "memfd_create") and hasattr(os, "pidfd_open") and not archive

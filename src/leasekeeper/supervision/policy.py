@@ -9,8 +9,8 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TypeAlias
 
+from leasekeeper.supervision.commands import Command, Kill, Say, Start, Stop
 from leasekeeper.supervision.endings import FAILED, UNUSABLE, USAGE, Ending
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
@@ -19,7 +19,7 @@ STEADY = 60.0
 """Seconds after which a process counts as one that works: its death is the first again."""
 TRIES = 3
 """Starts that may fail before the supervisor gives up on a process that was never ready."""
-ONE_SIGNAL = 0.5
+ONE_SIGNAL = 0.2
 """Seconds within which signals are one: a terminal, a wrapper and a process manager may each send the same."""
 UNREADY_STOP = 10.0
 """Seconds that a process may take to stop which has not said how long it needs."""
@@ -47,39 +47,6 @@ class State(Enum):
     """It has ended and is not started again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Start this process."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Tell this process to stop; with `force`, to cut its drain short."""
-
-    number: int
-    force: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """Kill this process."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """Log this."""
-
-    level: str
-    words: str
-
-
-Command: TypeAlias = Start | Stop | Kill | Say
-
-
 @dataclass(slots=True)
 class Process:
     """One of the processes: a place that a new process takes when the one before it has died."""
@@ -104,6 +71,8 @@ class Process:
     start_at: float | None = None
     force_at: float | None = None
     kill_at: float | None = None
+    killed: bool = False
+    """Whether it was killed, because it did not stop."""
     replace: bool = False
     """Whether a new one is to be started at once when this one has stopped."""
     last: Ending | None = None
@@ -129,6 +98,11 @@ class Policy:
 
     def __post_init__(self) -> None:
         self.processes = {number: Process(number) for number in range(1, self.count + 1)}
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is one process. Then what it says need not be said again: people see one program."""
+        return self.count == 1
 
     @property
     def over(self) -> bool:
@@ -191,14 +165,13 @@ class Policy:
         if self.signals == 1:
             return self._stop_for_good(now)
         alive = [each for each in self.processes.values() if each.state is State.STOPPING]
-        names = _listed([each.number for each in alive]) if alive else ""
         if not alive:
             return []
         if self.signals == 2:
-            words = f"a second signal: {names} cut the drain short; what runs is cancelled and given back"
+            short = "" if self.alone else f"{self._names(alive)} cut the drain short; "
+            words = f"a second signal: {short}what runs is cancelled and given back"
             return [Say("warning", words), *(Stop(each.number, force=True) for each in alive)]
-        words = f"another signal: killing {names}; what is in hand comes again when its visibility timeout ends"
-        return [Say("error", words), *(Kill(each.number) for each in alive)]
+        return [Say("error", f"another signal: killing {self._names(alive)}"), *map(self._kill, alive)]
 
     def changed(self, now: float) -> list[Command]:
         """The code has changed."""
@@ -227,17 +200,17 @@ class Policy:
             if process.kill_at is not None and process.kill_at <= now:
                 process.kill_at = None
                 taken = f"{now - process.since:.0f} s"
-                words = f"process {process.number} (pid {process.pid}) has not stopped in {taken}: killing it"
-                commands += [Say("error", words), Kill(process.number)]
+                words = f"{self._who(process)} has not stopped in {taken}: killing it"
+                commands += [Say("error", words), self._kill(process)]
         return commands
 
     def ended(self, number: int, status: int, now: float) -> list[Command]:
         """The process has ended."""
-        process, ending = self.processes[number], Ending(status)
-        state, pid, because = process.state, process.pid, process.ended_because
-        process.last, process.pid, process.ended_because = ending, None, ""
+        process = self.processes[number]
+        state, because, who = process.state, process.ended_because, self._who(process)
+        ending = Ending(status, killed=process.killed)
+        process.last, process.pid, process.ended_because, process.killed = ending, None, "", False
         process.force_at = process.kill_at = None
-        who = f"process {number} (pid {pid})"
         if state is State.STOPPING:
             if not process.begun and -status in _TOLD:  # too early for a signal handler: nothing was received
                 process.last = Ending(0)
@@ -245,22 +218,26 @@ class Policy:
             if process.replace and not self.stopping:
                 return [self._start(process, now)]
             self._enter(process, State.OVER, now)
-            return [Say("error", f"{who} was killed: {ending}")] if status < 0 else []
+            return [Say("error", f"{who} ended with {ending}")] if status < 0 and not ending.killed else []
         if self.reloading:
             self._enter(process, State.IDLE, now)
             return [Say("warning", f"{who} ended with {ending}; waiting for a change of the code")]
-        if status == 0 and because != "signal":
+        if status == UNUSABLE or (status == USAGE and state is State.STARTING):
+            commands = self._give_up(process, f"{who} ended with {ending}, which another start does not change", now)
+            return [] if self.alone else commands
+        # What ends well before it is ready was signalled. Of one process that is the end of all, of several it is not.
+        asked = because == "signal" or (state is State.STARTING and not self.alone)
+        if because == "itself" or (status == 0 and not asked):
             self._enter(process, State.OVER, now)
             return []
-        if status == UNUSABLE or (status == USAGE and state is State.STARTING):
-            return self._give_up(process, f"{who} ended with {ending}, which another start does not change", now)
         return self._died(process, who, state, now)
 
     def failed_to_start(self, number: int, error: str, now: float) -> list[Command]:
         """No process could be started."""
         process = self.processes[number]
         process.last = Ending(FAILED)
-        return self._died(process, f"process {number}: {error}; it", State.STARTING, now, words="could not be started")
+        who = f"{self._names([process])}: {error}; it"
+        return self._died(process, who, State.STARTING, now, words="could not be started")
 
     def failed(self, why: str, now: float, code: int = FAILED) -> list[Command]:
         """Something that all processes need has failed."""
@@ -275,23 +252,30 @@ class Policy:
         ending = process.last
         assert ending is not None
         process.deaths = 1 if now - process.started >= STEADY else process.deaths + 1
+        said = not words and ending.status > 0  # by the process itself
         words = words or f"ended with {ending}" + ("" if state is State.READY else " before it was ready")
+        if not process.was_ready and self.alone:
+            commands = self._give_up(process, f"{who} {words}", now)
+            return [] if said else commands
         if not process.was_ready and process.deaths >= TRIES:
             return self._give_up(process, f"{who} {words}, {TRIES} times in a row", now)
         asked = ending.status == 0
-        pause = 0.0 if asked else min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (process.deaths - 1))
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (process.deaths - 1))
+        if asked and process.deaths == 1:
+            pause = 0.0  # the next soon after it is the beginning of a loop
         self._enter(process, State.WAITING, now)
         process.start_at = now + pause
+        then = "starting another" + (f" in {pause:g} s" if pause else "")
         if asked:
-            return [Say("info", f"{who} was told to stop from outside, and has; starting another")]
-        return [Say("error", f"{who} {words}; starting another in {pause:g} s")]
+            return [Say("info", f"{who} was told to stop from outside, and has; {then}")]
+        return [Say("error", f"{who} {words}; {then}")]
 
     def _give_up(self, process: Process, why: str, now: float) -> list[Command]:
         first = not self.stopping
         self._failed, self._code = True, FAILED
         self._enter(process, State.OVER, now)
         others = [each for each in self.processes.values() if each.state is not State.OVER]
-        then = f"; stopping {_listed([each.number for each in others])}" if others and first else ""
+        then = f"; stopping {self._names(others)}" if others and first else ""
         return [Say("error", f"giving up: {why}{then}"), *(self._stop_all(now) if first else [])]
 
     def _stop_for_good(self, now: float) -> list[Command]:
@@ -300,7 +284,7 @@ class Policy:
         if not alive:
             return commands
         longest = max(each.longest_stop for each in alive)
-        words = f"stopping {_listed([each.number for each in alive])}, in at most {longest:g} s"
+        words = f"stopping{'' if self.alone else f' {self._names(alive)}'}, in at most {longest:g} s"
         return [Say("info", f"{words}; a second signal cuts that short"), *commands]
 
     def _stop_all(self, now: float) -> list[Command]:
@@ -326,11 +310,20 @@ class Policy:
         return Stop(process.number)
 
     @staticmethod
+    def _kill(process: Process) -> Command:
+        process.killed = True
+        return Kill(process.number)
+
+    def _who(self, process: Process) -> str:
+        return f"{self._names([process])} (pid {process.pid})"
+
+    def _names(self, processes: list[Process]) -> str:
+        """`the process`; of several `process 1`, `processes 1 and 2`, `processes 1, 2 and 3`."""
+        if self.alone:
+            return "the process"
+        *before, last = (str(each.number) for each in processes)
+        return f"processes {', '.join(before)} and {last}" if before else f"process {last}"
+
+    @staticmethod
     def _enter(process: Process, state: State, now: float) -> None:
         process.state, process.since, process.start_at = state, now, None
-
-
-def _listed(numbers: list[int]) -> str:
-    """`process 1`, `processes 1 and 2`, `processes 1, 2 and 3`."""
-    *before, last = map(str, numbers)
-    return f"processes {', '.join(before)} and {last}" if before else f"process {last}"

@@ -3,8 +3,8 @@
 Used by both ends of the connection. It promises to import nothing.
 """
 
-VARIABLE = "LEASEKEEPER_SUPERVISOR"
+VARIABLE = "LEASEKEEPER_SUPERVISED"
 """Environment variable of a child: the descriptor of its connection, its number, how many processes there are, and
 whether they have a local SQS."""
-STOP, FORCE = b"s", b"f"
-"""Stop; cut the drain short."""
+STOP, INTERRUPT, FORCE = b"s", b"i", b"f"
+"""Stop; stop after a Ctrl-C; cut the drain short."""

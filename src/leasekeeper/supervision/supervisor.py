@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from leasekeeper.supervision.asides import PAUSE
 from leasekeeper.supervision.attendant import LONGEST_AFTER, LOOKS
 from leasekeeper.supervision.child import Child
+from leasekeeper.supervision.commands import Command, Kill, Say, Start, Stop
 from leasekeeper.supervision.endings import FAILED, USAGE, Ending
 from leasekeeper.supervision.lines import Lines
-from leasekeeper.supervision.policy import Command, Kill, Policy, Say, Start, Stop
+from leasekeeper.supervision.policy import Policy
 from leasekeeper.supervision.summary import Summary
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Supervisor:
         self._after: list[tuple[float, Attendant]] = []
         self._selector = selectors.DefaultSelector()
         self._next_look = 0.0
+        self._interrupted = False
 
     def run(self) -> int:
         """Run until all have ended; the exit code."""
@@ -90,8 +92,8 @@ class Supervisor:
                 self._selector.register(self._changes.connection, selectors.EVENT_READ, _CHANGES)
             for aside in self._asides:
                 self._start_aside(aside)
-            plural = "" if self._plan.count == 1 else "es"
-            self._lines.say("info", f"starting {self._plan.count} process{plural}")
+            if self._plan.count > 1:
+                self._lines.say("info", f"starting {self._plan.count} processes")
             self._do(self._policy.begin(time.monotonic()))
             while not (self._policy.over and not self._after):
                 self._turn(wakes)
@@ -114,7 +116,11 @@ class Supervisor:
         if _WAKES in ready:
             for number in _drain(wakes):
                 if number in STOPPING:
+                    self._interrupted |= number == signal.SIGINT and not self._policy.signals
                     self._do(self._policy.signalled(time.monotonic()))
+                elif number != signal.SIGCHLD:
+                    for child in self._children.values():
+                        child.signal(signal.Signals(number))
         if _CHANGES in ready and self._changes is not None and (names := self._changes.read()):
             self._lines.say("info", f"{names} changed: starting again")
             self._do(self._policy.changed(time.monotonic()))
@@ -173,8 +179,7 @@ class Supervisor:
         self._leave(child)
         child.ended(status)
         attendant = self._attendants.pop(number, None)
-        if attendant is not None:
-            attendant.died()
+        if attendant is not None and attendant.died():
             self._after.append((time.monotonic() + LONGEST_AFTER, attendant))
         self._do(self._policy.ended(number, status, time.monotonic()))
 
@@ -198,7 +203,7 @@ class Supervisor:
                     self._start(number)
                 case Stop(number, force):
                     if number in self._children:
-                        self._children[number].stop(force=force)
+                        self._children[number].stop(force=force, interrupted=self._interrupted)
                 case Kill(number):
                     if number in self._children:
                         self._children[number].signal(signal.SIGKILL)
@@ -297,13 +302,17 @@ class Supervisor:
 
 @contextmanager
 def _signals() -> Iterator[socket.socket]:
-    """Signals as bytes on a socket, as long as this is open: none is lost, none interrupts anything."""
+    """Signals as bytes on a socket, as long as this is open: none is lost, none interrupts anything.
+
+    USR1 and USR2 are for the code of the service, which may have handlers for them.
+    """
+    heard = (*STOPPING, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2)
     reader, writer = socket.socketpair()
     with reader, writer:
         for end in (reader, writer):
             end.setblocking(False)
         wakeup = signal.set_wakeup_fd(writer.fileno())
-        before = {number: signal.signal(number, lambda *_: None) for number in (*STOPPING, signal.SIGCHLD)}
+        before = {number: signal.signal(number, lambda *_: None) for number in heard}
         try:
             yield reader
         finally:
