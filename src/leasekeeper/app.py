@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 from leasekeeper.consumer import Consumer
 from leasekeeper.engine.host import Host
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.futures import running_future
 from leasekeeper.injection import Injection
 from leasekeeper.lanes.signature import name_of
 from leasekeeper.lifespan import Lifespan
+from leasekeeper.observe.statistics import Report
 from leasekeeper.options import check_names
 from leasekeeper.running import Completion, Several, in_event_loop, run
 from leasekeeper.sending.senders import Senders
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
 
     from leasekeeper.events import Event
     from leasekeeper.injection import Injector
-    from leasekeeper.observe.statistics import ConsumerStatistics, Report
+    from leasekeeper.observe.statistics import ConsumerStatistics
     from leasekeeper.option_values import OptionValues
+    from leasekeeper.outbox import Outbox, Relay
     from leasekeeper.routing import When
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -63,7 +66,8 @@ class Leasekeeper:
         self._consumers: list[Consumer] = []
         self._given: dict[Consumer, OptionValues] = {}
         """The options that each was declared with, without the defaults."""
-        self._all = Several(self._consumers)
+        self._services: list[Consumer | Relay] = []
+        self._all = Several(self._services)
         self._subscriptions: list[tuple[Callable[[Any], object], tuple[type[Event], ...]]] = []
 
     def consumer(self, queue: str, *, when: When | None = None, **values: Unpack[OptionValues]) -> Callable[[F], F]:
@@ -78,8 +82,7 @@ class Leasekeeper:
             values: options of the queue's consumer.
 
         Raises:
-            ConfigurationError: as `Consumer` and `Consumer.add_handler`, at the decoration; and for an option that
-                another handler of the queue has with another value.
+            ConfigurationError: as `Consumer` and `add_handler`; or another handler of the queue has other options.
         """
         if callable(queue):
             name = getattr(queue, "__name__", repr(queue))
@@ -110,6 +113,7 @@ class Leasekeeper:
                 new.subscribe(subscriber, *kinds)
             new.inherited = frozenset(self._defaults.keys() - values.keys())
             self._consumers.append(new)
+            self._services.append(new)
             self._given[new] = values
             return handler
 
@@ -132,6 +136,19 @@ class Leasekeeper:
         self._subscriptions.append((subscriber, kinds))
         for consumer in self._consumers:
             consumer.subscribe(subscriber, *kinds)
+
+    def relay(self, outbox: Outbox, *, poll: float = 1.0, parallel: int = 8, strict_order: bool = True) -> Relay:
+        """Send the rows of an outbox while the app runs; arguments as those of `leasekeeper.outbox.Relay`.
+
+        It reaches SQS as the app's first consumer does. Each process of the app has a relay, and they share the rows.
+
+        Raises:
+            ConfigurationError: psycopg is not installed, or a number is out of its bounds.
+        """
+        from leasekeeper.outbox import Relay
+
+        self._services.append(relay := Relay(outbox, poll=poll, parallel=parallel, strict_order=strict_order))
+        return relay
 
     def inject(self, injector: Injector) -> None:
         """Let `injector` give parameters to the handlers that are declared below this call.
@@ -177,6 +194,11 @@ class Leasekeeper:
             )
         return tuple(self._consumers)
 
+    @property
+    def relays(self) -> tuple[Relay, ...]:
+        """The relays of outboxes that run with it."""
+        return tuple(each for each in self._services if not isinstance(each, Consumer))
+
     def start(self) -> Completion[None]:
         """Start all consumers at once; if one cannot start, none goes on. As `Consumer.start`."""
         return Completion(self.begin())
@@ -187,7 +209,9 @@ class Leasekeeper:
         Raises:
             ConfigurationError: no consumer was declared.
         """
-        _ = self.consumers
+        options = self.consumers[0].options
+        for relay in self.relays:
+            relay.reach_as(options)
         return self._all.begin()
 
     def stop(self, *, force: bool = False) -> Completion[tuple[Report, ...]]:
@@ -199,7 +223,11 @@ class Leasekeeper:
 
     def finish(self, *, force: bool = False) -> Future[tuple[Report, ...]]:
         """`stop()` without waiting: a future with the reports. Never raises."""
-        return self._all.finish(force=force)
+        finished: Future[tuple[Report, ...]] = running_future()
+        self._all.finish(force=force).add_done_callback(
+            lambda ends: finished.set_result(tuple(end for end in ends.result() if isinstance(end, Report)))
+        )
+        return finished
 
     def pause(self) -> None:
         """Receive nothing until `resume()`, in all consumers. As `Consumer.pause`."""
@@ -268,7 +296,7 @@ class Leasekeeper:
     @property
     def ends(self) -> Sequence[Future[Report]]:
         """Futures that are done when the consumers' present lives have ended."""
-        return self._all.ends
+        return [end for consumer in self._consumers for end in consumer.ends]
 
     @property
     def longest_stop(self) -> float:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.core.phases import Phase
 from leasekeeper.engine.stopping import StopReason
+from leasekeeper.observe.catalogue_outbox import OUTBOX
 from leasekeeper.observe.metric import Kind, Metric, Unit
 
 if TYPE_CHECKING:
@@ -570,4 +571,5 @@ CATALOGUE: tuple[Metric, ...] = (
         "It rises with failures; each costs the message a receive count.",
         _groups(lambda groups: groups.given_back),
     ),
+    *OUTBOX,
 )

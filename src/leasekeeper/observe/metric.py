@@ -65,6 +65,8 @@ class Metric:
     """Its value in a snapshot."""
     own: tuple[str, ...] = ()
     """The names of its own labels."""
+    source: str = "consumer"
+    """What it is about: a consumer, or the `outbox` of a relay, which has the table's name in the label `consumer`."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -73,6 +75,8 @@ class Metric:
 
     def samples(self, statistics: ConsumerStatistics) -> Iterator[tuple[tuple[str, ...], Value]]:
         """The values of its labels, with its value, for each sample in a snapshot."""
+        if getattr(statistics, "source", "consumer") != self.source:
+            return iter(())
         labels = (statistics.queue, statistics.handler)
         return _samples(labels, self.read(statistics))
 
@@ -86,9 +90,9 @@ def _samples(labels: tuple[str, ...], reading: Any) -> Iterator[tuple[tuple[str,
 
 
 class Observed(Protocol):
-    """What metrics can be read from: a `Consumer`, or a `Leasekeeper` app with all its consumers."""
+    """What metrics can be read from: a `Consumer`, a `Relay`, or a `Leasekeeper` app with all of both."""
 
-    def statistics(self) -> ConsumerStatistics | tuple[ConsumerStatistics, ...] | None:
+    def statistics(self) -> Any:
         """The statistics of its consumers; None before the start."""
         ...
 
@@ -111,5 +115,7 @@ def snapshots(targets: tuple[Observed, ...], *, histograms: bool = True) -> list
         if isinstance(now, tuple):
             found += now
         elif now is not None:
-            found.append(now)
+            found += getattr(now, "queues", None) or [now]
+        for relay in getattr(target, "relays", ()):
+            found += relay.statistics().queues
     return found

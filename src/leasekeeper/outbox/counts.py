@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-if TYPE_CHECKING:
-    from leasekeeper.outbox.statistics import OutboxQueue
+
+@dataclass(slots=True)
+class QueueCounts:
+    """One queue; attributes as `OutboxQueue` has them."""
+
+    sent: int = 0
+    retried: int = 0
+    refused: int = 0
+    waiting: int = 0
+    scheduled: int = 0
+    failed: int = 0
+    oldest: float = 0.0
 
 
 class Counts:
-    """Attributes as `RelayStatistics` has them."""
+    """All queues, by the names that the writers give.
+
+    Attributes:
+        calls: of SendMessageBatch.
+        connected: whether the last look into the database succeeded.
+        queues: those that have had rows.
+    """
 
     def __init__(self) -> None:
-        self.sent = self.retried = self.failed = self.calls = 0
+        self.calls = 0
         self.connected = False
-        self.queues: tuple[OutboxQueue, ...] = ()
+        self.queues: dict[str, QueueCounts] = {}
+
+    def of(self, queue: str) -> QueueCounts:
+        """Those of one queue."""
+        return self.queues.setdefault(queue, QueueCounts())

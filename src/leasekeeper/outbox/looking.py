@@ -14,7 +14,6 @@ from leasekeeper.errors import ConfigurationError, LeasekeeperError
 from leasekeeper.loggers import safe_logger
 from leasekeeper.outbox.connections import Connections
 from leasekeeper.outbox.statements import AGAIN, ASIDE, COMMENT, FRESH, LABEL, QUEUES, STATISTICS, VERSION
-from leasekeeper.outbox.statistics import OutboxQueue
 from leasekeeper.outbox.working import QueueWork
 from leasekeeper.schedules import Exponential
 from leasekeeper.texts import safe_str
@@ -162,12 +161,11 @@ class Looking:
         began = clock()
         names = sorted({*found, *await self._queues_with(connection, ASIDE)})
         cursor = await connection.execute(self._outbox.statement(STATISTICS), {"queues": names})
-        self._counts.queues = tuple(
-            OutboxQueue(
-                queue=queue, waiting=waiting, scheduled=scheduled, failed=failed, oldest=max(0.0, oldest or 0.0)
-            )
-            for queue, waiting, scheduled, failed, oldest in await cursor.fetchall()
-        )
+        seen = {name: rest for name, *rest in await cursor.fetchall()}
+        for name in {*seen, *self._counts.queues}:
+            counts = self._counts.of(name)
+            counts.waiting, counts.scheduled, counts.failed, oldest = seen.get(name, (0, 0, 0, None))
+            counts.oldest = max(0.0, oldest or 0.0)
         self._count_again = clock() + max(self._settings.poll, COUNT * (clock() - began))
 
     async def _listen(self) -> None:

@@ -8,6 +8,7 @@ ids, whichever relays send them.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from leasekeeper.engine.host import LINGER, LoopThread
@@ -15,10 +16,10 @@ from leasekeeper.errors import Closed
 from leasekeeper.futures import done_future, failed_future, running_future
 from leasekeeper.idempotency.postgres import check_psycopg
 from leasekeeper.loggers import safe_logger
-from leasekeeper.outbox.counts import Counts
+from leasekeeper.outbox.counts import Counts, QueueCounts
 from leasekeeper.outbox.looking import Looking
 from leasekeeper.outbox.settings import RelaySettings
-from leasekeeper.outbox.statistics import RelayStatistics
+from leasekeeper.outbox.statistics import OutboxQueue, RelayStatistics
 from leasekeeper.running import Completion, run
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from leasekeeper.api import Credentials, CredentialsProvider, SqsApi
+    from leasekeeper.options import Options
     from leasekeeper.outbox.outbox import Outbox
 
 log = safe_logger("leasekeeper.outbox")
@@ -88,6 +90,15 @@ class Relay:
         self._ended: Future[RelayStatistics] = done_future(self.statistics())
         self._looking: Looking | None = None
         self._stop_asked = False
+
+    def reach_as(self, options: Options) -> None:
+        """Reach SQS as a consumer with these options does, where this relay was not told how."""
+        given = {
+            name: getattr(options, name)
+            for name in ("client", "region", "endpoint_url", "profile", "credentials")
+            if getattr(self.settings, name) is None
+        }
+        self.settings = replace(self.settings, **given)
 
     # Verbs
 
@@ -210,18 +221,22 @@ class Relay:
 
     def statistics(self) -> RelayStatistics:
         """A snapshot; may be called from any thread."""
-        counts = self._counts
+        counts, table = self._counts, self.outbox.table
+        queues = tuple(
+            OutboxQueue(table=table, queue=name, **{each: getattr(now, each) for each in QueueCounts.__slots__})
+            for name, now in sorted(counts.queues.copy().items())
+        )
         return RelayStatistics(
-            table=self.outbox.table,
-            sent=counts.sent,
-            retried=counts.retried,
-            failed=counts.failed,
+            table=table,
+            sent=sum(queue.sent for queue in queues),
+            retried=sum(queue.retried for queue in queues),
+            refused=sum(queue.refused for queue in queues),
             calls=counts.calls,
             connected=counts.connected,
-            waiting=sum(queue.waiting for queue in counts.queues),
-            oldest=max((queue.oldest for queue in counts.queues), default=0.0),
-            queues=counts.queues,
+            waiting=sum(queue.waiting for queue in queues),
+            oldest=max((queue.oldest for queue in queues), default=0.0),
+            queues=queues,
         )
 
     def __repr__(self) -> str:
-        return f"<Relay of {self.outbox.table}, {self._counts.sent} sent>"
+        return f"<Relay of {self.outbox.table}, {self.statistics().sent} sent>"

@@ -189,11 +189,11 @@ class QueueWork:
             await connection.execute(statement(PUT_BACK), values)
 
     def _note(self, delivered: Delivered) -> None:
-        counts = self._counts
+        counts = self._counts.of(self._name)
         counts.sent += len(delivered.confirmed)
         counts.retried += len(delivered.again)
-        counts.failed += len(delivered.refused)
-        counts.calls += delivered.calls
+        counts.refused += len(delivered.refused)
+        self._counts.calls += delivered.calls
         for row, error in delivered.refused:
             log.error("outbox %s: row %d for %s is set aside: %s", self._outbox.table, row.id, self._name, error)
         if delivered.stopped:
