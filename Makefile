@@ -70,6 +70,7 @@ clean: ## remove what was installed, built and cached
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Leasekeeper needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Installing into $(VENV), once: this takes up to a minute, and is silent for most of it."
 	$(PYTHON) -m venv $(VENV)
 	@echo $(PYTHON) > $@
 

@@ -44,7 +44,7 @@ def documented(sentence: object) -> bool:
 
 def _named(sentence: str, identity: str) -> str:
     """The sentence with the page's names for what differs from case to case."""
-    return re.sub(r"by handler \S+:", "by handler <handler>:", sentence.replace(identity, "<id>"))
+    return re.sub(r"(by|for) handler \S+:", r"\1 handler <handler>:", sentence.replace(identity, "<id>"))
 
 
 def _plain(text: str) -> str:
@@ -265,7 +265,7 @@ def test_an_undecodable_body_goes_to_the_dead_letter_queue(desk: Desk, caplog: p
     copy = desk.client.receive_message(QueueUrl=dead, MessageAttributeNames=["All"])["Messages"][0]
     assert copy["Body"] == "{not json"
     assert copy["MessageAttributes"]["tenant"]["StringValue"] == "a"
-    (said,) = [each.getMessage() for each in caplog.records if "rejected" in each.getMessage()]
+    (said,) = [each.getMessage() for each in caplog.records if "decoded" in each.getMessage()]
     assert documented(_named(said, sent["MessageId"]))
 
 
@@ -285,7 +285,7 @@ def test_an_undecodable_body_without_a_dead_letter_queue_stays(desk: Desk, caplo
     assert report.rejected == 1
     assert report.acked == 0
     assert desk.count() == (0, 1)
-    (said,) = [each.getMessage() for each in caplog.records if "rejected" in each.getMessage()]
+    (said,) = [each.getMessage() for each in caplog.records if "decoded" in each.getMessage()]
     identity = said.split()[3]
     assert documented(_named(said, identity))
 

@@ -105,6 +105,7 @@ class Conclusion(msgspec.Struct, frozen=True):
         again: whether the handler is called again here, under the same lease.
         copied: whether a copy goes to the dead-letter queue.
         last: whether the queue's redrive policy allows no further receive.
+        redriven: whether the queue has a redrive policy, as far as is known.
         settled: whether the message had been settled before, so that this outcome changes nothing.
     """
 
@@ -118,6 +119,7 @@ class Conclusion(msgspec.Struct, frozen=True):
     copied: bool = False
     last: bool = False
     settled: bool = False
+    redriven: bool = True
 
 
 class HandlersEnded(Event, frozen=True):

@@ -419,4 +419,18 @@ def test_a_job_ends_when_its_queues_are_empty_also_of_what_is_delayed(shop: Benc
     assert command.end() == 0
     assert sorted(shop.lines("finished")) == ["late", "m0", "m1", "m2", "m3", "m4"]
     assert shop.counts(url) == (0, 0)
+    assert (
+        "INFO leasekeeper.run: queue orders: stops when it has been empty for 0 s: after 3 empty receives"
+        in command.err
+    )
     assert "INFO leasekeeper.run: nothing is left in orders: stopping" in command.err
+
+
+def test_a_job_with_a_short_time_polls_for_as_short(shop: Bench) -> None:
+    shop.queue("orders")
+    shop.module("shop", COROUTINE.format(seconds=0.001))
+
+    command = shop.leasekeeper("run", "shop:app", "--exit-when-empty", "3")
+
+    assert command.end() == 0
+    assert "empty for 3 s: after 3 empty receives in a row (wait_time=1 s)" in command.err

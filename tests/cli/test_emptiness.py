@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from leasekeeper.cli.emptiness import POLLS, Emptiness
+import pytest
+
+from leasekeeper.cli.emptiness import POLLS, Emptiness, polls_within
 
 
 def polled(queue: Emptiness, times: int, *, took: float = 20.0, now: float = 0.0) -> float:
@@ -44,3 +46,8 @@ def test_the_queue_has_to_be_empty_for_the_seconds_that_are_given() -> None:
     now = polled(queue, POLLS)
     assert not queue.seems_empty(now)
     assert queue.seems_empty(now + 30)
+
+
+@pytest.mark.parametrize(("seconds", "wait"), [(0, 1), (3, 1), (30, 10), (60, 20)])
+def test_three_long_polls_fit_into_the_time(seconds: float, wait: float) -> None:
+    assert polls_within(seconds) == wait

@@ -6,8 +6,11 @@ import asyncio
 import functools
 import json
 import logging
+import traceback
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 from leasekeeper.api import EntryFailure
 from leasekeeper.channel import Channel
@@ -17,9 +20,6 @@ from leasekeeper.message import Received
 from leasekeeper.observe.logs import Logs
 from leasekeeper.outcomes import Failed, Reject
 from leasekeeper.testing.world import DEAD_LETTERS, World, virtual
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def records(caplog: pytest.LogCaptureFixture, *, level: int = logging.INFO, having: str = "") -> list[Any]:
@@ -55,6 +55,38 @@ def test_the_last_allowed_receive_is_an_error_and_says_what_comes_next(caplog: p
     assert last.levelno == logging.ERROR
     assert "it was its last: the queue's redrive policy moves the message next" in last.getMessage()
     assert "is retried" not in last.getMessage()
+
+
+def _broken_thread(_: str) -> None:
+    raise ValueError("no table")
+
+
+@virtual
+@pytest.mark.parametrize("handler", [_broken, _broken_thread])
+async def test_a_traceback_begins_with_the_handler(caplog: pytest.LogCaptureFixture, handler: Any) -> None:
+    async with World() as world:
+        await world.send("b")
+        consumer = await world.start(handler, retry_base=100)
+        await world.until(lambda: consumer.statistics().work.failed == 1)
+    (record,) = records(caplog, having="failed with message")
+    frames = traceback.extract_tb(record.exc_info[2])
+    assert [frame.name for frame in frames] == [handler.__name__]
+
+
+@virtual
+async def test_an_undecodable_body_and_a_queue_without_a_redrive_policy_are_called_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def load(_: int) -> None: ...
+
+    async with World() as world:
+        await world.send("no number")
+        consumer = await world.start(load)
+        await world.until(lambda: consumer.statistics().work.undecodable == 1)
+    (line,) = records(caplog, having="cannot be decoded for handler")
+    assert "rejected" not in line.getMessage()
+    assert line.getMessage().endswith("comes again, because the queue has no redrive policy, as far as is known")
+    assert line.exc_info is None
 
 
 @virtual

@@ -30,6 +30,13 @@ POLLS = 3
 """Empty long polls in a row after which the queue is asked for its counts."""
 LOOK = 0.5
 """Seconds between two looks, at the longest."""
+SHORTEST = 1.0
+"""Seconds of a long poll, at the least: a receive that does not wait asks only some of SQS's servers."""
+
+
+def polls_within(seconds: float) -> float:
+    """Seconds of a long poll of which three fit into the time for which a queue has to be empty."""
+    return max(SHORTEST, seconds / POLLS)
 
 
 @dataclass(slots=True)
@@ -79,12 +86,22 @@ class UntilEmpty:
     _queues: dict[Consumer, Emptiness] = field(default_factory=dict)
     _moved: threading.Event = field(default_factory=threading.Event)
     _warned: bool = False
+    _told: dict[str, str] = field(default_factory=dict)
 
     def watch(self) -> None:
         """Watch, in a thread of its own that ends with the process."""
         for consumer in self.consumers:
             self._queues[consumer] = Emptiness(self.seconds, consumer.options.wait_time)
             consumer.subscribe(partial(self._received, self._queues[consumer]), MessagesReceived)
+            wait = consumer.options.wait_time
+            log.info(
+                "queue %s: stops when it has been empty for %.0f s: after %d empty receives in a row (wait_time=%g s) "
+                "with no message visible, in flight or delayed",
+                consumer.address.name,
+                max(self.seconds, POLLS * wait),
+                POLLS,
+                wait,
+            )
         threading.Thread(target=self._watch, name="leasekeeper-emptiness", daemon=True).start()
 
     def _received(self, queue: Emptiness, event: MessagesReceived) -> None:
@@ -110,8 +127,17 @@ class UntilEmpty:
         counts = self._counts(consumer)
         if counts is not None and (counts.visible or counts.in_flight or counts.delayed):
             self._queues[consumer].again()
+            self._tell_left(consumer.address.name, counts)
             return False
         return True
+
+    def _tell_left(self, queue: str, counts: QueueCounts) -> None:
+        """Say once what the queue is not empty of, until that changes."""
+        left = {"visible": counts.visible, "in flight": counts.in_flight, "delayed": counts.delayed}
+        words = ", ".join(f"{number} {kind}" for kind, number in left.items() if number)
+        if self._told.get(queue) != words:
+            self._told[queue] = words
+            log.info("queue %s: nothing was received, but SQS counts %s: not empty yet", queue, words)
 
     def _counts(self, consumer: Consumer) -> QueueCounts | None:
         """What SQS counts; None when that may not be read: then empty receives have to do."""

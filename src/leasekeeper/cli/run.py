@@ -88,7 +88,8 @@ EmptyOption = Annotated[
     typer.Option(
         metavar="SECONDS",
         help="Stop when the queues have been empty for so long, for jobs: after three empty long polls in a row, with "
-        "no message that is visible, in flight or delayed.",
+        "no message that is visible, in flight or delayed. Below 60 the long polls are shorter, 1 s at least, unless "
+        "wait_time is set.",
         envvar="LEASEKEEPER_EXIT_WHEN_EMPTY",
         min=0,
     ),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from leasekeeper.app import refuse_shared_queues
 from leasekeeper.cli import settings
 from leasekeeper.cli.admin import AdminWishes
-from leasekeeper.cli.emptiness import UntilEmpty
+from leasekeeper.cli.emptiness import UntilEmpty, polls_within
 from leasekeeper.cli.errors import Exit
 from leasekeeper.cli.grace import cut_off
 from leasekeeper.cli.local_queues import create_queues
@@ -23,12 +23,14 @@ from leasekeeper.cli.service import Services, reports_of, tell
 from leasekeeper.cli.targets import configure, consumers_of, load
 from leasekeeper.guard import SIGNALS
 from leasekeeper.loggers import safe_logger
+from leasekeeper.options import Options
 from leasekeeper.running import run as run_in_foreground
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from leasekeeper.cli.targets import Target
+    from leasekeeper.consumer import Consumer
     from leasekeeper.observe.statistics import Report
     from leasekeeper.supervision.lifeline import Lifeline
 
@@ -87,6 +89,8 @@ def serve(wishes: Wishes) -> Exit:
     if lifeline is not None and lifeline.local:
         asyncio.run(create_queues(consumers))
     if wishes.exit_when_empty is not None:
+        for consumer in consumers:
+            _poll_shorter(consumer, wishes.exit_when_empty)
         UntilEmpty(consumers, wishes.exit_when_empty, services.stop_unasked).watch()
     with wishes.admin.served(targets):  # until the end: a process that drains is alive
         reports = reports_of(run_in_foreground(services, lifeline))
@@ -96,6 +100,13 @@ def serve(wishes: Wishes) -> Exit:
     return _verdict(
         reports, len(consumers), unusable=not services.signalled and any(consumer.problem for consumer in consumers)
     )
+
+
+def _poll_shorter(consumer: Consumer, seconds: float) -> None:
+    """Let three long polls fit into this time, unless `wait_time` was set outside the code or as other than usual."""
+    wait, usual = polls_within(seconds), Options().wait_time
+    if wait < consumer.options.wait_time == usual and "wait_time" not in consumer.places:
+        consumer.configure({"wait_time": wait}, {"wait_time": "--exit-when-empty"})
 
 
 def _end_now(*, supervised: bool) -> NoReturn:

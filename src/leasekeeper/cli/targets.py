@@ -21,10 +21,11 @@ from leasekeeper.cli.preparing import prepared
 from leasekeeper.cli.words import printable_lines
 from leasekeeper.consumer import Consumer
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.tracebacks import from_user_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import ModuleType, TracebackType
+    from types import ModuleType
 
 Target = Leasekeeper | Consumer
 
@@ -80,18 +81,8 @@ def _failed(reference: str, name: str, error: BaseException) -> Stopped:
     return Stopped(Exit.USAGE)
 
 
-def _users_frames(trace: TracebackType | None) -> TracebackType | None:
-    """The part of a traceback below the import machinery."""
-    while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        if file != __file__ and "importlib" not in file:
-            return trace
-        trace = trace.tb_next
-    return None
-
-
 def _show(error: BaseException) -> None:
-    lines = traceback.format_exception(error.with_traceback(_users_frames(error.__traceback__)))
+    lines = traceback.format_exception(error.with_traceback(from_user_code(error.__traceback__)))
     print(printable_lines("".join(lines)), end="", file=sys.stderr)
 
 

@@ -26,6 +26,7 @@ from leasekeeper.failure import FAILURE, Failure, timestamp
 from leasekeeper.outcomes import Failed, Reject
 from leasekeeper.sizes import size_of
 from leasekeeper.texts import safe_str
+from leasekeeper.tracebacks import raised_by_user
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -168,7 +169,7 @@ def failure_of(row: Delivery, outcome: Outcome, source: SourceQueue, *, reason: 
     elif isinstance(outcome, Failed):
         error, text = type(outcome.error).__name__, safe_str(outcome.error)
         with suppress(Exception):  # the code of others makes its lines
-            trace = "".join(traceback.format_exception(outcome.error))[-TRACE_LENGTH:]
+            trace = "".join(traceback.format_exception(*raised_by_user(outcome.error)))[-TRACE_LENGTH:]
     return Failure(
         reason=reason,
         error=error,

@@ -91,6 +91,7 @@ class Settler:
             copied=decision.action is Action.COPY,
             last=row.received.receive_count >= (self._context.source.max_receives or float("inf")),
             settled=settled,
+            redriven=self._context.source.max_receives is not None,
         )
 
     def _act(self, row: Delivery, outcome: Outcome, decision: Decision) -> None:

@@ -6,7 +6,6 @@ the ids of each are bounded.
 
 from __future__ import annotations
 
-import sysconfig
 import traceback
 from collections import deque
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from leasekeeper.observe.masking import masked
 from leasekeeper.outcomes import Failed, Reject
 from leasekeeper.texts import bounded, safe_str
+from leasekeeper.tracebacks import LIBRARIES, OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +33,6 @@ FRAMES = 20
 """Calls of a traceback that are shown, the innermost."""
 CHAIN = 5
 """Errors of a chain of causes that are shown."""
-_OURS = str(Path(__file__).parents[1])
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 @dataclass(slots=True)
@@ -110,9 +108,9 @@ def place_of(trace: TracebackType | None) -> str:
     while trace is not None:
         code = trace.tb_frame.f_code
         path = code.co_filename
-        if not path.startswith(_OURS):
+        if not path.startswith(OURS):
             place = f"{Path(path).name}:{trace.tb_lineno} in {code.co_qualname}"
-            if path.startswith(_LIBRARIES) or path.startswith("<"):
+            if path.startswith((*LIBRARIES, "<")):
                 of_library = place
             else:
                 found = place
@@ -124,7 +122,7 @@ def written(error: BaseException, body: str) -> str:
     """The traceback as Python prints it, without our own frames, and with the texts of errors masked."""
     parts: list[str] = []
     for each, link in _chain(error):
-        calls = [frame for frame in traceback.extract_tb(each.__traceback__) if not frame.filename.startswith(_OURS)][
+        calls = [frame for frame in traceback.extract_tb(each.__traceback__) if not frame.filename.startswith(OURS)][
             -FRAMES:
         ]
         head = "Traceback (most recent call last):\n" if calls else ""

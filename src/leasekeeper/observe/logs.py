@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from leasekeeper import events
 from leasekeeper.errors import Verdict
+from leasekeeper.observe.alike import ended_alike
 from leasekeeper.observe.repeats import RepeatLimit
 from leasekeeper.outcomes import Failed, Reject, Skipped
 from leasekeeper.texts import bounded, safe_str
@@ -82,7 +83,7 @@ class Logs:
 
     def _pollers(self, event: events.PollersChanged) -> None:
         loops = "1 poller receives" if event.pollers == 1 else f"{event.pollers} pollers receive"
-        self._write(logging.INFO, event, "%s now, %d before", loops, event.before)
+        self._write(logging.DEBUG, event, "%s now, %d before", loops, event.before)
 
     def _health(self, event: events.HealthChanged) -> None:
         if event.healthy:
@@ -146,7 +147,7 @@ class Logs:
     # Messages
 
     def _ended(self, event: events.HandlersEnded) -> None:
-        _one_by_one(_alike(event.others), lambda alike: self._conclusion(event, *alike))
+        _one_by_one(ended_alike(event.others), lambda alike: self._conclusion(event, *alike))
 
     def _conclusion(self, event: events.HandlersEnded, conclusion: Conclusion, *alike: Conclusion) -> None:
         """One line, also for all messages of a batch that ended in the same way."""
@@ -210,17 +211,20 @@ class Logs:
         level, follows = logging.ERROR, _goes(conclusion)
         if conclusion.settled:
             level, follows = logging.WARNING, "it had been settled before"
+        undecodable = conclusion.counted == "undecodable"
         by_rule = not isinstance(error, Reject)
         self._write(
             level,
             event,
-            "message %s is rejected by handler %s%s: %s; %s",
+            "message %s cannot be decoded for handler %s%s: %s; %s"
+            if undecodable
+            else "message %s is rejected by handler %s%s: %s; %s",
             bounded(conclusion.message.message_id),
             conclusion.handler,
-            f", by the rule for its {type(error).__name__}" if by_rule else "",
+            f", by the rule for its {type(error).__name__}" if by_rule and not undecodable else "",
             reason or "no reason given",
             follows + more,
-            raised=error if by_rule else None,
+            raised=error if by_rule and not undecodable else None,
             **_fields(conclusion, type(error).__name__ if by_rule else "Reject"),
         )
 
@@ -299,22 +303,6 @@ class Logs:
         )
 
 
-def _alike(conclusions: Sequence[Conclusion]) -> list[list[Conclusion]]:
-    """Those in a row that ended by one outcome of one batch together, with the same consequence."""
-    found: list[list[Conclusion]] = []
-    for each in conclusions:
-        last = found[-1][0] if found else None
-        if last is not None and last.outcome is each.outcome and _consequence(last) == _consequence(each):
-            found[-1].append(each)
-        else:
-            found.append([each])
-    return found
-
-
-def _consequence(conclusion: Conclusion) -> tuple[object, ...]:
-    return conclusion.counted, conclusion.last, conclusion.copied, conclusion.settled, conclusion.again
-
-
 def _one_by_one(items: Sequence[T], write: Callable[[T], None]) -> None:
     """Write a line for each; a line that raises costs no other line, and the last error is raised at the end."""
     failed: BaseException | None = None
@@ -337,7 +325,10 @@ def _goes(conclusion: Conclusion) -> str:
         return "it goes to the dead-letter queue"
     if conclusion.again:
         return f"it stays the first of its group, and is tried again in {conclusion.after or 0.0:.0f} s"
-    return f"it is hidden for {conclusion.after or 0.0:.0f} s and left to the queue's redrive policy"
+    hidden = f"it is hidden for {conclusion.after or 0.0:.0f} s"
+    if conclusion.redriven:
+        return f"{hidden} and left to the queue's redrive policy"
+    return f"{hidden} and comes again, because the queue has no redrive policy, as far as is known"
 
 
 def _fields(conclusion: Conclusion, error: str) -> dict[str, Any]:

@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from leasekeeper.tracebacks import raised_by_user
+
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
@@ -57,7 +59,7 @@ class RepeatLimit:
                 self._leave_out(kind, window, (level, sentence, values, extra))
                 return
             window.written += 1
-        exc_info = raised if isinstance(raised, BaseException) else None
+        exc_info = raised_by_user(raised) if isinstance(raised, BaseException) else None
         self._logger.log(level, sentence, *values, exc_info=exc_info, extra=extra)
 
     def _window(self, kind: Hashable) -> _Window:

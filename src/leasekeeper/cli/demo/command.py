@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import signal
 import time
 from collections import Counter
@@ -109,7 +110,7 @@ class Demo:
         self._asked = asyncio.Event()
         self._signal = ""
         self._over = asyncio.Event()
-        self._pages = Pages("", f"{sqs.endpoint_url}/_leasekeeper/")
+        self._pages = Pages("", f"{sqs.endpoint_url}/_leasekeeper/", secrets.token_hex(4))
         self.last: tuple[DemoState, Ending] | None = None
         self.shop = Shop(seconds=plan.handler_ms / 1000, concurrency=plan.concurrency)
         self.consumer = Consumer(
@@ -135,7 +136,7 @@ class Demo:
             self._consuming = time.monotonic()
             await self.consumer.start()
             # Only now, and in a thread: the first message does not wait for the imports of the page.
-            live_page = await asyncio.to_thread(open_live_page, self.consumer)
+            live_page = await asyncio.to_thread(open_live_page, self.consumer, self._pages.token)
             try:
                 self._pages = self._pages._replace(consumer=live_page.url if live_page else "")
                 looking = asyncio.ensure_future(self._look())

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 PORTS = (9900, 0)
 """The usual port, or a free one."""
+QUEUE_INTERVAL = 1.0
+"""Seconds between two questions for the counts of the queue: the demo lasts no longer than one usual interval."""
 MISSING = "pip install 'leasekeeper[admin]'"
 
 
@@ -25,26 +27,36 @@ class Pages(NamedTuple):
     Attributes:
         consumer: of the live page; empty while it is not there.
         queues: of the page of SQS.
+        token: what the actions of the live page ask for.
     """
 
     consumer: str
     queues: str
+    token: str = ""
 
     @property
     def line(self) -> str:
-        """Both in one line."""
+        """Both, a line each."""
         first = f"consumer {self.consumer}" if self.consumer else f"consumer: {MISSING}"
-        return f"In the browser: {first}  queue {self.queues}"
+        token = f" (token {self.token})" if self.consumer else ""
+        return f"In the browser: {first}{token}\n                queue {self.queues}"
 
 
-def open_live_page(consumer: Consumer) -> AdminServer | None:
+def open_live_page(consumer: Consumer, token: str) -> AdminServer | None:
     """Serve the live page; None if what it needs is not installed. Imports for some tenths of a second."""
     if find_spec("uvicorn") is None or find_spec("starlette") is None:
         return None
     from leasekeeper.admin import AdminServer
+    from leasekeeper.cli.desk import CommandLineDesk
 
     for port in PORTS:
-        server = AdminServer(consumer, address=f"127.0.0.1:{port}")
+        server = AdminServer(
+            consumer,
+            address=f"127.0.0.1:{port}",
+            token=token,
+            queue_interval=QUEUE_INTERVAL,
+            desk=CommandLineDesk(),
+        )
         try:
             server.__enter__()
         except ConfigurationError:
