@@ -33,7 +33,7 @@ DEADLINE = 30.0
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if item.nodeid.startswith("tests/acceptance/"):
             item.add_marker(pytest.mark.slow)
 
 

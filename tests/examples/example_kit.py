@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
+import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import boto3
+
+from forking import Forked, forker
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FAKE = {"AWS_ACCESS_KEY_ID": "fake", "AWS_SECRET_ACCESS_KEY": "fake", "AWS_DEFAULT_REGION": "eu-west-1"}
@@ -36,30 +41,34 @@ class Queue:
         return int(found[names[0]]), int(found[names[1]])
 
 
-def lines_until(command: list[str], expected: set[str], *, cwd: Path = EXAMPLES) -> str:
-    """Run until every expected line was printed, then TERM; everything printed. Fails after a minute."""
-    process = subprocess.Popen(
-        command, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ
-    )
-    watchdog = threading.Timer(60, process.kill)
-    watchdog.start()
-    assert process.stdout is not None
-    printed: list[str] = []
-    missing = set(expected)
-    try:
-        for line in process.stdout:
-            printed.append(line)
-            # Not by lines: two threads that print at once may share one.
-            missing = {text for text in missing if text not in "".join(printed)}
-            if not missing:
-                break
-        process.send_signal(signal.SIGTERM)
-        printed.append(process.stdout.read())
-        assert process.wait() == 0, "".join(printed)
-    finally:
-        watchdog.cancel()
-        process.kill()
-        process.wait()
-        process.stdout.close()
-    assert not missing, "".join(printed)
-    return "".join(printed)
+def lines_until(command: list[str], expected: set[str], *, cwd: Path = EXAMPLES, fresh: bool = False) -> str:
+    """Run until all of this was printed, then TERM; everything printed. Fails after a minute.
+
+    The program is forked from a process that has the imports of most examples, or started as from a shell (`fresh`).
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        output = Path(directory, "output")
+        process = _started(command, cwd, output) if fresh else _forked(command, cwd, output)
+        pause, end, missing = threading.Event(), time.monotonic() + 60, expected
+        try:
+            while missing and process.poll() is None and time.monotonic() < end:
+                pause.wait(0.02)
+                missing = {text for text in expected if text not in output.read_text()}
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0, output.read_text()
+        finally:
+            process.kill()
+            process.wait(60)
+        assert not {text for text in expected if text not in output.read_text()}, output.read_text()
+        return output.read_text()
+
+
+def _forked(command: list[str], cwd: Path, output: Path) -> Forked:
+    output.touch()
+    arguments = command[1:] if command[0] == sys.executable else command
+    return forker().start(arguments, cwd, dict(os.environ), output, output)
+
+
+def _started(command: list[str], cwd: Path, output: Path) -> subprocess.Popen[bytes]:
+    with output.open("w") as file:
+        return subprocess.Popen(command, cwd=cwd, stdout=file, stderr=subprocess.STDOUT)

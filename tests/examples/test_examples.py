@@ -36,7 +36,7 @@ def sqs(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalSqs]:
 def test_hello(sqs: LocalSqs) -> None:
     queue = Queue("orders")
     queue.put('{"id": 1, "items": ["tea", "honey"]}')
-    printed = lines_until([sys.executable, "hello.py"], {"order 1: tea, honey (receive 1)"})
+    printed = lines_until([sys.executable, "hello.py"], {"order 1: tea, honey (receive 1)"}, fresh=True)
     assert "1 received, 1 handled, 1 delete confirmed" in printed
     assert "INFO queue orders: consuming, up to 50 " in printed
     assert "botocore" not in printed

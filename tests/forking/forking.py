@@ -1,8 +1,9 @@
 """Programs that start in milliseconds: forked from a process that has imported what they need.
 
-Owned by the acceptance tests. A forked program is a process like any other: with its own arguments, directory,
-environment, output, signals, exit code and end of the interpreter. Only its imports are not made again, which would
-take more time than all that the tests look at. Run as a program, this file is the process that forks.
+Owned by the tests of examples and the acceptance tests. A forked program is a process like any other: with its own
+arguments, directory, environment, output, signals, exit code and end of the interpreter. Only its imports are not made
+again, which would take more time than all that the tests look at. Run as a program, this file is the process that
+forks.
 """
 
 from __future__ import annotations
@@ -191,7 +192,7 @@ def _become(request: dict[str, Any]) -> tuple[types.CodeType, dict[str, Any]]:
     os.environ.clear()
     os.environ.update(request["environment"])
     for number, path in enumerate(request["outputs"], 1):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, number)
         os.close(file)
     sys.argv = request["arguments"]

@@ -187,27 +187,27 @@ def test_the_certificate_is_made_out_to_sns(name: str) -> None:
 @pytest.mark.parametrize(
     ("chain", "sentence"),
     [
-        ((certificate("evil.amazonaws.com"),), "is not made out to SNS"),
-        ((certificate("sns.amazonaws.com.evil.example"),), "is not made out to SNS"),
-        ((certificate("x", other_names=("*.amazonaws.com",)),), "is not made out to SNS"),
-        ((certificate(ends=timedelta(seconds=-1)),), "is valid from 2026-05-01 to 2026-05-01 only"),
-        ((certificate(begins=timedelta(days=1)),), "is valid from 2026-05-03 to 2026-06-01 only"),
-        ((certificate(), root(ends=timedelta(seconds=-1))), "is valid from 2026-05-01 to 2026-05-01 only"),
-        ((certificate(issuer_key=rsa_key("evil")), root()), "are no chain: one is not issued by the next"),
-        ((certificate(issuer="Another CA"), root()), "are no chain: one is not issued by the next"),
-        ((certificate(key=curve_key()),), "has no RSA key, and SNS signs with RSA"),
+        (lambda: (certificate("evil.amazonaws.com"),), "is not made out to SNS"),
+        (lambda: (certificate("sns.amazonaws.com.evil.example"),), "is not made out to SNS"),
+        (lambda: (certificate("x", other_names=("*.amazonaws.com",)),), "is not made out to SNS"),
+        (lambda: (certificate(ends=timedelta(seconds=-1)),), "is valid from 2026-05-01 to 2026-05-01 only"),
+        (lambda: (certificate(begins=timedelta(days=1)),), "is valid from 2026-05-03 to 2026-06-01 only"),
+        (lambda: (certificate(), root(ends=timedelta(seconds=-1))), "is valid from 2026-05-01 to 2026-05-01 only"),
+        (lambda: (certificate(issuer_key=rsa_key("evil")), root()), "are no chain: one is not issued by the next"),
+        (lambda: (certificate(issuer="Another CA"), root()), "are no chain: one is not issued by the next"),
+        (lambda: (certificate(key=curve_key()),), "has no RSA key, and SNS signs with RSA"),
     ],
 )
-def test_a_certificate_that_cannot_be_used_is_refused(chain: tuple[Any, ...], sentence: str) -> None:
+def test_a_certificate_that_cannot_be_used_is_refused(chain: Callable[[], tuple[Any, ...]], sentence: str) -> None:
     with pytest.raises(Reject) as caught:
-        checked(pem(*chain), NOW.timestamp())
+        checked(pem(*chain()), NOW.timestamp())
     assert sentence in caught.value.reason
 
 
-@pytest.mark.parametrize("file", [b"", b"no certificate", pem(certificate())[:200]])
-def test_a_file_that_is_no_certificate_rejects_the_message(file: bytes) -> None:
+@pytest.mark.parametrize("content", [lambda: b"", lambda: b"no certificate", lambda: pem(certificate())[:200]])
+def test_a_file_that_is_no_certificate_rejects_the_message(content: Callable[[], bytes]) -> None:
     files = Files()
-    files.file = file
+    files.file = content()
     assert refusal(Signed().body(), files).startswith("the certificate of the notification cannot be used: ")
 
 
