@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
 import threading
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -13,10 +16,12 @@ from botocore.config import Config
 
 from leasekeeper import Consumer, Message
 from leasekeeper.api import Credentials
-from leasekeeper.payloads import Payload, S3Payloads
+from leasekeeper.payloads import Payload, PayloadGone, PayloadUnavailable, S3Payloads
+from leasekeeper.sending import Sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 moto = pytest.mark.only("moto")
 PATIENCE = 60.0
@@ -141,3 +146,87 @@ def test_reads_and_deletes_objects_with_any_key(queue: Any, service: Callable[[s
     seen = consume(queue, whole, len(KEYS), payloads=bucket.payloads())
     assert sorted(body.removesuffix(LARGE) for body, _ in seen) == sorted(KEYS)
     assert not bucket.keys()
+
+
+@moto
+@pytest.mark.parametrize("pointer", ["extended", "legacy"])
+def test_the_extended_client_reads_what_a_sender_sent(
+    queue: Any, service: Callable[[str], Any], bucket: Bucket, pointer: str
+) -> None:
+    credentials = Credentials(access_key="test", secret_key="test")
+    with Sender(queue.url, payloads=bucket.payloads(pointer=pointer, above=100_000), credentials=credentials) as out:
+        out.send(LARGE, attributes={"colour": "red"})
+        out.send("small")
+    client = extended(service, bucket, legacy=pointer == "legacy")
+    found = {}
+    for _ in range(10):
+        for message in client.receive_message(
+            QueueUrl=queue.url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+        ).get("Messages", []):
+            found[message["Body"]] = sorted(message.get("MessageAttributes", {}))
+        if len(found) == 2:
+            break
+    assert found == {LARGE: ["colour"], "small": []}
+
+
+@moto
+def test_leasekeeper_send_takes_a_body_of_more_than_a_megabyte(
+    queue: Any, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "x" * 1_258_291
+    file = tmp_path / "bodies"
+    file.write_text(f"{body}\nsmall\n")
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_ENDPOINT_URL", bucket.endpoint_url),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+    ):
+        monkeypatch.setenv(name, value)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "leasekeeper",
+            "send",
+            queue.url,
+            "--file",
+            str(file),
+            "--payloads",
+            f"s3://{bucket.name}/in",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, f"sent 2 messages to {queue.url.rpartition('/')[2]}"), (
+        done.stderr
+    )
+    [key] = bucket.keys()
+    assert key.startswith("in/")
+    seen = consume(queue, whole, 2, payloads=bucket.payloads())
+    assert sorted(seen) == [("small", []), (body, [])]
+
+
+@moto
+def test_a_store_that_refuses_says_what_to_do(bucket: Bucket) -> None:
+    async def story() -> None:
+        store = await bucket.payloads().connect(region=None, profile=None, credentials=None)
+        try:
+            with pytest.raises(PayloadGone, match="NoSuchKey"):
+                await store.get(bucket.name, "missing", start=0, length=1)
+            with pytest.raises(PayloadUnavailable, match=r"NoSuchBucket.*create the bucket"):
+                await store.get("no-such-bucket", "k", start=0, length=1)
+            await store.put(bucket.name, "k", b"0123456789", sha256="ab")
+            part = await store.get(bucket.name, "k", start=2, length=3)
+            assert (part.data, part.size, part.sha256) == (b"234", 10, "ab")
+            assert (await store.get(bucket.name, "k", start=8, length=99, etag=part.etag)).data == b"89"
+            await store.put(bucket.name, "k", b"another", sha256="")
+            with pytest.raises(PayloadUnavailable, match="412"):
+                await store.get(bucket.name, "k", start=0, length=3, etag=part.etag)
+            assert await store.delete(bucket.name, ["k", "missing"]) == {}
+            assert not bucket.keys()
+        finally:
+            await store.close()
+
+    asyncio.run(story())

@@ -11,6 +11,7 @@ import binascii
 import io
 import sys
 import uuid
+from contextlib import AsyncExitStack
 from pathlib import Path  # noqa: TC003 - typer reads the annotations when the program starts
 from typing import TYPE_CHECKING, Annotated, TextIO, TypeVar
 
@@ -74,6 +75,12 @@ def send(
     deduplication_id: Annotated[
         str | None, typer.Option(metavar="TEXT", help="For FIFO queues; unset, each message gets a new one.")
     ] = None,
+    payloads: Annotated[
+        str | None,
+        typer.Option(
+            metavar="s3://BUCKET[/FOLDER]", help="Where bodies go that are too large for a message, as pointers to S3."
+        ),
+    ] = None,
     count: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Send each body this many times.")] = 1,
     endpoint_url: EndpointOption = None,
     region: RegionOption = None,
@@ -97,7 +104,7 @@ def send(
         for text in bodies(body, file)
         for repeat in range(count)
     )
-    raise Stopped(interrupts.run(_send(connection, messages)))
+    raise Stopped(interrupts.run(_send(connection, messages, payloads)))
 
 
 def _deduplication_id(given: str | None, repeat: int, count: int) -> str:
@@ -177,8 +184,8 @@ def batches(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
         size = size_of_message(message)
         if size > MAX_BYTES:
             raise ConfigurationError(
-                f"message {position} has {size:,} bytes with its attributes, SQS accepts at most {MAX_BYTES:,}: store "
-                "large bodies elsewhere (S3) and send a reference"
+                f"message {position} has {size:,} bytes with its attributes, SQS accepts at most {MAX_BYTES:,}: give "
+                "--payloads s3://BUCKET to keep large bodies in S3"
             )
         return size
 
@@ -200,10 +207,15 @@ def within_size(items: Iterable[T], size: Callable[[T], int], most: int = BATCH)
         yield batch
 
 
-async def _send(connection: Connection, messages: Iterable[Outgoing]) -> Exit:
+async def _send(connection: Connection, messages: Iterable[Outgoing], payloads: str | None) -> Exit:
     results = _Results()
     try:
-        async with opened(connection) as queue:
+        async with AsyncExitStack() as stack:
+            queue = await stack.enter_async_context(opened(connection))
+            if payloads is not None:
+                from leasekeeper.cli.storing import storing
+
+                queue, messages = await stack.enter_async_context(storing(queue, connection, payloads, messages))
             ready: list[list[Outgoing]] = []
             parallel = 1 if queue.address.fifo else PARALLEL
             for batch in batches(messages):

@@ -102,15 +102,15 @@ class S3Payloads:
 
     @classmethod
     def from_url(cls, url: str) -> S3Payloads:
-        """Made of `s3://bucket` or `s3://bucket/prefix`.
+        """Made of `s3://bucket` or `s3://bucket/folder`.
 
         Raises:
             ConfigurationError: it is no such URL.
         """
         bucket, _, prefix = url.removeprefix("s3://").partition("/")
         if not url.startswith("s3://"):
-            raise ConfigurationError(f"{url!r}: give the place for payloads as s3://bucket or s3://bucket/prefix")
-        return cls(bucket, prefix=prefix)
+            raise ConfigurationError(f"{url!r}: give the place for payloads as s3://bucket or s3://bucket/folder")
+        return cls(bucket, prefix=f"{prefix.rstrip('/')}/" if prefix else "")
 
     async def connect(
         self,

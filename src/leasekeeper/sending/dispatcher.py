@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from leasekeeper.api import BATCH, MAX_BYTES, EntryFailure, Sent
+from leasekeeper.api import BATCH, MAX_BYTES, EntryFailure, Outgoing, Sent
 from leasekeeper.core.send_batch import GroupedSendBatch, SendBatch
 from leasekeeper.engine.batcher import Batcher
 from leasekeeper.engine.calls import RETRYABLE, call_batch
@@ -18,7 +18,7 @@ from leasekeeper.schedules import Exponential
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from leasekeeper.api import Outgoing, SqsApi
+    from leasekeeper.api import SqsApi
     from leasekeeper.engine.batcher import BatcherStatistics
     from leasekeeper.events import Event
     from leasekeeper.sending.outgoing import Target
@@ -36,6 +36,7 @@ class Entry:
     Attributes:
         outgoing: the message.
         size: its bytes as SQS counts them.
+        held: its bytes in memory: with a payload that goes to S3.
         number: its place in the order of acceptance.
         group: its message group; empty without one.
         until: seconds on the clock after which it is not tried again; None before the first try.
@@ -43,11 +44,12 @@ class Entry:
         answer: told what became of it; None for one that was posted.
     """
 
-    __slots__ = ("answer", "failures", "group", "number", "outgoing", "size", "until")
+    __slots__ = ("answer", "failures", "group", "held", "number", "outgoing", "size", "until")
 
     def __init__(self, outgoing: Outgoing, size: int, answer: Callable[[Sent | Exception], object] | None) -> None:
         self.outgoing = outgoing
         self.size = size
+        self.held = size if type(outgoing) is Outgoing else size + len(outgoing.data)  # type: ignore[attr-defined] # an OutgoingPointer
         self.number = 0
         self.group = outgoing.group_id or ""
         self.until: float | None = None

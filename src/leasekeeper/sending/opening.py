@@ -14,10 +14,11 @@ from leasekeeper.sending.outgoing import Target
 
 if TYPE_CHECKING:
     from leasekeeper.api import SqsApi
+    from leasekeeper.payloads.settings import S3Payloads
     from leasekeeper.sqs.address import QueueAddress
 
 
-async def open_target(client: SqsApi, address: QueueAddress) -> tuple[str, Target]:
+async def open_target(client: SqsApi, address: QueueAddress, payloads: S3Payloads | None = None) -> tuple[str, Target]:
     """The queue's URL, and the queue as far as it matters for messages.
 
     Where its attributes may not be read, it is taken for a queue with the defaults of SQS.
@@ -39,6 +40,7 @@ async def open_target(client: SqsApi, address: QueueAddress) -> tuple[str, Targe
         fifo=address.fifo or attributes.get("FifoQueue") == "true",
         content_based=attributes.get("ContentBasedDeduplication") == "true",
         most_bytes=min(int(most), MAX_BYTES) if most.isdecimal() else MAX_BYTES,
+        payloads=payloads,
     )
 
 

@@ -6,6 +6,7 @@ Used by the sender, in the caller's thread. What passes here is not refused by S
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,6 +19,8 @@ from leasekeeper.texts import safe_repr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from leasekeeper.payloads.settings import S3Payloads
 
     AttributeValue = str | int | float | bytes | MessageAttribute
 
@@ -37,13 +40,29 @@ class Target:
         fifo: whether it is a FIFO queue.
         content_based: whether it makes deduplication ids from bodies.
         most_bytes: bytes of its largest message.
+        payloads: where payloads go that are too large for it; None: they are refused.
     """
 
-    def __init__(self, name: str, *, fifo: bool, content_based: bool = False, most_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        fifo: bool,
+        content_based: bool = False,
+        most_bytes: int = MAX_BYTES,
+        payloads: S3Payloads | None = None,
+    ) -> None:
         self.name = name
         self.fifo = fifo
         self.content_based = content_based
         self.most_bytes = most_bytes
+        self.payloads = payloads
+        self._limit: float = most_bytes
+        """Bytes of a message above which its payload goes elsewhere, or it is refused."""
+        if payloads is not None:
+            from leasekeeper.payloads.writing import threshold
+
+            self._limit = threshold(payloads, most_bytes)
 
     def outgoing(
         self,
@@ -66,15 +85,28 @@ class Target:
         self._check_order(group, delay, deduplication_id)
         given = {} if not attributes else self._attributes(attributes)
         size = size_of(text, given)
-        if size > self.most_bytes:
-            raise ConfigurationError(
-                f"queue {self.name}: the message has {size:,} bytes with its attributes, and the queue takes at most "
-                f"{self.most_bytes:,}: store the body elsewhere, in S3 for example, and send a reference"
+        if size > self._limit:
+            message = Outgoing(
+                body=text, delay=delay, attributes=given, group_id=group, deduplication_id=deduplication_id
             )
+            return self._pointing(message, size)
         if self.fifo and deduplication_id is None and not self.content_based:
             deduplication_id = uuid.uuid4().hex  # made once: a call that is made again cannot make a second message
         message = Outgoing(body=text, delay=delay, attributes=given, group_id=group, deduplication_id=deduplication_id)
         return message, size
+
+    def _pointing(self, message: Outgoing, size: int) -> tuple[Outgoing, int]:
+        if self.payloads is None:
+            raise ConfigurationError(
+                f"queue {self.name}: the message has {size:,} bytes with its attributes, and the queue takes at most "
+                f"{self.most_bytes:,}: give payloads=S3Payloads('bucket') to keep larger ones in S3"
+            )
+        from leasekeeper.payloads.writing import pointing
+
+        if self.fifo and message.deduplication_id is None and not self.content_based:
+            message = replace(message, deduplication_id=uuid.uuid4().hex)
+        made = pointing(message, self.payloads, self.name, content_based=self.fifo and self.content_based)
+        return made, size_of(made.body, made.attributes)
 
     def _check_order(self, group: str | None, delay: int | None, deduplication_id: str | None) -> None:
         if self.fifo and group is None:

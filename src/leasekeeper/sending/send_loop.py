@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from leasekeeper.events import Event
     from leasekeeper.sending.room import Room
     from leasekeeper.sending.settings import SendSettings
+    from leasekeeper.sending.uploads import Uploads
     from leasekeeper.sqs.address import QueueAddress
     from leasekeeper.sqs.settings import ClientSettings
 
@@ -85,6 +86,7 @@ class SendLoop:
         self._ended = running_future()
         self._mailbox: Mailbox[Entry | Flush] | None = None
         self._dispatcher: Dispatcher | None = None
+        self._uploads: Uploads | None = None
         self._task: asyncio.Task[Any] | None = None
         self._asked = False
         self._close_asked: asyncio.Event | None = None
@@ -137,7 +139,11 @@ class SendLoop:
         client = self._client
         try:
             client = client or await SqsClient.connect(self._connection)
-            url, self.target = await open_target(client, self._address)
+            url, self.target = await open_target(client, self._address, self._settings.payloads)
+            if self._settings.payloads is not None:
+                from leasekeeper.sending.uploads import open_uploads
+
+                self._uploads = await open_uploads(self._settings, self._connection, fifo=self.target.fifo)
             self._close_asked = asyncio.Event()
             if self._asked:
                 self._close_asked.set()
@@ -150,6 +156,8 @@ class SendLoop:
             forget(self)
             if client is not None and self._client is None:
                 await self._close_client(client)
+            if self._uploads is not None:
+                await self._close_client(self._uploads)
             self._leave(ready, failure)
 
     async def _serve(self, client: SqsApi, url: str, ready: Future[None]) -> None:
@@ -169,6 +177,8 @@ class SendLoop:
         )
         mailbox = self._mailbox = Mailbox(asyncio.get_running_loop(), self._received)
         assert self._close_asked is not None
+        if self._uploads is not None:
+            self._uploads.begin(dispatcher.add, lambda entry, error: self._answered([(entry, error)]))
         run = asyncio.ensure_future(dispatcher.run())
         self.open = not self._asked
         remember(self)
@@ -179,8 +189,11 @@ class SendLoop:
             self._refuse()
             mailbox.close()
             self._received(mailbox.take_back())
+            left = settings.flush_timeout
+            if self._uploads is not None:
+                left = await self._uploads.finish(left)
             dispatcher.close()
-            await asyncio.wait((run,), timeout=settings.flush_timeout)
+            await asyncio.wait((run,), timeout=left)
             if not run.done():
                 dispatcher.abandon()
                 await asyncio.wait((run,), timeout=LINGER)
@@ -195,7 +208,7 @@ class SendLoop:
             self.open = False
         self._room.wake()
 
-    async def _close_client(self, client: SqsApi) -> None:
+    async def _close_client(self, client: SqsApi | Uploads) -> None:
         try:
             async with asyncio.timeout(LINGER):
                 await client.close()
@@ -234,7 +247,7 @@ class SendLoop:
     def _take(self, entries: Sequence[Entry]) -> None:
         if entries and self._dispatcher is not None:
             self._outstanding.update(dict.fromkeys(entries))
-            self._dispatcher.add(entries)
+            (self._uploads.take if self._uploads is not None else self._dispatcher.add)(entries)
 
     def _begin_flush(self, flush: Flush) -> None:
         assert self._dispatcher is not None
@@ -247,7 +260,7 @@ class SendLoop:
 
     def _answered(self, done: Sequence[tuple[Entry, Sent | Exception]]) -> None:
         """Give the places back, and tell the callers, who may send at once."""
-        self._room.give_back(len(done), sum(entry.size for entry, _ in done))
+        self._room.give_back(len(done), sum(entry.held for entry, _ in done))
         failures: list[Exception] = []
         for entry, found in done:
             self._outstanding.pop(entry, None)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from leasekeeper.api import Credentials, CredentialsProvider, Outgoing, Sent, SqsApi
+    from leasekeeper.payloads.settings import S3Payloads
     from leasekeeper.sending.outgoing import AttributeValue
     from leasekeeper.sending.settings import SenderStatistics
 
@@ -47,6 +48,8 @@ class Sender:
         strict_order: FIFO queues: at most one message of a group in a call. Without it SQS may, rarely, refuse one
             message of a group for a while and take the next one; that one says `out_of_order`.
         on_error: called with a posted message and the error when it could not be sent, on the sender's thread.
+        payloads: where payloads go that are too large for a message: `leasekeeper.payloads.S3Payloads`. Unset: such
+            messages are refused.
         client: a client to use, of any `SqsApi`; it is not closed. Unset: one made from the next four.
         region: the region; unset: as boto3 finds it.
         endpoint_url: where to send calls; unset: as boto3 finds it.
@@ -69,6 +72,7 @@ class Sender:
         parallel: int = 8,
         strict_order: bool = False,
         on_error: Callable[[Outgoing, Exception], object] | None = None,
+        payloads: S3Payloads | None = None,
         client: SqsApi | None = None,
         region: str | None = None,
         endpoint_url: str | None = None,
@@ -83,6 +87,7 @@ class Sender:
             parallel=parallel,
             strict_order=strict_order,
             on_error=on_error,
+            payloads=payloads,
         )
         settings.check(queue, fifo=self.address.fifo, buffer=buffer, buffer_bytes=buffer_bytes)
         self._timeout = timeout
@@ -196,8 +201,8 @@ class Sender:
         room = self._room
         self._check_open()  # first without the lock: another thread may have held it when this process was forked
         with room.lock:
-            if not (room.has(entry.size) or beyond) and not (
-                wait and room.wait(entry.size, self._timeout, lambda: self._loop.open)
+            if not (room.has(entry.held) or beyond) and not (
+                wait and room.wait(entry.held, self._timeout, lambda: self._loop.open)
             ):
                 self._check_open()
                 raise BufferFull(
@@ -205,7 +210,7 @@ class Sender:
                     "await sender.room(), send less, or raise buffer= and buffer_bytes="
                 )
             self._check_open()
-            room.take(entry.size)
+            room.take(entry.held)
             entry.number = room.accepted
             self._loop.post(entry)  # under the lock: the order of numbers is that of the mailbox
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args, get_origin
 
 from leasekeeper.engine.host import LINGER
 from leasekeeper.errors import Unsent
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.injection import Get, GetLater
     from leasekeeper.options import Options
+    from leasekeeper.payloads.settings import S3Payloads
 
 log = safe_logger("leasekeeper.send")
 
@@ -93,6 +94,7 @@ class Senders:
                     endpoint_url=options.endpoint_url,
                     profile=options.profile,
                     credentials=options.credentials,
+                    payloads=cast("S3Payloads | None", options.payloads),
                     flush_timeout=FLUSH,
                 )
                 sender.begin()

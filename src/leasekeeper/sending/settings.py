@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from leasekeeper.api import Outgoing
+    from leasekeeper.payloads.settings import S3Payloads
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "linger": (0, 60),
@@ -35,6 +36,7 @@ class SendSettings:
     parallel: int
     strict_order: bool
     on_error: Callable[[Outgoing, Exception], object] | None
+    payloads: S3Payloads | None = None
 
     def check(self, queue: str, *, fifo: bool, **more: float) -> None:
         """Refuse numbers out of their bounds; `more` are those that bound what the sender holds.
