@@ -46,6 +46,11 @@ ENCODING = "utf-8-sig"
 SHOWN = 5
 """Refused messages that are reported one by one."""
 
+PayloadsOption = Annotated[
+    str | None,
+    typer.Option(metavar="s3://BUCKET[/FOLDER]", help="Where bodies go that are too large for a message."),
+]
+
 
 def send(
     queue: QueueArgument,
@@ -75,12 +80,7 @@ def send(
     deduplication_id: Annotated[
         str | None, typer.Option(metavar="TEXT", help="For FIFO queues; unset, each message gets a new one.")
     ] = None,
-    payloads: Annotated[
-        str | None,
-        typer.Option(
-            metavar="s3://BUCKET[/FOLDER]", help="Where bodies go that are too large for a message, as pointers to S3."
-        ),
-    ] = None,
+    payloads: PayloadsOption = None,
     count: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Send each body this many times.")] = 1,
     endpoint_url: EndpointOption = None,
     region: RegionOption = None,

@@ -22,13 +22,14 @@ from leasekeeper.sending.exits import forget, remember
 from leasekeeper.sending.opening import open_target
 from leasekeeper.sending.outgoing import Target
 from leasekeeper.sending.settings import SenderStatistics
+from leasekeeper.sending.unsent import FailedPosts
 from leasekeeper.sqs.client import SqsClient
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Future
 
-    from leasekeeper.api import Outgoing, SqsApi
+    from leasekeeper.api import SqsApi
     from leasekeeper.engine.host import LoopThread
     from leasekeeper.events import Event
     from leasekeeper.sending.room import Room
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from leasekeeper.sqs.settings import ClientSettings
 
 log = safe_logger("leasekeeper.send")
-
-KEPT = 1_000
-"""Failed posts that are kept for `flush` and `close`; more are counted."""
 
 
 class Flush:
@@ -92,8 +90,7 @@ class SendLoop:
         self._close_asked: asyncio.Event | None = None
         self._outstanding: dict[Entry, None] = {}
         self._flushes: list[Flush] = []
-        self._unsent: list[tuple[Outgoing, Exception]] = []
-        self._more_unsent = 0
+        self._unsent = FailedPosts()
         self._sent = self._failed = 0
 
     # From any thread
@@ -219,7 +216,7 @@ class SendLoop:
         """Leave the loop; callers hear of the end when its thread is gone."""
         if isinstance(failure, asyncio.CancelledError):
             failure = Closed(f"sender of {self.target.name} was closed at its start")
-        unsent = self._take_unsent()
+        unsent = self._unsent.take(self.target.name)
 
         def conclude(_: object) -> None:
             if not ready.done():
@@ -283,10 +280,7 @@ class SendLoop:
         self._failed += 1
         if entry.answer is not None:
             return
-        if len(self._unsent) < KEPT:
-            self._unsent.append((entry.outgoing, error))
-        else:
-            self._more_unsent += 1
+        self._unsent.note(entry.outgoing, error)
         if self._settings.on_error is not None:
             try:
                 self._settings.on_error(entry.outgoing, error)
@@ -318,7 +312,7 @@ class SendLoop:
         self._flushes.remove(flush)
         if flush.timer is not None:
             flush.timer.cancel()
-        error = self._take_unsent()
+        error = self._unsent.take(self.target.name)
         if error is None and flush.left:
             limit = self._settings.flush_timeout
             error = Unsent(
@@ -330,16 +324,6 @@ class SendLoop:
             flush.done.set_result(None)
         else:
             flush.done.set_exception(error)
-
-    def _take_unsent(self) -> Unsent | None:
-        """The posts that failed since the last time, as one error."""
-        failures, self._unsent = self._unsent, []
-        more, self._more_unsent = self._more_unsent, 0
-        if not failures:
-            return None
-        count = len(failures) + more
-        messages = "1 message was" if count == 1 else f"{count:,} messages were"
-        return Unsent(f"{messages} not sent to {self.target.name}; the first: {failures[0][1]}", failures)
 
     def statistics(self) -> SenderStatistics:
         """A snapshot; may be called from any thread."""
