@@ -18,7 +18,6 @@ LONGEST_FILE = 350
 LONGEST_FUNCTION = 50
 LONGER = {
     "src/leasekeeper/cli/local.py local": 62,  # nearly all of it is the list of flags
-    "src/leasekeeper/cli/send.py send": 52,  # the same
     "src/leasekeeper/engine/runner.py __init__": 67,  # the engine is wired here
 }
 """Files and functions that may be longer, and how long. Entries may only be lowered and removed."""

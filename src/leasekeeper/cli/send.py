@@ -46,6 +46,9 @@ ENCODING = "utf-8-sig"
 SHOWN = 5
 """Refused messages that are reported one by one."""
 
+GroupOption = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="Message group: for order on FIFO queues, for fairness on others.")
+]
 PayloadsOption = Annotated[
     str | None,
     typer.Option(metavar="s3://BUCKET[/FOLDER]", help="Where bodies go that are too large for a message."),
@@ -73,10 +76,7 @@ def send(
     delay: Annotated[
         int | None, typer.Option(min=0, max=900, metavar="SECONDS", help="Time until it can be received, 0 to 900.")
     ] = None,
-    group_id: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="Message group: for order on FIFO queues, for fairness on others."),
-    ] = None,
+    group_id: GroupOption = None,
     deduplication_id: Annotated[
         str | None, typer.Option(metavar="TEXT", help="For FIFO queues; unset, each message gets a new one.")
     ] = None,
