@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
     from leasekeeper.idempotency import Store
 
 KINDS = ("memory", "redis", "postgres", "dynamodb")
+
+
+class Wall:
+    """The clock of a machine, which tests put forward."""
+
+    ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
 
 
 class Servers:
@@ -48,7 +58,12 @@ class Servers:
     def _dynamodb(self) -> Callable[[], Store]:
         url = self._stack.enter_context(dynamodb_server())
         keys = Credentials(access_key="k", secret_key="s")
-        return lambda: DynamoDbStore("keys", region="eu-west-1", endpoint_url=url, credentials=keys)
+
+        def make() -> DynamoDbStore:
+            return DynamoDbStore("keys", region="eu-west-1", endpoint_url=url, credentials=keys, wall=Wall())
+
+        make().create_table()
+        return make
 
 
 @pytest.fixture(scope="session")

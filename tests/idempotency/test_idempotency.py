@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -178,6 +179,61 @@ def test_a_message_without_a_key(missing: Any) -> None:
     assert idempotency.statistics().missing == 1
 
 
+@pytest.mark.parametrize("key", [None, ""])
+def test_an_empty_key_is_none(key: object) -> None:
+    """All messages with it would be duplicates of the first one, and be deleted unrun."""
+    idempotency = Idempotency(MemoryStore(), key="id", missing="run")
+    for _ in range(2):
+        assert handled(both(lambda _: made.append(1))[0], idempotency, {"id": key}).acked
+    assert made == [1, 1]
+
+
+def test_a_result_that_is_too_long_is_not_kept(caplog: pytest.LogCaptureFixture) -> None:
+    """An item of DynamoDB has 400 KB: the key could not be completed, and the work would be done again."""
+    guard = Idempotency(MemoryStore(), key="id", result=True).for_handler("h", is_coroutine=False, timeout=None)
+
+    def handler(message: Message[dict[str, Any]]) -> str:
+        made.append(message.body)
+        return "x" * 300_000
+
+    found = [run_handler(handler, BODY, middleware=[guard]).outcome for _ in range(2)]
+    assert found[0] == Done()
+    assert isinstance(found[1], Skipped)
+    assert "it has 300002 bytes, more than 262144" in caplog.text
+
+
+class Silent(MemoryStore):
+    """A store that does not answer at all."""
+
+    inline = False
+
+    async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:
+        await asyncio.sleep(600)
+        return await super().claim(key, token, fingerprint, lease)
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_a_store_that_does_not_answer_does_not_use_up_the_time_of_the_handler(kind: int) -> None:
+    """Else it would count as a failed attempt, and bring the message to the dead-letter queue."""
+    handler = both(lambda _: made.append(1))[kind]
+    consumer = Consumer(
+        "payments", handler, idempotency=Idempotency(Silent(), key="id"), handler_timeout=0.2, region="eu-west-1"
+    )
+    assert isinstance(run_handler(consumer, BODY).outcome, NotStarted)
+    assert made == []
+
+
+def test_many_failures_at_once_do_not_make_an_outage_longer() -> None:
+    """With 40 handlers the messages would come back a minute after the first moment of an outage."""
+    idempotency = Idempotency(Down(), key="id")
+    handler = both(lambda _: made.append(1))[0]
+    consumer = Consumer("payments", handler, idempotency=idempotency, region="eu-west-1")
+    for _ in range(40):
+        outcome = run_handler(consumer, BODY).outcome
+        assert isinstance(outcome, NotStarted)
+        assert outcome.after <= 5
+
+
 class Down(MemoryStore):
     """A store that does not answer."""
 
@@ -302,6 +358,26 @@ def test_the_hash_is_stable() -> None:
     ]
     assert digest(values) == "6f92e689c479b1c1f1ef37afad88c4de5a191a298dbcdceef9db0f0dcd3931e3"
     assert digest("1") != digest(1)
+    assert digest({"b", "a", "c"}) == digest(["a", "b", "c"])
+    assert digest("\ud800") != digest("?")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        digest({"amount": float("nan")})
+
+
+def test_the_hash_of_a_set_is_the_same_in_each_process() -> None:
+    """The order of a set of texts differs between processes."""
+    code = "from leasekeeper.idempotency.keys import digest; print(digest({'a', 'b', 'c', 'd'}))"
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert found == {digest(["a", "b", "c", "d"]) + "\n"}
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from leasekeeper.idempotency import Claimed, Completed, Extension, Running
+from leasekeeper.idempotency import Claimed, Completed, DynamoDbStore, Extension, MemoryStore, Running
+from leasekeeper.idempotency.work import work_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 _numbers = itertools.count()
-# A claim in DynamoDB counts as over two seconds after its end, because clocks differ.
 LAPSED = 0.001
 """Seconds of a claim that ends at once."""
 
@@ -40,7 +41,10 @@ def on(make_store: Callable[[], Store], test: Callable[[Store], Coroutine[Any, A
 
 
 async def claimed_after_lapse(store: Store, key: str, token: str) -> None:
-    """Claim a key as soon as the claim before has ended."""
+    """Claim a key as soon as the claim before has ended: in DynamoDB two seconds later, because clocks differ."""
+    if isinstance(store, DynamoDbStore):
+        assert isinstance(await store.claim(key, token, "", 60.0), Running | Completed)
+        store._wall.ahead += 2.01  # type: ignore[attr-defined]
     async with asyncio.timeout(30):
         while not isinstance(await store.claim(key, token, "", 60.0), Claimed):  # noqa: ASYNC110 - a server's clock
             await asyncio.sleep(0.02)
@@ -145,5 +149,23 @@ def test_a_key_is_forgotten_when_its_time_to_be_kept_is_over(make_store: Callabl
         await store.claim(key, "a", "", 60.0)
         assert await store.complete(key, "a", "", None, LAPSED)
         await claimed_after_lapse(store, key, "b")
+
+    on(make_store, test)
+
+
+def test_a_store_is_taken_to_a_worker_process(make_store: Callable[[], Store], key: str) -> None:
+    """As `lane='processes'` does it. What is kept in memory stays where it is."""
+    store = make_store()
+    work_on(store)
+    if isinstance(store, MemoryStore):
+        with pytest.raises(TypeError, match="keeps keys in one process"):
+            pickle.dumps(store)
+        return
+    taken = pickle.loads(pickle.dumps(store))
+
+    async def test(store: Store) -> None:
+        assert await taken.claim(key, "a", "", 60.0) == Claimed()
+        assert isinstance(await store.claim(key, "b", "", 60.0), Running)
+        await taken.close()
 
     on(make_store, test)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.idempotency import Claimed, MemoryStore
+import pytest
+
+from leasekeeper.idempotency import Claimed, MemoryStore, Running, StoreUnavailable
 from leasekeeper.idempotency.work import Claim, work_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from leasekeeper.idempotency import Extension
+    from leasekeeper.idempotency.api import Found
 
 PATIENCE = 30.0
 
@@ -54,3 +58,107 @@ def test_a_claim_is_extended_when_its_lease_was_also_after_the_store_has_failed_
     assert store.seen.wait(PATIENCE)
     assert [(each.key, each.token, 80 < each.lease <= 90) for each in store.extended] == [("a", claims[0].token, True)]
     assert all(work.release(claim, 5).result(PATIENCE) for claim in claims)
+
+
+def leased(key: str, seconds: float) -> tuple[Any, Claim]:
+    message: Any = Leased(seconds)
+    message.id = "m"
+    return message, Claim(key, "", message)
+
+
+def test_a_short_claim_is_extended_in_time_although_longer_ones_are_looked_at_later() -> None:
+    store = Recorded()
+    store.fails = 0
+    work = work_on(store)
+    _, long = leased("long", 600)
+    assert work.claim(long, 5).result(PATIENCE) == Claimed()
+    time.sleep(0.05)
+    message, short = leased("short", 0.9)
+    assert work.claim(short, 5).result(PATIENCE) == Claimed()
+    message.lease_deadline += 90
+    assert store.seen.wait(0.8)
+    assert [each.key for each in store.extended] == ["short"]
+    assert all(work.release(claim, 5).result(PATIENCE) for claim in (short, long))
+
+
+def test_a_claim_that_the_store_has_forgotten_is_made_again() -> None:
+    """A Redis without persistence was restarted."""
+    store = Recorded()
+    store.fails = 0
+    work = work_on(store)
+    message, claim = leased("k", 0.3)
+    assert work.claim(claim, 5).result(PATIENCE) == Claimed()
+    store._records.clear()
+    message.lease_deadline += 90
+    assert store.seen.wait(PATIENCE)
+    until = time.monotonic() + PATIENCE
+    while not store._records and time.monotonic() < until:
+        time.sleep(0.01)
+    assert store._records["k"].token == claim.token
+    assert work.release(claim, 5).result(PATIENCE)
+
+
+class Slow(MemoryStore):
+    """A store whose answers get lost on their way; its driver does not end when it is cancelled."""
+
+    inline = False
+    lost = 0
+
+    async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:
+        found = await super().claim(key, token, fingerprint, lease)
+        await self._lose()
+        return found
+
+    async def complete(self, key: str, token: str, fingerprint: str, result: bytes | None, keep: float) -> bool:
+        await self._lose()
+        return await super().complete(key, token, fingerprint, result, keep)
+
+    async def _lose(self) -> None:
+        if self.lost:
+            self.lost -= 1
+            try:
+                await asyncio.sleep(PATIENCE)
+            except asyncio.CancelledError:
+                await asyncio.sleep(0.5)
+
+
+def test_a_claim_without_an_answer_is_taken_over_by_the_next_run_of_this_process() -> None:
+    """It would have to wait for its own claim otherwise, until the lease of the first delivery ends."""
+    store = Slow()
+    store.lost = 1
+    work = work_on(store)
+    _, first = leased("k", 600)
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable, match=r"no answer in 0\.1 s"):
+        work.claim(first, 0.1).result(PATIENCE)
+    assert time.monotonic() - began < 0.5
+    work.unanswered(first)
+    _, second = leased("k", 600)
+    assert work.claim(second, 5).result(PATIENCE) == Claimed()
+    _, third = leased("k", 600)
+    assert isinstance(work.claim(third, 5).result(PATIENCE), Running)
+    assert work.release(second, 5).result(PATIENCE)
+
+
+def test_a_key_that_cannot_be_completed_at_once_is_completed_later() -> None:
+    store = Slow()
+    work = work_on(store)
+    _, claim = leased("k", 600)
+    assert work.claim(claim, 5).result(PATIENCE) == Claimed()
+    store.lost = 1
+    with pytest.raises(StoreUnavailable):
+        work.complete(claim, None, 60.0, 0.05).result(PATIENCE)
+    until = time.monotonic() + PATIENCE
+    while store._records["k"].done is None and time.monotonic() < until:
+        time.sleep(0.01)
+    assert store._records["k"].done is not None
+
+
+def test_claims_that_ended_long_ago_are_forgotten() -> None:
+    """A message that was withheld, and settled later, tells nobody that its claim is of no use any more."""
+    store = MemoryStore()
+    work = work_on(store)
+    claims = [leased(f"k{n}", -61)[1] for n in range(1002)]
+    for claim in claims:
+        assert work.claim(claim, 5).result() == Claimed()
+    assert len(work._running) < 3

@@ -5,6 +5,7 @@ The option `idempotency` of a consumer takes an `Idempotency` with a store. Noth
 
 from __future__ import annotations
 
+from leasekeeper.core.claims import IdempotencyStatistics
 from leasekeeper.idempotency.api import (
     Claimed,
     Completed,
@@ -21,7 +22,6 @@ from leasekeeper.idempotency.memory import MemoryStore
 from leasekeeper.idempotency.postgres import PostgresStore
 from leasekeeper.idempotency.redis import RedisStore
 from leasekeeper.idempotency.settings import Idempotency
-from leasekeeper.idempotency.terms import IdempotencyStatistics
 
 __all__ = [
     "MESSAGE_ID",

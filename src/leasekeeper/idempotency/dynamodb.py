@@ -9,33 +9,48 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from leasekeeper.errors import SqsError
 from leasekeeper.idempotency.api import CLAIMED, Completed, Found, Running
+from leasekeeper.loggers import safe_logger
 from leasekeeper.sqs.connecting import connect
 from leasekeeper.sqs.services import DYNAMODB
 from leasekeeper.sqs.settings import ClientSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from leasekeeper.api import Credentials, CredentialsProvider
+    from leasekeeper.api import Credentials, CredentialsProvider, Response, Transport, TransportSettings
     from leasekeeper.idempotency.api import Extension
     from leasekeeper.sqs.wire import Wire
 
+log = safe_logger("leasekeeper.idempotency")
+
 MARGIN = 2.0
 """Seconds after its end at which a claim counts as over: the clocks of two machines may differ by so much."""
+SKEW = 5.0
+"""Seconds by which this machine's clock may differ from DynamoDB's, by the `Date` of answers, without a warning."""
+LOOK_AT_DATE = 60.0
+"""Seconds between two looks at that."""
+AT_ONCE = 32
+"""Claims that are extended side by side, at most."""
+CREATED_WITHIN = 120.0
+"""Seconds until a new table has to be active."""
 NAMES = {"#key": "key", "#token": "token", "#done": "done", "#until": "until"}
 
 
 class DynamoDbStore:
     """Keeps idempotency keys in a table of DynamoDB.
 
-    The table has the partition key `key` (a string), and `expires` as its TTL attribute. The machines that use it need
+    The table has the partition key `key` (a string), and `expires` as its TTL attribute; `create_table()` makes it. The
+    machines that use it need
     clocks that differ by less than two seconds.
 
     Args:
@@ -61,20 +76,33 @@ class DynamoDbStore:
     ) -> None:
         self._table = table
         self._wall = wall
-        self._settings = ClientSettings(
-            region=region, endpoint_url=endpoint_url, profile=profile, credentials=credentials
-        )
+        self._place: dict[str, Any] = {
+            "region": region,
+            "endpoint_url": endpoint_url,
+            "profile": profile,
+            "credentials": credentials,
+        }
+        self._settings = ClientSettings(**self._place, service=DYNAMODB, http=self._transport)
+        self._looked_at_date = -LOOK_AT_DATE
         self._loop: object = None
         self._wire: asyncio.Task[Wire] | None = None
 
     @property
     def definition(self) -> dict[str, Any]:
-        """The arguments of CreateTable. The TTL attribute, `expires`, is set afterwards with UpdateTimeToLive."""
+        """The arguments of CreateTable; those of UpdateTimeToLive, which follows it, are `time_to_live`."""
         return {
             "TableName": self._table,
             "KeySchema": [{"AttributeName": "key", "KeyType": "HASH"}],
             "AttributeDefinitions": [{"AttributeName": "key", "AttributeType": "S"}],
             "BillingMode": "PAY_PER_REQUEST",
+        }
+
+    @property
+    def time_to_live(self) -> dict[str, Any]:
+        """The arguments of UpdateTimeToLive."""
+        return {
+            "TableName": self._table,
+            "TimeToLiveSpecification": {"Enabled": True, "AttributeName": "expires"},
         }
 
     async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:  # noqa: ARG002 - Store's
@@ -93,10 +121,11 @@ class DynamoDbStore:
         return Running(max(0.0, float(old.get("until", {}).get("N", now)) + MARGIN - now))
 
     async def extend(self, extensions: Sequence[Extension]) -> Sequence[bool]:
-        """As `Store.extend`: side by side."""
-        return await asyncio.gather(*(self._extend(*each) for each in extensions))
+        """As `Store.extend`: some side by side, because DynamoDB has no batches of conditional writes."""
+        slots = asyncio.Semaphore(AT_ONCE)
+        return await asyncio.gather(*(self._extend(slots, *each) for each in extensions))
 
-    async def _extend(self, key: str, token: str, lease: float) -> bool:
+    async def _extend(self, slots: asyncio.Semaphore, key: str, token: str, lease: float) -> bool:
         now = self._wall()
         values = {
             ":over": _number(_over(now)),
@@ -110,7 +139,8 @@ class DynamoDbStore:
             "UpdateExpression": "SET #until = :until, expires = :expires",
             "ConditionExpression": "#token = :token AND #done = :no AND #until >= :over",
         }
-        return await self._write("UpdateItem", fields, values) is None
+        async with slots:
+            return await self._write("UpdateItem", fields, values) is None
 
     async def complete(self, key: str, token: str, fingerprint: str, result: bytes | None, keep: float) -> bool:
         """As `Store.complete`."""
@@ -180,11 +210,91 @@ class DynamoDbStore:
             raise
 
     async def _connect(self) -> Wire:
-        wire, _ = await connect(replace(self._settings, service=DYNAMODB))
+        wire, _ = await connect(self._settings)
         return wire
+
+    # The table
+
+    def create_table(self) -> None:
+        """Create the table if it is not there, and switch its TTL on; blocks until it can be used."""
+        with ThreadPoolExecutor(1) as thread:  # this one may run a loop
+            thread.submit(lambda: asyncio.run(self._create())).result()
+
+    async def _create(self) -> None:
+        wire = await self._connect()
+        try:
+            with _allowed("ResourceInUse"):
+                await wire.call_patiently("CreateTable", msgspec.json.encode(self.definition))
+            async with asyncio.timeout(CREATED_WITHIN):
+                while not await self._is_active(wire):  # noqa: ASYNC110 - of a server
+                    await asyncio.sleep(0.5)
+            with _allowed("ValidationException"):  # it is switched on already
+                await wire.call_patiently("UpdateTimeToLive", msgspec.json.encode(self.time_to_live))
+        finally:
+            await wire.close()
+
+    async def _is_active(self, wire: Wire) -> bool:
+        answer = await wire.call_patiently("DescribeTable", msgspec.json.encode({"TableName": self._table}))
+        return bool(msgspec.json.decode(answer)["Table"]["TableStatus"] == "ACTIVE")
+
+    # The clock
+
+    def _transport(self, settings: TransportSettings) -> Transport:
+        from leasekeeper.sqs.http_native import NativeTransport
+
+        return _Dated(NativeTransport(settings), self._look_at_date)
+
+    def _look_at_date(self, date: str | None) -> None:
+        """Warn if this machine's clock differs from the server's by more than claims allow for."""
+        now = self._wall()
+        if abs(now - self._looked_at_date) < LOOK_AT_DATE or not date:
+            return
+        self._looked_at_date = now
+        with suppress(ValueError, OverflowError):
+            skew = now - parsedate_to_datetime(date).timestamp()
+            if abs(skew) > SKEW:
+                log.warning(
+                    "%r: the clock of this machine is %.0f s %s that of DynamoDB, so claims of other machines may be "
+                    "taken too early or too late; set the clock",
+                    self,
+                    abs(skew),
+                    "ahead of" if skew > 0 else "behind",
+                )
+
+    def __reduce__(self) -> Any:
+        """For worker processes, which open connections themselves."""
+        return partial(DynamoDbStore, wall=self._wall, **self._place), (self._table,)
 
     def __repr__(self) -> str:
         return f"<DynamoDbStore, table {self._table}>"
+
+
+class _Dated:
+    """A transport that shows the `Date` of each answer."""
+
+    def __init__(self, inner: Transport, look: Callable[[str | None], None]) -> None:
+        self._inner = inner
+        self._look = look
+
+    async def post(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Response:  # noqa: ASYNC109 - as `Transport`
+        """As `Transport.post`."""
+        answer = await self._inner.post(body, headers, timeout)
+        self._look(answer.header("date"))
+        return answer
+
+    async def close(self) -> None:
+        """As `Transport.close`."""
+        await self._inner.close()
+
+
+@contextmanager
+def _allowed(code: str) -> Iterator[None]:
+    """Let an error of that code pass."""
+    try:
+        yield
+    except SqsError as error:
+        if not error.code.startswith(code):
+            raise
 
 
 def _over(now: float) -> float:

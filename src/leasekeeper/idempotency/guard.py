@@ -36,16 +36,22 @@ log = safe_logger("leasekeeper.idempotency")
 JITTER = 0.1
 """Part of the time until a claim ends by which a message comes later, at most; at least a second."""
 STORE_DOWN, STORE_DOWN_LONGEST = 2.0, 60.0
-"""Seconds after which a message comes again when the store cannot be asked: doubled with each failure in a row."""
+"""Seconds after which a message comes again when the store cannot be asked: as long as it has been down, between these.
+Failures in a row say less: with many handlers there are many at once."""
+RESULT_LIMIT = 1 << 18
+"""Bytes of the longest result that is kept: an item of DynamoDB has 400 KB."""
 
 
 class Guard:
     """Protects the runs of one handler."""
 
-    def __init__(self, terms: Terms, handler: str) -> None:
+    def __init__(self, terms: Terms, handler: str, *, timeout: float | None = None) -> None:
         self._terms = terms
         self._handler = handler
         self._work = terms.work
+        # A store that does not answer must not use up the handler's time: that would count as a failed attempt.
+        self._claim_timeout = terms.timeout if timeout is None else min(terms.timeout, timeout / 2)
+        self._down_since: float | None = None
         self._failures = 0
         """Claims in a row that the store did not answer."""
 
@@ -54,7 +60,7 @@ class Guard:
         claim = self._claim_for(message)
         if claim is None:
             return await call_next(message)
-        claiming = self._work.claim(claim, self._terms.timeout)
+        claiming = self._work.claim(claim, self._claim_timeout)
         try:
             found = await _result_of(claiming)
         except StoreUnavailable as error:
@@ -81,7 +87,7 @@ class Guard:
         if claim is None:
             return call_next(message)
         try:
-            found = self._work.claim(claim, self._terms.timeout).result()
+            found = self._work.claim(claim, self._claim_timeout).result()
         except StoreUnavailable as error:
             self._not_claimed(claim, error)
             return call_next(message)
@@ -103,8 +109,8 @@ class Guard:
         """The claim that this message needs; None: it runs without protection."""
         terms = self._terms
         key = terms.key(message)
-        if key is None:
-            terms.counts.add("missing")
+        if key is None or key == "":  # all messages with an empty text would be duplicates of the first one
+            terms.counts.add(message.queue, "missing")
             if terms.missing == "run":
                 return None
             reason = f"message {message.id} has no idempotency key for handler {self._handler}"
@@ -117,15 +123,21 @@ class Guard:
 
     def _not_claimed(self, claim: Claim, error: StoreUnavailable) -> None:
         """Give the message back, unless it is to run without protection."""
-        self._work.drop(claim)
-        self._terms.counts.add("store_errors")
+        self._work.unanswered(claim)
+        self._count(claim, "store_errors")
+        now = self._work.clock()
         self._failures += 1
-        if self._terms.on_store_error == "run":
-            log.warning("handler %s runs without idempotency: %s", self._handler, error)
-            return
-        after = min(STORE_DOWN * 2.0 ** min(self._failures - 1, 10), STORE_DOWN_LONGEST)
-        log.warning("handler %s is not run, its message is given back: %s", self._handler, error)
-        raise NotNow(_jittered(after)) from error
+        if self._down_since is None:
+            self._down_since = now
+        runs = self._terms.on_store_error == "run"
+        if self._failures & (self._failures - 1) == 0:  # the first, the second, the fourth ...
+            follows = "runs without idempotency" if runs else "is not run, its message is given back"
+            log.warning("handler %s %s (%d times in a row): %s", self._handler, follows, self._failures, error)
+        if not runs:
+            raise NotNow(_jittered(min(max(now - self._down_since, STORE_DOWN), STORE_DOWN_LONGEST))) from error
+
+    def _count(self, claim: Claim, name: str) -> None:
+        self._terms.counts.add(claim.message.queue, name)
 
     def _known(self, claim: Claim, found: Found) -> bytes | None:
         """The result of an earlier run, if it is kept. Returns None if the handler has to run now.
@@ -135,19 +147,17 @@ class Guard:
             NotNow: another run has claimed the key.
             Reject: the key was used for something else.
         """
-        self._failures = 0
-        counts = self._terms.counts
+        self._failures, self._down_since = 0, None
         if isinstance(found, Claimed):
-            counts.add("claimed")
+            self._count(claim, "claimed")
             return None
-        self._work.drop(claim)
         if isinstance(found, Running):
-            counts.add("running")
+            self._count(claim, "running")
             raise NotNow(_jittered(found.left))
         if claim.fingerprint and found.fingerprint and claim.fingerprint != found.fingerprint:
-            counts.add("mismatched")
+            self._count(claim, "mismatched")
             raise Reject("same idempotency key, other payload")
-        counts.add("done")
+        self._count(claim, "done")
         return self._replayed(claim, found)
 
     def _replayed(self, claim: Claim, found: Completed) -> bytes:
@@ -172,10 +182,15 @@ class Guard:
 
     def _encoded(self, result: Any) -> bytes | None:
         try:
-            return msgspec.json.encode(None if isinstance(result, Settlement) else result, enc_hook=encoded)
+            stored = msgspec.json.encode(None if isinstance(result, Settlement) else result, enc_hook=encoded)
         except Exception as error:
-            log.warning("the result of handler %s is not kept: %s", self._handler, safe_str(error, 300))
-            return None
+            reason = safe_str(error, 300)
+        else:
+            if len(stored) <= RESULT_LIMIT:
+                return stored
+            reason = f"it has {len(stored)} bytes, more than {RESULT_LIMIT}"
+        log.warning("the result of handler %s is not kept: %s", self._handler, reason)
+        return None
 
     async def _quietly(self, ending: Future[bool], claim: Claim) -> bool | None:
         """Wait for the end of a claim. It is made also if this waiting is cancelled."""
@@ -193,12 +208,14 @@ class Guard:
             return None
 
     def _not_ended(self, claim: Claim, error: StoreUnavailable) -> None:
-        self._terms.counts.add("store_errors")
-        log.warning("the key of message %s is free again when its lease would have ended: %s", claim.message.id, error)
+        self._count(claim, "store_errors")
+        log.warning(
+            "the key of message %s is still claimed, until its lease would have ended: %s", claim.message.id, error
+        )
 
     def _tell(self, claim: Claim) -> None:
         """Tell of a handler that did the work although another run had taken the key from it."""
-        self._terms.counts.add("conflicts")
+        self._count(claim, "conflicts")
         log.warning(
             "handler %s ended well after another run had claimed the key of message %s: the work was done twice, "
             "because the lease of the first run had ended",

@@ -1,13 +1,14 @@
 """Keys: what of a message is its idempotency key, and the hash under which it is stored.
 
-The hash is SHA-256 over canonical JSON: it is the same for every order of a dict's keys, for `1` and `1.0`, and on
-every version of Python.
+The hash is SHA-256 over canonical JSON: it is the same for every order of a dict's keys and of a set, for `1` and
+`1.0`, and on every version of Python.
 """
 
 from __future__ import annotations
 
 import enum
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,9 +56,11 @@ def digest(value: Any) -> str:
 
     Raises:
         TypeError: the value cannot be written as JSON.
+        ValueError: there is a number in it that JSON does not have: NaN or infinite.
     """
-    plain = _whole(msgspec.to_builtins(value, str_keys=True, enc_hook=encoded))
-    return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()
+    plain = _whole(msgspec.to_builtins(value, str_keys=True, enc_hook=encoded, order="deterministic"))
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def encoded(value: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from leasekeeper.idempotency.api import CLAIMED, Completed, Found, Running
 
@@ -101,6 +101,10 @@ class MemoryStore:
             self._records = {
                 key: record for key, record in self._records.items() if record.until > ends[record.done is not None]
             }
+
+    def __reduce__(self) -> Any:
+        """Refuse to be taken to another process."""
+        raise TypeError("a MemoryStore keeps keys in one process: take RedisStore, PostgresStore or DynamoDbStore")
 
     def __repr__(self) -> str:
         return f"<MemoryStore of {len(self._records)} keys>"

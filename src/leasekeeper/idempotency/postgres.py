@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.idempotency.api import CLAIMED, Completed, Found, Running
+from leasekeeper.loggers import safe_logger
+from leasekeeper.texts import safe_str
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
     from leasekeeper.idempotency.api import Extension
+
+log = safe_logger("leasekeeper.idempotency")
 
 DEFINITION = """
 CREATE TABLE IF NOT EXISTS {table} (
@@ -144,7 +148,8 @@ class PostgresStore:
                 claimed, done, known, result, left = rows[0]
                 if claimed:
                     return CLAIMED
-                if done or left > 0:
+                # Race: the row is older than what another transaction has made of it meanwhile. Its time is over then.
+                if left > 0:
                     return Completed(known, result) if done else Running(left)
         return Running(1.0)
 
@@ -171,27 +176,39 @@ class PostgresStore:
             await connection.close()
 
     async def _run(self, statement: str, **values: Any) -> list[Any]:
-        async with self._connection() as connection:
-            cursor = await connection.execute(statement.replace("{table}", self._table), values or None)
-            return await cursor.fetchall() if cursor.description else []
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
         import psycopg
 
+        async with self._slot():
+            connection = self._idle.pop() if self._idle else None
+            if connection is not None:
+                try:
+                    return await self._execute(connection, statement, values)
+                except psycopg.OperationalError as error:
+                    # The server, or something on the way, has closed it while it was idle. All verbs may be made
+                    # twice: they say the same to their token again.
+                    log.debug("a connection to Postgres has ended, another is opened: %s", safe_str(error, 300))
+            connection = await psycopg.AsyncConnection.connect(self._dsn, autocommit=True)
+            return await self._execute(connection, statement, values)
+
+    async def _execute(self, connection: Any, statement: str, values: dict[str, Any]) -> list[Any]:
+        try:
+            cursor = await connection.execute(statement.replace("{table}", self._table), values or None)
+            rows = await cursor.fetchall() if cursor.description else []
+        except BaseException:
+            await connection.close()
+            raise
+        self._idle.append(connection)
+        return rows
+
+    def _slot(self) -> asyncio.Semaphore:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:  # the thread of the store is another one, also in a forked child
             self._loop, self._idle, self._slots = loop, [], asyncio.Semaphore(CONNECTIONS)
-        async with self._slots:
-            connection = self._idle.pop() if self._idle else None
-            if connection is None or connection.closed:
-                connection = await psycopg.AsyncConnection.connect(self._dsn, autocommit=True)
-            try:
-                yield connection
-            except BaseException:
-                await connection.close()
-                raise
-            self._idle.append(connection)
+        return self._slots
+
+    def __reduce__(self) -> Any:
+        """For worker processes, which open connections themselves."""
+        return partial(PostgresStore, table=self._table), (self._dsn,)
 
     def __repr__(self) -> str:
         return f"<PostgresStore, table {self._table}>"  # the DSN may have a password

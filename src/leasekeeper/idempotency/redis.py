@@ -6,6 +6,7 @@ Time is the server's. A claim and a finished key are hashes that the server remo
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.errors import ConfigurationError
@@ -52,18 +53,20 @@ class RedisStore:
 
     inline = False
 
-    def __init__(self, url: str, **settings: Any) -> None:
+    def __init__(self, url: str, *, cluster: bool = False, **settings: Any) -> None:
         self._url = url
+        self._cluster = cluster
         self._settings = settings
-        self._opened: tuple[object, Any, dict[str, Any]] | None = None
+        self._opened: tuple[object, Any] | None = None
 
     @classmethod
-    def from_url(cls, url: str, **settings: Any) -> RedisStore:
+    def from_url(cls, url: str, *, cluster: bool = False, **settings: Any) -> RedisStore:
         """A store at a URL such as `redis://localhost:6379/0`.
 
         Args:
             url: as redis-py has it; `rediss://` for TLS, `unix://` for a socket.
-            settings: further arguments of `redis.asyncio.Redis.from_url`.
+            cluster: whether the server is a node of a cluster, of which the others are then found.
+            settings: further arguments of `from_url` of `redis.asyncio.Redis`, or of `RedisCluster`.
 
         Raises:
             ConfigurationError: redis-py is not installed.
@@ -72,51 +75,54 @@ class RedisStore:
             import redis.asyncio  # noqa: F401 - whether it is there
         except ImportError as error:
             raise ConfigurationError("RedisStore needs redis-py: pip install 'leasekeeper[redis]'") from error
-        return cls(url, **settings)
+        return cls(url, cluster=cluster, **settings)
 
-    def _open(self) -> tuple[Any, dict[str, Any]]:
-        """The client and its scripts; on the loop of the store."""
+    def _client(self) -> Any:
+        """The client; on the loop of the store."""
         loop = asyncio.get_running_loop()
         if self._opened is None or self._opened[0] is not loop:  # also in a forked child
-            from redis.asyncio import Redis
+            from redis.asyncio import Redis, RedisCluster
 
-            client = Redis.from_url(self._url, **self._settings)
-            scripts = {"claim": CLAIM, "extend": EXTEND, "complete": COMPLETE, "release": RELEASE}
-            self._opened = loop, client, {name: client.register_script(text) for name, text in scripts.items()}
-        return self._opened[1:]
+            made = RedisCluster if self._cluster else Redis
+            self._opened = loop, made.from_url(self._url, **self._settings)
+        return self._opened[1]
+
+    # The text of a script goes along with each call. A hash would save half a kilobyte, but not the second round trip
+    # when the server was restarted, and redis-py would ask before each pipeline which scripts the server knows.
 
     async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:  # noqa: ARG002 - Store's
         """As `Store.claim`."""
-        _, scripts = self._open()
-        kind, *rest = await scripts["claim"](keys=[key], args=[token, _ms(lease)])
+        kind, *rest = await self._client().eval(CLAIM, 1, key, token, _ms(lease))
         if kind == 1:
             return Running(max(0, rest[0]) / 1000)
-        return Completed(_text(rest[0]), rest[1]) if kind == 2 else CLAIMED
+        return Completed(_bytes(rest[0]).decode(), _bytes(rest[1])) if kind == 2 else CLAIMED
 
     async def extend(self, extensions: Sequence[Extension]) -> Sequence[bool]:
         """As `Store.extend`: one pipeline for all."""
-        client, scripts = self._open()
-        pipeline = client.pipeline(transaction=False)
+        client = self._client()
+        pipeline = client.pipeline() if self._cluster else client.pipeline(transaction=False)
         for key, token, lease in extensions:
-            await scripts["extend"](keys=[key], args=[token, _ms(lease)], client=pipeline)
+            pipeline.eval(EXTEND, 1, key, token, _ms(lease))
         return [bool(each) for each in await pipeline.execute()]
 
     async def complete(self, key: str, token: str, fingerprint: str, result: bytes | None, keep: float) -> bool:
         """As `Store.complete`."""
-        _, scripts = self._open()
-        arguments = [token, _ms(keep), fingerprint, result or b"", int(result is not None)]
-        return bool(await scripts["complete"](keys=[key], args=arguments))
+        arguments = (token, _ms(keep), fingerprint, result or b"", int(result is not None))
+        return bool(await self._client().eval(COMPLETE, 1, key, *arguments))
 
     async def release(self, key: str, token: str) -> bool:
         """As `Store.release`."""
-        _, scripts = self._open()
-        return bool(await scripts["release"](keys=[key], args=[token]))
+        return bool(await self._client().eval(RELEASE, 1, key, token))
 
     async def close(self) -> None:
         """As `Store.close`."""
         opened, self._opened = self._opened, None
         if opened is not None:
             await opened[1].aclose()
+
+    def __reduce__(self) -> Any:
+        """For worker processes, which open connections themselves."""
+        return partial(RedisStore, cluster=self._cluster, **self._settings), (self._url,)
 
     def __repr__(self) -> str:
         return "<RedisStore>"  # the URL may have a password
@@ -126,5 +132,6 @@ def _ms(seconds: float) -> int:
     return max(1, int(seconds * 1000))
 
 
-def _text(value: bytes | str) -> str:
-    return value if isinstance(value, str) else value.decode()
+def _bytes(value: Any) -> Any:
+    """What a client answers with `decode_responses` too, as bytes; None stays None."""
+    return value.encode() if isinstance(value, str) else value

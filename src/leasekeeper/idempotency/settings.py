@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, get_args
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.idempotency.guard import Guard
 from leasekeeper.idempotency.keys import MESSAGE_ID, key_function
-from leasekeeper.idempotency.terms import IdempotencyStatistics, OnMissing, OnStoreError, Terms
+from leasekeeper.idempotency.terms import Counts, OnMissing, OnStoreError, Terms
 from leasekeeper.idempotency.work import work_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from leasekeeper.core.claims import IdempotencyStatistics
     from leasekeeper.idempotency.api import Store
     from leasekeeper.idempotency.keys import Key
     from leasekeeper.message import Message
@@ -75,6 +76,17 @@ class Idempotency:
                 allowed = ", ".join(map(repr, choices))
                 raise ConfigurationError(f"Idempotency({name}={value!r}): must be one of {allowed}")
         self.store = store
+        self._arguments = {
+            "key": key,
+            "fingerprint": fingerprint,
+            "keep": keep,
+            "result": result,
+            "on_store_error": on_store_error,
+            "missing": missing,
+            "scope": scope,
+            "prefix": prefix,
+            "timeout": timeout,
+        }
         self._terms = Terms(
             work=work_on(store),
             key=key_function(key),
@@ -88,17 +100,35 @@ class Idempotency:
             timeout=timeout,
         )
 
-    def for_handler(self, name: str, *, is_coroutine: bool, timeout: float | None) -> Callable[[Any, Any], Any]:  # noqa: ARG002 - of every `MiddlewareMaker`
+    def for_handler(self, name: str, *, is_coroutine: bool, timeout: float | None) -> Callable[[Any, Any], Any]:
         """What is called around one handler; as every `MiddlewareMaker`."""
-        guard = Guard(self._terms, name)
+        guard = Guard(self._terms, name, timeout=timeout)
         return guard.run if is_coroutine else guard.run_blocking
 
-    def statistics(self) -> IdempotencyStatistics:
-        """What became of the messages so far."""
-        return self._terms.counts.statistics()
+    def statistics(self, queue: str | None = None) -> IdempotencyStatistics:
+        """What became of the messages so far: those of a queue, by its name, or of all."""
+        return self._terms.counts.statistics(queue)
+
+    @property
+    def keep(self) -> float:
+        """Seconds for which a key is remembered after its handler has returned."""
+        return self._terms.keep
+
+    @property
+    def counts(self) -> Counts:
+        """The counters."""
+        return self._terms.counts
+
+    def __reduce__(self) -> tuple[Callable[..., Idempotency], tuple[Store, dict[str, Any]]]:
+        """For worker processes, which make one again."""
+        return _made_again, (self.store, self._arguments)
 
     def __repr__(self) -> str:
         return f"<Idempotency in {self.store!r}>"
+
+
+def _made_again(store: Store, arguments: dict[str, Any]) -> Idempotency:
+    return Idempotency(store, **arguments)
 
 
 def _check(store: Any, key: Any, keep: Any, timeout: Any) -> None:

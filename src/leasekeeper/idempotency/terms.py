@@ -6,6 +6,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from leasekeeper.core.claims import IdempotencyStatistics
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -16,42 +18,34 @@ OnStoreError = Literal["retry", "run"]
 OnMissing = Literal["error", "reject", "run"]
 
 
-@dataclass(frozen=True, slots=True)
-class IdempotencyStatistics:
-    """What became of the messages of an `Idempotency`, in this process."""
-
-    claimed: int = 0
-    """Runs of handlers that had the key to themselves."""
-    done: int = 0
-    """Messages whose work was done already: deleted without a run."""
-    running: int = 0
-    """Messages whose key another run had claimed: given back until that claim ends."""
-    mismatched: int = 0
-    """Messages with the key of other content: rejected."""
-    missing: int = 0
-    """Messages without a key."""
-    conflicts: int = 0
-    """Handlers that ended well after they had lost their claim to another run: their work was done twice."""
-    store_errors: int = 0
-    """Verbs that the store did not carry out."""
-
-
 class Counts:
-    """The counters, from any thread."""
+    """The counters by queue, from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: dict[str, int] = {}
+        self._counts: dict[str, dict[str, int]] = {}
 
-    def add(self, name: str) -> None:
-        """Add one."""
+    def add(self, queue: str, name: str, by: int = 1) -> None:
+        """Add to one of a queue."""
         with self._lock:
-            self._counts[name] = self._counts.get(name, 0) + 1
+            counts = self._counts.setdefault(queue, {})
+            counts[name] = counts.get(name, 0) + by
 
-    def statistics(self) -> IdempotencyStatistics:
-        """All of them."""
+    def statistics(self, queue: str | None = None) -> IdempotencyStatistics:
+        """Those of a queue; None: of all queues."""
         with self._lock:
-            return IdempotencyStatistics(**self._counts)
+            found = [self._counts.get(queue, {})] if queue is not None else list(self._counts.values())
+            total: dict[str, int] = {}
+            for counts in found:
+                for name, count in counts.items():
+                    total[name] = total.get(name, 0) + count
+        return IdempotencyStatistics(**total)
+
+    def taken(self) -> dict[str, dict[str, int]]:
+        """Those of all queues by name; they count from 0 again."""
+        with self._lock:
+            counts, self._counts = self._counts, {}
+        return counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

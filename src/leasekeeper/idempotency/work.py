@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from leasekeeper.engine.host import LoopThread
-from leasekeeper.idempotency.api import Extension, StoreUnavailable
+from leasekeeper.idempotency.api import Claimed, Extension, StoreUnavailable
 from leasekeeper.loggers import safe_logger
 from leasekeeper.texts import safe_str
 
@@ -29,25 +29,36 @@ log = safe_logger("leasekeeper.idempotency")
 
 IDLE = 30.0
 """Seconds after the last verb until the connections are closed and the thread ends."""
-LOOKS = 6
-"""Looks at the leases of running claims in the time of the shortest one."""
+LOOK = 1 / 3
+"""The part of the time until the first claim ends after which the leases are looked at."""
 SHORTEST_LOOK, LONGEST_LOOK = 0.05, 5.0
+AFTER_FAILURE = 1.0
+"""Seconds until the next look when the store has failed."""
 SHORTEST_LEASE = 0.001
 """Seconds of the shortest claim: the lease of its message may be as good as over."""
+GONE = 60.0
+"""Seconds after the end of its lease at which a claim is looked at no more. Until then the lease may come back: the
+engine, or its keeper, may have extended it in time and told us late."""
+PERSISTING = 60.0
+"""Seconds for which a key that could not be completed is tried again, after its handler has ended."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
+"""Seconds between these tries; doubled each time."""
+SWEEP = 1_000
+"""Claims in a store that does not wait above which those that are gone are looked for."""
+UNANSWERED = 10_000
+"""Claims without an answer whose tokens are remembered, at most."""
 
 
 class Claim:
     """The claim of one run of a handler, which lives as long as the lease of its message."""
 
-    __slots__ = ("fingerprint", "key", "lease", "message", "token", "until")
+    __slots__ = ("fingerprint", "key", "message", "token", "until")
 
     def __init__(self, key: str, fingerprint: str, message: Message[Any]) -> None:
         self.key = key
         self.fingerprint = fingerprint
         self.message = message
         self.token = os.urandom(16).hex()
-        self.lease = 0.0
-        """Seconds that it was claimed for."""
         self.until = 0.0
         """The deadline of the lease that the store was last told."""
 
@@ -62,6 +73,7 @@ class Work:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._inline = bool(getattr(store, "inline", False))
         self.clock: Callable[[], float] = getattr(store, "clock", time.monotonic)
         self._thread = LoopThread("leasekeeper-idempotency")
         self._reset()
@@ -69,11 +81,17 @@ class Work:
     def _reset(self) -> None:
         self._process = os.getpid()
         self._running: dict[str, Claim] = {}
-        """Claims of this process by token."""
+        """Claims of this process by key."""
+        self._unanswered: dict[str, str] = {}
+        """Tokens by key that no run uses: the store may have taken their claims without an answer. The next run of
+        such a key claims it with that token, and need not wait until that claim ends."""
+        self._sweep_above = SWEEP
         self._active = 0
         self._held = False
         self._closing: asyncio.TimerHandle | None = None
-        self._extending: asyncio.Task[None] | None = None
+        self._look: asyncio.TimerHandle | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._persisting: set[asyncio.Task[None]] = set()
 
     # Verbs: each returns a future, of which only waiting may be cancelled
 
@@ -81,20 +99,36 @@ class Work:
         """Claim a key for as long as the message's lease lasts, and then as long as that is extended."""
         if self._process != os.getpid():  # a forked child has none of its parent's claims and connections
             self._reset()
-        lease = claim.lease = claim.left(self.clock())
-        self._running[claim.token] = claim
-        if self._store.inline:  # nothing else can have claimed a key of this process: look at the leases only now
-            self._submit(self._store.extend(self._extensions(claim.key)), timeout)
-        return self._submit(self._store.claim(claim.key, claim.token, claim.fingerprint, lease), timeout)
+        claim.token = self._unanswered.pop(claim.key, claim.token)
+        lease = claim.left(self.clock())
+        if self._inline:
+            self._extend_inline(claim.key, timeout)
+        return self._submit(self._claim(claim, lease), timeout)
+
+    def _extend_inline(self, key: str, timeout: float) -> None:
+        """Extend the claim of this key: nothing outside of this process can have it, so its lease is looked at now."""
+        if (running := self._running.get(key)) is not None:
+            self._submit(self._store.extend(self._extensions([running])), timeout)
+        if len(self._running) > self._sweep_above:
+            self._extensions(list(self._running.values()))
+            self._sweep_above = 2 * len(self._running) + SWEEP
 
     def drop(self, claim: Claim) -> None:
         """Extend it no more."""
-        self._running.pop(claim.token, None)
+        if self._running.get(claim.key) is claim:
+            self._running.pop(claim.key, None)
+
+    def unanswered(self, claim: Claim) -> None:
+        """Note that nothing came of a claim, as far as is known."""
+        self.drop(claim)
+        while len(self._unanswered) >= UNANSWERED:
+            self._unanswered.pop(next(iter(self._unanswered)), None)
+        self._unanswered[claim.key] = claim.token
 
     def complete(self, claim: Claim, result: bytes | None, keep: float, timeout: float) -> Future[bool]:
-        """Note that its work is done."""
+        """Note that its work is done. If the store fails now, this goes on in the background."""
         self.drop(claim)
-        return self._submit(self._store.complete(claim.key, claim.token, claim.fingerprint, result, keep), timeout)
+        return self._submit(self._complete(claim, result, keep, timeout), timeout)
 
     def release(self, claim: Claim, timeout: float) -> Future[bool]:
         """Give it up."""
@@ -102,9 +136,36 @@ class Work:
         return self._submit(self._store.release(claim.key, claim.token), timeout)
 
     def _submit(self, verb: Coroutine[Any, Any, T], timeout: float) -> Future[T]:
-        if self._store.inline:
+        if self._inline:
             return _finished(verb)
-        return asyncio.run_coroutine_threadsafe(self._run(verb, timeout), self._thread.enter())
+        try:
+            loop = self._thread.enter()
+        except OSError as error:  # no descriptors are left
+            verb.close()
+            return _failed(self._unavailable(error))
+        return asyncio.run_coroutine_threadsafe(self._run(verb, timeout), loop)
+
+    async def _claim(self, claim: Claim, lease: float) -> Found:
+        found = await self._store.claim(claim.key, claim.token, claim.fingerprint, lease)
+        if isinstance(found, Claimed):
+            self._running[claim.key] = claim
+            if not self._inline:
+                self._plan(lease)
+        return found
+
+    async def _complete(self, claim: Claim, result: bytes | None, keep: float, within: float) -> bool:
+        def verb() -> Coroutine[Any, Any, bool]:
+            return self._store.complete(claim.key, claim.token, claim.fingerprint, result, keep)
+
+        if self._inline:
+            return await verb()
+        try:
+            return await self._answered(verb(), within)
+        except StoreUnavailable:
+            task = asyncio.ensure_future(self._persist(verb, claim, within))
+            self._persisting.add(task)
+            task.add_done_callback(self._persisting.discard)
+            raise
 
     # All below runs on the loop of the thread
 
@@ -114,12 +175,7 @@ class Work:
             if not self._held:
                 self._thread.enter()
                 self._held = True
-            if self._running and self._extending is None:
-                self._extending = asyncio.ensure_future(self._extend())
-            async with asyncio.timeout(within):
-                return await verb
-        except Exception as error:
-            raise StoreUnavailable(f"{self._store!r}: {type(error).__name__}: {safe_str(error, 300)}") from error
+            return await self._answered(verb, within)
         finally:
             self._active -= 1
             if self._closing is not None:
@@ -127,39 +183,99 @@ class Work:
             self._closing = asyncio.get_running_loop().call_later(IDLE, self._close_if_idle)
             self._thread.leave()  # here, and not where the future is done: the thread must not end before this
 
-    async def _extend(self) -> None:
-        """Extend the claims whose leases were extended, until none runs."""
+    async def _answered(self, verb: Coroutine[Any, Any, T], within: float) -> T:
+        """The answer to a verb. One without an answer in time is left to end: drivers wait for it when cancelled."""
+        task = asyncio.ensure_future(verb)
         try:
-            while running := list(self._running.values()):
-                pause = min(each.lease for each in running) / LOOKS
-                await asyncio.sleep(min(max(pause, SHORTEST_LOOK), LONGEST_LOOK))
-                extensions = self._extensions()
-                if not extensions:
-                    continue
-                try:
-                    async with asyncio.timeout(LONGEST_LOOK):
-                        await self._store.extend(extensions)
-                except Exception as error:
-                    for _, token, _ in extensions:  # once more at the next look
-                        if (claim := self._running.get(token)) is not None:
-                            claim.until = 0.0
-                    log.warning("%d claims in %r were not extended: %s", len(extensions), self._store, safe_str(error))
+            done, _ = await asyncio.wait((task,), timeout=within)
+            if done:
+                return task.result()
+        except Exception as error:
+            raise self._unavailable(error) from error
+        else:
+            raise StoreUnavailable(f"{self._store!r}: no answer in {within:g} s")
         finally:
-            self._extending = None
+            if not task.done():
+                task.cancel()
+                task.add_done_callback(lambda late: late.cancelled() or late.exception())
 
-    def _extensions(self, key: str | None = None) -> list[Extension]:
+    def _unavailable(self, error: Exception) -> StoreUnavailable:
+        return StoreUnavailable(f"{self._store!r}: {type(error).__name__}: {safe_str(error, 300)}")
+
+    async def _persist(self, verb: Callable[[], Coroutine[Any, Any, bool]], claim: Claim, within: float) -> None:
+        """Complete a key that its handler could not complete."""
+        loop, pause = asyncio.get_running_loop(), FIRST_PAUSE
+        end = loop.time() + PERSISTING
+        while loop.time() < end:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            with suppress(StoreUnavailable):
+                if not await self._answered(verb(), within):
+                    log.warning("the key of message %s was claimed by another run meanwhile", claim.message.id)
+                return
+        log.warning("the key of message %s could not be completed: a duplicate runs again", claim.message.id)
+
+    def _plan(self, left: float) -> None:
+        """Look at the leases before the first claim ends, of which so many seconds are left."""
+        pause = LONGEST_LOOK if left <= 0 else min(max(left * LOOK, SHORTEST_LOOK), LONGEST_LOOK)
+        loop = asyncio.get_running_loop()
+        when = loop.time() + pause
+        if self._look is not None and self._look.when() > when:
+            self._look.cancel()
+            self._look = None
+        if self._look is None and self._looking is None:
+            self._look = loop.call_at(when, self._begin_look)
+
+    def _begin_look(self) -> None:
+        self._look = None
+        self._looking = asyncio.ensure_future(self._extend())
+
+    async def _extend(self) -> None:
+        """Extend the claims whose leases were extended."""
+        before = [(claim, claim.until) for claim in list(self._running.values())]
+        failed, extensions = False, self._extensions([claim for claim, _ in before])
+        try:
+            if extensions:
+                extended = await self._answered(self._store.extend(extensions), LONGEST_LOOK)
+                for each, kept in zip(extensions, extended, strict=True):
+                    if not kept:
+                        await self._answered(self._claim_again(each), LONGEST_LOOK)
+        except StoreUnavailable as error:
+            failed = True
+            for claim, until in before:  # all of them once more
+                claim.until = until
+            log.warning("%d claims were not extended: %s", len(extensions), error)
+        finally:
+            self._looking = None
+            if running := list(self._running.values()):
+                now = self.clock()
+                self._plan(AFTER_FAILURE / LOOK if failed else min(each.until - now for each in running))
+
+    async def _claim_again(self, extension: Extension) -> None:
+        """Claim a key again that the store has forgotten, or whose claim has ended before its lease was extended."""
+        key, token, lease = extension
+        claim = self._running.get(key)
+        if claim is None or claim.token != token:  # its run has ended meanwhile
+            return
+        found = await self._store.claim(key, token, claim.fingerprint, lease)
+        if not isinstance(found, Claimed):
+            self.drop(claim)  # it is told at the end of its run
+        elif self._running.get(key) is not claim:  # race: its run has ended, and its release may have come first
+            await self._store.release(key, token)
+
+    def _extensions(self, claims: list[Claim]) -> list[Extension]:
         now = self.clock()
         found = []
-        for claim in list(self._running.values()):
+        for claim in claims:
             deadline = claim.message.lease_deadline
-            if deadline <= now:  # lost, or of a message that was withheld and settled: the claim ends with the lease
-                self.drop(claim)
-            elif deadline > claim.until and key in (None, claim.key):
+            if deadline > max(now, claim.until):
                 found.append(Extension(claim.key, claim.token, claim.left(now)))
+            elif deadline <= now - GONE:  # lost, or of a message that was withheld and settled
+                self.drop(claim)
         return found
 
     def _close_if_idle(self) -> None:
-        if self._active == 0 and self._extending is None and self._held:
+        if not (self._active or self._running or self._persisting or self._looking) and self._held:
             self._held = False
             closing = asyncio.ensure_future(self._close())
             closing.add_done_callback(lambda _: self._thread.leave())
@@ -186,7 +302,16 @@ def _finished(verb: Coroutine[Any, Any, T]) -> Future[T]:
     return future
 
 
+def _failed(error: Exception) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future
+
+
 def work_on(store: Store) -> Work:
     """The work on a store: the same for all handlers that use it."""
-    known: Work | None = vars(store).get("_work")
-    return known if known is not None else vars(store).setdefault("_work", Work(store))
+    try:
+        known: Work = vars(store).setdefault("_work", Work(store))
+    except TypeError:  # a store with slots: each `Idempotency` has work that nothing else uses
+        return Work(store)
+    return known

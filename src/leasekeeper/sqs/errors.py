@@ -34,6 +34,8 @@ _BY_CODE: Mapping[str, Verdict] = {
     "SlowDown": Verdict.THROTTLED,
     "RequestLimitExceeded": Verdict.THROTTLED,
     "BandwidthLimitExceeded": Verdict.THROTTLED,
+    "ProvisionedThroughputExceeded": Verdict.THROTTLED,  # of DynamoDB
+    "TransactionInProgress": Verdict.THROTTLED,
     "KMS.Throttling": Verdict.THROTTLED,
     "KmsThrottled": Verdict.THROTTLED,
     "InternalError": Verdict.UNAVAILABLE,

@@ -53,6 +53,8 @@ class Channel:
         self._settled = settled
         self._leases: dict[int, Lease] = {}
         self._lease_came = threading.Condition()
+        self._asking = threading.Lock()
+        """Held from question to answer. Race: of two threads that ask for one message, one would take both answers."""
         os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
@@ -74,12 +76,13 @@ class Channel:
 
     def lease(self, ask: ToEngine, message: int) -> Lease | None:
         """Ask how the lease of a message stands; None if the engine does not answer in time."""
-        with self._lease_came:
-            self._leases.pop(message, None)
-        self.send(ask)
-        with self._lease_came:
-            self._lease_came.wait_for(lambda: message in self._leases, PATIENCE)
-            return self._leases.pop(message, None)
+        with self._asking:
+            with self._lease_came:
+                self._leases.pop(message, None)
+            self.send(ask)
+            with self._lease_came:
+                self._lease_came.wait_for(lambda: message in self._leases, PATIENCE)
+                return self._leases.pop(message, None)
 
     def _read(self) -> None:
         frames = Frames()

@@ -26,7 +26,7 @@ from leasekeeper.lanes.handler_context import HandlerInContext
 from leasekeeper.lanes.handlers import make_handler
 from leasekeeper.lanes.parameters import NO_LIFESPAN, NOT_YET, Resources
 from leasekeeper.lanes.processes.endings import rss_of
-from leasekeeper.lanes.processes.frames import Broken, Ended, Ready, Started, pack_outcome
+from leasekeeper.lanes.processes.frames import Broken, Counted, Ended, Ready, Started, pack_outcome
 from leasekeeper.lanes.routed import RoutedHandler
 from leasekeeper.outcomes import NOT_STARTED, Outcome, Settled
 from leasekeeper.sending.senders import Senders
@@ -101,6 +101,7 @@ class _Worker:
         self._say: Any = Saying(self.channel)
         self._tell_rss = tell_rss
         self._handler: Any = None
+        self._counters: Any = None
         self.is_coroutine = False
         self._resources = AsyncExitStack()
         self._waiting: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
@@ -123,6 +124,7 @@ class _Worker:
             resources = Resources(await self._resources.enter_async_context(plan.lifespan(None)))
         handler: Any = make_handler(plan.resolved(), plan.options, resources=resources, **parts)
         self.is_coroutine = handler.is_coroutine
+        self._counters = getattr(plan.options.idempotency, "counts", None)
 
         def wrap(inner: Any) -> HandlerInContext:
             return HandlerInContext(inner, plan.queue)
@@ -197,6 +199,8 @@ class _Worker:
         return delivery
 
     def _ended(self, delivery: RemoteDelivery, outcome: Outcome) -> None:
+        if self._counters is not None and (counts := self._counters.taken()):
+            self.channel.send(Counted(counts))
         rss = rss_of(os.getpid()) if self._tell_rss else 0
         self.channel.send(Ended(delivery.number, pack_outcome(outcome), rss, delivery.handler))
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pwd
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
@@ -24,20 +24,17 @@ STARTS_WITHIN = 60.0
 
 @contextmanager
 def dynamodb_server() -> Iterator[str]:
-    """The URL of moto's DynamoDB with a table `keys`."""
-    import boto3
+    """The URL of moto's DynamoDB. It runs in this process: as one by itself it would import moto once more."""
+    from moto.server import ThreadedMotoServer
 
-    from leasekeeper.idempotency import DynamoDbStore
-
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    with _process([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], lambda: _listens(port)):
-        client = boto3.client(
-            "dynamodb", region_name="eu-west-1", endpoint_url=url, aws_access_key_id="k", aws_secret_access_key="s"
-        )
-        client.create_table(**DynamoDbStore("keys").definition)
-        client.close()
-        yield url
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
 
 
 def free_port() -> int:
@@ -49,7 +46,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def redis_server() -> Iterator[str]:
+def redis_server(*arguments: str) -> Iterator[str]:
     """The URL of a Redis; the tests that need it are skipped if it is not installed."""
     program = shutil.which("redis-server") or shutil.which("valkey-server")
     if program is None:
@@ -57,7 +54,7 @@ def redis_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        with _process([*command, "--appendonly", "no"], lambda: _listens(port)):
+        with _process([*command, "--appendonly", "no", *arguments], lambda: _listens(port)):
             yield f"redis://127.0.0.1:{port}/0"
 
 

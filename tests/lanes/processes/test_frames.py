@@ -23,7 +23,7 @@ from leasekeeper.lanes.processes.frames import (
     unpack_received,
 )
 from leasekeeper.message import MessageAttribute, Received
-from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, WITHHELD, Failed, Skipped
+from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, WITHHELD, Failed, NotStarted, Skipped
 
 if TYPE_CHECKING:
     from leasekeeper.outcomes import Outcome
@@ -62,7 +62,7 @@ def test_a_frame_for_the_worker_is_read_there() -> None:
     assert to_worker(body) == run
 
 
-@pytest.mark.parametrize("outcome", [DONE, WITHHELD, NOT_STARTED, ENDED, Skipped("no use", warn=True)])
+@pytest.mark.parametrize("outcome", [DONE, WITHHELD, NOT_STARTED, NotStarted(7.5), ENDED, Skipped("no use", warn=True)])
 def test_a_plain_outcome_is_the_same_on_the_other_side(outcome: Outcome) -> None:
     assert unpack_outcome(pack_outcome(outcome)) == outcome
 

@@ -69,7 +69,7 @@ class Blueprint:
             ("client", "credentials", "share", "batch_key", "payloads", *OF_PROCESSES)
         )
         taken = replace(options, lane=None, logger=Options().logger, http="native", **unused)
-        for each in ("middleware", "retry", "envelope"):
+        for each in ("middleware", "retry", "envelope", "idempotency"):
             _try(getattr(taken, each), f"queue {queue}: {each}={getattr(taken, each)!r}")
         _try(lifespan, f"queue {queue}: its lifespan")
         named = tuple((function.__module__, function.__qualname__, when) for function, when in functions)

@@ -13,7 +13,7 @@ import msgspec
 
 from leasekeeper.errors import HandlerError
 from leasekeeper.message import Received
-from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, WITHHELD, Failed, Outcome, Reject, Retry, Skipped
+from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, WITHHELD, Failed, NotStarted, Outcome, Reject, Retry, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,6 +97,12 @@ class AsksLease(msgspec.Struct, array_like=True, tag="asks", gc=False):
     message: int
 
 
+class Counted(msgspec.Struct, array_like=True, tag="counted", gc=False):
+    """What became of messages by their idempotency keys, by queue and counter."""
+
+    counts: dict[str, dict[str, int]]
+
+
 class Logged(msgspec.Struct, array_like=True, tag="logged", gc=False):
     """A log record of the worker."""
 
@@ -104,7 +110,7 @@ class Logged(msgspec.Struct, array_like=True, tag="logged", gc=False):
 
 
 ToWorker = Run | Recall | Settled | Lease | Finish
-ToEngine = Ready | Broken | Started | Ended | Says | AsksLease | Logged
+ToEngine = Ready | Broken | Started | Ended | Says | AsksLease | Counted | Logged
 
 _encoder = msgspec.msgpack.Encoder()
 _received = msgspec.msgpack.Decoder(Received)
@@ -152,7 +158,7 @@ class Frames:
 
 # Outcomes
 
-_PLAIN: dict[str, Outcome] = {"done": DONE, "withheld": WITHHELD, "not started": NOT_STARTED, "ended": ENDED}
+_PLAIN: dict[str, Outcome] = {"done": DONE, "withheld": WITHHELD, "ended": ENDED}
 _NAMES = {type(outcome): name for name, outcome in _PLAIN.items()}
 
 
@@ -167,6 +173,8 @@ def pack_outcome(outcome: Outcome) -> list[Any]:
         return ["reject", str(outcome.reason), [] if cause is None else _described(cause)]
     if isinstance(outcome, Skipped):
         return ["skipped", outcome.reason, outcome.warn]
+    if isinstance(outcome, NotStarted):
+        return ["not started", outcome.after]
     return [_NAMES[type(outcome)]]
 
 
@@ -189,6 +197,8 @@ def unpack_outcome(packed: list[Any]) -> Outcome:
         return rejected
     if kind == "skipped":
         return Skipped(values[0], warn=values[1])
+    if kind == "not started":
+        return NotStarted(values[0]) if values[0] else NOT_STARTED
     return _PLAIN[kind]
 
 

@@ -19,6 +19,7 @@ from leasekeeper.lanes.processes.crew import Crew
 from leasekeeper.lanes.processes.deaths import MOST, Deaths
 from leasekeeper.lanes.processes.frames import (
     AsksLease,
+    Counted,
     Ended,
     Lease,
     Logged,
@@ -102,8 +103,16 @@ class ProcessLane:
             self._says(worker, frame)
         elif isinstance(frame, AsksLease):
             self._tell_lease(worker, frame.message)
+        elif isinstance(frame, Counted):
+            self._count(frame)
         elif isinstance(frame, Logged):
             _log_again(frame.record)
+
+    def _count(self, frame: Counted) -> None:
+        counters: Any = self._options.idempotency
+        for queue, counts in frame.counts.items():
+            for name, count in counts.items():
+                counters.counts.add(queue, name, count)
 
     def _has_started(self, worker: WorkerProcess, frame: Started) -> None:
         unit = worker.waiting.pop(frame.message, None)
