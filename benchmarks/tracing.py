@@ -44,7 +44,7 @@ def deliveries(traceparent: str = "", aws: str = "") -> list[Delivery]:
         system={**system, "AWSTraceHeader": aws} if aws else system,
         attributes={"traceparent": attribute} if traceparent else {},
     )
-    return [Delivery(received, lease, 0.0, 0.0, "r", started=0.1) for _ in range(MESSAGES)]
+    return [Delivery(received, lease, 0.0, 0.0, started=0.1) for _ in range(MESSAGES)]
 
 
 async def ship(body: str) -> None:

@@ -19,7 +19,7 @@ from leasekeeper.message import Received
 def row(name: str, group: str = "") -> Delivery:
     system = {"MessageGroupId": group} if group else {}
     received = Received(message_id=name, receipt=name, body=name, system=system)
-    return Delivery(received, Lease(30, 0, 15, 30), 0, 0, name)
+    return Delivery(received, Lease(30, 0, 15, 30), 0, 0)
 
 
 def names(rows: list[Delivery]) -> list[str]:

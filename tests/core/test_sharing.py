@@ -319,7 +319,7 @@ def test_a_consumer_that_gives_back_what_waits_keeps_no_handler_from_the_others(
     slots.members += [low, high]
     gate = Gate(10, Line(), member=high)
     low.running = 1
-    gate.line.add([Delivery(Received(message_id="a", receipt="r"), Lease(30, 0, 15, 30), 0, 0, "r")])
+    gate.line.add([Delivery(Received(message_id="a", receipt="r"), Lease(30, 0, 15, 30), 0, 0)])
     assert gate.start(0.0) == []
     assert len(gate.clear()) == 1
     low.running = 0

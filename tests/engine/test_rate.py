@@ -244,7 +244,7 @@ def test_threads_bound_what_may_start_where_they_are_fewer_than_handlers() -> No
 
 
 def row(name: str) -> Delivery:
-    return Delivery(Received(message_id=name, receipt=name), Lease(30, 0, 15, 30), 0, 0, name)
+    return Delivery(Received(message_id=name, receipt=name), Lease(30, 0, 15, 30), 0, 0)
 
 
 @virtual

@@ -51,7 +51,7 @@ class FreeClaims:
 
 def _row(number: int, *, deadline: float = 30.0, receipt: str = "") -> KeptDelivery:
     received = Received(message_id=str(number), receipt=receipt or f"receipt-{number}")
-    return KeptDelivery(received, Lease(30, 0.0, 15.0, deadline), 1.0, 2.0, received.receipt)
+    return KeptDelivery(received, Lease(30, 0.0, 15.0, deadline), 1.0, 2.0)
 
 
 def test_the_keeper_sees_what_the_engine_wrote(table: Table) -> None:

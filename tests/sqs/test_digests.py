@@ -8,7 +8,7 @@ import pytest
 
 from leasekeeper.message import MessageAttribute, Received
 from leasekeeper.sqs.client import SqsClient
-from leasekeeper.sqs.digests import LONG, intact, md5_of_attributes
+from leasekeeper.sqs.digests import LONG, SHORT, intact, md5_of_attributes
 from leasekeeper.sqs.endpoint import Endpoint
 
 
@@ -74,6 +74,15 @@ def test_a_server_that_sends_no_digests_is_believed() -> None:
 
 def test_bodies_beyond_ascii_are_digested_as_utf_8() -> None:
     assert intact([received("\u00fcber \U0001f30a", of_body="c5b120132bd148b23c70c3ece7f218fe")], attributes=True)
+
+
+@pytest.mark.parametrize("length", [0, SHORT, SHORT + 1, LONG])
+def test_bodies_of_every_length_are_digested(length: int) -> None:
+    """Short ones by CPython's own MD5, the others by OpenSSL's."""
+    body = "x" * length
+    right = received(body, of_body=md5(body.encode()).hexdigest())
+    assert intact([right, right], attributes=True) == [right, right]
+    assert intact([right, received(body, of_body="0" * 32)], attributes=True) == [right]
 
 
 def test_a_long_body_is_hashed_unless_its_way_protects_it() -> None:

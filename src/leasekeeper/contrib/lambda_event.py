@@ -80,7 +80,7 @@ def delivery_of(record: Record, seconds: float) -> Delivery:
     now = time.monotonic()
     received = record.received()
     lease = Lease(seconds, began=now, due=now + seconds, deadline=now + seconds)
-    return Delivery(received, lease, requested_at=now, received_at=now, receipt=received.receipt)
+    return Delivery(received, lease, requested_at=now, received_at=now)
 
 
 def answer_for(failed: Mapping[str, object]) -> dict[str, list[dict[str, str]]]:

@@ -75,8 +75,6 @@ class Delivery(msgspec.Struct, eq=False):
     requested_at: float
     """When the receive was requested: the twelve hours count from here."""
     received_at: float
-    receipt: str
-    """The newest receipt: the only one that can delete."""
     state: State = State.WAITING
     extending: int = 0
     """How many extension requests are out: no release is sent for this receipt meanwhile (L5)."""
@@ -98,6 +96,11 @@ class Delivery(msgspec.Struct, eq=False):
     """Why it is not tried again, for its copy in the dead-letter queue."""
     handler: str = ""
     """The name of the handler that it was given to, where a queue has several."""
+
+    @property
+    def receipt(self) -> str:
+        """The newest receipt: the only one that can delete."""
+        return self.received.receipt
 
     @property
     def attempts(self) -> int:
@@ -143,7 +146,7 @@ def catch_up(delivery: Delivery) -> None:
 
 deadline_of: Callable[[Delivery], float] = attrgetter("lease.deadline")
 """When a delivery's lease ends; with `map` it costs half of what a comprehension does."""
-receipt_of: Callable[[Delivery], str] = attrgetter("receipt")
+receipt_of: Callable[[Delivery], str] = attrgetter("received.receipt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,7 +102,7 @@ class Ledger:
             name = received.message_id
             if name in rows and self._take_over(rows[name], received, lease, requested_at):
                 continue
-            row = rows[name] = make(received, lease, requested_at, now, received.receipt)
+            row = rows[name] = make(received, lease, requested_at, now)
             members[row] = None
             if name in young or name in old:
                 row.state = _FINISHED
@@ -127,7 +127,7 @@ class Ledger:
         if received.receive_count > row.received.receive_count:
             row.extra -= 1  # a delivery that brings no run of its own
         row.received = row.received.renewed(received)
-        row.receipt, row.lease, row.requested_at, row.capped = received.receipt, lease, requested_at, False
+        row.lease, row.requested_at, row.capped = lease, requested_at, False
         lease.members[row] = None
         self._counts["duplicates"] += 1
         return True
@@ -223,7 +223,7 @@ class Ledger:
         for row, receipt in confirmed:
             if row.state is not _FINISHED:
                 continue
-            if row.receipt != receipt:
+            if row.received.receipt != receipt:
                 again.append(row)
                 continue
             row.state = _DELETED

@@ -317,7 +317,7 @@ def _delivery(
         },
     )
     lease = Lease(LEASE, began=now, due=now + LEASE / 2, deadline=now + LEASE)
-    return Delivery(received, lease, requested_at=now, received_at=now, receipt=received.receipt, started=now)
+    return Delivery(received, lease, requested_at=now, received_at=now, started=now)
 
 
 def body_text(body: object) -> str:
