@@ -136,6 +136,47 @@ def test_signals_to_the_group_do_not_end_the_keeper(bench: KeptBench) -> None:
     bench.until(lambda: bench.counts() == (3, 0), "they are settled")
 
 
+def test_what_runs_in_a_worker_process_waits_for_its_back_off(bench: KeptBench) -> None:
+    """The workers die with their engine; what waited in them, or here, is visible at once."""
+    bench.fill(6)
+    bench.sqs.start()
+    program = bench.start("""
+        def handle(body: str) -> None:
+            note("running")
+            time.sleep(600)
+
+        if __name__ == "__main__":
+            consumer = Consumer(
+                "orders", handle, keeper=True, visibility_timeout=600, lane="processes", workers=1, prefetch=5,
+                throttle=False, retry_base=4,
+            )
+            consumer.start()
+            threading.Event().wait()
+    """)
+    bench.until(lambda: program.said("running") == 1 and bench.counts() == (0, 6), "one runs")
+    program.signal(signal.SIGKILL)
+    bench.until(lambda: bench.counts() == (5, 1), "what had not started is visible")
+    bench.until(lambda: bench.counts() == (6, 0), "what ran is visible")
+
+
+def test_a_process_that_becomes_another_program_holds_no_messages(bench: KeptBench) -> None:
+    """After `exec` the process lives, and no engine is in it: reloaders do that."""
+    bench.fill(3)
+    bench.sqs.start()
+    program = bench.start("""
+        consumer = Consumer(
+            "orders", lambda message: time.sleep(600), keeper=True, visibility_timeout=600, concurrency=1, prefetch=2,
+            receive_batch=3, throttle=False, retry_base=1,
+        )
+        consumer.start()
+        while consumer.statistics().ledger.held["running"] < 1:
+            time.sleep(0.05)
+        os.execv(sys.executable, [sys.executable, "-c", "import time; time.sleep(600)"])
+    """)
+    bench.until(lambda: bench.counts() == (3, 0), "they are settled")
+    assert program.process.poll() is None
+
+
 @pytest.mark.skipif(shutil.which("unshare") is None or os.getuid() != 0, reason="needs root and unshare")
 def test_the_supervisor_is_process_1_of_a_container(bench: KeptBench) -> None:
     """When process 1 dies, the kernel ends all others: the supervisor is it, so a consumer may die alone."""

@@ -1,32 +1,7 @@
-"""What the tests of the keeper share: `bench`, on real processes, and `fifo_bench`."""
+"""What the tests of the keeper share: `bench` and `fifo_bench`, on real processes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from kept_bench import bench, fifo_bench
 
-import pytest
-from kept_bench import KeptBench, end
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[KeptBench]:
-    made = KeptBench(tmp_path)
-    try:
-        yield made
-    finally:
-        end(made)
-        made.sqs.stop()
-
-
-@pytest.fixture
-def fifo_bench(tmp_path: Path) -> Iterator[KeptBench]:
-    made = KeptBench(tmp_path, name="orders.fifo")
-    try:
-        yield made
-    finally:
-        end(made)
-        made.sqs.stop()
+__all__ = ["bench", "fifo_bench"]

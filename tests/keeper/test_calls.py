@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import threading
+import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 import trustme
 
+from leasekeeper.core.delivery import Lease
 from leasekeeper.keeper.calls import Refused, SqsCalls, context_for
-from leasekeeper.keeper.table import Credentials, Settings
+from leasekeeper.keeper.entries import Entries, KeptDelivery
+from leasekeeper.keeper.table import WAITING, Credentials, Settings, Table
+from leasekeeper.keeper.watching import Threads, Watching
+from leasekeeper.message import Received
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -167,3 +173,41 @@ def _refused(listener: socket.socket, context: ssl.SSLContext) -> None:
     connection, _ = listener.accept()
     with connection, pytest.raises(OSError):
         context.wrap_socket(connection, server_side=True)
+
+
+# What becomes of a dead process's messages
+
+
+def _settle(port: int, messages: int) -> list[str]:
+    """Settle what a process held, at this server; what the keeper says about it."""
+    url, said = f"http://127.0.0.1:{port}", list[str]()
+    table = Table.make(100, Settings(url, "us-east-1", f"{url}/1/orders", "orders"), keep_for=60)
+    table.write_credentials(Credentials("key", "secret", None))
+    lease = Lease(600, 0.0, 300.0, time.monotonic() + 600)
+    rows = [
+        KeptDelivery(Received(message_id=str(each), receipt=""), lease, 1.0, 2.0, f"r{each}")
+        for each in range(messages)
+    ]
+    Entries(table, float).enter(rows, WAITING)
+    threads = Threads()
+    threads.start()
+    watching = Watching(0, threads, threads, say=said.append)
+    watching.add(os.dup(table.descriptor))
+    watching.settle()
+    watching.close()
+    table.close()
+    return said
+
+
+def test_a_queue_that_is_not_there_any_more_is_not_asked_again() -> None:
+    gone = _answer(b'{"__type": "com.amazonaws.sqs#QueueDoesNotExist"}', "400 Bad Request")
+    with _server([[gone]]) as (port, _):
+        [said] = _settle(port, 10)
+    assert said.startswith("it ended and held 10 messages: 0 settled in 0.")
+    assert "10 come back when their visibility timeout ends (ChangeMessageVisibilityBatch: HTTP 400" in said
+
+
+def test_one_message_is_told_in_the_singular() -> None:
+    with _server([[_answer(OK)]]) as (port, _):
+        [said] = _settle(port, 1)
+    assert said.startswith("it ended and held 1 message: 1 settled in 0.")

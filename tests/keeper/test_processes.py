@@ -64,6 +64,7 @@ def test_the_keeper_ends_with_a_clean_stop_and_is_started_again_when_it_dies(ben
         consumer = Consumer("orders", lambda message: note("done"), keeper=True, visibility_timeout=3)
         consumer.start()
         note(f"keeper {process.KEEPER.pid}")
+        note(open(f"/proc/{process.KEEPER.pid}/cmdline").read().replace(chr(0), " "))
         first = process.KEEPER.pid
         os.kill(first, 9)
         while process.KEEPER.pid in {None, first}:
@@ -74,6 +75,9 @@ def test_the_keeper_ends_with_a_clean_stop_and_is_started_again_when_it_dies(ben
     """)
     bench.until(lambda: program.said("end") or program.process.poll() is not None, "it has ended")
     assert program.said("end None") == 1, program.err
+    assert (
+        " -S -I -c " in program.out
+    )  # no module of the user's, in the folder "/" or elsewhere, takes the place of ours
     keepers = [int(line.split()[1]) for line in program.out.splitlines() if line.startswith("keeper")]
     assert len(set(keepers)) == 2
     assert not any(map(_alive, keepers))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from leasekeeper.core.delivery import Lease
+from leasekeeper import Options, api
+from leasekeeper.core.delivery import Lease, LeasePolicy
 from leasekeeper.keeper.entries import NOWHERE, Entries, KeptDelivery
+from leasekeeper.keeper.keeping import Keeping
+from leasekeeper.keeper.ledgers import KeptLedger
 from leasekeeper.keeper.standing_in import StandingIn, is_lost, settlements
 from leasekeeper.keeper.table import (
     CREDENTIALS,
@@ -104,6 +108,29 @@ def test_a_message_without_a_slot_is_not_kept_and_costs_nothing(table: Table) ->
     entries.moved(rows[4])
     entries.leave([rows[4]])
     assert table.occupied() == [1, 2, 3]
+
+
+def test_a_newer_receipt_that_has_no_room_leaves_its_slot_to_one_message_only() -> None:
+    """L29. If two messages had one slot, the end of the first would have the keeper delete the second."""
+    small = Table.private(1, SETTINGS, keep_for=60)
+    policy = LeasePolicy(visibility=30, extend_after=15)
+    ledger = KeptLedger(policy, Entries(small, float), on_lease_lost=lambda _: None)
+    [first], _ = ledger.receive([Received(message_id="a", receipt="1")], requested_at=1.0, now=1.0)
+    ledger.receive([Received(message_id="a", receipt="2")], requested_at=2.0, now=2.0)
+    [second], _ = ledger.receive([Received(message_id="b", receipt="3")], requested_at=3.0, now=3.0)
+    ledger.done([first])
+    assert small.receipt(0, small.head(0)[5]) == second.receipt
+    assert small.states[0] == WAITING
+    small.close()
+
+
+def test_credentials_that_do_not_fit_are_no_reason_to_give_no_signs_of_life(
+    table: Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    long = api.Credentials(access_key="key", secret_key="secret", token="t" * 20_000)
+    Keeping(table, FreeClaims(), Options(), clock=time.monotonic, back_off=float, credentials=lambda: long)
+    assert table.credentials() is None
+    assert "the keeper cannot make calls: credentials of 20,0" in caplog.text
 
 
 def test_credentials_that_are_being_written_are_not_read(table: Table) -> None:

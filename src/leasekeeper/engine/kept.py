@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from leasekeeper.keeper.entries import Kept
     from leasekeeper.options import Options
 
+LEAST_SLOTS = 10_000
+"""Slots of a table at least: `set_concurrency` may raise what is in flight. Memory is used only for those in use."""
 SPARE = 100
 """Slots beyond the messages that may be in flight: those of newer receipts, and of receives that bring more."""
 
@@ -125,7 +127,7 @@ async def open_keeping(client: SqsApi, options: Options, source: SourceQueue) ->
         proxy=endpoint.proxy,
         ca_bundle=endpoint.ca_bundle,
     )
-    table = Table.make(options.max_in_flight + SPARE, settings, keep_for=options.keep_for)
+    table = Table.make(max(options.max_in_flight, LEAST_SLOTS) + SPARE, settings, keep_for=options.keep_for)
     keeping = Keeping(
         table,
         LockClaims(table.descriptor),

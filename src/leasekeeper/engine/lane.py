@@ -67,7 +67,8 @@ def open_lane(
         parallel = options.concurrency if handler.is_coroutine else options.thread_count
         return BundleLane(options, queue=queue, parallel=parallel, answers=answers, clock=clock, open_inside=inside)
     if handler.blueprint is not None:
-        return ProcessLane(handler, handler.blueprint, options, queue=queue, answers=answers, clock=clock)
+        runs = None if entries is None else entries.runs
+        return ProcessLane(handler, handler.blueprint, options, queue=queue, answers=answers, clock=clock, runs=runs)
     called: UnitHandler[Delivery] = handler
     if MessageContext.in_use:
         wrap = partial(HandlerInContext, queue=queue)

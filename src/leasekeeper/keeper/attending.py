@@ -23,11 +23,12 @@ class KeeperAttendant:
     """Keeps the leases of one process: a `leasekeeper.supervision.attendant.Attendant`.
 
     Args:
-        threads: give the threads that make the calls; all attendants share them.
+        threads: give the threads that extend and those that settle, of all attendants: the death of one process keeps
+            no other waiting.
         say: tells people one sentence.
     """
 
-    def __init__(self, threads: Callable[[], Threads], say: Callable[[str], object]) -> None:
+    def __init__(self, threads: Callable[[], tuple[Threads, Threads]], say: Callable[[str], object]) -> None:
         self._threads = threads
         self._say = say
         self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -53,7 +54,7 @@ class KeeperAttendant:
 
         self._theirs.close()
         self._watching = Watching(
-            pid, self._threads(), say=lambda words: self._say(f"keeper of process {pid}: {words}")
+            pid, *self._threads(), say=lambda words: self._say(f"keeper of process {pid}: {words}")
         )
 
     def look(self, now: float) -> bool:
@@ -72,7 +73,8 @@ class KeeperAttendant:
 
     def _receive(self, watching: Watching) -> None:
         if watching.take_in(self._ours):
-            self._threads().start()
+            for threads in self._threads():
+                threads.start()
 
     def died(self) -> bool:
         """Settle what it held, in another thread; False if it has ended all its tables, and so held nothing."""
@@ -97,16 +99,16 @@ class Attending:
     """Makes the attendants of a supervisor."""
 
     def __init__(self, say: Callable[[str], object]) -> None:
-        self._threads: Threads | None = None
+        self._threads: tuple[Threads, Threads] | None = None
         self._say = say
 
     def __call__(self, number: int) -> KeeperAttendant:  # noqa: ARG002 - the supervisor's
         """An attendant for the process of this number."""
         return KeeperAttendant(self._shared, self._say)
 
-    def _shared(self) -> Threads:
+    def _shared(self) -> tuple[Threads, Threads]:
         from leasekeeper.keeper.watching import Threads
 
         if self._threads is None:
-            self._threads = Threads()
+            self._threads = Threads(), Threads()
         return self._threads

@@ -27,21 +27,23 @@ def main(connection: int, parent: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     threads = Threads()
     threads.start()
-    watching = Watching(parent, threads, say=lambda sentence: say(parent, sentence))
+    watching = Watching(parent, threads, threads, say=lambda sentence: say(parent, sentence))
     with socket.socket(fileno=connection) as incoming:
         incoming.setblocking(False)
         alive = _Parent(parent)
         poll = select.poll()
         poll.register(incoming, select.POLLIN)
         alive.register(poll)
-        ended = False
+        ended = replaced = False
         while not (ended and not len(watching)):
             poll.poll(INTERVAL * 1000)
             while not ended and (message := receive(incoming, watching)) is not None:
                 ended = message != TABLE
+                # Without a word the connection ends only with its process, or by `exec`: no engine is left then.
+                replaced = not message
                 if ended:
                     poll.unregister(incoming)
-            if not alive():
+            if replaced or not alive():
                 watching.settle()
                 return
             watching.look(time.monotonic())

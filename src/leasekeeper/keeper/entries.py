@@ -8,11 +8,11 @@ used again is ignored, because the slot's generation is another one then.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from leasekeeper.core.delivery import Delivery
 from leasekeeper.core.group import GroupedDelivery
-from leasekeeper.keeper.table import FREE, HEAD, HEAD_SIZE, LONGEST_RECEIPT, SHARED, SLOT, TIMES
+from leasekeeper.keeper.table import FREE, HEAD, HEAD_SIZE, LONGEST_RECEIPT, RUNNING, SLOT, TIMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,7 +59,10 @@ class Entries:
         self.table = table
         self._free: list[int] = []
         """The slot that came free last is used next, so no more memory is touched than was needed at once."""
-        self._generations: list[int] = []
+        self._used = 0
+        """Slots that were ever in use."""
+        self._generation = 0
+        """Of what was entered last: it tells a message from the next one in the same slot."""
         self._packs: dict[int, Callable[..., None]] = {}
         # By the count as SQS writes it: to parse it would take longer than all the rest.
         self._back_offs = {str(count): back_off(count) for count in range(1, COUNTED)}
@@ -71,52 +74,51 @@ class Entries:
         if not rows:
             return
         table, lease, asked = self.table, rows[0].lease, rows[0].requested_at
-        memory, states, first, packs = table.memory, table.states, table.first, self._packs
-        free, generations, back_offs, longest = self._free, self._generations, self._back_offs, self._longest
-        shared: dict[str, bytes] = {}  # the part of the head that the messages of one receive have in common
+        memory, states, first, free = table.memory, table.states, table.first, self._free
+        self._generation = generation = (self._generation + 1) & _GENERATIONS
+        known, length, head, pack = "", -1, b"", _nothing  # a head that the messages of one receive have in common
         for row in rows:
             receipt = row.receipt.encode()
-            length = len(receipt)
+            count = row.received.system.get(COUNT, "1")
+            if count != known or len(receipt) != length:
+                known, length = count, len(receipt)
+                back_off = self._back_offs.get(count, self._longest)
+                head = HEAD.pack(lease.deadline, asked, 0.0, lease.seconds, back_off, length, generation)
+                pack = self._packs.get(length) or self._pack(length)
             slot = free.pop() if free else self._unused()
             if slot < 0 or length > LONGEST_RECEIPT:
+                row.slot = NOWHERE
                 if slot >= 0:
                     free.append(slot)
                 continue
-            count = row.received.system.get(COUNT, "1")
-            head = shared.get(count)
-            if head is None:
-                back_off = back_offs.get(count, longest)
-                head = shared[count] = SHARED.pack(lease.deadline, asked, 0.0, lease.seconds, back_off)
-            pack = packs.get(length) or self._pack(length)
             # Head and receipt in one go; between them it clears what the keeper wrote about the message before.
-            pack(memory, first + slot * SLOT, head, length, generations[slot], receipt)
+            pack(memory, first + slot * SLOT, head, receipt)
             row.slot = slot
             states[slot] = state
 
     def _pack(self, length: int) -> Callable[..., None]:
         """What writes a slot with a receipt of this length; the receipts of a queue have few lengths."""
         gap = HEAD_SIZE - HEAD.size
-        pack = self._packs[length] = struct.Struct(f"<{SHARED.size}sII{gap}x{length}s").pack_into
+        pack = self._packs[length] = struct.Struct(f"<{HEAD.size}s{gap}x{length}s").pack_into
         return pack
 
     def _unused(self) -> int:
         """A slot that was never used; `NOWHERE` when there is none left: then the keeper does not know the message."""
-        slot = len(self._generations)
+        slot = self._used
         if slot == self.table.slots:
             return NOWHERE
-        self._generations.append(1)
+        self._used += 1
         self.table.note_used(slot + 1)
         return slot
 
     def leave(self, rows: Sequence[Kept]) -> None:
         """Free the slots of messages that are not held any more."""
-        states, free, generations = self.table.states, self._free, self._generations
+        states, free = self.table.states, self._free
         for row in rows:
             slot = row.slot
             if slot >= 0:
                 row.slot = NOWHERE
                 states[slot] = FREE
-                generations[slot] = (generations[slot] + 1) & _GENERATIONS
                 free.append(slot)
 
     def leave_while_starting(self, row: Kept) -> None:
@@ -135,6 +137,10 @@ class Entries:
         states = self.table.states
         for row in rows:
             states[row.slot] = state
+
+    def runs(self, row: Delivery) -> None:
+        """Write that a message runs, for a lane that has no thread for it."""
+        self.table.states[cast("Kept", row).slot] = RUNNING
 
     def moved(self, row: Kept) -> None:
         """Write the deadline of a lease that was extended."""
@@ -159,11 +165,15 @@ class Entries:
         """When the keeper's extension of this message ends, if it made one that was not taken over yet; else 0.0."""
         if row.slot < 0:
             return 0.0
-        until = self.table.until(row.slot, self._generations[row.slot])
+        until = self.table.until(row.slot, self.table.generation(row.slot))
         if until == row.until:
             return 0.0
         row.until = until
         return until
 
     def __repr__(self) -> str:
-        return f"<Entries {len(self._generations) - len(self._free)} in {self.table!r}>"
+        return f"<Entries {self._used - len(self._free)} in {self.table!r}>"
+
+
+def _nothing(*_: object) -> None:
+    """Takes the place of what writes a slot, before the first."""

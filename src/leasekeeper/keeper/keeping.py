@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from leasekeeper.keeper.entries import Entries
 from leasekeeper.keeper.table import Credentials
+from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from leasekeeper.keeper.claims import Claims
     from leasekeeper.keeper.table import Table
     from leasekeeper.options import Options
+
+log = safe_logger("leasekeeper.run")
 
 LOOK = 0.01
 """Seconds between two tries to take a claim."""
@@ -107,7 +110,10 @@ class Keeping:
         held = self._credentials()
         if held is not None and held is not self._written:
             self._written = held
-            self.table.write_credentials(Credentials(held.access_key, held.secret_key, held.token))
+            try:
+                self.table.write_credentials(Credentials(held.access_key, held.secret_key, held.token))
+            except ValueError as error:  # the signs of life go on
+                log.error("the keeper cannot make calls: %s", error)  # noqa: TRY400 - it is a sentence
 
     def _cared(self, task: asyncio.Task[None]) -> None:
         self._caring = None

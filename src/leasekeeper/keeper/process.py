@@ -92,7 +92,7 @@ class KeeperProcess:
             with its:
                 arguments = [str(Path(__file__).parents[2]), str(its.fileno()), str(os.getpid())]
                 self._child = subprocess.Popen(  # noqa: S603 - our own interpreter
-                    [sys.executable, "-S", "-E", "-c", CODE, *arguments],
+                    [sys.executable, "-S", "-I", "-c", CODE, *arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=[its.fileno()],

@@ -15,7 +15,7 @@ import struct
 from contextlib import suppress
 from typing import NamedTuple
 
-MAGIC = 0x4C4B_0001
+MAGIC = 0x4C4B_0002
 """Marks a table of this layout: engine and keeper are of the same version."""
 
 FREE, WAITING, RUNNING, FINISHED, RELEASING = range(5)
@@ -35,9 +35,9 @@ STATES = RECEIVES + RECEIVES_LENGTH
 """Where the states begin; the slots follow them on a new page, each with a head and a receipt."""
 HEAD = struct.Struct("<dddffII")
 """Deadline, asked for, visible at, seconds, back-off, length of the receipt, generation: what the engine writes."""
-SHARED = struct.Struct("<dddff")
-"""The beginning of a head: equal for messages that were received together."""
 HEAD_SIZE = 64
+GENERATION = 9
+"""The generation in a head, as the tenth `unsigned int`: it is another one when the slot is used again."""
 UNTIL, UNTIL_GENERATION = 5, 12
 """What the keeper writes into a head: the sixth `double`, and the 13th `unsigned int`."""
 LONGEST_RECEIPT = 1024
@@ -136,6 +136,7 @@ class Table:
         magic, slots = struct.unpack_from("<QQ", memory)
         if magic != MAGIC or len(memory) != _size(slots):
             raise ValueError(f"descriptor {descriptor} is no table of leases: magic {magic:#x}, {len(memory):,} bytes")
+        _not_dumped(memory)
         return cls(memory, slots, descriptor)
 
     def _fill(self, settings: Settings, *, keep_for: float, pid: int) -> None:
@@ -143,10 +144,7 @@ class Table:
         if len(text) > SETTINGS_LENGTH:
             raise ValueError(f"settings of {len(text):,} bytes do not fit into a table")
         self.memory[SETTINGS : SETTINGS + len(text)] = text
-        with suppress(
-            OSError, AttributeError
-        ):  # a kernel without it: the secret is then in core dumps, as the engine's
-            self.memory.madvise(mmap.MADV_DONTDUMP, CREDENTIALS, CREDENTIALS_LENGTH)
+        _not_dumped(self.memory)
         numbers = self._numbers
         numbers[_SLOTS], numbers[_PID], numbers[_BEGAN] = self.slots, pid, began_at(pid)
         numbers[_SETTINGS_USED] = len(text)
@@ -260,6 +258,10 @@ class Table:
         """Deadline, asked for, visible at, seconds, back-off, length of the receipt, generation."""
         return HEAD.unpack_from(self.memory, self.first + slot * SLOT)
 
+    def generation(self, slot: int) -> int:
+        """The generation of what is in a slot, or was last."""
+        return self.numbers[slot * NUMBERS + GENERATION]
+
     def until(self, slot: int, generation: int) -> float:
         """When the keeper's last extension of this message ends; 0.0: it made none."""
         if self.numbers[slot * NUMBERS + UNTIL_GENERATION] != generation:
@@ -308,6 +310,12 @@ class Table:
 
     def __repr__(self) -> str:
         return f"<Table of process {self.pid}: {len(self.occupied())} of {self.slots} slots in use>"
+
+
+def _not_dumped(memory: mmap.mmap) -> None:
+    """Keep credentials, and the password of a proxy, out of core dumps of this process."""
+    with suppress(OSError, AttributeError):  # a kernel without it: they are there then, as the engine's are
+        memory.madvise(mmap.MADV_DONTDUMP, SETTINGS, SETTINGS_LENGTH + CREDENTIALS_LENGTH)
 
 
 def began_at(pid: int) -> int:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from leasekeeper.keeper.calls import TIMEOUT, Refused, SqsCalls, context_for
 from leasekeeper.keeper.claims import LockClaims
 from leasekeeper.keeper.standing_in import Settling, StandingIn, repeats, seconds_until, settlements, unsettled
-from leasekeeper.keeper.table import END, TABLE, Table
+from leasekeeper.keeper.table import TABLE, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +44,8 @@ class Watched:
         self._context = context_for(self.settings)
         self._credentials = self.table.credentials()
         self._clients: dict[int, SqsCalls] = {}
+        self.refused = False
+        """Whether SQS has refused a call in a way that no other try will change."""
 
     def client(self) -> Calls:
         """The client of this thread, with the engine's present credentials."""
@@ -103,13 +105,15 @@ class Watching:
 
     Args:
         pid: the process.
-        threads: make the calls.
+        threads: make the calls that extend.
+        settling: make the calls that settle; other threads, if those extend the leases of other processes too.
         say: tells people one sentence.
     """
 
-    def __init__(self, pid: int, threads: Threads, *, say: Callable[[str], object]) -> None:
+    def __init__(self, pid: int, threads: Threads, settling: Threads, *, say: Callable[[str], object]) -> None:
         self.pid = pid
         self._threads = threads
+        self._settling = settling
         self._say = say
         self._watched: list[Watched] = []
 
@@ -163,17 +167,16 @@ class Watching:
         for job in (*jobs, *repeated):
             job.done.wait(max(0.0, began + LONGEST - time.monotonic()))
         if held := sum(len(slots) for _, estate in estates for slots in estate):
-            left = sum(job.left for job in jobs)
+            settled = sum(len(job.call.entries) - job.left for job in jobs)
             self._say(
-                f"it ended and held {held} messages: {held - left} settled in {time.monotonic() - began:.1f} s"
-                + (f", {left} come back when their visibility timeout ends" if left else "")
+                _ended(held, settled, time.monotonic() - began, next(filter(None, (job.error for job in jobs)), None))
             )
 
     def _do(self, watched: Watched, calls: list[Settling], began: float) -> list[_Settlement]:
         """Have the threads make these calls."""
         jobs = [_Settlement(watched, call, began + LONGEST) for call in calls]
         for job in jobs:
-            self._threads.do(job)
+            self._settling.do(job)
         return jobs
 
     def close(self) -> None:
@@ -183,8 +186,18 @@ class Watching:
         self._watched = []
 
 
+def _ended(held: int, settled: int, seconds: float, error: Refused | None) -> str:
+    """A sentence about what a dead process held."""
+    words = f"it ended and held {held} message{'s' * (held != 1)}: {settled} settled in {seconds:.1f} s"
+    if left := held - settled:
+        words += f", {left} come{'s' * (left == 1)} back when {'its' if left == 1 else 'their'} visibility timeout ends"
+        if error is not None:
+            words += f" ({error})"
+    return words
+
+
 def receive(incoming: socket.socket, watching: Watching) -> bytes | None:
-    """Take in what a consumer's process has sent, and return what that was; None: nothing.
+    """Take in what a consumer's process has sent, and return what that was; None: nothing; empty: it is closed.
 
     The socket must not block: `recv_fds` of Python 3.11 takes no notice of flags.
     """
@@ -193,7 +206,7 @@ def receive(incoming: socket.socket, watching: Watching) -> bytes | None:
     except BlockingIOError:
         return None
     except OSError:
-        return END
+        return b""
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
         watching.add(descriptor)
@@ -226,6 +239,7 @@ class _Settlement:
 
     Attributes:
         left: messages that are not settled yet.
+        error: why not; None: no call failed.
     """
 
     def __init__(self, watched: Watched, call: Settling, until: float) -> None:
@@ -233,6 +247,7 @@ class _Settlement:
         self._until = until
         self.call = call
         self.left = len(call.entries)
+        self.error: Refused | None = None
         self.done = threading.Event()
 
     def __call__(self) -> None:
@@ -241,10 +256,15 @@ class _Settlement:
             for attempt in range(TRIES):
                 if attempt:
                     time.sleep(0.1 * 4**attempt)
-                with suppress(Refused):
+                if self._watched.refused or time.monotonic() > self._until:
+                    break
+                try:
                     entries = self._settle(self._watched.client(), entries)
+                except Refused as error:
+                    self.error = error
+                    self._watched.refused |= error.lasting
                 self.left = len(entries)
-                if not entries or time.monotonic() > self._until:
+                if not entries:
                     break
         finally:
             self.done.set()

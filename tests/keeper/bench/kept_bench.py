@@ -11,12 +11,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from forking import forker
 from leasekeeper.local import LocalSqs
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from forking import Forked
 
@@ -141,8 +143,24 @@ async def _of(asked: Any) -> Any:
     return await asked
 
 
-def end(bench: KeptBench) -> None:
-    """End what still runs."""
-    for program in bench.programs:
-        program.process.kill()
-        program.process.wait(DEADLINE)
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[KeptBench]:
+    """A bench with a standard queue; a `conftest.py` imports it."""
+    yield from _made(KeptBench(tmp_path))
+
+
+@pytest.fixture
+def fifo_bench(tmp_path: Path) -> Iterator[KeptBench]:
+    """A bench with a FIFO queue."""
+    yield from _made(KeptBench(tmp_path, name="orders.fifo"))
+
+
+def _made(bench: KeptBench) -> Iterator[KeptBench]:
+    """Give a bench to a test, and end what still runs."""
+    try:
+        yield bench
+    finally:
+        for program in bench.programs:
+            program.process.kill()
+            program.process.wait(DEADLINE)
+        bench.sqs.stop()

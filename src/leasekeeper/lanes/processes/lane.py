@@ -56,7 +56,17 @@ FEED = 1
 
 
 class ProcessLane:
-    """Runs a handler in `options.worker_count` processes."""
+    """Runs a handler in `options.worker_count` processes.
+
+    Args:
+        handler: the handler.
+        blueprint: how a worker gets it.
+        options: how many workers there are, and when they are replaced.
+        queue: the queue's name, for people.
+        answers: where the outcomes go.
+        clock: seconds, monotonic.
+        runs: hears of each message that starts; None: nothing needs to know.
+    """
 
     def __init__(
         self,
@@ -67,8 +77,10 @@ class ProcessLane:
         queue: str,
         answers: Answers[Delivery],
         clock: Callable[[], float],
+        runs: Callable[[Delivery], object] | None = None,
     ) -> None:
         self._handler = handler
+        self._runs = runs
         self._queue_name = queue
         self._options = options
         self._answers = answers
@@ -120,6 +132,8 @@ class ProcessLane:
             return
         worker.running = (frame.message, unit)
         unit.started = frame.at
+        if self._runs is not None:
+            self._runs(unit)
         self._controls[frame.message] = LeaseControl(self._answers.post_one, unit)
         timeout = self._options.handler_timeout
         if timeout is not None:
