@@ -78,8 +78,8 @@ class Entries:
         self._generation = generation = (self._generation + 1) & _GENERATIONS
         known, length, head, pack = "", -1, b"", _nothing  # a head that the messages of one receive have in common
         for row in rows:
-            receipt = row.receipt.encode()
-            count = row.received.system.get(COUNT, "1")
+            received = row.received
+            receipt, count = received.receipt.encode(), received.system.get(COUNT, "1")
             if count != known or len(receipt) != length:
                 known, length = count, len(receipt)
                 back_off = self._back_offs.get(count, self._longest)
