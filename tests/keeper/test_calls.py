@@ -185,8 +185,7 @@ def _settle(port: int, messages: int) -> list[str]:
     table.write_credentials(Credentials("key", "secret", None))
     lease = Lease(600, 0.0, 300.0, time.monotonic() + 600)
     rows = [
-        KeptDelivery(Received(message_id=str(each), receipt=""), lease, 1.0, 2.0, f"r{each}")
-        for each in range(messages)
+        KeptDelivery(Received(message_id=str(each), receipt=f"r{each}"), lease, 1.0, 2.0) for each in range(messages)
     ]
     Entries(table, float).enter(rows, WAITING)
     threads = Threads()
