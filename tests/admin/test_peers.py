@@ -176,6 +176,43 @@ def test_the_detail_and_the_actions_of_a_peer(sqs: LocalSqs, caplog: pytest.LogC
             consumer.stop().result()
 
 
+@pytest.mark.parametrize(("allowed", "status"), [(False, 403), (True, 200)])
+def test_the_token_goes_over_plain_http_to_another_machine_only_if_told_so(allowed: bool, status: int) -> None:
+    with surface("b", token=TOKEN) as peer:
+        # This address reaches this machine, and is none of its loopback addresses.
+        there = peer.url.replace("127.0.0.1", "0.0.0.0")
+        with (
+            surface("a", peers=[there], token=TOKEN, actions_over_http=allowed) as server,
+            Reader(server) as reader,
+        ):
+            reader.until(lambda: "b" in states(reader))
+            wish = json.dumps({"process": "b", "consumer": "b", "action": "stop"})
+            headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+            connection = connect(server)
+            connection.request("POST", "/api/actions", wish, headers)
+            answer = connection.getresponse()
+            said = answer.read().decode()
+            connection.close()
+    assert answer.status == status, said
+    assert ("over plain http, where others may read it" in said) is not allowed
+
+
+@pytest.mark.parametrize(
+    ("where", "private"),
+    [
+        ("127.0.0.1:9900", True),
+        ("http://[::1]:9900", True),
+        ("localhost:9900", True),
+        ("unix:/run/a.sock", True),
+        ("https://b.example", True),
+        ("http://b.example", False),
+        ("10.0.0.7:9900", False),
+    ],
+)
+def test_what_stays_on_the_machine_or_is_encrypted_is_private(where: str, private: bool) -> None:
+    assert Place.parse(where).private is private
+
+
 def test_what_answers_otherwise_is_said(sqs: LocalSqs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another program, or one that says nothing, costs bounded time and is named."""
     monkeypatch.setattr(asking, "WITHIN", 0.1)

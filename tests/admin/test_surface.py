@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
@@ -219,21 +220,24 @@ def test_it_ends_in_time_while_an_answer_is_awaited(sqs: LocalSqs) -> None:
 
 def test_it_can_be_mounted_in_a_web_app() -> None:
     web = Starlette(routes=[Mount("/admin", admin_app(Consumer("orders", Gate().waiting)))])
-    sent: list[dict[str, Any]] = []
+    answer = httpx_get(web, "/admin/livez", "probe.example")
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-store"
 
-    async def ask() -> None:
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request"}
 
-        async def send(message: Any) -> None:
-            sent.append(message)
+@pytest.mark.parametrize(("hosts", "status"), [({}, 421), ({"hosts": ["shop.example"]}, 200), ({"hosts": None}, 200)])
+def test_a_mounted_surface_answers_for_the_names_that_it_was_given(hosts: dict[str, Any], status: int) -> None:
+    web = Starlette(routes=[Mount("/admin", admin_app(Consumer("orders", Gate().waiting), **hosts))])
+    assert httpx_get(web, "/admin/api/state", "shop.example").status_code == status
+    assert httpx_get(web, "/admin/api/state", "127.0.0.1").status_code == 200
 
-        scope = {"type": "http", "method": "GET", "path": "/admin/livez", "headers": [], "query_string": b""}
-        await web(scope, receive, send)
 
-    asyncio.run(ask())
-    assert sent[0]["status"] == 200
-    assert (b"cache-control", b"no-store") in sent[0]["headers"]
+def httpx_get(web: Starlette, path: str, host: str) -> httpx.Response:
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=web), base_url=f"http://{host}") as client:
+            return await client.get(path)
+
+    return asyncio.run(ask())
 
 
 def test_a_port_that_is_taken_is_named() -> None:

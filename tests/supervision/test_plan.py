@@ -95,3 +95,10 @@ def test_one_process_has_none_where_there_can_be_no_keeper(monkeypatch: pytest.M
     monkeypatch.delattr(os, "memfd_create")
     assert plan_of(["run", "shop:app"], {}) is None
     assert plan_of(["run", "shop:app", "--processes", "1"], {}) == Plan(arguments=("run", "shop:app"))
+
+
+def test_the_switch_for_peers_goes_to_the_processes_and_to_what_serves_the_surface() -> None:
+    plan = plan_of(["run", "shop:app", "--actions-over-http", "--processes", "2", "--admin", "9900"], {})
+    assert plan is not None
+    assert plan.arguments == ("run", "shop:app", "--actions-over-http")
+    assert plan.surface == {"LEASEKEEPER_ACTIONS_OVER_HTTP": "on"}

@@ -12,7 +12,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.routing import Route
 
-from leasekeeper.admin.asking import Unreachable
+from leasekeeper.admin.asking import Exposed, Unreachable
 from leasekeeper.admin.guarding import Refused, body_of, check_permission
 from leasekeeper.errors import Closed, ConfigurationError
 from leasekeeper.loggers import safe_logger
@@ -96,7 +96,8 @@ async def forwarded(watch: Watch, request: Request, path: str, wish: Asked, what
     """Let the process itself do it: it checks the token again, and writes a line in its own log.
 
     Raises:
-        Refused: 404 for a process that is not known, 502 for one that does not answer.
+        Refused: 404 for a process that is not known, 502 for one that does not answer, 403 for one to which the token
+            would go over plain http.
     """
     headers = {
         "Authorization": request.headers["authorization"],
@@ -107,6 +108,8 @@ async def forwarded(watch: Watch, request: Request, path: str, wish: Asked, what
         answer = await watch.forward(wish.process, path, msgspec.json.encode(wish), headers)
     except Unreachable as error:
         raise Refused(502, f"{wish.process!r} does not answer: {error}") from error
+    except Exposed as error:
+        raise Refused(403, str(error)) from error
     if answer is None:
         raise Refused(404, f"there is no process {wish.process!r} here")
     audit(request, f"{what} was passed on to {wish.process}, which answered {answer.status}")

@@ -24,7 +24,9 @@ MOUNTED_STREAM = 15.0
 def admin_app(
     *targets: Leasekeeper | Consumer,
     token: str | None = None,
+    hosts: Sequence[str] | None = (),
     peers: Sequence[str] = (),
+    actions_over_http: bool = False,
     queue_interval: float = 30.0,
 ) -> Any:
     """An ASGI application with the live page, `/livez`, `/readyz`, `/statusz` and `/metrics`: serve it, or mount it.
@@ -35,17 +37,27 @@ def admin_app(
     Args:
         targets: the consumers and apps.
         token: what actions need, 8 characters or more; None: the surface is read-only.
+        hosts: names by which browsers may ask for the page, besides addresses and this machine's name, e.g. that of
+            your web app. None: any name, for a web app that refuses other names by itself.
         peers: other surfaces whose processes are shown too: URLs, `unix:/path`, or `dns:NAME:PORT` for all addresses
             that a name has.
+        actions_over_http: whether actions for peers of other machines, and with them the token, go over plain http too;
+            otherwise only over https.
         queue_interval: seconds between two questions to SQS about the counts of the queues (GetQueueAttributes); 0: it
             is not asked.
 
     Raises:
         ConfigurationError: Starlette is not installed, or a value cannot work.
     """
-    return application_of(
-        targets, SurfaceSettings(token=token, peers=peers, queue_interval=queue_interval, lasts=MOUNTED_STREAM)
+    settings = SurfaceSettings(
+        token=token,
+        hosts=hosts,
+        peers=peers,
+        actions_over_http=actions_over_http,
+        queue_interval=queue_interval,
+        lasts=MOUNTED_STREAM,
     )
+    return application_of(targets, settings)
 
 
 def application_of(targets: Sequence[Leasekeeper | Consumer], settings: SurfaceSettings) -> Any:

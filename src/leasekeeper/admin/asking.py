@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
@@ -33,6 +35,10 @@ class Answer(NamedTuple):
 
 class Unreachable(LeasekeeperError):
     """A surface did not answer, or not as one."""
+
+
+class Exposed(LeasekeeperError):
+    """A secret would go over the network where others could read it."""
 
 
 class Place(NamedTuple):
@@ -80,6 +86,15 @@ class Place(NamedTuple):
             raise ConfigurationError(f"{shown!r} holds a user or a password, and a surface asks for none: leave it out")
         secure = url.scheme == "https"
         return cls(text, host=host, port=port or (443 if secure else 9900), prefix=url.path.rstrip("/"), secure=secure)
+
+    @property
+    def private(self) -> bool:
+        """Whether the network cannot read what is sent there: it goes over https, or stays on this machine."""
+        if self.path or self.secure or self.host == "localhost":
+            return True
+        with suppress(ValueError):
+            return ip_address(self.host).is_loopback
+        return False
 
     @property
     def authority(self) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from leasekeeper.admin.asking import Place, Unreachable, ask
+from leasekeeper.admin.asking import Exposed, Place, Unreachable, ask
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.texts import bounded
 
@@ -45,17 +45,26 @@ class Fleet:
         members: the processes that are a part of this surface, as the children of a supervisor are. They are also
             given to those that ask for no peers.
         deep: whether surfaces are asked for their own peers too: for readers that no surface asks.
+        over_http: whether requests with a token go to other machines over plain http too.
 
     Raises:
         ConfigurationError: an address cannot be read.
     """
 
-    def __init__(self, peers: Sequence[str] = (), members: Members | None = None, *, deep: bool = False) -> None:
+    def __init__(
+        self,
+        peers: Sequence[str] = (),
+        members: Members | None = None,
+        *,
+        deep: bool = False,
+        over_http: bool = False,
+    ) -> None:
         for each in peers:
             _checked(each)
         self._given = list(dict.fromkeys(peers))
         self._members = members
         self._deep = deep
+        self._over_http = over_http
         self._resolved: dict[str, list[str]] = {}
         self._sources: dict[str, _Source] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -127,10 +136,16 @@ class Fleet:
 
         Raises:
             Unreachable: there was no answer in time.
+            Exposed: the token would go to another machine over plain http, which was not allowed.
         """
         source = self._source_of(process)
         if source is None:
             return None
+        if not (self._over_http or source.place.private):
+            raise Exposed(
+                f"the token would go to {source.place.text} over plain http, where others may read it: give the peer's "
+                "https address, ask its own page, or allow this with --actions-over-http"
+            )
         return await ask(source.place, path, method="POST", body=body, headers=headers, within=60.0)
 
     def _source_of(self, process: str | None) -> _Source | None:

@@ -44,10 +44,11 @@ class HostCheck:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] == "http" and scope["path"] not in self._free:
+        # Mounted in a web app of others, the path also has where that is.
+        if scope["type"] == "http" and scope["path"].removeprefix(scope.get("root_path", "")) not in self._free:
             host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
             if not self._settings.allows_host(host):
-                sentence = f"{host!r} is not a name of this server: add it with --admin-hosts, or use its address\n"
+                sentence = f"{host!r} is no name of this server: add it (--admin-hosts, `hosts`), or use its address\n"
                 await PlainTextResponse(sentence, 421)(scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -154,6 +154,8 @@ def main(
             token=environment.get("LEASEKEEPER_ADMIN_TOKEN") or None,
             hosts=_listed(environment.get("LEASEKEEPER_ADMIN_HOSTS", "")),
             peers=_listed(environment.get("LEASEKEEPER_PEERS", "")),
+            actions_over_http=environment.get("LEASEKEEPER_ACTIONS_OVER_HTTP", "").lower()
+            in ("1", "true", "yes", "on"),
             members=members,
         ) as server:
             if lifeline is not None:

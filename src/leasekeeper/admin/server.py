@@ -55,6 +55,8 @@ class AdminServer:
         token: what actions need, 8 characters or more; None: the surface is read-only.
         peers: other surfaces whose processes are shown too: URLs, `unix:/path`, or `dns:NAME:PORT` for all addresses
             that a name has.
+        actions_over_http: whether actions for peers of other machines, and with them the token, go over plain http too;
+            otherwise only over https.
         members: the processes that are a part of this surface, as the children of a supervisor are.
         hosts: names by which browsers may ask for the page, besides addresses and this machine's name.
         name: what this process is called in the state of a fleet; None: HOST:PID.
@@ -73,6 +75,7 @@ class AdminServer:
         address: str = DEFAULT,
         token: str | None = None,
         peers: Sequence[str] = (),
+        actions_over_http: bool = False,
         members: Members | None = None,
         hosts: Sequence[str] = (),
         name: str | None = None,
@@ -84,6 +87,7 @@ class AdminServer:
         self._settings = SurfaceSettings(
             token=token,
             peers=peers,
+            actions_over_http=actions_over_http,
             members=members,
             hosts=None if self._address.path else (*hosts, self._address.host),
             queue_interval=queue_interval,

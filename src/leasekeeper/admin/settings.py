@@ -57,6 +57,7 @@ class SurfaceSettings:
     Attributes:
         token: what actions need; None: they are refused.
         peers: other surfaces whose processes are shown too.
+        actions_over_http: whether actions for peers of other machines, and with them the token, go over plain http too.
         members: the processes that are a part of this surface; None: there are none.
         hosts: names that it may be asked for, besides addresses and those of this machine; None: any.
         queue_interval: seconds between two questions to SQS about the counts of the queues; 0: it is not asked.
@@ -70,6 +71,7 @@ class SurfaceSettings:
 
     token: str | None = field(default=None, repr=False)
     peers: Sequence[str] = ()
+    actions_over_http: bool = False
     members: Members | None = None
     hosts: Sequence[str] | None = None
     queue_interval: float = 30.0

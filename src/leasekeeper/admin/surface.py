@@ -86,7 +86,9 @@ class _Surface:
         self._settings = settings
         self._registry: Any = None
         self._streams = 0
-        fleet = Fleet(settings.peers, settings.members) if settings.peers or settings.members else None
+        fleet = None
+        if settings.peers or settings.members:
+            fleet = Fleet(settings.peers, settings.members, over_http=settings.actions_over_http)
         self.watch = Watch(
             self._consumers,
             ask_every=settings.queue_interval,

@@ -6,9 +6,10 @@ process.
 
 from __future__ import annotations
 
+import inspect
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import Field, dataclass, field, fields
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,79 +23,67 @@ if TYPE_CHECKING:
 
 log = safe_logger("leasekeeper.run")
 
-PANEL = "Admin surface"
-AdminOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="HOST:PORT",
-        help="Serve the live page, health, statistics and metrics there, e.g. 127.0.0.1:9900; a port alone is one of "
-        "127.0.0.1; or unix:/PATH.",
-        envvar="LEASEKEEPER_ADMIN",
-        rich_help_panel=PANEL,
-    ),
-]
-TokenOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TOKEN",
-        help="What actions need (pause, stop, concurrency, redrive), 8 characters or more; unset: read-only.",
-        envvar="LEASEKEEPER_ADMIN_TOKEN",
-        show_envvar=True,
-        rich_help_panel=PANEL,
-    ),
-]
-HostsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME,...",
-        help="Names by which browsers may ask for the page, besides addresses and this machine's name.",
-        envvar="LEASEKEEPER_ADMIN_HOSTS",
-        rich_help_panel=PANEL,
-    ),
-]
-PeersOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="URL,...",
-        help="Other surfaces to show too: URLs, unix:/PATH, or dns:NAME:PORT for all addresses of a name.",
-        envvar="LEASEKEEPER_PEERS",
-        rich_help_panel=PANEL,
-    ),
-]
-QueueIntervalOption = Annotated[
-    float,
-    typer.Option(
-        metavar="SECONDS",
-        help="How often SQS is asked for the counts of the queues while a surface is served; 0: never.",
-        envvar="LEASEKEEPER_QUEUE_INTERVAL",
-        rich_help_panel=PANEL,
-        min=0,
-    ),
-]
+
+def _flag(kind: Any, default: Any, text: str, **more: Any) -> Any:
+    """A flag: the type that typer reads, the default, the text, and what else typer is told."""
+    secret = more.get("metavar") == "TOKEN"
+    return field(default=default, repr=not secret, metadata={"kind": kind, "told": {"help": text, **more}})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AdminWishes:
-    """The surface that is asked for.
+    """The surface that is asked for. Each field is a flag of `run`, and a variable: `LEASEKEEPER_` and its name."""
 
-    Attributes:
-        address: where it listens; None: nowhere.
-        token: what actions need.
-        hosts: names that browsers may use.
-        peers: other surfaces.
-        queue_interval: seconds between two questions to SQS.
-    """
+    admin: str | None = _flag(
+        str | None,
+        None,
+        "Serve the live page, health, statistics and metrics there, e.g. 127.0.0.1:9900; a port alone is one of "
+        "127.0.0.1; or unix:/PATH.",
+        metavar="HOST:PORT",
+    )
+    admin_token: str | None = _flag(
+        str | None,
+        None,
+        "What actions need (pause, stop, concurrency, redrive), 8 characters or more; unset: read-only.",
+        metavar="TOKEN",
+    )
+    admin_hosts: Sequence[str] = _flag(
+        list[str] | None,
+        (),
+        "Names by which browsers may ask for the page, besides addresses and this machine's name.",
+        metavar="NAME,...",
+    )
+    peers: Sequence[str] = _flag(
+        list[str] | None,
+        (),
+        "Other surfaces to show too: URLs, unix:/PATH, or dns:NAME:PORT for all addresses of a name. An action for one "
+        "of them takes the token there.",
+        metavar="URL,...",
+    )
+    actions_over_http: bool = _flag(
+        bool,
+        False,
+        "Pass actions, and with them the token, on to peers of other machines over plain http too.",
+    )
+    queue_interval: float = _flag(
+        float,
+        30.0,
+        "How often SQS is asked for the counts of the queues while a surface is served; 0: never.",
+        metavar="SECONDS",
+        min=0,
+    )
 
-    address: str | None = None
-    token: str | None = field(default=None, repr=False)
-    hosts: Sequence[str] = ()
-    peers: Sequence[str] = ()
-    queue_interval: float = 30.0
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> AdminWishes:
+        """Take what was given for these flags out of all that was given."""
+        values = {each.name: given.pop(each.name) for each in fields(cls)}
+        lists = {name: _listed(values[name] or ()) for name in ("admin_hosts", "peers")}
+        return cls(**values | lists)
 
     @contextmanager
     def served(self, targets: Sequence[Target]) -> Iterator[None]:
         """Serve it for these targets during the block, if it is asked for."""
-        if not self.address:
+        if not self.admin:
             if self.peers:
                 raise ConfigurationError("--peers without --admin: say where to show them, e.g. --admin 127.0.0.1:9900")
             yield
@@ -104,17 +93,37 @@ class AdminWishes:
 
         with AdminServer(
             *targets,
-            address=self.address,
-            token=self.token or None,
-            hosts=self.hosts,
+            address=self.admin,
+            token=self.admin_token or None,
+            hosts=self.admin_hosts,
             peers=self.peers,
+            actions_over_http=self.actions_over_http,
             queue_interval=self.queue_interval,
-            desk=CommandLineDesk() if self.token else None,
+            desk=CommandLineDesk() if self.admin_token else None,
         ) as server:
             log.info("admin: %s", server.url)
             yield
 
 
-def listed(given: Sequence[str] | None) -> list[str]:
+def flags() -> list[inspect.Parameter]:
+    """The flags as typer reads them: as parameters of a function."""
+    return [_parameter(each) for each in fields(AdminWishes)]
+
+
+def _parameter(flag: Field[Any]) -> inspect.Parameter:
+    kind = flag.metadata["kind"]
+    name = f"--{flag.name.replace('_', '-')}"  # alone, so that a switch gets no `--no-` beside it
+    option = typer.Option(
+        name, envvar=f"LEASEKEEPER_{flag.name.upper()}", rich_help_panel="Admin surface", **flag.metadata["told"]
+    )
+    return inspect.Parameter(
+        flag.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None if flag.default == () else flag.default,
+        annotation=Annotated[kind, option],
+    )
+
+
+def _listed(given: Sequence[str]) -> list[str]:
     """What was given, several with commas, or several times."""
-    return [each.strip() for text in given or () for each in text.split(",") if each.strip()]
+    return [each.strip() for text in given for each in text.split(",") if each.strip()]

@@ -13,16 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from leasekeeper.cli import logs, settings
-from leasekeeper.cli.admin import (
-    AdminOption,
-    AdminWishes,
-    HostsOption,
-    PeersOption,
-    QueueIntervalOption,
-    TokenOption,
-    listed,
-)
+from leasekeeper.cli import admin, logs, settings
 from leasekeeper.cli.errors import Stopped
 from leasekeeper.cli.grace import GraceOption  # noqa: TC001 - typer reads the annotations
 from leasekeeper.errors import ConfigurationError
@@ -32,7 +23,7 @@ from leasekeeper.supervision.plan import MOST, plan_of
 from leasekeeper.supervision.start import supervise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 log = safe_logger("leasekeeper.run")
 
@@ -109,11 +100,6 @@ def run(
     config: ConfigOption = None,
     log_level: LevelOption = "info",
     log_format: FormatOption = "plain",
-    admin: AdminOption = None,
-    admin_token: TokenOption = None,
-    admin_hosts: HostsOption = None,
-    peers: PeersOption = None,
-    queue_interval: QueueIntervalOption = 30.0,
     processes: ProcessesOption = None,
     reload: ReloadOption = False,
     local: LocalOption = False,
@@ -129,6 +115,7 @@ def run(
     lifeline = Lifeline.from_environment(os.environ)
     if (processes or reload or local) and lifeline is None:
         raise Stopped(_supervise(supervisor=supervisor))
+    surface = admin.AdminWishes.of(options)
     file, queues = settings.from_file(config, Path.cwd())
     given = settings.RunSettings(
         file=file,
@@ -141,7 +128,6 @@ def run(
         log.warning("%s is not an option; did you mean %s?", name, near)
     from leasekeeper.cli.serve import Wishes, serve
 
-    surface = AdminWishes(admin, admin_token, listed(admin_hosts), listed(peers), queue_interval)
     wishes = Wishes(
         references=targets,
         given=given,
@@ -163,19 +149,20 @@ def _supervise(*, supervisor: bool) -> int:
 
 def command() -> Callable[..., None]:
     """The command with a flag for each option of the schema."""
-    return with_flags(run, HELP)
+    return with_flags(run, HELP, admin.flags())
 
 
-def with_flags(function: Callable[..., None], text: str) -> Callable[..., None]:
+def with_flags(function: Callable[..., None], text: str, more: Sequence[inspect.Parameter] = ()) -> Callable[..., None]:
     """A command with a flag for each option of the schema, as typer reads it: from the signature.
 
     Args:
         function: takes the targets, and all flags as keywords.
         text: its help.
+        more: other flags.
     """
     signature = inspect.signature(function, eval_str=True)
     fixed = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
-    flags = [_flag(option) for option in settings.schema()]
+    flags = [*more, *(_flag(option) for option in settings.schema())]
 
     def flagged(**values: Any) -> None:
         function(values.pop("targets"), **values)

@@ -33,6 +33,7 @@ _OUTSIDE = {
 }
 """Values and text of options that take more in code, e.g. a function, than can be written outside it."""
 _OTHERS = (
+    "ACTIONS_OVER_HTTP",
     "ADMIN",
     "ADMIN_HOSTS",
     "ADMIN_TOKEN",

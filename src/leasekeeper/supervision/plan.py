@@ -22,12 +22,14 @@ MOST = 1000
 FORMATS = ("plain", "json")
 _OWN = {"--processes": "LEASEKEEPER_PROCESSES", "--admin": "LEASEKEEPER_ADMIN"}
 """Flags with a value that are for the supervisor, and their variables."""
+_PASSING = "--actions-over-http"
 _SURFACE = {
     "--admin-hosts": "LEASEKEEPER_ADMIN_HOSTS",
     "--admin-token": "LEASEKEEPER_ADMIN_TOKEN",
     "--peers": "LEASEKEEPER_PEERS",
+    _PASSING: "LEASEKEEPER_ACTIONS_OVER_HTTP",
 }
-"""Flags with a value that are for whatever serves the admin surface."""
+"""Flags that are for whatever serves the admin surface; all have a value but `_PASSING`."""
 _SHARED = {"--log-level": "LEASEKEEPER_LOG_LEVEL", "--log-format": "LEASEKEEPER_LOG_FORMAT"}
 """Flags with a value that are for both."""
 _SWITCHES = ("--reload", "--local", "--supervisor", "--no-supervisor")
@@ -79,6 +81,8 @@ def plan_of(arguments: Sequence[str], environment: Mapping[str, str]) -> Plan | 
             rest += [word, *words]
         elif word in _SWITCHES:
             switches.add(word)
+        elif word == _PASSING:
+            values[word], rest = "on", [*rest, word]
         elif flag in values:
             values[flag] = value if equals else next(words, "")
             if flag == "--processes" and not values[flag]:
