@@ -50,6 +50,7 @@ MORE = {
     "leasekeeper.api": "what you may replace",
     "leasekeeper.envelopes": "what other services put around a payload",
     "leasekeeper.sending.settings": "what a sender says of itself",
+    "leasekeeper.sending.schedules": "messages that are sent later",
     "leasekeeper.outbox.outbox": "messages in your transaction",
     "leasekeeper.outbox.relay": "what sends them",
     "leasekeeper.outbox.statistics": "what an outbox and its relay look like",

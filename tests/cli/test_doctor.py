@@ -114,6 +114,20 @@ def test_what_is_allowed_is_found_without_sending_anything() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("switches", "level", "words"),
+    [
+        ({}, Level.OK, "handlers may send to orders-dead"),
+        ({"deny": 1.0}, Level.FAIL, "a handler sends to orders-dead, and sqs:SendMessage is denied"),
+        ({"unavailable": 1.0}, Level.WARN, "it is not known whether"),
+    ],
+)
+def test_a_queue_that_handlers_send_to_is_tried(switches: dict[str, float], level: Level, words: str) -> None:
+    finding = permissions.sending(try_all(SendMessageBatch=switches)[0][-1])
+    assert (finding.level, finding.topic) == (level, "sending")
+    assert words in finding.message
+
+
 def test_a_consumer_that_may_not_copy_to_the_dead_letter_queue_is_a_failure() -> None:
     """The default for a rejected message is a copy there."""
     trials, _ = try_all(SendMessageBatch={"deny": 1.0})

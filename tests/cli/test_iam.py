@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
@@ -16,6 +17,8 @@ from leasekeeper.cli.iam import CONSUME, Needs, policy_for
 from leasekeeper.cli.policy_command import print_policy
 from leasekeeper.local import LocalSqs
 from leasekeeper.options import make_options
+from leasekeeper.sending import Schedules, Sender
+from leasekeeper.sending.senders import Senders
 from leasekeeper.sqs.address import QueueAddress
 from leasekeeper.sqs.client import SqsClient
 from leasekeeper.sqs.settings import ClientSettings
@@ -195,13 +198,18 @@ def test_the_policy_of_real_queues_has_their_arns(capsys: pytest.CaptureFixture[
     with LocalSqs() as sqs:
         where: dict[str, Any] = {"endpoint_url": sqs.endpoint_url, "region": "us-east-1"}
 
+        senders = Senders()
+        assert senders.gives(
+            inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[Sender, "shipped"])
+        )
+
         async def ask() -> Exit:
             async with await SqsClient.connect(ClientSettings(**where)) as client:
                 dead = await client.create_queue("orders-dead", attributes={"KmsMasterKeyId": "1234"})
                 arn = (await client.queue_attributes(dead))["QueueArn"]
                 redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 5})
                 await client.create_queue("orders", attributes={"RedrivePolicy": redrive})
-            return await print_policy([(Connection(queue="orders", **where), None, ["shipped"])])
+            return await print_policy([(Connection(queue="orders", **where), None, senders)])
 
         assert asyncio.run(ask()) is Exit.CLEAN
     printed = capsys.readouterr()
@@ -220,3 +228,18 @@ def test_a_queue_that_handlers_send_to_is_in_the_policy() -> None:
     )
     (found,) = [each for each in statements(sending) if each["Resource"] == f"{ARN}shipped"]
     assert "sqs:SendMessage" in found["Action"]
+
+
+def test_handlers_that_schedule_may_create_schedules_and_pass_their_role_to_the_scheduler_alone() -> None:
+    role = "arn:aws:iam::123456789012:role/later"
+    scheduling = Needs(
+        address=QueueAddress.parse("orders"),
+        attributes={"QueueArn": f"{ARN}orders"},
+        options=make_options({}),
+        schedules=(Schedules(role=role, group="shop"),),
+    )
+    create, passing = statements(scheduling)[-2:]
+    assert create["Action"] == ["scheduler:CreateSchedule", "scheduler:DeleteSchedule"]
+    assert create["Resource"] == ARN.replace(":sqs:", ":scheduler:") + "schedule/shop/*"
+    assert (passing["Action"], passing["Resource"]) == (["iam:PassRole"], role)
+    assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}}

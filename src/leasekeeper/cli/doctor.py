@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.consumer import Consumer
     from leasekeeper.options import Options
+    from leasekeeper.sending.senders import Senders
 
 COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 NARROW = 64
@@ -108,7 +109,7 @@ def doctor(
         from leasekeeper.cli.policy_command import print_policy
 
         raise Stopped(
-            interrupts.run(print_policy([(each.connection, each.options, each.sends_to) for each in patients]))
+            interrupts.run(print_policy([(each.connection, each.options, each.senders) for each in patients]))
         )
     raise Stopped(interrupts.run(_doctor(patients, explain=explain)))
 
@@ -123,7 +124,7 @@ class Patient:
         options: the options of its consumer; None when only the queue is known.
         stop: seconds that its stop may take; None when only the queue is known.
         grace_period: seconds that the runtime waits before it kills the process; None when not given.
-        sends_to: the queues that its handlers send to.
+        senders: those of its handlers.
     """
 
     connection: Connection
@@ -131,7 +132,7 @@ class Patient:
     options: Options | None = None
     stop: float | None = None
     grace_period: float | None = None
-    sends_to: Sequence[str] = ()
+    senders: Senders | None = None
 
 
 def names_a_module(reference: str) -> bool:
@@ -164,7 +165,7 @@ def _patient(
         options=options,
         stop=consumer.longest_stop,
         grace_period=grace_period,
-        sends_to=consumer.senders.queues,
+        senders=consumer.senders,
     )
 
 
@@ -211,6 +212,8 @@ async def _findings(patient: Patient) -> AsyncIterator[Finding]:
         facts, dead_url = await _facts(queue, attributes, patient, flags=flags)
         for finding in await _permissions(queue, facts, dead_url):
             yield finding
+        for name in () if patient.senders is None else patient.senders.queues:
+            yield await _sending(queue, facts, name)
     for finding in examine(facts):
         yield finding
 
@@ -261,6 +264,17 @@ async def _permissions(queue: OpenQueue, facts: Facts, dead_url: str | None) -> 
         trials.append(await permissions.try_sending(client, dead_url, queue=policy.name, arn=policy.target))
     used = ["sqs:GetQueueAttributes"] if queue.address.url else ["sqs:GetQueueUrl", "sqs:GetQueueAttributes"]
     return permissions.findings(trials, used=used)
+
+
+async def _sending(queue: OpenQueue, facts: Facts, name: str) -> Finding:
+    """Whether a queue that handlers send to is there, and takes their messages."""
+    client, other = queue.client, QueueAddress.parse(name)
+    try:
+        url = other.url or await client.queue_url(other.name, account=other.account)
+    except SqsError as error:
+        return Finding(Level.FAIL, "sending", f"a handler sends to {other.name}: {with_advice(error)}")
+    arn = facts.arn.rpartition(":")[0] + ":" + other.name
+    return permissions.sending(await permissions.try_sending(client, url, queue=other.name, arn=arn))
 
 
 async def _facts(

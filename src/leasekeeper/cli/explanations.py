@@ -22,6 +22,10 @@ EXPLANATIONS = {
         "dead-letter queue. What is denied is tried with requests that SQS must refuse, so nothing happens. "
         "`leasekeeper doctor MODULE:NAME --policy` prints the least policy. See docs/how-to/iam.md."
     ),
+    "sending": (
+        "A parameter Annotated[Sender, QUEUE] makes handlers send to that queue. An app does not start if the queue is "
+        "missing, and a message is not deleted before what its handler sent is confirmed. See docs/how-to/send.md."
+    ),
     "kind": (
         "The kind of a queue is fixed when it is created. A FIFO queue hands out the messages of a group one after "
         "another; a standard queue promises no order, and delivers at least once. See docs/how-to/fifo.md."

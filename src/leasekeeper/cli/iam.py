@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from leasekeeper.options import Options
+    from leasekeeper.sending.schedules import Schedules
 
 REGION, ACCOUNT = "REGION", "ACCOUNT"
 """Stand where neither the queue nor the code says which."""
@@ -40,6 +41,7 @@ class Needs:
         options: those of the consumer.
         region: the region, if the code or the environment says one.
         sends_to: the queues that handlers send to.
+        schedules: how handlers have messages sent later.
     """
 
     address: QueueAddress
@@ -48,6 +50,7 @@ class Needs:
     dead_letters: Mapping[str, str] | None = None
     region: str | None = None
     sends_to: Sequence[str] = ()
+    schedules: Sequence[Schedules] = ()
 
     @property
     def sender_arns(self) -> list[str]:
@@ -94,10 +97,22 @@ def _statements(needs: Needs) -> list[dict[str, Any]]:
         found.append(_allow(("sqs:SendMessage",) if by_url else ("sqs:SendMessage", "sqs:GetQueueUrl"), target))
         found += _key(needs.dead_letters or {}, target, ("kms:GenerateDataKey", "kms:Decrypt"))
     found += [_allow(SEND, arn) for arn in needs.sender_arns]
+    for schedules in needs.schedules:
+        found += _scheduling(needs, schedules)
     if _reports_tasks(needs.options):
         # IAM knows no resource for a task token.
         found.append(_allow(("states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat"), "*"))
     return found
+
+
+def _scheduling(needs: Needs, schedules: Schedules) -> list[dict[str, Any]]:
+    _, partition, _, region, account, _ = needs.arn.split(":")
+    place = f"arn:{partition}:scheduler:{schedules.region or region}:{account}:schedule/{schedules.group}/*"
+    passed = {"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}}
+    return [
+        _allow(("scheduler:CreateSchedule", "scheduler:DeleteSchedule"), place),
+        {**_allow(("iam:PassRole",), schedules.role), "Condition": passed},
+    ]
 
 
 def _allow(actions: Sequence[str], resource: str) -> dict[str, Any]:

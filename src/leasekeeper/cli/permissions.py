@@ -116,5 +116,18 @@ def findings(trials: Sequence[Trial], *, used: Sequence[str]) -> list[Finding]:
     return found
 
 
+def sending(trial: Trial) -> Finding:
+    """What a trial showed of a queue that handlers send to."""
+    if trial.answer is Answer.DENIED:
+        statement = json.dumps({"Effect": "Allow", "Action": trial.action, "Resource": trial.arn})
+        message = f"a handler sends to {trial.queue}, and {trial.action} is denied. Allow it to these credentials:"
+        return Finding(Level.FAIL, "sending", message, (statement,))
+    if trial.answer is Answer.UNKNOWN or trial.sent:
+        found = trial.error or f"this server accepted a message that SQS refuses: {trial.sent}"
+        message = f"it is not known whether {trial.action} on {trial.queue} is allowed: {found}"
+        return Finding(Level.WARN, "sending", message)
+    return Finding(Level.OK, "sending", f"handlers may send to {trial.queue}")
+
+
 def _named(trial: Trial) -> str:
     return f"{trial.action} on {trial.queue}" if trial.action == "sqs:SendMessage" else trial.action

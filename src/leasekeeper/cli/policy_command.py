@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from leasekeeper.cli.connection import Connection
+    from leasekeeper.sending.senders import Senders
 
 
-async def print_policy(consumers: Sequence[tuple[Connection, Options | None, Sequence[str]]]) -> Exit:
-    """Print the policy of these consumers, with the queues that they send to; unknown options count as default ones."""
-    needs = [await _needs(connection, options or Options(), sends_to) for connection, options, sends_to in consumers]
+async def print_policy(consumers: Sequence[tuple[Connection, Options | None, Senders | None]]) -> Exit:
+    """Print the policy of these consumers, with what their handlers send; unknown options count as default ones."""
+    needs = [await _needs(connection, options or Options(), senders) for connection, options, senders in consumers]
     text = json.dumps(policy_for(needs), indent=2)
     print(text)
     if f":{ACCOUNT}:" in text:
@@ -32,7 +33,7 @@ async def print_policy(consumers: Sequence[tuple[Connection, Options | None, Seq
     return Exit.CLEAN
 
 
-async def _needs(connection: Connection, options: Options, sends_to: Sequence[str]) -> Needs:
+async def _needs(connection: Connection, options: Options, senders: Senders | None) -> Needs:
     settings = connection.settings()
     address = settings.queue
     assert address is not None
@@ -56,5 +57,6 @@ async def _needs(connection: Connection, options: Options, sends_to: Sequence[st
         options=options,
         dead_letters=dead,
         region=connection.region,
-        sends_to=sends_to,
+        sends_to=() if senders is None else senders.queues,
+        schedules=() if senders is None else senders.schedules,
     )

@@ -1,6 +1,6 @@
-"""Signature Version 4 for the requests of S3: any method, path and query; the body is signed too.
+"""Signature Version 4 for requests of any method, path and query; the body is signed too.
 
-Owned by the client of S3. It promises the bytes that botocore's signer of S3 would make.
+Owned by the clients of S3 and of EventBridge Scheduler. It promises the bytes that botocore's signer of S3 would make.
 """
 
 from __future__ import annotations
@@ -46,12 +46,21 @@ class S3Signer:
 
     Args:
         region: the region.
+        service: of whose requests; of others than S3, the paths have no characters that are quoted.
         session_token: whether to send the session token of temporary credentials.
         clock: epoch seconds.
     """
 
-    def __init__(self, region: str, *, session_token: bool = True, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        region: str,
+        *,
+        service: str = "s3",
+        session_token: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._region = region
+        self._service = service
         self._session_token = session_token
         self._clock = clock
         self._skew = 0.0
@@ -70,9 +79,9 @@ class S3Signer:
         lines = "".join(f"{name}:{' '.join(value.split())}\n" for name, value in signed.items())
         canonical = f"{request.method}\n{request.path}\n{request.query}\n{lines}\n{names}\n{digest}"
         day = moment[:8]
-        scope = f"{day}/{self._region}/s3/aws4_request"
+        scope = f"{day}/{self._region}/{self._service}/aws4_request"
         if (credentials.secret_key, day) != self._key_of:
-            self._key = signing_key(credentials.secret_key, day, self._region, "s3")
+            self._key = signing_key(credentials.secret_key, day, self._region, self._service)
             self._key_of = (credentials.secret_key, day)
         text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
         signature = hmac.digest(self._key, text.encode(), "sha256").hex()

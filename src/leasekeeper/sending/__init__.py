@@ -5,6 +5,7 @@ Owned by the user's program, or by an app whose handlers send. Nothing that a se
 
 from __future__ import annotations
 
+from leasekeeper.sending.schedules import Scheduled, Schedules
 from leasekeeper.sending.sender import Sender
 
-__all__ = ["Sender"]
+__all__ = ["Scheduled", "Schedules", "Sender"]

@@ -35,13 +35,15 @@ async def open_target(client: SqsApi, address: QueueAddress, payloads: S3Payload
             sentence = f"{sentence}; {advice}"
         raise QueueUnusable(sentence) from error
     most = attributes.get("MaximumMessageSize", "")
-    return url, Target(
+    target = Target(
         address.name,
         fifo=address.fifo or attributes.get("FifoQueue") == "true",
         content_based=attributes.get("ContentBasedDeduplication") == "true",
         most_bytes=min(int(most), MAX_BYTES) if most.isdecimal() else MAX_BYTES,
         payloads=payloads,
     )
+    target.url = url
+    return url, target
 
 
 async def _attributes(client: SqsApi, url: str) -> dict[str, str]:

@@ -41,6 +41,7 @@ class Target:
         content_based: whether it makes deduplication ids from bodies.
         most_bytes: bytes of its largest message.
         payloads: where payloads go that are too large for it; None: they are refused.
+        url: its URL; empty until it is known.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Target:
         payloads: S3Payloads | None = None,
     ) -> None:
         self.name = name
+        self.url = ""
         self.fifo = fifo
         self.content_based = content_based
         self.most_bytes = most_bytes
@@ -130,7 +132,7 @@ class Target:
         if delay is not None and not 0 <= delay <= LONGEST_DELAY:
             raise ConfigurationError(
                 f"queue {self.name}: delay={delay!r}: must be 0 to {LONGEST_DELAY} seconds, which is the most that SQS "
-                "delays a message"
+                "delays a message: for later, use sender.schedule(..., at=...) or an outbox"
             )
 
     def _attributes(self, given: Mapping[str, AttributeValue]) -> dict[str, MessageAttribute]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from leasekeeper.engine.host import LoopThread
 from leasekeeper.errors import BufferFull, Closed
@@ -18,19 +18,24 @@ from leasekeeper.running import Completion, in_event_loop
 from leasekeeper.sending.answers import new_answer, set_answer
 from leasekeeper.sending.dispatcher import Entry
 from leasekeeper.sending.room import Room
+from leasekeeper.sending.scheduling import Scheduling, scheduled_answer
 from leasekeeper.sending.send_loop import Flush, SendLoop
 from leasekeeper.sending.settings import SendSettings
 from leasekeeper.sqs.address import address_of
 from leasekeeper.sqs.settings import ClientSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from concurrent.futures import Future
+    from datetime import datetime
 
     from leasekeeper.api import Credentials, CredentialsProvider, Outgoing, Sent, SqsApi
     from leasekeeper.payloads.settings import S3Payloads
     from leasekeeper.sending.outgoing import AttributeValue
+    from leasekeeper.sending.schedules import Scheduled, Schedules
     from leasekeeper.sending.settings import SenderStatistics
+
+T = TypeVar("T")
 
 
 class Sender:
@@ -50,6 +55,8 @@ class Sender:
         on_error: called with a posted message and the error when it could not be sent, on the sender's thread.
         payloads: where payloads go that are too large for a message: `leasekeeper.payloads.S3Payloads`. Unset: such
             messages are refused.
+        schedules: how `schedule` reaches EventBridge Scheduler: `leasekeeper.sending.Schedules`. Unset: only what SQS
+            delays by itself can be scheduled.
         client: a client to use, of any `SqsApi`; it is not closed. Unset: one made from the next four.
         region: the region; unset: as boto3 finds it.
         endpoint_url: where to send calls; unset: as boto3 finds it.
@@ -73,6 +80,7 @@ class Sender:
         strict_order: bool = False,
         on_error: Callable[[Outgoing, Exception], object] | None = None,
         payloads: S3Payloads | None = None,
+        schedules: Schedules | None = None,
         client: SqsApi | None = None,
         region: str | None = None,
         endpoint_url: str | None = None,
@@ -93,16 +101,14 @@ class Sender:
         self._timeout = timeout
         self._room = Room(buffer, buffer_bytes)
         self._thread = LoopThread(f"leasekeeper-send-{self.address.name}")
+        connection = ClientSettings(
+            region=region, endpoint_url=endpoint_url, profile=profile, credentials=credentials, queue=self.address
+        )
+        self._scheduling = Scheduling(schedules, connection)
         self._loop = SendLoop(
             self.address,
             client=client,
-            connection=ClientSettings(
-                region=region,
-                endpoint_url=endpoint_url,
-                profile=profile,
-                credentials=credentials,
-                queue=self.address,
-            ),
+            connection=connection,
             settings=settings,
             room=self._room,
             thread=self._thread,
@@ -191,6 +197,69 @@ class Sender:
             self.posted.append(posted)
         self._accept(Entry(outgoing, size, tell), wait=not in_event_loop(), beyond=False)
 
+    def schedule(
+        self,
+        body: Any,
+        *,
+        at: datetime,
+        name: str | None = None,
+        group: str | None = None,
+        attributes: Mapping[str, AttributeValue] | None = None,
+        deduplication_id: str | None = None,
+    ) -> Completion[Scheduled]:
+        """Have a message sent later, and wait until that is settled.
+
+        On a standard queue SQS delays it by itself for up to 900 seconds, if it needs no name. Otherwise it becomes a
+        one-time schedule of EventBridge Scheduler: `at` is rounded up to a full minute, and the message comes within
+        that minute. What is past is sent at once.
+
+        Args:
+            body: as that of `send`; in a schedule at most 262,144 bytes with its attributes.
+            at: when, with its time zone.
+            name: makes it one message, however often this is called: a schedule of this name, which is there already,
+                stays as it is. `unschedule` takes it back.
+            group: as that of `send`.
+            attributes: as those of `send`; in a schedule no bytes.
+            deduplication_id: as that of `send`.
+
+        Raises:
+            ConfigurationError: at the call: SQS or the scheduler would refuse it, or it needs `schedules=`.
+            Closed: at the call: the sender is not open.
+            SqsError: SQS or the scheduler refused the message, or could not be reached.
+        """
+        self._check_open()
+        target = self._loop.target
+        plan = self._scheduling.plan(target, at, name)
+        outgoing, size = target.outgoing(
+            body, group=group, delay=plan.delay, attributes=attributes, deduplication_id=deduplication_id
+        )
+        if not plan.by_sqs:
+            return self._begun(lambda: self._scheduling.schedule(target, outgoing, plan.at, name))
+        tell, answered = scheduled_answer(plan.at)
+        waits = in_event_loop()
+        self._accept(Entry(outgoing, size, tell), wait=not waits, beyond=waits)
+        return Completion(answered)
+
+    def unschedule(self, name: str) -> Completion[bool]:
+        """Take back a message that was scheduled under a name. Its answer is False if there is none, or no more.
+
+        Raises:
+            ConfigurationError: at the call: the sender has no `schedules`.
+            Closed: at the call: the sender is not open.
+            SqsError: the scheduler refused the call, or could not be reached.
+        """
+        self._check_open()
+        target = self._loop.target
+        self._scheduling.needs(target)
+        return self._begun(lambda: self._scheduling.unschedule(target, name))
+
+    def _begun(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Completion[T]:
+        begun = self._thread.begin(work)
+        if begun is None:
+            self._check_open()
+            raise Closed(f"sender of {self.address.name} is closing")
+        return Completion(begun)
+
     async def room(self, size: int = 0) -> None:
         """Wait until there is room for a message of that many bytes."""
         self._check_open()
@@ -246,6 +315,7 @@ class Sender:
         """`close()` without waiting. Never raises."""
         if self._pid != os.getpid():
             return done_future(None)
+        self._thread.begin(self._scheduling.close)
         return self._loop.finish()
 
     def __enter__(self) -> Self:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args, get_origin
 from leasekeeper.engine.host import LINGER
 from leasekeeper.errors import Unsent
 from leasekeeper.loggers import safe_logger
+from leasekeeper.sending.schedules import Schedules
 from leasekeeper.sending.sender import Sender
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Senders:
     """An injector of senders, one for each queue that is named."""
 
     def __init__(self) -> None:
-        self._queues: dict[str, None] = {}
+        self._queues: dict[str, Schedules | None] = {}
         self._open: dict[str, Sender] = {}
         self._users = 0
 
@@ -44,7 +45,7 @@ class Senders:
         """Whether it is annotated with `Annotated[Sender, "queue"]`."""
         queue = queue_of(parameter)
         if queue is not None:
-            self._queues[queue] = None
+            self._queues[queue] = schedules_of(parameter) or self._queues.get(queue)
         return queue is not None
 
     @contextmanager
@@ -86,7 +87,7 @@ class Senders:
             QueueUnusable: a queue does not exist, cannot be reached, or we may not use it.
         """
         self._users += 1
-        for queue in self._queues:
+        for queue, schedules in self._queues.items():
             if queue not in self._open:
                 sender = self._open[queue] = Sender(
                     queue,
@@ -95,6 +96,7 @@ class Senders:
                     profile=options.profile,
                     credentials=options.credentials,
                     payloads=cast("S3Payloads | None", options.payloads),
+                    schedules=schedules,
                     flush_timeout=FLUSH,
                 )
                 sender.begin()
@@ -118,6 +120,11 @@ class Senders:
         return tuple(self._queues)
 
     @property
+    def schedules(self) -> tuple[Schedules, ...]:
+        """How handlers have messages sent later."""
+        return tuple(each for each in self._queues.values() if each is not None)
+
+    @property
     def longest_stop(self) -> float:
         """Seconds that `leave` may take."""
         return FLUSH + 2 * LINGER if self._queues else 0.0
@@ -134,6 +141,11 @@ def queue_of(parameter: inspect.Parameter) -> str | None:
     kind, *further = get_args(annotation)
     named = [each for each in further if isinstance(each, str)]
     return named[0] if kind is Sender and named else None
+
+
+def schedules_of(parameter: inspect.Parameter) -> Schedules | None:
+    """The `Schedules` in the annotation of a sender."""
+    return next((each for each in get_args(parameter.annotation)[1:] if isinstance(each, Schedules)), None)
 
 
 def _posts(runs: dict[str, Sender]) -> Iterator[tuple[str, list[Future[Any]]]]:

@@ -1,4 +1,4 @@
-"""The services of AWS that we call: all but S3 speak the same JSON protocol, with other names in it."""
+"""The services of AWS that we call: all but S3 and the scheduler speak one JSON protocol, with other names in it."""
 
 from __future__ import annotations
 
@@ -28,5 +28,8 @@ SQS = Service("sqs", "SQS", "sqs", "AmazonSQS", "list_queues", "AWS_ENDPOINT_URL
 DYNAMODB = Service("dynamodb", "DynamoDB", "dynamodb", "DynamoDB_20120810", "list_tables", "AWS_ENDPOINT_URL_DYNAMODB")
 STEP_FUNCTIONS = Service(
     "stepfunctions", "Step Functions", "states", "AWSStepFunctions", "list_activities", "AWS_ENDPOINT_URL_SFN"
+)
+SCHEDULER = Service(
+    "scheduler", "EventBridge Scheduler", "scheduler", "", "list_schedules", "AWS_ENDPOINT_URL_SCHEDULER"
 )
 S3 = Service("s3", "S3", "s3", "", "list_buckets", "AWS_ENDPOINT_URL_S3", b"<a/>")
