@@ -128,6 +128,18 @@ def test_a_queue_that_handlers_send_to_is_tried(switches: dict[str, float], leve
     assert words in finding.message
 
 
+def test_a_queue_that_handlers_send_to_and_that_is_missing_is_a_failure() -> None:
+    async def look(url: str) -> Finding:
+        settings = Connection(queue="orders", endpoint_url=url, region="us-east-1").settings()
+        async with await SqsClient.connect(settings) as client:
+            return await permissions.check_sending(client, "nowhere", arn="arn:aws:sqs:us-east-1:0:orders")
+
+    with LocalSqs() as sqs:
+        finding = asyncio.run(look(sqs.endpoint_url))
+    assert finding.level is Level.FAIL
+    assert "a handler sends to nowhere: " in finding.message
+
+
 def test_a_consumer_that_may_not_copy_to_the_dead_letter_queue_is_a_failure() -> None:
     """The default for a rejected message is a copy there."""
     trials, _ = try_all(SendMessageBatch={"deny": 1.0})

@@ -104,8 +104,8 @@ def test_a_refusal_has_its_code_in_a_header_or_in_the_body() -> None:
         ({"x-amzn-errortype": "ValidationException:http://internal/"}, b'{"Message": "no such role"}'),
         ({}, b'{"__type": "com.amazonaws.scheduler#ValidationException", "message": "no such role"}'),
     ):
-        error = _error_of("CreateSchedule", Response(400, headers, body))
+        error = _error_of("CreateSchedule", Response(400, headers.get, body))
         assert (error.code, error.message, error.verdict) == ("ValidationException", "no such role", Verdict.REFUSED)
-    throttled = _error_of("CreateSchedule", Response(429, {"x-amzn-errortype": "ThrottlingException"}, b"{}"))
+    throttled = _error_of("CreateSchedule", Response(429, {"x-amzn-errortype": "ThrottlingException"}.get, b"{}"))
     assert throttled.verdict is Verdict.THROTTLED
-    assert _error_of("CreateSchedule", Response(502, {}, b"<html>")).code == "HTTP502"
+    assert _error_of("CreateSchedule", Response(502, lambda _: None, b"<html>")).code == "HTTP502"

@@ -213,7 +213,7 @@ async def _findings(patient: Patient) -> AsyncIterator[Finding]:
         for finding in await _permissions(queue, facts, dead_url):
             yield finding
         for name in () if patient.senders is None else patient.senders.queues:
-            yield await _sending(queue, facts, name)
+            yield await permissions.check_sending(client, name, arn=facts.arn)
     for finding in examine(facts):
         yield finding
 
@@ -264,17 +264,6 @@ async def _permissions(queue: OpenQueue, facts: Facts, dead_url: str | None) -> 
         trials.append(await permissions.try_sending(client, dead_url, queue=policy.name, arn=policy.target))
     used = ["sqs:GetQueueAttributes"] if queue.address.url else ["sqs:GetQueueUrl", "sqs:GetQueueAttributes"]
     return permissions.findings(trials, used=used)
-
-
-async def _sending(queue: OpenQueue, facts: Facts, name: str) -> Finding:
-    """Whether a queue that handlers send to is there, and takes their messages."""
-    client, other = queue.client, QueueAddress.parse(name)
-    try:
-        url = other.url or await client.queue_url(other.name, account=other.account)
-    except SqsError as error:
-        return Finding(Level.FAIL, "sending", f"a handler sends to {other.name}: {with_advice(error)}")
-    arn = facts.arn.rpartition(":")[0] + ":" + other.name
-    return permissions.sending(await permissions.try_sending(client, url, queue=other.name, arn=arn))
 
 
 async def _facts(

@@ -15,6 +15,7 @@ from leasekeeper.api import EntryFailure, Outgoing, Sent
 from leasekeeper.cli.connection import with_advice
 from leasekeeper.cli.facts import Finding, Level
 from leasekeeper.errors import SqsError, Verdict
+from leasekeeper.sqs.address import QueueAddress
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -114,6 +115,16 @@ def findings(trials: Sequence[Trial], *, used: Sequence[str]) -> list[Finding]:
     not_tried = "sqs:ReceiveMessage was not tried: a receive counts"
     found.append(Finding(Level.OK, "permissions", f"allowed: {', '.join(allowed)}; {not_tried}"))
     return found
+
+
+async def check_sending(client: SqsApi, name: str, *, arn: str) -> Finding:
+    """Whether a queue that handlers send to is there and takes their messages; `arn` is that of their own queue."""
+    other = QueueAddress.parse(name)
+    try:
+        url = other.url or await client.queue_url(other.name, account=other.account)
+    except SqsError as error:
+        return Finding(Level.FAIL, "sending", f"a handler sends to {other.name}: {with_advice(error)}")
+    return sending(await try_sending(client, url, queue=other.name, arn=f"{arn.rpartition(':')[0]}:{other.name}"))
 
 
 def sending(trial: Trial) -> Finding:
