@@ -12,6 +12,7 @@ from leasekeeper.api import Outgoing, Response
 from leasekeeper.errors import ConfigurationError, SqsError, Verdict
 from leasekeeper.local import LocalSqs
 from leasekeeper.message import MessageAttribute
+from leasekeeper.payloads import S3Payloads
 from leasekeeper.sending import Schedules, Sender
 from leasekeeper.sending.outgoing import Target
 from leasekeeper.sending.scheduler_client import _error_of
@@ -71,6 +72,13 @@ def test_what_a_schedule_cannot_send_is_refused() -> None:
         request(body="x" * 262_144)
     with pytest.raises(ConfigurationError, match="attribute a is of bytes"):
         request(body="x", attributes={"a": MessageAttribute(data_type="Binary", binary_value=b"x")})
+
+
+def test_a_payload_that_goes_to_s3_is_refused() -> None:
+    target = Target("q", fifo=False, payloads=S3Payloads("bucket"))
+    large, _ = target.outgoing("x" * 2_000_000, group=None, delay=None, attributes=None, deduplication_id=None)
+    with pytest.raises(ConfigurationError, match="a payload in S3 cannot be scheduled"):
+        request_of(Schedules(role=ROLE), target, large, at=AT, token="t")
 
 
 def test_names_are_those_of_the_scheduler_and_differ_by_queue() -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from leasekeeper.api import Outgoing
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.futures import running_future
 from leasekeeper.sending.outgoing import LONGEST_DELAY
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from leasekeeper.api import Outgoing, Sent
+    from leasekeeper.api import Sent
     from leasekeeper.sending.outgoing import Target
     from leasekeeper.sending.scheduler_client import SchedulerClient
     from leasekeeper.sending.schedules import Schedules
@@ -158,6 +159,8 @@ def request_of(schedules: Schedules, target: Target, outgoing: Outgoing, *, at: 
     Raises:
         ConfigurationError: a schedule cannot send the message.
     """
+    if type(outgoing) is not Outgoing:  # it points to a payload, which is not in S3 yet, and may not stay there so long
+        raise ConfigurationError(f"queue {target.name}: a payload in S3 cannot be scheduled: use an outbox")
     message: dict[str, Any] = {"QueueUrl": target.url, "MessageBody": outgoing.body}
     if outgoing.attributes:
         message["MessageAttributes"] = {

@@ -55,8 +55,7 @@ class Sender:
         on_error: called with a posted message and the error when it could not be sent, on the sender's thread.
         payloads: where payloads go that are too large for a message: `leasekeeper.payloads.S3Payloads`. Unset: such
             messages are refused.
-        schedules: how `schedule` reaches EventBridge Scheduler: `leasekeeper.sending.Schedules`. Unset: only what SQS
-            delays by itself can be scheduled.
+        schedules: how `schedule` reaches EventBridge Scheduler: `leasekeeper.sending.Schedules`.
         client: a client to use, of any `SqsApi`; it is not closed. Unset: one made from the next four.
         region: the region; unset: as boto3 finds it.
         endpoint_url: where to send calls; unset: as boto3 finds it.
