@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from leasekeeper import Exponential, Reject, Retry
 from leasekeeper.errors import HandlerError
+from leasekeeper.lanes.processes.errors import LONGEST
 from leasekeeper.lanes.processes.frames import (
     Ended,
     Frames,
@@ -23,6 +25,7 @@ from leasekeeper.lanes.processes.frames import (
     unpack_received,
 )
 from leasekeeper.message import MessageAttribute, Received
+from leasekeeper.observe.failures import place_of
 from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, WITHHELD, Failed, NotStarted, Skipped
 
 if TYPE_CHECKING:
@@ -90,7 +93,7 @@ def test_an_error_comes_as_text_under_its_own_name() -> None:
     assert isinstance(outcome.error, HandlerError)
     assert type(outcome.error).__name__ == "Local"
     assert str(outcome.error) == "bad thing"
-    assert "in fail" in str(outcome.error.__cause__)
+    assert outcome.error.__cause__ is None
     assert outcome.rule == Exponential(base=5)
 
 
@@ -103,3 +106,62 @@ def test_an_error_without_end_or_text_is_no_obstacle() -> None:
     assert isinstance(outcome, Failed)
     assert type(outcome.error).__name__ == "Nasty"
     assert type(outcome.rule_error).__name__ == "Nasty"
+
+
+def price(each: int) -> float:
+    return 1 / each
+
+
+def handle() -> None:
+    try:
+        price(0)
+    except ZeroDivisionError as error:
+        error.add_note("of an order")
+        raise Local("no price") from error
+
+
+def test_the_traceback_of_an_error_shows_the_same_lines_and_causes() -> None:
+    with pytest.raises(Local) as raised:
+        handle()
+    outcome = unpack_outcome(pack_outcome(Failed(raised.value)))
+    assert isinstance(outcome, Failed)
+
+    def shown(error: BaseException) -> list[str]:
+        lines = [line for line in "".join(traceback.format_exception(error)).splitlines() if set(line) - set(" ~^")]
+        return [line.removeprefix("leasekeeper.errors.") for line in lines]
+
+    assert shown(outcome.error) == shown(raised.value)
+    assert place_of(outcome.error.__traceback__) == place_of(raised.value.__traceback__)
+
+
+def test_what_was_on_its_way_when_an_error_was_raised_is_shown_unless_it_was_put_away() -> None:
+    def packed(*, hide: bool) -> BaseException:
+        try:
+            try:
+                price(0)
+            except ZeroDivisionError:
+                if hide:
+                    raise Local("second") from None
+                raise Local("second")  # noqa: B904 - the context is what is tested
+        except Local as error:
+            outcome = unpack_outcome(pack_outcome(Failed(error)))
+            assert isinstance(outcome, Failed)
+            return outcome.error
+        raise AssertionError
+
+    assert type(packed(hide=False).__context__).__name__ == "ZeroDivisionError"
+    assert packed(hide=True).__context__ is None
+
+
+def test_a_deep_recursion_and_a_group_of_errors_are_bounded() -> None:
+    def deep(left: int) -> None:
+        if left:
+            deep(left - 1)
+        raise ExceptionGroup("several", [Local("one"), Local("two")])
+
+    with pytest.raises(ExceptionGroup) as raised:
+        deep(300)
+    outcome = unpack_outcome(pack_outcome(Failed(raised.value)))
+    assert isinstance(outcome, Failed)
+    assert len(traceback.extract_tb(outcome.error.__traceback__)) == LONGEST
+    assert "Local: two" in outcome.error.__notes__[0]

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from leasekeeper.errors import HandlerError
+from leasekeeper.lanes.processes.errors import pack_error, unpack_error
 from leasekeeper.message import Received
 from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, WITHHELD, Failed, NotStarted, Outcome, Reject, Retry, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from leasekeeper.errors import HandlerError
 
 HEAD = 4
 """Bytes of a frame's length."""
@@ -165,12 +167,11 @@ _NAMES = {type(outcome): name for name, outcome in _PLAIN.items()}
 def pack_outcome(outcome: Outcome) -> list[Any]:
     """An outcome as plain values."""
     if isinstance(outcome, Failed):
-        return ["failed", *_described(outcome.error), _pickled(outcome.rule), _told(outcome.rule_error)]
+        return ["failed", pack_error(outcome.error), _pickled(outcome.rule), _packed(outcome.rule_error)]
     if isinstance(outcome, Retry):
         return ["retry", outcome.after]
     if isinstance(outcome, Reject):
-        cause = outcome.__cause__
-        return ["reject", str(outcome.reason), [] if cause is None else _described(cause)]
+        return ["reject", str(outcome.reason), _packed(outcome.__cause__)]
     if isinstance(outcome, Skipped):
         return ["skipped", outcome.reason, outcome.warn]
     if isinstance(outcome, NotStarted):
@@ -182,18 +183,17 @@ def unpack_outcome(packed: list[Any]) -> Outcome:
     """The outcome again; errors are of the class `HandlerError`, under the name of the original class."""
     kind, *values = packed
     if kind == "failed":
-        module, name, text, traceback, rule, rule_error = values
-        error = error_of(module, name, text, traceback)
+        error, rule, rule_error = values
         return Failed(
-            error,
+            unpack_error(error),
             rule=None if rule is None else pickle.loads(rule),  # noqa: S301 - from a process that we started
-            rule_error=None if rule_error is None else error_of(*rule_error),
+            rule_error=_unpacked(rule_error),
         )
     if kind == "retry":
         return Retry(values[0])
     if kind == "reject":
         rejected = Reject(values[0])
-        rejected.__cause__ = error_of(*values[1]) if values[1] else None
+        rejected.__cause__ = _unpacked(values[1])
         return rejected
     if kind == "skipped":
         return Skipped(values[0], warn=values[1])
@@ -202,24 +202,12 @@ def unpack_outcome(packed: list[Any]) -> Outcome:
     return _PLAIN[kind]
 
 
-def _described(error: BaseException) -> list[Any]:
-    import traceback
-
-    from leasekeeper.texts import safe_str
-
-    kind = type(error)
-    try:
-        lines = "".join(traceback.format_exception(error))
-    except Exception as failure:
-        lines = f"(the traceback cannot be shown: {failure!r})"
-    return [kind.__module__, kind.__qualname__, safe_str(error), lines]
+def _packed(error: BaseException | None) -> list[Any]:
+    return [] if error is None else pack_error(error)
 
 
-def _told(error: BaseException | None) -> tuple[str, str, str] | None:
-    if error is None:
-        return None
-    module, name, text, _ = _described(error)
-    return module, name, text
+def _unpacked(packed: list[Any]) -> HandlerError | None:
+    return unpack_error(packed) if packed else None
 
 
 def _pickled(rule: object) -> bytes | None:
@@ -230,31 +218,3 @@ def _pickled(rule: object) -> bytes | None:
         return pickle.dumps(rule)
     except Exception:
         return None
-
-
-class _RemoteTraceback(Exception):
-    """Shows the traceback of a worker process as the cause of its error."""
-
-    def __init__(self, lines: str) -> None:
-        super().__init__(lines)
-
-    def __str__(self) -> str:
-        return f"\n{self.args[0]}"
-
-
-_errors: dict[tuple[str, str], type[HandlerError]] = {}
-MOST_KINDS = 1_000
-"""Kinds of errors that keep their class; a handler that makes classes without end must not fill the memory."""
-
-
-def error_of(module: str, name: str, text: str, traceback: str = "") -> HandlerError:
-    """An error of a worker process, to be logged and counted here under its own name."""
-    kind = _errors.get((module, name))
-    if kind is None:
-        kind = type(name.rpartition(".")[2], (HandlerError,), {"__module__": module, "__qualname__": name})
-        if len(_errors) < MOST_KINDS:
-            _errors[module, name] = kind
-    error = kind(text)
-    if traceback:
-        error.__cause__ = _RemoteTraceback(traceback)
-    return error
