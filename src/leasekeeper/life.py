@@ -199,6 +199,9 @@ class Life:
                 await close_keeping(self._keeping)
             if client is not None and self._options.client is None:
                 await self._close(client)
+            close_idle = getattr(self._options.idempotency, "close_idle", None)
+            if close_idle is not None:
+                close_idle()
             report = await self._leave_lifespan(report)
             await self._senders.leave()
             if self._own_loop:

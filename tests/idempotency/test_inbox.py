@@ -8,9 +8,10 @@ import psycopg
 import pytest
 from store_servers import postgres_server
 
-from leasekeeper import Consumer, Retry
-from leasekeeper.idempotency import PostgresInbox
-from leasekeeper.outcomes import Skipped
+from leasekeeper import Consumer, LeasekeeperError, Message, Retry
+from leasekeeper.idempotency import IdempotencyStatistics, PostgresInbox
+from leasekeeper.idempotency import inbox as inbox_module
+from leasekeeper.outcomes import NotStarted, Skipped
 from leasekeeper.testing.handling import run_handler
 
 if TYPE_CHECKING:
@@ -62,3 +63,98 @@ def test_key_and_rows_commit_together_in_both_kinds_of_handlers(dsn: str) -> Non
         assert run_handler(consumer, {"id": number}).acked
         assert isinstance(run_handler(consumer, {"id": number}).outcome, Skipped)
     assert effects(dsn) == [1, 2]
+    assert inbox.statistics("payments") == IdempotencyStatistics(claimed=6, done=2)
+    inbox.close_idle()
+
+
+def test_connections_are_used_again_and_replaced_when_the_server_has_closed_them(dsn: str) -> None:
+    """A connection costs several times as much as the transaction of a message."""
+    inbox = PostgresInbox(dsn, key="id", table="leasekeeper_inbox")
+    pids: list[int] = []
+
+    def handler(body: dict[str, int], tx: psycopg.Connection) -> None:
+        pids.append(tx.info.backend_pid)
+
+    consumer = Consumer("reused", handler, idempotency=inbox, region="eu-west-1")
+    for number in range(2):
+        assert run_handler(consumer, {"id": number}).acked
+    assert pids[0] == pids[1]
+    with psycopg.connect(dsn, autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s)", [pids[0]])
+    assert run_handler(consumer, {"id": 2}).acked
+    assert pids[2] != pids[0]
+    inbox.close_idle()
+
+
+def test_a_handler_cannot_commit_itself(dsn: str) -> None:
+    """Its key would be committed although the rest fails."""
+    inbox = PostgresInbox(dsn, key="id")
+
+    def handler(body: dict[str, int], tx: psycopg.Connection) -> None:
+        tx.commit()
+
+    consumer = Consumer("commits", handler, idempotency=inbox, region="eu-west-1")
+    for _ in range(2):
+        handled = run_handler(consumer, {"id": 1})
+        assert isinstance(handled.error, psycopg.ProgrammingError)
+    inbox.close_idle()
+
+
+def test_a_message_that_its_handler_retries_early_is_rolled_back(dsn: str) -> None:
+    inbox = PostgresInbox(dsn, key="id")
+
+    async def handler(message: Message[dict[str, int]], tx: psycopg.AsyncConnection) -> None:
+        await tx.execute("INSERT INTO effects VALUES (%s)", [message.body["id"]])
+        if message.receive_count == 1:
+            message.retry(after=5)
+
+    consumer = Consumer("early", handler, idempotency=inbox, region="eu-west-1")
+    run_handler(consumer, {"id": 77})
+    assert 77 not in effects(dsn)
+    assert run_handler(consumer, {"id": 77}, receive_count=2).acked
+    assert 77 in effects(dsn)
+    inbox.close_idle()
+
+
+def test_a_message_that_is_withheld_is_refused(dsn: str) -> None:
+    """Its transaction would commit before its work is done."""
+    inbox = PostgresInbox(dsn, key="id")
+
+    def handler(message: Message[dict[str, int]], tx: psycopg.Connection) -> None:
+        message.withhold()
+
+    handled = run_handler(Consumer("withheld", handler, idempotency=inbox, region="eu-west-1"), {"id": 1})
+    assert isinstance(handled.error, LeasekeeperError)
+    assert "its inbox commits when it returns" in str(handled.error)
+    inbox.close_idle()
+
+
+def test_a_database_that_is_down_is_no_failure_of_the_message() -> None:
+    inbox = PostgresInbox("host=127.0.0.1 port=1 dbname=x", key="id")
+
+    async def coroutine(body: dict[str, int], tx: psycopg.AsyncConnection) -> None: ...
+
+    def plain(body: dict[str, int], tx: psycopg.Connection) -> None: ...
+
+    handlers: list[Any] = [coroutine, plain]
+    for handler in handlers:
+        outcome = run_handler(Consumer("down", handler, idempotency=inbox, region="eu-west-1"), {"id": 1}).outcome
+        assert isinstance(outcome, NotStarted)
+        assert outcome.after >= 2
+    assert inbox.statistics() == IdempotencyStatistics(store_errors=2)
+
+
+def test_keys_whose_time_is_over_are_deleted(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox_module, "CLEANING", 2)
+    inbox = PostgresInbox(dsn, key="id")
+    with psycopg.connect(dsn, autocommit=True) as other:
+        other.execute("INSERT INTO leasekeeper_inbox SELECT 'old ' || n, now() FROM generate_series(1, 100) AS n")
+
+        async def handler(body: dict[str, int], tx: psycopg.AsyncConnection) -> None: ...
+
+        consumer = Consumer("cleaned", handler, idempotency=inbox, region="eu-west-1")
+        for number in range(2):
+            assert run_handler(consumer, {"id": number}).acked
+        found = other.execute("SELECT count(*) FROM leasekeeper_inbox WHERE key LIKE 'old %'").fetchone()
+        assert found == (0,)
+    inbox.close_idle()

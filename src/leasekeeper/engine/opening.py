@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.engine.context import SourceQueue
 from leasekeeper.engine.dead_letter_address import Source, find_dead_letters
+from leasekeeper.engine.keeping_keys import check_keep
 from leasekeeper.errors import ConfigurationError, QueueUnusable, SqsError, Verdict
 from leasekeeper.loggers import safe_logger
 
@@ -81,11 +82,13 @@ def _unusable(address: QueueAddress, error: SqsError, options: Options) -> Queue
 async def _open(client: SqsApi, address: QueueAddress, options: Options) -> SourceQueue:
     url = address.url or await client.queue_url(address.name, account=address.account)
     source = Source(address=address, url=url, attributes=await _attributes(client, url, options))
+    dead_letter_url = await find_dead_letters(client, source, options)
+    await check_keep(client, address.name, source.attributes, dead_letter_url, options)
     return SourceQueue(
         name=address.name,
         url=url,
         arn=source.attributes.get("QueueArn", ""),
-        dead_letter_url=await find_dead_letters(client, source, options),
+        dead_letter_url=dead_letter_url,
         max_receives=_max_receives(source.attributes),
         fifo=address.fifo or source.attributes.get("FifoQueue") == "true",
     )

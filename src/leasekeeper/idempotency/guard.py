@@ -7,7 +7,6 @@ committed before the key is done.
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from leasekeeper.envelopes.opening import NothingToHandle
 from leasekeeper.idempotency.api import Claimed, Completed, KeyMissing, Running, StoreUnavailable
 from leasekeeper.idempotency.keys import digest, encoded
+from leasekeeper.idempotency.outage import Outage, jittered
 from leasekeeper.idempotency.work import Claim
 from leasekeeper.lanes.failures import outcome_of_result
 from leasekeeper.lanes.lease_control import LeaseControl
@@ -33,11 +33,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = safe_logger("leasekeeper.idempotency")
 
-JITTER = 0.1
-"""Part of the time until a claim ends by which a message comes later, at most; at least a second."""
-STORE_DOWN, STORE_DOWN_LONGEST = 2.0, 60.0
-"""Seconds after which a message comes again when the store cannot be asked: as long as it has been down, between these.
-Failures in a row say less: with many handlers there are many at once."""
 RESULT_LIMIT = 1 << 18
 """Bytes of the longest result that is kept: an item of DynamoDB has 400 KB."""
 
@@ -51,9 +46,7 @@ class Guard:
         self._work = terms.work
         # A store that does not answer must not use up the handler's time: that would count as a failed attempt.
         self._claim_timeout = terms.timeout if timeout is None else min(terms.timeout, timeout / 2)
-        self._down_since: float | None = None
-        self._failures = 0
-        """Claims in a row that the store did not answer."""
+        self._outage = Outage(handler, self._work.clock)
 
     async def run(self, message: Message[Any], call_next: Callable[[Message[Any]], Awaitable[Any]]) -> Any:
         """Await the handler if its message's key is free; as a middleware."""
@@ -125,16 +118,11 @@ class Guard:
         """Give the message back, unless it is to run without protection."""
         self._work.unanswered(claim)
         self._count(claim, "store_errors")
-        now = self._work.clock()
-        self._failures += 1
-        if self._down_since is None:
-            self._down_since = now
         runs = self._terms.on_store_error == "run"
-        if self._failures & (self._failures - 1) == 0:  # the first, the second, the fourth ...
-            follows = "runs without idempotency" if runs else "is not run, its message is given back"
-            log.warning("handler %s %s (%d times in a row): %s", self._handler, follows, self._failures, error)
+        follows = "runs without idempotency" if runs else "is not run, its message is given back"
+        after = self._outage.failed(error, follows=follows)
         if not runs:
-            raise NotNow(_jittered(min(max(now - self._down_since, STORE_DOWN), STORE_DOWN_LONGEST))) from error
+            raise NotNow(after) from error
 
     def _count(self, claim: Claim, name: str) -> None:
         self._terms.counts.add(claim.message.queue, name)
@@ -147,13 +135,13 @@ class Guard:
             NotNow: another run has claimed the key.
             Reject: the key was used for something else.
         """
-        self._failures, self._down_since = 0, None
+        self._outage.over()
         if isinstance(found, Claimed):
             self._count(claim, "claimed")
             return None
         if isinstance(found, Running):
             self._count(claim, "running")
-            raise NotNow(_jittered(found.left))
+            raise NotNow(jittered(found.left))
         if claim.fingerprint and found.fingerprint and claim.fingerprint != found.fingerprint:
             self._count(claim, "mismatched")
             raise Reject("same idempotency key, other payload")
@@ -226,10 +214,6 @@ class Guard:
 
 async def _result_of(future: Future[T]) -> T:
     return future.result() if future.done() else await asyncio.shield(asyncio.wrap_future(future))
-
-
-def _jittered(seconds: float) -> float:
-    return min(seconds + random.uniform(0, max(1.0, JITTER * seconds)), 43_200.0)  # noqa: S311 - no secret
 
 
 def _decoded(result: bytes) -> Any:

@@ -6,18 +6,25 @@ two runs one commits, and the other is rolled back.
 
 from __future__ import annotations
 
+import asyncio
 import random
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+import time
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.envelopes.opening import NothingToHandle
-from leasekeeper.errors import ConfigurationError
+from leasekeeper.errors import LeasekeeperError
 from leasekeeper.idempotency.api import KeyMissing
-from leasekeeper.idempotency.keys import digest, key_function
-from leasekeeper.idempotency.postgres import check_psycopg, checked_table
+from leasekeeper.idempotency.connections import IdleConnections
+from leasekeeper.idempotency.keys import check_keep, check_key, digest, key_function
+from leasekeeper.idempotency.outage import Outage
+from leasekeeper.idempotency.postgres import CLEAN, CLEANING, check_psycopg, checked_table, for_table
+from leasekeeper.idempotency.terms import Counts
 from leasekeeper.lanes.failures import outcome_of_result
+from leasekeeper.lanes.lease_control import LeaseControl
 from leasekeeper.outcomes import NotNow
 
 if TYPE_CHECKING:
@@ -25,25 +32,32 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from contextlib import AbstractContextManager
 
+    from leasekeeper.core.claims import IdempotencyStatistics
     from leasekeeper.idempotency.keys import Key
     from leasekeeper.message import Message
 
 DEFINITION = """
 CREATE TABLE IF NOT EXISTS {table} (key text PRIMARY KEY, expires timestamptz NOT NULL);
+CREATE INDEX IF NOT EXISTS {table}_expires ON {table} (expires);
 """
-LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
-INSERT = """
-INSERT INTO {table} AS k (key, expires) VALUES (%s, now() + %s * interval '1 second')
-ON CONFLICT (key) DO UPDATE SET expires = excluded.expires WHERE k.expires <= now() RETURNING 1
+# Another transaction that has the key lets us wait for nothing: its lock says so. A key that was committed after our
+# snapshot conflicts nevertheless, because unique indexes know no snapshots.
+CLAIM = """
+WITH lock AS (SELECT pg_try_advisory_xact_lock(hashtextextended(%(key)s, 0)) AS free),
+inserted AS (
+  INSERT INTO {table} AS k (key, expires)
+  SELECT %(key)s, now() + %(keep)s * interval '1 second' FROM lock WHERE free
+  ON CONFLICT (key) DO UPDATE SET expires = excluded.expires WHERE k.expires <= now()
+  RETURNING 1
+)
+SELECT free, EXISTS (SELECT FROM inserted) FROM lock
 """
 AGAIN = 5.0
 """Seconds after which a message comes again whose key another transaction holds, plus up to half as many."""
+CLAIM_TIMEOUT = 10.0
+"""Seconds that connecting and claiming may take, for `async def` handlers."""
 
 _transaction: ContextVar[Any] = ContextVar("leasekeeper_inbox")
-
-
-class _RolledBack(Exception):
-    """Ends a transaction without its changes."""
 
 
 class PostgresInbox:
@@ -51,7 +65,8 @@ class PostgresInbox:
 
     The handler takes the connection as a parameter annotated with `psycopg.AsyncConnection`, or `psycopg.Connection` if
     it is a `def`, and does not commit itself. It is committed when the handler has returned, and rolled back when it
-    raises, is cancelled, or returns `Retry` or `Reject`. Each run has a connection.
+    raises, is cancelled, returns `Retry` or `Reject`, or has called `message.retry()`. Connections are used again: what
+    a handler sets beyond its transaction stays (use `SET LOCAL`).
 
     Args:
         dsn: a connection string or URL, as psycopg has it.
@@ -67,17 +82,24 @@ class PostgresInbox:
         self, dsn: str, *, key: Key, keep: timedelta = timedelta(days=4), table: str = "leasekeeper_inbox"
     ) -> None:
         check_psycopg("PostgresInbox")
-        if keep < timedelta(seconds=1):
-            raise ConfigurationError(f"PostgresInbox(keep={keep!r}): must be a timedelta of a second or more")
+        check_key("PostgresInbox", key)
+        check_keep("PostgresInbox", keep)
+        self._arguments: dict[str, Any] = {"key": key, "keep": keep, "table": checked_table(table)}
         self._dsn = dsn
         self._key = key_function(key)
-        self._keep = keep.total_seconds()
-        self._table = checked_table(table)
+        self._table = table
+        self._claim = for_table(CLAIM, table)
+        self._idle = IdleConnections(dsn)
+        self._runs = 0
+        self.keep = keep.total_seconds()
+        """Seconds for which a key is remembered."""
+        self.counts = Counts()
+        """The counters."""
 
     @property
     def definition(self) -> str:
         """The DDL of the table, which may be run again."""
-        return DEFINITION.replace("{table}", self._table)
+        return for_table(DEFINITION, self._table)
 
     def create_table(self) -> None:
         """Create the table if it is not there; blocks."""
@@ -86,50 +108,133 @@ class PostgresInbox:
         with psycopg.connect(self._dsn) as connection:
             connection.execute(self.definition)
 
+    def statistics(self, queue: str | None = None) -> IdempotencyStatistics:
+        """What became of the messages so far: those of a queue, by its name, or of all."""
+        return self.counts.statistics(queue)
+
+    def close_idle(self) -> None:
+        """Close the connections that no handler uses; consumers call it at their end."""
+        self._idle.close()
+
     # Around the handler
 
-    def for_handler(self, name: str, *, is_coroutine: bool, timeout: float | None) -> Callable[[Any, Any], Any]:  # noqa: ARG002 - of every `MiddlewareMaker`
+    def for_handler(self, name: str, *, is_coroutine: bool, timeout: float | None) -> Callable[[Any, Any], Any]:
         """What is called around one handler; as every `MiddlewareMaker`."""
+        outage = Outage(name, time.monotonic)
+        within = CLAIM_TIMEOUT if timeout is None else min(CLAIM_TIMEOUT, timeout / 2)
 
         async def run(message: Message[Any], call_next: Callable[[Any], Any]) -> Any:
             import psycopg
 
             key, result = self._key_of(message, name), None
+            with self._down(outage, message):
+                async with asyncio.timeout(within):
+                    connection, stack, row = await self._begin(key)
             try:
-                async with await psycopg.AsyncConnection.connect(self._dsn) as connection:
-                    _check(await (await connection.execute(LOCK, [key])).fetchone())
-                    inserted = await connection.execute(INSERT.replace("{table}", self._table), [key, self._keep])
-                    _check_fresh(await inserted.fetchone(), message)
+                async with stack:
+                    self._check(row, message)
                     with _given(connection):
                         result = await call_next(message)
-                    _check_good(result, name)
-            except _RolledBack:
-                pass
+                    if not _ends_well(message, result, name):
+                        raise psycopg.Rollback
+                if self._cleans():
+                    with suppress(psycopg.Error):
+                        await connection.execute(for_table(CLEAN, self._table))
+            finally:
+                self._idle.give(connection, asyncio.get_running_loop())
             return result
 
         def run_blocking(message: Message[Any], call_next: Callable[[Any], Any]) -> Any:
             import psycopg
 
             key, result = self._key_of(message, name), None
+            with self._down(outage, message):
+                connection, stack, row = self._begin_blocking(key)
             try:
-                with psycopg.connect(self._dsn) as connection:
-                    _check(connection.execute(LOCK, [key]).fetchone())
-                    inserted = connection.execute(INSERT.replace("{table}", self._table), [key, self._keep])
-                    _check_fresh(inserted.fetchone(), message)
+                with stack:
+                    self._check(row, message)
                     with _given(connection):
                         result = call_next(message)
-                    _check_good(result, name)
-            except _RolledBack:
-                pass
+                    if not _ends_well(message, result, name):
+                        raise psycopg.Rollback
+                if self._cleans():
+                    with suppress(psycopg.Error):
+                        connection.execute(for_table(CLEAN, self._table))
+            finally:
+                self._idle.give(connection, None)
             return result
 
         return run if is_coroutine else run_blocking
 
+    async def _begin(self, key: str) -> tuple[Any, AsyncExitStack, Any]:
+        """A connection in a transaction, and what became of the claim. One that was closed while idle is replaced."""
+        import psycopg
+
+        while True:
+            connection = self._idle.take(asyncio.get_running_loop())
+            reused = connection is not None
+            if connection is None:
+                connection = await psycopg.AsyncConnection.connect(self._dsn, autocommit=True, **self._idle.limits)
+            stack = AsyncExitStack()
+            try:
+                await stack.enter_async_context(connection.transaction())
+                cursor = await connection.execute(self._claim, {"key": key, "keep": self.keep})
+                return connection, stack, await cursor.fetchone()
+            except BaseException as error:
+                await connection.close()
+                if not reused or not isinstance(error, psycopg.OperationalError):
+                    raise
+
+    def _begin_blocking(self, key: str) -> tuple[Any, ExitStack, Any]:
+        import psycopg
+
+        while True:
+            connection = self._idle.take(None)
+            reused = connection is not None
+            if connection is None:
+                connection = psycopg.connect(self._dsn, autocommit=True, **self._idle.limits)
+            stack = ExitStack()
+            try:
+                stack.enter_context(connection.transaction())
+                cursor = connection.execute(self._claim, {"key": key, "keep": self.keep})
+                return connection, stack, cursor.fetchone()
+            except BaseException as error:
+                connection.close()
+                if not reused or not isinstance(error, psycopg.OperationalError):
+                    raise
+
     def _key_of(self, message: Message[Any], handler: str) -> str:
         key = self._key(message)
-        if key is None:
+        if key is None or key == "":
+            self.counts.add(message.queue, "missing")
             raise KeyMissing(f"message {message.id} has no idempotency key for handler {handler}: give it one")
         return f"{message.queue}:{handler}:{digest(key)}"
+
+    @contextmanager
+    def _down(self, outage: Outage, message: Message[Any]) -> Iterator[None]:
+        """A database that does not answer is no failure of the message: it comes again, and nothing was run."""
+        import psycopg
+
+        try:
+            yield
+        except (psycopg.OperationalError, TimeoutError) as error:
+            self.counts.add(message.queue, "store_errors")
+            raise NotNow(outage.failed(error, follows="is not run, its message is given back")) from error
+        outage.over()
+
+    def _check(self, row: Any, message: Message[Any]) -> None:
+        free, inserted = row
+        if not free:
+            self.counts.add(message.queue, "running")
+            raise NotNow(AGAIN * random.uniform(1, 1.5))  # noqa: S311 - jitter, not a secret
+        self.counts.add(message.queue, "claimed" if inserted else "done")
+        if not inserted:
+            raise NothingToHandle(f"the work of message {message.id} is done already, by its idempotency key")
+
+    def _cleans(self) -> bool:
+        """Whether it is time to delete keys whose time is over."""
+        self._runs += 1
+        return self._runs % CLEANING == 0
 
     # What gives the connection to the handler
 
@@ -158,6 +263,10 @@ class PostgresInbox:
         """As `Injector.override`: nothing else depends on the connection."""
         return nullcontext()
 
+    def __reduce__(self) -> Any:
+        """For worker processes, which open connections themselves."""
+        return partial(PostgresInbox, **self._arguments), (self._dsn,)
+
     def __repr__(self) -> str:
         return f"<PostgresInbox, table {self._table}>"  # the DSN may have a password
 
@@ -171,16 +280,15 @@ def _given(connection: Any) -> Iterator[None]:
         _transaction.reset(before)
 
 
-def _check(row: Any) -> None:
-    if not row[0]:
-        raise NotNow(AGAIN * random.uniform(1, 1.5))  # noqa: S311 - jitter, not a secret
-
-
-def _check_fresh(row: Any, message: Message[Any]) -> None:
-    if row is None:
-        raise NothingToHandle(f"the work of message {message.id} is done already, by its idempotency key")
-
-
-def _check_good(result: Any, handler: str) -> None:
-    if result is not None and outcome_of_result(result, handler) is not None:
-        raise _RolledBack
+def _ends_well(message: Message[Any], result: Any, handler: str) -> bool:
+    """Whether the transaction of a handler that has returned is committed."""
+    lease = message._lease  # noqa: SLF001 - what the handler has said of its message
+    if isinstance(lease, LeaseControl):
+        if lease.withheld:
+            raise LeasekeeperError(
+                f"handler {handler} withholds message {message.id}, and its inbox commits when it returns: return when "
+                "the work is done, or use an Idempotency with a store"
+            )
+        if lease.retried:
+            return False
+    return result is None or outcome_of_result(result, handler) is None

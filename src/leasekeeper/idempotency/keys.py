@@ -10,9 +10,12 @@ import enum
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+
+from leasekeeper.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from leasekeeper.message import Message
@@ -38,6 +41,28 @@ def key_function(key: Key) -> Callable[[Message[Any]], Any]:
         names = key.split(".")
         return lambda message: _at(message.body, names)
     return key
+
+
+def check_key(what: str, key: Any) -> None:
+    """Refuse what is no key.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if key is not MESSAGE_ID and not callable(key) and not (isinstance(key, str) and key):
+        raise ConfigurationError(
+            f"{what}(key={key!r}): must be a function of a message, a path into the body, or MESSAGE_ID"
+        )
+
+
+def check_keep(what: str, keep: Any) -> None:
+    """Refuse a time for which keys cannot be kept.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if not isinstance(keep, timedelta) or not timedelta(seconds=1) <= keep <= timedelta(days=3660):
+        raise ConfigurationError(f"{what}(keep={keep!r}): must be a timedelta from one second to ten years")
 
 
 def _at(value: Any, names: Sequence[str]) -> Any:

@@ -91,6 +91,12 @@ def checked_table(table: str) -> str:
     return table
 
 
+def for_table(statement: str, table: str) -> str:
+    """A statement with the name of a table in it; an index has no schema in its name."""
+    index = f"{table.rpartition('.')[2]}_expires"
+    return statement.replace("{table}_expires", index).replace("{table}", table)
+
+
 def check_psycopg(what: str) -> None:
     """Refuse if psycopg is not installed."""
     try:
@@ -126,9 +132,7 @@ class PostgresStore:
     @property
     def definition(self) -> str:
         """The DDL of the table, which may be run again."""
-        return DEFINITION.replace("{table}_expires", f"{self._table.rpartition('.')[2]}_expires").replace(
-            "{table}", self._table
-        )
+        return for_table(DEFINITION, self._table)
 
     def create_table(self) -> None:
         """Create the table if it is not there; blocks."""

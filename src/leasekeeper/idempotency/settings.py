@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.idempotency.guard import Guard
-from leasekeeper.idempotency.keys import MESSAGE_ID, key_function
+from leasekeeper.idempotency.keys import check_keep, check_key, key_function
 from leasekeeper.idempotency.terms import Counts, OnMissing, OnStoreError, Terms
 from leasekeeper.idempotency.work import work_on
 
@@ -135,11 +135,7 @@ def _check(store: Any, key: Any, keep: Any, timeout: Any) -> None:
     verbs = ("claim", "extend", "complete", "release", "close")
     if isinstance(store, type) or not all(callable(getattr(store, verb, None)) for verb in verbs):
         raise ConfigurationError(f"Idempotency({store!r}): must be a store, e.g. RedisStore.from_url('redis://...')")
-    if key is not MESSAGE_ID and not callable(key) and not (isinstance(key, str) and key):
-        raise ConfigurationError(
-            f"Idempotency(key={key!r}): must be a function of a message, a path into the body, or MESSAGE_ID"
-        )
-    if not isinstance(keep, timedelta) or not timedelta(seconds=1) <= keep <= timedelta(days=3660):
-        raise ConfigurationError(f"Idempotency(keep={keep!r}): must be a timedelta from one second to ten years")
+    check_key("Idempotency", key)
+    check_keep("Idempotency", keep)
     if not isinstance(timeout, int | float) or not 0.01 <= timeout <= 60:
         raise ConfigurationError(f"Idempotency(timeout={timeout!r}): must be a number from 0.01 to 60 seconds")

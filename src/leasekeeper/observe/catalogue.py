@@ -19,6 +19,7 @@ from leasekeeper.observe.metric import Kind, Metric, Unit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from leasekeeper.core.claims import IdempotencyStatistics
     from leasekeeper.core.gate import GateStatistics
     from leasekeeper.core.group import GroupStatistics
     from leasekeeper.core.scaling import ScalingStatistics
@@ -74,6 +75,10 @@ def _histogram(
 
 def _gate(read: Callable[[GateStatistics], Reading]) -> Reader:
     return lambda now: None if now.gate is None else read(now.gate)
+
+
+def _idempotency(read: Callable[[IdempotencyStatistics], Reading]) -> Reader:
+    return lambda now: None if now.idempotency is None else read(now.idempotency)
 
 
 def _groups(read: Callable[[GroupStatistics], Reading]) -> Reader:
@@ -572,4 +577,36 @@ CATALOGUE: tuple[Metric, ...] = (
         _groups(lambda groups: groups.given_back),
     ),
     *OUTBOX,
+    # Idempotency
+    _counter(
+        "idempotency_messages",
+        Unit.MESSAGES,
+        "Messages by what was found of their idempotency key: claimed (run), done (deleted unrun), running (given back "
+        "until another run ends), mismatched (rejected) or missing.",
+        "done is what the option saves. running rises: duplicates come while the first one runs. Look at mismatched.",
+        _idempotency(
+            lambda keys: {
+                "claimed": keys.claimed,
+                "done": keys.done,
+                "running": keys.running,
+                "mismatched": keys.mismatched,
+                "missing": keys.missing,
+            }
+        ),
+        label="found",
+    ),
+    _counter(
+        "idempotency_conflicts",
+        Unit.MESSAGES,
+        "Runs that ended well after another run had claimed their key: their work was done twice.",
+        "Alarm when it rises: leases end while handlers run, see leases_lost_running.",
+        _idempotency(lambda keys: keys.conflicts),
+    ),
+    _counter(
+        "idempotency_store_errors",
+        Unit.CALLS,
+        "Calls that the store of idempotency keys did not answer, or refused.",
+        "Alarm when it rises: messages are given back, and nothing runs; the log says why.",
+        _idempotency(lambda keys: keys.store_errors),
+    ),
 )

@@ -24,7 +24,10 @@ from leasekeeper.tallies import sentence
 from leasekeeper.texts import safe_str
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from leasekeeper.channel import Channel
+    from leasekeeper.core.claims import IdempotencyStatistics
     from leasekeeper.core.delivery import LedgerStatistics
     from leasekeeper.core.gate import GateStatistics
     from leasekeeper.core.group import GroupStatistics
@@ -162,6 +165,9 @@ class ConsumerStatistics:
     """Durations of every message and call; None until an exporter of metrics has asked for them (`measure`)."""
     load: LoadStatistics
     """How busy the consumer is, and how much it can do."""
+    idempotency: IdempotencyStatistics | None = None
+    """What became of messages by their idempotency keys; None without the option `idempotency`. Consumers of one queue
+    that share an `Idempotency` are counted together."""
     stop: StopStatistics | None = None
     """The stop; None before it was asked for."""
     scaling: ScalingStatistics | None = None
@@ -173,6 +179,9 @@ class Observer:
 
     def __init__(self, channel: Channel, options: Options, handler: str) -> None:
         self._handler = handler
+        self._idempotency: Callable[[str], IdempotencyStatistics] | None = getattr(
+            options.idempotency, "statistics", None
+        )
         self._load = LoadMeter()
         self._channel = channel
         self._runner: Runner | None = None
@@ -231,6 +240,7 @@ class Observer:
             dead_letters=counts.dead_letters(),
             last_receive=None if received_at is None else time.time() - max(0.0, runner.context.clock() - received_at),
             durations=None if durations is None else durations.read(),
+            idempotency=None if self._idempotency is None else self._idempotency(now.queue),
             stop=now.stop,
             load=self._load.read(
                 now.seconds,
