@@ -17,6 +17,7 @@ from leasekeeper.errors import ConfigurationError
 from leasekeeper.idempotency.postgres import check_psycopg, checked_table
 from leasekeeper.outbox.statements import DEFINITION, INSERT, TRIGGER
 from leasekeeper.sending.outgoing import Target
+from leasekeeper.sending.tracing import trace_source
 from leasekeeper.sqs.address import QueueAddress
 
 if TYPE_CHECKING:
@@ -167,7 +168,9 @@ class Outbox:
         seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
         if not 0 <= seconds <= LONGEST_DELAY:
             raise ConfigurationError(f"queue {address.name}: delay={delay!r}: must be from 0 seconds to 366 days")
-        outgoing, _ = Target(address.name, fifo=address.fifo, content_based=True).outgoing(
+        target = Target(address.name, fifo=address.fifo, content_based=True)
+        target.trace = trace_source(None)
+        outgoing, _ = target.outgoing(
             body,
             group=group,
             delay=math.ceil(seconds) or None if address.fifo else None,

@@ -5,8 +5,8 @@ Used by the sender, in the caller's thread. What passes here is not refused by S
 
 from __future__ import annotations
 
+import math
 import uuid
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,11 +14,12 @@ import msgspec
 from leasekeeper.api import MAX_BYTES, MOST_ATTRIBUTES, Outgoing
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.message import MessageAttribute
+from leasekeeper.sending.tracing import with_trace
 from leasekeeper.sizes import check_text, size_of
 from leasekeeper.texts import safe_repr
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from leasekeeper.payloads.settings import S3Payloads
 
@@ -29,6 +30,7 @@ LONGEST_DELAY = 900
 LONGEST_ID = 128
 """Characters of a group id or deduplication id."""
 
+_NO_SYSTEM: Mapping[str, str] = {}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -42,6 +44,7 @@ class Target:
         most_bytes: bytes of its largest message.
         payloads: where payloads go that are too large for it; None: they are refused.
         url: its URL; empty until it is known.
+        trace: gives the span whose context messages carry; None: they carry none.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Target:
     ) -> None:
         self.name = name
         self.url = ""
+        self.trace: Callable[[], Any] | None = None
         self.fifo = fifo
         self.content_based = content_based
         self.most_bytes = most_bytes
@@ -87,15 +91,21 @@ class Target:
         self._check_order(group, delay, deduplication_id)
         given = {} if not attributes else self._attributes(attributes)
         size = size_of(text, given)
-        if size > self._limit:
-            message = Outgoing(
-                body=text, delay=delay, attributes=given, group_id=group, deduplication_id=deduplication_id
-            )
-            return self._pointing(message, size)
+        system: Mapping[str, str] = _NO_SYSTEM
+        if self.trace is not None:
+            bounds = (MOST_ATTRIBUTES, self.most_bytes) if self.payloads is None else (MOST_ATTRIBUTES - 1, math.inf)
+            given, system, size = with_trace(self.trace(), given, size, *bounds)
         if self.fifo and deduplication_id is None and not self.content_based:
             deduplication_id = uuid.uuid4().hex  # made once: a call that is made again cannot make a second message
-        message = Outgoing(body=text, delay=delay, attributes=given, group_id=group, deduplication_id=deduplication_id)
-        return message, size
+        message = Outgoing(
+            body=text,
+            delay=delay,
+            attributes=given,
+            system=system,
+            group_id=group,
+            deduplication_id=deduplication_id,
+        )
+        return (message, size) if size <= self._limit else self._pointing(message, size)
 
     def _pointing(self, message: Outgoing, size: int) -> tuple[Outgoing, int]:
         if self.payloads is None:
@@ -105,8 +115,6 @@ class Target:
             )
         from leasekeeper.payloads.writing import pointing
 
-        if self.fifo and message.deduplication_id is None and not self.content_based:
-            message = replace(message, deduplication_id=uuid.uuid4().hex)
         made = pointing(message, self.payloads, self.name, content_based=self.fifo and self.content_based)
         return made, size_of(made.body, made.attributes)
 

@@ -22,6 +22,7 @@ from leasekeeper.sending.exits import forget, remember
 from leasekeeper.sending.opening import open_target
 from leasekeeper.sending.outgoing import Target
 from leasekeeper.sending.settings import SenderStatistics
+from leasekeeper.sending.tracing import trace_source
 from leasekeeper.sending.unsent import FailedPosts
 from leasekeeper.sqs.client import SqsClient
 
@@ -136,7 +137,9 @@ class SendLoop:
         client = self._client
         try:
             client = client or await SqsClient.connect(self._connection)
-            url, self.target = await open_target(client, self._address, self._settings.payloads)
+            url, target = await open_target(client, self._address, self._settings.payloads)
+            target.trace = trace_source(self._settings.trace)
+            self.target = target
             if self._settings.payloads is not None:
                 from leasekeeper.sending.uploads import open_uploads
 

@@ -55,6 +55,7 @@ class Sender:
         on_error: called with a posted message and the error when it could not be sent, on the sender's thread.
         payloads: where payloads go that are too large for a message: `leasekeeper.payloads.S3Payloads`. Unset: such
             messages are refused.
+        trace: whether messages carry the span in which they were sent; unset: if a `Tracing` was made before the start.
         schedules: how `schedule` reaches EventBridge Scheduler: `leasekeeper.sending.Schedules`.
         client: a client to use, of any `SqsApi`; it is not closed. Unset: one made from the next four.
         region: the region; unset: as boto3 finds it.
@@ -79,6 +80,7 @@ class Sender:
         strict_order: bool = False,
         on_error: Callable[[Outgoing, Exception], object] | None = None,
         payloads: S3Payloads | None = None,
+        trace: bool | None = None,
         schedules: Schedules | None = None,
         client: SqsApi | None = None,
         region: str | None = None,
@@ -95,9 +97,9 @@ class Sender:
             strict_order=strict_order,
             on_error=on_error,
             payloads=payloads,
+            trace=trace,
         )
         settings.check(queue, fifo=self.address.fifo, buffer=buffer, buffer_bytes=buffer_bytes)
-        self._timeout = timeout
         self._room = Room(buffer, buffer_bytes)
         self._thread = LoopThread(f"leasekeeper-send-{self.address.name}")
         connection = ClientSettings(
@@ -114,7 +116,7 @@ class Sender:
         )
         self.posted: list[Future[Any]] | None = None
         """What was posted in one run of a handler; None outside."""
-        self._pid = os.getpid()
+        self._timeout, self._pid = timeout, os.getpid()
 
     # Verbs
 
@@ -243,19 +245,16 @@ class Sender:
         """Take back a message that was scheduled under a name. Its answer is False if there is none, or no more.
 
         Raises:
-            ConfigurationError: at the call: the sender has no `schedules`.
+            ConfigurationError: the sender has no `schedules`.
             Closed: at the call: the sender is not open.
             SqsError: the scheduler refused the call, or could not be reached.
         """
         self._check_open()
-        target = self._loop.target
-        self._scheduling.needs(target)
-        return self._begun(lambda: self._scheduling.unschedule(target, name))
+        return self._begun(lambda: self._scheduling.unschedule(self._loop.target, name))
 
     def _begun(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Completion[T]:
         begun = self._thread.begin(work)
         if begun is None:
-            self._check_open()
             raise Closed(f"sender of {self.address.name} is closing")
         return Completion(begun)
 

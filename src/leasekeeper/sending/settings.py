@@ -37,6 +37,7 @@ class SendSettings:
     strict_order: bool
     on_error: Callable[[Outgoing, Exception], object] | None
     payloads: S3Payloads | None = None
+    trace: bool | None = None
 
     def check(self, queue: str, *, fifo: bool, **more: float) -> None:
         """Refuse numbers out of their bounds; `more` are those that bound what the sender holds.

@@ -1,0 +1,68 @@
+"""Trace headers of messages that are sent: the span in which a message was sent, for the spans of its handlers.
+
+Used by senders and outboxes where traces are on. It imports OpenTelemetry only then, and promises to leave a message as
+it is where there is no span, or no room.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from leasekeeper.message import MessageAttribute
+from leasekeeper.message_context import MessageContext
+from leasekeeper.sizes import size_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Attributes = dict[str, MessageAttribute]
+
+
+def trace_source(wanted: bool | None) -> Callable[[], Any] | None:
+    """What gives the current span's context; None where messages have no trace headers.
+
+    Args:
+        wanted: None: if this process traces, which it does once a `Tracing` was made.
+
+    Raises:
+        ImportError: OpenTelemetry is not installed, and headers are wanted.
+    """
+    if wanted is False or (wanted is None and MessageContext.trace_fields is None):
+        return None
+    from opentelemetry.trace import get_current_span
+
+    return lambda: get_current_span().get_span_context()
+
+
+def with_trace(
+    span: Any, attributes: Attributes, size: int, most: int, most_bytes: float
+) -> tuple[Attributes, Mapping[str, str], int]:
+    """The attributes with `traceparent`, the system attributes, and the size with them.
+
+    W3C's header is an attribute like others, so it is left out where there is no room. `AWSTraceHeader` is a system
+    attribute, which counts neither among the ten nor in the size (developer guide, message metadata).
+
+    Args:
+        span: the context of the current span.
+        attributes: of the message.
+        size: of the message in bytes.
+        most: attributes that it may have.
+        most_bytes: bytes that it may have.
+    """
+    if not span.is_valid:
+        return attributes, {}, size
+    trace, parent, sampled = f"{span.trace_id:032x}", f"{span.span_id:016x}", span.trace_flags & 1
+    system = {"AWSTraceHeader": f"Root=1-{trace[:8]}-{trace[8:]};Parent={parent};Sampled={sampled}"}
+    if "traceparent" in attributes:
+        return attributes, system, size
+    made = {"traceparent": _text(f"00-{trace}-{parent}-{sampled:02x}")}
+    if span.trace_state and len(attributes) + 2 <= most and "tracestate" not in attributes:
+        made["tracestate"] = _text(span.trace_state.to_header())
+    more = size_of("", made)
+    if len(attributes) + len(made) > most or size + more > most_bytes:
+        return attributes, system, size
+    return {**attributes, **made}, system, size + more
+
+
+def _text(value: str) -> MessageAttribute:
+    return MessageAttribute(data_type="String", string_value=value)
