@@ -8,12 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from kept_bench import LEASEKEEPER
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kept_bench import KeptBench
 
 HELD = int(os.environ.get("LEASEKEEPER_SOAK_HELD", "10000"))
@@ -175,6 +179,91 @@ def test_a_process_that_becomes_another_program_holds_no_messages(bench: KeptBen
     """)
     bench.until(lambda: bench.counts() == (3, 0), "they are settled")
     assert program.process.poll() is None
+
+
+UNREAD = """
+    consumer = Consumer({name!r}, lambda message: note("start"), keeper=True, visibility_timeout=12, pollers=1)
+    consumer.start()
+    threading.Event().wait()
+"""
+"""A consumer of a server whose answers to receives take long."""
+
+
+def _dies_with_an_answer_unread(bench: KeptBench) -> None:
+    """Have a consumer end after SQS has given it ten messages, and before their receipts have reached it."""
+    bench.sqs.faults.set("ReceiveMessage", latency=6.0)
+    bench.sqs.start()
+    program = bench.start(UNREAD.format(name=bench.name))
+    bench.until(lambda: bench.sqs.calls["ReceiveMessage"] == 1, "it receives")
+    bench.sqs.faults.clear()
+    bench.until(lambda: bench.counts()[1] == 10, "SQS has given them out")
+    assert not program.said("start")
+    program.signal(signal.SIGKILL)
+
+
+def test_messages_in_an_unread_answer_of_a_fifo_queue_are_visible_at_once(fifo_bench: KeptBench) -> None:
+    """The keeper makes the receive again under its attempt id, gets the same messages, and gives them back."""
+    fifo_bench.fill(10, MessageGroupId="g")
+    _dies_with_an_answer_unread(fifo_bench)
+    took = fifo_bench.until(lambda: fifo_bench.counts() == (10, 0), "they are visible")
+    assert took < 6
+
+
+def test_messages_in_an_unread_answer_of_a_standard_queue_are_hidden_until_their_lease_ends(bench: KeptBench) -> None:
+    """What remains: SQS has no attempt ids there, and receipts that have reached no process cannot be used by any."""
+    bench.fill(10)
+    _dies_with_an_answer_unread(bench)
+    took = bench.until(lambda: bench.counts() == (10, 0), "they are visible")
+    assert 6 < took <= 14
+
+
+@contextmanager
+def _memory_group(most: int) -> Iterator[Path]:
+    """A memory cgroup with a limit in bytes; skips where none can be made."""
+    first, second = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+    parent, limit = (first, "memory.limit_in_bytes") if first.is_dir() else (second, "memory.max")
+    group = parent / f"leasekeeper-soak-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / limit).write_text(str(most))
+    except OSError as error:
+        if group.is_dir():
+            group.rmdir()
+        pytest.skip(f"no memory cgroup can be made here: {error}")
+    try:
+        yield group
+    finally:
+        until = time.monotonic() + 10
+        while (group / "cgroup.procs").read_text().split() and time.monotonic() < until:
+            time.sleep(0.05)
+        group.rmdir()
+
+
+def test_what_a_consumer_held_that_needs_too_much_memory_is_settled(bench: KeptBench) -> None:
+    """The keeper is in the same memory cgroup, and the kernel ends the larger process."""
+    bench.fill(3)
+    bench.sqs.start()
+    with _memory_group(150 * 1024 * 1024) as group:
+        program = bench.start(f"""
+            with open({str(group / "cgroup.procs")!r}, "w") as file:
+                file.write(str(os.getpid()))
+
+            def handle(body: str) -> None:
+                note("start")
+                kept = [bytearray(10_000_000) for _ in range(100)]
+                note("done")
+
+            consumer = Consumer(
+                "orders", handle, keeper=True, visibility_timeout=600, concurrency=1, prefetch=2, receive_batch=3,
+                throttle=False, retry_base=1,
+            )
+            consumer.start()
+            threading.Event().wait()
+        """)
+        bench.until(lambda: program.process.poll() is not None, "the kernel has ended it")
+        bench.until(lambda: bench.counts() == (3, 0), "they are visible")
+    assert program.said("start") == 1
+    assert program.said("done") == 0
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None or os.getuid() != 0, reason="needs root and unshare")
