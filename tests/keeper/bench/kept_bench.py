@@ -96,7 +96,7 @@ class KeptBench:
         """Run a script with `HEAD` before it."""
         script = self.directory / f"script{len(self.programs)}.py"
         script.write_text(HEAD + textwrap.dedent(code))
-        return self._start((script.name,), flags)
+        return self._start((str(script),), flags)
 
     def run(self, code: str, *arguments: str) -> Program:
         """Run the command `leasekeeper run` with a module of that code, which makes `app`."""
