@@ -212,7 +212,7 @@ def test_a_program_that_lives_on_in_another_thread_keeps_its_consumer(shop: Benc
     command = shop.script("program")
 
     assert command.end() == 0, command.err
-    assert "True queue orders: 30 received, 30 handled, 30 deletes confirmed" in command.out
+    assert "True queue orders: 30 received: 30 done" in command.out
     assert shop.counts(url) == (0, 0)
     assert "shutdown" not in command.err
 

@@ -116,7 +116,7 @@ def test_one_that_does_not_close_well_ends_in_time_with_exit_code_1(
     command.signal()
     assert command.end() == 1
     assert sentence in command.err
-    assert "3 received, 3 handled, 3 deletes confirmed" in command.err
+    assert "3 received: 3 done" in command.err
 
 
 def test_a_forked_child_opens_its_own(shop: Bench, queues: tuple[str, str]) -> None:

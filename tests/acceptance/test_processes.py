@@ -95,7 +95,7 @@ def test_sigterm_to_all_processes_stops_the_local_sqs_after_the_consumer(shop: B
 
     assert command.end() == 0
     assert shop.lines("finished") == ["m1"]
-    assert "1 handled, 1 delete confirmed" in command.err
+    assert "1 done" in command.err
     assert "stopped after " in command.out
 
 

@@ -41,7 +41,7 @@ def test_everything_is_handled_once_deleted_and_reported(shop: Bench, code: str)
 
     assert command.end() == 0
     assert sorted(shop.lines("finished")) == sorted(sent)
-    assert "queue orders: 200 received, 200 handled, 200 deletes confirmed" in command.err
+    assert "queue orders: 200 received: 200 done" in command.err
     assert "; stopped by SIGTERM: drained in " in command.err
 
 

@@ -163,8 +163,7 @@ async def test_everything_says_what_it_is() -> None:
         )
         report = await consumer.stop()
         assert str(report) == (
-            "queue orders: 4 received, 4 handled, 4 deletes confirmed in 8.0 s; stopped by stop(): drained in 2.0 s, "
-            "flushed in 2.0 s"
+            "queue orders: 4 received: 4 done in 8.0 s; stopped by stop(): drained in 2.0 s, flushed in 2.0 s"
         )
 
 

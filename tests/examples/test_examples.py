@@ -37,7 +37,7 @@ def test_hello(sqs: LocalSqs) -> None:
     queue = Queue("orders")
     queue.put('{"id": 1, "items": ["tea", "honey"]}')
     printed = lines_until([sys.executable, "hello.py"], {"order 1: tea, honey (receive 1)"}, fresh=True)
-    assert "1 received, 1 handled, 1 delete confirmed" in printed
+    assert "1 received: 1 done" in printed
     assert "INFO queue orders: consuming, up to 50 " in printed
     assert "botocore" not in printed
     assert queue.left() == (0, 0)
@@ -268,7 +268,7 @@ def test_monitor(sqs: LocalSqs) -> None:
     statistics = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     assert statistics
     assert {(each["queue"], each["concurrency"]) for each in statistics} == {("orders", 20)}
-    assert "1 received, 1 handled, 0 deletes confirmed, 1 unsettled" in printed
+    assert "1 received: 1 unsettled" in printed
 
 
 def test_admin(sqs: LocalSqs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from leasekeeper.batch import Batch  # noqa: TC001 - a handler's annotation is r
 from leasekeeper.message import Message  # noqa: TC001 - as above
 from leasekeeper.testing.clock import run_virtual
 from leasekeeper.testing.world import START, World
+from simulation import unaccounted
 
 if TYPE_CHECKING:
     from leasekeeper.observe.statistics import Report
@@ -106,8 +107,7 @@ class BatchSimulation:
     def _check_stopped(self, running: list[Running], bodies: list[str]) -> None:
         for each, report in zip(running, self.reports, strict=True):
             now = each.statistics()
-            rest = report.received - now.ledger.duplicates - report.acked - report.released - report.unsettled
-            if not 0 <= rest <= report.lost:
+            if rest := unaccounted(report):
                 self.violations.append(f"{rest} messages are unaccounted for in {report}")
             if now.slots_taken:
                 self.violations.append(f"{now.slots_taken} slots are taken after the stop")

@@ -21,6 +21,7 @@ from leasekeeper.engine.runner import END_GRACE
 from leasekeeper.testing.clock import run_virtual
 from leasekeeper.testing.processes import ProcessLoop
 from leasekeeper.testing.world import START, World
+from simulation import unaccounted
 
 if TYPE_CHECKING:
     from fifo_conditions import FifoConditions, Incident
@@ -57,6 +58,8 @@ class FifoResult:
     def violations(self) -> list[str]:
         """What broke the contract, in words; empty if nothing did."""
         found = list(self.record.violations)
+        wrong = [(unaccounted(each), each) for each in self.reports]
+        found += [f"{rest} messages are unaccounted for in {report}" for rest, report in wrong if rest]
         if self.conditions.kind in (Kind.FAILURES, Kind.STOPS):
             if self.repeated:
                 found.append(f"{self.repeated} messages were handled twice with success, without any fault")

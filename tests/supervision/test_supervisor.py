@@ -52,7 +52,8 @@ line.tell(ready=1.0)
 DRAINS = """
 told.wait()
 print("told", line.number, count, flush=True)
-line.tell(ends="signal", reports=[{"queue": "orders", "seconds": 2.5, "received": 3, "handled": 2, "acked": 2}])
+counts = {"received": 3, "handled": 2, "done": 2, "released": 1, "given_back": {"not_started": 1}}
+line.tell(ends="signal", reports=[{"queue": "orders", "seconds": 2.5, **counts}])
 """
 NEEDS_FORCE = """
 while count < 2:
@@ -127,7 +128,7 @@ def test_a_signal_to_the_supervisor_and_its_children_stops_each_child_once_and_t
     assert run.end() == 0
     assert sorted(run.lines("told")) == [[1, 1], [2, 1]]
     assert run.said.rstrip().endswith(
-        "leasekeeper.supervisor: all 2 processes: queue orders: 6 received, 4 handled, 4 deletes confirmed in 2.5 s"
+        "all 2 processes: queue orders: 6 received: 4 done, 2 given back (2 not started) in 2.5 s"
     )
 
 

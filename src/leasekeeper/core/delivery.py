@@ -194,3 +194,7 @@ class LedgerStatistics:
     """Least seconds of lease left at a confirmed delete in the last one to two minutes; None without one."""
     released_by: dict[str, int]
     """Messages given back, by how their last run ended (`failed`, `retried`, `not_started` ...), or `other`."""
+    deleted_by: dict[str, int]
+    """Messages deleted that were not done here: `dead_letter`, `known_duplicate`, `skipped`."""
+    gone: int
+    """Messages that left without a confirmed delete or release, because their lease ended: they come again."""

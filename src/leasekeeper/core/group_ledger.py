@@ -67,6 +67,7 @@ class GroupLedger(Ledger):
         The newer receipt is that with the higher receive count.
         """
         if received.receive_count <= row.received.receive_count:
+            self._counts["duplicates"] += 1
             return True
         return super()._take_over(row, received, lease, requested_at)
 

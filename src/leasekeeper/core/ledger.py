@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.core.attempts import Attempts
 from leasekeeper.core.delivery import Action, Delivery, LeasePolicy, LedgerStatistics, catch_up, deadline_of
+from leasekeeper.core.endings import Endings
 from leasekeeper.core.finished import Finished
 from leasekeeper.core.leases import Leases
 from leasekeeper.core.recent import MINUTE, RecentSmallest
@@ -42,6 +43,7 @@ class Ledger:
     Attributes:
         rows: the messages we hold, by id. Read it; the ledger alone changes it.
         leases: when leases are extended, and when they end.
+        endings: how messages end that are not simply done.
     """
 
     row_type = Delivery
@@ -54,9 +56,7 @@ class Ledger:
         self._finished = Finished(policy.remember)
         self._attempts = Attempts()
         self._counts = Counter[str]()
-        self._why: dict[Delivery, str] = {}
-        """Why messages are being given back, until that has ended."""
-        self._released = Counter[str]()
+        self.endings = Endings()
         self._repeated: set[Delivery] = set()
         """Those whose release was confirmed, and is sent once more (L5)."""
         self._smallest_margin, self._margins = math.inf, RecentSmallest()
@@ -88,9 +88,8 @@ class Ledger:
             visibility: the visibility timeout that was asked for, in seconds; None: the policy's.
 
         Returns:
-            The deliveries to run, and those of messages that were finished here before: to delete without running
-            them. Redeliveries of messages that are running here are in neither: their newer receipt was taken over
-            (L29).
+            The deliveries to run, and those of messages that were finished here before: to delete without a run.
+            Redeliveries of messages that run here are in neither: their newer receipt was taken over (L29).
         """
         self._counts["received"] += len(batch)
         lease = self.leases.begin(now if began is None else began, now, visibility)
@@ -111,7 +110,7 @@ class Ledger:
                 fresh.append(row)
         if self._attempts.young or self._attempts.old:
             self._attempts.recall(fresh)
-        self._counts["known_duplicates"] += len(finished)
+        self.endings.recognise(finished)
         if members:
             self.leases.add(lease)
         return fresh, finished
@@ -162,7 +161,7 @@ class Ledger:
         if row.state is State.LOST:
             self._end([row], Settled.LOST)
             return Action.NOTHING
-        self._why[row] = why
+        self.endings.why[row] = why
         # One writer a receipt: an extension that is out must be answered first (L5); `leases.extended` says when.
         return Action.RELEASE_IN_TIME if row.extending else Action.RELEASE
 
@@ -200,6 +199,7 @@ class Ledger:
         if row.state is not State.REJECTING:
             return Action.NOTHING
         row.state = next_state(row.state, Event.CONFIRM)
+        self.endings.why[row] = "dead_letter"
         return Action.DELETE
 
     def copy_refused(self, row: Delivery, after: float, now: float) -> Action:
@@ -207,7 +207,7 @@ class Ledger:
         if row.state is not State.REJECTING:
             return Action.NOTHING
         row.state = next_state(row.state, Event.REFUSE)
-        self._why[row] = "exhausted" if row.failure is None else row.failure.reason
+        self.endings.why[row] = "exhausted" if row.failure is None else row.failure.reason
         row.visible_at = now + max(0.0, min(after, self.leases.lifetime_left(row, now)))
         return Action.RELEASE_IN_TIME if row.extending else Action.RELEASE
 
@@ -299,8 +299,6 @@ class Ledger:
         if before is State.RUNNING and self._on_lease_lost is not None:
             self._on_lease_lost(row)
 
-    # Bookkeeping
-
     def _end(self, rows: Sequence[Delivery], settled: Settled, counted: str | None = None) -> None:
         """Take these out: we hold them no longer."""
         if counted:
@@ -308,9 +306,9 @@ class Ledger:
         if settled is Settled.RELEASED or settled is Settled.LOST:
             self._attempts.remember(rows)
             self._repeated.difference_update(rows)
-            whys = [self._why.pop(row, "other") for row in rows]
-            if counted == "released":
-                self._released.update(whys)
+            self.endings.came_back(rows, settled, counted)
+        elif self.endings.why:
+            self.endings.were_deleted(rows)
         held = self.rows
         for row in rows:
             row.lease.members.pop(row, None)
@@ -334,7 +332,7 @@ class Ledger:
             held={state.name.lower(): held[state] for state in State if state in TRANSITIONS},
             received=counts["received"],
             duplicates=counts["duplicates"],
-            known_duplicates=counts["known_duplicates"],
+            known_duplicates=self.endings.known_duplicates,
             acked=counts["acked"],
             late=counts["late"],
             released=counts["released"],
@@ -343,7 +341,9 @@ class Ledger:
             remembered=len(self._finished),
             smallest_margin=None if self._smallest_margin == math.inf else self._smallest_margin,
             recent_margin=self._margins.read(now),
-            released_by=dict(self._released),
+            released_by=dict(self.endings.released),
+            deleted_by=dict(self.endings.deleted),
+            gone=self.endings.gone,
         )
 
     def __repr__(self) -> str:

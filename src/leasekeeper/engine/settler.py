@@ -12,7 +12,7 @@ from leasekeeper.core.decisions import Decision, decide, decide_early, decide_se
 from leasekeeper.core.delivery import Action, Delivery
 from leasekeeper.engine.dead_letters import failure_of
 from leasekeeper.events import Conclusion, HandlersMeasured, InternalError
-from leasekeeper.outcomes import Retry
+from leasekeeper.outcomes import Retry, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +97,10 @@ class Settler:
     def _act(self, row: Delivery, outcome: Outcome, decision: Decision) -> None:
         context, action = self._context, decision.action
         if action is Action.DELETE:
-            context.act(action, context.ledger.done([row]))
+            deletes = context.ledger.done([row])
+            if deletes and isinstance(outcome, Skipped):
+                context.ledger.endings.skip(row)
+            context.act(action, deletes)
         elif action is Action.COPY:
             reason = decision.counted or "exhausted"
             row.failure = failure_of(row, outcome, context.source, reason=reason, at=context.wall())

@@ -7,7 +7,7 @@ Every value can be written as JSON: `dataclasses.asdict(statistics)` has numbers
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.core.scaling import LoadMeter, LoadStatistics, ScalingStatistics
@@ -71,6 +71,20 @@ class Report:
     """Redeliveries of finished messages, deleted without being run."""
     exhausted: int = 0
     """Messages that were not done at their last allowed attempt (`max_attempts`)."""
+    done: int = 0
+    """Messages deleted because their work was done. With the next five, and with `released`, `known_duplicates` and
+    `unsettled`, this adds up to `received`."""
+    skipped: int = 0
+    """Messages deleted because no handler had to see them."""
+    dead_letters: int = 0
+    """Messages deleted after they were copied to the dead-letter queue."""
+    taken_over: int = 0
+    """Redeliveries of messages that were still held here; they end as one."""
+    gone: int = 0
+    """Messages that left without a delete or a release, because their lease had ended; they come again."""
+    given_back: dict[str, int] = field(default_factory=dict)
+    """The released, by why: `failed`, `timed_out`, `retried`, `rejected`, `exhausted`, `not_started`, `ended`, or
+    `other`."""
     unmatched: int = 0
     """Deliveries that none of the queue's several handlers took."""
     stopped_by: str = ""
@@ -85,13 +99,13 @@ class Report:
     @classmethod
     def empty(cls, queue: str) -> Report:
         """The report of a consumer that was never started."""
-        counts: dict[str, Any] = {field.name: 0 for field in fields(cls) if field.type == "int"}
+        counts: dict[str, Any] = {each.name: 0 for each in fields(cls) if each.type == "int"}
         return cls(queue=queue, seconds=0.0, **counts)
 
     def __str__(self) -> str:
         error = f"; {self.lifespan_error}" if self.lifespan_error is not None else ""
-        counts = {field.name: getattr(self, field.name) for field in fields(self) if field.type == "int"}
-        return sentence(self.queue, counts, self.seconds) + self._stop() + error
+        counts = {each.name: getattr(self, each.name) for each in fields(self) if each.type == "int"}
+        return sentence(self.queue, counts, self.given_back, self.seconds) + self._stop() + error
 
     def _stop(self) -> str:
         if not self.stopped_by:
@@ -256,20 +270,27 @@ class Observer:
         """What it has done so far."""
         now, work = runner.snapshot(), self.counts.work()
         ledger = now.ledger
+        deleted, otherwise = ledger.acked + ledger.late, ledger.deleted_by
         return Report(
             queue=now.queue,
             seconds=now.seconds,
             received=ledger.received,
             handled=work.done,
-            acked=ledger.acked + ledger.late,
+            acked=deleted,
             retried=work.retried,
             failed=work.failed,
             rejected=work.rejected,
             released=ledger.released,
             lost=ledger.lost,
             unsettled=ledger.unsettled + sum(ledger.held.values()),
-            known_duplicates=ledger.known_duplicates,
+            known_duplicates=otherwise.get("known_duplicate", 0),
             exhausted=work.exhausted,
+            done=deleted - sum(otherwise.values()),
+            skipped=otherwise.get("skipped", 0),
+            dead_letters=otherwise.get("dead_letter", 0),
+            taken_over=ledger.duplicates,
+            gone=ledger.gone,
+            given_back=ledger.released_by,
             unmatched=now.routes.unmatched if now.routes is not None else 0,
             stopped_by=now.stop.detail if now.stop is not None else "",
             draining=now.stop.draining if now.stop is not None else 0.0,

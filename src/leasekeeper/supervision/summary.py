@@ -19,6 +19,7 @@ class Summary:
 
     def __init__(self) -> None:
         self._counts: dict[str, Counter[str]] = {}
+        self._given_back: dict[str, Counter[str]] = {}
         self._seconds: dict[str, float] = {}
         self._reports: Counter[str] = Counter()
 
@@ -28,6 +29,7 @@ class Summary:
             queue = str(report.get("queue"))
             counts = self._counts.setdefault(queue, Counter())
             counts.update({name: value for name, value in report.items() if type(value) is int})
+            self._given_back.setdefault(queue, Counter()).update(report.get("given_back") or {})
             self._seconds[queue] = max(self._seconds.get(queue, 0.0), float(report.get("seconds", 0.0)))
             self._reports[queue] += 1
 
@@ -35,6 +37,6 @@ class Summary:
         """A sentence for each queue, and the numbers in it."""
         for queue, counts in self._counts.items():
             processes = self._reports[queue]
-            words = sentence(queue, counts, self._seconds[queue])
+            words = sentence(queue, counts, self._given_back[queue], self._seconds[queue])
             numbers = {"queue": queue, "processes": processes, "seconds": self._seconds[queue], **counts}
             yield f"all {processes} processes: {words}" if processes > 1 else words, numbers

@@ -1,0 +1,56 @@
+"""How messages end that are not simply done: given back for a reason, deleted for another, or lost.
+
+Owned by a ledger. Pure. With it every received message is counted where it ended, once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from leasekeeper.outcomes import Settled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from leasekeeper.core.delivery import Delivery
+
+
+class Endings:
+    """Counts of such messages.
+
+    Attributes:
+        why: the reason of each that has not ended yet.
+        released: those given back, by reason.
+        deleted: those deleted, by reason.
+        known_duplicates: redeliveries of finished messages.
+        gone: those that ended here without a delete or a release: they come again.
+    """
+
+    def __init__(self) -> None:
+        self.why: dict[Delivery, str] = {}
+        self.released = Counter[str]()
+        self.deleted = Counter[str]()
+        self.known_duplicates = self.gone = 0
+
+    def recognise(self, rows: Sequence[Delivery]) -> None:
+        """These are redeliveries of messages that were finished here before."""
+        self.known_duplicates += len(rows)
+        for row in rows:
+            self.why[row] = "known_duplicate"
+
+    def skip(self, row: Delivery) -> None:
+        """This one is deleted although no handler did its work."""
+        self.why[row] = "skipped"
+
+    def came_back(self, rows: Iterable[Delivery], settled: Settled, counted: str | None) -> None:
+        """These were not deleted."""
+        whys = [self.why.pop(row, "other") for row in rows]
+        if counted == "released":
+            self.released.update(whys)
+        elif settled is Settled.LOST and counted != "unsettled":
+            self.gone += len(whys)
+
+    def were_deleted(self, rows: Iterable[Delivery]) -> None:
+        """These were; those without a reason are done."""
+        self.deleted.update(why for row in rows if (why := self.why.pop(row, None)) is not None)
