@@ -17,11 +17,12 @@ import msgspec
 
 from leasekeeper.lanes.api import Answer, LaneStatistics, Resizable, Together
 from leasekeeper.outcomes import NOT_STARTED, Failed, Reject
-from leasekeeper.payload import Offloaded, forget, new_number, register, ticket
+from leasekeeper.payload import Offloaded, PayloadGone, forget, new_number, register, ticket
 from leasekeeper.payloads.budget import Budget
 from leasekeeper.payloads.deletes import Deletes
 from leasekeeper.payloads.fetching import Fetcher
 from leasekeeper.payloads.pointers import body_with, find_pointer, without_marker
+from leasekeeper.payloads.stalls import Stalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,6 +80,7 @@ class PayloadLane:
         """Bytes that are taken for the payload of a message, from before it is fetched until its handler has ended."""
         self._deletes: Deletes | None = None
         self._fetcher: Fetcher | None = None
+        self._stalls = Stalls(options.visibility_timeout, clock)
         self.end = lane.end
         self.stop_collecting = lane.stop_collecting
 
@@ -93,6 +95,7 @@ class PayloadLane:
             register(self._number, self._fetcher)
         if self._payloads.delete == "acked":
             self._deletes = Deletes(store, self._queue)
+            self._stalls.watch()
         await self._lane.open()
 
     # What comes in
@@ -176,6 +179,9 @@ class PayloadLane:
             return pointer
         try:
             await self._fetch(unit, pointer)
+        except PayloadGone as gone:
+            # Another consumer may have finished it while its answer lay unread here. If it exists, it comes again.
+            return NOT_STARTED if self._stalls.any_since(unit.requested_at) else gone
         except Reject as refusal:
             return refusal
         except asyncio.CancelledError:
@@ -234,10 +240,22 @@ class PayloadLane:
         settle(answers)
 
     def acked(self, rows: Sequence[Delivery]) -> None:
-        """SQS has deleted these within their leases: delete their objects, but for those that have a copy."""
+        """SQS has deleted these within their leases: delete their objects, if there is no doubt about that.
+
+        Those that have a copy keep theirs, and so do messages whose answer may have lain unread in a stopped process:
+        others may have received them since, and SQS also confirms deletes with an older receipt.
+        """
         if self._deletes is not None:
-            done = [row.received for row in rows if row.failure is None]
-            self._deletes.add([(each.bucket, each.key) for each in done if isinstance(each, Offloaded)])
+            stalled_since = self._stalls.any_since
+            self._deletes.add(
+                [
+                    (row.received.bucket, row.received.key)
+                    for row in rows
+                    if isinstance(row.received, Offloaded)
+                    and row.failure is None
+                    and not stalled_since(row.requested_at)
+                ]
+            )
 
     # The lane
 
@@ -259,6 +277,7 @@ class PayloadLane:
         fetching, self._fetching = self._fetching, {}
         for task in fetching:
             task.cancel()
+        self._stalls.close()
         await self._lane.close()
         forget(self._number)
         if self._deletes is not None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PARALLEL = 8
 """Objects that are stored at the same time."""
-RETRY = Exponential(base=0.5, maximum=5.0)
+RETRY = Exponential(base=0.2, maximum=5.0)
 """Pauses between tries."""
 
 
