@@ -47,7 +47,7 @@ def _nothing(message: Message[str], value: str) -> None:
 
 
 def _kill(message: Message[str], value: str) -> None:
-    os.kill(os.getpid(), getattr(signal, value))
+    os.kill(os.getpid(), getattr(signal, value.split(maxsplit=1)[0]))
 
 
 def _kill_once(message: Message[str], value: str) -> None:
@@ -73,7 +73,7 @@ def _retry(message: Message[str], value: str) -> None:
 
 
 def _sleep(message: Message[str], value: str) -> None:
-    time.sleep(float(value))
+    time.sleep(float(value.split(maxsplit=1)[0]))
 
 
 def _spin(message: Message[str], value: str) -> None:

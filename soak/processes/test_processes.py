@@ -268,6 +268,31 @@ def test_no_worker_outlives_its_engine(bench: Bench, tmp_path: Path) -> None:
     Bench.until(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in mine), 5)
 
 
+def test_workers_are_added_and_leave_between_two_messages(bench: Bench) -> None:
+    consumer = bench.consumer(workers=1, prefetch=0)
+    consumer.start()
+    bench.put(*(f"sleep 0.05 {number}" for number in range(60)))
+    bench.until(lambda: len(bench.notes) > 2)
+    assert consumer.set_concurrency(3).result().startswith("workers was 1 and is 3: ")
+
+    def workers_now() -> int:
+        statistics = consumer.statistics()
+        assert statistics is not None
+        return statistics.lane.workers
+
+    bench.until(lambda: workers_now() == 3)
+    consumer.set_concurrency(1).result()
+    bench.until(lambda: workers_now() == 1)
+    bench.until(lambda: not bench.left())
+    statistics = consumer.statistics()
+    assert statistics is not None
+    assert statistics.concurrency == 1
+    assert (statistics.work.failed, sum(statistics.lane.deaths.values())) == (0, 0)
+    assert {note.split()[-2] for note in bench.notes} == {"1"}
+    assert len(bench.notes) == 60
+    consumer.stop()
+
+
 def test_after_mixed_deaths_time_outs_and_errors_the_lane_has_its_full_capacity(bench: Bench) -> None:
     draw = random.Random(7)
     deeds = ["kill SIGKILL", "raise bad", "sleep 5", "reject it", "retry", "a", "b", "c"]
@@ -280,6 +305,11 @@ def test_after_mixed_deaths_time_outs_and_errors_the_lane_has_its_full_capacity(
     assert statistics is not None
     bench.until(lambda: (now := consumer.statistics()) is not None and now.lane.workers == 4, 10)
     assert statistics.lane.running == 0
+    found = Counter(note.split()[0] for note in bench.notes)
+    deaths = statistics.lane.deaths
+    assert (deaths["killed"], deaths["timeout"]) == (found["kill"], found["sleep"])
+    assert found["kill"] >= MIXED // 50
+    logging.getLogger("soak").warning("%d messages, %d runs, deaths %s", MIXED, found.total(), deaths)
     consumer.stop()
     gone = [each for each in psutil.Process().children(recursive=True) if each.status() == psutil.STATUS_ZOMBIE]
     assert not gone

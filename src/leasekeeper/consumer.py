@@ -199,7 +199,7 @@ class Consumer(Declaration):
         """Let this many handlers run at the same time, until the next start. Those that are too many run to their end.
 
         Args:
-            concurrency: 1 to 120,000; with batches, the number of batches.
+            concurrency: 1 to 120,000; with batches, the number of batches; of worker processes 1 to 1,024.
 
         Returns:
             A sentence that says what has changed; as `start`.

@@ -73,7 +73,10 @@ class Sizing:
             )
         if not isinstance(self._lane, Resizable):
             raise ConfigurationError(f"{what}: the lane of this consumer has a fixed size; change it in the code")
-        checked = replace(options, concurrency=concurrency)
+        if options.lane == "processes":
+            checked = replace(options, workers=concurrency)
+        else:
+            checked = replace(options, concurrency=concurrency)
         return replace(checked, max_in_flight=max(options.max_in_flight, checked.slots))
 
     def apply(self, options: Options, now: float) -> None:
@@ -90,6 +93,11 @@ class Sizing:
     def said(self, before: Options) -> str:
         """What has changed, in words."""
         now = self.options
+        if now.lane == "processes":
+            return (
+                f"workers was {before.worker_count} and is {now.worker_count}: each runs one message at a time; a new "
+                "start has it from the code"
+            )
         runs = now.concurrency if self._coroutines else min(now.concurrency, now.thread_count)
         few = "" if runs == now.concurrency else f" (there are no more than {now.thread_count} threads)"
         return (

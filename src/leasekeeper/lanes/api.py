@@ -7,13 +7,13 @@ or releases.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
 
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.options import Options
@@ -94,7 +94,9 @@ class LaneStatistics:
     waiting: int
     """Messages that wait for a worker, a permit or a thread, or for others to make a batch."""
     workers: int
-    """Workers hired or threads started; tasks for a semaphore."""
+    """Workers hired, or threads or worker processes started; tasks for a semaphore."""
+    deaths: Mapping[str, int] = field(default_factory=dict)
+    """Worker processes that have died, by cause; empty in other lanes."""
 
 
 class Lane(Protocol[U_contra]):

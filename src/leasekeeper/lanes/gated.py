@@ -7,9 +7,10 @@ start at once. It promises that every message is answered exactly once, as any l
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from leasekeeper.lanes.api import Answer, LaneStatistics, Resizable, Together
+from leasekeeper.lanes.api import Answer, Resizable, Together
 from leasekeeper.outcomes import NOT_STARTED, Failed
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.core.gate import Gate
-    from leasekeeper.lanes.api import Lane
+    from leasekeeper.lanes.api import Lane, LaneStatistics
     from leasekeeper.options import Options
 
 
@@ -126,7 +127,7 @@ class GatedLane:
     def statistics(self) -> LaneStatistics:
         """What the lane is doing now, and what waits before it."""
         now = self._lane.statistics()
-        return LaneStatistics(running=now.running, waiting=now.waiting + self._gate.waiting, workers=now.workers)
+        return replace(now, waiting=now.waiting + self._gate.waiting)
 
     def __repr__(self) -> str:
         return f"<GatedLane {self._gate!r} before {self._lane!r}>"

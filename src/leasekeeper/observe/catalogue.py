@@ -217,9 +217,18 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge(
         "workers",
         Unit.NUMBER,
-        "Threads or tasks that exist to run handlers.",
+        "Threads, tasks or processes that exist to run handlers.",
         "More than concurrency for long: threads are stuck after `handler_timeout`.",
         lambda now: now.lane.workers,
+    ),
+    _counter(
+        "worker_deaths",
+        Unit.NUMBER,
+        "Worker processes that died (`lane='processes'`), by reason: crash (in native code), killed (by a signal), "
+        "memory (the kernel or `kill_rss`), timeout, exit (it called `os._exit`), start (before it was ready).",
+        "Each costs one message a retry. crash and memory: the log names the messages. start: messages wait.",
+        lambda now: now.lane.deaths,
+        label="reason",
     ),
     _gauge(
         "concurrency_limit",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from leasekeeper.alive import drain_last
 from leasekeeper.core.recycling import Limits, WorkerLife
 from leasekeeper.errors import LeasekeeperError
-from leasekeeper.lanes.processes.endings import memory_kills, reason_of, rss_of
+from leasekeeper.lanes.processes.endings import CAUSES, cause_of, memory_kills, reason_of, rss_of
 from leasekeeper.lanes.processes.frames import Broken, Ready
 from leasekeeper.lanes.processes.worker import WorkerProcess, context_of
 from leasekeeper.loggers import safe_logger
@@ -50,6 +50,7 @@ class Crew:
 
     Attributes:
         workers: those that live or are being started.
+        deaths: how many workers have died, by cause (`leasekeeper.lanes.processes.endings.CAUSES`).
         closing: whether no more are started.
     """
 
@@ -65,6 +66,7 @@ class Crew:
         died: Callable[[WorkerProcess, str], None],
     ) -> None:
         self.workers: list[WorkerProcess] = []
+        self.deaths = dict.fromkeys(CAUSES, 0)
         self.closing = False
         self._blueprint = blueprint
         self._options = options
@@ -161,6 +163,16 @@ class Crew:
         for _ in range(self._options.worker_count - staying):
             self._hire()
 
+    def resize(self, options: Options) -> None:
+        """Have as many workers as these options say. Those that are too many finish their message, idle ones first."""
+        self._options = options
+        ready = [each for each in self.workers if each.ready and not each.leaving]
+        ready.sort(key=lambda each: (each.load, -each.life.tasks))
+        for worker in ready[: max(0, len(ready) - options.worker_count)]:
+            worker.finish()
+            self._free(worker)
+        self._fill()
+
     def look_at_age(self, worker: WorkerProcess, rss: int) -> None:
         """Start a replacement for a worker that has done enough; one at a time."""
         over = worker.life.over(self._clock(), rss)
@@ -174,12 +186,24 @@ class Crew:
         if memory:
             self._kills = kills
         why = reason_of(worker.exit_code, memory=memory)
+        cause = self._cause_of_death(worker, memory=memory)
         worker.close()
         if not self.closing:
+            if cause:
+                self.deaths[cause] += 1
             self._replace(worker, why)
         self._tell_death(worker, why)
         if not self.workers:
             self._all_gone.set()
+
+    @staticmethod
+    def _cause_of_death(worker: WorkerProcess, *, memory: bool) -> str:
+        """Empty for an end that is none: between two messages, or on request."""
+        if not worker.ready:
+            return "start"
+        if worker.ended_by:
+            return worker.cause
+        return "" if worker.leaving and worker.exit_code == 0 else cause_of(worker.exit_code, memory=memory)
 
     def _replace(self, worker: WorkerProcess, why: str) -> None:
         if worker.ready:
@@ -193,7 +217,7 @@ class Crew:
         """End workers that take more memory than they may, in mid-message."""
         for worker in self.workers:
             if worker.ready and (rss := rss_of(worker.pid)) > most:
-                worker.leaving = True
+                worker.leaving, worker.cause = True, "memory"
                 worker.kill(f"its worker process had {rss:,} bytes of memory, more than kill_rss={most:,}")
         self._sampler = self._loop.call_later(SAMPLE, self._sample, most)
 

@@ -45,6 +45,20 @@ def reason_of(exit_code: int | None, *, memory: bool = False) -> str:
     return f"by signal {name}{because}"
 
 
+CAUSES = ("crash", "killed", "memory", "timeout", "exit", "start")
+"""Why workers die, for their count."""
+_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, getattr(signal, "SIGBUS", None)}
+
+
+def cause_of(exit_code: int | None, *, memory: bool) -> str:
+    """The cause of a death that nobody of ours wanted: `crash`, `memory`, `killed` (another signal), or `exit`."""
+    if memory:
+        return "memory"
+    if exit_code is None or exit_code >= 0:
+        return "exit"
+    return "crash" if -exit_code in _CRASHES else "killed"
+
+
 def rss_of(pid: int | None) -> int:
     """Bytes of memory that a process has in RAM; 0 if the system does not say."""
     try:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.errors import Closed, HandlerTimeout
@@ -234,7 +235,7 @@ class ProcessLane:
         if worker.running is None or worker.running[0] != message:
             return
         self._take_back(worker)
-        worker.leaving = True
+        worker.leaving, worker.cause = True, "timeout"
         worker.terminate(TIMED_OUT)
         self._loop.call_later(self._options.kill_grace, worker.kill)
 
@@ -283,6 +284,12 @@ class ProcessLane:
         if worker.waiting:
             worker.send(Recall())
 
+    def resize(self, options: Options) -> None:
+        """Let more workers run, or fewer; each stops between two messages."""
+        self._options = options
+        self._crew.resize(options)
+        self._pump()
+
     def stop_collecting(self) -> None:
         """It joins none."""
 
@@ -323,6 +330,7 @@ class ProcessLane:
             running=sum(worker.running is not None for worker in workers),
             waiting=len(self._queue) + sum(len(worker.waiting) for worker in workers),
             workers=sum(worker.ready for worker in workers),
+            deaths=dict(self._crew.deaths),
         )
 
     def __repr__(self) -> str:
@@ -331,10 +339,8 @@ class ProcessLane:
 
 
 def _give_back(control: LeaseControl) -> None:
-    try:
+    with suppress(Closed):
         control.settle_early(retry_after=0.0)
-    except Closed:
-        return
 
 
 def _log_again(record: dict[str, Any]) -> None:

@@ -59,6 +59,7 @@ class WorkerProcess:
         waiting: messages that it was given and has not started, by number.
         withheld: messages that it keeps although their handler has returned.
         ended_by: why we end it, for what follows for its message; empty when it ends by itself.
+        cause: as what that counts among the deaths; empty: not at all.
         life: how much it has done.
     """
 
@@ -70,7 +71,7 @@ class WorkerProcess:
         self.running: tuple[int, Delivery] | None = None
         self.waiting: dict[int, Delivery] = {}
         self.withheld: dict[int, Delivery] = {}
-        self.ended_by = ""
+        self.ended_by = self.cause = ""
         self.process: Any = None
         self._received = received
         self._died = died
