@@ -128,6 +128,25 @@ async def test_what_a_batch_has_finished_behind_a_rejected_message_is_deleted_af
 
 
 @virtual
+async def test_behind_a_rejected_message_of_a_batch_that_cannot_be_copied_the_rest_runs_again() -> None:
+    """L25: without a dead-letter queue the message is tried again here, so nothing behind it is finished."""
+    runs: list[str] = []
+
+    async def load(batch: Batch[str]) -> dict[object, object]:
+        runs.extend(batch.bodies)
+        first = len(runs) == 3
+        return {message: Reject("no") for message in batch if message.body == "1" and first}
+
+    async with World(fifo=True) as world:
+        server = Server(world)
+        await world.send("0", "1", "2", group="g")
+        await world.start(load, batch=3, retry_base=1.0, retry_maximum=1.0)
+        await world.until(lambda: not world.bodies())
+        assert runs == ["0", "1", "2", "1", "2"]
+        assert [body for _, body in server.deletes] == ["0", "1", "2"]
+
+
+@virtual
 async def test_if_a_copy_cannot_be_made_until_the_stop_all_from_the_rejected_message_on_comes_again() -> None:
     """L25: in order. Deleted without the copy, what stood behind the message would have run before it."""
     runs: list[str] = []

@@ -56,7 +56,9 @@ class BatchSimulation:
         self._consumers = random.choice((1, 1, 2))
         self._raising = random.choice((0.0, 0.0, 0.1))
         self._stop_at = random.uniform(0, random.choice((2, 20, 100)))
-        self._world = World(seed, fifo=self.fifo, max_receives=random.choice((None, 50)))
+        max_receives = random.choice((None, 50))
+        self._copies = max_receives is not None
+        self._world = World(seed, fifo=self.fifo, max_receives=max_receives)
         self._plans: dict[str, tuple[int, str]] = {}
         self._sound = True
         """Whether no lease was lost so far, in any consumer."""
@@ -183,7 +185,7 @@ class BatchSimulation:
                 if group not in held_up:
                     good.append(message)
                 continue
-            if self.fifo and style != "reject":
+            if self.fifo and (style != "reject" or not self._copies):  # without a copy it is tried again
                 held_up.add(group)
             if style == "name":
                 batch.retry(message, after=self._random.choice((None, 0, 1)))

@@ -54,6 +54,8 @@ class Handlers:
         self._server = server
         self._consumers = consumers
         self._calls = 0
+        self._copies = conditions.max_receives is not None
+        """Whether a rejected message is copied; otherwise it is tried again, before what stands behind it."""
         self.poison: set[str] = set()
         self.calm = False
 
@@ -110,6 +112,8 @@ class Handlers:
         else:
             self._record.rejected.add(message.body)
             batch.reject(message, "no")
+            if not self._copies:
+                failed.add(message.group_id)
         return end
 
     def _begin(self, index: int, messages: Sequence[Message[str]]) -> list[Run]:
@@ -155,7 +159,7 @@ class Handlers:
                 continue
             if end in GOOD:
                 record.success(now, run)
-            elif end != "reject":
+            elif end != "reject" or not self._copies:
                 failed.add(group)
             if end not in {*GOOD, "behind"}:
                 record.failed(run)

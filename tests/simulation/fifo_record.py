@@ -50,6 +50,8 @@ class Record:
         places: each message's place, by body.
         dead: tells the bodies in the dead-letter queue.
         batches: whether handlers take batches.
+        copies_first: whether the copy of a rejected message must be there before what stands behind it is deleted: no
+            consumer is stopped or killed meanwhile.
         violations: what broke, in words.
         runs: how many runs of each message have started.
         failures: how many runs of each message failed.
@@ -62,6 +64,7 @@ class Record:
 
     dead: Callable[[], set[str]]
     batches: bool = False
+    copies_first: bool = False
     places: dict[str, Place] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     runs: Counter[str] = field(default_factory=Counter)
@@ -153,7 +156,8 @@ class Record:
         """The server deleted a message, by a call with these: all earlier ones of its group must have gone before.
 
         A message in the same call does not count: the server may fail any entry. Nor does one whose lease had ended:
-        what ran behind it is deleted when it has finished; nor, in a batch, one that was rejected.
+        what ran behind it is deleted when it has finished; nor, in a batch, one that was rejected, unless
+        `copies_first` is set.
 
         Args:
             now: when.
@@ -164,7 +168,7 @@ class Record:
         self.deleted.add(body)
         place = self.places[body]
         left = [other for other in self._left(place) if other not in call]
-        if self.batches:
+        if self.batches and not self.copies_first:
             left = [other for other in left if other not in self.rejected]
         if left and not self._lapsed_before(left[0]) and not given_up(left[0]):
             self._broke(now, f"{body} was deleted before {left[0]} of its group")

@@ -80,7 +80,11 @@ class FifoSimulation:
         self._conditions = conditions
         self._random = Random(conditions.seed)
         self._world = World(conditions.seed, fifo=True, max_receives=conditions.max_receives)
-        self._record = Record(self._dead, batches=conditions.options["batch"] is not None)
+        self._record = Record(
+            self._dead,
+            batches=conditions.options["batch"] is not None,
+            copies_first=conditions.kind is Kind.FAILURES,
+        )
         self._result = FifoResult(conditions, self._record)
         self._consumers: list[Running] = []
         self._working: dict[int, Running] = {}

@@ -192,6 +192,16 @@ def _an_outcome_of_a_batch_is_dropped() -> AbstractContextManager[Any]:
     return mock.patch.object(grouped.Grouped, "in_order", mutated)
 
 
+def _what_stands_behind_a_rejected_message_is_deleted_before_its_copy() -> AbstractContextManager[Any]:
+    """A crash before the copy would bring the rejected message again, after those that stood behind it."""
+    return mock.patch.object(GroupBatch, "_free", lambda _, group: len(group.acks))
+
+
+def _a_rejected_message_that_cannot_be_copied_holds_up_nothing() -> AbstractContextManager[Any]:
+    """It is tried again after those that stood behind it in its batch."""
+    return mock.patch.object(grouped, "GOOD_WITHOUT_COPIES", grouped.GOOD)
+
+
 MUTATIONS: dict[str, Mutation] = {
     mutation.__name__.strip("_"): (kind, first, mutation)
     for kind, first, mutation in (
@@ -211,6 +221,8 @@ MUTATIONS: dict[str, Mutation] = {
         (Kind.FAILURES, 39, _a_refused_copy_gives_the_group_back),
         (Kind.FAILURES, 12, _behind_a_failed_message_of_a_batch_the_rest_counts),
         (Kind.FAILURES, 12, _an_outcome_of_a_batch_is_dropped),
+        (Kind.FAILURES, 28, _what_stands_behind_a_rejected_message_is_deleted_before_its_copy),
+        (Kind.FAILURES, 3, _a_rejected_message_that_cannot_be_copied_holds_up_nothing),
     )
 }
 """By name: the kind of simulation that notices it, the first seed to try, and what switches the decision off."""

@@ -5,10 +5,15 @@ A seed that notices a mutation is tried first. It may stop doing so when the eng
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 from fifo_conditions import fifo_conditions_for
 from fifo_simulation import simulate_fifo
 from mutations import MUTATIONS
+from thread_simulation import simulate_threads
+
+from leasekeeper.engine import group_worker
 
 SEEDS = 120
 """How many further seeds are tried."""
@@ -23,3 +28,11 @@ def test_the_simulation_notices_that(name: str) -> None:
             if simulate_fifo(fifo_conditions_for(seed, kind)).violations:
                 return
     pytest.fail(f"{SEEDS} worlds of {kind} do not notice: {mutation.__doc__}")
+
+
+def test_the_simulation_of_threads_notices_that_an_early_ack_is_sent_at_a_time_out() -> None:
+    """L25: it unlocks the group, and another process runs the next message beside the thread."""
+    seeds = range(6)
+    assert [simulate_threads(seed) for seed in seeds] == [[] for _ in seeds]
+    with mock.patch.object(group_worker, "_goes_on_acked", return_value=False):
+        assert any(simulate_threads(seed) for seed in seeds)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from leasekeeper.core.delivery import Action
 from leasekeeper.core.group import FULL, GroupedDelivery
 from leasekeeper.core.states import State
-from leasekeeper.engine.policies import retries
+from leasekeeper.engine.policies import makes_copies, retries
 from leasekeeper.events import GroupHalted
 from leasekeeper.lanes.api import Answer, Together
 from leasekeeper.outcomes import NOT_STARTED, Done, Ended, Failed, Freed, NotStarted, Reject, Retry, Settled, Skipped
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 GOOD = (Done, Reject, Skipped)
 """Outcomes of messages that hold up no other message of their group."""
+GOOD_WITHOUT_COPIES = (Done, Skipped)
+"""The same where a rejected message cannot be copied to a dead-letter queue: it is tried again here."""
 LONGEST_DELAY = 43_200.0
 """Seconds of the longest visibility timeout."""
 
@@ -56,6 +58,7 @@ class Grouped:
     ) -> None:
         self._context = context
         self._groups = groups
+        self._good = GOOD if makes_copies(context.options, context.source) else GOOD_WITHOUT_COPIES
         self._lane = lane
         self._submit: Callable[[Sequence[GroupedDelivery]], bool] = lane.submit
         if context.options.batch is not None and isinstance(lane, Together):
@@ -138,7 +141,7 @@ class Grouped:
                     row.extra -= 1
                     in_thread = isinstance(outcome, Failed) and outcome.still_running
                     said = answer if in_thread else Answer(row, Retry(0.0))
-                elif not isinstance(outcome if row.settlement is None else row.settlement.asked, GOOD):
+                elif not isinstance(outcome if row.settlement is None else row.settlement.asked, self._good):
                     failed.add(row.group)
             checked.append(said)
         return checked

@@ -26,7 +26,7 @@ from leasekeeper.engine.lane import open_lane
 from leasekeeper.engine.limited_capacity import LimitedGroupCapacity
 from leasekeeper.engine.limits import capacity_for
 from leasekeeper.engine.ordering import Unordered
-from leasekeeper.engine.policies import group_policy, lease_policy, outcome_policy
+from leasekeeper.engine.policies import group_policy, lease_policy, makes_copies, outcome_policy
 from leasekeeper.engine.settler import Settler
 from leasekeeper.engine.worker import Worker
 from leasekeeper.errors import ConfigurationError
@@ -154,6 +154,7 @@ class Standard:
             answers=self._answers,
             clock=context.clock,
             entries=None if self._keeping is None else self._keeping.entries,
+            copies=makes_copies(context.options, context.source),
         )
         if context.options.payloads is None:
             return lane

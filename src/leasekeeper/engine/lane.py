@@ -39,6 +39,7 @@ def open_lane(
     answers: Mailbox[Answer[Delivery]],
     clock: Callable[[], float],
     entries: Entries | None = None,
+    copies: bool = True,
 ) -> Lane[Delivery]:
     """The lane for this handler; called on the engine's loop.
 
@@ -50,6 +51,7 @@ def open_lane(
         answers: where the lane puts its answers.
         clock: seconds, monotonic.
         entries: where the keeper hears of messages that start; None: there is no keeper.
+        copies: whether rejected messages are copied to a dead-letter queue.
     """
     engine = asyncio.get_running_loop()
     if isinstance(handler, BatchHandler):
@@ -65,7 +67,15 @@ def open_lane(
             return ThreadLane(batches, options, answers=bundle_answers, clock=clock, timer=engine)
 
         parallel = options.concurrency if handler.is_coroutine else options.thread_count
-        return BundleLane(options, queue=queue, parallel=parallel, answers=answers, clock=clock, open_inside=inside)
+        return BundleLane(
+            options,
+            queue=queue,
+            parallel=parallel,
+            answers=answers,
+            clock=clock,
+            open_inside=inside,
+            copies=copies,
+        )
     if handler.blueprint is not None:
         runs = None if entries is None else entries.runs
         return ProcessLane(handler, handler.blueprint, options, queue=queue, answers=answers, clock=clock, runs=runs)

@@ -46,6 +46,11 @@ def throttle_policy(options: Options) -> ThrottlePolicy:
     )
 
 
+def makes_copies(options: Options, source: SourceQueue) -> bool:
+    """Whether rejected messages are copied to a dead-letter queue."""
+    return source.dead_letter_url is not None and options.on_reject == "dead-letter"
+
+
 def outcome_policy(options: Options, *, copies: bool, max_receives: int | None = None) -> OutcomePolicy:
     """What follows from a handler's outcome.
 

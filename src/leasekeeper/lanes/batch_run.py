@@ -214,7 +214,7 @@ class BatchRun:
     def _is_good(self, row: Delivery, outcome: Outcome) -> bool:
         """Whether a message with that outcome, unless it has another, holds up no other message of its group."""
         said = self._bundle.outcomes.get(row, outcome) if row.settlement is None else row.settlement.asked
-        return isinstance(said, Done | Reject | Skipped)
+        return isinstance(said, Done | Skipped) or (isinstance(said, Reject) and self._bundle.copies)
 
 
 _lost: Callable[[Delivery], bool] = attrgetter("lost")

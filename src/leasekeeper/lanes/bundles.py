@@ -49,15 +49,23 @@ class Bundle:
         outcomes: how single messages end, whatever becomes of the rest.
         given_up: those that a thread still works on although its time-out has been answered.
         ordered: whether they are of a FIFO queue: then none may be called after an earlier one of its group has failed.
+        copies: whether a rejected message is copied to a dead-letter queue; otherwise it is tried again.
     """
 
-    __slots__ = ("_clock", "_started", "given_up", "ordered", "outcomes", "rows", "say", "trigger", "waited")
+    __slots__ = ("_clock", "_started", "copies", "given_up", "ordered", "outcomes", "rows", "say", "trigger", "waited")
 
     def __init__(
-        self, collected: Collected, say: Say[Delivery], clock: Callable[[], float], *, ordered: bool = False
+        self,
+        collected: Collected,
+        say: Say[Delivery],
+        clock: Callable[[], float],
+        *,
+        ordered: bool = False,
+        copies: bool = True,
     ) -> None:
         self.rows: Sequence[Delivery] = collected.rows
         self.ordered = ordered
+        self.copies = copies
         self.trigger: Trigger = collected.trigger
         self.waited = collected.waited
         self.say = say
@@ -149,6 +157,7 @@ class BundleLane:
         clock: seconds, monotonic.
         open_inside: makes the lane that runs bundles.
         queue: the queue's name, for messages that `batch_key` is given.
+        copies: whether rejected messages are copied to a dead-letter queue.
     """
 
     def __init__(
@@ -160,7 +169,9 @@ class BundleLane:
         clock: Callable[[], float],
         open_inside: Callable[[BundleAnswers], Lane[Bundle]],
         queue: str = "",
+        copies: bool = True,
     ) -> None:
+        self._copies = copies
         self._collector = Collector(
             BatchPolicy(size=options.batch or 1, wait=options.batch_wait, most_bytes=options.most_batch_bytes)
         )
@@ -242,7 +253,7 @@ class BundleLane:
     def _run(self, complete: Sequence[Collected]) -> None:
         if complete:
             say, clock = self._answers.post_one, self._clock
-            bundles = [Bundle(each, say, clock, ordered=self._ordered) for each in complete]
+            bundles = [Bundle(each, say, clock, ordered=self._ordered, copies=self._copies) for each in complete]
             self._at_work.update(dict.fromkeys(bundles))
             self._down = not self._inside.submit(bundles) or self._down
 
