@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from leasekeeper.keeper.entries import Entries
     from leasekeeper.lanes.api import Answer, Answers, Lane, UnitHandler
     from leasekeeper.lanes.bundles import Bundle
+    from leasekeeper.lanes.handler import Handler
     from leasekeeper.lanes.handlers import AnyHandler
     from leasekeeper.lanes.mailbox import Mailbox
     from leasekeeper.options import Options
@@ -55,22 +56,17 @@ def open_lane(
     """
     engine = asyncio.get_running_loop()
     if isinstance(handler, BatchHandler):
-        batches: UnitHandler[Bundle] = BatchHandlerInContext(handler, queue) if MessageContext.in_use else handler
-        if entries is not None:
-            from leasekeeper.keeper.handling import KeptBatchHandler
-
-            batches = KeptBatchHandler(batches, entries)
+        batches = _called_with_batches(handler, queue, entries)
 
         def inside(bundle_answers: Answers[Bundle]) -> Lane[Bundle]:
             if handler.is_coroutine:
                 return CoroutineLane(batches, options, loop=application, answers=bundle_answers, clock=clock)
             return ThreadLane(batches, options, answers=bundle_answers, clock=clock, timer=engine)
 
-        parallel = options.concurrency if handler.is_coroutine else options.thread_count
         return BundleLane(
             options,
             queue=queue,
-            parallel=parallel,
+            parallel=options.concurrency if handler.is_coroutine else options.thread_count,
             answers=answers,
             clock=clock,
             open_inside=inside,
@@ -79,14 +75,30 @@ def open_lane(
     if handler.blueprint is not None:
         runs = None if entries is None else entries.runs
         return ProcessLane(handler, handler.blueprint, options, queue=queue, answers=answers, clock=clock, runs=runs)
+    called = _called(handler, queue, entries)
+    if handler.is_coroutine:
+        return CoroutineLane(called, options, loop=application, answers=answers, clock=clock)
+    return ThreadLane(called, options, answers=answers, clock=clock, timer=engine)
+
+
+def _called(handler: Handler | RoutedHandler, queue: str, entries: Entries | None) -> UnitHandler[Delivery]:
+    """The handler with what has to be around it."""
     called: UnitHandler[Delivery] = handler
     if MessageContext.in_use:
         wrap = partial(HandlerInContext, queue=queue)
         called = handler.around(wrap) if isinstance(handler, RoutedHandler) else wrap(handler)
-    if entries is not None:
-        from leasekeeper.keeper.handling import KeptHandler
+    if entries is None:
+        return called
+    from leasekeeper.keeper.handling import KeptHandler
 
-        called = KeptHandler(called, entries)
-    if handler.is_coroutine:
-        return CoroutineLane(called, options, loop=application, answers=answers, clock=clock)
-    return ThreadLane(called, options, answers=answers, clock=clock, timer=engine)
+    return KeptHandler(called, entries)
+
+
+def _called_with_batches(handler: BatchHandler, queue: str, entries: Entries | None) -> UnitHandler[Bundle]:
+    """The handler of batches with what has to be around it."""
+    called: UnitHandler[Bundle] = BatchHandlerInContext(handler, queue) if MessageContext.in_use else handler
+    if entries is None:
+        return called
+    from leasekeeper.keeper.handling import KeptBatchHandler
+
+    return KeptBatchHandler(called, entries)
