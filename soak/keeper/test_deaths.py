@@ -163,6 +163,51 @@ def test_what_runs_in_a_worker_process_waits_for_its_back_off(bench: KeptBench) 
     bench.until(lambda: bench.counts() == (6, 0), "what ran is visible")
 
 
+def test_one_keeper_has_all_consumers_of_a_program_one_that_starts_again_and_none_of_a_forked_child(
+    bench: KeptBench,
+) -> None:
+    bench.fill(4)
+    bench.sqs.start()
+    program = bench.start("""
+        import asyncio
+        from leasekeeper.keeper.process import KEEPER
+
+        async def handle(body: str) -> None:
+            await asyncio.sleep(600 if body in "23" else 0)
+
+        def consumer() -> Consumer:
+            made = Consumer(
+                "orders", handle, keeper=True, visibility_timeout=600, concurrency=1, prefetch=0, receive_batch=1,
+                retry_base=1,
+            )
+            made.start()
+            return made
+
+        first = consumer()
+        keeper = KEEPER.pid
+        while first.statistics().ledger.acked < 2:
+            time.sleep(0.02)
+        others = consumer(), consumer()
+        first.stop(force=True).result()
+        note(f"same {KEEPER.pid == keeper}")
+        for each in others:
+            each.stop(force=True).result()
+        note(f"none {KEEPER.pid}")
+        again = consumer(), consumer()
+        if not (child := os.fork()):
+            note(f"forked {KEEPER.pid} {KEEPER!r}")
+            os._exit(0)
+        os.waitpid(child, 0)
+        note(f"other {KEEPER.pid not in {None, keeper}}")
+        threading.Event().wait()
+    """)
+    bench.until(lambda: program.said("other True") == 1 and bench.counts() == (0, 2), "two run, in two consumers")
+    assert (program.said("same True"), program.said("none None"), program.said("forked None")) == (1, 1, 1)
+    program.signal(signal.SIGKILL)
+    bench.until(lambda: bench.counts() == (2, 0), "they are settled")
+    assert "held 1 message: 1 settled" in program.err or "held 2 messages: 2 settled" in program.err
+
+
 def test_a_process_that_becomes_another_program_holds_no_messages(bench: KeptBench) -> None:
     """After `exec` the process lives, and no engine is in it: reloaders do that."""
     bench.fill(3)
