@@ -17,8 +17,11 @@ MOST_GROWTH = 4_000_000
 """Bytes that the heap may grow between two states with all garbage collected."""
 MOST_BUSY = 0.3
 """Share of a core that the tab and the process that draws for it may use, by their CPU time."""
-MOST_PAINT = 2_000
-"""Milliseconds to the first paint on a machine that does other work too; alone it takes under 200."""
+MOST_PAINT, MOST_QUIET_PAINT = 2_000, 200
+"""Milliseconds to the first paint on a machine that does other work too, and on a quiet one."""
+QUIET = 1.0
+"""Load of a machine that is quiet."""
+LOADS = 5
 
 
 def weigh(browser: Browser, session: CDPSession) -> dict[str, float]:
@@ -52,9 +55,12 @@ def test_five_thousand_messages_in_hand_keep_memory_and_cpu_flat(browser: Browse
 
 
 def test_the_first_paint_comes_soon(tab: Opener, stage: Stage) -> None:
-    page = tab(stage.url("calm"))
-    expect(page.locator(".headline")).to_be_visible()
-
-    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
-    print(f"first paint after {paint:.0f} ms")  # noqa: T201 - shown with -s
-    assert paint < MOST_PAINT
+    """The best of some loads: what else the machine does only adds to it."""
+    paints, quiet = list[float](), os.getloadavg()[0] < QUIET
+    for _ in range(LOADS):
+        page = tab(stage.url("calm"))
+        expect(page.locator(".headline")).to_be_visible()
+        paints.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+        page.close()
+    print(f"first paint after {min(paints):.0f} ms, quiet: {quiet}")  # noqa: T201 - shown with -s
+    assert min(paints) < (MOST_QUIET_PAINT if quiet else MOST_PAINT)

@@ -29,7 +29,7 @@ def ask(server: AdminServer, what: str, **question: Any) -> tuple[int, Any, str]
     try:
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
         body = json.dumps({"process": "self", "consumer": "orders", **question})
-        connection.request("POST", f"/api/dead-letters/{what}", body, headers)
+        connection.request("POST", f"/api/{what}" if what == "doctor" else f"/api/dead-letters/{what}", body, headers)
         answer = connection.getresponse()
         text = answer.read().decode()
         return answer.status, json.loads(text), text
@@ -71,6 +71,16 @@ def test_bodies_are_shown_one_by_one_on_request(served: AdminServer, caplog: pyt
         assert ask(served, "peek", id="other")[0] == 404
     assert CANARY not in caplog.text
     assert f"admin: the body of message {names[0]} of orders was shown (asked by 127.0.0.1)" in caplog.messages
+
+
+def test_the_doctor_says_what_it_found(served: AdminServer, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "leasekeeper.admin"):
+        status, answer, _ = ask(served, "doctor")
+    found = {each["topic"]: each for each in answer["findings"]}
+    assert (status, found["queue"]["level"]) == (200, "ok")
+    assert {"credentials", "endpoint", "permissions", "redrive policy"} <= set(found)
+    assert found["redrive policy"]["commands"] or found["redrive policy"]["level"] == "ok"
+    assert f"admin: queue orders was examined: {answer['said']} (asked by 127.0.0.1)" in caplog.messages
 
 
 def test_redrive_moves_them_back(served: AdminServer) -> None:

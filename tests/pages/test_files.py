@@ -101,6 +101,19 @@ def test_each_module_that_is_imported_or_named_exists() -> None:
         assert set(named) <= set(FILES), name
 
 
+@pytest.mark.parametrize("page", ["index.html", "local.html"])
+def test_a_page_names_every_module_that_it_needs_so_that_none_waits_for_another(page: str) -> None:
+    text = (FOLDER / page).read_text()
+    named = set(re.findall(r"(?:href|src)=\"pages/(\w+\.js)\"", text))
+    needed, new = set[str](), set(re.findall(r"<script type=\"module\" src=\"pages/(\w+\.js)\"", text))
+    while new:
+        needed |= new
+        new = {
+            each for name in new for each in re.findall(r"from \"\./(\w+\.js)\"", (FOLDER / name).read_text())
+        } - needed
+    assert named == needed
+
+
 def test_every_figure_that_promises_an_explanation_has_one(browser: Browser) -> None:
     explained = set(re.findall(r"^  (\w+): \[", (FOLDER / "explain.js").read_text(), re.MULTILINE))
     explained |= set(browser.get("/api/meanings").json())

@@ -29,8 +29,9 @@ QUALITY = 80
 MOST = 1_500_000
 """Bytes of all pictures."""
 NOW = 1_790_000_001.0
+ALL = {"overview": ("calm", ""), "consumer": ("calm", "?consumer=orders"), "fleet": ("fleet", "")}
+"""Views that are taken at all widths, in light and dark."""
 ONCE = {
-    "fleet": ("fleet", "", 1600, "light"),
     "many-in-hand": ("crowded", "?consumer=orders", 1600, "dark"),
     "trouble": ("trouble", "", 900, "light"),
     "fifo": ("calm", "?consumer=payments.fifo", 1600, "light"),
@@ -122,10 +123,10 @@ def main() -> None:
 
     with Stage(now=NOW) as stage, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        for name, query in (("overview", ""), ("consumer", "?consumer=orders")):
+        for name, (scene, query) in ALL.items():
             for width in WIDTHS:
                 for scheme in SCHEMES:
-                    take(browser, stage.url("calm", query), f"{name}-{width}-{scheme}", width, scheme)
+                    take(browser, stage.url(scene, query), f"{name}-{width}-{scheme}", width, scheme)
         for name, (scene, query, width, scheme) in ONCE.items():
             take(browser, stage.url(scene, query), name, width, scheme)
         browser.close()

@@ -1,4 +1,4 @@
-"""The desk for dead letters: what looks at them and moves them, for a surface.
+"""The desk: what looks at dead letters, moves them, and examines a queue, for a surface.
 
 Given to a surface by its owner; `leasekeeper.cli.desk` has that of the command line.
 """
@@ -33,8 +33,24 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     body: str
 
 
+class Examined(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found when a queue was examined.
+
+    Attributes:
+        level: `ok`, `warn` or `fail`.
+        topic: what was checked.
+        message: what was found, and what it means.
+        commands: lines to copy that change it.
+    """
+
+    level: str
+    topic: str
+    message: str
+    commands: tuple[str, ...] = ()
+
+
 class Desk(Protocol):
-    """What looks at dead letters and moves them."""
+    """What looks at dead letters, moves them, and examines a queue."""
 
     async def peek(self, consumer: Consumer, most: int) -> tuple[Sequence[Letter], str]:
         """Receive some, give them back at once; what they are, and what the look cost, as a sentence.
@@ -46,6 +62,14 @@ class Desk(Protocol):
 
     async def redrive(self, consumer: Consumer) -> str:
         """Have SQS move all back; what was started, as a sentence.
+
+        Raises:
+            LeasekeeperError: it cannot be done, and why.
+        """
+        ...
+
+    async def examine(self, consumer: Consumer) -> Sequence[Examined]:
+        """Check credentials, permissions and the queue's attributes, and change nothing.
 
         Raises:
             LeasekeeperError: it cannot be done, and why.

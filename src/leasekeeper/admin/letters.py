@@ -1,12 +1,13 @@
-"""Dead letters through a surface: looking at them, one body at a time, and moving them back.
+"""What a desk does through a surface: looking at dead letters, one body at a time, moving them back, and the doctor.
 
-Made for the surface's application. What receives and moves them is given to it: the command line's. It promises that
+Made for the surface's application. The desk is given to it: the command line's. It promises that
 a body leaves the process only for a person with the token who asks for that one message, and that each look is one
 line in the log.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
     from leasekeeper.admin.watching import Watch
     from leasekeeper.consumer import Consumer
 
-PEEK, REDRIVE = "/api/dead-letters/peek", "/api/dead-letters/redrive"
+PEEK, REDRIVE, DOCTOR = "/api/dead-letters/peek", "/api/dead-letters/redrive", "/api/doctor"
 MOST = 10
 """Messages that one look shows; their bodies are kept until the next look."""
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is asked about the dead letters of one consumer.
+    """What is asked about one consumer.
 
     Attributes:
         process: the key of the process.
@@ -47,8 +48,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     id: str | None = None
 
 
-class DeadLetterRoutes:
-    """The answers to `POST /api/dead-letters/...`.
+class DeskRoutes:
+    """The answers to `POST /api/dead-letters/...` and `POST /api/doctor`.
 
     Args:
         watch: knows the consumers.
@@ -68,6 +69,7 @@ class DeadLetterRoutes:
         return [
             Route(PEEK, self.peek, methods=["POST"]),
             Route(REDRIVE, self.redrive, methods=["POST"]),
+            Route(DOCTOR, self.examine, methods=["POST"]),
         ]
 
     async def peek(self, request: Request) -> Response:
@@ -96,13 +98,24 @@ class DeadLetterRoutes:
         audit(request, f"a redrive of the dead letters of {asked.consumer}: {said}")
         return answered({"done": True, "said": said})
 
+    async def examine(self, request: Request) -> Response:
+        """What the doctor finds: it reads, and tries permissions with receipts that do not exist."""
+        asked, consumer = await self._asked(request)
+        if consumer is None:
+            return await forwarded(self._watch, request, DOCTOR, asked, "an examination")
+        found = await self._tried(self._the_desk.examine(consumer))
+        counts = Counter(each.level for each in found)
+        said = f"{counts['fail']} to fix, {counts['warn']} to consider, {counts['ok']} ok"
+        audit(request, f"queue {asked.consumer} was examined: {said}")
+        return answered({"done": True, "said": said, "findings": found})
+
     async def _asked(self, request: Request) -> tuple[Question, Consumer | None]:
         """What is asked, and the consumer; None: that of another process."""
         try:
             check_permission(request, self._settings.token)
             asked: Question = await body_of(request, Question)
         except Refused as error:
-            audit(request, f"a look at dead letters was refused: {error.sentence}")
+            audit(request, f"a question about {request.url.path.rpartition('/')[2]} was refused: {error.sentence}")
             raise
         if not self._watch.is_here(asked.process):
             return asked, None
@@ -114,7 +127,7 @@ class DeadLetterRoutes:
     @property
     def _the_desk(self) -> Desk:
         if self._desk is None:
-            raise Refused(501, "dead letters are shown under `leasekeeper run`, and by `leasekeeper peek`")
+            raise Refused(501, "this is done under `leasekeeper run`, or by `leasekeeper peek` and `doctor`")
         return self._desk
 
     @staticmethod

@@ -24,7 +24,7 @@ from leasekeeper.admin.actions import Actions, refused
 from leasekeeper.admin.browser import page_routes
 from leasekeeper.admin.fleet import Fleet
 from leasekeeper.admin.guarding import HostCheck, Refused
-from leasekeeper.admin.letters import DeadLetterRoutes
+from leasekeeper.admin.letters import DeskRoutes
 from leasekeeper.admin.scaling import ScaledStatistics
 from leasekeeper.admin.streaming import stream
 from leasekeeper.admin.watching import Watch
@@ -69,10 +69,10 @@ def surface_of(targets: Targets, settings: SurfaceSettings) -> Starlette:
     if settings.members is not None:
         answers |= answers_for(settings.members)
     actions = Actions(surface.watch, settings)
-    letters = DeadLetterRoutes(surface.watch, settings, settings.desk)
+    desk = DeskRoutes(surface.watch, settings, settings.desk)
     routes = [*page_routes(), *(Route(path, answer) for path, answer in answers.items())]
     app = Starlette(
-        routes=[*routes, *actions.routes(), *letters.routes()],
+        routes=[*routes, *actions.routes(), *desk.routes()],
         middleware=[Middleware(HostCheck, settings=settings, free=FREE)],
         exception_handlers={Refused: refused},
     )

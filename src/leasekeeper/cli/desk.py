@@ -1,4 +1,4 @@
-"""The desk for dead letters of an admin surface: `peek` and `redrive` of the command line, without printing.
+"""The desk of an admin surface: `peek`, `redrive` and `doctor` of the command line, without printing.
 
 Given to the surface by `leasekeeper run`. It has a client for each question, on the loop of the surface; the engine of
 the consumer takes no part.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from leasekeeper.admin.desk import Letter
+from leasekeeper.admin.desk import Examined, Letter
 from leasekeeper.cli.causes import DeadLetter
 from leasekeeper.cli.connection import OpenQueue, unusable
 from leasekeeper.cli.dead_letter_queue import dead_letter_queue_of
@@ -21,6 +21,7 @@ from leasekeeper.cli.words import counted, listed
 from leasekeeper.errors import ConfigurationError, SqsError
 from leasekeeper.sqs.client import SqsClient
 from leasekeeper.sqs.settings import settings_for
+from leasekeeper.sqs.urls import redacted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -33,7 +34,7 @@ VISIBLE = "ApproximateNumberOfMessages"
 
 
 class CommandLineDesk:
-    """Looks at dead letters and moves them, as the commands do."""
+    """Looks at dead letters, moves them, and examines queues, as the commands do."""
 
     async def peek(self, consumer: Consumer, most: int) -> tuple[Sequence[Letter], str]:
         """As `Desk.peek`."""
@@ -69,6 +70,17 @@ class CommandLineDesk:
             await client.start_message_move_task(dead.arn, destination_arn=destination)
             return f"SQS moves about {counted(waiting, 'message')} from {dead.name} to {target.name}"
 
+    async def examine(self, consumer: Consumer) -> Sequence[Examined]:
+        """As `Desk.examine`."""
+        from leasekeeper.cli.doctor import findings, patient_of
+
+        _refuse_own_client(consumer)
+        found = [each async for each in findings(patient_of(consumer))]
+        return [
+            Examined(level=each.level.value, topic=each.topic, message=redacted(each.message), commands=each.commands)
+            for each in found
+        ]
+
 
 async def _waiting(dead: DeadLetterQueue) -> int:
     return number((await dead.queue.client.queue_attributes(dead.queue.url, [VISIBLE])).get(VISIBLE)) or 0
@@ -82,15 +94,19 @@ async def _dead_letters(consumer: Consumer) -> AsyncIterator[DeadLetterQueue]:
         ConfigurationError: it has none, or the consumer has a client of the user's.
         QueueUnusable: SQS refuses it.
     """
+    _refuse_own_client(consumer)
     options, address = consumer.options, consumer.address
-    if options.client is not None:
-        raise ConfigurationError(f"queue {address.name}: its consumer has a client from the code (client=)")
     async with await SqsClient.connect(settings_for(address, options)) as client:
         try:
             url = address.url or await client.queue_url(address.name, account=address.account)
             yield await dead_letter_queue_of(OpenQueue(client=client, address=address, url=url))
         except SqsError as error:
             raise unusable(address.name, error) from error
+
+
+def _refuse_own_client(consumer: Consumer) -> None:
+    if consumer.options.client is not None:
+        raise ConfigurationError(f"queue {consumer.address.name}: its consumer has a client from the code (client=)")
 
 
 def _letter(message: Received) -> Letter:

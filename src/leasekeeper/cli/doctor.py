@@ -104,7 +104,7 @@ def doctor(
     patients = [Patient(connection=connection, handler_seconds=handler_seconds)]
     if names_a_module(queue):
         consumers = _consumers(queue, config)
-        patients = [_patient(consumer, connection, handler_seconds, grace_period) for consumer in consumers]
+        patients = [patient_of(each, connection, handler_seconds, grace_period) for each in consumers]
     if policy:
         from leasekeeper.cli.policy_command import print_policy
 
@@ -147,9 +147,14 @@ def _consumers(reference: str, config: Path | None) -> Sequence[Consumer]:
     return configured(reference, config, os.environ)
 
 
-def _patient(
-    consumer: Consumer, given: Connection, handler_seconds: float | None, grace_period: float | None
+def patient_of(
+    consumer: Consumer,
+    given: Connection | None = None,
+    handler_seconds: float | None = None,
+    grace_period: float | None = None,
 ) -> Patient:
+    """A consumer to examine, with what is given above its options."""
+    given = given or Connection(queue=consumer.address.name)
     options, address = consumer.options, consumer.address
     connection = Connection(
         queue=address.url or address.name,
@@ -177,7 +182,7 @@ async def _doctor(patients: Sequence[Patient], *, explain: bool) -> Exit:
     for number, patient in enumerate(patients):
         if patient.options is not None:
             print(("\n" if number else "") + f"consumer of {patient.connection.queue}")
-        async for finding in _findings(patient):
+        async for finding in findings(patient):
             show(finding, console)
             if explain:
                 _explain(finding, console)
@@ -186,7 +191,8 @@ async def _doctor(patients: Sequence[Patient], *, explain: bool) -> Exit:
     return Exit.FAILED if counts[Level.FAIL] else Exit.CLEAN
 
 
-async def _findings(patient: Patient) -> AsyncIterator[Finding]:
+async def findings(patient: Patient) -> AsyncIterator[Finding]:
+    """Examine a queue, and say what was found as soon as it is known."""
     connection = patient.connection
     settings = connection.settings()
     address = settings.queue

@@ -1,5 +1,6 @@
 // The tabs of a consumer, except dead letters: what is in hand, failures, the throttler, leases, options, doctor.
 
+import { confirm } from "./actions.js";
 import { h } from "./dom.js";
 import { copyable, empty, name } from "./parts.js";
 import { ago, clock, count, counted, rate, seconds } from "./text.js";
@@ -130,12 +131,36 @@ function findings(each, detail) {
 
 const quoted = text => (/^[\w.-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 
-export function doctor({ each, detail }) {
+export function doctor(view) {
+  const { each, detail, process, route, ui, state } = view;
   const found = findings(each, detail);
+  const of = `${process.key} ${route.consumer}`;
+  const seen = ui.doctor?.of === of ? ui.doctor : null;
   return [
-    h("p", { class: "quiet" }, "What the figures of this process say. The command also reads the queue's attributes and tries the permissions: ", copyable(`leasekeeper doctor ${quoted(each.queue)}`)),
+    h("h3", {}, "From the figures of this process"),
     found.length
       ? h("ul", { class: "findings" }, found.map(one => h("li", { key: one.what }, h("p", { class: one.tone }, h("span", { class: one.tone }, one.what)), h("p", {}, one.todo), one.command ? copyable(one.command) : null)))
       : empty("Nothing is wrong as far as these figures go."),
+    h("h3", {}, "From the queue"),
+    h("div", { class: "dead-head" },
+      h("p", { class: "quiet" }, "The doctor reads the credentials and the queue's attributes, and tries the permissions. On the command line: ", copyable(`leasekeeper doctor ${quoted(each.queue)}`)),
+      process.read_only ? null : h("button", { type: "button", onclick: () => view.ask({ doctor: true }) }, seen ? "Run the doctor again…" : "Run the doctor…")),
+    ui.asking?.doctor
+      ? confirm(view, {
+          title: ["Run the doctor?"],
+          says: ["It asks SQS for the queue's attributes and those of its dead-letter queue, and tries the permissions with receipts that do not exist: about ten calls. Nothing is received, and nothing is changed."],
+          label: "Run", path: "api/doctor", body: { process: process.key, consumer: route.consumer }, done: "",
+          onDone: answer => view.set({ doctor: { of, at: state.now, said: answer.said, findings: answer.findings } }),
+        })
+      : null,
+    seen
+      ? [h("p", { class: "quiet" }, `${seen.said}, as of ${ago(seen.at, state.now)}.`),
+         h("ul", { class: "findings" },
+           seen.findings.filter(one => one.level !== "ok").sort((one, other) => one.level.localeCompare(other.level)).map(one =>
+             h("li", { key: `${one.topic} ${one.message}` }, h("p", { class: TONES[one.level] }, h("span", { class: TONES[one.level] }, `${one.level}: ${one.topic}`)), h("p", {}, h("bdi", {}, one.message)), one.commands.map(each => copyable(each)))),
+           h("li", { key: "ok" }, seen.findings.filter(one => one.level === "ok").map(one => h("p", { key: one.topic }, h("b", {}, `✓ ${one.topic} `), h("bdi", {}, one.message)))))]
+      : null,
   ];
 }
+
+const TONES = { fail: "bad", warn: "warn" };
