@@ -12,14 +12,15 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper import Message, Reject, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    import inspect
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 log = logging.getLogger("jobs")
 
@@ -148,6 +149,36 @@ async def broken(_: object) -> AsyncIterator[None]:
     """A lifespan that fails in a worker."""
     raise RuntimeError("no database here")
     yield
+
+
+class Price:
+    """What an injector gives."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+
+
+class Prices:
+    """An injector of prices, for `def` handlers."""
+
+    def gives(self, parameter: inspect.Parameter) -> bool:
+        return parameter.annotation is Price
+
+    @contextmanager
+    def scope(self, message: object, /) -> Iterator[Callable[[object], Price]]:
+        yield lambda parameter: Price()
+
+    scope_async = override = scope
+
+
+def injector() -> Any:
+    """Called in each process."""
+    return Prices()
+
+
+def work_injected(message: Message[str], price: Price) -> None:
+    """A handler that needs what the injector gives."""
+    _note(f"injected {message.body} {price.pid == os.getpid()}")
 
 
 def work_with(message: Message[str], resources: dict[str, int]) -> None:

@@ -150,15 +150,15 @@ class Leasekeeper:
         self._services.append(relay := Relay(outbox, poll=poll, parallel=parallel, strict_order=strict_order))
         return relay
 
-    def inject(self, injector: Injector) -> None:
+    def inject(self, injector: Injector | Callable[[], Injector]) -> None:
         """Let `injector` give parameters to the handlers that are declared below this call.
 
-        Its scope is one run of a handler (or of a batch), closed before the message is settled: what its close raises
-        fails the run.
+        Its scope is one run of a handler (or batch), closed before the settlement: what its close raises fails the run.
 
         Args:
             injector: `DishkaInjector`, `SvcsInjector` or `FastDependsInjector`, of the modules `dishka`, `svcs` and
-                `fast_depends` in `leasekeeper.contrib`; or yours (`leasekeeper.injection.Injector`).
+                `fast_depends` in `leasekeeper.contrib`; yours (`leasekeeper.injection.Injector`); or a function that
+                makes one, which each worker process calls (`lane="processes"`).
 
         Raises:
             ConfigurationError: it is no injector, there is one already, or handlers were declared above.

@@ -72,7 +72,7 @@ class Consumer(Declaration):
         options: Options | None = None,
         when: When | None = None,
         lifespan: Callable[[Consumer], AbstractAsyncContextManager[Any]] | Lifespan | None = None,
-        inject: Injector | Injection | None = None,
+        inject: Injector | Callable[[], Injector] | Injection | None = None,
         host: Host | None = None,
         **values: Unpack[OptionValues],
     ) -> None:

@@ -49,7 +49,7 @@ class Declaration:
         options: Options,
         *,
         lifespan: Callable[..., Any] | None,
-        inject: Injector | Injection | None = None,
+        inject: Injector | Callable[[], Injector] | Injection | None = None,
     ) -> None:
         if not isinstance(inject, Injection):
             injection = Injection(Senders())

@@ -10,7 +10,8 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, get_args, get_origin
+from types import FunctionType
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast, get_args, get_origin
 
 from leasekeeper.errors import ConfigurationError
 
@@ -55,17 +56,19 @@ class Injection:
     Attributes:
         own: what gives parameters of ours: senders.
         injector: the user's injector.
+        factory: the function that made it, if one did; worker processes call it too.
         overrides: values by the type, or the function, that they stand for.
     """
 
     def __init__(self, own: Injector) -> None:
         self.own = own
         self.injector: Injector | None = None
+        self.factory: Callable[[], Injector] | None = None
         self.overrides: dict[Any, Any] = {}
         self.inbox: tuple[Injector, ...] = ()
 
-    def use(self, injector: Injector) -> None:
-        """Use that injector.
+    def use(self, injector: Injector | Callable[[], Injector]) -> None:
+        """Use that injector, or what the function makes.
 
         Raises:
             ConfigurationError: there is one, or it has not the methods of one.
@@ -74,11 +77,14 @@ class Injection:
             raise ConfigurationError(
                 f"there is an injector already, {self.injector!r}: an app has one; let one container know all"
             )
+        if isinstance(injector, FunctionType):
+            self.factory, injector = injector, injector()
         if not isinstance(injector, type) and all(hasattr(injector, name) for name in _METHODS):
-            self.injector = injector
+            self.injector = cast("Injector", injector)
             return
         raise ConfigurationError(
-            f"inject({injector!r}): give an injector, e.g. DishkaInjector(container) of leasekeeper.contrib.dishka"
+            f"inject({injector!r}): give an injector, e.g. DishkaInjector(container) of leasekeeper.contrib.dishka, or "
+            "a function that makes one"
         )
 
     def gives(self, parameter: inspect.Parameter) -> bool:

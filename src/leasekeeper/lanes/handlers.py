@@ -84,12 +84,13 @@ def _for_processes(
     lifespan: Function | None,
 ) -> AnyHandler:
     """The handler as its worker processes make it: here it names things, and runs nothing."""
-    if injection is not None and injection.injector is not None:
+    injector = None if injection is None else injection.factory
+    if injection is not None and injection.injector is not None and injector is None:
         raise ConfigurationError(
             f"queue {queue} with lane='processes' and an injector: a container cannot be taken to a worker process; "
-            "open what the handler needs in the lifespan, which each worker process enters"
+            "give inject() a function at the top of a module that makes the injector: each worker process calls it"
         )
-    blueprint = Blueprint(functions, options, queue=queue, lifespan=lifespan)
+    blueprint = Blueprint(functions, options, queue=queue, lifespan=lifespan, injector=injector)
     unused: dict[str, Any] = dict.fromkeys(("lane", *OF_PROCESSES))
     handler = make_handler(
         functions,

@@ -115,6 +115,8 @@ class _Worker:
         forward(self.channel, log_level)
         senders = Senders()
         injection = Injection(senders)
+        if plan.injector is not None:
+            injection.use(plan.injector)
         parts: Any = {"queue": plan.queue, "injection": injection}
         make_handler(plan.resolved(), plan.options, resources=NOT_YET, **parts)  # learns which senders there are
         await senders.enter(plan.options)

@@ -60,14 +60,35 @@ def test_options_that_contradict_each_other_are_refused() -> None:
         Consumer("jobs", work, max_tasks=5)
 
 
-def test_an_injector_is_refused() -> None:
-    class Injector:
-        gives = scope = scope_async = override = print
+class Injector:
+    """Gives nothing."""
 
+    def gives(self, parameter: object) -> bool:
+        return False
+
+    scope = scope_async = override = gives
+
+
+def make_injector() -> Any:
+    return Injector()
+
+
+def test_an_injector_is_refused_and_a_function_that_makes_one_is_taken_along() -> None:
     app = Leasekeeper()
-    app.inject(Injector())  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="lane='processes' and an injector"):
+    app.inject(make_injector())
+    with pytest.raises(ConfigurationError, match=r"lane='processes' and an injector: .* give inject\(\) a function"):
         app.consumer("jobs", lane="processes")(work)
+    other = Leasekeeper()
+    other.inject(make_injector)
+    other.consumer("jobs", lane="processes")(work)
+    (consumer,) = other.consumers
+    blueprint = consumer.handler.blueprint
+    assert blueprint is not None
+    assert pickle.loads(blueprint.data).injector is make_injector
+    with pytest.raises(ConfigurationError, match="the function that makes its injector cannot be taken to a worker"):
+        third = Leasekeeper()
+        third.inject(lambda: make_injector())  # noqa: PLW0108 - it has no name
+        third.consumer("jobs", lane="processes")(work)
 
 
 def test_a_name_that_means_something_else_at_the_start_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

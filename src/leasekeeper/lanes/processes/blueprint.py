@@ -30,12 +30,14 @@ class Plan:
         options: of the consumer, without what only the engine uses.
         queue: the queue's name.
         lifespan: opened in each worker; None without one.
+        injector: makes the injector of each worker; None without one.
     """
 
     functions: Sequence[tuple[str, str, Any]]
     options: Options
     queue: str
     lifespan: Callable[[Any], Any] | None
+    injector: Callable[[], Any] | None = None
 
     def resolved(self) -> list[tuple[Callable[..., Any], Any]]:
         """The functions, with their conditions."""
@@ -59,6 +61,7 @@ class Blueprint:
         *,
         queue: str,
         lifespan: Callable[[Any], Any] | None,
+        injector: Callable[[], Any] | None = None,
     ) -> None:
         self._queue = queue
         self._functions = functions
@@ -72,8 +75,11 @@ class Blueprint:
         for each in ("middleware", "retry", "envelope", "idempotency"):
             _try(getattr(taken, each), f"queue {queue}: {each}={getattr(taken, each)!r}")
         _try(lifespan, f"queue {queue}: its lifespan")
+        _try(injector, f"queue {queue}: the function that makes its injector")
         named = tuple((function.__module__, function.__qualname__, when) for function, when in functions)
-        self.data = pickle.dumps(Plan(functions=named, options=taken, queue=queue, lifespan=lifespan))
+        self.data = pickle.dumps(
+            Plan(functions=named, options=taken, queue=queue, lifespan=lifespan, injector=injector)
+        )
 
     def verify(self) -> None:
         """Refuse functions that a worker would not find; called at a start, when the module is complete.
