@@ -33,6 +33,7 @@ COMMANDS = {
     "doctor": "Check credentials, endpoint, permissions and the queue's attributes, and say what to change",
     "scale": "Print KEDA's queueLength and the target of ECS for a queue, from what its consumer measures, and why",
     "manifest": "Write a Deployment with KEDA's ScaledObject, or an ECS task definition with its scaling",
+    "store": "Create the table of a store of idempotency keys, or of an inbox; nothing happens if it is there",
     "outbox": "Create the table of an outbox in Postgres, send its rows, show what waits, or retry what was set aside",
     "options": "Show the options of each consumer, and where each comes from: code, file, environment or flag",
     "new": "Write a service: an app, a test, a Dockerfile, and manifests for Kubernetes and ECS",
