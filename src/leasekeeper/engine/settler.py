@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 RETRIED = (Action.RELEASE, Action.AGAIN)
 MEASURED = 8
 """How many of the messages that ended together are measured: medians are of this many."""
+OFTEN = 0.001
+"""Seconds between measurements under load. On a FIFO queue few messages end together, and each would be measured."""
 
 
 class Settler:
@@ -35,6 +37,9 @@ class Settler:
         self._throttler = throttler
         self._policy = policy
         self._handler = handler
+        self._measure_at = 0.0
+        self._unmeasured = 0
+        """Messages that have ended since the last measurement. Those of the next one stand for them."""
         self.busy = 0.0
         """Seconds that handlers which have ended took, all together."""
 
@@ -43,6 +48,9 @@ class Settler:
         context = self._context
         try:
             context.act(Action.DELETE, context.ledger.done(rows))
+            if context.clock() < self._measure_at and not context.detail.every:
+                self._unmeasured += len(rows)
+                return ()
             return self.measure(rows)
         except Exception as error:
             context.emit(InternalError(context.queue, f"settling {len(rows)} finished messages together", error))
@@ -119,7 +127,8 @@ class Settler:
             took = self._throttler.settled(
                 now, in_hand=[now - row.received_at for row in recent], worked=[now - row.started for row in recent]
             )
-            self.busy += took if len(rows) <= MEASURED else took * len(rows) / len(recent)
+            self.busy += took * (self._unmeasured + len(rows)) / min(len(rows), MEASURED)
+            self._measure_at, self._unmeasured = now + OFTEN, 0
         if self._context.detail.every:
             self._measure_every(rows, now)
         return [row.started - row.received_at for row in recent]
