@@ -44,7 +44,7 @@ def test_kill_what_a_killed_consumer_held_is_settled_at_once(bench: KeptBench) -
     bench.until(lambda: bench.counts() == (0, 40), "all are held")
     program.signal(signal.SIGKILL)
     killed = time.monotonic()
-    bench.until(lambda: bench.counts() == (33, 4), "what was not started is visible, and three are gone")
+    bench.until(lambda: bench.counts() in {(33, 4), (37, 0)}, "what was not started is visible, and three are gone")
     bench.until(lambda: bench.counts() == (37, 0), "what ran is visible")
     assert time.monotonic() - killed >= 1.9
     assert "held 40 messages: 40 settled" in program.err
