@@ -67,3 +67,35 @@ def test_a_process_that_is_terminated_sends_what_it_has_accepted(sqs: LocalSqs, 
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     assert sorted(map(json.loads, bodies(sqs))) == list(range(500))
+
+
+def test_a_full_buffer_blocks_and_bounds_memory(sqs: LocalSqs) -> None:
+    """Posts from a thread wait for room: what is held never exceeds the buffer, in messages or bytes."""
+    sqs.faults.set("SendMessageBatch", latency=0.002)
+    messages = size = 0
+    with Sender("q", endpoint_url=sqs.endpoint_url, region="eu-west-1", buffer=200, buffer_bytes=500_000) as sender:
+        for number in range(3_000):
+            sender.post(f"{number:05}" + "x" * 5_000)
+            held = sender.statistics()
+            messages, size = max(messages, held.held), max(size, held.held_bytes)
+    assert 90 < messages <= 200
+    assert 450_000 < size <= 500_000
+    assert len(bodies(sqs)) == 3_000
+
+
+@pytest.mark.parametrize("fault", ["fail_entries", "lose_by_reset"])
+def test_a_fifo_queue_has_each_message_once_and_in_order_over_faults(sqs: LocalSqs, fault: str) -> None:
+    """20 % of all entries fail, or the answers of 20 % of all calls are lost."""
+    assert sqs._loop is not None
+    request = {"QueueName": "q.fifo", "Attributes": {"FifoQueue": "true"}}
+    asyncio.run_coroutine_threadsafe(sqs.broker.call("CreateQueue", request), sqs._loop).result()
+    sqs.faults.set("SendMessageBatch", **{fault: 0.2})
+    with Sender("q.fifo", endpoint_url=sqs.endpoint_url, region="eu-west-1", strict_order=True, timeout=200) as sender:
+        for number in range(30):
+            for group in "abcdefghij":
+                sender.post(f"{group}{number}", group=group)
+        sender.flush().result()
+        assert sender.statistics().retries > 0
+    found = [each.content.body for each in sqs.broker.account.queues["q.fifo"].contents()]
+    for group in "abcdefghij":
+        assert [body for body in found if body[0] == group] == [f"{group}{number}" for number in range(30)]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from example_kit import EXAMPLES, FAKE, Queue, lines_until
+from store_servers import postgres_server
 
 from leasekeeper.local import LocalSqs
 
@@ -130,6 +131,16 @@ def test_middleware(sqs: LocalSqs) -> None:
     expected = {"spam: buy: dropped", "spam: buy: quick", "milk: handled", "milk: quick"}
     lines_until([sys.executable, "middleware.py"], expected)
     assert queue.left() == (0, 0)
+
+
+def test_outbox(sqs: LocalSqs, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = Queue("shipped")
+    with postgres_server() as dsn:
+        monkeypatch.setenv("DATABASE_URL", dsn)
+        printed = lines_until([sys.executable, "outbox.py"], {"order 1 was shipped", "order 3 was shipped"})
+    assert "order 2 is rolled back" in printed
+    assert "order 2 was shipped" not in printed
+    assert shipped.left() == (0, 0)
 
 
 def test_idempotency(sqs: LocalSqs) -> None:
