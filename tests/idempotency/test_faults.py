@@ -81,6 +81,18 @@ def test_redis_was_restarted_and_has_lost_its_scripts(servers: Servers) -> None:
     asyncio.run(test())
 
 
+def test_redis_has_more_claims_at_once_than_a_pool_has_connections(servers: Servers) -> None:
+    """A pool of redis-py has 100, and refuses the next verb: that message would be given back."""
+    store: RedisStore = servers.store("redis")
+
+    async def test() -> None:
+        found = await asyncio.gather(*(store.claim(f"many {n}", "a", "", 60.0) for n in range(150)))
+        assert found == [Claimed()] * 150
+        await store.close()
+
+    asyncio.run(test())
+
+
 def test_redis_answers_text(servers: Servers) -> None:
     plain: RedisStore = servers.store("redis")
     store = RedisStore.from_url(plain._url, decode_responses=True)

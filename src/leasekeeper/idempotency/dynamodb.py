@@ -40,7 +40,7 @@ SKEW = 5.0
 LOOK_AT_DATE = 60.0
 """Seconds between two looks at that."""
 AT_ONCE = 32
-"""Claims that are extended side by side, at most."""
+"""Calls side by side, and so connections, at most."""
 CREATED_WITHIN = 120.0
 """Seconds until a new table has to be active."""
 NAMES = {"#key": "key", "#token": "token", "#done": "done", "#until": "until"}
@@ -84,6 +84,7 @@ class DynamoDbStore:
         }
         self._settings = ClientSettings(**self._place, service=DYNAMODB, http=self._transport)
         self._looked_at_date = -LOOK_AT_DATE
+        self._slots = asyncio.Semaphore(AT_ONCE)
         self._loop: object = None
         self._wire: asyncio.Task[Wire] | None = None
 
@@ -122,10 +123,9 @@ class DynamoDbStore:
 
     async def extend(self, extensions: Sequence[Extension]) -> Sequence[bool]:
         """As `Store.extend`: some side by side, because DynamoDB has no batches of conditional writes."""
-        slots = asyncio.Semaphore(AT_ONCE)
-        return await asyncio.gather(*(self._extend(slots, *each) for each in extensions))
+        return await asyncio.gather(*(self._extend(*each) for each in extensions))
 
-    async def _extend(self, slots: asyncio.Semaphore, key: str, token: str, lease: float) -> bool:
+    async def _extend(self, key: str, token: str, lease: float) -> bool:
         now = self._wall()
         values = {
             ":over": _number(_over(now)),
@@ -139,8 +139,7 @@ class DynamoDbStore:
             "UpdateExpression": "SET #until = :until, expires = :expires",
             "ConditionExpression": "#token = :token AND #done = :no AND #until >= :over",
         }
-        async with slots:
-            return await self._write("UpdateItem", fields, values) is None
+        return await self._write("UpdateItem", fields, values) is None
 
     async def complete(self, key: str, token: str, fingerprint: str, result: bytes | None, keep: float) -> bool:
         """As `Store.complete`."""
@@ -189,7 +188,8 @@ class DynamoDbStore:
         }
         wire = await self._connected()
         try:
-            await wire.call_patiently(operation, msgspec.json.encode(request))
+            async with self._slots:
+                await wire.call_patiently(operation, msgspec.json.encode(request))
         except SqsError as error:
             if not error.code.startswith("ConditionalCheckFailed"):
                 raise
@@ -201,6 +201,7 @@ class DynamoDbStore:
         loop = asyncio.get_running_loop()
         if self._wire is None or self._loop is not loop:  # another thread of the store, also in a forked child
             self._loop, self._wire = loop, asyncio.ensure_future(self._connect())
+            self._slots = asyncio.Semaphore(AT_ONCE)
         connecting = self._wire
         try:
             return await asyncio.shield(connecting)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from leasekeeper.idempotency.api import Extension
 
+CONNECTIONS = 32
+"""Connections of a store at most. A pool of redis-py refuses a verb that finds none free; here it waits."""
+
 CLAIM = """
 local found = redis.call('HMGET', KEYS[1], 'done', 'token', 'fingerprint', 'result')
 if found[1] then return {2, found[3] or '', found[4] or false} end
@@ -58,6 +61,7 @@ class RedisStore:
         self._cluster = cluster
         self._settings = settings
         self._opened: tuple[object, Any] | None = None
+        self._slots = asyncio.Semaphore(CONNECTIONS)
 
     @classmethod
     def from_url(cls, url: str, *, cluster: bool = False, **settings: Any) -> RedisStore:
@@ -85,14 +89,20 @@ class RedisStore:
 
             made = RedisCluster if self._cluster else Redis
             self._opened = loop, made.from_url(self._url, **self._settings)
+            self._slots = asyncio.Semaphore(CONNECTIONS)
         return self._opened[1]
+
+    async def _call(self, script: str, key: str, *arguments: Any) -> Any:
+        client = self._client()
+        async with self._slots:
+            return await client.eval(script, 1, key, *arguments)
 
     # The text of a script goes along with each call. A hash would save half a kilobyte, but not the second round trip
     # when the server was restarted, and redis-py would ask before each pipeline which scripts the server knows.
 
     async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:  # noqa: ARG002 - Store's
         """As `Store.claim`."""
-        kind, *rest = await self._client().eval(CLAIM, 1, key, token, _ms(lease))
+        kind, *rest = await self._call(CLAIM, key, token, _ms(lease))
         if kind == 1:
             return Running(max(0, rest[0]) / 1000)
         return Completed(_bytes(rest[0]).decode(), _bytes(rest[1])) if kind == 2 else CLAIMED
@@ -103,16 +113,17 @@ class RedisStore:
         pipeline = client.pipeline() if self._cluster else client.pipeline(transaction=False)
         for key, token, lease in extensions:
             pipeline.eval(EXTEND, 1, key, token, _ms(lease))
-        return [bool(each) for each in await pipeline.execute()]
+        async with self._slots:
+            return [bool(each) for each in await pipeline.execute()]
 
     async def complete(self, key: str, token: str, fingerprint: str, result: bytes | None, keep: float) -> bool:
         """As `Store.complete`."""
         arguments = (token, _ms(keep), fingerprint, result or b"", int(result is not None))
-        return bool(await self._client().eval(COMPLETE, 1, key, *arguments))
+        return bool(await self._call(COMPLETE, key, *arguments))
 
     async def release(self, key: str, token: str) -> bool:
         """As `Store.release`."""
-        return bool(await self._client().eval(RELEASE, 1, key, token))
+        return bool(await self._call(RELEASE, key, token))
 
     async def close(self) -> None:
         """As `Store.close`."""

@@ -1,0 +1,57 @@
+"""Idempotency in the processes lane: stores connect in the workers, and what they count arrives at the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import deeds
+import pytest
+
+from leasekeeper import Consumer
+from leasekeeper.idempotency import Idempotency, IdempotencyStatistics, RedisStore
+from leasekeeper.idempotency.keys import digest
+
+if TYPE_CHECKING:
+    from once_bench import Bench
+
+
+async def claim_elsewhere(url: str, key: str) -> None:
+    store = RedisStore.from_url(url)
+    await store.claim(key, "another", "", 6.0)
+    await store.close()
+
+
+@pytest.mark.parametrize("bench", ["redis"], indirect=True)
+def test_workers_claim_keys(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that runs elsewhere is given back until its claim ends: it is not tried again at once."""
+    path = bench.folder / "deeds"
+    path.touch()
+    monkeypatch.setenv("DEEDS", str(path))
+    asyncio.run(claim_elsewhere(bench.place, f"leasekeeper:s:{digest(7)}"))
+    claimed = time.monotonic()
+    once = Idempotency(RedisStore.from_url(bench.place), key="id", scope="s")
+    bench.send(range(10), times=2)
+    consumer = Consumer(
+        "orders",
+        deeds.work,
+        idempotency=once,
+        lane="processes",
+        workers=2,
+        endpoint_url=bench.sqs.endpoint_url,
+        region="us-east-1",
+        visibility_timeout=30,
+        wait_time=0.2,
+    )
+    consumer.start()
+    bench.until(lambda: bench.left() == 0, "all are done")
+    took = time.monotonic() - claimed
+    statistics = consumer.statistics()
+    consumer.stop().result()
+    assert sorted(map(int, path.read_text().split())) == list(range(10))
+    assert took > 5
+    assert statistics is not None
+    assert isinstance(statistics.idempotency, IdempotencyStatistics)
+    assert (statistics.idempotency.claimed, statistics.idempotency.done) == (10, 10)
+    assert 0 < statistics.idempotency.running <= 8
