@@ -1,0 +1,92 @@
+"""The code to which the migration pages lead, run as it stands on the page, in virtual time."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leasekeeper.testing.trial import Trial
+from leasekeeper.testing.world import virtual
+
+if TYPE_CHECKING:
+    import pytest
+
+PAGES = Path(__file__).parents[1] / "docs/how-to"
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+class Unavailable(Exception):
+    """What the page's `deliver` raises while its service is down."""
+
+
+class Delivery:
+    """The page's `deliver` or `ship`: notes what it is called with, and fails as often as it is told."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.calls: list[tuple[object, ...]] = []
+        self._failures = failures
+
+    def __call__(self, *arguments: object) -> None:
+        self.calls.append(arguments)
+        if len(self.calls) <= self._failures:
+            raise Unavailable
+
+
+def made(page: str, number: int, **names: Any) -> dict[str, Any]:
+    """What a block of a page defines. Its last line is left out where it would run for ever."""
+    tree = ast.parse(BLOCK.findall((PAGES / page).read_text())[number])
+    last = tree.body[-1]
+    if isinstance(last, ast.Expr) and isinstance(last.value, ast.Call) and ast.unparse(last.value).endswith(".run()"):
+        assert isinstance(last.value.func, ast.Attribute)
+        tree.body[-1] = ast.Assign([ast.Name("consumer", ast.Store())], last.value.func.value)
+    namespace: dict[str, Any] = {"__name__": "page", **names}
+    exec(compile(ast.fix_missing_locations(tree), page, "exec"), namespace)
+    return namespace
+
+
+@virtual
+async def test_a_boto3_loop_becomes_a_consumer(capsys: pytest.CaptureFixture[str]) -> None:
+    async with Trial(made("migrate-boto3.md", 1)["consumer"]) as trial:
+        await trial.send("orders", {"id": 7})
+        await trial.settled()
+    assert capsys.readouterr().out == "shipping 7\n"
+
+
+@virtual
+async def test_a_celery_task_becomes_a_handler_with_the_same_retries() -> None:
+    deliver = Delivery(failures=2)
+    app = made("migrate-celery.md", 1, deliver=deliver, Unavailable=Unavailable)["app"]
+    async with Trial(app) as trial:
+        await trial.send("ship", 7)
+        await trial.advance(seconds=59)
+        assert deliver.calls == [(7,)]
+        await trial.advance(seconds=62)
+        assert deliver.calls == [(7,)] * 3
+        await trial.settled()
+
+
+def test_the_lambda_handler_of_the_page_fails_message_by_message() -> None:
+    ship = Delivery(failures=1)
+    handler = made("migrate-lambda.md", 0, ship=ship)["lambda_handler"]
+    records = [{"messageId": name, "body": '{"id": 1}'} for name in ("a", "b")]
+    assert handler({"Records": records}, None) == {"batchItemFailures": [{"itemIdentifier": "a"}]}
+
+
+@virtual
+async def test_a_lambda_function_becomes_a_handler(capsys: pytest.CaptureFixture[str]) -> None:
+    async with Trial(made("migrate-lambda.md", 1)["app"]) as trial:
+        await trial.send("orders", {"id": 7}, {"id": 8})
+        await trial.settled()
+    assert sorted(capsys.readouterr().out.split("\n")) == ["", "shipping 7", "shipping 8"]
+
+
+@virtual
+async def test_a_processor_of_sqs_workers_becomes_a_handler_of_the_same_job() -> None:
+    deliver = Delivery()
+    async with Trial(made("migrate-sqs-workers.md", 1, deliver=deliver)["app"]) as trial:
+        body = {"order_id": 7, "express": True}
+        await trial.send("orders", body, attributes={"JobName": "ship"})
+        await trial.settled()
+    assert deliver.calls == [(7, True)]
