@@ -8,6 +8,8 @@ import json
 import shutil
 import subprocess
 import time
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +50,8 @@ NOT_EXPORTED = {
     "receives.messages": "the same as ledger.received",
     "ledger.smallest_margin": "since the start; recent_margin is of now",
     "ledger.released": "the sum of released_by",
+    "ledger.deleted_by": "in outcomes, dead_letters and duplicates",
+    "ledger.gone": "in the report; leases_lost counts the leases",
     "work.dead_lettered": "the sum of dead_letters",
     "acks.calls": "in calls",
     "deletes.calls": "in calls",
@@ -275,6 +279,16 @@ def test_a_quantile_is_estimated_within_its_bucket() -> None:
     assert (now.count, now.quantile(1.0)) == (5, 4.0), "beyond the last bound it is that bound"
     assert now.since(first).counts == (0, 0, 0, 1)
     assert first.since(now) == first, "the consumer has started again"
+
+
+def test_a_histogram_counts_many_as_one_by_one() -> None:
+    """It counts them some hundreds at a time; each bucket includes its bound."""
+    histogram, durations = Histogram(CALL), [0.005 * step for step in range(3000)]
+    for start in range(0, len(durations), 7):
+        histogram.add(durations[start : start + 7])
+    found = histogram.read()
+    assert list(found.counts) == [Counter(bisect_left(CALL, each) for each in durations)[at] for at in range(13)]
+    assert found.total == pytest.approx(sum(durations))
 
 
 @pytest.mark.parametrize("bounds", [HANDLER, CALL])
