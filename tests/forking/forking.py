@@ -19,6 +19,7 @@ import sys
 import time
 import types
 from contextlib import suppress
+from multiprocessing import process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,6 +190,7 @@ def _warm_up() -> None:
 def _become(request: dict[str, Any]) -> tuple[types.CodeType, dict[str, Any]]:
     """Let this process be the program that was asked for; returns its code and its globals."""
     os.chdir(request["directory"])
+    vars(process)["ORIGINAL_DIR"] = request["directory"]  # relative to which its children find the script
     os.environ.clear()
     os.environ.update(request["environment"])
     for number, path in enumerate(request["outputs"], 1):
