@@ -43,6 +43,7 @@ def check_together(options: Any) -> None:
     _check_batches(options)
     _check_share(options)
     _check_processes(options)
+    _check_payloads(options)
     if options.keeper:
         _check_keeper(options)
     if options.batch is not None and options.group_concurrency is not None:
@@ -64,6 +65,17 @@ def check_together(options: Any) -> None:
         raise ConfigurationError(
             f"dead_letter_queue={options.dead_letter_queue!r} with on_reject='redrive': rejected messages would never "
             "be copied there; leave one of them out"
+        )
+
+
+def _check_payloads(options: Any) -> None:
+    """Refuse payloads where nothing could be put in the place of their pointers."""
+    envelope = options.envelope
+    parts = tuple(envelope) if isinstance(envelope, (list, tuple)) else (envelope,)
+    if options.payloads is not None and any(type(part).__name__ == "Sns" for part in parts):
+        raise ConfigurationError(
+            "payloads= with envelope=Sns(...): a signature is of the pointer, and not of the payload that takes its "
+            "place; give envelope='sns', and let the queue's policy check the topic"
         )
 
 

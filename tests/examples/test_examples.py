@@ -153,6 +153,13 @@ def test_idempotency(sqs: LocalSqs) -> None:
     assert queue.left() == (0, 0)
 
 
+def test_payloads() -> None:
+    lines_until(
+        [sys.executable, "payloads.py"],
+        {"a document of 2,097,152 characters, 1 object in S3", "0 objects in S3"},
+    )
+
+
 def test_lifespan(sqs: LocalSqs) -> None:
     """Opened before the first message, closed after the last."""
     orders, cancellations = Queue("orders"), Queue("cancellations")

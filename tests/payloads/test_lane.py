@@ -129,7 +129,7 @@ async def test_holds_no_more_bytes_than_its_budget() -> None:
 
         async def handle(message: Message[str]) -> None:
             nonlocal most
-            most = max(most, running.runner._kind.payloads.bytes)  # type: ignore[union-attr]
+            most = max(most, running.statistics().lane.payload_bytes or 0)
             assert len(message.body) == 1_000
 
         for number in range(40):
@@ -137,9 +137,7 @@ async def test_holds_no_more_bytes_than_its_budget() -> None:
         running = await world.start(handle, payloads=scene.payloads(), payload_memory=8_000, concurrency=20)
         await world.until(lambda: not world.bodies() and not scene.keys)
         assert 2_000 < most <= 8_000
-        payloads = running.runner._kind.payloads
-        assert payloads is not None
-        assert payloads.bytes == 0
+        assert running.statistics().lane.payload_bytes == 0
         await running.close()
 
 

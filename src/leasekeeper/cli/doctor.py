@@ -220,6 +220,10 @@ async def findings(patient: Patient) -> AsyncIterator[Finding]:
             yield finding
         for name in () if patient.senders is None else patient.senders.queues:
             yield await permissions.check_sending(client, name, arn=facts.arn)
+    if patient.options is not None and patient.options.payloads is not None:
+        from leasekeeper.cli import checks_payloads
+
+        yield await checks_payloads.payloads(patient.options.payloads, connection)
     for finding in examine(facts):
         yield finding
 

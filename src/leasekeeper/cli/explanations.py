@@ -26,6 +26,10 @@ EXPLANATIONS = {
         "A parameter Annotated[Sender, QUEUE] makes handlers send to that queue. An app does not start if the queue is "
         "missing, and a message is not deleted before what its handler sent is confirmed. See docs/how-to/send.md."
     ),
+    "payloads": (
+        "An object in S3 is deleted when the delete of its message is confirmed in time, and stays otherwise. A "
+        "lifecycle rule of the bucket deletes what is left. See docs/how-to/payloads.md."
+    ),
     "kind": (
         "The kind of a queue is fixed when it is created. A FIFO queue hands out the messages of a group one after "
         "another; a standard queue promises no order, and delivers at least once. See docs/how-to/fifo.md."

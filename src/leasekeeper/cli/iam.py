@@ -7,7 +7,7 @@ only where IAM knows no narrower one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from leasekeeper.cli.policy import RedrivePolicy
 from leasekeeper.envelopes.choosing import parts_of
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from leasekeeper.options import Options
+    from leasekeeper.payloads.settings import S3Payloads
     from leasekeeper.sending.schedules import Schedules
 
 REGION, ACCOUNT = "REGION", "ACCOUNT"
@@ -99,6 +100,7 @@ def _statements(needs: Needs) -> list[dict[str, Any]]:
     found += [_allow(SEND, arn) for arn in needs.sender_arns]
     for schedules in needs.schedules:
         found += _scheduling(needs, schedules)
+    found += _payloads(needs)
     if _reports_tasks(needs.options):
         # IAM knows no resource for a task token.
         found.append(_allow(("states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat"), "*"))
@@ -113,6 +115,24 @@ def _scheduling(needs: Needs, schedules: Schedules) -> list[dict[str, Any]]:
         _allow(("scheduler:CreateSchedule", "scheduler:DeleteSchedule"), place),
         {**_allow(("iam:PassRole",), schedules.role), "Condition": passed},
     ]
+
+
+def _payloads(needs: Needs) -> list[dict[str, Any]]:
+    """What payloads in S3 need. Without s3:ListBucket, S3 says of missing objects that access is denied."""
+    payloads = cast("S3Payloads | None", needs.options.payloads)
+    if payloads is None:
+        return []
+    partition = needs.arn.split(":")[1]
+    reads = ("s3:GetObject", "s3:DeleteObject") if payloads.delete == "acked" else ("s3:GetObject",)
+    found = []
+    for bucket in sorted(payloads.buckets):
+        arn = f"arn:{partition}:s3:::{bucket}"
+        found += [_allow(reads, f"{arn}/*"), _allow(("s3:ListBucket",), arn)]
+    if needs.sends_to:
+        found.append(_allow(("s3:PutObject",), f"arn:{partition}:s3:::{payloads.bucket}/{payloads.prefix}*"))
+    if payloads.kms_key:
+        found += _key({"KmsMasterKeyId": payloads.kms_key}, needs.arn, ("kms:Decrypt", "kms:GenerateDataKey"))
+    return found
 
 
 def _allow(actions: Sequence[str], resource: str) -> dict[str, Any]:

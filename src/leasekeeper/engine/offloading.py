@@ -32,13 +32,19 @@ def with_payloads(
         ConfigurationError: some handlers of the queue read payloads in pieces, and others do not.
     """
     payloads = context.options.payloads
+    lazy = _reads_pieces(handler, context.queue)
+    if lazy and context.options.lane == "processes":
+        raise ConfigurationError(
+            f"queue {context.queue}: Message[Payload] with lane='processes': payloads are fetched before they go to a "
+            "worker process; annotate the parameter with Message[bytes]"
+        )
     assert isinstance(payloads, S3Payloads)
     made = PayloadLane(
         lane,
         payloads,
         context.options,
         queue=context.queue,
-        lazy=_reads_pieces(handler, context.queue),
+        lazy=lazy,
         post=post,
         lane_closed=lane_closed,
         clock=context.clock,

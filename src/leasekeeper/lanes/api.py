@@ -97,6 +97,8 @@ class LaneStatistics:
     """Workers hired, or threads or worker processes started; tasks for a semaphore."""
     deaths: Mapping[str, int] = field(default_factory=dict)
     """Worker processes that have died, by cause; empty in other lanes."""
+    payload_bytes: int | None = None
+    """Bytes of payloads that were fetched, or are being fetched; None without the option `payloads`."""
 
 
 class Lane(Protocol[U_contra]):

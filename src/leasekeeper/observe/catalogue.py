@@ -151,6 +151,13 @@ CATALOGUE: tuple[Metric, ...] = (
         lambda now: now.outcomes,
         label="outcome",
     ),
+    _gauge(
+        "payload_bytes",
+        Unit.BYTES,
+        "Bytes of payloads from S3 that were fetched, or are being fetched; with the option `payloads`.",
+        "Near `payload_memory`: messages wait for memory; raise it, or lower concurrency or prefetch.",
+        lambda now: now.lane.payload_bytes,
+    ),
     _counter(
         "handler_errors",
         Unit.HANDLERS,

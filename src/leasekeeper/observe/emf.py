@@ -68,7 +68,9 @@ class EmfLines:
 
     def _values(self, metric: Metric, statistics: ConsumerStatistics) -> Iterator[tuple[str, str, float]]:
         short = metric.name.removeprefix("leasekeeper_").removesuffix("_total")
-        unit = {Unit.SECONDS: "Seconds", Unit.YES_OR_NO: "None", Unit.SHARE: "None"}.get(metric.unit, "Count")
+        unit = {Unit.SECONDS: "Seconds", Unit.BYTES: "Bytes", Unit.YES_OR_NO: "None", Unit.SHARE: "None"}.get(
+            metric.unit, "Count"
+        )
         for labels, value in metric.samples(statistics):
             name = "_".join((short, *labels[2:]))
             if isinstance(value, Distribution):

@@ -43,6 +43,7 @@ class Unit(Enum):
     POLLERS = "pollers"
     NUMBER = "number"
     SECONDS = "seconds"
+    BYTES = "bytes"
     SHARE = "share from 0 to 1"
     YES_OR_NO = "1 or 0"
 

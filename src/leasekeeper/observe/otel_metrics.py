@@ -31,6 +31,7 @@ SEMANTIC = {"leasekeeper_messages_received_total": "messaging.client.consumed.me
 """Metrics of the catalogue for which the semantic conventions have a name."""
 UNITS = {
     Unit.SECONDS: "s",
+    Unit.BYTES: "By",
     Unit.MESSAGES: "{message}",
     Unit.HANDLERS: "{handler}",
     Unit.CALLS: "{call}",

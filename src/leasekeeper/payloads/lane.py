@@ -285,15 +285,11 @@ class PayloadLane:
         if self._fetcher is not None and self._payloads.client is None:
             await self._store.close()
 
-    @property
-    def bytes(self) -> int:
-        """Bytes of payloads that are here, or are being fetched."""
-        return self._budget.taken
-
     def statistics(self) -> LaneStatistics:
         """What the lane is doing now, and what waits for payloads."""
         now = self._lane.statistics()
-        return replace(now, waiting=now.waiting + sum(map(len, list(self._fetching.values()))))
+        waiting = now.waiting + sum(map(len, list(self._fetching.values())))
+        return replace(now, waiting=waiting, payload_bytes=self._budget.taken)
 
     def __repr__(self) -> str:
         return f"<PayloadLane {len(self._fetching)} fetching, {self._budget!r}, before {self._lane!r}>"

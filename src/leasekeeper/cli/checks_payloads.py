@@ -1,0 +1,51 @@
+"""The doctor's look at payloads in S3: whether the bucket deletes what no consumer deletes."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, cast
+
+from leasekeeper.cli.facts import Finding, Level
+from leasekeeper.errors import ConfigurationError
+from leasekeeper.payload import PayloadUnavailable
+from leasekeeper.payloads.s3 import S3Client
+
+if TYPE_CHECKING:
+    from leasekeeper.cli.connection import Connection
+    from leasekeeper.payload import PayloadsOption
+    from leasekeeper.payloads.settings import S3Payloads
+
+_RULE = re.compile(r"<Rule>(.*?)</Rule>", re.DOTALL)
+WANTED = (
+    "Objects stay when their messages are rejected or late, or when a process dies: add a lifecycle rule that expires "
+    "them after the retention periods of the queue and its dead-letter queue together"
+)
+
+
+async def payloads(option: PayloadsOption, connection: Connection) -> Finding:
+    """Whether the bucket has a rule that expires objects."""
+    found = cast("S3Payloads", option)
+    where = f"bucket {found.bucket}"
+    settings = connection.settings()
+    try:
+        store = await found.connect(region=settings.region, profile=settings.profile, credentials=settings.credentials)
+    except ConfigurationError as error:
+        return Finding(Level.FAIL, "payloads", f"{where}: {error}")
+    if not isinstance(store, S3Client):
+        return Finding(Level.OK, "payloads", f"{where}: a store of yours, which is not checked")
+    try:
+        rules = await store.lifecycle(found.bucket)
+    except PayloadUnavailable as error:
+        message = f"{where}: its lifecycle rules cannot be read ({error}). {WANTED}"
+        return Finding(Level.FAIL if "NoSuchBucket" in message else Level.WARN, "payloads", message)
+    finally:
+        await store.close()
+    return lifecycle(found.bucket, rules)
+
+
+def lifecycle(bucket: str, rules: str) -> Finding:
+    """What the rules of a bucket, in XML, mean for payloads."""
+    active = [rule for rule in _RULE.findall(rules) if "<Status>Enabled</Status>" in rule and "<Expiration>" in rule]
+    if not active:
+        return Finding(Level.WARN, "payloads", f"bucket {bucket} has no lifecycle rule that expires objects. {WANTED}")
+    return Finding(Level.OK, "payloads", f"bucket {bucket} has a lifecycle rule that expires objects")
