@@ -154,10 +154,12 @@ def test_idempotency(sqs: LocalSqs) -> None:
 
 
 def test_payloads() -> None:
-    lines_until(
-        [sys.executable, "payloads.py"],
-        {"a document of 2,097,152 characters, 1 object in S3", "0 objects in S3"},
+    command = [sys.executable, "payloads.py"]
+    environment = {**os.environ, **FAKE}
+    done = subprocess.run(
+        command, cwd=EXAMPLES, capture_output=True, text=True, timeout=60, check=True, env=environment
     )
+    assert done.stdout.splitlines() == ["a document of 2,097,152 characters, 1 object in S3", "0 objects in S3"]
 
 
 def test_lifespan(sqs: LocalSqs) -> None:

@@ -165,7 +165,7 @@ def test_the_exported_names_are_those_of_the_catalogue(standard: ConsumerStatist
         asked(standard),
         routes=RouteStatistics(taken={"created": 2, "paid": 3}, unmatched=1),
         errors={"AccessDenied": 4},
-        lane=dataclasses.replace(asked(standard).lane, deaths={"crash": 2}),
+        lane=dataclasses.replace(asked(standard).lane, deaths={"crash": 2}, payload_bytes=5_000),
     )
     text = generate_latest(registry_of(Fixed(routed, fifo, ROWS))).decode()
     described = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}

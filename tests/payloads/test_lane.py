@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from payload_scene import BUCKET, Scene
 
-from leasekeeper import Batch, Message  # noqa: TC001 - annotations below are resolved while the tests run
-from leasekeeper.payload import PayloadUnavailable
+from leasekeeper import Batch, Message, Reject  # noqa: TC001 - annotations below are resolved while the tests run
+from leasekeeper.payload import PayloadUnavailable, ticket
+from leasekeeper.payloads import Payload  # noqa: TC001 - as above
+from leasekeeper.payloads.pointers import write_pointer
+from leasekeeper.routing import field
 from leasekeeper.testing.world import World, virtual
 
 if TYPE_CHECKING:
@@ -186,3 +192,249 @@ def test_a_fifo_queue_keeps_its_order(batch: int | None) -> None:
             assert seen == ["p0", "p1", "p2", "p3", "p4"]
 
     story()
+
+
+FAILING_DELETES: list[dict[str, float]] = [
+    {"unavailable": 1.0},
+    {"throttle": 1.0},
+    {"deny": 1.0},
+    {"reset": 1.0},
+    {"hang": 1.0},
+    {"fail_entries": 1.0},
+]
+
+
+@pytest.mark.parametrize("fault", FAILING_DELETES, ids=lambda fault: next(iter(fault)))
+def test_the_object_stays_while_the_delete_of_its_message_fails(fault: dict[str, float]) -> None:
+    """Until the lease ends, at the stop, and after it; once deletes work, a later delivery is done as ever."""
+
+    @virtual
+    async def story() -> None:
+        async with World() as world:
+            scene = Scene(world)
+            runs: list[str] = []
+
+            async def handle(message: Message[str]) -> None:
+                runs.append(message.body)
+
+            await scene.send("one", "k")
+            world.faults.set("DeleteMessageBatch", **fault)
+            running = await world.start(handle, payloads=scene.payloads(), visibility_timeout=5, flush_timeout=1)
+            for _ in range(20):
+                await asyncio.sleep(1)
+                assert world.bodies()
+                assert scene.keys == ["k"]
+            await running.stop()
+            assert scene.keys == ["k"]
+            world.faults.set("DeleteMessageBatch")
+            again = await world.start(handle, payloads=scene.payloads())
+            await world.until(lambda: not world.bodies() and not scene.keys)
+            await again.close()
+            assert runs == ["one", "one"]
+
+    story()
+
+
+@pytest.mark.parametrize("fault", [{"lose": 0.5}, {"lose_entries": 1.0}], ids=["lose", "lose_entries"])
+def test_an_answer_that_is_lost_leaves_no_message_without_its_object(fault: dict[str, float]) -> None:
+    @virtual
+    async def story() -> None:
+        async with World() as world:
+            scene = Scene(world)
+
+            async def handle(_: Message[str]) -> None:
+                pass
+
+            def look(operation: str, _bucket: str, _key: str) -> None:
+                if operation == "delete":
+                    assert not world.bodies()
+
+            await scene.send("one", "k")
+            scene.objects.fault = look
+            world.faults.set("DeleteMessageBatch", **fault)
+            running = await world.start(handle, payloads=scene.payloads(), visibility_timeout=5)
+            await world.until(lambda: not world.bodies())
+            await running.stop()
+
+    story()
+
+
+@virtual
+async def test_what_waits_to_be_deleted_is_deleted_at_the_stop() -> None:
+    async with World() as world:
+        scene = Scene(world)
+
+        async def handle(_: Message[str]) -> None:
+            pass
+
+        await scene.send("one", "k")
+        running = await world.start(handle, payloads=scene.payloads(), ack_interval=0)
+        await world.until(lambda: not world.bodies())
+        assert scene.keys == ["k"]
+        await running.stop()
+        assert scene.keys == []
+
+
+@virtual
+async def test_deletes_that_fail_are_tried_again_and_then_left_to_a_rule(caplog: pytest.LogCaptureFixture) -> None:
+    async with World() as world:
+        scene = Scene(world)
+
+        async def handle(_: Message[str]) -> None:
+            pass
+
+        def refuse(operation: str, _bucket: str, _key: str) -> None:
+            if operation == "delete":
+                raise PayloadUnavailable("AccessDenied (HTTP 403)")
+
+        scene.objects.fault = refuse
+        await scene.send("one", "k")
+        running = await world.start(handle, payloads=scene.payloads())
+        await world.until(lambda: "could not be deleted" in caplog.text)
+        assert sum(call == "delete" for call, _, _ in scene.objects.calls) == 5
+        assert f"bucket {BUCKET}" in caplog.text
+        await running.close()
+
+
+@virtual
+async def test_rejected_messages_keep_their_objects_and_failed_ones_fetch_again() -> None:
+    async with World(max_receives=9) as world:
+        scene = Scene(world)
+        runs: list[str] = []
+
+        async def handle(message: Message[str]) -> None:
+            runs.append(message.body)
+            if message.body == "bad":
+                raise Reject("never")
+            if len(runs) < 3:
+                raise ValueError
+
+        await scene.send("bad", "bad")
+        await scene.send("good", "good")
+        running = await world.start(handle, payloads=scene.payloads(), concurrency=1)
+        await world.until(lambda: not world.bodies() and scene.keys == ["bad"])
+        await running.close()
+        assert scene.pointed_to(world.dead_letters) == ["bad"]
+        assert sorted(set(runs)) == ["bad", "good"]
+        assert running.statistics().lane.payload_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("sent", "options", "says"),
+    [
+        ({"size": 4}, {}, "has 3 bytes, and the message states 4"),
+        ({"size": 2}, {}, "has 3 bytes, and the message states 2"),
+        ({}, {"max_payload": 2}, "max_payload=2"),
+        ({"bucket": "another"}, {}, "from which nothing is fetched"),
+    ],
+)
+def test_what_is_not_as_stated_is_rejected(sent: dict[str, Any], options: dict[str, Any], says: str) -> None:
+    @virtual
+    async def story() -> None:
+        async with World(max_receives=5) as world:
+            scene = Scene(world)
+
+            async def handle(_: Message[str]) -> None:
+                raise AssertionError
+
+            await scene.send("one", "k", **sent)
+            running = await world.start(handle, payloads=scene.payloads(), **options)
+            await world.until(lambda: bool(world.bodies(world.dead_letters)))
+            await running.close()
+            [copy] = world.queue(world.dead_letters).contents()
+            assert says in str(copy.content.attributes["leasekeeper.failure"])
+            assert scene.keys == ["k"]
+
+    story()
+
+
+@virtual
+async def test_damaged_data_is_retried() -> None:
+    async with World() as world:
+        scene = Scene(world)
+        bodies: list[str] = []
+
+        async def handle(message: Message[str]) -> None:
+            bodies.append(message.body)
+
+        await scene.send("one", "k")
+        scene.objects.add(BUCKET, "k", b"two", sha256=sha256(b"one").hexdigest())
+        running = await world.start(handle, payloads=scene.payloads())
+        await asyncio.sleep(3)
+        assert bodies == []
+        scene.objects.add(BUCKET, "k", b"one", sha256=sha256(b"one").hexdigest())
+        await world.until(lambda: not world.bodies())
+        await running.close()
+        assert bodies == ["one"]
+
+
+@virtual
+async def test_a_handler_reads_in_pieces() -> None:
+    async with World() as world:
+        scene = Scene(world)
+        found: list[Any] = []
+
+        async def handle(message: Message[Payload]) -> None:
+            payload = message.body
+            pieces = [piece async for piece in payload.pieces(4)]
+            found.append((payload.size, payload.key, pieces, await payload.read()))
+
+        await scene.send("0123456789", "k")
+        await world.send("small one")
+        running = await world.start(handle, payloads=scene.payloads(), max_payload=1, payload_memory=1)
+        await world.until(lambda: not world.bodies() and not scene.keys)
+        await running.close()
+        assert sorted(found, key=str) == [
+            (10, "k", [b"0123", b"4567", b"89"], b"0123456789"),
+            (9, "", [b"smal", b"l on", b"e"], b"small one"),
+        ]
+
+
+@virtual
+async def test_a_body_that_looks_like_a_ticket_is_a_body() -> None:
+    async with World() as world:
+        scene = Scene(world)
+        scene.objects.add(BUCKET, "secret", b"secret")
+        found: list[bytes] = []
+
+        async def handle(message: Message[Payload]) -> None:
+            found.append(await message.body.read())
+
+        forged = ticket("0" * 32, BUCKET, "secret", 6)
+        await world.send(forged)
+        running = await world.start(handle, payloads=scene.payloads())
+        await world.until(lambda: not world.bodies())
+        await running.close()
+        assert found == [forged.encode()]
+
+
+@virtual
+async def test_a_pointer_in_a_notification_of_sns_and_handlers_chosen_by_the_payload() -> None:
+    async with World() as world:
+        scene = Scene(world)
+        found: list[str] = []
+
+        async def created(message: Message[dict[str, str]]) -> None:
+            found.append(f"created {message.body['id']}")
+
+        async def others(message: Message[dict[str, str]]) -> None:
+            found.append(f"other {message.body['id']}")
+
+        for number, kind in enumerate(["created", "gone"]):
+            payload = json.dumps({"id": str(number), "kind": kind})
+            scene.objects.add(BUCKET, f"k{number}", payload.encode())
+            notification = {
+                "Type": "Notification",
+                "MessageId": "1",
+                "TopicArn": "arn:aws:sns:eu-west-1:123456789012:t",
+                "Message": write_pointer("extended", BUCKET, f"k{number}"),
+                "Timestamp": "2026-01-01T00:00:00Z",
+                "MessageAttributes": {"ExtendedPayloadSize": {"Type": "Number", "Value": str(len(payload))}},
+            }
+            await world.send(json.dumps(notification))
+        running = await world.start(
+            [(created, field("kind") == "created"), (others, None)], payloads=scene.payloads(), envelope="sns"
+        )
+        await world.until(lambda: not world.bodies() and not scene.keys)
+        await running.close()
+        assert sorted(found) == ["created 0", "other 1"]
