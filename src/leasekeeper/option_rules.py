@@ -40,10 +40,8 @@ def check_together(options: Any) -> None:
             f"ack_interval={options.ack_interval!r} with visibility_timeout={options.visibility_timeout}: finished "
             "messages would wait for their delete until their lease ends; use a second or less"
         )
-    _check_batches(options)
-    _check_share(options)
-    _check_processes(options)
-    _check_payloads(options)
+    for check in (_check_batches, _check_share, _check_processes, _check_payloads):
+        check(options)
     if options.keeper:
         _check_keeper(options)
     if options.batch is not None and options.group_concurrency is not None:

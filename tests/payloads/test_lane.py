@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from payload_scene import BUCKET, Scene
 
-from leasekeeper import Batch, Message, Reject  # noqa: TC001 - annotations below are resolved while the tests run
+from leasekeeper import Batch, Message, Reject
 from leasekeeper.payload import PayloadUnavailable, ticket
 from leasekeeper.payloads import Payload  # noqa: TC001 - as above
 from leasekeeper.payloads.pointers import write_pointer

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, cast
 from leasekeeper.cli.facts import Finding, Level
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.payload import PayloadUnavailable
-from leasekeeper.payloads.s3 import S3Client
 
 if TYPE_CHECKING:
     from leasekeeper.cli.connection import Connection
-    from leasekeeper.payload import PayloadsOption
+    from leasekeeper.options import Options
     from leasekeeper.payloads.settings import S3Payloads
 
 _RULE = re.compile(r"<Rule>(.*?)</Rule>", re.DOTALL)
@@ -22,9 +21,16 @@ WANTED = (
 )
 
 
-async def payloads(option: PayloadsOption, connection: Connection) -> Finding:
-    """Whether the bucket has a rule that expires objects."""
-    found = cast("S3Payloads", option)
+async def payloads(options: Options | None, connection: Connection) -> list[Finding]:
+    """Whether the bucket has a rule that expires objects; nothing without the option `payloads`."""
+    if options is None or options.payloads is None:
+        return []
+    return [await _bucket(cast("S3Payloads", options.payloads), connection)]
+
+
+async def _bucket(found: S3Payloads, connection: Connection) -> Finding:
+    from leasekeeper.payloads.s3 import S3Client
+
     where = f"bucket {found.bucket}"
     settings = connection.settings()
     try:

@@ -16,6 +16,7 @@ import typer
 
 from leasekeeper.cli import interrupts, permissions
 from leasekeeper.cli.checks import examine
+from leasekeeper.cli.checks_payloads import payloads
 from leasekeeper.cli.connection import (
     Connection,
     EndpointOption,
@@ -220,11 +221,7 @@ async def findings(patient: Patient) -> AsyncIterator[Finding]:
             yield finding
         for name in () if patient.senders is None else patient.senders.queues:
             yield await permissions.check_sending(client, name, arn=facts.arn)
-    if patient.options is not None and patient.options.payloads is not None:
-        from leasekeeper.cli import checks_payloads
-
-        yield await checks_payloads.payloads(patient.options.payloads, connection)
-    for finding in examine(facts):
+    for finding in [*await payloads(patient.options, connection), *examine(facts)]:
         yield finding
 
 
