@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from leasekeeper import Consumer, Leasekeeper
 from leasekeeper.admin.scaling import with_scaling
+from leasekeeper.core.claims import IdempotencyStatistics
 from leasekeeper.core.phases import Phase
 from leasekeeper.engine.queue_counts import QueueCounts
 from leasekeeper.lanes.routed import RouteStatistics
@@ -166,6 +167,7 @@ def test_the_exported_names_are_those_of_the_catalogue(standard: ConsumerStatist
         routes=RouteStatistics(taken={"created": 2, "paid": 3}, unmatched=1),
         errors={"AccessDenied": 4},
         lane=dataclasses.replace(asked(standard).lane, deaths={"crash": 2}, payload_bytes=5_000),
+        idempotency=IdempotencyStatistics(),
     )
     text = generate_latest(registry_of(Fixed(routed, fifo, ROWS))).decode()
     described = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
