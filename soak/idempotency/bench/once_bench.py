@@ -32,6 +32,8 @@ class Bench:
         self.folder = folder
         self.kind = kind
         self.place = place
+        for name in ("started", "effects", "counts"):  # several processes append to them
+            (folder / name).touch()
         self.url: str = self.ask("CreateQueue", QueueName="orders")["QueueUrl"]
         self.processes: list[subprocess.Popen[bytes]] = []
         self.killed: set[int] = set()
