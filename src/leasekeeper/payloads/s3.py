@@ -18,9 +18,9 @@ from xml.sax.saxutils import escape, unescape
 from leasekeeper.errors import SqsError
 from leasekeeper.payload import PayloadGone, PayloadUnavailable
 from leasekeeper.payloads.api import Part
-from leasekeeper.payloads.signing import Request, S3Signer, path_of
 from leasekeeper.sqs.connecting import find, transport_settings
 from leasekeeper.sqs.http_native import NativeTransport
+from leasekeeper.sqs.rest_signer import Request, RestSigner, path_of
 from leasekeeper.sqs.urls import host_of
 from leasekeeper.texts import bounded
 
@@ -75,7 +75,7 @@ class S3Client:
         self._credentials = credentials
         self._settings = settings
         self._options = options
-        self._signer = S3Signer(endpoint.region, session_token=endpoint.session_token)
+        self._signer = RestSigner(endpoint.region, session_token=endpoint.session_token)
         self._transports: dict[str, NativeTransport] = {}
 
     @classmethod

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from leasekeeper.errors import SqsError, Verdict
-from leasekeeper.payloads.signing import Request, S3Signer
 from leasekeeper.sqs.connecting import find, transport_settings
 from leasekeeper.sqs.errors import verdict_of
 from leasekeeper.sqs.http_native import NativeTransport
+from leasekeeper.sqs.rest_signer import Request, RestSigner
 from leasekeeper.sqs.urls import host_of
 from leasekeeper.texts import bounded
 
@@ -44,7 +44,7 @@ class SchedulerClient:
         self._endpoint = endpoint
         self._credentials = credentials
         self._timeout = settings.call_timeout
-        self._signer = S3Signer(endpoint.region, service="scheduler", session_token=endpoint.session_token)
+        self._signer = RestSigner(endpoint.region, service="scheduler", session_token=endpoint.session_token)
         self._transport = NativeTransport(transport_settings(settings, endpoint, headers={}))
 
     @classmethod

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leasekeeper.api import Credentials
-from leasekeeper.payloads.signing import Request, S3Signer, path_of
+from leasekeeper.sqs.rest_signer import Request, RestSigner, path_of
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HOST = "b.s3.eu-west-1.amazonaws.com"
@@ -36,7 +36,7 @@ def by_botocore(credentials: Credentials, request: Request) -> str:
 def test_they_are_those_of_botocore_for_any_key_and_body(key: str, body: bytes, token: str | None) -> None:
     credentials = Credentials(access_key="AKIA", secret_key="secret/+", token=token)
     request = Request("PUT", path_of(key), "", {"x-amz-meta-sha256": "ab", "content-type": "text/plain"}, body)
-    signer = S3Signer("eu-west-1", clock=AT.timestamp)
+    signer = RestSigner("eu-west-1", clock=AT.timestamp)
     assert signer.sign(credentials, HOST, request)["Authorization"] == by_botocore(credentials, request)
 
 
@@ -44,12 +44,12 @@ def test_they_are_those_of_botocore_for_any_key_and_body(key: str, body: bytes, 
 def test_they_are_those_of_botocore_for_queries(query: str) -> None:
     credentials = Credentials(access_key="AKIA", secret_key="secret")
     request = Request("POST", "/", query, {"content-md5": "abc=="}, b"x")
-    signer = S3Signer("eu-west-1", clock=AT.timestamp)
+    signer = RestSigner("eu-west-1", clock=AT.timestamp)
     assert signer.sign(credentials, HOST, request)["Authorization"] == by_botocore(credentials, request)
 
 
 def test_it_signs_by_the_clock_of_the_server_once_ours_is_far_off() -> None:
-    signer = S3Signer("eu-west-1", clock=AT.timestamp)
+    signer = RestSigner("eu-west-1", clock=AT.timestamp)
     assert not signer.adjust_clock("Fri, 02 Jan 2026 03:04:35 GMT")
     assert signer.adjust_clock("Fri, 02 Jan 2026 04:04:05 GMT")
     signed = signer.sign(Credentials(access_key="a", secret_key="b"), HOST, Request("GET", "/"))

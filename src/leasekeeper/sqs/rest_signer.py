@@ -29,7 +29,7 @@ def path_of(key: str) -> str:
 
 
 class Request(NamedTuple):
-    """A request to S3."""
+    """A request to a service of AWS that is not SQS."""
 
     method: str
     path: str
@@ -41,7 +41,7 @@ class Request(NamedTuple):
     body: bytes = b""
 
 
-class S3Signer:
+class RestSigner:
     """Signs requests for one region.
 
     Args:
