@@ -32,7 +32,10 @@ class Connections:
         # No prepared statements: poolers in front of a database may give each transaction another connection.
         connecting = psycopg.AsyncConnection.connect(self._dsn, autocommit=True, prepare_threshold=None)
         async with asyncio.timeout(CONNECT):
-            return await connecting
+            connection = await connecting
+        # A statement must see all that is committed by then, also where the default of the database is another level.
+        await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
+        return connection
 
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[Any]:

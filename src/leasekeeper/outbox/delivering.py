@@ -14,6 +14,7 @@ from leasekeeper.api import BATCH, MAX_BYTES, EntryFailure, Sent
 from leasekeeper.engine.calls import call_batch
 from leasekeeper.errors import ConfigurationError, Verdict
 from leasekeeper.outbox.rows import message_of
+from leasekeeper.texts import safe_str
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,11 +82,11 @@ class Delivering:
         self._most = 1 if strict_order else BATCH
         self._teller = _Teller(target.name, emit)
 
-    async def deliver(self, rows: Sequence[Row]) -> Delivered:
-        """Send rows, those of a group in the given order."""
+    async def deliver(self, rows: Sequence[Row], goes_on: Callable[[], bool]) -> Delivered:
+        """Send rows, those of a group in the given order, as long as `goes_on` says so; the rest is not tried."""
         delivered = Delivered()
         lines = self._lines(rows, delivered)
-        while lines and not delivered.stopped:
+        while lines and not delivered.stopped and goes_on():
             calls = _next_calls(lines, self._most)
             await asyncio.gather(*(self._call(call, lines, delivered) for call in calls))
             for key in [key for key, line in lines.items() if not line]:
@@ -100,6 +101,8 @@ class Delivering:
                 ready = message_of(row, self._target)
             except ConfigurationError as error:
                 delivered.refused.append((row, str(error)))
+            except Exception as error:  # any program may write rows: one that we cannot read stops no other
+                delivered.refused.append((row, f"it is no message: {type(error).__name__}: {safe_str(error)}"))
             else:
                 lines.setdefault(row.group if self._target.fifo else row.id, deque()).append(ready)
         return lines

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 log = safe_logger("leasekeeper.outbox")
 
+LOOK = 30.0
+"""Seconds that a look may take: a server that is frozen, or behind a broken network, closes no connection."""
 GAP = 0.02
 """Seconds between two looks at least: a busy table notifies for each transaction, and one look sees many."""
 RECONNECT = Exponential(base=0.25, maximum=10.0)
@@ -133,7 +135,7 @@ class Looking:
         """Find the queues that have rows, and see to it that each is worked on."""
         found: set[str] = set()
         try:
-            async with self._connections.taken() as connection:
+            async with asyncio.timeout(LOOK), self._connections.taken() as connection:
                 for part in (FRESH, AGAIN):
                     found.update(await self._queues_with(connection, part))
                 if asyncio.get_running_loop().time() >= self._count_again:
@@ -142,11 +144,14 @@ class Looking:
             self._away += 1
             self._counts.connected = False
             if self._away == 1:
-                log.warning("outbox %s: the database is away: %s", self._outbox.table, one_line(error))
+                what = f"no answer in {LOOK:g} s" if isinstance(error, TimeoutError) else one_line(error)
+                log.warning("outbox %s: the database is away: %s", self._outbox.table, what)
             return
         if self._away:
             log.info("outbox %s: the database is back", self._outbox.table)
         self._away, self._counts.connected = 0, True
+        if self.closed.is_set():  # it was closed during the look, which must begin nothing any more
+            return
         for name in found:
             if name not in self._queues:
                 self._queues[name] = QueueWork(name, self._outbox, self._connections, self._counts, self._settings)

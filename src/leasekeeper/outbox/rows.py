@@ -7,7 +7,7 @@ with the reason.
 from __future__ import annotations
 
 import base64
-import binascii
+import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from leasekeeper.errors import ConfigurationError
@@ -25,7 +25,8 @@ class Row(NamedTuple):
     group: str | None
     deduplication_id: str
     body: str
-    attributes: Any
+    attributes: str
+    """JSON."""
     attempts: int
 
 
@@ -54,7 +55,8 @@ def message_of(row: Row, target: Target) -> Ready:
     return Ready(row, outgoing, size)
 
 
-def _attributes(given: Any) -> dict[str, Any]:
+def _attributes(text: str) -> dict[str, Any]:
+    given = json.loads(text)
     if not isinstance(given, dict):
         raise ConfigurationError("the column attributes is no JSON object")
     return {name: _attribute(name, value) for name, value in given.items()}
@@ -71,5 +73,5 @@ def _attribute(name: str, value: Any) -> Any:
         return MessageAttribute(data_type=kind, string_value=text)
     try:
         return MessageAttribute(data_type=kind, binary_value=base64.b64decode(text, validate=True))
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error is one; letters beyond ASCII are another
         raise ConfigurationError(f"attribute {name}: the value is not base64 ({error})") from None

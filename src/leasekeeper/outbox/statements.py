@@ -63,7 +63,8 @@ FRESH, AGAIN = "retry IS NULL AND failed IS NULL", "retry IS NOT NULL AND failed
 ASIDE = "failed IS NOT NULL"
 """The parts of the table, each with an index: never tried, tried before, set aside."""
 
-COLUMNS = "id, group_id, deduplication_id, body, attributes, attempts"
+# JSON as text: a document that Python cannot read must fail its row, and not the statement.
+COLUMNS = "id, group_id, deduplication_id, body, attributes::text AS attributes, attempts"
 TAKE_AGAIN = f"""
 SELECT {COLUMNS} FROM {{table}} WHERE queue = %(queue)s AND failed IS NULL AND retry <= now()
 ORDER BY retry LIMIT %(most)s FOR UPDATE SKIP LOCKED

@@ -50,6 +50,8 @@ GROUPS, EACH = 100, 10
 """Message groups of a FIFO queue that a transaction takes, and rows of each."""
 PASS = 60
 """Seconds that a transaction may take; then it is rolled back, and its rows are sent again."""
+SENDING = 20
+"""Seconds of a transaction in which calls begin: what a slow SQS has confirmed must be committed before `PASS`."""
 RETRY = Exponential(base=0.2, maximum=60.0)
 """Pauses of rows that could not be sent, and of queues that cannot be used; up to half of each is taken off."""
 LONGEST_ERROR = 500
@@ -164,7 +166,9 @@ class QueueWork:
             delivered.stopped = str(error)
             delivered.again = [(row, str(error)) for row in rows]
             return delivered
-        return await delivering.deliver(rows)
+        clock = asyncio.get_running_loop().time
+        until = clock() + SENDING
+        return await delivering.deliver(rows, lambda: not self._closing and clock() < until)
 
     async def _open(self) -> Delivering:
         settings = self._settings
