@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,15 +22,14 @@ from leasekeeper.payload import Offloaded, PayloadGone, forget, new_number, regi
 from leasekeeper.payloads.budget import Budget
 from leasekeeper.payloads.deletes import Deletes
 from leasekeeper.payloads.fetching import Fetcher
-from leasekeeper.payloads.pointers import body_with, find_pointer, without_marker
+from leasekeeper.payloads.pointers import body_with, find_pointer, offloaded
 from leasekeeper.payloads.stalls import Stalls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.lanes.api import Lane
-    from leasekeeper.message import Received
     from leasekeeper.options import Options
     from leasekeeper.outcomes import Outcome
     from leasekeeper.payloads.pointers import Pointer
@@ -113,10 +113,13 @@ class PayloadLane:
     def submit_together(self, units: Sequence[Delivery]) -> bool:
         """As `submit`, for messages that go into one batch, in order."""
         if (pointers := self._pointers(units)) is None:
-            assert isinstance(self._lane, Together)
-            return self._lane.submit_together(units)
+            return self._submit_together(units)
         self._begin(units, pointers)
         return True
+
+    def _submit_together(self, units: Sequence[Delivery]) -> bool:
+        assert isinstance(self._lane, Together)
+        return self._lane.submit_together(units)
 
     def _pointers(self, units: Sequence[Delivery]) -> dict[Delivery, Pointer | Reject] | None:
         """The pointers of those that have one; None if none has."""
@@ -134,88 +137,111 @@ class PayloadLane:
     def _begin(self, units: Sequence[Delivery], pointers: dict[Delivery, Pointer | Reject]) -> None:
         task = asyncio.get_running_loop().create_task(self._bring(units, pointers), name="leasekeeper payload")
         self._fetching[task] = units
-        task.add_done_callback(self._brought)
-
-    def _brought(self, task: asyncio.Task[None]) -> None:
-        self._fetching.pop(task, None)
 
     async def _bring(self, units: Sequence[Delivery], pointers: dict[Delivery, Pointer | Reject]) -> None:
         """Fetch what these point to, then have them run; in order, and up to the first that cannot be fetched now."""
         outcomes: dict[Delivery, Outcome] = {}
-        ready: list[Delivery] = []
-        for unit in units:
-            if (pointer := pointers.get(unit)) is not None:
-                outcome = await self._outcome(unit, pointer)
-                if outcome is not None:
-                    outcomes[unit] = outcome
-                    if isinstance(outcome, Reject):
-                        continue
+        try:
+            sizes = await self._reserve(units, pointers, outcomes)
+            for unit, size in sizes.items():
+                await self._try(unit, outcomes, partial(self._fetch, unit, pointers[unit], size))
+                if _holds_up(outcomes.get(unit)):
                     break
-            ready.append(unit)
-        later = [unit for unit in units if unit not in outcomes and unit not in ready]
-        now = self._clock()
-        answers = []
-        for unit, found in outcomes.items():
-            # Behind others of its group it goes back, and is the first when it comes again.
-            outcome = NOT_STARTED if isinstance(found, Failed) and ready else found
+        finally:
+            # Without an entry it was recalled: the answer of S3 may come at the same moment, and end no `await`.
+            recalled = self._fetching.pop(asyncio.current_task(), None) is None  # type: ignore[arg-type] # it is one
+            if recalled:
+                for unit in units:
+                    self._drop(unit)
+        if not recalled:
+            self._pass_on(units, outcomes)
+
+    def _pass_on(self, units: Sequence[Delivery], outcomes: dict[Delivery, Outcome]) -> None:
+        """Answer for those that have an outcome, and for all behind one that holds them up; have the others run."""
+        ready: list[Delivery] = []
+        answers: list[Answer[Delivery]] = []
+        held_up = False
+        for unit in units:
+            outcome = NOT_STARTED if held_up else outcomes.get(unit)
+            if outcome is None:
+                ready.append(unit)
+                continue
+            held_up = held_up or _holds_up(outcome)
+            if isinstance(outcome, Failed) and ready:
+                outcome = NOT_STARTED  # behind others of its group it goes back, and is the first when it comes again
             if outcome is not NOT_STARTED:
-                unit.started = unit.started or now
+                unit.started = unit.started or self._clock()
             answers.append(Answer(unit, outcome))
-        answers += [Answer(unit, NOT_STARTED) for unit in later]
         if answers:
             self._post(answers)
         if ready and not (self._submit_together(ready) if len(units) > 1 else self._lane.submit(ready)):
             self._lane_closed()
 
-    def _submit_together(self, units: Sequence[Delivery]) -> bool:
-        assert isinstance(self._lane, Together)
-        return self._lane.submit_together(units)
-
-    async def _outcome(self, unit: Delivery, pointer: Pointer | Reject) -> Outcome | None:
-        """Bring the payload of one message; None if it is here, else how the message ends."""
+    async def _try(
+        self, unit: Delivery, outcomes: dict[Delivery, Outcome], step: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Make a step for one message; note how it ends if that fails."""
         if unit.lost:
-            return NOT_STARTED
-        if isinstance(pointer, Reject):
-            return pointer
+            outcomes[unit] = NOT_STARTED
+            return
         try:
-            await self._fetch(unit, pointer)
+            await step()
         except PayloadGone as gone:
             # Another consumer may have finished it while its answer lay unread here. If it exists, it comes again.
-            return NOT_STARTED if self._stalls.any_since(unit.requested_at) else gone
+            outcomes[unit] = NOT_STARTED if self._stalls.any_since(unit.requested_at) else gone
         except Reject as refusal:
-            return refusal
-        except asyncio.CancelledError:
-            self._drop(unit)
-            raise
+            outcomes[unit] = refusal
         except Exception as error:  # the store may be a user's
-            return Failed(error)
-        return None
+            outcomes[unit] = Failed(error)
 
     # One payload
 
-    async def _fetch(self, unit: Delivery, pointer: Pointer) -> None:
+    async def _reserve(
+        self, units: Sequence[Delivery], pointers: dict[Delivery, Pointer | Reject], outcomes: dict[Delivery, Outcome]
+    ) -> dict[Delivery, int]:
+        """Take the bytes of these payloads, all at once: who holds a part and waits for more may wait for ever."""
+        sizes: dict[Delivery, int] = {}
+        for unit in units:
+            if unit in pointers:
+                await self._try(unit, outcomes, partial(self._measure, unit, pointers[unit], sizes))
+                if _holds_up(outcomes.get(unit)):
+                    break
+        if not self._number and sizes:
+            # The bytes of a payload are there twice while they become text.
+            await self._budget.take(2 * sum(sizes.values()))
+            self._held.update((unit, 2 * size) for unit, size in sizes.items())
+        return sizes
+
+    async def _measure(self, unit: Delivery, pointer: Pointer | Reject, sizes: dict[Delivery, int]) -> None:
+        if isinstance(pointer, Reject):
+            raise pointer
         fetcher = self._fetcher
         assert fetcher is not None
         bucket, key, size, _ = pointer
         fetcher.check(bucket, None if self._number else size)
-        if self._number:
-            body = ticket(self._number, bucket, key, size)
-        else:
+        if size is None and not self._number:
             async with self._parallel:
-                if size is None:
-                    size = await fetcher.size(bucket, key)
-                    fetcher.check(bucket, size)
-            # Its bytes are there twice while they become text.
-            await self._budget.take(2 * size)
-            self._held[unit] = 2 * size
+                size = await fetcher.size(bucket, key)
+            fetcher.check(bucket, size)
+        sizes[unit] = size or 0
+
+    async def _fetch(self, unit: Delivery, pointer: Pointer | Reject, size: int) -> None:
+        fetcher = self._fetcher
+        assert fetcher is not None
+        assert not isinstance(pointer, Reject)
+        bucket, key = pointer.bucket, pointer.key
+        if self._number:
+            body = ticket(self._number, bucket, key, pointer.size)
+        else:
             try:
                 async with self._parallel:
                     body = _text(await fetcher.fetch(bucket, key, size), bucket, key)
             except BaseException:
                 self._drop(unit)
                 raise
-            self._budget.give_back(2 * size - sys.getsizeof(body))
-            self._held[unit] = sys.getsizeof(body)
+            if unit in self._held:  # else it was recalled
+                self._held[unit] = sys.getsizeof(body)
+                self._budget.give_back(2 * size - self._held[unit])
         sent = unit.received.as_sent
         unit.received = offloaded(sent, pointer, body_with(sent, pointer, body))
 
@@ -295,18 +321,9 @@ class PayloadLane:
         return f"<PayloadLane {len(self._fetching)} fetching, {self._budget!r}, before {self._lane!r}>"
 
 
-def offloaded(sent: Received, pointer: Pointer, body: str) -> Offloaded:
-    """The message with its payload."""
-    return Offloaded(
-        message_id=sent.message_id,
-        receipt=sent.receipt,
-        body=body,
-        system=sent.system,
-        attributes=without_marker(sent.attributes),
-        sent=sent,
-        bucket=pointer.bucket,
-        key=pointer.key,
-    )
+def _holds_up(outcome: Outcome | None) -> bool:
+    """Whether those behind a message of a group wait when it ends so."""
+    return outcome is not None and not isinstance(outcome, Reject)
 
 
 def _text(data: bytearray, bucket: str, key: str) -> str:

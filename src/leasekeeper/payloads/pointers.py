@@ -15,6 +15,7 @@ from leasekeeper.envelopes.opening import NotThisEnvelope
 from leasekeeper.envelopes.sns import read_sns
 from leasekeeper.message import MessageAttribute
 from leasekeeper.outcomes import Reject
+from leasekeeper.payload import Offloaded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,6 +109,20 @@ def body_with(received: Received, pointer: Pointer, payload: str) -> str:
 def without_marker(attributes: Mapping[str, MessageAttribute]) -> dict[str, MessageAttribute]:
     """The attributes that the sender of the message gave it."""
     return {name: value for name, value in attributes.items() if name not in MARKERS.values()}
+
+
+def offloaded(sent: Received, pointer: Pointer, body: str) -> Offloaded:
+    """The message with its payload."""
+    return Offloaded(
+        message_id=sent.message_id,
+        receipt=sent.receipt,
+        body=body,
+        system=sent.system,
+        attributes=without_marker(sent.attributes),
+        sent=sent,
+        bucket=pointer.bucket,
+        key=pointer.key,
+    )
 
 
 def write_pointer(name: PointerName, bucket: str, key: str) -> str:
