@@ -158,12 +158,14 @@ def test_every_flag_with_a_number_refuses_a_wrong_one_in_a_line_with_its_name_an
     group: Any = typer.main.get_command(program)
     checked = 0
     for command in CHECKED_AT_ONCE:
-        for parameter in group.get_command(None, command).params:
+        parameters = group.get_command(None, command).params
+        needed = ["orders" for each in parameters if each.param_type_name == "argument" and each.required]
+        for parameter in parameters:
             flag = max(parameter.opts, key=len)
             if parameter.metavar not in ("NUMBER", "SECONDS") or flag in SCHEMA:
                 continue
             for wrong in ("x", "nan", "-1e999"):
-                assert run(monkeypatch, command, f"{flag}={wrong}") == Exit.USAGE
+                assert run(monkeypatch, command, *needed, f"{flag}={wrong}") == Exit.USAGE
                 said = capsys.readouterr().err
                 assert re.fullmatch(
                     rf"leasekeeper: {flag}='{wrong}': must be a (whole )?number(, .* (or more|to .*))?\. "
