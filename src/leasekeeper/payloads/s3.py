@@ -11,9 +11,10 @@ import random
 import re
 from base64 import b64encode
 from hashlib import md5
+from html import unescape
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
-from xml.sax.saxutils import escape, unescape
+from xml.sax.saxutils import escape
 
 from leasekeeper.errors import SqsError
 from leasekeeper.payload import PayloadGone, PayloadUnavailable
@@ -45,7 +46,7 @@ _MESSAGE = re.compile(rb"<Message>([^<]{1,1000})</Message>")
 _FAILED = re.compile(r"<Error>(.*?)</Error>", re.DOTALL)
 _KEY = re.compile(r"<Key>([^<]*)</Key>")
 _REASON = re.compile(r"<Code>([^<]*)</Code>")
-_RANGE = re.compile(r"bytes \d+-\d+/(\d{1,15})")
+_RANGE = re.compile(r"bytes (\d{1,15})-\d+/(\d{1,15})")
 _HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 
@@ -97,18 +98,19 @@ class S3Client:
             headers["if-match"] = etag
         answer = await self._call("GET", bucket, key, headers=headers, expected=(200, 206, 404, 416))
         if answer.status == 404:
-            code = _code(answer)
-            if code == "NoSuchBucket":
-                raise self._refusal("GET", bucket, key, answer)
-            raise PayloadGone(f"its payload is gone: there is no object {_shown(bucket, key)} ({code or 404})")
+            if _code(answer) == "NoSuchKey":
+                raise PayloadGone(f"its payload is gone: there is no object {_shown(bucket, key)} (NoSuchKey)")
+            raise self._refusal("GET", bucket, key, answer)  # no such bucket, or not S3: that may pass
         if answer.status == 416:
             return Part(b"", start)
         data, size = answer.body, len(answer.body)
-        stated = _RANGE.fullmatch(answer.header("content-range") or "")
-        if answer.status == 206 and stated is not None:
-            size = int(stated[1])
-        else:  # the server knows no parts
+        if answer.status == 200:  # the server knows no parts
             data = data[start : start + length]
+        else:
+            stated = _RANGE.fullmatch(answer.header("content-range") or "")
+            if stated is None or int(stated[1]) != start or len(data) > length:
+                raise PayloadUnavailable(f"GET {_shown(bucket, key)}: the answer is not the part that was asked for")
+            size = int(stated[2])
         return Part(data, size, answer.header("etag") or "", (answer.header(SHA256) or "").lower())
 
     async def put(self, bucket: str, key: str, data: bytes, *, sha256: str) -> None:
@@ -118,7 +120,9 @@ class S3Client:
             headers["x-amz-server-side-encryption"] = "aws:kms"
             if self._options.kms_key:
                 headers["x-amz-server-side-encryption-aws-kms-key-id"] = self._options.kms_key
-        await self._call("PUT", bucket, key, headers=headers, body=data, expected=(200,))
+        answer = await self._call("PUT", bucket, key, headers=headers, body=data, expected=(200,))
+        if not answer.header("etag"):  # what a proxy says in the place of S3 must not count as stored
+            raise self._refusal("PUT", bucket, key, answer)
 
     async def delete(self, bucket: str, keys: Sequence[str]) -> Mapping[str, str]:
         """As `ObjectStore.delete`."""
@@ -132,6 +136,8 @@ class S3Client:
             digest = b64encode(md5(body, usedforsecurity=False).digest()).decode()
             headers = {"content-md5": digest, "content-type": "application/xml"}
             answer = await self._call("POST", bucket, "", query="delete=", headers=headers, body=body, expected=(200,))
+            if b"<DeleteResult" not in answer.body:
+                raise self._refusal("POST", bucket, "", answer)
             for error in _FAILED.findall(bytes(answer.body).decode(errors="replace")):
                 named, reason = _KEY.search(error), _REASON.search(error)
                 if named is not None:
