@@ -44,6 +44,7 @@ def settle(sqs: Any) -> Iterator[Callable[..., str]]:
     threads = Threads()
     threads.start()
     yield run
+    threads.close()
     for table in tables:
         table.close()
 

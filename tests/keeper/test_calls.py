@@ -194,6 +194,7 @@ def _settle(port: int, messages: int) -> list[str]:
     watching.add(os.dup(table.descriptor))
     watching.settle()
     watching.close()
+    threads.close()
     table.close()
     return said
 

@@ -72,7 +72,7 @@ class Threads:
     """The threads that make the calls."""
 
     def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._started = False
 
     def start(self) -> None:
@@ -91,9 +91,13 @@ class Threads:
         """Do a job, when a thread is free."""
         self._jobs.put(job)
 
+    def close(self) -> None:
+        """Let each thread end when the jobs before are done. The threads of a process end with it without this."""
+        for _ in range(THREADS if self._started else 0):
+            self._jobs.put(None)
+
     def _work(self) -> None:
-        while True:
-            job = self._jobs.get()
+        while (job := self._jobs.get()) is not None:
             try:
                 job()
             except Exception as error:  # a thread that ends takes no more jobs
