@@ -66,6 +66,8 @@ def test_what_sqs_would_refuse_is_refused_before_it_is_written(arguments: dict[s
 def test_a_table_whose_name_needs_quotes_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="must be a name of letters"):
         Outbox(table="a-b")
+    with pytest.raises(ConfigurationError, match="at most 50 bytes"):
+        Outbox(table="shop." + "a" * 51)
 
 
 def test_the_definition_may_be_run_again_and_says_its_version(bench: Bench) -> None:

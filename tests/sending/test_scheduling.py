@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from leasekeeper.payloads import S3Payloads
 from leasekeeper.sending import Schedules, Sender
 from leasekeeper.sending.outgoing import Target
 from leasekeeper.sending.scheduler_client import _error_of
-from leasekeeper.sending.scheduling import request_of, schedule_name
+from leasekeeper.sending.scheduling import full_minute, request_of, schedule_name
 
 ROLE = "arn:aws-cn:iam::123456789012:role/later"
 AT = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
@@ -65,6 +66,21 @@ def test_a_schedule_is_of_the_partition_of_its_role_and_encrypted_with_the_key()
     assert made["Target"]["Arn"] == "arn:aws-cn:scheduler:::aws-sdk:sqs:sendMessage"
     assert made["KmsKeyArn"] == "k"
     assert made["ScheduleExpression"] == "at(2030-01-02T03:04:00)"
+
+
+def test_words_that_the_scheduler_would_replace_arrive_as_they_were_given() -> None:
+    text = request(body="at <aws.scheduler.scheduled-time>")["Target"]["Input"]
+    assert "<aws.scheduler." not in text
+    assert json.loads(text)["MessageBody"] == "at <aws.scheduler.scheduled-time>"
+
+
+def test_a_schedule_is_never_early_and_never_in_the_past() -> None:
+    """The scheduler refuses what is past, and SQS sends nothing that has a name."""
+    second = timedelta(seconds=1)
+    assert full_minute(AT, AT - timedelta(days=1)) == AT
+    assert full_minute(AT + second, AT - timedelta(days=1)) == AT + timedelta(minutes=1)
+    assert full_minute(AT - timedelta(days=1), AT - 20 * second) == AT
+    assert full_minute(AT - timedelta(days=1), AT - second) == AT + timedelta(minutes=1)
 
 
 def test_what_a_schedule_cannot_send_is_refused() -> None:

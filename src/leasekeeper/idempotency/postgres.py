@@ -76,6 +76,8 @@ CLEANING = 1000
 """Claims after which keys whose time is over are deleted, at most twice as many."""
 TRIES = 3
 """Questions about a key that other transactions are just changing."""
+LONGEST_TABLE = 50
+"""Bytes of the name of a table. Postgres cuts names at 63 bytes, and then two indexes may have the same one."""
 CONNECTIONS = 8
 """Connections of a store at most."""
 
@@ -88,6 +90,10 @@ def checked_table(table: str) -> str:
     """
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", table):
         raise ConfigurationError(f"table={table!r}: must be a name of letters, digits and _, e.g. 'leasekeeper_keys'")
+    if len(table.rpartition(".")[2].encode()) > LONGEST_TABLE:
+        raise ConfigurationError(
+            f"table={table!r}: must have at most {LONGEST_TABLE} bytes: its indexes have longer names"
+        )
     return table
 
 

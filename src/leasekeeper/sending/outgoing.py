@@ -111,7 +111,7 @@ class Target:
         if self.payloads is None:
             raise ConfigurationError(
                 f"queue {self.name}: the message has {size:,} bytes with its attributes, and the queue takes at most "
-                f"{self.most_bytes:,}: give payloads=S3Payloads('bucket') to keep larger ones in S3"
+                f"{self.most_bytes:,}: a Sender with payloads=S3Payloads('bucket') keeps larger ones in S3"
             )
         from leasekeeper.payloads.writing import pointing
 

@@ -39,6 +39,12 @@ ACTION = "scheduler:::aws-sdk:sqs:sendMessage"
 """The universal target: unlike the one for SQS, it sends attributes and a deduplication id."""
 
 
+NEAREST = timedelta(seconds=15)
+"""From now to the nearest schedule: the scheduler refuses a time that is past when the call arrives."""
+KEYWORD = b"<aws.scheduler."
+"""Begins the words in an input that the scheduler replaces."""
+
+
 class Plan(NamedTuple):
     """How a message gets sent later."""
 
@@ -95,7 +101,7 @@ class Scheduling:
     async def schedule(self, target: Target, outgoing: Outgoing, at: datetime, name: str | None) -> Scheduled:
         """Create the schedule of a message."""
         schedules = self.needs(target)
-        at = at.replace(second=0, microsecond=0) + timedelta(minutes=1 if at.second or at.microsecond else 0)
+        at = full_minute(at, datetime.now(UTC))
         full = schedule_name(target.name, name)
         created = await (await self._connected(schedules)).create(
             full, request_of(schedules, target, outgoing, at=at, token=sha256(full.encode()).hexdigest())
@@ -145,6 +151,12 @@ def scheduled_answer(at: datetime) -> tuple[Callable[[Sent | Exception], object]
     return tell, answered
 
 
+def full_minute(at: datetime, now: datetime) -> datetime:
+    """That time, rounded up to a full minute that is still to come."""
+    at = max(at, now + NEAREST)
+    return at.replace(second=0, microsecond=0) + timedelta(minutes=1 if at.second or at.microsecond else 0)
+
+
 def schedule_name(queue: str, name: str | None) -> str:
     """The name of a schedule: new without a name, else always the same, and different for each queue."""
     if name is None:
@@ -171,7 +183,8 @@ def request_of(schedules: Schedules, target: Target, outgoing: Outgoing, *, at: 
         message["MessageGroupId"] = outgoing.group_id
     if outgoing.deduplication_id is not None:
         message["MessageDeduplicationId"] = outgoing.deduplication_id
-    given = msgspec.json.encode(message)
+    # Written as an escape of JSON, a keyword in the body stays as it is: this SQS gets the message that was given.
+    given = msgspec.json.encode(message).replace(KEYWORD, rb"\u003c" + KEYWORD[1:])
     if len(given) > LONGEST_INPUT:
         raise ConfigurationError(
             f"queue {target.name}: the message has {len(given):,} bytes in its schedule, and a schedule takes at most "

@@ -212,7 +212,7 @@ class Sender:
 
         On a standard queue SQS delays it by itself for up to 900 seconds, if it needs no name. Otherwise it becomes a
         one-time schedule of EventBridge Scheduler: `at` is rounded up to a full minute, and the message comes within
-        that minute. What is past is sent at once.
+        that minute. What is past is sent at once, or in the next minute if it has a name.
 
         Args:
             body: as that of `send`; in a schedule at most 262,144 bytes with its attributes.
