@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.request
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ def dynamodb_server() -> Iterator[str]:
     server.start()
     try:
         host, port = server.get_host_and_port()
+        # Its tables outlive it, for whatever serves in this process next.
+        urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", data=b"").close()
         yield f"http://{host}:{port}"
     finally:
         server.stop()
