@@ -38,6 +38,19 @@ def test_a_look_that_gets_no_answer_ends(bench: Bench, monkeypatch: pytest.Monke
         bench.until(lambda: bench.empty)
 
 
+def test_looks_do_not_wait_for_queues_that_are_slow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "CONNECTIONS", 1)
+    bench.add("q", "a")
+    bench.sqs.faults.set("SendMessageBatch", latency=2)
+    with bench.relay(poll=0.01) as relay:
+        bench.until(lambda: relay.statistics().waiting == 1)
+        bench.add("q.fifo", "b", group="g")
+        bench.until(lambda: relay.statistics().waiting == 2)  # seen, while the only connection for queues is taken
+        assert bench.bodies() == []
+        bench.sqs.faults.set("SendMessageBatch")
+        bench.until(lambda: bench.empty)
+
+
 def test_a_relay_that_is_stopped_while_it_looks_begins_nothing(bench: Bench) -> None:
     bench.add("q", *range(50))
     with psycopg.connect(bench.dsn) as connection:

@@ -33,8 +33,8 @@ RECONNECT = Exponential(base=0.25, maximum=10.0)
 """Pauses between looks into a database that is away; up to half of each is taken off."""
 COUNT = 100
 """The pause between two counts of the rows, as a multiple of the time that one takes."""
-CONNECTIONS = 8
-"""Connections at once: one for the looks, and one for each queue that is worked on."""
+CONNECTIONS = 7
+"""Connections for queues at once, one for each that is worked on. The looks have another one, and wait for no queue."""
 
 
 class Looking:
@@ -54,6 +54,7 @@ class Looking:
         self._counts = counts
         self._settings = settings
         self._connections = Connections(outbox.dsn, CONNECTIONS)
+        self._own = Connections(outbox.dsn, 1)
         self._queues: dict[str, QueueWork] = {}
         self._wake = asyncio.Event()
         self.closed = asyncio.Event()
@@ -71,7 +72,7 @@ class Looking:
         try:
             await self._check()
         except BaseException:
-            await self._connections.close()
+            await self._own.close()
             raise
         self._counts.connected = True
 
@@ -79,7 +80,7 @@ class Looking:
         import psycopg
 
         try:
-            async with self._connections.taken() as connection:
+            async with self._own.taken() as connection:
                 cursor = await connection.execute(COMMENT, {"table": self._outbox.table})
                 comment, exists = await cursor.fetchone()
         except (psycopg.Error, TimeoutError) as error:
@@ -125,6 +126,7 @@ class Looking:
         for queue in self._queues.values():
             await queue.close()
         await self._connections.close()
+        await self._own.close()
 
     def _pause(self) -> float:
         if not self._away:
@@ -135,7 +137,7 @@ class Looking:
         """Find the queues that have rows, and see to it that each is worked on."""
         found: set[str] = set()
         try:
-            async with asyncio.timeout(LOOK), self._connections.taken() as connection:
+            async with asyncio.timeout(LOOK), self._own.taken() as connection:
                 for part in (FRESH, AGAIN):
                     found.update(await self._queues_with(connection, part))
                 if asyncio.get_running_loop().time() >= self._count_again:
