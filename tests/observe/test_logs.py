@@ -18,7 +18,7 @@ from leasekeeper.errors import Verdict
 from leasekeeper.events import Conclusion, EntriesFailed, HandlersEnded
 from leasekeeper.message import Received
 from leasekeeper.observe.logs import Logs
-from leasekeeper.outcomes import Failed, Reject
+from leasekeeper.outcomes import Failed, Reject, Retry
 from leasekeeper.testing.world import DEAD_LETTERS, World, virtual
 
 
@@ -55,6 +55,33 @@ def test_the_last_allowed_receive_is_an_error_and_says_what_comes_next(caplog: p
     assert last.levelno == logging.ERROR
     assert "it was its last: the queue's redrive policy moves the message next" in last.getMessage()
     assert "is retried" not in last.getMessage()
+
+
+@virtual
+@pytest.mark.parametrize(
+    ("raised", "options", "words"),
+    [
+        (Retry(after=1), {}, " asked for a retry of message "),
+        (ValueError("no stock"), {"retry": lambda *_: Retry(after=1)}, " failed with message "),
+    ],
+)
+async def test_a_retry_at_the_last_allowed_receive_is_an_error_too(
+    caplog: pytest.LogCaptureFixture, raised: Exception, options: dict[str, Any], words: str
+) -> None:
+    async def ship(_: str) -> None:
+        raise raised
+
+    async with World(max_receives=3) as world:
+        await world.send("a")
+        consumer = await world.start(ship, **options)
+        await world.until(lambda: world.bodies(DEAD_LETTERS), within=60)
+        await consumer.stop()
+    (line,) = records(caplog, level=logging.WARNING, having="message ")
+    assert line.levelno == logging.ERROR
+    assert words in line.getMessage()
+    assert line.getMessage().endswith(
+        " at attempt 3; it was its last: the queue's redrive policy moves the message next"
+    )
 
 
 def _broken_thread(_: str) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REASON_LENGTH = 300
+_LAST_RECEIVE = "it was its last: the queue's redrive policy moves the message next"
 """Characters of a reason, or of an error of SQS, in a sentence."""
 ADVICE = {
     "DeleteMessageBatch": "sqs:DeleteMessage",
@@ -158,13 +159,14 @@ class Logs:
                 self._rule_failed(event, conclusion, outcome.rule_error)
             if conclusion.counted in ("rejected", "undecodable"):
                 self._rejected(event, conclusion, safe_str(outcome.error, REASON_LENGTH), outcome.error, more)
-            elif conclusion.counted != "retried":  # the handler's own `Retry` is no failure, and neither is a rule's
+            # The handler's own `Retry` is no failure, and neither is a rule's, while another receive is allowed.
+            elif conclusion.counted != "retried" or _last_retry(conclusion):
                 self._failed(event, conclusion, outcome.error, more)
         elif isinstance(outcome, Reject):
             self._rejected(event, conclusion, safe_str(outcome.reason, REASON_LENGTH), outcome, more)
         elif isinstance(outcome, Skipped):
             self._skipped(event, conclusion, outcome)
-        elif conclusion.counted == "exhausted":
+        elif conclusion.counted == "exhausted" or _last_retry(conclusion):
             self._exhausted(event, conclusion, more)
 
     def _failed(self, event: events.HandlersEnded, conclusion: Conclusion, error: BaseException, more: str) -> None:
@@ -180,7 +182,7 @@ class Logs:
                 else "it runs again at once"
             )
         elif conclusion.last:
-            level, follows = logging.ERROR, "it was its last: the queue's redrive policy moves the message next"
+            level, follows = logging.ERROR, _LAST_RECEIVE
         self._write(
             level,
             event,
@@ -201,7 +203,7 @@ class Logs:
             conclusion.handler,
             bounded(conclusion.message.message_id),
             conclusion.attempt,
-            _after_the_last(conclusion) + more,
+            (_LAST_RECEIVE if conclusion.counted == "retried" else _after_the_last(conclusion)) + more,
             **_fields(conclusion, "Retry"),
         )
 
@@ -313,6 +315,11 @@ def _one_by_one(items: Sequence[T], write: Callable[[T], None]) -> None:
             failed = error
     if failed is not None:
         raise failed
+
+
+def _last_retry(conclusion: Conclusion) -> bool:
+    """Whether a retry was asked for that the redrive policy does not allow: the message goes to dead letters."""
+    return conclusion.counted == "retried" and conclusion.last and not conclusion.again and not conclusion.settled
 
 
 def _after_the_last(conclusion: Conclusion) -> str:
