@@ -29,6 +29,7 @@ class Run:
         self.policy = Policy(count, reloading=reloading)
         self.now = 100.0
         self.words: list[str] = []
+        self.levels: list[str] = []
         assert self.did(self.policy.begin(self.now)) == [Start(number) for number in range(1, count + 1)]
         for number in range(1, count + 1):
             self.started(number)
@@ -37,6 +38,7 @@ class Run:
 
     def did(self, commands: list[Command]) -> list[Command]:
         self.words += [each.words for each in commands if isinstance(each, Say)]
+        self.levels += [each.level for each in commands if isinstance(each, Say)]
         return [each for each in commands if not isinstance(each, Say)]
 
     def started(self, number: int) -> None:
@@ -164,7 +166,7 @@ def test_a_signal_in_the_pause_ends_it() -> None:
 @pytest.mark.parametrize(("status", "ready"), [(2, False), (3, False), (3, True)])
 def test_what_another_start_does_not_change_stops_all(status: int, ready: bool) -> None:
     run = Run(3, ready=ready)
-    assert run.ended(2, status) == [Stop(1), Stop(3)]
+    assert run.ended(2, status, because="itself" if ready else "") == [Stop(1), Stop(3)]
     assert f"giving up: process 2 (pid 1002) ended with exit code {status} (" in run.words[0]
     assert run.words[0].endswith("which another start does not change; stopping processes 1 and 3")
     run.ended(1, 0)
@@ -173,10 +175,25 @@ def test_what_another_start_does_not_change_stops_all(status: int, ready: bool) 
     assert run.policy.code == status
 
 
-def test_exit_code_2_of_a_process_that_worked_is_a_death() -> None:
-    run = Run(1)
-    run.ended(1, 2)
-    assert run.states == [State.WAITING]
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("status", [0, 1, 2, 3, 7])
+def test_a_ready_process_that_ends_and_does_not_say_why_is_started_again(status: int, count: int) -> None:
+    """A handler may call `os._exit` with any code: none of them means what the code of `leasekeeper run` means."""
+    run = Run(count)
+    assert run.ended(1, status) == []
+    (words,) = run.words
+    assert f"(pid 1001) ended with exit code {status} (it was not told to stop, and did not say why it ends)" in words
+    assert words.endswith("; starting another in 0.5 s")
+    assert run.levels == ["error"]
+    assert run.policy.code == 1  # what it held is not settled
+    assert run.after(FIRST_PAUSE) == [Start(1)]
+
+
+def test_a_ready_process_that_ends_with_exit_code_3_while_the_code_is_watched_waits_for_a_change() -> None:
+    run = Run(1, reloading=True)
+    assert run.ended(1, 3) == []
+    assert "cannot be used" not in run.words[0]
+    assert run.states == [State.IDLE]
 
 
 def test_a_process_that_never_becomes_ready_is_tried_a_few_times() -> None:

@@ -16,6 +16,7 @@ _CODES = {
     USAGE: "wrong usage or configuration",
     UNUSABLE: "a queue cannot be used",
 }
+_UNEXPECTED = "it was not told to stop, and did not say why it ends"
 _SIGNALS = {
     "SIGKILL": "killed from outside, for example because memory ran out",
     "SIGSEGV": "a crash in native code",
@@ -37,19 +38,22 @@ class Ending:
     Attributes:
         status: an exit code, or minus the number of a signal, as `subprocess` has it.
         killed: whether the supervisor has killed it.
+        unexpected: whether it was ready, and was neither told to stop nor said that it ends: `os._exit` was called.
+            Then its exit code does not have the meaning that `leasekeeper run` gives it.
     """
 
     status: int
     killed: bool = False
+    unexpected: bool = False
 
     @property
     def code(self) -> int:
-        """The exit code that the supervisor passes on; a signal counts as an error."""
-        return FAILED if self.status < 0 else self.status
+        """The exit code that the supervisor passes on; a signal and an unexpected end count as an error."""
+        return FAILED if self.status < 0 or self.unexpected else self.status
 
     def __str__(self) -> str:
         if self.status >= 0:
-            meaning = _CODES.get(self.status)
+            meaning = _UNEXPECTED if self.unexpected else _CODES.get(self.status)
             return f"exit code {self.status}" + (f" ({meaning})" if meaning else "")
         try:
             name = signal.Signals(-self.status).name

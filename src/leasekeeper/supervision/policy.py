@@ -66,7 +66,7 @@ class Process:
     begun: bool = False
     """Whether this one was ready."""
     ended_because: str = ""
-    """Why it ended by itself: `signal`, `empty`; empty when it has not said."""
+    """Why it ends, as it says: `signal` or `itself`; empty when it has not said."""
     longest_stop: float = UNREADY_STOP
     start_at: float | None = None
     force_at: float | None = None
@@ -208,7 +208,8 @@ class Policy:
         """The process has ended."""
         process = self.processes[number]
         state, because, who = process.state, process.ended_because, self._who(process)
-        ending = Ending(status, killed=process.killed)
+        unexpected = state is State.READY and status >= 0 and not because
+        ending = Ending(status, killed=process.killed, unexpected=unexpected)
         process.last, process.pid, process.ended_because, process.killed = ending, None, "", False
         process.force_at = process.kill_at = None
         if state is State.STOPPING:
@@ -222,6 +223,8 @@ class Policy:
         if self.reloading:
             self._enter(process, State.IDLE, now)
             return [Say("warning", f"{who} ended with {ending}; waiting for a change of the code")]
+        if unexpected:
+            return self._died(process, who, state, now)
         if status == UNUSABLE or (status == USAGE and state is State.STARTING):
             commands = self._give_up(process, f"{who} ended with {ending}, which another start does not change", now)
             return [] if self.alone else commands
@@ -259,7 +262,7 @@ class Policy:
             return [] if said else commands
         if not process.was_ready and process.deaths >= TRIES:
             return self._give_up(process, f"{who} {words}, {TRIES} times in a row", now)
-        asked = ending.status == 0
+        asked = ending.status == 0 and not ending.unexpected
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (process.deaths - 1))
         if asked and process.deaths == 1:
             pause = 0.0  # the next soon after it is the beginning of a loop
