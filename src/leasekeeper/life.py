@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.alive import alive
 from leasekeeper.core.phases import Change, Phase, next_phase
+from leasekeeper.engine.asking_store import ask_store
 from leasekeeper.engine.host import LINGER, Host
 from leasekeeper.engine.opening import open_queue
 from leasekeeper.engine.runner import END_GRACE, Runner
@@ -225,6 +226,7 @@ class Life:
 
     async def _open(self, client: SqsApi, handler: AnyHandler, application: asyncio.AbstractEventLoop) -> Runner:
         target = await open_queue(client, self._address, self._options)
+        await ask_store(self._options, target)
         if self._options.keeper or VARIABLE in os.environ:
             from leasekeeper.engine.kept import open_keeping
 

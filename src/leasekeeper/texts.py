@@ -41,3 +41,17 @@ def safe_repr(thing: object, limit: int = LIMIT) -> str:
         return bounded(repr(thing), limit)
     except BaseException:  # as in `safe_str`
         return f"({type(thing).__name__}, its text cannot be shown)"
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """The text of an error whose lines are statements of their own, as those of libpq, on one line; else its type."""
+    lines: list[str] = []
+    try:
+        parts = str(error).splitlines()
+    except Exception:  # as in `safe_str`
+        parts = []
+    for part in filter(None, map(str.strip, parts)):
+        if lines and lines[-1][-1] not in ".,;:?!":
+            lines[-1] += ";"
+        lines.append(part)
+    return bounded(" ".join(lines), limit) or type(error).__name__

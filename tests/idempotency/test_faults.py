@@ -11,8 +11,9 @@ import pytest
 from store_servers import free_port, redis_server
 
 from leasekeeper.api import Response
-from leasekeeper.errors import SqsError, Verdict
+from leasekeeper.errors import Verdict
 from leasekeeper.idempotency import Claimed, Completed, DynamoDbStore, Extension, RedisStore, Running
+from leasekeeper.idempotency.api import TableMissing
 from leasekeeper.idempotency.dynamodb import _Dated
 from leasekeeper.sqs.errors import error_of
 
@@ -172,7 +173,7 @@ def test_dynamodb_refuses_an_unknown_table(servers: Servers) -> None:
     store = DynamoDbStore("other", **known._place)
 
     async def test() -> None:
-        with pytest.raises(SqsError, match="ResourceNotFound"):
+        with pytest.raises(TableMissing, match="table other does not exist in region eu-west-1: run `leasekeeper"):
             await store.claim("k", "a", "", 60.0)
         await store.close()
 

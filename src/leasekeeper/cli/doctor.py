@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path  # noqa: TC003 - typer reads the annotation
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from leasekeeper.cli import interrupts, permissions
 from leasekeeper.cli.checks import examine
+from leasekeeper.cli.checks_credentials import credentials
 from leasekeeper.cli.checks_payloads import payloads
+from leasekeeper.cli.checks_stores import outboxes, store
 from leasekeeper.cli.connection import (
     Connection,
     EndpointOption,
@@ -32,7 +34,6 @@ from leasekeeper.cli.policy import RedrivePolicy, account_in, name_in
 from leasekeeper.cli.words import printable_lines
 from leasekeeper.errors import ConfigurationError, SqsError
 from leasekeeper.sqs.address import QueueAddress
-from leasekeeper.sqs.blocking import in_thread
 from leasekeeper.sqs.client import SqsClient
 from leasekeeper.sqs.urls import redacted, without_user_info
 from leasekeeper.texts import printable
@@ -44,23 +45,12 @@ if TYPE_CHECKING:
 
     from leasekeeper.consumer import Consumer
     from leasekeeper.options import Options
+    from leasekeeper.outbox import Relay
     from leasekeeper.sending.senders import Senders
 
 COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 NARROW = 64
 """Columns below which the message goes under its topic."""
-METHODS = {
-    "env": "the environment",
-    "shared-credentials-file": "~/.aws/credentials",
-    "config-file": "~/.aws/config",
-    "assume-role": "an assumed role",
-    "assume-role-with-web-identity": "a web identity",
-    "sso": "SSO",
-    "login": "aws login",
-    "custom-process": "credential_process",
-    "container-role": "the container's role",
-    "iam-role": "the instance's role",
-}
 
 
 def doctor(
@@ -104,8 +94,8 @@ def doctor(
     connection = Connection(queue=queue, endpoint_url=endpoint_url, region=region, profile=profile)
     patients = [Patient(connection=connection, handler_seconds=handler_seconds)]
     if names_a_module(queue):
-        consumers = _consumers(queue, config)
-        patients = [patient_of(each, connection, handler_seconds, grace_period) for each in consumers]
+        patients = [patient_of(each, connection, handler_seconds, grace_period) for each in _consumers(queue, config)]
+        patients[0] = replace(patients[0], relays=_relays(queue))
     if policy:
         from leasekeeper.cli.policy_command import print_policy
 
@@ -126,6 +116,7 @@ class Patient:
         stop: seconds that its stop may take; None when only the queue is known.
         grace_period: seconds that the runtime waits before it kills the process; None when not given.
         senders: those of its handlers.
+        relays: those of outboxes, of the first consumer of an app.
     """
 
     connection: Connection
@@ -134,6 +125,7 @@ class Patient:
     stop: float | None = None
     grace_period: float | None = None
     senders: Senders | None = None
+    relays: Sequence[Relay] = ()
 
 
 def names_a_module(reference: str) -> bool:
@@ -146,6 +138,12 @@ def _consumers(reference: str, config: Path | None) -> Sequence[Consumer]:
     from leasekeeper.cli.targets import configured
 
     return configured(reference, config, os.environ)
+
+
+def _relays(reference: str) -> Sequence[Relay]:
+    from leasekeeper.cli.targets import load
+
+    return getattr(load(reference), "relays", ())
 
 
 def patient_of(
@@ -204,7 +202,7 @@ async def findings(patient: Patient) -> AsyncIterator[Finding]:
         yield Finding(Level.FAIL, "connection", str(error))
         return
     async with client:
-        yield await _credentials(connection, loopback=client.endpoint.loopback)
+        yield await credentials(connection, loopback=client.endpoint.loopback)
         yield Finding(Level.OK, "endpoint", f"{client.endpoint.url}, region {client.endpoint.region}")
         began = time.monotonic()
         try:
@@ -221,7 +219,9 @@ async def findings(patient: Patient) -> AsyncIterator[Finding]:
             yield finding
         for name in () if patient.senders is None else patient.senders.queues:
             yield await permissions.check_sending(client, name, arn=facts.arn)
-    for finding in [*await payloads(patient.options, connection), *examine(facts)]:
+    for finding in [*await payloads(patient.options, connection), *await store(patient.options), *examine(facts)]:
+        yield finding
+    for finding in await outboxes(patient.relays):
         yield finding
 
 
@@ -232,25 +232,6 @@ def _flags(connection: Connection, client: SqsClient) -> tuple[str, ...]:
     flags = ("--endpoint-url", without_user_info(endpoint)) if connection.endpoint_url or not own else ()
     profile = ("--profile", connection.profile) if connection.profile else ()
     return (*flags, "--region", client.endpoint.region, *profile)
-
-
-async def _credentials(connection: Connection, *, loopback: bool) -> Finding:
-    """Where the credentials come from. The client has found some, or the server is on this machine and needs none."""
-
-    def look() -> Any:
-        from leasekeeper.sqs.endpoint import new_session  # it imports botocore, which other commands start without
-
-        session = new_session(connection.settings())
-        if loopback:
-            session.get_component("credential_provider").remove("iam-role")
-        return session.get_credentials()
-
-    found = await in_thread(look)
-    if found is None:
-        return Finding(Level.OK, "credentials", "none found, none needed: the server is on this machine")
-    key = found.get_frozen_credentials().access_key
-    method = METHODS.get(found.method, found.method)
-    return Finding(Level.OK, "credentials", f"from {method}, access key {key[:4]}...{key[-4:] if len(key) > 8 else ''}")
 
 
 async def _permissions(queue: OpenQueue, facts: Facts, dead_url: str | None) -> list[Finding]:

@@ -30,6 +30,14 @@ EXPLANATIONS = {
         "An object in S3 is deleted when the delete of its message is confirmed in time, and stays otherwise. A "
         "lifecycle rule of the bucket deletes what is left. See docs/how-to/payloads.md."
     ),
+    "idempotency": (
+        "While its store cannot be asked, no handler runs: messages go back, and each try spends a receive. A table "
+        "that is missing would move good messages to the dead-letter queue. See docs/how-to/idempotency.md."
+    ),
+    "outbox": (
+        "A relay sends the rows of a table after their transaction has committed. An app whose relay has no table "
+        "does not start. See docs/how-to/outbox.md."
+    ),
     "kind": (
         "The kind of a queue is fixed when it is created. A FIFO queue hands out the messages of a group one after "
         "another; a standard queue promises no order, and delivers at least once. See docs/how-to/fifo.md."

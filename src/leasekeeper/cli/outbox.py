@@ -17,9 +17,8 @@ from leasekeeper.cli.words import counted, printable_lines
 from leasekeeper.errors import ConfigurationError, LeasekeeperError
 from leasekeeper.idempotency.postgres import check_psycopg
 from leasekeeper.outbox import Outbox, Relay
-from leasekeeper.outbox.looking import one_line
 from leasekeeper.outbox.statements import AGAIN, ASIDE, BRING_BACK, COUNTED, FRESH, QUEUES, STATISTICS, TROUBLE
-from leasekeeper.texts import printable
+from leasekeeper.texts import one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from leasekeeper.errors import LeasekeeperError
+from leasekeeper.errors import ConfigurationError, LeasekeeperError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,10 @@ class KeyMissing(LeasekeeperError):
 
 class StoreUnavailable(LeasekeeperError):
     """The store of idempotency keys did not answer, or answered with an error."""
+
+
+class TableMissing(StoreUnavailable, ConfigurationError):
+    """The table of a store does not exist, or is another table. It says with which command to create it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from leasekeeper.errors import SqsError
-from leasekeeper.idempotency.api import CLAIMED, Completed, Found, Running
+from leasekeeper.idempotency.api import CLAIMED, Completed, Found, Running, TableMissing
 from leasekeeper.loggers import safe_logger
 from leasekeeper.sqs.connecting import connect
 from leasekeeper.sqs.services import DYNAMODB
@@ -106,6 +106,18 @@ class DynamoDbStore:
             "TimeToLiveSpecification": {"Enabled": True, "AttributeName": "expires"},
         }
 
+    @property
+    def _where(self) -> str:
+        return f" in region {self._place['region']}" if self._place["region"] else ""
+
+    @property
+    def _flags(self) -> str:
+        return "".join(
+            f" --{name.replace('_', '-')} {self._place[name]}"
+            for name in ("region", "endpoint_url", "profile")
+            if self._place[name]
+        )
+
     async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:  # noqa: ARG002 - Store's
         """As `Store.claim`."""
         now = self._wall()
@@ -191,6 +203,11 @@ class DynamoDbStore:
             async with self._slots:
                 await wire.call_patiently(operation, msgspec.json.encode(request))
         except SqsError as error:
+            if error.code.startswith("ResourceNotFound"):
+                raise TableMissing(
+                    f"{self!r}: table {self._table} does not exist{self._where}: run "
+                    f"`leasekeeper store create dynamodb --table {self._table}{self._flags}`"
+                ) from error
             if not error.code.startswith("ConditionalCheckFailed"):
                 raise
             found: dict[str, Any] = msgspec.json.decode(error.answer).get("Item") or {}

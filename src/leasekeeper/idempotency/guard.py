@@ -14,7 +14,7 @@ import msgspec
 from leasekeeper.envelopes.opening import NothingToHandle
 from leasekeeper.idempotency.api import Claimed, Completed, KeyMissing, Running, StoreUnavailable
 from leasekeeper.idempotency.keys import digest, encoded
-from leasekeeper.idempotency.outage import Outage, jittered
+from leasekeeper.idempotency.outage import NOT_RUN, Outage, jittered
 from leasekeeper.idempotency.work import Claim
 from leasekeeper.lanes.failures import outcome_of_result
 from leasekeeper.lanes.lease_control import LeaseControl
@@ -119,8 +119,9 @@ class Guard:
         self._work.unanswered(claim)
         self._count(claim, "store_errors")
         runs = self._terms.on_store_error == "run"
-        follows = "runs without idempotency" if runs else "is not run, its message is given back"
-        after = self._outage.failed(error, follows=follows)
+        follows = "runs without idempotency" if runs else NOT_RUN
+        limit = self._terms.counts.limits.get(claim.message.queue)
+        after = self._outage.failed(error, follows, limit=limit, spends=not runs)
         if not runs:
             raise NotNow(after) from error
 

@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from leasekeeper.envelopes.opening import NothingToHandle
 from leasekeeper.errors import LeasekeeperError
-from leasekeeper.idempotency.api import KeyMissing
+from leasekeeper.idempotency.api import KeyMissing, StoreUnavailable
 from leasekeeper.idempotency.connections import IdleConnections
 from leasekeeper.idempotency.keys import check_keep, check_key, digest, key_function
-from leasekeeper.idempotency.outage import Outage
-from leasekeeper.idempotency.postgres import CLEAN, CLEANING, check_psycopg, checked_table, for_table
+from leasekeeper.idempotency.outage import NOT_RUN, Outage
+from leasekeeper.idempotency.postgres import CLEAN, CLEANING, check_psycopg, checked_table, for_table, missing_table
 from leasekeeper.idempotency.terms import Counts
 from leasekeeper.lanes.failures import outcome_of_result
 from leasekeeper.lanes.lease_control import LeaseControl
 from leasekeeper.outcomes import NotNow
+from leasekeeper.texts import one_line
 
 if TYPE_CHECKING:
     import inspect
@@ -52,6 +53,7 @@ inserted AS (
 )
 SELECT free, EXISTS (SELECT FROM inserted) FROM lock
 """
+LOOK = "SELECT key, expires FROM {table} LIMIT 0"
 AGAIN = 5.0
 """Seconds after which a message comes again whose key another transaction holds, plus up to half as many."""
 CLAIM_TIMEOUT = 10.0
@@ -107,6 +109,24 @@ class PostgresInbox:
 
         with psycopg.connect(self._dsn) as connection:
             connection.execute(self.definition)
+
+    async def check(self) -> None:
+        """Ask the database once whether the table is there.
+
+        Raises:
+            ConfigurationError: it is not.
+            StoreUnavailable: the database cannot be reached, or answers with an error.
+        """
+        import psycopg
+
+        connecting = psycopg.AsyncConnection.connect(self._dsn, autocommit=True, **self._idle.limits)
+        try:
+            async with asyncio.timeout(CLAIM_TIMEOUT), await connecting as connection:
+                await connection.execute(for_table(LOOK, self._table))
+        except (psycopg.Error, TimeoutError) as error:
+            if missing := missing_table(error, self, "inbox", self._table):
+                raise missing from error
+            raise StoreUnavailable(f"{self!r}: {type(error).__name__}: {one_line(error)}") from error
 
     def statistics(self, queue: str | None = None) -> IdempotencyStatistics:
         """What became of the messages so far: those of a queue, by its name, or of all."""
@@ -217,9 +237,14 @@ class PostgresInbox:
 
         try:
             yield
-        except (psycopg.OperationalError, TimeoutError) as error:
+        except (psycopg.Error, TimeoutError) as error:
+            missing = missing_table(error, self, "inbox", self._table)
+            if missing is None and not isinstance(error, psycopg.OperationalError | TimeoutError):
+                raise
             self.counts.add(message.queue, "store_errors")
-            raise NotNow(outage.failed(error, follows="is not run, its message is given back")) from error
+            raise NotNow(
+                outage.failed(missing or error, NOT_RUN, limit=self.counts.limits.get(message.queue))
+            ) from error
         outage.over()
 
     def _check(self, row: Any, message: Message[Any]) -> None:

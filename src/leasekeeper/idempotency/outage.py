@@ -5,10 +5,14 @@ Owned by what stands around a handler. Failures in a row say less than time: wit
 
 from __future__ import annotations
 
+import logging
+import math
 import random
 from typing import TYPE_CHECKING
 
+from leasekeeper.errors import LeasekeeperError
 from leasekeeper.loggers import safe_logger
+from leasekeeper.texts import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +25,14 @@ JITTER = 0.1
 """Part of a pause by which a message comes later, at most; at least a second."""
 
 
+TOLD = 60.0
+"""Seconds between two log lines about one outage."""
+NOT_RUN = "is not run, its message is given back"
+_COSTS = (
+    "; each try spends a receive, and after {} receives SQS moves a message to the dead-letter queue, if there is one"
+)
+
+
 class Outage:
     """The time since the first of the failures in a row. Used from any thread."""
 
@@ -29,19 +41,36 @@ class Outage:
         self._clock = clock
         self._since: float | None = None
         self._failures = 0
+        self._tell_again = -math.inf
 
-    def failed(self, error: Exception, *, follows: str) -> float:
-        """Note one more failure; returns after how many seconds the message should come again."""
+    def failed(self, error: Exception, follows: str, *, limit: int | None, spends: bool = True) -> float:
+        """Note one more failure; returns after how many seconds the message should come again.
+
+        Args:
+            error: what the store said.
+            follows: what happens to the message.
+            limit: the `maxReceiveCount` of the queue; None: unknown.
+            spends: whether the message is received again because of it.
+        """
         now = self._clock()
         since = self._since = now if self._since is None else self._since
         self._failures += 1
-        if self._failures & (self._failures - 1) == 0:  # the first, the second, the fourth ...
-            log.warning("handler %s %s (%d times in a row): %s", self._handler, follows, self._failures, error)
+        if now >= self._tell_again:
+            self._tell_again = now + TOLD
+            level = logging.ERROR if spends else logging.WARNING
+            costs = _COSTS.format("maxReceiveCount" if limit is None else limit) if spends else ""
+            log.log(
+                level, "handler %s %s (%d in a row): %s%s", self._handler, follows, self._failures, _text(error), costs
+            )
         return jittered(min(max(now - since, SHORTEST), LONGEST))
 
     def over(self) -> None:
         """Note that the store has answered."""
-        self._failures, self._since = 0, None
+        self._failures, self._since, self._tell_again = 0, None, -math.inf
+
+
+def _text(error: Exception) -> str:
+    return str(error) if isinstance(error, LeasekeeperError) else one_line(error)
 
 
 def jittered(seconds: float) -> float:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.errors import ConfigurationError
-from leasekeeper.idempotency.api import CLAIMED, Completed, Found, Running
+from leasekeeper.idempotency.api import CLAIMED, Completed, Found, Running, TableMissing
 from leasekeeper.loggers import safe_logger
 from leasekeeper.texts import safe_str
 
@@ -113,6 +113,20 @@ def check_psycopg(what: str) -> None:
         ) from error
 
 
+def missing_table(error: BaseException, store: object, kind: str, table: str) -> TableMissing | None:
+    """What an error of psycopg says of a table that does not exist, or has other columns; None: something else."""
+    name = type(error).__name__
+    if name not in ("UndefinedTable", "UndefinedColumn", "InvalidSchemaName"):
+        return None
+    if name == "UndefinedColumn":
+        missing = TableMissing(f"{store!r}: table {table} has other columns: it is the table of something else")
+    else:
+        missing = TableMissing(
+            f"{store!r}: table {table} does not exist: run `leasekeeper store create {kind} --table {table} --dsn ...`"
+        )
+    return missing
+
+
 class PostgresStore:
     """Keeps idempotency keys in a table of Postgres; needs the extra `postgres`.
 
@@ -204,8 +218,10 @@ class PostgresStore:
         try:
             cursor = await connection.execute(statement.replace("{table}", self._table), values or None)
             rows = await cursor.fetchall() if cursor.description else []
-        except BaseException:
+        except BaseException as error:
             await connection.close()
+            if missing := missing_table(error, self, "postgres", self._table):
+                raise missing from error
             raise
         self._idle.append(connection)
         return rows

@@ -105,6 +105,15 @@ class Idempotency:
         guard = Guard(self._terms, name, timeout=timeout)
         return guard.run if is_coroutine else guard.run_blocking
 
+    async def check(self) -> None:
+        """Ask the store once, and change nothing in it.
+
+        Raises:
+            ConfigurationError: its table does not exist.
+            StoreUnavailable: it does not answer, or answers with an error.
+        """
+        await self._terms.work.check(self._terms.timeout)
+
     def statistics(self, queue: str | None = None) -> IdempotencyStatistics:
         """What became of the messages so far: those of a queue, by its name, or of all."""
         return self._terms.counts.statistics(queue)

@@ -14,9 +14,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from leasekeeper.engine.host import LoopThread
-from leasekeeper.idempotency.api import Claimed, Extension, StoreUnavailable
+from leasekeeper.idempotency.api import Claimed, Extension, StoreUnavailable, TableMissing
 from leasekeeper.loggers import safe_logger
-from leasekeeper.texts import safe_str
+from leasekeeper.texts import one_line, safe_str
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -45,6 +45,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
 """Seconds between these tries; doubled each time."""
 SWEEP = 1_000
 """Claims in a store that does not wait above which those that are gone are looked for."""
+NOTHING = "leasekeeper:check"
+"""A key that no message has."""
 UNANSWERED = 10_000
 """Claims without an answer whose tokens are remembered, at most."""
 
@@ -93,17 +95,32 @@ class Work:
         self._looking: asyncio.Task[None] | None = None
         self._persisting: set[asyncio.Task[None]] = set()
 
+    async def check(self, timeout: float) -> None:  # noqa: ASYNC109 - of the verb
+        """Ask the store whether it can be used.
+
+        It gives up a claim that does not exist: for this, all stores need the table and the right to write.
+
+        Raises:
+            StoreUnavailable: it cannot.
+        """
+        if not self._inline:
+            self._own_process()
+            await asyncio.wrap_future(self._submit(self._store.release(NOTHING, os.urandom(16).hex()), timeout))
+
     # Verbs: each returns a future, of which only waiting may be cancelled
 
     def claim(self, claim: Claim, timeout: float) -> Future[Found]:
         """Claim a key for as long as the message's lease lasts, and then as long as that is extended."""
-        if self._process != os.getpid():  # a forked child has none of its parent's claims and connections
-            self._reset()
+        self._own_process()
         claim.token = self._unanswered.pop(claim.key, claim.token)
         lease = claim.left(self.clock())
         if self._inline:
             self._extend_inline(claim.key, timeout)
         return self._submit(self._claim(claim, lease), timeout)
+
+    def _own_process(self) -> None:
+        if self._process != os.getpid():  # a forked child has none of its parent's claims and connections
+            self._reset()
 
     def _extend_inline(self, key: str, timeout: float) -> None:
         """Extend the claim of this key: nothing outside of this process can have it, so its lease is looked at now."""
@@ -200,7 +217,9 @@ class Work:
                 task.add_done_callback(lambda late: late.cancelled() or late.exception())
 
     def _unavailable(self, error: Exception) -> StoreUnavailable:
-        return StoreUnavailable(f"{self._store!r}: {type(error).__name__}: {safe_str(error, 300)}")
+        if isinstance(error, TableMissing):
+            return error
+        return StoreUnavailable(f"{self._store!r}: {type(error).__name__}: {one_line(error)}")
 
     async def _persist(self, verb: Callable[[], Coroutine[Any, Any, bool]], claim: Claim, within: float) -> None:
         """Complete a key that its handler could not complete."""

@@ -16,7 +16,7 @@ from leasekeeper.outbox.connections import Connections
 from leasekeeper.outbox.statements import AGAIN, ASIDE, COMMENT, FRESH, LABEL, QUEUES, STATISTICS, VERSION
 from leasekeeper.outbox.working import QueueWork
 from leasekeeper.schedules import Exponential
-from leasekeeper.texts import safe_str
+from leasekeeper.texts import one_line
 
 if TYPE_CHECKING:
     from leasekeeper.outbox.counts import Counts
@@ -75,6 +75,13 @@ class Looking:
             await self._own.close()
             raise
         self._counts.connected = True
+
+    async def check(self) -> None:
+        """Check as `open` does, and close."""
+        try:
+            await self._check()
+        finally:
+            await self._connections.close()
 
     async def _check(self) -> None:
         import psycopg
@@ -193,8 +200,3 @@ class Looking:
                 failures += 1
                 log.debug("outbox %s: listening ended: %s", self._outbox.table, one_line(error))
             await asyncio.sleep(RECONNECT.ceiling(failures or 1))
-
-
-def one_line(error: BaseException) -> str:
-    """The text of an error on one line."""
-    return safe_str(error, 300).strip().replace("\n", " ") or type(error).__name__
