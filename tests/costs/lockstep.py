@@ -29,6 +29,8 @@ class LockStep:
     def __init__(self) -> None:
         self._door = threading.Lock()
         self._handled = 0
+        self._others = set(threading.enumerate())
+        """Threads that were there before, of other tests."""
 
     def handler(self, _: str) -> None:
         """Finishes as soon as it is the thread's turn."""
@@ -50,16 +52,19 @@ class LockStep:
     def _let_pass(self, given: Callable[[], int]) -> None:
         deadline = time.monotonic() + PATIENCE
         self._door.release()
-        while not (self._handled >= given() and _all_parked()):
+        while not (self._handled >= given() and self._all_parked()):
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{self._handled} of {given()} messages were handled in {PATIENCE:g} s")
             time.sleep(20e-6)
         self._door.acquire()
 
-
-def _all_parked() -> bool:
-    """Whether no thread of a lane is at work."""
-    # Of the frames only the code is kept: our own is among them, and would be part of a cycle.
-    codes = {thread: frame.f_code for thread, frame in sys._current_frames().items()}
-    lanes = [each.ident for each in threading.enumerate() if each.name.startswith("leasekeeper-")]
-    return all(codes.get(each, _PARKED) is _PARKED for each in lanes if each is not None)
+    def _all_parked(self) -> bool:
+        """Whether no thread of a lane is at work."""
+        # Of the frames only the code is kept: our own is among them, and would be part of a cycle.
+        codes = {thread: frame.f_code for thread, frame in sys._current_frames().items()}
+        lanes = [
+            each.ident
+            for each in threading.enumerate()
+            if each.name.startswith("leasekeeper-") and each not in self._others
+        ]
+        return all(codes.get(each, _PARKED) is _PARKED for each in lanes if each is not None)

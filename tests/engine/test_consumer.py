@@ -81,9 +81,19 @@ def orders(server: LocalSqs, request: pytest.FixtureRequest) -> Orders:
     return Orders(server, "".join(each if each.isalnum() else "-" for each in request.node.name)[:75])
 
 
+BEFORE: set[threading.Thread] = set()
+"""Threads of tests before, e.g. those of senders, which live as long as the process."""
+
+
+@pytest.fixture(autouse=True)
+def _threads_before() -> None:
+    BEFORE.clear()
+    BEFORE.update(threading.enumerate())
+
+
 def _no_thread_left() -> bool:
     """Whether every thread of ours has ended, or is about to: a thread can tell only before its last instruction."""
-    ours = [each for each in threading.enumerate() if each.name.startswith("leasekeeper")]
+    ours = [each for each in threading.enumerate() if each.name.startswith("leasekeeper") and each not in BEFORE]
     for each in ours:
         each.join(5)
     return not any(each.is_alive() for each in ours)

@@ -109,8 +109,18 @@ class Story:
             assert self.came.acquire(timeout=10)
 
 
+BEFORE: set[threading.Thread] = set()
+"""Threads of tests before, e.g. those of senders, which live as long as the process."""
+
+
+@pytest.fixture(autouse=True)
+def _threads_before() -> None:
+    BEFORE.clear()
+    BEFORE.update(threading.enumerate())
+
+
 def no_thread_left() -> bool:
-    ours = [each for each in threading.enumerate() if each.name.startswith("leasekeeper")]
+    ours = [each for each in threading.enumerate() if each.name.startswith("leasekeeper") and each not in BEFORE]
     for each in ours:
         each.join(5)
     return not any(each.is_alive() for each in ours)

@@ -66,7 +66,7 @@ async def test_an_unmatched_message_goes_to_the_dead_letter_queue(caplog: pytest
         await world.until(lambda: not world.queue())
         report = await consumer.stop()
     assert (report.unmatched, report.rejected, report.handled) == (1, 1, 0)
-    assert ", 1 rejected, 1 unmatched in " in str(report)
+    assert ", 1 rejected, 1 unmatched; " in str(report)
     assert got == []
     assert "no handler of queue orders takes it (there are created, cancelled); it goes to the dead-letter queue" in (
         caplog.text

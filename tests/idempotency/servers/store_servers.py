@@ -9,11 +9,12 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.request
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -33,6 +34,15 @@ def dynamodb_server() -> Iterator[str]:
     server.start()
     try:
         host, port = server.get_host_and_port()
+        # A conditional write of DynamoDB is one step. Moto's threads take turns within it, unless requests come singly.
+        assert server._server is not None
+        served, turn = server._server.app, threading.Lock()
+
+        def one_at_a_time(environ: Any, start_response: Any) -> Any:
+            with turn:
+                return list(served(environ, start_response))
+
+        server._server.app = one_at_a_time
         # Its tables outlive it, for whatever serves in this process next.
         urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", data=b"").close()
         yield f"http://{host}:{port}"
