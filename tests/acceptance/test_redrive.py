@@ -331,6 +331,15 @@ def test_a_copy_needs_another_queue_of_the_same_kind(one: Bench) -> None:
         assert (command.code, command.err) == (2, f"leasekeeper: {sentence}\n")
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("--copy",)])
+def test_a_queue_to_move_to_that_does_not_exist_is_named(one: Bench, more: tuple[str, ...]) -> None:
+    refused = one.call("redrive", "orders", "--to", "nope", *more)
+    assert refused.code != 0
+    assert refused.err.startswith("leasekeeper: --to nope: ")
+    refused = one.call("redrive", "orders", "--to", one.url.replace("/orders", "/nope"))
+    assert refused.err.startswith("leasekeeper: queue nope: ")
+
+
 def test_a_queue_that_serves_none_is_emptied_by_copies_only(bench: Bench) -> None:
     """A consumer's `dead_letter_queue` need not be in a redrive policy."""
     bench.fill(bench.queue("rejects"), 3)

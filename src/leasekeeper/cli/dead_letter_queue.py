@@ -9,14 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from leasekeeper.cli.connection import OpenQueue
+from leasekeeper.cli.connection import OpenQueue, unusable, with_advice
 from leasekeeper.cli.copying import Target
 from leasekeeper.cli.policy import RedrivePolicy, account_in, name_in
-from leasekeeper.errors import ConfigurationError, SqsError, Verdict
+from leasekeeper.errors import ConfigurationError, QueueUnusable, SqsError, Verdict
 from leasekeeper.sqs.address import QueueAddress
 
 if TYPE_CHECKING:
     from leasekeeper.cli.causes import DeadLetter
+    from leasekeeper.sqs.client import SqsClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,10 @@ async def dead_letter_queue_of(given: OpenQueue, *, any_queue: bool = False) -> 
             "queues: give one, or set a redrive policy (leasekeeper doctor shows how). To send its messages to another "
             "queue one by one, give --copy --to QUEUE"
         )
-    url = await given.client.queue_url(policy.name, account=account_in(policy.target))
+    try:
+        url = await given.client.queue_url(policy.name, account=account_in(policy.target))
+    except SqsError as error:
+        raise unusable(policy.name, error) from error
     queue = OpenQueue(client=given.client, address=QueueAddress(name=policy.name), url=url)
     return DeadLetterQueue(queue=queue, arn=policy.target, sources=await sources_of(queue) or {})
 
@@ -90,15 +94,27 @@ async def target_at(dead: DeadLetterQueue, reference: str) -> Target:
 
     Raises:
         ConfigurationError: it is the dead-letter queue itself, or of the other kind.
+        QueueUnusable: there is no such queue, or it may not be looked up.
     """
     client, address = dead.queue.client, QueueAddress.parse(reference)
     if address.fifo != dead.queue.address.fifo:
         kind = "a FIFO" if dead.queue.address.fifo else "a standard"
         raise ConfigurationError(f"--to {reference}: {dead.name} is {kind} queue, so the other must be one too")
-    url = address.url or await client.queue_url(address.name, account=address.account)
+    try:
+        url = address.url or await client.queue_url(address.name, account=address.account)
+    except SqsError as error:
+        raise QueueUnusable(f"--to {reference}: {with_advice(error)}") from error
     if _place(url) == _place(dead.queue.url):
         raise ConfigurationError(f"--to {reference}: this is the dead-letter queue itself")
     return Target(address.name, url)
+
+
+async def arn_of(client: SqsClient, target: Target) -> str:
+    """The ARN of the queue to move to; raises `QueueUnusable` where SQS does not tell it."""
+    try:
+        return (await client.queue_attributes(target.url, ["QueueArn"]))["QueueArn"]
+    except SqsError as error:
+        raise unusable(target.name, error) from error
 
 
 def _place(url: str) -> list[str]:

@@ -23,7 +23,7 @@ from leasekeeper.cli.connection import (
     opened,
 )
 from leasekeeper.cli.copying import CopyPlan, Target
-from leasekeeper.cli.dead_letter_queue import DeadLetterQueue, dead_letter_queue_of, target_at
+from leasekeeper.cli.dead_letter_queue import DeadLetterQueue, arn_of, dead_letter_queue_of, target_at
 from leasekeeper.cli.errors import Exit, Stopped, say
 from leasekeeper.cli.filters import Filters
 from leasekeeper.cli.holding import Holding
@@ -175,7 +175,7 @@ async def _start_task(
     """Let SQS move all messages."""
     client = dead.queue.client
     target = target or await _only_target(connection, dead, by_sqs=wish.copy is False)
-    destination = (await client.queue_attributes(target.url, ["QueueArn"]))["QueueArn"] if target else None
+    destination = await arn_of(client, target) if target else None
     where = target.name if target else "where they came from"
     if wish.plan.dry_run:
         print(f"would move about {counted(waiting, 'message')} from {dead.name} to {where}")
