@@ -55,10 +55,20 @@ def hint(name: str, known: Sequence[str]) -> str:
     for option, others in _OTHER_NAMES.items():
         if name in others.split():
             return f"; did you mean {option!r}?"
+    return _near(name, known) or "; `help(leasekeeper.Options)` lists the options"
+
+
+def _near(name: object, known: Sequence[str]) -> str:
     import difflib
 
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-    return f"; did you mean {near[0]!r}?" if near else "; `help(leasekeeper.Options)` lists the options"
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.75)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _choice(choices: Sequence[str], kind: str) -> str:
+    """`one of 'a', 'b', None`; of two `'a' or None`."""
+    shown = [*map(repr, choices), *(["None"] if "None" in kind else [])]
+    return " or ".join(shown) if len(shown) < 3 else f"one of {', '.join(shown)}"
 
 
 _NAMES = {"message_attributes": "('All',)", "preload": "('shop.models',)"}
@@ -75,7 +85,7 @@ def check_value(option: dataclasses.Field[Any], value: Any) -> None:
     elif kind == "bool" and not isinstance(value, bool):
         raise ConfigurationError(f"{option.name}={value!r}: must be True or False")
     elif choices and value not in choices:
-        raise ConfigurationError(f"{option.name}={value!r}: must be one of {', '.join(map(repr, choices))}")
+        raise ConfigurationError(f"{option.name}={value!r}: must be {_choice(choices, kind)}{_near(value, choices)}")
     elif kind == "str | None" and not isinstance(value, str):
         raise ConfigurationError(f"{option.name}={value!r}: must be text")
     elif option.name in _NAMES and (

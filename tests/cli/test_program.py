@@ -129,6 +129,18 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
             "leasekeeper: --count='0': must be a whole number, 1 or more. See leasekeeper peek ",
         ),
         (("run", "a:b", "--processes", "0"), "leasekeeper: --processes='0': must be a whole number, 1 to 1000. See "),
+        (
+            ("store", "create", "redis"),
+            "leasekeeper: kind='redis': must be postgres, inbox or dynamodb. See leasekeeper ",
+        ),
+        (("store", "create"), "leasekeeper: the kind is missing: give postgres, inbox or dynamodb. See leasekeeper "),
+        (
+            ("outbox", "statuss"),
+            "leasekeeper: action='statuss': must be create, relay, status or retry; did you mean status? See ",
+        ),
+        (("scale",), "leasekeeper: the action is missing: give advise. See leasekeeper scale --help"),
+        (("scale", "advice", "q"), "leasekeeper: action='advice': must be advise; did you mean advise? See "),
+        (("manifest", "k8s", "a:b"), "leasekeeper: kind='k8s': must be kubernetes or ecs. See leasekeeper manifest "),
         (("send", "or ders", "body"), "leasekeeper: 'or ders' is not a queue: "),
         (("send", "orders", "b", "-f", "f"), "leasekeeper: both a BODY and --file are given"),
         (("send", "orders", "b", "-a", "x"), "leasekeeper: --attribute 'x': must be NAME=VALUE"),

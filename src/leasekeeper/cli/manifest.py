@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from enum import StrEnum
 from pathlib import Path  # noqa: TC003 - typer reads the annotation
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,12 +19,18 @@ from leasekeeper.errors import ConfigurationError
 if TYPE_CHECKING:
     from leasekeeper.cli.manifests.service import Service
 
-KINDS = ("kubernetes", "ecs")
 LATENCY = 60.0
 
 
+class Kind(StrEnum):
+    """What runs the service."""
+
+    KUBERNETES = "kubernetes"
+    ECS = "ecs"
+
+
 def manifest(
-    kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What runs the service.")],
+    kind: Annotated[Kind, typer.Argument(metavar="kubernetes|ecs", help="What runs the service.", show_choices=False)],
     target: Annotated[str, typer.Argument(metavar="MODULE:NAME", help="The app or consumer, e.g. shop:app.")],
     *,
     image: Annotated[str, typer.Option(metavar="IMAGE", help="The container image.")] = "IMAGE",
@@ -65,15 +72,13 @@ def manifest(
     service = service_of(
         target, consumers, name=name, image=image, most=most, handler_seconds=handler_seconds, latency=latency
     )
-    files = _kubernetes(service, jobs=jobs) if kind == "kubernetes" else _ecs(service, apart=output is not None)
+    files = _kubernetes(service, jobs=jobs) if kind is Kind.KUBERNETES else _ecs(service, apart=output is not None)
     _write(files, output)
     raise Stopped(Exit.CLEAN)
 
 
-def _check(kind: str, *, jobs: bool, guessed: bool) -> None:
-    if kind not in KINDS:
-        raise ConfigurationError(f"{kind!r} is not a kind of manifest: give {' or '.join(KINDS)}")
-    if jobs and kind == "ecs":
+def _check(kind: Kind, *, jobs: bool, guessed: bool) -> None:
+    if jobs and kind is Kind.ECS:
         raise ConfigurationError("--jobs is for kubernetes: ECS has no jobs that scale by a queue")
     if guessed:
         say(

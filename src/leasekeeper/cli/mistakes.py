@@ -10,6 +10,7 @@ import difflib
 import inspect
 import math
 import os
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, get_args
 
 import typer
@@ -47,7 +48,10 @@ def _what(error: Any, arguments: Sequence[str], commands: Sequence[str], functio
     parameter, option = getattr(error, "param", None), getattr(error, "option_name", None)
     message = str(error.message).rstrip(".")
     if parameter is not None and type(error).__name__ == "MissingParameter":
-        return _missing(parameter)
+        return _missing(parameter, function)
+    if parameter is not None and (choices := _choices(parameter, function)):
+        _, _, value = (given := _given(error.ctx, parameter, arguments)).partition("=")
+        return f"{given}: must be {_one_of(choices)}{_near(value.strip(chr(39)), choices)}"
     if parameter is not None:
         return f"{_given(error.ctx, parameter, arguments)}: must be {_wanted(parameter, function) or message}"
     if function is None and arguments and not arguments[0].startswith("-"):
@@ -62,14 +66,31 @@ def _what(error: Any, arguments: Sequence[str], commands: Sequence[str], functio
     return message
 
 
-def _missing(parameter: Any) -> str:
+def _missing(parameter: Any, function: Callable[..., Any] | None) -> str:
+    if choices := _choices(parameter, function):
+        return f"the {parameter.name} is missing: give {_one_of(choices)}"
     name, text = str(parameter.metavar or parameter.opts[-1]), getattr(parameter, "help", "") or ""
     return f"{name} is missing: {text[:1].lower()}{text[1:].rstrip('.')}"
 
 
+def _choices(parameter: Any, function: Callable[..., Any] | None) -> list[str]:
+    """What an argument may be; empty where it may be anything."""
+    if function is None:
+        return []
+    kind, _ = get_args(inspect.signature(function, eval_str=True).parameters[parameter.name].annotation)
+    return [str(each) for each in kind] if isinstance(kind, type) and issubclass(kind, StrEnum) else []
+
+
+def _one_of(choices: Sequence[str]) -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    *before, last = choices
+    return f"{', '.join(before)} or {last}" if before else last
+
+
 def _given(context: Any, parameter: Any, arguments: Sequence[str]) -> str:
     """`--processes='0'`, or `LEASEKEEPER_PROCESSES='0'`."""
-    flags = _flags(parameter) or [str(parameter.metavar)]
+    name = str(parameter.metavar)
+    flags = _flags(parameter) or [str(parameter.name) if name.islower() else name]  # in small letters: the choices
     value = context.command.make_parser(context).parse_args(args=list(arguments))[0].get(parameter.name)
     if value is not None and not isinstance(value, (list, tuple)):
         return f"{flags[0]}={value!r}"

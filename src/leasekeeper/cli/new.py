@@ -76,13 +76,13 @@ def _files(words: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 def _manifests(folder: Path, words: Mapping[str, str]) -> None:
     """Write manifests from the options of the new app, as `leasekeeper manifest` does."""
-    from leasekeeper.cli.manifest import manifest
+    from leasekeeper.cli.manifest import Kind, manifest
 
     target, before = f"{words['package']}.service:app", Path.cwd()
     os.chdir(folder)
     sys.path.insert(0, str(Path.cwd()))
     try:
-        for kind in ("kubernetes", "ecs"):
+        for kind in Kind:
             with contextlib.suppress(Stopped), contextlib.redirect_stderr(io.StringIO()):
                 manifest(kind, target, name=words["name"], image=words["name"], output=Path("deploy"))
     finally:

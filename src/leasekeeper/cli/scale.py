@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import textwrap
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -27,8 +28,16 @@ MOST = 10_000_000
 """Bytes of an answer."""
 
 
+class Action(StrEnum):
+    """What is to be done."""
+
+    ADVISE = "advise"
+
+
 def scale(
-    action: Annotated[str, typer.Argument(metavar="advise", help="What to do.")],
+    action: Annotated[  # noqa: ARG001 - there is one
+        Action, typer.Argument(metavar="advise", help="What to do.", show_choices=False)
+    ],
     target: Annotated[
         str, typer.Argument(metavar="QUEUE|URL", help="The queue; or the admin URL of a process, for all its queues.")
     ],
@@ -51,8 +60,6 @@ def scale(
 
     Ask a process that has worked for some minutes. The exit code is 1 when it does not answer, or has measured nothing.
     """
-    if action != "advise":
-        raise ConfigurationError(f"{action!r}: give `leasekeeper scale advise QUEUE`")
     if (concurrency is None) != (handler_seconds is None):
         raise ConfigurationError("--concurrency and --handler-seconds belong together: give both, or ask a process")
     if concurrency is not None and handler_seconds is not None:
