@@ -249,3 +249,20 @@ async def test_a_logger_that_raises_stops_no_start() -> None:
     async with World(max_receives=3) as world:
         world.faults.set("GetQueueAttributes", deny=1.0)
         assert (await open_queue(world.client, QueueAddress.parse("orders"), Options(logger=logger))).url
+
+
+@pytest.mark.parametrize(("attempts", "warned"), [(20, True), (5, False), (None, False)])
+def test_attempts_that_the_redrive_policy_does_not_allow_are_a_warning(
+    attempts: int | None, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    @virtual
+    async def run() -> None:
+        async with World(max_receives=5) as world:
+            await open_queue(world.client, QueueAddress.parse("orders"), Options(max_attempts=attempts))
+
+    run()
+    sentence = (
+        "queue orders: max_attempts=20 is never reached: SQS moves a message to the dead-letter queue after 5 "
+        "receives; set maxReceiveCount of the redrive policy to 23 or more, or max_attempts to less"
+    )
+    assert [each.message for each in caplog.records if "max_attempts" in each.message] == [sentence] * warned

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from store_servers import postgres_server
 
-from leasekeeper import Consumer, LeasekeeperError, Message, Retry
-from leasekeeper.idempotency import IdempotencyStatistics, PostgresInbox
+from leasekeeper import ConfigurationError, Consumer, LeasekeeperError, Message, Retry
+from leasekeeper.idempotency import IdempotencyStatistics, KeyMissing, PostgresInbox
 from leasekeeper.idempotency import inbox as inbox_module
 from leasekeeper.outcomes import NotStarted, Skipped
 from leasekeeper.testing.handling import run_handler
@@ -158,3 +158,27 @@ def test_keys_whose_time_is_over_are_deleted(dsn: str, monkeypatch: pytest.Monke
         found = other.execute("SELECT count(*) FROM leasekeeper_inbox WHERE key LIKE 'old %'").fetchone()
         assert found == (0,)
     inbox.close_idle()
+
+
+def test_a_handler_that_asks_for_the_other_kind_of_connection_is_refused() -> None:
+    inbox = PostgresInbox("", key="id")
+
+    async def coroutine(body: dict[str, int], tx: psycopg.Connection) -> None: ...
+
+    def plain(body: dict[str, int], tx: psycopg.AsyncConnection[Any]) -> None: ...
+
+    with pytest.raises(
+        ConfigurationError, match=r"coroutine is `async def`: annotate tx with psycopg\.AsyncConnection$"
+    ):
+        Consumer("payments", coroutine, idempotency=inbox, region="eu-west-1")
+    with pytest.raises(ConfigurationError, match=r"plain is `def`: annotate tx with psycopg\.Connection$"):
+        Consumer("payments", plain, idempotency=inbox, region="eu-west-1")
+
+
+def test_a_message_without_a_key_says_which_key_is_missing() -> None:
+    async def handler(body: dict[str, int]) -> None: ...
+
+    consumer = Consumer("payments", handler, idempotency=PostgresInbox("", key="idd"), region="eu-west-1")
+    found = run_handler(consumer, {"id": 1})
+    assert isinstance(found.error, KeyMissing)
+    assert str(found.error).endswith(": key='idd' is not in the body, or is null or empty there")

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager
 from functools import wraps
 from typing import TYPE_CHECKING
 
 import pytest
 
+from leasekeeper import Consumer
 from leasekeeper.api import Credentials
+from leasekeeper.cli.checks_payloads import payloads as payloads_of
+from leasekeeper.cli.connection import Connection
+from leasekeeper.cli.facts import Level
+from leasekeeper.errors import ConfigurationError
+from leasekeeper.local import LocalSqs
+from leasekeeper.local.objects import Objects
+from leasekeeper.options import Options
 from leasekeeper.payload import PayloadGone, PayloadUnavailable
 from leasekeeper.payloads import S3Payloads
 from leasekeeper.payloads.fetching import Fetcher
+from leasekeeper.sqs.client import SqsClient
+from leasekeeper.sqs.settings import ClientSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -100,3 +111,63 @@ async def test_a_redirect_is_not_followed() -> None:
     async with s3_that_says("301 Moved", "<Error><Code>PermanentRedirect</Code></Error>", *moved) as store:
         with pytest.raises(PayloadUnavailable, match="set region='us-west-2'"):
             await store.get("bucket", "k", start=0, length=10)
+
+
+@on_a_loop
+async def test_a_bucket_that_does_not_exist_refuses_the_start() -> None:
+    payloads = S3Payloads("bucket")
+    async with s3_that_says("404 Not Found", "<Error><Code>NoSuchBucket</Code></Error>") as store:
+        with pytest.raises(ConfigurationError) as refused:
+            await payloads.check(store)
+    assert str(refused.value) == (
+        "S3Payloads: bucket bucket does not exist: create it, or check its name and S3's endpoint"
+    )
+    for status in ("200 OK", "403 Forbidden"):  # what exists may be closed to this question
+        async with s3_that_says(status) as store:
+            await payloads.check(store)
+
+
+def test_s3_that_does_not_answer_is_a_warning_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    @on_a_loop
+    async def look() -> None:
+        async with s3_that_says("404 Not Found", "<html>no such page</html>") as store:
+            await S3Payloads("bucket").check(store)
+
+    look()
+    (line,) = [each.message for each in caplog.records if each.levelno == logging.WARNING]
+    assert line.startswith("bucket bucket cannot be looked at, payloads may not be found: GET s3://bucket")
+
+
+@on_a_loop
+async def test_a_consumer_looks_for_its_bucket_before_it_receives() -> None:
+    class Empty(Objects):
+        async def exists(self, bucket: str) -> bool:
+            return bucket != "missing"
+
+    with LocalSqs() as sqs:
+        settings = ClientSettings(endpoint_url=sqs.endpoint_url, region="us-east-1")
+        async with await SqsClient.connect(settings) as client:
+            await client.create_queue("orders")
+        consumer = Consumer(
+            "orders",
+            handle,
+            payloads=S3Payloads("missing", client=Empty()),
+            endpoint_url=sqs.endpoint_url,
+            region="us-east-1",
+        )
+        with pytest.raises(ConfigurationError, match="bucket missing does not exist"):
+            await consumer.start()
+
+
+async def handle(body: str) -> None:
+    raise AssertionError(body)
+
+
+@on_a_loop
+async def test_the_doctor_says_that_a_bucket_does_not_exist() -> None:
+    async with s3_that_says("404 Not Found", "<Error><Code>NoSuchBucket</Code></Error>") as store:
+        options = Options(payloads=S3Payloads("bucket", client=store))
+        connection = Connection(queue="orders", region="eu-west-1")
+        (finding,) = await payloads_of(options, connection)
+    assert finding.level is Level.FAIL
+    assert finding.message == "bucket bucket does not exist: create it, or check its name and the region"

@@ -42,8 +42,12 @@ async def _bucket(found: S3Payloads, connection: Connection) -> Finding:
     try:
         rules = await store.lifecycle(found.bucket)
     except PayloadUnavailable as error:
+        if "NoSuchBucket" in str(error):
+            return Finding(
+                Level.FAIL, "payloads", f"{where} does not exist: create it, or check its name and the region"
+            )
         message = f"{where}: its lifecycle rules cannot be read ({error}). {WANTED}"
-        return Finding(Level.FAIL if "NoSuchBucket" in message else Level.WARN, "payloads", message)
+        return Finding(Level.WARN, "payloads", message)
     finally:
         await store.close()
     return lifecycle(found.bucket, rules)

@@ -67,6 +67,7 @@ async def open_queue(client: SqsApi, address: QueueAddress, options: Options) ->
                 seconds = loop.time() - began
                 safe_logger(options.logger).warning("queue %s: the endpoint is up after %.1f s", address.name, seconds)
             _check_fifo(opened, options)
+            _check_attempts(opened, options)
             return opened
 
 
@@ -130,6 +131,20 @@ def _check_fifo(source: SourceQueue, options: Options) -> None:
             f"on_exhausted='halt' with queue {source.name}: its redrive policy moves a message to the dead-letter "
             f"queue after {source.max_receives} receives, so its group would not stay halted. Remove the redrive "
             "policy, or use on_exhausted='dead-letter'"
+        )
+
+
+def _check_attempts(source: SourceQueue, options: Options) -> None:
+    """Warn of attempts that the redrive policy does not allow: SQS moves the message before them."""
+    attempts, receives = options.max_attempts or 0, source.max_receives
+    if receives is not None and attempts > receives:
+        safe_logger(options.logger).warning(
+            "queue %s: max_attempts=%d is never reached: SQS moves a message to the dead-letter queue after %d "
+            "receives; set maxReceiveCount of the redrive policy to %d or more, or max_attempts to less",
+            source.name,
+            attempts,
+            receives,
+            attempts + 3,
         )
 
 

@@ -106,10 +106,10 @@ class Guard:
             terms.counts.add(message.queue, "missing")
             if terms.missing == "run":
                 return None
-            reason = f"message {message.id} has no idempotency key for handler {self._handler}"
+            reason = f"message {message.id} has no idempotency key for handler {self._handler}: {terms.why_missing}"
             if terms.missing == "reject":
                 raise Reject(reason)
-            raise KeyMissing(f"{reason}: give every message one, or set missing='run' or missing='reject'")
+            raise KeyMissing(f"{reason}; give every message one, or set missing='run' or missing='reject'")
         scope = terms.scope or f"{message.queue}:{self._handler}"
         fingerprint = "" if terms.fingerprint is None else digest(terms.fingerprint(message))
         return Claim(f"{terms.prefix}:{scope}:{digest(key)}", fingerprint, message)

@@ -16,10 +16,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.envelopes.opening import NothingToHandle
-from leasekeeper.errors import LeasekeeperError
+from leasekeeper.errors import ConfigurationError, LeasekeeperError
 from leasekeeper.idempotency.api import KeyMissing, StoreUnavailable
 from leasekeeper.idempotency.connections import IdleConnections
-from leasekeeper.idempotency.keys import check_keep, check_key, digest, key_function
+from leasekeeper.idempotency.keys import check_keep, check_key, digest, key_function, why_missing
 from leasekeeper.idempotency.outage import NOT_RUN, Outage
 from leasekeeper.idempotency.postgres import CLEAN, CLEANING, check_psycopg, checked_table, for_table, missing_table
 from leasekeeper.idempotency.terms import Counts
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.core.claims import IdempotencyStatistics
     from leasekeeper.idempotency.keys import Key
+    from leasekeeper.lanes.signature import Signature
     from leasekeeper.message import Message
 
 DEFINITION = """
@@ -89,6 +90,7 @@ class PostgresInbox:
         self._arguments: dict[str, Any] = {"key": key, "keep": keep, "table": checked_table(table)}
         self._dsn = dsn
         self._key = key_function(key)
+        self._missing = why_missing(key)
         self._table = table
         self._claim = for_table(CLAIM, table)
         self._idle = IdleConnections(dsn)
@@ -227,7 +229,7 @@ class PostgresInbox:
         key = self._key(message)
         if key is None or key == "":
             self.counts.add(message.queue, "missing")
-            raise KeyMissing(f"message {message.id} has no idempotency key for handler {handler}: give it one")
+            raise KeyMissing(f"message {message.id} has no idempotency key for handler {handler}: {self._missing}")
         return f"{message.queue}:{handler}:{digest(key)}"
 
     @contextmanager
@@ -269,6 +271,22 @@ class PostgresInbox:
 
         kind = getattr(parameter.annotation, "__origin__", parameter.annotation)
         return kind in (psycopg.AsyncConnection, psycopg.Connection)
+
+    def check_handler(self, signature: Signature) -> None:
+        """Refuse a handler that asks for the other kind of connection: it could not use the one that it gets.
+
+        Raises:
+            ConfigurationError: it does.
+        """
+        import psycopg
+
+        kind = psycopg.AsyncConnection if signature.is_coroutine else psycopg.Connection
+        for each in filter(self.gives, signature.injected):
+            if getattr(each.annotation, "__origin__", each.annotation) is not kind:
+                what = "async def" if signature.is_coroutine else "def"
+                raise ConfigurationError(
+                    f"handler {signature.name} is `{what}`: annotate {each.name} with psycopg.{kind.__name__}"
+                )
 
     @contextmanager
     def scope(self, _: Any, /) -> Iterator[Callable[[inspect.Parameter], Any]]:

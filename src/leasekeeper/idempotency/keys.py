@@ -43,6 +43,13 @@ def key_function(key: Key) -> Callable[[Message[Any]], Any]:
     return key
 
 
+def why_missing(key: Key) -> str:
+    """Why a message has no key, for an error."""
+    if isinstance(key, str):
+        return f"key={key!r} is not in the body, or is null or empty there"
+    return f"the function key={getattr(key, '__qualname__', type(key).__qualname__)} has returned None or an empty text"
+
+
 def check_key(what: str, key: Any) -> None:
     """Refuse what is no key.
 

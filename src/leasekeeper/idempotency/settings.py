@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.idempotency.guard import Guard
-from leasekeeper.idempotency.keys import check_keep, check_key, key_function
+from leasekeeper.idempotency.keys import check_keep, check_key, key_function, why_missing
 from leasekeeper.idempotency.terms import Counts, OnMissing, OnStoreError, Terms
 from leasekeeper.idempotency.work import work_on
 
@@ -90,6 +90,7 @@ class Idempotency:
         self._terms = Terms(
             work=work_on(store),
             key=key_function(key),
+            why_missing=why_missing(key),
             fingerprint=None if fingerprint is None else key_function(fingerprint),
             keep=keep.total_seconds(),
             result=result,

@@ -57,6 +57,7 @@ class Terms:
     work: Work
     key: Callable[[Message[Any]], Any]
     fingerprint: Callable[[Message[Any]], Any] | None
+    why_missing: str
     keep: float
     result: bool
     on_store_error: OnStoreError

@@ -110,6 +110,8 @@ def _single(
     if options.idempotency is not None and hasattr(options.idempotency, "gives"):
         injection = with_inbox(injection, options.idempotency)
     signature = read_signature(function, injection)
+    if (check_handler := getattr(options.idempotency, "check_handler", None)) is not None:
+        check_handler(signature)
     if takes_batch(signature.body_type):
         raise ConfigurationError(
             f"handler {signature.name} takes a Batch, and batch is not set: set batch= to the most messages of a "

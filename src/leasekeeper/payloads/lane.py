@@ -90,6 +90,7 @@ class PayloadLane:
         store = self._store = await self._payloads.connect(
             region=options.region, profile=options.profile, credentials=options.credentials
         )
+        await self._payloads.check(store)
         self._fetcher = Fetcher(store, self._payloads.buckets, options.max_payload)
         if self._number:
             register(self._number, self._fetcher)

@@ -157,6 +157,17 @@ class S3Client:
             return ""
         raise self._refusal("GET", bucket, "", answer)
 
+    async def exists(self, bucket: str) -> bool:
+        """Whether a bucket exists, also one that we may not use.
+
+        Raises:
+            PayloadUnavailable: S3 does not answer, or the bucket is in another region.
+        """
+        answer = await self._call("GET", bucket, "", query="location=", expected=(200, 403, 404))
+        if answer.status == 404 and _code(answer) != "NoSuchBucket":  # something else than S3 says so
+            raise self._refusal("GET", bucket, "", answer)
+        return answer.status != 404
+
     async def close(self) -> None:
         """As `ObjectStore.close`."""
         self._credentials.close()

@@ -5,14 +5,18 @@ Made by users. It may be given to several consumers and senders: each has connec
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.loggers import safe_logger
+from leasekeeper.payload import PayloadUnavailable
 from leasekeeper.payloads.pointers import PointerName
 from leasekeeper.sqs.services import S3
 from leasekeeper.sqs.settings import ClientSettings
 from leasekeeper.sqs.urls import check_endpoint
+from leasekeeper.texts import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +24,12 @@ if TYPE_CHECKING:
     from leasekeeper.api import Credentials, CredentialsProvider
     from leasekeeper.payloads.api import ObjectStore
 
+log = safe_logger("leasekeeper.payloads")
+
 Addressing = Literal["auto", "path", "virtual"]
 DeletePolicy = Literal["acked", "never"]
+LOOK = 5.0
+"""Seconds that asking for a bucket may take at the start."""
 LONGEST_PREFIX = 900
 """Bytes: keys have at most 1,024 (Amazon S3 limits), and ours add 36 to the prefix."""
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -138,6 +146,25 @@ class S3Payloads:
             service=S3,
         )
         return await S3Client.connect(settings, CallOptions(self.addressing, self.expected_owner, self.kms_key))
+
+    async def check(self, store: ObjectStore) -> None:
+        """Ask S3 once whether the buckets exist. One that does not answer is a warning: it may be back in a moment.
+
+        Raises:
+            ConfigurationError: a bucket does not exist.
+        """
+        exists: Any = getattr(store, "exists", None)
+        for bucket in sorted(self.buckets) if exists is not None else ():
+            try:
+                async with asyncio.timeout(LOOK):
+                    there = await exists(bucket)
+            except (PayloadUnavailable, TimeoutError) as error:
+                log.warning("bucket %s cannot be looked at, payloads may not be found: %s", bucket, one_line(error))
+            else:
+                if not there:
+                    raise ConfigurationError(
+                        f"S3Payloads: bucket {bucket} does not exist: create it, or check its name and S3's endpoint"
+                    )
 
     def __repr__(self) -> str:
         return f"<S3Payloads in s3://{self.bucket}/{self.prefix}>"
