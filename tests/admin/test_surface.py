@@ -314,6 +314,7 @@ def test_what_an_autoscaler_needs_is_at_a_path_of_the_status(sqs: LocalSqs) -> N
         found = scaling()
         assert found is not None
         assert found["visible"] + found["in_flight"] == 40
+        assert 0.0 <= json.loads(get(server, "/statusz")[1])["consumers"][0]["backlog_age"] < 60.0
         assert (found["latency"], found["wanted_replicas"]) == (60.0, 1)
         for query, latency in (("?latency=120", 120.0), ("?latency=-1", 60.0), ("?latency=x", 60.0)):
             assert (scaling(query) or {})["latency"] == latency

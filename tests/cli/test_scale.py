@@ -11,7 +11,7 @@ import pytest
 from leasekeeper import Consumer
 from leasekeeper.admin import AdminServer
 from leasekeeper.api import Outgoing
-from leasekeeper.cli.advice import Measured, advice, measured_lines, number, remarks
+from leasekeeper.cli.advice import Measured, advice, measured_lines, number, remarks, together
 from leasekeeper.cli.errors import Exit, Stopped
 from leasekeeper.cli.scale import Action, measured, report, scale
 from leasekeeper.errors import ConfigurationError
@@ -86,6 +86,44 @@ def test_a_report_fits_into_a_terminal() -> None:
 
 def test_a_consumer_that_has_done_nothing_gives_no_advice() -> None:
     assert measured({"queue": "a", "statistics": None}) is None
+
+
+def test_the_processes_of_a_queue_are_one_report_that_counts_them() -> None:
+    one, other = (
+        dataclasses.replace(
+            QUICK, rate=rate, growth=10.0, arrivals=arrivals, utilisation=used, visible=visible, age=age
+        )
+        for rate, arrivals, used, visible, age in ((50.0, 400.0, 0.4, 900, 28.0), (70.0, 300.0, 0.6, 463, 20.0))
+    )
+    now = together([one, other])
+    found = {line.name: (line.value, line.why) for line in [*measured_lines(now), *advice(now, 60)]}
+    assert found["arrivals"] == (
+        "130/s",
+        "to the queue, by what the 2 processes here finish; those of other machines are not counted",
+    )
+    assert found["backlog"] == ("463", "messages that can be received, as SQS counted them 20 s ago")
+    assert found["utilisation"][0] == "50%"
+    assert found["processes now"] == ("2", "arrivals at a utilisation of 0.8, and the backlog of 20 s ago within 60 s")
+    assert together([one]) is one
+
+
+def test_a_queue_of_two_processes_is_printed_and_named_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statistics = {
+        "throttler": {"handler": 0.2, "prefetch": 0},
+        "load": {"slots": 20, "utilisation": 0.5, "rate": 50.0},
+        "scaling": None,
+    }
+    consumers = [
+        {"queue": queue, "statistics": statistics, "drain_timeout": 20.0}
+        for queue in ("orders", "shipped", "orders", "shipped")
+    ]
+    monkeypatch.setattr("leasekeeper.cli.scale._status", lambda _: {"consumers": consumers})
+    advise("http://127.0.0.1:9900")
+    assert capsys.readouterr().out.count("queue orders\n") == 1
+    with pytest.raises(ConfigurationError, match=r"consumes orders, shipped, not nope$"):
+        scale(Action.ADVISE, "nope", admin="1", concurrency=None, handler_seconds=None)
 
 
 # The command

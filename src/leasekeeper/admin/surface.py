@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import time
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
@@ -129,7 +130,14 @@ class _Surface:
             "process": os.getpid(),
             "healthy": all(each.healthy for each in consumers),
             "ready": all(each.ready for each in consumers),
-            "consumers": [{**_status(each), "statistics": self._scaled.of(each, latency)} for each in consumers],
+            "consumers": [
+                {
+                    **_status(each),
+                    "backlog_age": self.watch.recorder(each).backlog.age(time.time()),
+                    "statistics": self._scaled.of(each, latency),
+                }
+                for each in consumers
+            ],
         }
         return _json(found, ok=True)
 

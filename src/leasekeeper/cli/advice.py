@@ -5,8 +5,10 @@ Pure. Owned by `leasekeeper scale advise`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from math import inf
+from statistics import mean
+from typing import TYPE_CHECKING, NamedTuple
 
 from leasekeeper.cli.words import counted
 from leasekeeper.core.scaling import (
@@ -17,8 +19,13 @@ from leasekeeper.core.scaling import (
     wanted_replicas,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 LAG = 60.0
 """Seconds by which the counts of SQS may be late."""
+FRESH = 10.0
+"""Seconds for which an answer of SQS counts as new."""
 FULL = 0.95
 """The utilisation from which a process may be the bottleneck."""
 
@@ -35,7 +42,11 @@ class Measured:
         utilisation: the share of its handlers' time that is used; None: not measured.
         arrivals: messages a second that are sent; None: not measured.
         visible: messages that wait in the queue; None: not asked.
+        rate: messages a second that this process finishes.
+        growth: messages a second by which `visible` grows.
         replicas: about how many processes there are; None: not known.
+        counted: whether `replicas` was counted, and is no estimate of one process.
+        age: seconds since SQS was asked for `visible`; None: not known.
         drain: seconds that handlers get at a stop; None: not known.
     """
 
@@ -46,7 +57,11 @@ class Measured:
     utilisation: float | None = None
     arrivals: float | None = None
     visible: int | None = None
+    rate: float = 0.0
+    growth: float = 0.0
     replicas: float | None = None
+    counted: bool = False
+    age: float | None = None
     drain: float | None = None
 
     @property
@@ -76,9 +91,12 @@ def measured_lines(now: Measured) -> list[Line]:
     if now.arrivals is not None and now.replicas is not None:
         count = max(1, round(now.replicas))
         fleet = "1 process" if count == 1 else f"{count} processes"
-        lines.append(Line("arrivals", f"{number(now.arrivals)}/s", f"to the queue, with about {fleet} at work"))
+        why = f"to the queue, with about {fleet} at work"
+        if now.counted:
+            why = f"to the queue, by what the {fleet} here finish; those of other machines are not counted"
+        lines.append(Line("arrivals", f"{number(now.arrivals)}/s", why))
     if now.visible is not None:
-        lines.append(Line("backlog", f"{now.visible:,}", "messages that can be received, as SQS counts them"))
+        lines.append(Line("backlog", f"{now.visible:,}", f"messages that can be received, as SQS counted {_ago(now)}"))
     return lines
 
 
@@ -102,7 +120,8 @@ def advice(now: Measured, latency: float) -> list[Line]:
         wanted = wanted_replicas(
             arrivals=now.arrivals, backlog=now.visible, slots=now.slots, handler=now.handler, latency=latency
         )
-        why = f"arrivals at a utilisation of {TARGET_UTILISATION:g}, and the backlog within {latency:g} s"
+        why = f"arrivals at a utilisation of {TARGET_UTILISATION:g}, and the backlog of {_ago(now, 'now')} "
+        why += f"within {latency:g} s"
         lines.append(Line("processes now", str(wanted), why))
     return lines
 
@@ -136,6 +155,37 @@ def remarks(now: Measured, latency: float) -> list[str]:
             f"divided by {now.slots} are idle"
         )
     return found
+
+
+def together(found: Sequence[Measured]) -> Measured:
+    """The processes of one queue as one answer: means of what each measures, and the arrivals of all.
+
+    Each estimates the arrivals at the queue, by what SQS says is in flight. Of several that are known, what they finish
+    is counted.
+    """
+    first = found[0]
+    if len(found) == 1:
+        return first
+    used = [each.utilisation for each in found if each.utilisation is not None]
+    newest = min(found, key=lambda each: inf if each.age is None else each.age)
+    return replace(
+        first,
+        slots=max(each.slots for each in found),
+        handler=mean(each.handler for each in found),
+        prefetch=max(each.prefetch for each in found),
+        utilisation=mean(used) if used else None,
+        arrivals=None if newest.visible is None else max(0.0, sum(each.rate for each in found) + newest.growth),
+        visible=newest.visible,
+        age=newest.age,
+        replicas=len(found),
+        counted=True,
+    )
+
+
+def _ago(now: Measured, fresh: str = "them just now") -> str:
+    if now.age is None or now.age < FRESH:
+        return fresh
+    return f"{'' if fresh == 'now' else 'them '}{now.age:.0f} s ago"
 
 
 def number(value: float) -> str:

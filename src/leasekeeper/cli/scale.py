@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from leasekeeper.admin.address import DEFAULT, AdminAddress
-from leasekeeper.cli.advice import Line, Measured, advice, measured_lines, remarks
+from leasekeeper.cli.advice import Line, Measured, advice, measured_lines, remarks, together
 from leasekeeper.cli.errors import Exit, Stopped, say
 from leasekeeper.cli.words import printable_lines
 from leasekeeper.core.scaling import LATENCY
@@ -101,15 +101,18 @@ def _measured(target: str, admin: str) -> list[Measured]:
     consumers = _status(address)["consumers"]
     if not whole:
         name = target.rstrip("/").replace("/", ":").rpartition(":")[2]
-        known = [each["queue"] for each in consumers]
+        known = dict.fromkeys(each["queue"] for each in consumers)
         consumers = [each for each in consumers if each["queue"] == name]
         if not consumers:
             raise ConfigurationError(f"the process at {address} consumes {', '.join(known) or 'nothing'}, not {name}")
-    found = [now for each in consumers if (now := measured(each)) is not None]
+    found: dict[str, list[Measured]] = {}
+    for each in consumers:
+        if (now := measured(each)) is not None:
+            found.setdefault(now.queue, []).append(now)
     if not found:
         say(f"the process at {address} has not finished a message yet: ask again after some minutes of work")
         raise Stopped(Exit.FAILED)
-    return found
+    return [together(each) for each in found.values()]
 
 
 def measured(consumer: dict[str, Any]) -> Measured | None:
@@ -124,8 +127,11 @@ def measured(consumer: dict[str, Any]) -> Measured | None:
         handler=now["throttler"]["handler"],
         prefetch=now["throttler"]["prefetch"],
         utilisation=now["load"]["utilisation"],
+        rate=now["load"]["rate"],
         arrivals=scaling.get("arrivals"),
+        growth=scaling.get("growth") or 0.0,
         visible=scaling.get("visible"),
+        age=consumer.get("backlog_age"),
         replicas=scaling.get("replicas"),
         drain=consumer["drain_timeout"],
     )

@@ -45,6 +45,10 @@ class Backlog:
         """The newest answer."""
         return self._answers[-1] if self._answers else None
 
+    def age(self, now: float) -> float | None:
+        """Seconds from the newest answer to now, which is in seconds since 1970; None before the first."""
+        return round(max(0.0, now - self._answers[-1].at), 1) if self._answers else None
+
     @property
     def in_flight(self) -> float:
         """Messages in flight, on average over the last answers; 0.0 before the first."""
