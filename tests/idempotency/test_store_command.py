@@ -34,10 +34,10 @@ def test_print_what_would_be_made() -> None:
 
 def test_make_tables_in_postgres_twice(servers: Servers) -> None:
     dsn = servers.store("postgres")._dsn
-    for _ in range(2):
+    for says in ("created {}\n", "{} is there already\n"):
         for kind, table in (("postgres", "made_keys"), ("inbox", "made_inbox")):
             result = run(kind, "--dsn", dsn, "--table", table)
-            assert result.stdout == f"created {table}\n"
+            assert result.stdout == says.format(table)
     with psycopg.connect(dsn) as connection:
         for table in ("made_keys", "made_inbox"):
             connection.execute(f"SELECT key, expires FROM {table}".encode())
@@ -54,8 +54,25 @@ def test_make_a_table_in_dynamodb_twice(servers: Servers, monkeypatch: pytest.Mo
 
 def test_a_database_that_is_down_is_one_sentence() -> None:
     result = run("postgres", "--dsn", "host=127.0.0.1 port=1 connect_timeout=2")
-    assert str(result.exception).startswith("the table cannot be created: connection")
+    sentence = str(result.exception)
+    assert sentence.startswith("table leasekeeper_keys cannot be created: connection")
+    assert "refused; Is the server" in sentence
+    assert "--dsn or LEASEKEEPER_STORE_DSN is no connection string: missing" in str(
+        run("postgres", "--dsn", "nonsense").exception
+    )
+
+
+def test_a_database_that_was_not_named_says_how_to_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGHOST", "127.0.0.1")
+    monkeypatch.setenv("PGPORT", "1")
+    found = CliRunner().invoke(program, ["outbox", "status"])
+    assert str(found.exception).endswith("; give --dsn or set LEASEKEEPER_OUTBOX_DSN")
+    assert str(run("postgres").exception).endswith("; give --dsn or set LEASEKEEPER_STORE_DSN")
 
 
 def test_a_table_whose_name_needs_quotes_is_refused() -> None:
-    assert "must be a name of letters" in str(run("postgres", "--print", "--table", "a b").exception)
+    assert "--table 'a b': must be a name of letters" in str(run("postgres", "--print", "--table", "a b").exception)
+    found = CliRunner().invoke(program, ["outbox", "create", "--table", "bad name"])
+    assert str(found.exception) == (
+        "--table 'bad name': must be a name of letters, digits and _, e.g. 'leasekeeper_outbox'"
+    )

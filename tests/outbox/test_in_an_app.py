@@ -76,12 +76,15 @@ def test_the_command_shows_what_waits_and_gives_rows_another_try(
     assert waits == "waits for 0 s: 2 for q, 2 tries: away"
     act(bench, Action.RETRY, queue="q")
     act(bench, Action.RETRY)
-    assert capsys.readouterr().out == "0 rows are tried again\n1 row is tried again\n"
+    assert capsys.readouterr().out == "0 rows are tried again: no row for q is set aside\n1 row is tried again\n"
 
 
 def test_the_command_creates_the_table_or_prints_it(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     bench.execute("DROP TABLE {t}")
-    with pytest.raises(LeasekeeperError, match="run `leasekeeper outbox create`"):
+    with pytest.raises(
+        LeasekeeperError,
+        match=f"the table does not exist; run `leasekeeper outbox create --table {bench.outbox.table} --dsn",
+    ):
         act(bench, Action.STATUS)
     act(bench, Action.CREATE)
     act(bench, Action.STATUS)

@@ -60,7 +60,7 @@ def test_a_row_that_cannot_be_sent_stops_no_other(bench: Bench) -> None:
 
 
 def test_a_missing_or_foreign_table_fails_the_start(bench: Bench) -> None:
-    with pytest.raises(ConfigurationError, match="does not exist: run `leasekeeper outbox create`"):
+    with pytest.raises(ConfigurationError, match="does not exist: run `leasekeeper outbox create --table absent --dsn"):
         Relay(Outbox(bench.dsn, table="absent")).start()
     bench.execute("COMMENT ON TABLE {t} IS 'leasekeeper outbox 99'")
     with pytest.raises(ConfigurationError, match="of another version"):

@@ -12,13 +12,14 @@ import typer
 
 from leasekeeper.cli import logs
 from leasekeeper.cli.connection import EndpointOption, ProfileOption, RegionOption  # noqa: TC001 - typer reads them
+from leasekeeper.cli.databases import exists, trouble
 from leasekeeper.cli.run import FormatOption, LevelOption  # noqa: TC001
 from leasekeeper.cli.words import counted, printable_lines
 from leasekeeper.errors import ConfigurationError, LeasekeeperError
-from leasekeeper.idempotency.postgres import check_psycopg
+from leasekeeper.idempotency.postgres import check_psycopg, checked_table
 from leasekeeper.outbox import Outbox, Relay
 from leasekeeper.outbox.statements import AGAIN, ASIDE, BRING_BACK, COUNTED, FRESH, QUEUES, STATISTICS, TROUBLE
-from leasekeeper.texts import one_line, printable
+from leasekeeper.texts import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,6 +77,7 @@ def outbox(
     profile: ProfileOption = None,
 ) -> None:
     """Create the table of an outbox in Postgres, send its rows, show what waits, or retry what was set aside."""
+    checked_table(table, "--table ", "leasekeeper_outbox")
     box = Outbox(dsn, table=table, notify=notify)
     if action is Action.CREATE and show:
         print(box.definition, end="")
@@ -94,20 +96,20 @@ def outbox(
         with psycopg.connect(dsn) as connection:
             _act(box, action, queue, connection)
     except psycopg.Error as error:
-        raise LeasekeeperError(f"{box!r}: {one_line(error)}{_advice(error)}") from error
-
-
-def _advice(error: Exception) -> str:
-    return "; run `leasekeeper outbox create`" if type(error).__name__ == "UndefinedTable" else ""
+        text = trouble(error, dsn, "LEASEKEEPER_OUTBOX_DSN", box.creates)
+        raise LeasekeeperError(f"outbox {box.table}: {text}") from error
 
 
 def _act(box: Outbox, action: Action, queue: str | None, connection: Any) -> None:
     if action is Action.CREATE:
+        there = exists(connection, box.table)
         connection.execute(box.definition.encode())
-        print(f"created {box.table}")
+        print(f"{box.table} is there already" if there else f"created {box.table}")
     elif action is Action.RETRY:
         rows = connection.execute(box.statement(BRING_BACK), {"queue": queue}).rowcount
-        print(f"{counted(rows, 'row')} {'is' if rows == 1 else 'are'} tried again")
+        tried = f"{counted(rows, 'row')} {'is' if rows == 1 else 'are'} tried again"
+        aside = "" if rows else f": no row{f' for {printable(queue)}' if queue else ''} is set aside"
+        print(tried + aside)
     else:
         _show(box, connection)
 

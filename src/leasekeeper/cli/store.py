@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from leasekeeper.cli.connection import EndpointOption, ProfileOption, RegionOption  # noqa: TC001 - typer reads them
+from leasekeeper.cli.databases import exists, trouble
 from leasekeeper.errors import LeasekeeperError
 from leasekeeper.idempotency import inbox, postgres
 from leasekeeper.idempotency.dynamodb import DynamoDbStore
@@ -67,7 +68,8 @@ def store(
     profile: ProfileOption = None,
 ) -> None:
     """Create the table of a store of idempotency keys, or of an inbox; nothing happens if it is there."""
-    name = table or ("leasekeeper_inbox" if kind is Kind.INBOX else "leasekeeper_keys")
+    default = "leasekeeper_inbox" if kind is Kind.INBOX else "leasekeeper_keys"
+    name = table or default
     if kind is Kind.DYNAMODB:
         made = DynamoDbStore(name, region=region, endpoint_url=endpoint_url, profile=profile)
         if show:
@@ -76,20 +78,26 @@ def store(
         made.create_table()
     else:
         template = inbox.DEFINITION if kind is Kind.INBOX else postgres.DEFINITION
-        definition = postgres.for_table(template, postgres.checked_table(name))
+        definition = postgres.for_table(template, postgres.checked_table(name, "--table ", default))
         if show:
             print(definition.strip())
             return
-        _create(dsn, definition)
+        if _create(dsn, definition, name):
+            print(f"{name} is there already")
+            return
     print(f"created {name}")
 
 
-def _create(dsn: str, definition: str) -> None:
+def _create(dsn: str, definition: str, table: str) -> bool:
+    """Create it; whether it was there already."""
     postgres.check_psycopg("leasekeeper store")
     import psycopg
 
     try:
         with psycopg.connect(dsn) as connection:
+            there = exists(connection, table)
             connection.execute(definition.encode())
     except psycopg.Error as error:
-        raise LeasekeeperError(f"the table cannot be created: {' '.join(str(error).split())}") from error
+        text = trouble(error, dsn, "LEASEKEEPER_STORE_DSN", "")
+        raise LeasekeeperError(f"table {table} cannot be created: {text}") from error
+    return there

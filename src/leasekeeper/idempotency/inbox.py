@@ -87,7 +87,11 @@ class PostgresInbox:
         check_psycopg("PostgresInbox")
         check_key("PostgresInbox", key)
         check_keep("PostgresInbox", keep)
-        self._arguments: dict[str, Any] = {"key": key, "keep": keep, "table": checked_table(table)}
+        self._arguments: dict[str, Any] = {
+            "key": key,
+            "keep": keep,
+            "table": checked_table(table, example="leasekeeper_inbox"),
+        }
         self._dsn = dsn
         self._key = key_function(key)
         self._missing = why_missing(key)

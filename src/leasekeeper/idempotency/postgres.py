@@ -82,17 +82,17 @@ CONNECTIONS = 8
 """Connections of a store at most."""
 
 
-def checked_table(table: str) -> str:
-    """The name of a table that may stand in a statement.
+def checked_table(table: str, what: str = "table=", example: str = "leasekeeper_keys") -> str:
+    """The name of a table that may stand in a statement; `what` begins the sentence of an error.
 
     Raises:
         ConfigurationError: it needs quotes.
     """
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", table):
-        raise ConfigurationError(f"table={table!r}: must be a name of letters, digits and _, e.g. 'leasekeeper_keys'")
+        raise ConfigurationError(f"{what}{table!r}: must be a name of letters, digits and _, e.g. {example!r}")
     if len(table.rpartition(".")[2].encode()) > LONGEST_TABLE:
         raise ConfigurationError(
-            f"table={table!r}: must have at most {LONGEST_TABLE} bytes: its indexes have longer names"
+            f"{what}{table!r}: must have at most {LONGEST_TABLE} bytes: its indexes have longer names"
         )
     return table
 

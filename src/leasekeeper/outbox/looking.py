@@ -93,10 +93,11 @@ class Looking:
         except (psycopg.Error, TimeoutError) as error:
             raise LeasekeeperError(f"{self._outbox!r}: the database cannot be used: {one_line(error)}") from error
         if not exists:
-            raise ConfigurationError(f"{self._outbox!r} does not exist: run `leasekeeper outbox create`")
+            raise ConfigurationError(f"{self._outbox!r} does not exist: run `{self._outbox.creates}`")
         if comment != f"{LABEL} {VERSION}":
+            found = "no comment" if comment is None else f"the comment {comment!r}"
             raise ConfigurationError(
-                f"{self._outbox!r} has the comment {comment!r} and not {f'{LABEL} {VERSION}'!r}: it is of another "
+                f"{self._outbox!r} has {found} and not {f'{LABEL} {VERSION}'!r}: it is of another "
                 "version of Leasekeeper, or another table; `leasekeeper outbox create --print` shows what is needed"
             )
 

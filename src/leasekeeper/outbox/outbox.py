@@ -64,7 +64,7 @@ class Outbox:
 
     def __init__(self, dsn: str = "", *, table: str = "leasekeeper_outbox", notify: bool = True) -> None:
         self.dsn = dsn
-        self.table = checked_table(table)
+        self.table = checked_table(table, example="leasekeeper_outbox")
         self.notify = notify
         self._insert = self.statement(INSERT)
 
@@ -76,6 +76,11 @@ class Outbox:
     def statement(self, template: str) -> str:
         """A statement for its table."""
         return template.replace("{table}", self.table).replace("{plain}", self.table.rpartition(".")[2])
+
+    @property
+    def creates(self) -> str:
+        """The command that creates the table."""
+        return f"leasekeeper outbox create --table {self.table} --dsn ..."
 
     @property
     def definition(self) -> str:

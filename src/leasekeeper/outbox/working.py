@@ -213,7 +213,8 @@ class QueueWork:
         self._resume = asyncio.get_running_loop().time() + _pause(self._failures, at_least)
         if error != self._error:
             self._error = error
-            log.error("outbox %s: queue %s is tried again later: %s", self._outbox.table, self._name, error)
+            named = error if error.startswith(f"queue {self._name} ") else f"queue {self._name}: {error}"
+            log.error("outbox %s: %s; it is tried again later", self._outbox.table, named)
 
 
 def _pause(failures: int, at_least: float) -> float:
