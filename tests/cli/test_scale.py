@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -153,8 +155,6 @@ def server() -> Iterator[AdminServer]:
 
 
 def _wait_for_ten(consumer: Consumer) -> None:
-    import threading
-
     for _ in range(3000):
         now = consumer.statistics()
         if now is not None and now.work.done == 10:
@@ -182,6 +182,28 @@ def test_it_asks_a_running_consumer(server: AdminServer, capsys: pytest.CaptureF
         assert "KEDA formula" in text
     with pytest.raises(ConfigurationError, match=r"consumes orders, not bills"):
         scale(Action.ADVISE, "bills", admin=server.url.removeprefix("http://"))
+
+
+def test_another_program_at_the_address_is_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.0 404 Not Found\r\n\r\n<html>no</html>")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=answer, args=(listener,), daemon=True).start()
+        with pytest.raises(Stopped):
+            scale(
+                Action.ADVISE,
+                f"http://127.0.0.1:{listener.getsockname()[1]}",
+                latency=60,
+                admin="1",
+                concurrency=None,
+                handler_seconds=None,
+            )
+    said = capsys.readouterr().err
+    assert "what answers there is no admin surface of Leasekeeper" in " ".join(said.split())
 
 
 def test_it_needs_no_consumer_when_it_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,10 +46,10 @@ def test_a_test_event_is_deleted_counted_and_logged(
     caplog.set_level(logging.INFO, "leasekeeper")
     story()
     assert keys == ["a+b c/é.txt"]
-    [record] = [each for each in caplog.records if "is deleted without" in each.getMessage()]
+    [record] = [each for each in caplog.records if "which is deleted: " in each.getMessage()]
     assert record.levelname == "INFO"
     assert record.getMessage().endswith(
-        "<locals>.handle: it is the test event that S3 sends when notifications are configured"
+        ", which is deleted: it is the test event that S3 sends when notifications are configured"
     )
 
 

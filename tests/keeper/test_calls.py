@@ -203,11 +203,11 @@ def test_a_queue_that_is_not_there_any_more_is_not_asked_again() -> None:
     gone = _answer(b'{"__type": "com.amazonaws.sqs#QueueDoesNotExist"}', "400 Bad Request")
     with _server([[gone]]) as (port, _):
         [said] = _settle(port, 10)
-    assert said.startswith("it ended and held 10 messages: 0 settled in ")
+    assert said.startswith("the process ended and held 10 messages: 0 deleted and 0 given back in ")
     assert "10 come back when their visibility timeout ends (ChangeMessageVisibilityBatch: HTTP 400" in said
 
 
 def test_one_message_is_told_in_the_singular() -> None:
     with _server([[_answer(OK)]]) as (port, _):
         [said] = _settle(port, 1)
-    assert said.startswith("it ended and held 1 message: 1 settled in ")
+    assert said.startswith("the process ended and held 1 message: 0 deleted and 1 given back in ")

@@ -35,6 +35,7 @@ MOST = 200
 """Surfaces that are asked at most."""
 DNS = "dns:"
 NOT_YET = "it was not asked yet"
+STRANGER = "what answers there is no admin surface of Leasekeeper"
 
 
 class Fleet:
@@ -190,12 +191,14 @@ class _Source:
         except Unreachable as error:
             self._failed(str(error))
         except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
-            self._failed("what answers there is no admin surface of Leasekeeper")
+            self._failed(STRANGER)
 
     async def _ask(self, key: tuple[str, str] | None) -> None:
         query = self._asked | ({"process": key[0], "consumer": key[1]} if key else {})
         answer = await ask(self.place, f"/api/state?{urlencode(query)}")
         if answer.status != 200:
+            if answer.body.lstrip().startswith(b"<"):  # the page of another program
+                raise Unreachable(f"it answers {answer.status}: {STRANGER}")
             text = bounded(answer.body.decode(errors="replace"), 200)
             raise Unreachable(f"it answers {answer.status} instead of its state: {text}")
         self.known = dict(msgspec.json.decode(answer.body)["processes"].items())

@@ -174,7 +174,8 @@ def _listen(address: AdminAddress) -> socket.socket:
             if error.errno == errno.EADDRINUSE
             else "give an address of this machine, such as 127.0.0.1:9900"
         )
-        raise ConfigurationError(f"admin={str(address)!r}: cannot listen: {error.strerror or error}; {hint}") from error
+        why = str(error.strerror or error).partition(" (while")[0]  # Python adds the address in a form of its own
+        raise ConfigurationError(f"admin={str(address)!r}: cannot listen: {why}; {hint}") from error
 
 
 def _listen_at_path(path: str) -> socket.socket:

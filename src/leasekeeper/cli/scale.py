@@ -146,9 +146,12 @@ def _status(address: AdminAddress) -> dict[str, Any]:
         status: dict[str, Any] = json.loads(body)
         _ = [each["queue"] for each in status["consumers"]]
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        why = str(error) or type(error).__name__
+        if not isinstance(error, (OSError, http.client.HTTPException)):
+            why = "what answers there is no admin surface of Leasekeeper"
         say(
-            f"no answer of a consumer from http://{address}: {str(error) or type(error).__name__}; run it with "
-            "--admin, or give --concurrency and --handler-seconds"
+            f"no answer of a consumer from http://{address}: {why}; run it with --admin, or give --concurrency and "
+            "--handler-seconds"
         )
         raise Stopped(Exit.FAILED) from None
     else:

@@ -147,12 +147,12 @@ class Guard:
             self._count(claim, "mismatched")
             raise Reject("same idempotency key, other payload")
         self._count(claim, "done")
-        return self._replayed(claim, found)
+        return self._replayed(found)
 
-    def _replayed(self, claim: Claim, found: Completed) -> bytes:
+    def _replayed(self, found: Completed) -> bytes:
         if self._terms.result and found.result is not None:
             return found.result
-        raise NothingToHandle(f"the work of message {claim.message.id} is done already, by its idempotency key")
+        raise NothingToHandle("its work was done before, by its idempotency key")
 
     # After the handler
 

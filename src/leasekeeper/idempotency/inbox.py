@@ -260,7 +260,7 @@ class PostgresInbox:
             raise NotNow(AGAIN * random.uniform(1, 1.5))  # noqa: S311 - jitter, not a secret
         self.counts.add(message.queue, "claimed" if inserted else "done")
         if not inserted:
-            raise NothingToHandle(f"the work of message {message.id} is done already, by its idempotency key")
+            raise NothingToHandle("its work was done before, by its idempotency key")
 
     def _cleans(self) -> bool:
         """Whether it is time to delete keys whose time is over."""

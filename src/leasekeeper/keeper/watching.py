@@ -172,9 +172,9 @@ class Watching:
             job.done.wait(max(0.0, began + LONGEST - time.monotonic()))
         if held := sum(len(slots) for _, estate in estates for slots in estate):
             settled = sum(len(job.call.entries) - job.left for job in jobs)
-            self._say(
-                _ended(held, settled, time.monotonic() - began, next(filter(None, (job.error for job in jobs)), None))
-            )
+            deleted = sum(len(job.call.entries) - job.left for job in jobs if job.call.operation == "delete")
+            error = next(filter(None, (job.error for job in jobs)), None)
+            self._say(_ended(held, deleted, settled - deleted, time.monotonic() - began, error))
 
     def _do(self, watched: Watched, calls: list[Settling], began: float) -> list[_Settlement]:
         """Have the threads make these calls."""
@@ -190,10 +190,11 @@ class Watching:
         self._watched = []
 
 
-def _ended(held: int, settled: int, seconds: float, error: Refused | None) -> str:
+def _ended(held: int, deleted: int, given_back: int, seconds: float, error: Refused | None) -> str:
     """A sentence about what a dead process held."""
-    words = f"it ended and held {held} message{'s' * (held != 1)}: {settled} settled in {seconds:.1f} s"
-    if left := held - settled:
+    words = f"the process ended and held {held} message{'s' * (held != 1)}: "
+    words += f"{deleted} deleted and {given_back} given back in {seconds:.1f} s"
+    if left := held - deleted - given_back:
         words += f", {left} come{'s' * (left == 1)} back when {'its' if left == 1 else 'their'} visibility timeout ends"
         if error is not None:
             words += f" ({error})"

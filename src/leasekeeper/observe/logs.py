@@ -234,9 +234,9 @@ class Logs:
         self._write(
             logging.WARNING if outcome.warn else logging.INFO,
             event,
-            "message %s is deleted without a result of handler %s: %s",
-            bounded(conclusion.message.message_id),
+            "handler %s has nothing to do for message %s, which is deleted: %s",
             conclusion.handler,
+            bounded(conclusion.message.message_id),
             bounded(outcome.reason, REASON_LENGTH),
             **_fields(conclusion, "Skipped"),
         )
