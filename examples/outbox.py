@@ -32,6 +32,8 @@ async def ship(order: int, *, fails: bool) -> None:
 
 
 def prepare() -> None:
+    if not outbox.dsn:
+        raise SystemExit("set DATABASE_URL to a Postgres, e.g. postgresql://localhost/postgres")
     outbox.create_table()
     with psycopg.connect(outbox.dsn) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS example_orders (id bigint)")
