@@ -63,6 +63,12 @@ def test_a_wide_terminal_shows_everything() -> None:
     assert row.endswith("▄█")
 
 
+def test_a_backlog_that_is_not_new_has_its_age_and_no_arrow() -> None:
+    row = drawn(state("host:1") | {"now": 29.0}, 160)[2]
+    assert "1,200, 28 s ago" in row
+    assert "↑" not in row
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     lines = drawn(state("host:1", "host:2"), width)

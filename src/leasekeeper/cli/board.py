@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _COLOURS = {"RUNNING": "green", "UNHEALTHY": "bold red", "UNREACHABLE": "bold red", "STOPPED": "dim"}
 _BARS = " ▁▂▃▄▅▆▇█"
+FRESH = 10.0
+"""Seconds for which an answer of SQS is shown without its age."""
 SPARK = 20
 """Seconds in the small chart of the rate."""
 
@@ -30,23 +32,23 @@ class Column(NamedTuple):
     """A column: its title, what it shows of a consumer, and the width of the terminal from which on it is shown."""
 
     title: str
-    value: Callable[[ConsumerState, QueueState], str]
+    value: Callable[[ConsumerState, QueueState, float], str]
     least: int = 0
     left: bool = False
 
 
 COLUMNS = (
-    Column("in/s", lambda each, _: _rate(each["rate_in"]), 48),
-    Column("out/s", lambda each, _: _rate(each["rate_out"])),
-    Column("backlog", lambda _, queue: _backlog(queue), 60),
-    Column("running", lambda each, _: f"{each['running']}/{each['concurrency']}"),
-    Column("waiting", lambda each, _: f"{each['waiting']:,}", 80),
-    Column("lag p95", lambda each, _: _seconds(each["lag_p95"]), 90),
-    Column("handler p50", lambda each, _: _seconds(each["handler_p50"]), 125),
-    Column("lease left", lambda each, _: _seconds(each.get("lease_margin")), 105),
-    Column("fail/min", lambda each, _: f"{each['failures_per_minute']:g}", 50),
-    Column("calls/msg", lambda each, _: _ratio(each.get("calls_per_message")), 135),
-    Column("last 20 s", lambda each, _: _spark(each["spark_out"]), 115, left=True),
+    Column("in/s", lambda each, *_: _rate(each["rate_in"]), 48),
+    Column("out/s", lambda each, *_: _rate(each["rate_out"])),
+    Column("backlog", lambda _, queue, now: _backlog(queue, now), 60),
+    Column("running", lambda each, *_: f"{each['running']}/{each['concurrency']}"),
+    Column("waiting", lambda each, *_: f"{each['waiting']:,}", 80),
+    Column("lag p95", lambda each, *_: _seconds(each["lag_p95"]), 90),
+    Column("handler p50", lambda each, *_: _seconds(each["handler_p50"]), 125),
+    Column("lease left", lambda each, *_: _seconds(each.get("lease_margin")), 105),
+    Column("fail/min", lambda each, *_: f"{each['failures_per_minute']:g}", 50),
+    Column("calls/msg", lambda each, *_: _ratio(each.get("calls_per_message")), 135),
+    Column("last 20 s", lambda each, *_: _spark(each["spark_out"]), 115, left=True),
 )
 
 
@@ -73,7 +75,7 @@ def board(state: State, width: int, *, plain: bool = False, held: bool = False) 
             table.add_row(*_process_row(process), *([""] * len(columns)))
         for name, consumer in process["consumers"].items():
             queue = state["queues"][name]
-            cells = [column.value(consumer, queue) for column in columns]
+            cells = [column.value(consumer, queue, state["now"]) for column in columns]
             shown = Text(("  " if several else "") + printable(consumer["queue"]))
             table.add_row(_word(consumer["state"]), shown, *cells)
     lines: list[Text | Table] = []
@@ -132,11 +134,13 @@ def _seconds(value: float | None) -> str:
     return f"{value:.1f} s" if value >= 1 or not value else f"{value * 1000:.3g} ms"
 
 
-def _backlog(queue: QueueState) -> str:
-    """Messages, seconds, and where they are going."""
+def _backlog(queue: QueueState, now: float) -> str:
+    """Messages, seconds, and where they are going; once the answer of SQS is old, its age instead of these."""
     backlog = queue.get("backlog")
     if backlog is None:
         return "-"
+    if (age := now - backlog["asked"]) > FRESH:
+        return f"{backlog['visible']:,}, {age:.0f} s ago"
     trend = backlog.get("trend") or 0.0
     arrow = " ↑" if trend > 0.05 else " ↓" if trend < -0.05 else ""
     seconds = backlog.get("seconds")
