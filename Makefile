@@ -46,7 +46,7 @@ pages: $(VENV)/.dev ## write the pages that come from the code
 	for script in docs/scripts/*_page.py; do $(BIN)/python $$script || exit 1; done
 
 coverage: $(VENV)/.dev ## check how much of core and engine their tests cover
-	$(BIN)/python -m pytest $(PARALLEL) -q tests/core tests/engine tests/simulation tests/keeper tests/admin \
+	$(BIN)/python -m pytest $(PARALLEL) -q tests/core tests/engine tests/simulation tests/keeper tests/admin tests/payloads tests/idempotency \
 	  --cov=leasekeeper.core --cov=leasekeeper.engine --cov-report=term:skip-covered --cov-fail-under=97
 
 lowest: $(VENV)/.dev ## run the tests on the oldest versions that pyproject.toml allows; TESTS= chooses some
