@@ -81,7 +81,7 @@ class Looking:
         try:
             await self._check()
         finally:
-            await self._connections.close()
+            await self._own.close()
 
     async def _check(self) -> None:
         import psycopg
