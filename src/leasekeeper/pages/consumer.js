@@ -40,7 +40,7 @@ export function consumerPage(view) {
       h("span", { class: "gap" }),
       actions(view, process, each)),
     each.reason ? h("p", { class: `reason ${each.state.toLowerCase()}`, role: "status" }, h("bdi", {}, each.reason)) : null,
-    headline([each]),
+    headline([each], state.now),
     flow(each, detail, state.now, view.leases),
     h("nav", { class: "tabs", role: "tablist", "aria-label": "more of this consumer" },
       TABS.map(([key, label, number]) => {

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { empty, figure, meter, name, pill, sparkline, urgent } from "./parts.js";
-import { count, counted, rate, seconds, trend } from "./text.js";
+import { ago, count, counted, rate, seconds, trend } from "./text.js";
 
 const sum = (list, read) => list.reduce((total, each) => total + (read(each) ?? 0), 0);
 const known = (list, read) => list.map(read).filter(each => each !== null && each !== undefined);
@@ -47,8 +47,11 @@ export function tones(each) {
   };
 }
 
-export function headline(all) {
+const RECENT = 10; // seconds for which a count of SQS is taken for the present one
+
+export function headline(all, now) {
   const backlogs = known(all, each => each.backlog);
+  const asked = least(backlogs, each => each.asked);
   const growth = backlogs.length ? sum(backlogs, each => each.trend) : null;
   const way = trend(growth);
   const whole = {
@@ -64,7 +67,8 @@ export function headline(all) {
     figure("in", "rate_in", rate(sum(all, each => each.rate_in)), { unit: "per s", note: "received" }),
     figure("out", "rate_out", rate(whole.rate_out), { unit: "per s", note: "handled" }),
     figure("backlog", "backlog", backlogs.length ? count(sum(backlogs, each => each.visible)) : "–", {
-      unit: "messages", tone: tone.backlog, note: backlogs.length ? `${way.sign} ${seconds(whole.backlog.seconds)} at this rate` : "SQS was not asked" }),
+      unit: "messages", tone: tone.backlog, note: !backlogs.length ? "SQS was not asked"
+        : now - asked > RECENT ? `counted ${ago(asked, now)}` : `${way.sign} ${seconds(whole.backlog.seconds)} at this rate` }),
     figure("lag p95", "lag", seconds(whole.lag_p95), { tone: tone.lag, note: "sent to received" }),
     figure("failures", "failures", rate(whole.failures_per_minute), { unit: "per min", tone: tone.failures, note: "handlers that raised" }),
     figure("lease margin", "margin", seconds(whole.lease_margin), { tone: tone.margin, note: "smallest now" }));
@@ -129,7 +133,7 @@ export function overview(state, route, link) {
   const processes = Object.values(state.processes);
   const missing = processes.filter(each => !Object.keys(each.consumers).length);
   return [
-    headline(all.flatMap(each => each.whole)),
+    headline(all.flatMap(each => each.whole), state.now),
     h("div", { class: "tools" },
       h("input", { type: "search", id: "filter", placeholder: "Filter consumers  /", "aria-label": "filter consumers", value: route.q, oninput: event => link.filter(event.target.value) }),
       h("span", { class: "quiet" }, rows.length === all.length ? counted(all.length, "consumer") : `${count(rows.length)} of ${counted(all.length, "consumer")}`,
