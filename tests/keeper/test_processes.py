@@ -47,7 +47,7 @@ def test_kill_what_a_killed_consumer_held_is_settled_at_once(bench: KeptBench) -
     bench.until(lambda: bench.counts() in {(33, 4), (37, 0)}, "what was not started is visible, and three are gone")
     bench.until(lambda: bench.counts() == (37, 0), "what ran is visible")
     assert time.monotonic() - killed >= 1.9
-    assert "held 40 messages: 40 settled" in program.err
+    assert "held 40 messages: 3 deleted and 37 given back" in program.err
     calls = bench.sqs.calls
     assert calls["DeleteMessageBatch"] == 1
     assert calls["ChangeMessageVisibilityBatch"] == 5
@@ -106,7 +106,7 @@ def test_the_supervisor_is_the_keeper_of_its_processes(bench: KeptBench) -> None
     program.signal(signal.SIGTERM)
     bench.until(lambda: program.process.poll() is not None, "it has ended")
     bench.until(lambda: bench.counts() == (0, 0), "all are deleted")
-    assert "held 3 messages: 3 settled" in program.err
+    assert "the process ended and held 3 messages: " in program.err
     runs = [line.split()[1:] for line in program.out.splitlines() if line.startswith("start")]
     assert len({run[0] for run in runs}) == 2
     assert sorted(run[1:] for run in runs) == [["0", "1"], ["0", "2"], ["1", "2"], ["2", "2"]]
