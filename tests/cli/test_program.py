@@ -28,6 +28,8 @@ from leasekeeper.errors import (
 
 SCHEMA = {option.flag for option in settings.schema()}
 CHECKED_AT_ONCE = ("run", "local", "demo", "send", "peek", "redrive", "doctor", "health", "scale", "manifest")
+CHOICES = {"scale": "advise", "manifest": "kubernetes"}
+"""What the commands take whose first argument is one of a few words."""
 COMMANDS = ("run", "local", "demo", "send", "peek", "redrive", "doctor", "outbox", "health")
 
 
@@ -171,7 +173,8 @@ def test_every_flag_with_a_number_refuses_a_wrong_one_in_a_line_with_its_name_an
     checked = 0
     for command in CHECKED_AT_ONCE:
         parameters = group.get_command(None, command).params
-        needed = ["orders" for each in parameters if each.param_type_name == "argument" and each.required]
+        arguments = [each for each in parameters if each.param_type_name == "argument" and each.required]
+        needed = [CHOICES.get(command, "orders"), *["orders"] * len(arguments)][: len(arguments)]
         for parameter in parameters:
             flag = max(parameter.opts, key=len)
             if parameter.metavar not in ("NUMBER", "SECONDS") or flag in SCHEMA:
