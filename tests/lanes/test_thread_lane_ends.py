@@ -120,7 +120,7 @@ def test_the_watch_ends_when_nothing_is_left_to_watch(deliver: Callable[..., Del
     """An idle consumer wakes up for nothing."""
 
     async def main() -> None:
-        scene = Scene(threads=1, handler_timeout=0.02)
+        scene = Scene(threads=1, handler_timeout=0.25)
         for each in "ab":
             scene.submit(deliver, each, gated=each)
             assert scene.lane._watch is not None
