@@ -81,26 +81,10 @@ def orders(server: LocalSqs, request: pytest.FixtureRequest) -> Orders:
     return Orders(server, "".join(each if each.isalnum() else "-" for each in request.node.name)[:75])
 
 
-BEFORE: set[threading.Thread] = set()
-"""Threads of tests before, e.g. those of senders, which live as long as the process."""
-
-
-@pytest.fixture(autouse=True)
-def _threads_before() -> None:
-    BEFORE.clear()
-    BEFORE.update(threading.enumerate())
-
-
-def _no_thread_left() -> bool:
-    """Whether every thread of ours has ended, or is about to: a thread can tell only before its last instruction."""
-    ours = [each for each in threading.enumerate() if each.name.startswith("leasekeeper") and each not in BEFORE]
-    for each in ours:
-        each.join(5)
-    return not any(each.is_alive() for each in ours)
-
-
 @pytest.mark.parametrize("kind", ["coroutine", "function"])
-def test_a_consumer_starts_and_stops_from_synchronous_code(orders: Orders, kind: str) -> None:
+def test_a_consumer_starts_and_stops_from_synchronous_code(
+    orders: Orders, kind: str, no_thread_left: Callable[[], bool]
+) -> None:
     orders.send(25)
     coroutine, plain, done = orders.expecting(25)
     consumer = Consumer(orders.name, coroutine if kind == "coroutine" else plain, **orders.options)
@@ -114,7 +98,7 @@ def test_a_consumer_starts_and_stops_from_synchronous_code(orders: Orders, kind:
     assert (report.handled, report.acked) == (25, 25)
     assert orders.left == 0
     assert not consumer.ready
-    assert _no_thread_left()
+    assert no_thread_left()
 
 
 def test_a_consumer_starts_and_stops_inside_an_event_loop(orders: Orders) -> None:
@@ -139,7 +123,7 @@ def test_a_consumer_starts_and_stops_inside_an_event_loop(orders: Orders) -> Non
     assert threads == {threading.get_ident()}  # handlers ran on the application's loop
 
 
-def test_a_consumer_is_an_async_context_manager(orders: Orders) -> None:
+def test_a_consumer_is_an_async_context_manager(orders: Orders, no_thread_left: Callable[[], bool]) -> None:
     orders.send(5)
     coroutine, _, done = orders.expecting(5)
 
@@ -150,7 +134,7 @@ def test_a_consumer_is_an_async_context_manager(orders: Orders) -> None:
 
     asyncio.run(main())
     assert orders.left == 0
-    assert _no_thread_left()
+    assert no_thread_left()
 
 
 def test_a_stop_before_the_start_is_legal_and_the_start_may_follow(orders: Orders) -> None:
@@ -188,7 +172,9 @@ async def _awaited(completion: Any) -> Any:
     return await completion
 
 
-def test_a_start_that_fails_says_so_and_leaves_nothing_behind(server: LocalSqs, orders: Orders) -> None:
+def test_a_start_that_fails_says_so_and_leaves_nothing_behind(
+    server: LocalSqs, orders: Orders, no_thread_left: Callable[[], bool]
+) -> None:
     """L18: fast, loudly, from synchronous code and from a loop."""
     consumer = Consumer("no-such-queue", orders.expecting(1)[0], **orders.options)
     with pytest.raises(QueueUnusable, match="create it"):
@@ -201,15 +187,15 @@ def test_a_start_that_fails_says_so_and_leaves_nothing_behind(server: LocalSqs, 
                 pytest.fail("it has started")
 
     asyncio.run(main())
-    assert _no_thread_left()
+    assert no_thread_left()
 
 
-def test_quiet_after_a_stop_starts_nothing(orders: Orders) -> None:
+def test_quiet_after_a_stop_starts_nothing(orders: Orders, no_thread_left: Callable[[], bool]) -> None:
     consumer = Consumer(orders.name, orders.expecting(1)[0], **orders.options)
     consumer.start()
     consumer.stop()
     consumer.quiet()
-    assert _no_thread_left()
+    assert no_thread_left()
 
 
 def test_quiet_while_it_starts_receives_nothing(orders: Orders) -> None:
@@ -235,7 +221,7 @@ def test_an_app_without_consumers_may_be_stopped() -> None:
     assert asyncio.run(main()) == ()
 
 
-def test_fifty_starts_and_stops_lose_nothing(orders: Orders) -> None:
+def test_fifty_starts_and_stops_lose_nothing(orders: Orders, no_thread_left: Callable[[], bool]) -> None:
     """L1, L22: each right after the other, some at once, some after a message."""
     orders.send(200)
     total = 0
@@ -246,7 +232,7 @@ def test_fifty_starts_and_stops_lose_nothing(orders: Orders) -> None:
         if turn % 3 and orders.left:
             done.wait(10)
         total += consumer.stop().result().acked
-    assert _no_thread_left()
+    assert no_thread_left()
     assert len(orders.handled) == len(set(orders.handled)) == total
     assert orders.left == 200 - total
 
@@ -274,7 +260,7 @@ class Lifespan:
         assert said["type"] == f"lifespan.{what}.complete", said
 
 
-def test_a_consumer_lives_in_a_web_apps_lifespan(orders: Orders) -> None:
+def test_a_consumer_lives_in_a_web_apps_lifespan(orders: Orders, no_thread_left: Callable[[], bool]) -> None:
     """Started and stopped by Starlette, its handlers on the web app's loop."""
     from contextlib import asynccontextmanager
 
@@ -295,7 +281,7 @@ def test_a_consumer_lives_in_a_web_apps_lifespan(orders: Orders) -> None:
 
     asyncio.run(main())
     assert orders.left == 0
-    assert _no_thread_left()
+    assert no_thread_left()
 
 
 def _app(orders: Orders, handler: Callable[..., Any], other: str) -> Leasekeeper:
@@ -309,7 +295,9 @@ def _app(orders: Orders, handler: Callable[..., Any], other: str) -> Leasekeeper
     return app
 
 
-def test_the_consumers_of_an_app_start_and_stop_together(orders: Orders, server: LocalSqs) -> None:
+def test_the_consumers_of_an_app_start_and_stop_together(
+    orders: Orders, server: LocalSqs, no_thread_left: Callable[[], bool]
+) -> None:
     other = Orders(server, f"{orders.name[:70]}-too")
     orders.send(10)
     other.send(10)
@@ -321,11 +309,13 @@ def test_the_consumers_of_an_app_start_and_stop_together(orders: Orders, server:
     reports = app.stop().result()
     assert [each.acked for each in reports] == [10, 10]
     assert (orders.left, other.left) == (0, 0)
-    assert _no_thread_left()
+    assert no_thread_left()
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["synchronous", "in a loop"])
-def test_no_consumer_of_an_app_goes_on_when_one_cannot_start(orders: Orders, *, inside: bool) -> None:
+def test_no_consumer_of_an_app_goes_on_when_one_cannot_start(
+    orders: Orders, *, inside: bool, no_thread_left: Callable[[], bool]
+) -> None:
     """L18: the start fails with the reason, and the consumer that could start is stopped again."""
     app = _app(orders, orders.expecting(1)[0], "no-such-queue")
 
@@ -337,11 +327,13 @@ def test_no_consumer_of_an_app_goes_on_when_one_cannot_start(orders: Orders, *, 
             asyncio.run(main())
         else:
             app.start()
-    assert _no_thread_left()
+    assert no_thread_left()
     assert not app.healthy
 
 
-def test_an_app_in_a_loop_starts_and_stops(orders: Orders, server: LocalSqs) -> None:
+def test_an_app_in_a_loop_starts_and_stops(
+    orders: Orders, server: LocalSqs, no_thread_left: Callable[[], bool]
+) -> None:
     other = Orders(server, f"{orders.name[:70]}-too")
     orders.send(3)
     other.send(3)
@@ -354,4 +346,4 @@ def test_an_app_in_a_loop_starts_and_stops(orders: Orders, server: LocalSqs) -> 
         return await app.stop()
 
     assert [each.acked for each in asyncio.run(main())] == [3, 3]
-    assert _no_thread_left()
+    assert no_thread_left()

@@ -109,23 +109,6 @@ class Story:
             assert self.came.acquire(timeout=10)
 
 
-BEFORE: set[threading.Thread] = set()
-"""Threads of tests before, e.g. those of senders, which live as long as the process."""
-
-
-@pytest.fixture(autouse=True)
-def _threads_before() -> None:
-    BEFORE.clear()
-    BEFORE.update(threading.enumerate())
-
-
-def no_thread_left() -> bool:
-    ours = [each for each in threading.enumerate() if each.name.startswith("leasekeeper") and each not in BEFORE]
-    for each in ours:
-        each.join(5)
-    return not any(each.is_alive() for each in ours)
-
-
 def make(kind: str, story: Story, handler: Callable[..., Any]) -> Leasekeeper | Consumer:
     [queue] = story.queues
     if kind == "consumer":
@@ -139,7 +122,7 @@ def make(kind: str, story: Story, handler: Callable[..., Any]) -> Leasekeeper | 
 @pytest.mark.parametrize("lane", ["async def", "def"])
 @pytest.mark.parametrize("kind", ["app", "consumer"])
 def test_it_is_open_from_before_the_first_poll_until_after_the_last_ack(
-    kind: str, lane: str, way: str, orders: Queue
+    kind: str, lane: str, way: str, orders: Queue, no_thread_left: Callable[[], bool]
 ) -> None:
     """Twice, because what was stopped can be started again; with one loop for the lifespan and coroutine handlers."""
     story = Story((orders,))
@@ -179,7 +162,9 @@ def test_it_is_open_from_before_the_first_poll_until_after_the_last_ack(
         assert no_thread_left()
 
 
-def test_several_consumers_share_one_which_closes_after_the_last(server: LocalSqs) -> None:
+def test_several_consumers_share_one_which_closes_after_the_last(
+    server: LocalSqs, no_thread_left: Callable[[], bool]
+) -> None:
     queues = Queue(server), Queue(server)
     story = Story(queues)
     app = Leasekeeper(lifespan=story.lifespan, **queues[0].options)
@@ -216,6 +201,7 @@ def test_an_error_while_it_opens_fails_the_start_and_leaves_nothing(
     inside: bool,
     server: LocalSqs,
     caplog: pytest.LogCaptureFixture,
+    no_thread_left: Callable[[], bool],
 ) -> None:
     queues = Queue(server), Queue(server)
     story = Story(queues)
@@ -258,7 +244,7 @@ def test_an_error_while_it_opens_fails_the_start_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["synchronous", "in a loop"])
-def test_a_stop_while_it_opens_cancels_it(inside: bool, orders: Queue) -> None:
+def test_a_stop_while_it_opens_cancels_it(inside: bool, orders: Queue, no_thread_left: Callable[[], bool]) -> None:
     entered, cleaned = threading.Event(), threading.Event()
 
     @asynccontextmanager
@@ -291,7 +277,9 @@ def test_a_stop_while_it_opens_cancels_it(inside: bool, orders: Queue) -> None:
     assert no_thread_left()
 
 
-def test_a_start_that_times_out_while_it_opens_goes_on_no_more(orders: Queue, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_start_that_times_out_while_it_opens_goes_on_no_more(
+    orders: Queue, caplog: pytest.LogCaptureFixture, no_thread_left: Callable[[], bool]
+) -> None:
     @asynccontextmanager
     async def resources(_: Leasekeeper) -> AsyncIterator[None]:
         await asyncio.Event().wait()
@@ -311,7 +299,9 @@ def test_a_start_that_times_out_while_it_opens_goes_on_no_more(orders: Queue, ca
     assert caplog.records == []  # asyncio logs an exception that it thinks was lost
 
 
-def test_an_error_while_it_closes_is_logged_and_reported(orders: Queue, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_while_it_closes_is_logged_and_reported(
+    orders: Queue, caplog: pytest.LogCaptureFixture, no_thread_left: Callable[[], bool]
+) -> None:
     @asynccontextmanager
     async def resources(_: Leasekeeper) -> AsyncIterator[None]:
         yield
@@ -364,7 +354,7 @@ def test_one_that_does_not_close_is_cancelled_and_left_behind(
     assert report.lifespan_error in [record.getMessage() for record in caplog.records]
 
 
-def test_it_closes_when_a_consumer_cannot_start(orders: Queue) -> None:
+def test_it_closes_when_a_consumer_cannot_start(orders: Queue, no_thread_left: Callable[[], bool]) -> None:
     story = Story((orders,))
     app = make("app", story, story.ship)
     assert isinstance(app, Leasekeeper)
@@ -375,7 +365,9 @@ def test_it_closes_when_a_consumer_cannot_start(orders: Queue) -> None:
     assert no_thread_left()
 
 
-def test_a_parameter_that_it_does_not_yield_is_refused_at_the_start(orders: Queue) -> None:
+def test_a_parameter_that_it_does_not_yield_is_refused_at_the_start(
+    orders: Queue, no_thread_left: Callable[[], bool]
+) -> None:
     story = Story((orders,))
 
     async def ship(body: str, warehouse: Story) -> None: ...
@@ -389,7 +381,7 @@ def test_a_parameter_that_it_does_not_yield_is_refused_at_the_start(orders: Queu
 
 
 def test_one_that_ends_with_its_loop_before_the_stop_is_reported(
-    orders: Queue, caplog: pytest.LogCaptureFixture
+    orders: Queue, caplog: pytest.LogCaptureFixture, no_thread_left: Callable[[], bool]
 ) -> None:
     story = Story((orders,))
     app = make("app", story, story.ship)

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.cli.words import printable_lines
+from leasekeeper.errors import ConfigurationError
 from leasekeeper.message_context import FIELDS, MessageContext
 
 if TYPE_CHECKING:
@@ -28,6 +29,17 @@ OURS = "leasekeeper"
 DEEPEST = 8
 """Levels of nesting that a JSON line shows of an extra; what lies deeper is shown as text."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "in_handler"}
+
+
+def check(level: str, form: str) -> None:
+    """Refuse words that `--log-level` and `--log-format` do not have.
+
+    Raises:
+        ConfigurationError: one is unknown.
+    """
+    for word, known, name in ((level, LEVELS, "--log-level"), (form, FORMATS, "--log-format")):
+        if word not in known:
+            raise ConfigurationError(f"{name}={word!r}: must be one of {', '.join(known)}")
 
 
 class PlainFormatter(logging.Formatter):

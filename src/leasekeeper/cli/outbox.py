@@ -15,7 +15,7 @@ from leasekeeper.cli.connection import EndpointOption, ProfileOption, RegionOpti
 from leasekeeper.cli.databases import exists, trouble
 from leasekeeper.cli.run import FormatOption, LevelOption  # noqa: TC001
 from leasekeeper.cli.words import counted, printable_lines
-from leasekeeper.errors import ConfigurationError, LeasekeeperError
+from leasekeeper.errors import LeasekeeperError
 from leasekeeper.idempotency.postgres import check_psycopg, checked_table
 from leasekeeper.outbox import Outbox, Relay
 from leasekeeper.outbox.statements import AGAIN, ASIDE, BRING_BACK, COUNTED, FRESH, QUEUES, STATISTICS, TROUBLE
@@ -83,9 +83,7 @@ def outbox(
         print(box.definition, end="")
         return
     if action is Action.RELAY:
-        for word, known, name in ((log_level, logs.LEVELS, "--log-level"), (log_format, logs.FORMATS, "--log-format")):
-            if word not in known:
-                raise ConfigurationError(f"{name}={word!r}: must be one of {', '.join(known)}")
+        logs.check(log_level, log_format)
         logs.set_up(log_level, log_format, None)
         Relay(box, poll=poll, endpoint_url=endpoint_url, region=region, profile=profile).run()
         return

@@ -109,9 +109,7 @@ def run(
     **options: Any,
 ) -> None:
     """Run until a signal, drain, and end with the exit code that says how it went."""
-    for word, known, name in ((log_level, logs.LEVELS, "--log-level"), (log_format, logs.FORMATS, "--log-format")):
-        if word not in known:
-            raise ConfigurationError(f"{name}={word!r}: must be one of {', '.join(known)}")
+    logs.check(log_level, log_format)
     lifeline = Lifeline.from_environment(os.environ)
     if (processes or reload or local) and lifeline is None:
         raise Stopped(_supervise(supervisor=supervisor))
