@@ -65,7 +65,7 @@ def test_kill_with_ten_thousand_messages_in_hand(bench: KeptBench) -> None:
     calls = sum(bench.sqs.calls[name] - before.get(name, 0) for name in ("DeleteMessageBatch", _CHANGE))
     assert calls <= (HELD - gone) // 10 + 10
     assert bench.counts()[1] <= 5
-    assert f"{HELD - gone} messages: {HELD - gone} settled" in program.err
+    assert f"{HELD - gone} messages: {505 - gone} deleted and {HELD - 505} given back" in program.err
 
 
 _CHANGE = "ChangeMessageVisibilityBatch"
@@ -206,7 +206,9 @@ def test_one_keeper_has_all_consumers_of_a_program_one_that_starts_again_and_non
     assert (program.said("same True"), program.said("none None"), program.said("forked None")) == (1, 1, 1)
     program.signal(signal.SIGKILL)
     bench.until(lambda: bench.counts() == (2, 0), "they are settled")
-    assert re.search("held (1 message|2 messages): .*given back", program.err), program.err
+    assert re.search(r"held (1 message: 0 deleted and 1|2 messages: 0 deleted and 2) given back", program.err), (
+        program.err
+    )
 
 
 def test_a_process_that_becomes_another_program_holds_no_messages(bench: KeptBench) -> None:
@@ -350,5 +352,6 @@ def test_the_supervisor_is_process_1_of_a_container(bench: KeptBench) -> None:
             process.send_signal(signal.SIGKILL)
             process.wait()
         text = (bench.directory / "said").read_text()
-    assert "held 3 messages: " in text, text
+    settled = re.findall(r"held 3 messages: (\d) deleted and (\d) given back", text)
+    assert [sum(map(int, each)) for each in settled] == [3], text
     assert sys.platform == "linux"
