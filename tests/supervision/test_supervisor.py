@@ -35,6 +35,10 @@ line = Lifeline.from_environment(os.environ)
 assert line is not None
 told, count = threading.Event(), 0
 
+def say(*words):
+    # In one write: the children share the file, and `print` may write each word by itself (PYTHONUNBUFFERED).
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
 def hear(number, _):
     global count
     level = line.level(number, count)
@@ -46,19 +50,19 @@ for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, hear)
 line.listen()
 line.begins()
-print("pid", line.number, os.getpid(), flush=True)
+say("pid", line.number, os.getpid())
 line.tell(ready=1.0)
 """
 DRAINS = """
 told.wait()
-print("told", line.number, count, flush=True)
+say("told", line.number, count)
 counts = {"received": 3, "handled": 2, "done": 2, "released": 1, "given_back": {"not_started": 1}}
 line.tell(ends="signal", reports=[{"queue": "orders", "seconds": 2.5, **counts}])
 """
 NEEDS_FORCE = """
 while count < 2:
     signal.pause()
-print("forced", line.number, flush=True)
+say("forced", line.number)
 """
 
 
@@ -69,7 +73,7 @@ class Supervised:
         script = directory / "child.py"
         script.write_text(textwrap.dedent(CHILD) + textwrap.dedent(code))
         self._out = directory / "out"
-        with self._out.open("w") as out:
+        with self._out.open("a") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", first + SUPERVISE, str(count), sys.executable, str(script)],
                 stdout=out,
@@ -83,7 +87,7 @@ class Supervised:
     def lines(self, word: str) -> list[list[int]]:
         """The numbers in the lines that start with this word."""
         found = [line.split() for line in self.said.splitlines()]
-        return [[int(each) for each in line[1:]] for line in found if line[0] == word]
+        return [[int(each) for each in line[1:]] for line in found if line[:1] == [word]]
 
     def until(self, condition: Callable[[], object]) -> None:
         pause, end = threading.Event(), time.monotonic() + 30
