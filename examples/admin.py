@@ -1,6 +1,6 @@
 """A consumer with an admin surface: health for probes, statistics as JSON, metrics for Prometheus.
 
-python examples/admin.py        # with a queue as in hello.py; needs `pip install 'leasekeeper[admin]'`
+python examples/admin.py        # with a queue as in hello.py; needs the extra `admin`
 curl http://127.0.0.1:9900/readyz
 """
 

@@ -1,6 +1,6 @@
 """Traces: a span for each run of the handler, with a link to the span in which the message was sent.
 
-pip install 'leasekeeper[otel]' opentelemetry-sdk
+pip install opentelemetry-api opentelemetry-sdk
 python examples/tracing.py        # with a queue as in hello.py; spans are printed as JSON
 """
 

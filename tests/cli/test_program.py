@@ -230,7 +230,9 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "leasekeeper: typer and rich not installed: pip install typer rich\n"
+    assert done.stderr == (
+        "leasekeeper: the command line needs typer and rich: pip install typer rich (the extra `cli`)\n"
+    )
 
 
 @pytest.mark.slow

@@ -313,7 +313,7 @@ def test_without_aiohttp_installed_the_setting_says_what_to_install(
     with pytest.raises(ConfigurationError) as refused:
         asyncio.run(one_kit.connect("http://localhost:1", http="aiohttp"))
     assert str(refused.value) == (
-        "http='aiohttp' needs the library aiohttp: pip install aiohttp, or leave `http` at 'native'"
+        "http='aiohttp' needs aiohttp: pip install aiohttp (the extra `aiohttp`), or leave `http` at 'native'"
     )
 
 

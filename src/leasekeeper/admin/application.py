@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from leasekeeper.admin.settings import SurfaceSettings
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.extras import needs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,4 +76,4 @@ def application_of(targets: Sequence[Leasekeeper | Consumer], settings: SurfaceS
 
 def missing(error: ModuleNotFoundError) -> ConfigurationError:
     """The error for a library of the extra that is not installed."""
-    return ConfigurationError(f"the admin surface needs {error.name}: pip install 'leasekeeper[admin]'")
+    return ConfigurationError(needs("the admin surface", error.name, "admin"))

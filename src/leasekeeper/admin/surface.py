@@ -33,6 +33,7 @@ from leasekeeper.consumer import Consumer
 from leasekeeper.core.phases import Phase
 from leasekeeper.core.scaling import LATENCY
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.extras import needs
 from leasekeeper.texts import safe_str
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class _Surface:
 
             from leasekeeper.observe.prometheus import registry_of
         except ModuleNotFoundError:
-            return PlainTextResponse("prometheus-client is missing: pip install 'leasekeeper[metrics]'\n", 501)
+            return PlainTextResponse(needs("/metrics", "prometheus-client", "metrics") + "\n", 501)
         self.watch.begin()
         if self._registry is None:
             self._registry = registry_of(self._scaled)

@@ -47,7 +47,9 @@ def _run() -> int:
 
     missing = [name for name in ("typer", "rich") if importlib.util.find_spec(name) is None]
     if missing:
-        print(f"leasekeeper: {' and '.join(missing)} not installed: pip install {' '.join(missing)}", file=sys.stderr)
+        from leasekeeper.extras import needs
+
+        print(f"leasekeeper: {needs('the command line', ' and '.join(missing), 'cli')}", file=sys.stderr)
         return 2
     # Ctrl-C while the commands are imported ends this process as any other, and not with a traceback.
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)

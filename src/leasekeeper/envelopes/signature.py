@@ -24,6 +24,7 @@ import msgspec
 from leasekeeper.envelopes.opening import Blocked, Opened
 from leasekeeper.envelopes.sns import SnsNotification, read_sns
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.extras import needs
 from leasekeeper.outcomes import Reject
 from leasekeeper.texts import bounded, safe_str
 
@@ -73,9 +74,7 @@ class Sns:
             try:
                 import cryptography  # noqa: F401 - whether it is there
             except ImportError as error:
-                raise ConfigurationError(
-                    "Sns(verify=True): checking signatures needs cryptography: pip install 'leasekeeper[sns]'"
-                ) from error
+                raise ConfigurationError(needs("Sns(verify=True)", "cryptography", "sns")) from error
         self._topics = None if topics is None else frozenset(topics)
         self._certificates = Certificates(fetch or fetch_certificate) if verify else None
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.extras import needs
 from leasekeeper.idempotency.api import CLAIMED, Completed, Found, Running, TableMissing
 from leasekeeper.loggers import safe_logger
 from leasekeeper.texts import safe_str
@@ -108,9 +109,7 @@ def check_psycopg(what: str) -> None:
     try:
         import psycopg  # noqa: F401 - whether it is there
     except ImportError as error:
-        raise ConfigurationError(
-            f"{what} needs psycopg 3: pip install 'leasekeeper[postgres]' psycopg-binary"
-        ) from error
+        raise ConfigurationError(needs(what, "psycopg 3", "postgres")) from error
 
 
 def missing_table(error: BaseException, store: object, kind: str, table: str) -> TableMissing | None:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.extras import needs
 from leasekeeper.idempotency.api import CLAIMED, Completed, Found, Running
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class RedisStore:
         try:
             import redis.asyncio  # noqa: F401 - whether it is there
         except ImportError as error:
-            raise ConfigurationError("RedisStore needs redis-py: pip install 'leasekeeper[redis]'") from error
+            raise ConfigurationError(needs("RedisStore", "redis-py", "redis")) from error
         return cls(url, cluster=cluster, **settings)
 
     def _client(self) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from leasekeeper.api import Response
 from leasekeeper.errors import ConfigurationError, SqsError
+from leasekeeper.extras import needs
 from leasekeeper.sqs.dialing import Dialer, NameNotResolved
 from leasekeeper.sqs.http import IDLE_EXPIRY, KEEPALIVE, LONGEST_ANSWER, allowance, failure, silence_of
 from leasekeeper.sqs.response import MAX_BODY
@@ -22,9 +23,8 @@ try:
     from aiohttp.abc import AbstractResolver, ResolveResult
     from yarl import URL
 except ImportError as missing:
-    raise ConfigurationError(
-        "http='aiohttp' needs the library aiohttp: pip install aiohttp, or leave `http` at 'native'"
-    ) from missing
+    said = needs("http='aiohttp'", "aiohttp", "aiohttp")
+    raise ConfigurationError(f"{said}, or leave `http` at 'native'") from missing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

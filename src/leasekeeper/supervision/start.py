@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from leasekeeper.extras import needs
 from leasekeeper.supervision.asides import Aside
 from leasekeeper.supervision.child import leasekeeper
 from leasekeeper.supervision.endings import USAGE
@@ -42,7 +43,7 @@ def supervise(plan: Plan, environment: Mapping[str, str]) -> int:
 
             changes = Changes(Path.cwd())
         except ModuleNotFoundError as error:
-            return _refuse(f"--reload needs {error.name}: pip install 'leasekeeper[reload]'")
+            return _refuse(needs("--reload", error.name, "reload"))
     asides: list[Aside] = []
     arguments = list(plan.arguments)
     if plan.local:

@@ -350,4 +350,4 @@ def test_checking_signatures_without_the_extra_says_what_to_install() -> None:
         "except Exception as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "Sns(verify=True): checking signatures needs cryptography: pip install 'leasekeeper[sns]'\n"
+    assert done.stdout == ("Sns(verify=True) needs cryptography: pip install cryptography (the extra `sns`)\n")

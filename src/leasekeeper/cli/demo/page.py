@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.extras import INSTALL
 
 if TYPE_CHECKING:
     from leasekeeper.admin import AdminServer
@@ -18,7 +19,6 @@ PORTS = (9900, 0)
 """The usual port, or a free one."""
 QUEUE_INTERVAL = 1.0
 """Seconds between two questions for the counts of the queue: the demo lasts no longer than one usual interval."""
-MISSING = "pip install 'leasekeeper[admin]'"
 
 
 class Pages(NamedTuple):
@@ -37,7 +37,7 @@ class Pages(NamedTuple):
     @property
     def line(self) -> str:
         """Both, a line each."""
-        first = f"consumer {self.consumer}" if self.consumer else f"consumer: {MISSING}"
+        first = f"consumer {self.consumer}" if self.consumer else f"consumer: {INSTALL['admin']}"
         token = f" (token {self.token})" if self.consumer else ""
         return f"In the browser: {first}{token}\n                queue {self.queues}"
 
