@@ -14,7 +14,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from leasekeeper.api import EntryFailure
+    from leasekeeper.api import EntryFailure, SqsApi
     from leasekeeper.message import Received
     from leasekeeper.outcomes import Outcome
 
@@ -34,9 +34,11 @@ class QueueOpened(Event, frozen=True, gc=False):
 
     Attributes:
         url: the queue's URL.
+        client: makes the calls to SQS.
     """
 
     url: str
+    client: SqsApi | None = None
 
 
 class PhaseChanged(Event, frozen=True, gc=False):

@@ -256,6 +256,22 @@ def test_an_unsampled_message_calls_nothing_of_the_sdk(monkeypatch: pytest.Monke
     run_handler(_returns(None), "tea", middleware=[Tracing(spans.provider)], attributes={"traceparent": UNSAMPLED})
 
 
+@pytest.mark.parametrize("header", [W3C, UNSAMPLED, ""])
+def test_a_handler_has_the_baggage_of_its_message(header: str) -> None:
+    """Also one whose sender did not sample: what it calls passes the baggage on."""
+    seen = list[Any]()
+
+    def ship(body: str) -> None:
+        seen.append((dict(baggage.get_all()), dict(baggage.get_all(baggage.set_baggage("more", "1")))))
+
+    carried = {"baggage": "tenant=acme,who=J%C3%BCrgen"} | ({"traceparent": header} if header else {})
+    run_handler(ship, "tea", middleware=[Tracing(Spans().provider)], attributes=carried)
+    run_handler(ship, "tea", middleware=[Tracing(Spans().provider)], attributes={"traceparent": header or W3C})
+    expected = {"tenant": "acme", "who": "Jürgen"}
+    assert seen == [(expected, {**expected, "more": "1"}), ({}, {"more": "1"})]
+    assert not baggage.get_all(), "the context is put back"
+
+
 def test_a_share_is_chosen_by_the_trace(spans: Spans) -> None:
     """All messages of one trace have spans, or none of them."""
     tracing = Tracing(spans.provider, sample=0.5)
@@ -301,6 +317,49 @@ async def test_calls_have_spans_where_that_is_wanted() -> None:
     found = dict(delete.attributes or {})
     assert (found["messaging.operation.type"], found["messaging.batch.message_count"]) == ("settle", 1)
     assert failed.status.status_code is StatusCode.ERROR
+
+
+@virtual
+async def test_a_delete_call_that_failed_as_a_whole_is_an_error() -> None:
+    spans = Spans()
+
+    async def ship(body: str) -> None:
+        pass
+
+    async with World() as world:
+        await world.send("tea")
+        world.faults.set("DeleteMessageBatch", throttle=1.0)
+        await world.start(ship, middleware=[Tracing(spans.provider, sample=0, settle=True)])
+        await world.until(lambda: len(spans.all()) == 1)
+    span = spans.all()[0]
+    found = dict(span.attributes or {})
+    assert span.status.status_code is StatusCode.ERROR
+    assert (found["error.type"], found["messaging.batch.message_count"]) == ("RequestThrottled", 0)
+
+
+@pytest.mark.slow
+def test_the_spans_of_calls_have_the_ids_of_the_server() -> None:
+    """Not those of another call that ran at the same time; a call without an answer has none."""
+    spans, done = Spans(), threading.Semaphore(0)
+
+    def ship(body: str) -> None:
+        done.release()
+
+    with LocalSqs() as sqs:
+        url = call(sqs, "CreateQueue", {"QueueName": "orders"})["QueueUrl"]
+        for body in ("tea", "milk", "rice"):
+            call(sqs, "SendMessage", {"QueueUrl": url, "MessageBody": body})
+        tracing = Tracing(spans.provider, sample=0, receive=True, settle=True)
+        options: dict[str, Any] = {"endpoint_url": sqs.endpoint_url, "middleware": [tracing], "poll_grace": 0}
+        consumer = Consumer("orders", ship, **options)
+        consumer.start().result()
+        for _ in range(3):
+            assert done.acquire(timeout=30)
+        consumer.stop().result()
+    ids = [(each.attributes or {}).get("aws.request_id") for each in spans.all()]
+    assert {each.name for each in spans.all()} == {"receive orders", "delete orders"}
+    assert len(set(ids)) == len(ids), "each call has an id of its own"
+    assert all(ids)
 
 
 @pytest.mark.slow

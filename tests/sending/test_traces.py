@@ -6,6 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
+from opentelemetry.baggage import set_baggage
+from opentelemetry.context import attach, detach
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import format_span_id, format_trace_id
 
@@ -61,6 +63,19 @@ def test_a_message_carries_the_span_in_which_it_was_sent_in_both_forms(sqs: Loca
         out.send("x", attributes={"kind": "order"})
     w3c, aws = headers(span)
     assert sent(sqs) == ({"kind": "order", "traceparent": w3c}, aws)
+
+
+@pytest.mark.parametrize("given", [1, 10])
+def test_a_message_carries_the_baggage_where_there_is_room(sqs: LocalSqs, given: int) -> None:
+    attributes = {f"a{number}": "v" for number in range(given)}
+    token = attach(set_baggage("tenant", "acme & co"))
+    try:
+        with sender(sqs, trace=True) as out:
+            out.send("x", attributes=attributes)
+    finally:
+        detach(token)
+    carried = {} if given == 10 else {"baggage": "tenant=acme+%26+co"}
+    assert sent(sqs) == (attributes | carried, "")
 
 
 @pytest.mark.parametrize("trace", [None, False])

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -116,6 +117,50 @@ def test_a_receive_is_given_up_five_seconds_after_its_wait(one_kit: Any) -> None
         ("AmazonSQS.ReceiveMessage", 5.0),
         ("AmazonSQS.DeleteMessage", 7),
     ]
+
+
+class Turns:
+    """A transport whose answers have ids, and come when the test lets them; a call without one fails."""
+
+    waiting: ClassVar[list[asyncio.Future[str]]] = []
+
+    def __init__(self, _: TransportSettings) -> None:
+        pass
+
+    async def post(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Response:  # noqa: ASYNC109
+        Turns.waiting.append(asyncio.get_running_loop().create_future())
+        number = await Turns.waiting[-1]
+        return Response(200, {"x-amzn-requestid": number}.get, b"{}")
+
+    async def close(self) -> None:
+        pass
+
+
+def test_the_id_of_a_call_is_that_of_its_own_answer(one_kit: Any) -> None:
+    """Also where other calls are answered in the same moment; a call without an answer has none."""
+    Turns.waiting.clear()
+
+    async def story() -> list[str]:
+        client = await one_kit.connect("http://localhost:1", http=Turns)
+        ids, seen = client.request_ids(), [""] * 3
+        assert client.request_ids() is ids
+
+        async def one(place: int) -> None:
+            with suppress(SqsError):
+                await client.receive(QUEUE, maximum=1, wait=0, visibility=30)
+            seen[place] = ids.last
+
+        tasks = [asyncio.create_task(one(place)) for place in range(3)]
+        for _ in range(10):  # each posts within its first turns
+            await asyncio.sleep(0)
+        first, second, third = Turns.waiting
+        second.set_result("b")
+        third.set_exception(SqsError(Verdict.UNAVAILABLE, "ConnectionReset", "reset"))
+        first.set_result("a")
+        await asyncio.gather(*tasks)
+        return seen
+
+    assert asyncio.run(story()) == ["a", "b", ""]
 
 
 def test_a_message_that_does_not_match_its_md5_is_left_out_and_logged(

@@ -210,7 +210,7 @@ class Runner:
                 serve(self._harvester),
                 serve(self._dead_letters),
             ):
-                self._emit(QueueOpened(self.source.name, self.source.url))
+                self._emit(QueueOpened(self.source.name, self.source.url, self.context.client))
                 self._enter(Change.OPENED)
                 await self._poll(ready)
                 await self._drain()

@@ -1,4 +1,4 @@
-"""What spans are made of: contexts from trace headers, links, outcomes, and the spans of calls to SQS.
+"""What spans are made of: contexts from trace headers, with the baggage of senders; links, and outcomes.
 
 Used by `observe/tracing.py` alone, so OpenTelemetry is imported only where a program traces.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.baggage import set_baggage
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.trace import (
     INVALID_SPAN,
@@ -38,6 +40,11 @@ if TYPE_CHECKING:
 """The key of a context's span, which OpenTelemetry keeps to itself. With it a context costs a quarter."""
 
 
+[BAGGAGE] = set_baggage("", "", Context())
+"""The key of a context's baggage, likewise."""
+_PROPAGATOR = W3CBaggagePropagator()
+
+
 class UnsampledContext(Context):
     """The context of a sender's span that was not sampled: what the handler calls is not sampled either.
 
@@ -54,6 +61,8 @@ class UnsampledContext(Context):
             found = parse(self.received)
             span = NonRecordingSpan(INVALID_SPAN_CONTEXT if found is None else span_context(found))
             dict.__setitem__(self, KEY, span)
+            if baggage := baggage_of(self.received):
+                dict.__setitem__(self, BAGGAGE, baggage)
         return super().get(key, default)
 
     def copy(self) -> dict[str, Any]:
@@ -69,9 +78,19 @@ def span_context(found: Trace) -> SpanContext:
     return SpanContext(found.trace_id, found.span_id, is_remote=True, trace_flags=flags, trace_state=state)
 
 
-def context_of(span: Span) -> Context:
-    """A context with that span, and nothing else."""
+def context_of(span: Span, received: Received | None = None) -> Context:
+    """A context with that span and the baggage of a message, and nothing else."""
+    if received is not None and (baggage := baggage_of(received)):
+        return Context({KEY: span, BAGGAGE: baggage})
     return Context({KEY: span})
+
+
+def baggage_of(received: Received) -> object | None:
+    """The baggage that a message carries, by W3C, as OpenTelemetry keeps it in a context; None without any."""
+    attribute = received.attributes.get("baggage")
+    if attribute is None:
+        return None
+    return _PROPAGATOR.extract({"baggage": attribute.string_value or ""}, Context()).get(BAGGAGE)
 
 
 def current_ids() -> dict[str, object]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.batch import Batch
     from leasekeeper.channel import Channel
+    from leasekeeper.sqs.request_ids import RequestIds
     from leasekeeper.trace_headers import Trace
 
     Unit = Message[Any] | Batch[Any]
@@ -96,6 +97,7 @@ class Tracing:
         self._settle = settle
         self._queues: dict[str, dict[str, AttributeValue]] = {}
         self._attributes: dict[tuple[str, str], dict[str, AttributeValue]] = {}
+        self._ids: dict[str, RequestIds] = {}
         MessageContext.trace_fields = current_ids
 
     # What consumers ask of it
@@ -174,6 +176,9 @@ class Tracing:
                 known["server.port"] = address.port
         self._queues[event.queue] = known
         self._attributes.clear()
+        note_ids = getattr(event.client, "request_ids", None) if self._receive or self._settle else None
+        if note_ids is not None:
+            self._ids[event.queue] = note_ids()
 
     def _call(
         self,
@@ -187,6 +192,8 @@ class Tracing:
         attributes = self._of_queue(queue, operation).copy()
         if count is not None:
             attributes["messaging.batch.message_count"] = count
+        if (ids := self._ids.get(queue)) is not None and ids.last:
+            attributes["aws.request_id"] = ids.last  # events come in the step of the loop that read the answer
         now = time.time_ns()
         span = self._tracer.start_span(
             f"{operation} {queue}",
@@ -208,10 +215,14 @@ class Tracing:
         self._call(event.queue, "receive", 0.0, error=(event.code, event.error))
 
     def _deleted(self, event: events.DeletesAnswered) -> None:
-        self._call(event.queue, "delete", event.seconds, event.confirmed)
+        self._settled("delete", event, event.confirmed)
 
     def _extended(self, event: events.LeasesExtended) -> None:
-        self._call(event.queue, "extend", event.seconds, event.extended)
+        self._settled("extend", event, event.extended)
+
+    def _settled(self, operation: str, event: events.DeletesAnswered | events.LeasesExtended, count: int) -> None:
+        error = (event.code, f"{event.operation} failed as a whole") if event.code else None
+        self._call(event.queue, operation, event.seconds, count, error)
 
 
 def _check_share(sample: object) -> None:
@@ -302,7 +313,7 @@ class _Run:
         self._started, self._began = clock(), time.time_ns()
         self._span = tracing.begin(unit, name, sent)
         self._watched = [message._lease.watch() for message in messages] if self._span.is_recording() else []  # noqa: SLF001
-        self._token = attach(context_of(self._span))
+        self._token = attach(context_of(self._span, unit._received if type(unit) is Message else None))  # noqa: SLF001
 
     def _timed_out(self) -> bool:
         return self._timeout is not None and self._clock() - self._started >= self._timeout

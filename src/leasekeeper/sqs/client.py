@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from leasekeeper.api import Credentials, EntryFailure, Outgoing, Sent
     from leasekeeper.message import Received
     from leasekeeper.sqs.endpoint import Endpoint
+    from leasekeeper.sqs.request_ids import RequestIds
     from leasekeeper.sqs.wire import Wire
 
 T = TypeVar("T")
@@ -71,6 +72,10 @@ class SqsClient:
     def credentials(self) -> Credentials | None:
         """What calls are signed with now; None when that is being renewed. Begins a refresh that is due."""
         return self._wire.credentials
+
+    def request_ids(self) -> RequestIds:
+        """Note the server's ids of calls that begin from now on; what it returns has the id of the last one."""
+        return self._wire.request_ids()
 
     async def __aenter__(self) -> Self:
         return self

@@ -16,6 +16,7 @@ from leasekeeper.errors import Closed, SqsError, Verdict
 from leasekeeper.loggers import safe_logger
 from leasekeeper.sqs import tolerant
 from leasekeeper.sqs.errors import EXCERPT, error_of
+from leasekeeper.sqs.request_ids import RequestIds
 from leasekeeper.texts import bounded
 
 if TYPE_CHECKING:
@@ -55,6 +56,14 @@ class Wire:
         self._calls = calls
         self._timeout = timeout
         self._closed = False
+        self._ids: RequestIds | None = None
+
+    def request_ids(self) -> RequestIds:
+        """Note the server's ids of calls that begin from now on."""
+        if self._ids is None:
+            self._ids = RequestIds()
+            self._polls, self._calls = self._ids.of(self._polls), self._ids.of(self._calls)
+        return self._ids
 
     @property
     def credentials(self) -> Credentials | None:
