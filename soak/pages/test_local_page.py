@@ -35,7 +35,7 @@ class Sqs:
 
     def receives(self, queue: str) -> list[int]:
         with urllib.request.urlopen(f"{self.page}state?queue={queue}") as answer:
-            return [each["receives"] for each in json.load(answer)["messages"]]
+            return [each["receives"] for each in json.load(answer)["messages"].values()]
 
 
 @pytest.fixture
@@ -117,4 +117,17 @@ def test_a_server_that_ends_is_said_to_be_gone(tab: Opener) -> None:
     with LocalSqs() as server:
         page = tab(f"{server.endpoint_url}/_leasekeeper/")
         expect(page.locator(".status.live")).to_be_visible()
-    expect(page.locator(".reason.stale")).to_contain_text("The server does not answer.", timeout=15_000)
+    expect(page.locator(".reason.stale")).to_contain_text("The server has ended.", timeout=15_000)
+
+
+def test_calls_and_messages_of_others_appear_by_themselves(tab: Opener, sqs: Sqs) -> None:
+    page = tab(f"{sqs.page}?queue=orders")
+    expect(page.locator(".queue-view .empty")).to_contain_text("The queue is empty.")
+    assert page.locator(".queue-card h2").all_inner_texts() == ["orders", "orders-dead"]  # created the other way round
+
+    sqs.call("SendMessage", QueueUrl="orders", MessageBody="hello")
+
+    expect(page.locator(".messages tbody")).to_have_count(1)
+    expect(page.locator(".log")).to_contain_text("SendMessage")
+    kinds = "performance.getEntriesByType('resource').map(each => each.name.split('/').pop().split('?')[0])"
+    assert "state" not in page.evaluate(kinds)  # nothing is polled

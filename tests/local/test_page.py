@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from leasekeeper.local import Broker, admin
+from leasekeeper.local import Broker, LocalSqs, admin
 from leasekeeper.local.call_log import CallLog
 from leasekeeper.local.http import HttpRequest
 from leasekeeper.pages import POLICY
@@ -82,9 +83,10 @@ def test_messages_are_listed_without_receiving_them(server: Server) -> None:
     orders = next(each for each in shown["queues"] if each["name"] == "orders")
     assert (orders["visible"], orders["in_flight"], orders["delayed"]) == (1, 1, 0)
     assert (orders["dead_letter_queue"], orders["max_receives"]) == ("dead", 1)
-    assert [(each["state"], each["receives"]) for each in shown["messages"]] == [("in flight", 1), ("visible", 0)]
-    assert 19 < shown["messages"][0]["visible_at"] - shown["now"] <= 20
-    assert shown["messages"][1]["visible_at"] is None
+    first, second = shown["messages"]["1"], shown["messages"]["2"]
+    assert [(each["state"], each["receives"]) for each in (first, second)] == [("in flight", 1), ("visible", 0)]
+    assert 19 < first["visible_at"] - shown["now"] <= 20
+    assert second["visible_at"] is None
 
 
 def test_a_body_comes_only_when_it_is_asked_for(server: Server) -> None:
@@ -105,7 +107,7 @@ def test_the_page_sends_creates_and_purges_without_being_counted_or_struck_by_fa
     assert server.act(action="send", queue="orders", body="hello").status == 200
     assert server.act(action="create", queue="new.fifo").status == 200
     assert server.act(action="send", queue="new.fifo", body="hello", group="a").status == 200
-    assert [each["visible"] for each in server.shown("state")["queues"]] == [0, 1, 1]
+    assert [each["visible"] for each in server.shown("state")["queues"]] == [1, 0, 1]
     assert server.act(action="purge", queue="orders").status == 200
     assert [each["visible"] for each in server.shown("state")["queues"]] == [0, 0, 1]
     assert dict(server.broker.calls) == counted
@@ -115,10 +117,10 @@ def test_the_page_redrives_dead_letters(server: Server) -> None:
     server.call("SendMessage", QueueUrl="orders", MessageBody="poison")
     for _ in range(2):
         server.call("ReceiveMessage", QueueUrl="orders", VisibilityTimeout=0)
-    assert [each["visible"] for each in server.shown("state")["queues"]] == [1, 0]
+    assert [each["visible"] for each in server.shown("state")["queues"]] == [0, 1]
 
     assert server.act(action="redrive", queue="dead").status == 200
-    assert [each["visible"] for each in server.shown("state")["queues"]] == [0, 1]
+    assert [each["visible"] for each in server.shown("state")["queues"]] == [1, 0]
 
 
 @pytest.mark.parametrize(
@@ -159,6 +161,68 @@ def test_calls_are_written_down_only_while_a_page_asks() -> None:
     assert call is not None
     log.end(call, 200, "", {"Failed": [{"Code": "ReceiptHandleIsInvalid"}]})
 
-    [seen] = log.after(0)
+    [(number, seen)] = log.newest().items()
+    assert number == str(seen.number)
     assert (seen.queue, seen.entries, seen.error) == ("orders", 3, "1 of 3 failed: ReceiptHandleIsInvalid")
-    assert log.after(seen.number) == []
+
+
+def test_a_dead_letter_queue_stands_after_its_source(server: Server) -> None:
+    for name, target in (
+        ("z", "y"),
+        ("y", "z"),
+        ("other", "dead"),
+    ):  # two that are the dead-letter queues of each other
+        server.call("CreateQueue", QueueName=name)
+        policy = json.dumps(
+            {"deadLetterTargetArn": f"arn:aws:sqs:us-east-1:000000000000:{target}", "maxReceiveCount": 1}
+        )
+        server.call("CreateQueue", QueueName=target)
+        server.call("SetQueueAttributes", QueueUrl=name, Attributes={"RedrivePolicy": policy})
+
+    assert [each["name"] for each in server.shown("state")["queues"]] == ["orders", "dead", "other", "z", "y"]
+
+
+class Reader:
+    """Reads the page's stream from a server."""
+
+    def __init__(self, endpoint_url: str, query: str = "") -> None:
+        self._lines = urllib.request.urlopen(f"{endpoint_url}/_leasekeeper/stream{query}")
+        self.headers = self._lines.headers
+
+    def next(self) -> tuple[str, Any]:
+        """The next event: its name and data."""
+        name = ""
+        while line := self._lines.readline().decode().rstrip("\n"):
+            if line.startswith("event: "):
+                name = line.removeprefix("event: ")
+            elif line.startswith("data: "):
+                self._lines.readline()
+                return name, json.loads(line.removeprefix("data: "))
+        return "", None
+
+
+def test_the_stream_gives_the_state_then_changes_and_says_that_the_server_ends() -> None:
+    with LocalSqs() as server:
+        post(server.endpoint_url, {"action": "create", "queue": "orders"})
+        reader = Reader(server.endpoint_url, "?queue=orders")
+        kind, state = reader.next()
+        post(server.endpoint_url, {"action": "send", "queue": "orders", "body": "canary"})
+        events = [reader.next()]
+        while "messages" not in events[-1][1]:  # a second may have passed before the message was sent
+            events.append(reader.next())
+
+    assert reader.headers["content-type"] == "text/event-stream"
+    assert (kind, [each["name"] for each in state["queues"]], state["messages"]) == ("state", ["orders"], {})
+    assert {name for name, _ in events} == {"patch"}
+    assert [(each["state"], each["receives"]) for each in events[-1][1]["messages"].values()] == [("visible", 0)]
+    assert "canary" not in json.dumps(events)
+    while (last := reader.next())[0] == "patch":
+        pass
+    assert last == ("bye", {})
+
+
+def post(endpoint_url: str, wanted: dict[str, str]) -> None:
+    """Do what the page does."""
+    request = urllib.request.Request(f"{endpoint_url}/_leasekeeper/do", json.dumps(wanted).encode(), method="POST")
+    with urllib.request.urlopen(request) as answer:
+        assert answer.status == 200

@@ -49,7 +49,7 @@ def answer(broker: Broker, log: CallLog, request: HttpRequest) -> Page:
     except Refusal as refusal:
         return _error(400, refusal.message)
     if shown is None:
-        pages = "GET state, GET message, POST do, GET health, GET or DELETE calls, and GET, PUT or DELETE faults"
+        pages = "GET state, stream or message, POST do, GET health, GET or DELETE calls, and GET, PUT or DELETE faults"
         return _error(404, f"no page {method} /_leasekeeper/{path}: the pages are {pages}")
     return Page(200, msgspec.json.encode(shown))
 
@@ -76,7 +76,7 @@ def _file(name: str, known: str) -> Page:
 def _shown(broker: Broker, log: CallLog, page: tuple[str, str], query: dict[str, str], body: bytes) -> Any:
     match page:
         case ("GET", "state"):
-            return looking.state(broker, log, query.get("queue", ""), int(query.get("after", 0)))
+            return looking.state(broker, log, query.get("queue", ""))
         case ("GET", "message"):
             return looking.body(broker, query.get("queue", ""), int(query.get("number", 0)))
         case ("POST", "do"):

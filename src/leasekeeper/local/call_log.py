@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-KEPT = 300
+KEPT = 200
 """Calls that are kept."""
 WATCHED_FOR = 30.0
 """Seconds for which it stays on after the page has asked."""
@@ -82,11 +82,6 @@ class CallLog:
             call.error = f"{len(failed)} of {call.entries} failed: {failed[0].get('Code', '')}"
         self._calls.append(call)
 
-    def after(self, number: int) -> list[Call]:
-        """The calls that ended after the one of that number, in the order in which they ended."""
-        found: list[Call] = []
-        for call in reversed(self._calls):
-            if call.number == number:
-                break
-            found.append(call)
-        return found[::-1]
+    def newest(self) -> dict[str, Call]:
+        """The calls by their number, in the order in which they ended."""
+        return {str(call.number): call for call in self._calls}

@@ -20,6 +20,7 @@ from leasekeeper.local.call_log import Call, CallLog
 from leasekeeper.local.http import MOST_BODY, HttpRequest, Malformed, RequestReader
 from leasekeeper.local.model import Refusal, refusals
 from leasekeeper.local.model.message_operations import TRACE_HEADER
+from leasekeeper.local.page_streams import HEAD, PATH, PageStreams
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -82,6 +83,7 @@ class Front:
         request_timeout: seconds from the first byte of a request to its last.
         connections: those that are open.
         log: the newest calls, for the page.
+        streams: what pages that are open read.
     """
 
     broker: Broker
@@ -91,6 +93,7 @@ class Front:
     request_timeout: float
     connections: set[Connection] = field(default_factory=set)
     log: CallLog = field(default_factory=CallLog)
+    streams: PageStreams = field(default_factory=PageStreams)
 
 
 class Connection(asyncio.Protocol):
@@ -227,8 +230,25 @@ class Connection(asyncio.Protocol):
             self._send_error(error)
 
     def _answer_page(self, request: HttpRequest) -> None:
+        if request.method == b"GET" and request.path.partition(b"?")[0] == PATH:
+            self._busy = asyncio.get_running_loop().create_task(self._stream(request.path))
+            self._front.streams.add(self._busy)
+            return
         page = admin.answer(self._front.broker, self._front.log, request)
+        if request.method not in (b"GET", b"HEAD"):
+            self._front.streams.wake()
         self._write(page.status, page.body, page.kind, headers=page.headers)
+
+    async def _stream(self, path: bytes) -> None:
+        """Write events until the page goes away or the server closes."""
+        transport, streams = self._transport, self._front.streams
+        assert transport is not None
+        transport.write(HEAD)
+        async for event in streams.events(self._front.broker, self._front.log, path):
+            transport.write(event)
+            while self._paused and await streams.next_look():
+                pass  # the page does not read what it has got
+        transport.close()
 
     def _answer_call(self, request: HttpRequest) -> None:
         operation, members = self._read_call(request)

@@ -21,8 +21,8 @@ MOST_SHOWN = 200
 """Messages of a queue that are listed: the first in the order of arrival."""
 
 
-def state(broker: Broker, log: CallLog, queue: str, after: int) -> dict[str, Any]:
-    """Everything that the page shows, with the messages of one queue and the calls after the given one."""
+def state(broker: Broker, log: CallLog, queue: str) -> dict[str, Any]:
+    """Everything that the page shows, with the messages of one queue. Messages and calls stand under their numbers."""
     log.watch()
     now = broker.now()
     queues = broker.account.queues
@@ -36,13 +36,34 @@ def state(broker: Broker, log: CallLog, queue: str, after: int) -> dict[str, Any
     return {
         "now": now + broker.account.epoch,
         "endpoint": broker.account.base_url,
-        "queues": [_queue(each, sources.get(each.arn, [])) for each in queues.values()],
-        "messages": None if chosen is None else [_message(each, chosen) for each in chosen.contents(MOST_SHOWN)],
+        "queues": [_queue(each, sources.get(each.arn, [])) for each in _arranged(broker)],
+        "messages": None
+        if chosen is None
+        else {str(each.number): _message(each, chosen) for each in chosen.contents(MOST_SHOWN)},
         "faults": {"dead_polls": broker.faults.dead_polls, **broker.faults.standing()},
         "struck": dict(broker.faults.struck),
         "calls": dict(broker.calls),
-        "log": log.after(after),
+        "log": log.newest(),
     }
+
+
+def _arranged(broker: Broker) -> list[Queue]:
+    """The queues as they were created, but a dead-letter queue after the first queue whose messages it takes."""
+    by_arn = {each.arn: each for each in broker.account.queues.values()}
+    placed: dict[str, Queue] = {}
+
+    def place(arn: str | None) -> None:
+        while arn in by_arn and arn not in placed:
+            queue = placed[arn] = by_arn[arn]
+            arn = queue.settings.redrive.target if queue.settings.redrive else None
+
+    targets = {each.settings.redrive.target for each in by_arn.values() if each.settings.redrive}
+    for arn in by_arn:
+        if arn not in targets:
+            place(arn)
+    for arn in by_arn:  # those that are dead-letter queues of one another
+        place(arn)
+    return list(placed.values())
 
 
 def _queue(queue: Queue, sources: list[str]) -> dict[str, Any]:

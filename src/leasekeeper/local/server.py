@@ -103,6 +103,7 @@ class LocalServer:
         """Stop listening and cut every connection. May be called twice."""
         if self._server is not None:
             self._server.close()
+            await self._front.streams.close()
             for connection in list(self._front.connections):
                 connection.cut()
             await self._server.wait_closed()

@@ -5,15 +5,14 @@ import { explain } from "./explain.js";
 import { faults } from "./faults.js";
 import { help, listen, showHelp } from "./keyboard.js";
 import { copyable, empty, name } from "./parts.js";
-import { Poll } from "./stream.js";
+import { Stream } from "./stream.js";
 import { ago, clock, count, counted, seconds } from "./text.js";
 
 const app = document.getElementById("app");
-const MOST_CALLS = 200;
+const SILENT = { stale: "The server does not answer.", stopped: "The server has ended." };
 const STATES = { visible: "● visible", "in flight": "◐ in flight", delayed: "○ delayed" };
 let state = null;
 let held = null;
-let log = [];
 let rates = [];
 let route = read();
 const ui = { said: "", failed: false, asking: null, bodies: {}, open: null, draft: "", group: "", fault: "*" };
@@ -39,9 +38,13 @@ function arrive() {
   if (route.queue !== before) {
     Object.assign(ui, { said: "", bodies: {}, asking: null });
     if (state) state = { ...state, messages: undefined };
-    poll.now();
+    stream.open(query());
   }
   draw(true);
+}
+
+function query() {
+  return `stream${route.queue ? `?${new URLSearchParams({ queue: route.queue })}` : ""}`;
 }
 
 function filter(q) {
@@ -60,7 +63,6 @@ async function ask(method, path, body) {
     const answer = await fetch(path, { method, headers: { "content-type": "application/json" }, body: body === undefined ? undefined : JSON.stringify(body) });
     const found = await answer.json();
     if (!answer.ok) set({ said: found.error, failed: true });
-    else poll.now();
     return answer.ok ? found : null;
   } catch {
     set({ said: "The server does not answer.", failed: true });
@@ -73,7 +75,7 @@ async function act(action, more, said) {
 }
 
 function bar(shown) {
-  const { status } = poll;
+  const { status } = stream;
   return [
     h("header", { class: "bar" },
       h("a", { href: location.pathname, onclick: event => { event.preventDefault(); go({}); } }, h("span", { class: "brand" }, h("i", { class: "mark" }), "SQS on this machine")),
@@ -82,7 +84,7 @@ function bar(shown) {
       h("span", { class: "gap" }),
       h("button", { type: "button", class: `status ${held ? "held" : status.phase}`, "data-about": "stream", "aria-pressed": String(!!held), onclick: hold }, h("i", { "aria-hidden": "true" }), held ? `held at ${clock(held.now)}` : status.phase === "hidden" ? "paused" : status.phase),
       h("button", { type: "button", class: "key", "aria-label": "keyboard", title: "keyboard", onclick: showHelp }, "?")),
-    status.phase === "stale" ? h("p", { class: "reason stale", role: "alert" }, status.since ? `The server does not answer. What you see is from ${clock(status.since)}.` : "The server does not answer.", " The page tries again by itself; its queues are in memory and end with it.") : null,
+    SILENT[status.phase] ? h("p", { class: "reason stale", role: "alert" }, SILENT[status.phase], status.since ? ` What you see is from ${clock(status.since)}.` : "", " The page tries again by itself. The queues are in the server's memory and end with it.") : null,
   ];
 }
 
@@ -103,7 +105,7 @@ function card(each, now) {
 function queueView(shown) {
   const each = shown.queues.find(one => one.name === route.queue);
   if (!each) return empty(`No queue “${route.queue}”.`, h("button", { type: "button", onclick: () => act("create", {}, "Created.") }, "Create it"));
-  const messages = shown.messages;
+  const messages = shown.messages && Object.values(shown.messages);
   const wanted = route.q.toLowerCase();
   const found = (messages || []).filter(one => `${one.id} ${one.state} ${one.group ?? ""}`.toLowerCase().includes(wanted));
   const total = each.visible + each.in_flight + each.delayed;
@@ -170,6 +172,7 @@ function question(each, total) {
 }
 
 function calls(shown) {
+  const log = Object.values(shown.log).reverse();
   const totals = Object.entries(shown.calls).sort((one, other) => other[1] - one[1]);
   return h("section", { class: "side-box", "aria-label": "calls" },
     h("h2", {}, "Calls"),
@@ -178,7 +181,7 @@ function calls(shown) {
       ? h("div", { class: "log hold", hold: true, role: "log" }, log.map(each =>
           h("div", { key: each.number, class: each.error ? "failed" : "" },
             h("span", { class: "quiet" }, clock(each.at)), h("b", {}, each.operation), name(each.queue),
-            h("span", { class: "quiet" }, each.entries === null ? "" : counted(each.entries, each.operation === "ReceiveMessage" ? "message" : "entry", each.operation === "ReceiveMessage" ? "messages" : "entries")),
+            h("span", { class: "quiet" }, each.entries === undefined ? "" : counted(each.entries, each.operation === "ReceiveMessage" ? "message" : "entry", each.operation === "ReceiveMessage" ? "messages" : "entries")),
             h("span", { class: "took" }, seconds(each.seconds)),
             each.error ? h("span", { class: "bad" }, `✕ ${each.error.replace("AWS.SimpleQueueService.", "")}`) : null)))
       : h("p", { class: "quiet" }, "No calls while the page was open. They appear here as they are answered, with their time."));
@@ -186,13 +189,13 @@ function calls(shown) {
 
 function draw(force = false) {
   const shown = held || state;
-  const { status } = poll;
+  const { status } = stream;
   document.title = `${route.queue ? `${route.queue} · ` : ""}SQS on this machine`;
   document.body.className = status.phase;
   render(app, [
     bar(shown),
     h("main", { id: "main", class: "local" }, !shown
-      ? empty(status.phase === "stale" ? "The server does not answer." : "Connecting…")
+      ? empty(SILENT[status.phase] || "Connecting…")
       : [
           h("div", { class: "queues" },
             !shown.queues.length ? empty("No queues yet.", "Create one here, with --queue, or with any SQS client.") : shown.queues.map(each => card(each, shown.now)),
@@ -221,18 +224,16 @@ function hold() {
 }
 
 function take(next) {
-  if (log.length && next.log.length && next.log[0].number < log[0].number - 4 * MOST_CALLS) log = [];
   const before = state;
   state = next;
-  log = [...next.log.reverse(), ...log].slice(0, MOST_CALLS);
   const total = one => Object.values(one.calls).reduce((sum, each) => sum + each, 0);
   if (before && next.now > before.now) rates = [...rates.slice(-59), Math.max(0, Math.round((total(next) - total(before)) / (next.now - before.now)))];
   if (!held) draw();
 }
 
-const poll = new Poll(() => `state?${new URLSearchParams({ queue: route.queue, after: log[0]?.number ?? 0 })}`, { onState: take, onStatus: () => draw() });
+const stream = new Stream(query(), { onState: take, onStatus: () => draw() });
 addEventListener("popstate", arrive);
 listen({ hold, back: () => route.queue && go({}) });
 draw();
-poll.open();
+stream.open();
 explain("");

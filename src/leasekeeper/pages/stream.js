@@ -17,8 +17,8 @@ export function merge(target, patch) {
 export class Stream {
   // `onState(state)` with each new state; `onStatus(status)` when the connection changes. A status is
   // { phase: "connecting" | "live" | "stale" | "stopped" | "hidden", since: epoch seconds or null, error }.
-  constructor(url, { onState, onStatus, onEvent = () => {} }) {
-    Object.assign(this, { url, onState, onStatus, onEvent });
+  constructor(url, { onState, onStatus }) {
+    Object.assign(this, { url, onState, onStatus });
     this.state = null;
     this.last = null;
     this.wait = 500;
@@ -44,7 +44,6 @@ export class Stream {
     };
     source.addEventListener("state", take(state => state));
     source.addEventListener("patch", take(patch => merge(this.state, patch)));
-    source.addEventListener("log", event => this.onEvent(JSON.parse(event.data)));
     source.addEventListener("bye", () => this.source === source && this.retry("stopped"));
     source.onerror = () => this.source === source && this.retry(this.late() ? "stale" : this.status.phase);
   }
@@ -80,36 +79,5 @@ export class Stream {
     if (phase === this.status.phase) return;
     this.status = { phase, since: this.last && this.last / 1000 };
     this.onStatus(this.status);
-  }
-}
-
-// The same for a server that is asked once a second.
-export class Poll extends Stream {
-  open() {
-    this.close();
-    if (!document.hidden) this.ask();
-  }
-
-  async ask() {
-    const turn = (this.source = { close: () => (turn.over = true), over: false });
-    try {
-      const answer = await fetch(this.url(), { cache: "no-store" });
-      if (!answer.ok) throw new Error(answer.status);
-      const state = await answer.json();
-      if (turn.over) return;
-      this.last = Date.now();
-      this.state = state;
-      this.say("live");
-      this.onState(state);
-    } catch (error) {
-      if (turn.over) return;
-      if (!(error instanceof TypeError || /^Error: \d/.test(error))) console.error(error);
-      if (this.late()) this.say("stale");
-    }
-    if (!turn.over) this.timer = setTimeout(() => this.ask(), 1000);
-  }
-
-  now() {
-    this.open();
   }
 }
