@@ -11,7 +11,7 @@ SOAK := soak
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check format lint types layers words pages docs coverage lowest dist screenshots bench clean
+.PHONY: help demo test long soak check format lint types layers words pages docs coverage lowest dist screenshots bench clean
 
 help: ## show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,8 +19,11 @@ help: ## show this help
 demo: $(VENV)/.run ## watch messages flow through the built-in SQS, in the terminal and in the browser
 	$(BIN)/leasekeeper demo --seconds 60
 
-test: $(VENV)/.dev ## run all tests, side by side
-	$(BIN)/python -m pytest $(PARALLEL)
+test: $(VENV)/.dev ## run the tests, side by side, in about 100 s; `make long` runs those that take longer
+	$(BIN)/python -m pytest $(PARALLEL) -m "not long"
+
+long: $(VENV)/.dev ## run the tests that `make test` leaves out: each server that others wrote, slow ends of processes, many worlds
+	$(BIN)/python -m pytest $(PARALLEL) -m long
 
 soak: $(VENV)/.dev ## run what takes long, one after another: processes killed in loops, browsers, load; SOAK= chooses some
 	$(BIN)/python -m pytest $(SOAK)

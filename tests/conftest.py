@@ -1,4 +1,4 @@
-"""What all tests share: how property tests draw their examples, and how many workers run the tests.
+"""What all tests share: how property tests draw their examples, how many workers run the tests, what is left out.
 
 Property tests draw the same examples every time; `LEASEKEEPER_EXPLORE=1 make test` draws new ones, and many more.
 """
@@ -27,7 +27,18 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-LONG = tuple(f"tests/{folder}/" for folder in ("acceptance", "costs", "engine", "examples", "simulation"))
+LEFT = """\
+The tests that take long are left to `make long`, which CI runs too: each server that others wrote, processes that take
+their time to end, many worlds."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what `make test` does not run."""
+    if config.option.markexpr == "not long":
+        terminalreporter.write_line(LEFT)
+
+
+SINGLE = tuple(f"tests/{folder}/" for folder in ("acceptance", "costs", "engine", "examples", "simulation"))
 
 # The two hooks below are pytest-xdist's; without it the tests run one after another.
 
@@ -40,7 +51,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """A worker takes a whole file, a single test of the folders where tests are long, or all tests of a server.
+    """A worker takes a whole file, a single test of the folders where tests take a second, or all tests of a server.
 
     Few and large pieces spare the scheduler work, and single long tests at the end let the workers end together. One
     worker takes all conformance tests of a server, because it starts the server once.
@@ -51,7 +62,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
         def _split_scope(self, nodeid: str) -> str:
             if of_a_server := re.match(r"tests/conformance/.*?\[(\w+)", nodeid):
                 return of_a_server[1]
-            single = nodeid.startswith(LONG)
+            single = nodeid.startswith(SINGLE)
             return nodeid if single else nodeid.partition("::")[0]
 
     return Scheduler(config, log)

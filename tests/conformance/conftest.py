@@ -59,6 +59,7 @@ SERVERS = {
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "differs(*servers, because): these servers differ from AWS here")
+    config.addinivalue_line("markers", "always: `make test` runs it with the servers that others wrote too")
     config.addinivalue_line("markers", "only(*servers): the others have not the services that this needs")
 
 
@@ -73,9 +74,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and "endpoint_url" in item.fixturenames:
+            server = item.callspec.params["endpoint_url"]
             item.add_marker(pytest.mark.slow)
+            if server != "leasekeeper" and item.get_closest_marker("always") is None:
+                item.add_marker(pytest.mark.long)
             for mark in list(item.iter_markers("differs")):
-                _expect_failure(item, mark, item.callspec.params["endpoint_url"])
+                _expect_failure(item, mark, server)
 
 
 def _expect_failure(item: pytest.Item, mark: pytest.Mark, server: object) -> None:

@@ -69,6 +69,7 @@ def test_batches_larger_than_a_receive_are_handled_once_and_deleted(queue: Any, 
     assert left(queue) == 0
 
 
+@pytest.mark.always
 def test_each_message_of_a_batch_has_its_own_outcome(queue: Any) -> None:
     """Of twenty, one is named, one breaks the batch until it is alone, and the others are deleted."""
     calls: list[list[int]] = []

@@ -131,6 +131,7 @@ def test_both_trace_headers_reach_the_spans(queue: Any) -> None:
     assert {(span.attributes or {})["messaging.destination.name"] for span in spans} == {queue.url.rpartition("/")[2]}
 
 
+@pytest.mark.always
 def test_a_retried_message_is_received_again_and_a_rejected_one_is_not(queue: Any) -> None:
     seen = Seen(3)
     put(queue, 10)

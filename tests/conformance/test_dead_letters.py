@@ -13,6 +13,7 @@ def with_dead_letters(sqs: Any, most: int = 1) -> tuple[Any, Any]:
     return sqs.queue(RedrivePolicy=policy), dead
 
 
+@pytest.mark.always
 def test_the_receive_after_the_last_allowed_one_moves_the_message(sqs: Any) -> None:
     source, dead = with_dead_letters(sqs, 2)
     sent = source.send("a", MessageAttributes={"k": {"DataType": "String", "StringValue": "v"}})

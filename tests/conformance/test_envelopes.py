@@ -92,6 +92,7 @@ def whole(argument: Message[Order]) -> Any:
 
 
 @several
+@pytest.mark.always
 @pytest.mark.parametrize("envelope", ["sns", "auto"])
 def test_a_notification_of_sns(envelope: Any, queue: Any, topic: tuple[Any, str, str]) -> None:
     sns, arn, _ = topic

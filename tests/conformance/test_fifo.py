@@ -12,6 +12,7 @@ def test_one_receive_returns_the_messages_of_a_group_in_order(fifo: Any) -> None
     assert fifo.bodies() == ["1", "2", "3"]
 
 
+@pytest.mark.always
 def test_a_group_is_locked_until_all_its_received_messages_are_deleted(fifo: Any) -> None:
     for body in "123":
         fifo.send(body, group="a")

@@ -137,6 +137,7 @@ def test_reads_it_in_pieces(queue: Any, service: Callable[[str], Any], bucket: B
 
 
 @moto
+@pytest.mark.always
 def test_reads_and_deletes_objects_with_any_key(queue: Any, service: Callable[[str], Any], bucket: Bucket) -> None:
     client = extended(service, bucket)
     for key in KEYS:

@@ -104,6 +104,7 @@ def test_unknown_attributes_cannot_be_requested(queue: Any) -> None:
     assert queue.refused("get_queue_attributes", AttributeNames=["Nonsense"]).code == "InvalidAttributeName"
 
 
+@pytest.mark.always
 def test_tags_are_kept(queue: Any) -> None:
     assert not queue.ask("list_queue_tags").get("Tags")
     queue.ask("tag_queue", Tags={"a": "1", "b": "2"})

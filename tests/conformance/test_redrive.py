@@ -130,6 +130,7 @@ def test_a_second_redrive_of_a_fifo_dead_letter_that_was_not_deleted_arrives_onc
     assert [message["Body"] for message in taken(orders)] == bodies
 
 
+@pytest.mark.always
 def test_a_look_at_the_causes_gives_back_every_message(sqs: Any) -> None:
     dead = sqs.queue()
     put(dead, 12, "KeyError")

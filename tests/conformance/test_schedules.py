@@ -42,6 +42,7 @@ def queue(endpoint_url: str, suffix: str = "") -> str:
 
 
 @pytest.mark.only("moto")
+@pytest.mark.always
 def test_a_message_for_later_is_a_schedule_that_sends_it_once(endpoint_url: str, scheduler: Any) -> None:
     name = queue(endpoint_url, ".fifo")
     at = datetime.now(UTC) + timedelta(days=3, seconds=1)

@@ -31,6 +31,7 @@ def receive_all(queue: Any) -> list[Any]:
             queue.ask("delete_message", ReceiptHandle=each["ReceiptHandle"])
 
 
+@pytest.mark.always
 def test_what_is_sent_arrives_with_its_attributes(queue: Any) -> None:
     with Sender(queue.url, credentials=KEYS) as out:
         for number in range(25):

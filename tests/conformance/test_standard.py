@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 
+@pytest.mark.always
 def test_a_message_is_received_as_it_was_sent(queue: Any) -> None:
     attributes = {
         "text": {"DataType": "String.kind", "StringValue": "v"},
