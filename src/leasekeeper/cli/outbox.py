@@ -19,6 +19,7 @@ from leasekeeper.errors import LeasekeeperError
 from leasekeeper.idempotency.postgres import check_psycopg, checked_table
 from leasekeeper.outbox import Outbox, Relay
 from leasekeeper.outbox.statements import AGAIN, ASIDE, BRING_BACK, COUNTED, FRESH, QUEUES, STATISTICS, TROUBLE
+from leasekeeper.payloads import S3Payloads
 from leasekeeper.texts import printable
 
 if TYPE_CHECKING:
@@ -59,6 +60,10 @@ QueueOption = Annotated[str | None, typer.Option(metavar="QUEUE", help="retry: o
 PollOption = Annotated[
     float, typer.Option(metavar="SECONDS", help="relay: time between looks when no notification comes, 0.01 to 3600.")
 ]
+PayloadsOption = Annotated[
+    str | None,
+    typer.Option(metavar="s3://BUCKET[/FOLDER]", help="relay: where payloads go that are too large for a message."),
+]
 
 
 def outbox(
@@ -70,6 +75,7 @@ def outbox(
     notify: NotifyOption = True,
     queue: QueueOption = None,
     poll: PollOption = 1.0,
+    payloads: PayloadsOption = None,
     log_level: LevelOption = "info",
     log_format: FormatOption = "plain",
     endpoint_url: EndpointOption = None,
@@ -78,7 +84,8 @@ def outbox(
 ) -> None:
     """Create the table of an outbox in Postgres, send its rows, show what waits, or retry what was set aside."""
     checked_table(table, "--table ", "leasekeeper_outbox")
-    box = Outbox(dsn, table=table, notify=notify)
+    place = None if payloads is None else S3Payloads.from_url(payloads)
+    box = Outbox(dsn, table=table, notify=notify, payloads=place)
     if action is Action.CREATE and show:
         print(box.definition, end="")
         return

@@ -34,6 +34,7 @@ class Delivered:
         confirmed: rows that SQS has.
         refused: rows that it will never take, each with the reason.
         again: rows to be tried again, each with the error.
+        large: rows of which the payload has to go to S3 first.
         stopped: the error, if nothing of this queue can be sent now.
         retry_after: seconds that the server asks to wait.
         calls: that were made.
@@ -43,6 +44,7 @@ class Delivered:
         self.confirmed: list[Row] = []
         self.refused: list[tuple[Row, str]] = []
         self.again: list[tuple[Row, str]] = []
+        self.large: list[Row] = []
         self.stopped = ""
         self.retry_after = 0.0
         self.calls = 0
@@ -63,6 +65,9 @@ class Delivering:
         parallel: calls out at once.
         strict_order: whether a call has one message of a group at most.
         emit: told of bugs.
+
+    Attributes:
+        target: as given.
     """
 
     def __init__(
@@ -77,7 +82,7 @@ class Delivering:
     ) -> None:
         self._client = client
         self._url = url
-        self._target = target
+        self.target = target
         self._slots = asyncio.Semaphore(parallel)
         self._most = 1 if strict_order else BATCH
         self._teller = _Teller(target.name, emit)
@@ -96,15 +101,23 @@ class Delivering:
     def _lines(self, rows: Sequence[Row], delivered: Delivered) -> dict[object, Line]:
         """What may go only one after the other: the messages of a group; on a standard queue each one is alone."""
         lines: dict[object, Line] = {}
+        behind: set[str | None] = set()  # groups of which the rest waits for a payload
         for row in rows:
+            if row.group in behind:
+                continue
             try:
-                ready = message_of(row, self._target)
+                ready = message_of(row, self.target)
             except ConfigurationError as error:
                 delivered.refused.append((row, str(error)))
             except Exception as error:  # any program may write rows: one that we cannot read stops no other
                 delivered.refused.append((row, f"it is no message: {type(error).__name__}: {safe_str(error)}"))
             else:
-                lines.setdefault(row.group if self._target.fifo else row.id, deque()).append(ready)
+                if ready is not None:
+                    lines.setdefault(row.group if self.target.fifo else row.id, deque()).append(ready)
+                    continue
+                delivered.large.append(row)
+                if self.target.fifo:
+                    behind.add(row.group)
         return lines
 
     async def _call(self, call: Sequence[Ready], lines: dict[object, Line], delivered: Delivered) -> None:
@@ -132,7 +145,7 @@ class Delivering:
 
     async def _call_each(self, call: Sequence[Ready], lines: dict[object, Line], delivered: Delivered) -> None:
         for ready in call:
-            failed = {row.group for row, _ in delivered.again} if self._target.fifo else ()
+            failed = {row.group for row, _ in delivered.again} if self.target.fifo else ()
             if ready.row.group not in failed and not delivered.stopped:
                 await self._call([ready], lines, delivered)
 
@@ -146,7 +159,7 @@ class Delivering:
             return
         delivered.again.append((row, sentence))
         delivered.retry_after = max(delivered.retry_after, answer.retry_after)
-        if self._target.fifo:
+        if self.target.fifo:
             lines[row.group] = deque()  # the rest of its group waits for it, and stays in the table
 
 

@@ -14,6 +14,7 @@ from leasekeeper.errors import ConfigurationError, LeasekeeperError
 from leasekeeper.loggers import safe_logger
 from leasekeeper.outbox.connections import Connections
 from leasekeeper.outbox.statements import AGAIN, ASIDE, COMMENT, FRESH, LABEL, QUEUES, STATISTICS, VERSION
+from leasekeeper.outbox.storing import Storing
 from leasekeeper.outbox.working import QueueWork
 from leasekeeper.schedules import Exponential
 from leasekeeper.texts import one_line
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from leasekeeper.outbox.counts import Counts
     from leasekeeper.outbox.outbox import Outbox
     from leasekeeper.outbox.settings import RelaySettings
+    from leasekeeper.payloads.api import ObjectStore
 
 log = safe_logger("leasekeeper.outbox")
 
@@ -55,6 +57,8 @@ class Looking:
         self._settings = settings
         self._connections = Connections(outbox.dsn, CONNECTIONS)
         self._own = Connections(outbox.dsn, 1)
+        self._store: ObjectStore | None = None
+        self._storing: Storing | None = None
         self._queues: dict[str, QueueWork] = {}
         self._wake = asyncio.Event()
         self.closed = asyncio.Event()
@@ -63,18 +67,36 @@ class Looking:
         self._count_again = 0.0
 
     async def open(self) -> None:
-        """Check that the table is there and has our version. After an error it is closed.
+        """Check that the table is there and has our version, and the bucket, if there is one. Errors close it.
 
         Raises:
-            ConfigurationError: it is not there, or of another version.
+            ConfigurationError: the table or the bucket is not there, or the table is of another version.
             LeasekeeperError: the database cannot be reached.
         """
         try:
             await self._check()
+            await self._open_store()
         except BaseException:
             await self._own.close()
+            await self._close_store()
             raise
         self._counts.connected = True
+
+    async def _open_store(self) -> None:
+        """Connect to where large payloads go, if there is such a place."""
+        payloads, settings = self._outbox.payloads, self._settings
+        if payloads is None:
+            return
+        self._store = await payloads.connect(
+            region=settings.region, profile=settings.profile, credentials=settings.credentials
+        )
+        await payloads.check(self._store)
+        self._storing = Storing(self._outbox, self._connections, self._store)
+
+    async def _close_store(self) -> None:
+        if self._store is not None and self._store is not getattr(self._outbox.payloads, "client", None):
+            with suppress(Exception):
+                await self._store.close()
 
     async def check(self) -> None:
         """Check as `open` does, and close."""
@@ -133,6 +155,7 @@ class Looking:
             await asyncio.wait(tasks)
         for queue in self._queues.values():
             await queue.close()
+        await self._close_store()
         await self._connections.close()
         await self._own.close()
 
@@ -164,7 +187,9 @@ class Looking:
             return
         for name in found:
             if name not in self._queues:
-                self._queues[name] = QueueWork(name, self._outbox, self._connections, self._counts, self._settings)
+                self._queues[name] = QueueWork(
+                    name, self._outbox, self._connections, self._counts, self._settings, storing=self._storing
+                )
             self._queues[name].work()
 
     async def _queues_with(self, connection: Any, part: str) -> list[str]:

@@ -23,11 +23,15 @@ from leasekeeper.sqs.address import QueueAddress
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
+    from leasekeeper.api import Outgoing
     from leasekeeper.message import MessageAttribute
+    from leasekeeper.payloads import S3Payloads
     from leasekeeper.sending.outgoing import AttributeValue
 
 LONGEST_DELAY = 366 * 86_400.0
 """Seconds that a row may wait."""
+LARGEST = 268_435_456
+"""Bytes of a payload: a relay has one of them in memory at a time for each queue, and a field of Postgres 1 GB."""
 
 
 class AsyncTransaction(Protocol):
@@ -57,13 +61,23 @@ class Outbox:
             not use it.
         table: the table's name, with or without a schema. `definition` is its DDL, and `create_table()` runs that.
         notify: whether the table has a trigger that wakes relays. Without it they find rows within their `poll`.
+        payloads: `S3Payloads`, where a relay keeps the payloads that are too large for a message. A row has its
+            payload, of at most 256 MiB, until the relay has stored that. Unset: `add` refuses them.
 
     Raises:
         ConfigurationError: the name of the table needs quotes.
     """
 
-    def __init__(self, dsn: str = "", *, table: str = "leasekeeper_outbox", notify: bool = True) -> None:
+    def __init__(
+        self,
+        dsn: str = "",
+        *,
+        table: str = "leasekeeper_outbox",
+        notify: bool = True,
+        payloads: S3Payloads | None = None,
+    ) -> None:
         self.dsn = dsn
+        self.payloads = payloads
         self.table = checked_table(table, example="leasekeeper_outbox")
         self.notify = notify
         self._insert = self.statement(INSERT)
@@ -173,7 +187,7 @@ class Outbox:
         seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
         if not 0 <= seconds <= LONGEST_DELAY:
             raise ConfigurationError(f"queue {address.name}: delay={delay!r}: must be from 0 seconds to 366 days")
-        target = Target(address.name, fifo=address.fifo, content_based=True)
+        target = Target(address.name, fifo=address.fifo, content_based=True, payloads=self.payloads)
         target.trace = trace_source(None)
         outgoing, _ = target.outgoing(
             body,
@@ -182,17 +196,35 @@ class Outbox:
             attributes=attributes,
             deduplication_id=deduplication_id,
         )
+        text, given = outgoing.body, outgoing.attributes
+        if self.payloads is not None:
+            text, given = _with_payload(outgoing)
         return {
             "queue": queue,
             "group_id": outgoing.group_id,
-            "deduplication_id": outgoing.deduplication_id,
-            "body": outgoing.body,
-            "attributes": attributes_as_json(outgoing.attributes),
+            "deduplication_id": deduplication_id,
+            "body": text,
+            "attributes": attributes_as_json(given),
             "delay": float(seconds),
         }
 
     def __repr__(self) -> str:
         return f"<Outbox, table {self.table}>"  # the DSN may have a password
+
+
+def _with_payload(outgoing: Outgoing) -> tuple[str, Mapping[str, MessageAttribute]]:
+    """What a row has of a message: the payload, also if a relay is going to store it elsewhere."""
+    from leasekeeper.payloads.pointers import without_marker
+    from leasekeeper.payloads.writing import OutgoingPointer
+
+    if not isinstance(outgoing, OutgoingPointer):
+        return outgoing.body, outgoing.attributes
+    if len(outgoing.data) > LARGEST:
+        raise ConfigurationError(
+            f"the body has {len(outgoing.data):,} bytes, and a row of an outbox takes at most {LARGEST:,}: store it "
+            "yourself, and send where it is"
+        )
+    return outgoing.data.decode(), without_marker(outgoing.attributes)
 
 
 async def _done(result: Awaitable[Any]) -> None:

@@ -106,7 +106,7 @@ class Relay:
         """Connect, and send from now on. `async with` and `with` do so.
 
         Raises:
-            ConfigurationError: the table does not exist, or is of another version.
+            ConfigurationError: the table does not exist, or is of another version; or the bucket does not exist.
             LeasekeeperError: the database cannot be reached. Later it may be away: the relay goes on when it is back.
         """
         return Completion(self.begin())

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.message import MessageAttribute
+from leasekeeper.payloads.pointers import MARKERS
+from leasekeeper.payloads.writing import OutgoingPointer
 
 if TYPE_CHECKING:
     from leasekeeper.api import Outgoing
@@ -24,10 +26,13 @@ class Row(NamedTuple):
     id: int
     group: str | None
     deduplication_id: str
-    body: str
+    body: str | None
+    """None: it is larger than any message, and was left in the table."""
     attributes: str
     """JSON."""
     attempts: int
+    size: int
+    """Bytes of the body."""
 
 
 class Ready(NamedTuple):
@@ -39,20 +44,46 @@ class Ready(NamedTuple):
     """Bytes as SQS counts them."""
 
 
-def message_of(row: Row, target: Target) -> Ready:
-    """The message of a row.
+def message_of(row: Row, target: Target) -> Ready | None:
+    """The message of a row; None: its payload has to go to S3 first.
 
     Raises:
         ConfigurationError: SQS would refuse it.
     """
-    outgoing, size = target.outgoing(
-        row.body,
+    attributes = _attributes(row.attributes)
+    if target.payloads is not None and any(marker in attributes for marker in MARKERS.values()):
+        target = target.without_payloads()  # it points to its payload already
+    if row.body is None:
+        if target.payloads is not None:
+            return None
+        raise ConfigurationError(
+            f"queue {target.name}: the body has {row.size:,} bytes, and the queue takes at most {target.most_bytes:,}: "
+            "an Outbox with payloads=S3Payloads('bucket') keeps larger ones in S3"
+        )
+    outgoing, size = _outgoing(row, row.body, target, attributes)
+    return None if isinstance(outgoing, OutgoingPointer) else Ready(row, outgoing, size)
+
+
+def pointer_of(row: Row, body: str, target: Target, name: str) -> OutgoingPointer | None:
+    """The message that points to the payload of a row, under that name; None: the queue takes the payload by now.
+
+    Raises:
+        ConfigurationError: SQS would refuse it.
+    """
+    outgoing, _ = _outgoing(row, body, target, _attributes(row.attributes))
+    if target.payloads is None or not isinstance(outgoing, OutgoingPointer):
+        return None
+    return outgoing.renamed(target.payloads, name)
+
+
+def _outgoing(row: Row, body: str, target: Target, attributes: dict[str, Any]) -> tuple[Outgoing, int]:
+    return target.outgoing(
+        body,
         group=row.group,
         delay=None,
-        attributes=_attributes(row.attributes),
+        attributes=attributes,
         deduplication_id=row.deduplication_id if target.fifo else None,
     )
-    return Ready(row, outgoing, size)
 
 
 def _attributes(text: str) -> dict[str, Any]:

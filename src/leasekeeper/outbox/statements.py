@@ -5,6 +5,8 @@ Used by `Outbox` and by the relay. `{table}` is the table's name, `{plain}` the 
 
 from __future__ import annotations
 
+from leasekeeper.api import MAX_BYTES
+
 VERSION = 1
 """The version of the table, which is in its comment."""
 LABEL = "leasekeeper outbox"
@@ -64,7 +66,10 @@ ASIDE = "failed IS NOT NULL"
 """The parts of the table, each with an index: never tried, tried before, set aside."""
 
 # JSON as text: a document that Python cannot read must fail its row, and not the statement.
-COLUMNS = "id, group_id, deduplication_id, body, attributes::text AS attributes, attempts"
+# The bodies of large rows stay in the table until they are needed, one at a time.
+NAMES = "id, group_id, deduplication_id, body, attributes, attempts, size"
+COLUMNS = f"""id, group_id, deduplication_id, CASE WHEN octet_length(body) <= {MAX_BYTES} THEN body END AS body,
+  attributes::text AS attributes, attempts, octet_length(body) AS size"""
 TAKE_AGAIN = f"""
 SELECT {COLUMNS} FROM {{table}} WHERE queue = %(queue)s AND failed IS NULL AND retry <= now()
 ORDER BY retry LIMIT %(most)s FOR UPDATE SKIP LOCKED
@@ -92,12 +97,20 @@ SELECT group_id, pg_try_advisory_xact_lock(hashtextextended(%(queue)s || ' ' || 
 """
 # A statement after that of the locks: it sees what the last holder of a group's lock has deleted.
 TAKE_GROUPS = f"""
-SELECT {COLUMNS}, ready FROM unnest(%(groups)s::text[]) AS locked CROSS JOIN LATERAL (
+SELECT {NAMES}, ready FROM unnest(%(groups)s::text[]) AS locked CROSS JOIN LATERAL (
   SELECT {COLUMNS}, coalesce(retry, due) <= now() AS ready FROM {{table}}
   WHERE queue = %(queue)s AND fifo AND failed IS NULL AND group_id = locked
   ORDER BY id LIMIT %(each)s FOR UPDATE) AS taken
 ORDER BY id
 """  # noqa: S608
+# A row whose payload goes to S3. Its group is locked too, or the statement before would wait for the row.
+TAKE_LARGE = """
+SELECT body, extract(epoch FROM due)::text FROM {table}
+WHERE id = %(id)s AND failed IS NULL
+  AND (NOT fifo OR pg_try_advisory_xact_lock(hashtextextended(queue || ' ' || group_id, 8027)))
+FOR UPDATE SKIP LOCKED
+"""
+POINT = "UPDATE {table} SET body = %(body)s, attributes = %(attributes)s::jsonb WHERE id = %(id)s"
 DELETE = "DELETE FROM {table} WHERE id = ANY(%(ids)s)"
 PUT_BACK = """
 UPDATE {table} SET attempts = attempts + 1, error = %(error)s, retry = now() + %(pause)s * interval '1 second'

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from leasekeeper.outbox.counts import Counts
     from leasekeeper.outbox.outbox import Outbox
     from leasekeeper.outbox.settings import RelaySettings
+    from leasekeeper.outbox.storing import Storing
+    from leasekeeper.sending.outgoing import Target
 
 log = safe_logger("leasekeeper.outbox")
 
@@ -67,16 +69,25 @@ class QueueWork:
         connections: to its database.
         counts: where it counts.
         settings: of the relay.
+        storing: stores payloads that are too large for messages; None: such rows are set aside.
     """
 
     def __init__(
-        self, name: str, outbox: Outbox, connections: Connections, counts: Counts, settings: RelaySettings
+        self,
+        name: str,
+        outbox: Outbox,
+        connections: Connections,
+        counts: Counts,
+        settings: RelaySettings,
+        *,
+        storing: Storing | None = None,
     ) -> None:
         self._name = name
         self._outbox = outbox
         self._connections = connections
         self._counts = counts
         self._settings = settings
+        self._storing = storing
         self._fifo = name.endswith(".fifo")
         self._client: SqsApi | None = None
         self._delivering: Delivering | None = None
@@ -85,7 +96,7 @@ class QueueWork:
         self._failures = 0
         """Transactions in a row after which the queue had to pause."""
         self._resume = 0.0
-        self._error = ""
+        self._error = self._storing_error = ""
         self._asked = self._closing = False
         self.task: asyncio.Task[None] | None = None
 
@@ -128,7 +139,22 @@ class QueueWork:
             delivered = await self._deliver(rows) if rows else Delivered()
             await self._settle(connection, delivered)
         self._note(delivered)
+        if delivered.large and self._delivering is not None:
+            await self._store(delivered.large, self._delivering.target)
         return len(rows)
+
+    async def _store(self, rows: Sequence[Row], target: Target) -> None:
+        """Store payloads; their rows are small then, and sent by the next transaction."""
+        assert self._storing is not None
+        stored = await self._storing.store(rows, target)
+        if stored.again or stored.refused:
+            async with asyncio.timeout(PASS), self._connections.taken() as connection, connection.transaction():
+                await self._settle(connection, stored)
+        self._note(stored)
+        error = stored.again[0][1] if stored.again else ""
+        if error and error != self._storing_error:
+            log.error("outbox %s: queue %s: %s; it is tried again later", self._outbox.table, self._name, error)
+        self._storing_error = error
 
     async def _take(self, connection: Any) -> list[Row]:
         rows: list[Row] = []
@@ -175,7 +201,8 @@ class QueueWork:
         address = address_of(self._name, settings.region)
         if self._client is None:
             self._client = settings.client or await SqsClient.connect(settings.connection(address))
-        url, target = await open_target(self._client, address)
+        payloads = None if self._storing is None else self._outbox.payloads
+        url, target = await open_target(self._client, address, payloads)
         self._delivering = Delivering(
             self._client, url, target, parallel=settings.parallel, strict_order=settings.strict_order, emit=_tell
         )

@@ -7,7 +7,7 @@ nothing.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,11 @@ class OutgoingPointer(Outgoing):
             PayloadUnavailable: it cannot be stored.
         """
         await store.put(self.bucket, self.key, self.data, sha256=sha256(self.data).hexdigest())
+
+    def renamed(self, payloads: S3Payloads, name: str) -> OutgoingPointer:
+        """The same with another name for the object."""
+        key = payloads.prefix + name
+        return replace(self, key=key, body=write_pointer(payloads.pointer, self.bucket, key))
 
 
 def threshold(payloads: S3Payloads, most_bytes: int) -> int:

@@ -107,11 +107,15 @@ class Target:
         )
         return (message, size) if size <= self._limit else self._pointing(message, size)
 
+    def without_payloads(self) -> Target:
+        """The same queue, for messages whose payloads are stored already."""
+        return Target(self.name, fifo=self.fifo, content_based=self.content_based, most_bytes=self.most_bytes)
+
     def _pointing(self, message: Outgoing, size: int) -> tuple[Outgoing, int]:
         if self.payloads is None:
             raise ConfigurationError(
                 f"queue {self.name}: the message has {size:,} bytes with its attributes, and the queue takes at most "
-                f"{self.most_bytes:,}: a Sender with payloads=S3Payloads('bucket') keeps larger ones in S3"
+                f"{self.most_bytes:,}: a Sender or an Outbox with payloads=S3Payloads('bucket') keeps larger ones in S3"
             )
         from leasekeeper.payloads.writing import pointing
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from leasekeeper.local.objects import Objects
 from leasekeeper.outbox import Outbox, Relay
+from leasekeeper.payloads import S3Payloads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,10 +30,16 @@ class Bench:
     def __init__(self, dsn: str, sqs: LocalSqs) -> None:
         self.dsn = dsn
         self.sqs = sqs
+        self.objects = Objects()
         self.outbox = Outbox(dsn, table=f"outbox_{next(_tables)}")
         self.outbox.create_table()
         for name, attributes in (("q", {}), ("q.fifo", {"FifoQueue": "true"})):
             self.call("CreateQueue", QueueName=name, Attributes=attributes)
+
+    def keep_payloads(self, payloads: S3Payloads | None = None) -> None:
+        """From now on the outbox has a place for large payloads: here, in memory."""
+        payloads = payloads or S3Payloads("bucket", prefix="docs/", client=self.objects)
+        self.outbox = Outbox(self.dsn, table=self.outbox.table, payloads=payloads)
 
     def call(self, operation: str, **request: Any) -> Any:
         """Call the server on its own loop."""
