@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from leasekeeper.core.recent import MINUTE, RecentSmallest
-
-
-def add(recent: RecentSmallest, value: float, now: float) -> None:
-    """As the ledger does it."""
-    if now // MINUTE != recent.minute:
-        recent.begin(now // MINUTE)
-    recent.smallest = min(recent.smallest, value)
+from leasekeeper.core.recent import RecentSmallest
 
 
 def test_the_smallest_of_the_last_one_to_two_minutes() -> None:
     recent = RecentSmallest()
     assert recent.read(0.0) is None
-    add(recent, 5.0, 1_000.0)
-    add(recent, 3.0, 1_010.0)
-    add(recent, 4.0, 1_019.0)
+    recent.add(5.0, 1_000.0)
+    recent.add(3.0, 1_010.0)
+    recent.add(4.0, 1_019.0)
     assert recent.read(1_019.0) == 3.0
-    add(recent, 8.0, 1_021.0)
+    recent.add(8.0, 1_021.0)
     assert recent.read(1_022.0) == 3.0, "of the minute before"
     assert recent.read(1_081.0) == 8.0
     assert recent.read(1_141.0) is None
+    assert recent.ever == 3.0
 
 
 def test_a_minute_without_a_value_ends_what_was_before() -> None:
     recent = RecentSmallest()
-    add(recent, 1.0, 0.0)
-    add(recent, 9.0, 150.0)
+    recent.add(1.0, 0.0)
+    recent.add(9.0, 150.0)
     assert recent.read(150.0) == 9.0

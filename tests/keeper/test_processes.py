@@ -64,7 +64,9 @@ def test_the_keeper_ends_with_a_clean_stop_and_is_started_again_when_it_dies(ben
         consumer = Consumer("orders", lambda message: note("done"), keeper=True, visibility_timeout=3)
         consumer.start()
         note(f"keeper {process.KEEPER.pid}")
-        note(open(f"/proc/{process.KEEPER.pid}/cmdline").read().replace(chr(0), " "))
+        while not (words := open(f"/proc/{process.KEEPER.pid}/cmdline").read()):
+            time.sleep(0.01)  # the kernel has none while it starts the program
+        note(words.replace(chr(0), " "))
         first = process.KEEPER.pid
         os.kill(first, 9)
         while process.KEEPER.pid in {None, first}:

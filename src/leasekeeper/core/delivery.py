@@ -10,18 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from leasekeeper.core.states import Event, State, next_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from leasekeeper.failure import Failure
     from leasekeeper.message import Received
     from leasekeeper.outcomes import Settlement
+
+    TellOne: TypeAlias = Callable[["Delivery"], None]
+    TellMany: TypeAlias = Callable[[Sequence["Delivery"]], None]
 
 
 class Action(Enum):

@@ -15,9 +15,9 @@ from leasekeeper.core.states import State
 from leasekeeper.outcomes import Settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from leasekeeper.core.delivery import Delivery, Lease, LeasePolicy
+    from leasekeeper.core.delivery import Delivery, Lease, LeasePolicy, TellMany, TellOne
     from leasekeeper.core.groups import Groups
     from leasekeeper.message import Received
 
@@ -29,14 +29,20 @@ class GroupLedger(Ledger):
         policy: how leases are counted.
         groups: the queue's message groups.
         on_lease_lost: called for each delivery that loses its lease while its handler is running.
+        on_acked: told what was deleted within its lease.
     """
 
     row_type = GroupedDelivery
 
     def __init__(
-        self, policy: LeasePolicy, groups: Groups, *, on_lease_lost: Callable[[Delivery], None] | None = None
+        self,
+        policy: LeasePolicy,
+        groups: Groups,
+        *,
+        on_lease_lost: TellOne | None = None,
+        on_acked: TellMany | None = None,
     ) -> None:
-        super().__init__(policy, on_lease_lost=on_lease_lost)
+        super().__init__(policy, on_lease_lost=on_lease_lost, on_acked=on_acked)
         self.groups = groups
 
     def receive(

@@ -15,14 +15,14 @@ from leasekeeper.core.delivery import Action, Delivery, LeasePolicy, LedgerStati
 from leasekeeper.core.endings import Endings
 from leasekeeper.core.finished import Finished
 from leasekeeper.core.leases import Leases
-from leasekeeper.core.recent import MINUTE, RecentSmallest
+from leasekeeper.core.recent import RecentSmallest
 from leasekeeper.core.states import TRANSITIONS, Event, State, next_state
 from leasekeeper.outcomes import Settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from leasekeeper.core.delivery import Lease
+    from leasekeeper.core.delivery import Lease, TellMany, TellOne
     from leasekeeper.message import Received
 
 _NOT_SETTLED = (State.WAITING, State.RUNNING, State.LEASE_LOST)
@@ -39,6 +39,7 @@ class Ledger:
     Args:
         policy: how leases are counted.
         on_lease_lost: called for each delivery that loses its lease while its handler is running.
+        on_acked: told what was deleted within its lease.
 
     Attributes:
         rows: the messages we hold, by id. Read it; the ledger alone changes it.
@@ -47,10 +48,12 @@ class Ledger:
     """
 
     row_type = Delivery
-    on_acked: Callable[[Sequence[Delivery]], None] | None = None  # told what was deleted within its lease
 
-    def __init__(self, policy: LeasePolicy, *, on_lease_lost: Callable[[Delivery], None] | None = None) -> None:
+    def __init__(
+        self, policy: LeasePolicy, *, on_lease_lost: TellOne | None = None, on_acked: TellMany | None = None
+    ) -> None:
         self._on_lease_lost = on_lease_lost
+        self._on_acked = on_acked
         self.rows: dict[str, Delivery] = {}
         self.leases = Leases(policy, self.rows, self._lose)
         self._finished = Finished(policy.remember)
@@ -59,7 +62,7 @@ class Ledger:
         self.endings = Endings()
         self._repeated: set[Delivery] = set()
         """Those whose release was confirmed, and is sent once more (L5)."""
-        self._smallest_margin, self._margins = math.inf, RecentSmallest()
+        self._margins = RecentSmallest()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -232,17 +235,12 @@ class Ledger:
             else:
                 late.append(row)
         if acked:
-            margin = min(map(deadline_of, acked)) - now
-            recent = self._margins
-            if now // MINUTE != recent.minute:
-                recent.begin(now // MINUTE)
-            if margin < recent.smallest:
-                recent.smallest = margin
-                self._smallest_margin = min(self._smallest_margin, margin)
-        self._end(acked, Settled.ACKED, "acked")
-        if self.on_acked is not None:
-            self.on_acked(acked)
-        self._end(late, Settled.LATE, "late")
+            self._margins.add(min(map(deadline_of, acked)) - now, now)
+            self._end(acked, Settled.ACKED, "acked")
+            if self._on_acked is not None:
+                self._on_acked(acked)
+        if late:
+            self._end(late, Settled.LATE, "late")
         return again
 
     def delete_refused(self, row: Delivery, receipt: str | None = None) -> Action:
@@ -339,7 +337,7 @@ class Ledger:
             lost=counts["lost"],
             unsettled=counts["unsettled"],
             remembered=len(self._finished),
-            smallest_margin=None if self._smallest_margin == math.inf else self._smallest_margin,
+            smallest_margin=self._margins.ever,
             recent_margin=self._margins.read(now),
             released_by=dict(self.endings.released),
             deleted_by=dict(self.endings.deleted),

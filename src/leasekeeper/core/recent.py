@@ -12,29 +12,31 @@ MINUTE = 60.0
 
 
 class RecentSmallest:
-    """The smallest value of this minute and of the one before.
+    """The smallest value of this minute and of the one before, and of all."""
 
-    To add a value, call `begin(minute)` if `now // MINUTE` is another minute, then lower `smallest`. The ledger does it
-    in place: a call would cost every delete.
-
-    Attributes:
-        minute: the minute of the last value.
-        smallest: the smallest value of that minute.
-    """
-
-    __slots__ = ("_before", "minute", "smallest")
+    __slots__ = ("_before", "_ever", "_minute", "_smallest")
 
     def __init__(self) -> None:
-        self.minute = -math.inf
-        self.smallest = self._before = math.inf
+        self._minute = -math.inf
+        self._smallest = self._before = self._ever = math.inf
 
-    def begin(self, minute: float) -> None:
-        """The first value of another minute follows."""
-        self._before = self.smallest if minute == self.minute + 1 else math.inf
-        self.minute, self.smallest = minute, math.inf
+    def add(self, value: float, now: float) -> None:
+        """Another value, at `now`, in seconds."""
+        minute = now // MINUTE
+        if minute != self._minute:
+            self._before = self._smallest if minute == self._minute + 1 else math.inf
+            self._minute, self._smallest = minute, math.inf
+        if value < self._smallest:
+            self._smallest = value
+            self._ever = min(self._ever, value)
+
+    @property
+    def ever(self) -> float | None:
+        """The smallest of all values; None without one."""
+        return None if self._ever == math.inf else self._ever
 
     def read(self, now: float) -> float | None:
         """The smallest value of the last one to two minutes; None without one. Changes nothing."""
-        passed = now // MINUTE - self.minute
-        found = min(self.smallest, self._before) if passed < 1 else self.smallest if passed < 2 else math.inf
+        passed = now // MINUTE - self._minute
+        found = min(self._smallest, self._before) if passed < 1 else self._smallest if passed < 2 else math.inf
         return None if found == math.inf else found

@@ -7,7 +7,7 @@ messages have a group id: a standard queue whose messages have one stays unorder
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from leasekeeper.core.group import FULL
 from leasekeeper.core.group_ledger import GroupLedger
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from leasekeeper.api import SqsApi
-    from leasekeeper.core.delivery import Delivery, LeasePolicy
+    from leasekeeper.core.delivery import Delivery, LeasePolicy, TellMany, TellOne
     from leasekeeper.core.gate import Gate
     from leasekeeper.core.group import GroupedDelivery, GroupStatistics
     from leasekeeper.core.throttler import Throttler
@@ -48,17 +48,17 @@ if TYPE_CHECKING:
     from leasekeeper.lanes.handlers import AnyHandler
     from leasekeeper.lanes.mailbox import Mailbox
     from leasekeeper.options import Options
+    from leasekeeper.payloads.finished import FinishedObjects
     from leasekeeper.payloads.lane import PayloadLane
-
-W = TypeVar("W", bound=Worker)
 
 
 def kind_of(
     source: SourceQueue,
     options: Options,
-    *,
     answers: Mailbox[Answer[Delivery]],
-    on_lease_lost: Callable[[Delivery], None],
+    clock: Callable[[], float],
+    *,
+    on_lease_lost: TellOne,
     keeping: Keeping | None = None,
 ) -> Standard:
     """The kind of this queue, with its ledger.
@@ -67,11 +67,12 @@ def kind_of(
         source: the queue.
         options: those of the consumer.
         answers: takes what is said about messages that were not started.
+        clock: seconds, monotonic.
         on_lease_lost: called for each delivery that loses its lease while its handler is running.
         keeping: the consumer's part of its keeper; None: it has no keeper.
     """
     kind = Fifo if source.fifo else Standard
-    return kind(source, options, answers=answers, on_lease_lost=on_lease_lost, keeping=keeping)
+    return kind(source, options, answers, clock, on_lease_lost=on_lease_lost, keeping=keeping)
 
 
 class Standard:
@@ -86,23 +87,30 @@ class Standard:
 
     def __init__(
         self,
-        source: SourceQueue,  # noqa: ARG002 - as `Fifo`
+        source: SourceQueue,
         options: Options,
-        *,
         answers: Mailbox[Answer[Delivery]],
-        on_lease_lost: Callable[[Delivery], None],
+        clock: Callable[[], float],
+        *,
+        on_lease_lost: TellOne,
         keeping: Keeping | None = None,
     ) -> None:
         self._answers = answers
         self._keeping = keeping
-        self.ledger = self._ledger(lease_policy(options), on_lease_lost)
+        self._finished: FinishedObjects | None = None
+        if options.payloads is not None:
+            from leasekeeper.engine.offloading import finished_objects
 
-    def _ledger(self, policy: LeasePolicy, on_lease_lost: Callable[[Delivery], None]) -> Ledger:
+            self._finished = finished_objects(source.name, options, clock)
+        on_acked = None if self._finished is None else self._finished.acked
+        self.ledger = self._ledger(lease_policy(options), on_lease_lost, on_acked)
+
+    def _ledger(self, policy: LeasePolicy, on_lease_lost: TellOne, on_acked: TellMany | None) -> Ledger:
         if self._keeping is None:
-            return Ledger(policy, on_lease_lost=on_lease_lost)
+            return Ledger(policy, on_lease_lost=on_lease_lost, on_acked=on_acked)
         from leasekeeper.keeper.ledgers import KeptLedger
 
-        return KeptLedger(policy, self._keeping.entries, on_lease_lost=on_lease_lost)
+        return KeptLedger(policy, self._keeping.entries, on_lease_lost=on_lease_lost, on_acked=on_acked)
 
     def heartbeat(
         self,
@@ -156,11 +164,13 @@ class Standard:
             entries=None if self._keeping is None else self._keeping.entries,
             copies=makes_copies(context.options, context.source),
         )
-        if context.options.payloads is None:
+        if self._finished is None:
             return lane
         from leasekeeper.engine.offloading import with_payloads
 
-        self.payloads = with_payloads(lane, context, handler, self._answers.post, lane_closed)
+        self.payloads = with_payloads(
+            lane, context, handler, self._finished, post=self._answers.post, lane_closed=lane_closed
+        )
         return self.payloads
 
     def receiver(self, client: SqsApi, clock: Callable[[], float]) -> Receiver:  # noqa: ARG002 - as `Fifo`
@@ -181,14 +191,7 @@ class Standard:
         policy = outcome_policy(context.options, copies=context.source.dead_letter_url is not None)
         settler = Settler(context, throttler, policy, handler=handler)
         ordering = Unordered(lane, answered=self._answers.post, lane_closed=lane_closed)
-        return self._letting_go(Worker(context, settler, capacity, lane, ordering, lane_closed=lane_closed))
-
-    def _letting_go(self, worker: W) -> W:
-        """The worker, before which the lane of payloads sees all answers."""
-        if self.payloads is not None:
-            settle = worker.answered
-            worker.answered = partial(self.payloads.answered, settle)  # type: ignore[method-assign] # the same arguments
-        return worker
+        return Worker(context, settler, capacity, lane, ordering, lane_closed=lane_closed)
 
     def statistics(self) -> GroupStatistics | None:
         """The message groups; None, because it has none."""
@@ -202,9 +205,10 @@ class Fifo(Standard):
         self,
         source: SourceQueue,
         options: Options,
-        *,
         answers: Mailbox[Answer[Delivery]],
-        on_lease_lost: Callable[[Delivery], None],
+        clock: Callable[[], float],
+        *,
+        on_lease_lost: TellOne,
         keeping: Keeping | None = None,
     ) -> None:
         self._groups = Groups(
@@ -214,14 +218,15 @@ class Fifo(Standard):
             run=min(options.batch or 1, FULL),
             run_bytes=options.most_batch_bytes,
         )
-        super().__init__(source, options, answers=answers, on_lease_lost=on_lease_lost, keeping=keeping)
+        super().__init__(source, options, answers, clock, on_lease_lost=on_lease_lost, keeping=keeping)
 
-    def _ledger(self, policy: LeasePolicy, on_lease_lost: Callable[[Delivery], None]) -> Ledger:
+    def _ledger(self, policy: LeasePolicy, on_lease_lost: TellOne, on_acked: TellMany | None) -> Ledger:
         if self._keeping is None:
-            return GroupLedger(policy, self._groups, on_lease_lost=on_lease_lost)
+            return GroupLedger(policy, self._groups, on_lease_lost=on_lease_lost, on_acked=on_acked)
         from leasekeeper.keeper.ledgers import KeptGroupLedger
 
-        return KeptGroupLedger(policy, self._groups, self._keeping.entries, on_lease_lost=on_lease_lost)
+        entries = self._keeping.entries
+        return KeptGroupLedger(policy, self._groups, entries, on_lease_lost=on_lease_lost, on_acked=on_acked)
 
     def capacity(
         self, options: Options, throttler: Throttler, gate: Gate | None, clock: Callable[[], float]
@@ -274,7 +279,7 @@ class Fifo(Standard):
             lane_closed=lane_closed,
             room=capacity.give_back,
         )
-        return self._letting_go(GroupWorker(context, settler, capacity, lane, ordering, lane_closed=lane_closed))
+        return GroupWorker(context, settler, capacity, lane, ordering, lane_closed=lane_closed)
 
     def statistics(self) -> GroupStatistics:
         """Its groups at this moment."""

@@ -1,4 +1,4 @@
-"""The lane of payloads, put around the lane of the handlers; imported for consumers with `payloads=` only."""
+"""Payloads in S3: what a consumer with `payloads=` has more, and the one place that imports it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.lanes.routed import RoutedHandler
 from leasekeeper.payload import takes_payload
+from leasekeeper.payloads.finished import FinishedObjects
 from leasekeeper.payloads.lane import PayloadLane
 from leasekeeper.payloads.settings import S3Payloads
 
@@ -17,16 +18,24 @@ if TYPE_CHECKING:
     from leasekeeper.engine.context import QueueContext
     from leasekeeper.lanes.api import Answer, Lane
     from leasekeeper.lanes.handlers import AnyHandler
+    from leasekeeper.options import Options
+
+
+def finished_objects(queue: str, options: Options, clock: Callable[[], float]) -> FinishedObjects:
+    """What the ledger tells which messages were deleted."""
+    return FinishedObjects(queue, options.visibility_timeout, clock)
 
 
 def with_payloads(
     lane: Lane[Delivery],
     context: QueueContext,
     handler: AnyHandler,
+    finished: FinishedObjects,
+    *,
     post: Callable[[Sequence[Answer[Delivery]]], object],
     lane_closed: Callable[[], None],
 ) -> PayloadLane:
-    """The lane that fetches payloads before this one. The ledger tells it what was deleted.
+    """The lane that fetches payloads before this one.
 
     Raises:
         ConfigurationError: some handlers of the queue read payloads in pieces, and others do not.
@@ -39,18 +48,16 @@ def with_payloads(
             "worker process; annotate the parameter with Message[bytes]"
         )
     assert isinstance(payloads, S3Payloads)
-    made = PayloadLane(
+    return PayloadLane(
         lane,
         payloads,
         context.options,
-        queue=context.queue,
         lazy=lazy,
+        finished=finished,
         post=post,
         lane_closed=lane_closed,
         clock=context.clock,
     )
-    context.ledger.on_acked = made.acked
-    return made
 
 
 def _reads_pieces(handler: AnyHandler, queue: str) -> bool:

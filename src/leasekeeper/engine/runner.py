@@ -84,7 +84,7 @@ class Runner:
         self._throttler = Throttler(throttle_policy(options))
         self._gate = gate_for(options, coroutines=handler.is_coroutine, wake=self._wake)
         self._answers: Mailbox[Answer[Delivery]] = Mailbox(asyncio.get_running_loop(), self._answered)
-        self._kind = kind_of(source, options, answers=self._answers, on_lease_lost=self._on_lost, keeping=keeping)
+        self._kind = kind_of(source, options, self._answers, clock, on_lease_lost=self._on_lost, keeping=keeping)
         self._health = Health(
             source.name, unhealthy_after=options.unhealthy_after, wait_time=options.wait_time, emit=emit
         )
@@ -129,14 +129,9 @@ class Runner:
 
     def _make_pollers(self, handler: AnyHandler) -> Pollers:
         watched = not handler.is_coroutine and self._options.thread_count > 1
-        return Pollers(
-            self.context,
-            self._throttler,
-            self._capacity,
-            lag=self._lag,
-            receiver=self._kind.receiver(self.context.client, self._clock),
-            take=self._take_watched if watched else self._worker.take,
-        )
+        take = self._take_watched if watched else self._worker.take
+        receiver = self._kind.receiver(self.context.client, self._clock)
+        return Pollers(self.context, self._throttler, self._capacity, lag=self._lag, receiver=receiver, take=take)
 
     # What the parts ask for
 
@@ -165,6 +160,8 @@ class Runner:
         self._emit(InternalError(self.source.name, what, error))
 
     def _answered(self, answers: list[Answer[Delivery]]) -> None:
+        if self._kind.payloads is not None:
+            self._kind.payloads.let_go(answers)
         if self._gated is None:
             self._worker.answered(answers)
         else:

@@ -19,7 +19,7 @@ from leasekeeper.keeper.table import FINISHED, RELEASING, RUNNING, WAITING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from leasekeeper.core.delivery import Delivery, LeasePolicy
+    from leasekeeper.core.delivery import Delivery, LeasePolicy, TellMany, TellOne
     from leasekeeper.core.groups import Groups
     from leasekeeper.keeper.entries import Entries, Kept
     from leasekeeper.message import Received
@@ -174,9 +174,16 @@ class KeptLedger(_Kept, Ledger):
 
     row_type = KeptDelivery
 
-    def __init__(self, policy: LeasePolicy, entries: Entries, *, on_lease_lost: Callable[[Delivery], None]) -> None:
+    def __init__(
+        self,
+        policy: LeasePolicy,
+        entries: Entries,
+        *,
+        on_lease_lost: TellOne,
+        on_acked: TellMany | None = None,
+    ) -> None:
         _Kept.__init__(self, entries)
-        Ledger.__init__(self, policy, on_lease_lost=on_lease_lost)
+        Ledger.__init__(self, policy, on_lease_lost=on_lease_lost, on_acked=on_acked)
         self._keep(policy)
 
 
@@ -186,10 +193,16 @@ class KeptGroupLedger(_Kept, GroupLedger):
     row_type = KeptGroupedDelivery
 
     def __init__(
-        self, policy: LeasePolicy, groups: Groups, entries: Entries, *, on_lease_lost: Callable[[Delivery], None]
+        self,
+        policy: LeasePolicy,
+        groups: Groups,
+        entries: Entries,
+        *,
+        on_lease_lost: TellOne,
+        on_acked: TellMany | None = None,
     ) -> None:
         _Kept.__init__(self, entries)
-        GroupLedger.__init__(self, policy, groups, on_lease_lost=on_lease_lost)
+        GroupLedger.__init__(self, policy, groups, on_lease_lost=on_lease_lost, on_acked=on_acked)
         self._keep(policy)
 
 

@@ -2,8 +2,7 @@
 
 Owned by a consumer with `payloads=`. What waits for a payload waits here, under its lease, and costs no other message
 anything. It promises that every message is answered exactly once, as any lane does; that the payloads which are here
-have no more bytes than `payload_memory`, unless a single one has more; and that an object is deleted only after SQS has
-confirmed the delete of its message within the lease.
+have no more bytes than `payload_memory`, unless a single one has more.
 """
 
 from __future__ import annotations
@@ -20,10 +19,8 @@ from leasekeeper.lanes.api import Answer, LaneStatistics, Resizable, Together
 from leasekeeper.outcomes import NOT_STARTED, Failed, Reject
 from leasekeeper.payload import Offloaded, PayloadGone, forget, new_number, register, ticket
 from leasekeeper.payloads.budget import Budget
-from leasekeeper.payloads.deletes import Deletes
 from leasekeeper.payloads.fetching import Fetcher
 from leasekeeper.payloads.pointers import body_with, find_pointer, offloaded
-from leasekeeper.payloads.stalls import Stalls
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
     from leasekeeper.lanes.api import Lane
     from leasekeeper.options import Options
     from leasekeeper.outcomes import Outcome
+    from leasekeeper.payloads.finished import FinishedObjects
     from leasekeeper.payloads.pointers import Pointer
     from leasekeeper.payloads.settings import S3Payloads
 
@@ -46,8 +44,8 @@ class PayloadLane:
         lane: runs the handlers.
         payloads: the option.
         options: the consumer's.
-        queue: the queue's name, for the log.
         lazy: whether handlers read payloads themselves, in pieces.
+        finished: deletes the objects of finished messages, from when the lane is open.
         post: takes answers about what was not started, in the next turn of the loop.
         lane_closed: called when the lane can run nothing any more.
         clock: seconds, monotonic.
@@ -59,8 +57,8 @@ class PayloadLane:
         payloads: S3Payloads,
         options: Options,
         *,
-        queue: str,
         lazy: bool,
+        finished: FinishedObjects,
         post: Callable[[Sequence[Answer[Delivery]]], object],
         lane_closed: Callable[[], None],
         clock: Callable[[], float],
@@ -68,7 +66,6 @@ class PayloadLane:
         self._lane = lane
         self._payloads = payloads
         self._options = options
-        self._queue = queue
         self._number = new_number() if lazy else ""
         self._post = post
         self._lane_closed = lane_closed
@@ -78,9 +75,8 @@ class PayloadLane:
         self._fetching: dict[asyncio.Task[None], Sequence[Delivery]] = {}
         self._held: dict[Delivery, int] = {}
         """Bytes that are taken for the payload of a message, from before it is fetched until its handler has ended."""
-        self._deletes: Deletes | None = None
+        self._finished = finished
         self._fetcher: Fetcher | None = None
-        self._stalls = Stalls(options.visibility_timeout, clock)
         self.end = lane.end
         self.stop_collecting = lane.stop_collecting
 
@@ -95,8 +91,7 @@ class PayloadLane:
         if self._number:
             register(self._number, self._fetcher)
         if self._payloads.delete == "acked":
-            self._deletes = Deletes(store, self._queue)
-            self._stalls.watch()
+            self._finished.open(store)
         await self._lane.open()
 
     # What comes in
@@ -189,7 +184,7 @@ class PayloadLane:
             await step()
         except PayloadGone as gone:
             # Another consumer may have finished it while its answer lay unread here. If it exists, it comes again.
-            outcomes[unit] = NOT_STARTED if self._stalls.any_since(unit.requested_at) else gone
+            outcomes[unit] = NOT_STARTED if self._finished.stalls.any_since(unit.requested_at) else gone
         except Reject as refusal:
             outcomes[unit] = refusal
         except Exception as error:  # the store may be a user's
@@ -256,33 +251,12 @@ class PayloadLane:
 
     # What ends
 
-    def answered(
-        self, settle: Callable[[Sequence[Answer[Delivery]]], None], answers: Sequence[Answer[Delivery]]
-    ) -> None:
-        """Let go of the payloads of handlers that have ended, then settle. To be called with all answers."""
+    def let_go(self, answers: Sequence[Answer[Delivery]]) -> None:
+        """Let go of the payloads of handlers that have ended. To be called with all answers of the lane."""
         for answer in answers:
             # A thread that runs on after its time-out still has it; `Freed` tells when it has ended.
             if answer.final and not (isinstance(answer.outcome, Failed) and answer.outcome.still_running):
                 self._drop(answer.unit)
-        settle(answers)
-
-    def acked(self, rows: Sequence[Delivery]) -> None:
-        """SQS has deleted these within their leases: delete their objects, if there is no doubt about that.
-
-        Those that have a copy keep theirs, and so do messages whose answer may have lain unread in a stopped process:
-        others may have received them since, and SQS also confirms deletes with an older receipt.
-        """
-        if self._deletes is not None:
-            stalled_since = self._stalls.any_since
-            self._deletes.add(
-                [
-                    (row.received.bucket, row.received.key)
-                    for row in rows
-                    if isinstance(row.received, Offloaded)
-                    and row.failure is None
-                    and not stalled_since(row.requested_at)
-                ]
-            )
 
     # The lane
 
@@ -304,11 +278,10 @@ class PayloadLane:
         fetching, self._fetching = self._fetching, {}
         for task in fetching:
             task.cancel()
-        self._stalls.close()
+        self._finished.rest()
         await self._lane.close()
         forget(self._number)
-        if self._deletes is not None:
-            await self._deletes.close()
+        await self._finished.close()
         if self._fetcher is not None and self._payloads.client is None:
             await self._store.close()
 
