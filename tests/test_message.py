@@ -104,3 +104,19 @@ def test_a_message_takes_no_attributes_of_others() -> None:
     """A slot less is memory saved at 120,000 in flight, and a misspelling found."""
     with pytest.raises(AttributeError):
         message().boddy = 1  # type: ignore[attr-defined]  # the misspelling
+
+
+def test_messages_without_attributes_share_one_mapping_that_cannot_be_changed() -> None:
+    """It is the mapping of all of them; a change by one handler would reach the others."""
+    one, other = (Received(message_id=each, receipt="r") for each in "ab")
+    assert one.attributes is other.attributes
+    sent = MessageAttribute(data_type="String", string_value="x")
+    for change in (
+        lambda: one.attributes.update(tenant=sent),
+        lambda: one.attributes.setdefault("tenant", sent),
+        lambda: one.attributes.__setitem__("tenant", sent),
+        lambda: one.attributes.__ior__({"tenant": sent}),
+    ):
+        with pytest.raises(TypeError, match="cannot be changed"):
+            change()
+    assert other.attributes == {}

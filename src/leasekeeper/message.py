@@ -7,7 +7,7 @@ to settle early, to withhold the ack, and to check its lease.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
 import msgspec
 
@@ -41,6 +41,18 @@ class MessageAttribute(msgspec.Struct, frozen=True, gc=False, rename="pascal", k
         return (self.binary_value or b"") if self.data_type.startswith("Binary") else (self.string_value or "")
 
 
+class _NoAttributes(dict[str, MessageAttribute]):
+    """The attributes of all messages without any: a dictionary for each would take 64 bytes. It cannot be changed."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("the attributes of a received message cannot be changed: make a copy with `dict()`")
+
+    __setitem__ = setdefault = update = __ior__ = _refuse
+
+
+NO_ATTRIBUTES = _NoAttributes()
+
+
 class Received(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One message of a ReceiveMessage response, with the field names of the protocol."""
 
@@ -50,7 +62,7 @@ class Received(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     md5_of_body: str = msgspec.field(name="MD5OfBody", default="")
     md5_of_attributes: str = msgspec.field(name="MD5OfMessageAttributes", default="")
     system: dict[str, str] = msgspec.field(name="Attributes", default_factory=dict)
-    attributes: dict[str, MessageAttribute] = msgspec.field(name="MessageAttributes", default_factory=dict)
+    attributes: dict[str, MessageAttribute] = msgspec.field(name="MessageAttributes", default=NO_ATTRIBUTES)
 
     @property
     def envelopes(self) -> tuple[Any, ...]:
