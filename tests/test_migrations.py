@@ -65,6 +65,19 @@ async def test_a_celery_task_becomes_a_handler_with_the_same_retries() -> None:
         await trial.advance(seconds=62)
         assert deliver.calls == [(7,)] * 3
         await trial.settled()
+        assert trial.dead_letters("ship") == []
+
+
+@virtual
+async def test_a_task_that_keeps_failing_runs_as_often_as_in_celery_and_becomes_a_dead_letter() -> None:
+    """Celery's `max_retries=5` counts what comes after the first run: six runs."""
+    deliver = Delivery(failures=100)
+    app = made("migrate-celery.md", 1, deliver=deliver, Unavailable=Unavailable)["app"]
+    async with Trial(app, max_receives=20) as trial:
+        await trial.send("ship", 7)
+        await trial.settled()
+        assert deliver.calls == [(7,)] * 6
+        assert trial.dead_letters("ship") == ["7"]
 
 
 def test_the_lambda_handler_of_the_page_fails_message_by_message() -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
 from conditions import SILENT
 
 from leasekeeper.message import Message  # noqa: TC001 - a handler's annotation is read at run time
-from leasekeeper.testing.clock import run_virtual
+from leasekeeper.testing.clock import VirtualLoop, run_virtual
 from leasekeeper.testing.world import START, World
 
 if TYPE_CHECKING:
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
 
 MESSAGES = 8
 TIMEOUT = 2.0
+GRACE = 0.02
+"""Real seconds after which a thread is taken as blocked: here many are, on purpose."""
 
 
 def simulate_threads(seed: int) -> list[str]:
     """What broke, in words; empty if nothing did."""
-    return run_virtual(_Threads(seed).run(), start=START)
+    return run_virtual(_Threads(seed).run(), start=START, loop=partial(VirtualLoop, grace=GRACE))
 
 
 class _Threads:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import threading
+import time
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 
 from leasekeeper import ConfigurationError, Consumer, Leasekeeper, Message, Reject, Retry, Sender
+from leasekeeper.testing.clock import VirtualLoop, run_virtual
 from leasekeeper.testing.handling import run_handler
 from leasekeeper.testing.trial import Trial
 from leasekeeper.testing.world import virtual
@@ -54,6 +59,43 @@ async def test_settled_waits_for_retries_and_dead_letters() -> None:
         assert trial.statistics("orders").outcomes
         with pytest.raises(ConfigurationError, match="there is no queue 'order' here: there are orders, orders-dead"):
             await trial.send("order", "x")
+
+
+@virtual
+async def test_a_plain_function_takes_no_time_however_busy_the_machine_is() -> None:
+    """Its thread takes longer to start than many timers of the engine are long; the clock stands still meanwhile."""
+    app, at = Leasekeeper(), list[float]()
+
+    @app.consumer("orders", max_attempts=4)
+    def ship(_: str) -> None:
+        at.append(trial.now)
+        time.sleep(0.02)
+        raise Retry(after=60)
+
+    async with Trial(app) as trial:
+        await trial.send("orders", "1")
+        await trial.settled()
+        apart = [later - earlier for earlier, later in itertools.pairwise(at)]
+        assert apart == pytest.approx([60.1] * 3, abs=0.001)  # `Retry(after=60)`, and a release every 0.1 s
+
+
+def test_a_plain_function_may_wait_for_what_happens_later() -> None:
+    """It is taken as blocked, and time passes until its gate opens: here after ten minutes, which take 0.6 s."""
+    app, gate = Leasekeeper(), threading.Event()
+
+    @app.consumer("orders")
+    def ship(_: str) -> None:
+        assert gate.wait(60)
+
+    async def main() -> float:
+        async with Trial(app) as trial:
+            asyncio.get_running_loop().call_later(600, gate.set)
+            await trial.send("orders", "1")
+            await trial.settled()
+            assert trial.statistics("orders").heartbeat.extended > 10
+            return trial.now
+
+    assert run_virtual(main(), loop=partial(VirtualLoop, grace=0.01)) >= 600
 
 
 @virtual

@@ -12,6 +12,7 @@ from leasekeeper.lanes.api import U
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Sequence
 
 
 class Processor(Generic[U]):
@@ -40,3 +41,11 @@ def take_out(waiting: deque[U], *, last: bool = False) -> U | None:
         return waiting.pop() if last else waiting.popleft()
     except IndexError:
         return None
+
+
+def steal(processors: Sequence[Processor[U]], me: Processor[U]) -> U | None:
+    """Take out the last unit that waits behind another processor."""
+    for victim in processors:
+        if victim is not me and (stolen := take_out(victim.behind, last=True)) is not None:
+            return stolen
+    return None

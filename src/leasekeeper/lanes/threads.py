@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Generic
 from leasekeeper.errors import HandlerTimeout
 from leasekeeper.lanes.api import Answer, LaneStatistics, U
 from leasekeeper.lanes.failures import outcome_of_error
-from leasekeeper.lanes.processor import Processor, take_out
+from leasekeeper.lanes.processor import Processor, steal, take_out
 from leasekeeper.lanes.switching import SWITCH_INTERVAL
 from leasekeeper.outcomes import FREED, NOT_STARTED, Failed
 
@@ -81,7 +81,16 @@ class ThreadLane(Generic[U]):
         """Units taken so far. Threads count without a lock, so the number may be a little too small."""
 
     async def open(self) -> None:
-        """Nothing: threads start when needed."""
+        """Threads start when needed. A loop in virtual time is told how to look at them: their time is real."""
+        if (attend := getattr(asyncio.get_running_loop(), "attend", None)) is not None:
+            attend(self.at_work)
+
+    def at_work(self) -> object:
+        """What threads are doing, to be compared with what they did before; None while each waits for work."""
+        with self._parking:
+            there = [(each, each.current) for each in self._processors if not each.ended]
+            resting = self._idle == len(there) and not (self._has_waiting() or (self._closing and there))
+            return None if resting else (self._idle, self._has_waiting(), self._closing, there)
 
     def submit(self, units: Sequence[U]) -> bool:
         """Let processors run the handler for each; always True.
@@ -236,22 +245,16 @@ class ThreadLane(Generic[U]):
             return mine
         me.visits += 1
         # While the queue is never empty no thread is idle, and still no unit may wait for long behind a slow handler.
-        if me.visits % LOOK_BEHIND == 0 and (stolen := self._steal(me)) is not None:
+        if me.visits % LOOK_BEHIND == 0 and (stolen := steal(self._processors, me)) is not None:
             return stolen
         first = take_out(self._queue)
         if first is None:
-            return self._steal(me)
+            return steal(self._processors, me)
         share = min(self._depth, len(self._queue) // self._maximum) if self._pace >= QUICK else 0
         while share and (another := take_out(self._queue)) is not None:
             me.behind.append(another)
             share -= 1
         return first
-
-    def _steal(self, me: Processor[U]) -> U | None:
-        for victim in self._processors:
-            if victim is not me and (stolen := take_out(victim.behind, last=True)) is not None:
-                return stolen
-        return None
 
     def _check_timeouts(self, timeout: float) -> None:
         """Give up the units that have run for too long, and set the next check."""

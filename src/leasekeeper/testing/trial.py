@@ -180,7 +180,7 @@ class Trial:
 
     @property
     def now(self) -> float:
-        """Virtual seconds since the trial began."""
+        """Virtual seconds since the trial began; from any thread."""
         return self._world.now
 
     def __repr__(self) -> str:

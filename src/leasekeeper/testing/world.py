@@ -115,6 +115,7 @@ class World:
         self.resources: Resources = NO_LIFESPAN
         self.senders = RecordedSenders()
         self._fifo = fifo
+        self._time: Callable[[], float] = lambda: 0.0
         self._began = 0.0
         self._max_receives = max_receives
         self._attributes = {**({"FifoQueue": "true"} if fifo else {}), **(attributes or {})}
@@ -122,7 +123,8 @@ class World:
         self._running: list[Running] = []
 
     async def __aenter__(self) -> Self:
-        self._began = asyncio.get_running_loop().time()
+        self._time = asyncio.get_running_loop().time
+        self._began = self._time()
         SuiteFaults.apply(self.faults)
         attributes = dict(self._attributes)
         if self._max_receives is not None:
@@ -148,8 +150,8 @@ class World:
 
     @property
     def now(self) -> float:
-        """Virtual seconds since the world began."""
-        return asyncio.get_running_loop().time() - self._began
+        """Virtual seconds since the world began; from any thread."""
+        return self._time() - self._began
 
     # The queue
 
