@@ -49,7 +49,7 @@ beginning = threading.RLock()
 alive: set[AtWork] = set()
 
 
-def _drain_at_exit() -> None:
+def drain_at_exit() -> None:
     """Drain what is still at work when the process ends: killed in the middle, its messages would stay hidden."""
     lives = [life for life in list(alive) if not life.forked]
     if not lives:
@@ -77,13 +77,13 @@ def _drain_at_exit() -> None:
             log.warning("%s", end.result())
 
 
-atexit.register(_drain_at_exit)
+atexit.register(drain_at_exit)
 
 
 def drain_last() -> None:
     """Drain before what was registered until now: `multiprocessing` waits for its processes when it is its turn."""
-    atexit.unregister(_drain_at_exit)
-    atexit.register(_drain_at_exit)
+    atexit.unregister(drain_at_exit)
+    atexit.register(drain_at_exit)
 
 
 def _after_fork() -> None:

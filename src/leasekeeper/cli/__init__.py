@@ -6,11 +6,9 @@ extra, one sentence about what to install.
 
 from __future__ import annotations
 
-import atexit
 import os
 import signal
 import sys
-from contextlib import suppress
 from typing import NoReturn
 
 from leasekeeper.cli import start  # noqa: F401 - its clock starts here
@@ -22,12 +20,9 @@ from leasekeeper.supervision.protocol import VARIABLE
 def main() -> NoReturn:
     """Run the command line of this process, and end it with the exit code."""
     code = _run()
-    # Not by the interpreter's normal end: that waits for threads which may never end, e.g. for a call that hangs.
-    atexit._run_exitfuncs()  # noqa: SLF001 - what other code has registered (telemetry, coverage) still runs
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # the reader of a pipe has ended
-            stream.flush()
-    os._exit(code)
+    from leasekeeper.cli.ending import end
+
+    end(code)
 
 
 def _run() -> int:

@@ -39,7 +39,8 @@ def forget(each: Open) -> None:
     _open.discard(each)
 
 
-def _close_all() -> None:
+def close_all() -> None:
+    """Close them, and wait; may be called again."""
     left = list(_open)
     ends = [each.finish() for each in left]
     for each, end in zip(left, ends, strict=True):
@@ -56,5 +57,5 @@ def _error_of(end: Future[Any]) -> BaseException | None:
         return error
 
 
-atexit.register(_close_all)
+atexit.register(close_all)
 os.register_at_fork(after_in_child=_open.clear)

@@ -1,0 +1,71 @@
+"""The end of the command's process: exit functions of other code run, and keep it only for a bounded time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+HANGS = """
+import atexit, logging, threading
+from leasekeeper.cli.ending import end
+
+logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+atexit.register(print, "flushed")  # registered first, so it would run last
+{more}
+end(3, limit={limit})
+"""
+
+
+def ended(more: str, limit: float) -> subprocess.CompletedProcess[str]:
+    code = HANGS.format(more=more, limit=limit)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_what_is_registered_runs_to_its_end() -> None:
+    done = ended("threading.Thread(target=threading.Event().wait).start()  # waits for ever", 60.0)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "flushed\n", "")
+
+
+def test_what_hangs_is_cut_off_and_said() -> None:
+    """As the shutdown of OpenTelemetry's batch processor, whose exporter waits for a collector."""
+    done = ended("atexit.register(threading.Event().wait)", 0.1)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith(
+        "WARNING leasekeeper.run: what other code does at the end of the process has not ended"
+    )
+
+
+def test_a_sender_is_closed_before_what_hangs_is_cut_off() -> None:
+    """What it accepted is sent, or named."""
+    sender = """
+import concurrent.futures
+from leasekeeper.sending import exits
+
+class Sender:
+    def finish(self):
+        print("closed")
+        done = concurrent.futures.Future()
+        done.set_result(None)
+        return done
+
+exits.remember(Sender())
+atexit.register(threading.Event().wait)
+"""
+    done = ended(sender, 0.1)
+    assert (done.returncode, done.stdout) == (3, "closed\n")
+
+
+def test_a_log_handler_that_hangs_keeps_nothing() -> None:
+    handler = """
+class Hangs(logging.Handler):
+    def emit(self, record):
+        threading.Event().wait()
+
+logging.getLogger().addHandler(Hangs())
+atexit.register(threading.Event().wait)
+"""
+    assert ended(handler, 0.1).returncode == 3
