@@ -1,17 +1,22 @@
-"""The code to which the migration pages lead, run as it stands on the page, in virtual time."""
+"""The code of the migration pages, run as it stands on the page: what was before, and what it becomes, in virtual time.
+
+Two of the four programs before are only compiled (`tests/test_snippets.py`): Celery and sqs-workers, with what they
+need, would be 30 packages for one test each. `benchmarks/field` installs and runs both libraries.
+"""
 
 from __future__ import annotations
 
 import ast
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import boto3
+import pytest
+
+from leasekeeper.local import LocalSqs
 from leasekeeper.testing.trial import Trial
 from leasekeeper.testing.world import virtual
-
-if TYPE_CHECKING:
-    import pytest
 
 PAGES = Path(__file__).parents[1] / "docs/how-to"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -44,6 +49,42 @@ def made(page: str, number: int, **names: Any) -> dict[str, Any]:
     namespace: dict[str, Any] = {"__name__": "page", **names}
     exec(compile(ast.fix_missing_locations(tree), page, "exec"), namespace)
     return namespace
+
+
+class Interrupted(BaseException):
+    """Ends the page's endless loop."""
+
+
+@pytest.mark.slow
+def test_the_boto3_loop_of_the_page_handles_and_deletes_one_message_after_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with LocalSqs() as sqs:
+        for name, value in {
+            "AWS_ENDPOINT_URL_SQS": sqs.endpoint_url,
+            "AWS_DEFAULT_REGION": "eu-west-1",
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+        }.items():
+            monkeypatch.setenv(name, value)
+        client = boto3.client("sqs")
+        url = client.create_queue(QueueName="orders")["QueueUrl"]
+        for number in range(3):
+            client.send_message(QueueUrl=url, MessageBody=f'{{"id": {number}}}')
+        seen: list[dict[str, int]] = []
+
+        def ship(order: dict[str, int]) -> None:
+            seen.append(order)
+            if len(seen) == 3:
+                raise Interrupted
+
+        with pytest.raises(Interrupted):
+            made("migrate-boto3.md", 0, ship=ship)
+        counts = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        client.close()
+    assert sorted(order["id"] for order in seen) == [0, 1, 2]
+    assert counts["ApproximateNumberOfMessagesNotVisible"] == "1", "the message that raised stays hidden"
+    assert counts["ApproximateNumberOfMessages"] == "0"
 
 
 @virtual
