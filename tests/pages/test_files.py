@@ -14,14 +14,20 @@ import pytest
 
 import leasekeeper.pages
 from leasekeeper.admin import admin_app
-from leasekeeper.observe.catalogue import CATALOGUE
-from leasekeeper.pages import INDEX, TYPES, page_file
+from leasekeeper.pages import INDEX, LOCAL, TYPES, page_file
 
 FOLDER = Path(leasekeeper.pages.__file__).parent
 FILES = sorted(path.name for path in FOLDER.iterdir() if path.suffix[1:] in TYPES)
 NODE = shutil.which("node")
+MOST_LOADED = 80_000
+"""Bytes that a browser loads, not compressed, to show a page: the live page with a consumer and its flow opened. Other
+tabs, dialogs and the sentences of the tooltip come when they are asked for."""
 MOST = 60_000
 """Bytes of all files, compressed as a browser gets them."""
+CONSUMER = ("consumer.css", "consumer.js", "in-hand.js")
+"""What comes when the first consumer is opened, beside the modules that these import."""
+ASKED_AT_ONCE = r"from \"\./([\w.-]+)\"|(?:href|src)=\"pages/([\w.-]+)\""
+"""How a file names another one that is loaded with it."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -77,11 +83,45 @@ def test_a_compressed_file_has_the_same_content() -> None:
     assert gzip.decompress(found.body) == (FOLDER / INDEX).read_bytes()
 
 
-def test_all_files_together_are_small() -> None:
-    sizes = [len(found.body) for name in FILES if (found := page_file(name, compress=True))]
+def loaded_by(page: str, *opened: str) -> set[str]:
+    """The files that a browser has when a page is open and these modules were loaded on demand."""
+    found, new = set[str](), {page, *opened}
+    while new:
+        found |= new
+        new = {
+            each
+            for name in new
+            for pair in re.findall(ASKED_AT_ONCE, (FOLDER / name).read_text())
+            for each in pair
+            if each
+        } - found
+    return found
 
-    assert len(sizes) == len(FILES)
-    assert sum(sizes) < MOST
+
+def size_of(names: set[str], *, compress: bool = False) -> int:
+    """Bytes of the answers, without headers."""
+    return sum(len(found.body) for name in names if (found := page_file(name, compress=compress)))
+
+
+@pytest.mark.parametrize("page", [(INDEX, *CONSUMER), (LOCAL,)])
+def test_a_page_is_small_as_it_is_written_with_no_build_step(page: tuple[str, ...]) -> None:
+    names = loaded_by(*page)
+
+    assert {"style.css", "icon.svg", "dom.js"} < names
+    assert size_of(names) <= MOST_LOADED
+
+
+def test_all_files_together_are_small() -> None:
+    assert size_of(set(FILES), compress=True) <= MOST
+
+
+def test_every_file_belongs_to_a_page() -> None:
+    on_demand = {
+        each for name in FILES for each in re.findall(r"import\(\"\./([\w.-]+)\"\)", (FOLDER / name).read_text())
+    }
+
+    assert set(CONSUMER) - {"consumer.css"} <= on_demand
+    assert loaded_by(INDEX, *CONSUMER, *on_demand) | loaded_by(LOCAL) == set(FILES)
 
 
 def test_the_files_name_no_other_origin_and_carry_no_code_or_style_in_the_html() -> None:
@@ -97,7 +137,7 @@ def test_the_files_name_no_other_origin_and_carry_no_code_or_style_in_the_html()
 def test_each_module_that_is_imported_or_named_exists() -> None:
     for name in FILES:
         text = (FOLDER / name).read_text()
-        named = re.findall(r"from \"\./([\w.]+)\"", text) + re.findall(r"(?:href|src)=\"pages/([\w.]+)\"", text)
+        named = re.findall(r"(?:from |import\()\"\./([\w.-]+)\"", text) + re.findall(r"\"pages/([\w.-]+)\"", text)
         assert set(named) <= set(FILES), name
 
 
@@ -114,21 +154,14 @@ def test_a_page_names_every_module_that_it_needs_so_that_none_waits_for_another(
     assert named == needed
 
 
-def test_every_figure_that_promises_an_explanation_has_one(browser: Browser) -> None:
-    explained = set(re.findall(r"^  (\w+): \[", (FOLDER / "explain.js").read_text(), re.MULTILINE))
-    explained |= set(browser.get("/api/meanings").json())
+def test_every_figure_that_promises_an_explanation_has_one() -> None:
+    explained = set(re.findall(r"^  (\w+): \[", (FOLDER / "meanings.js").read_text(), re.MULTILINE))
     asked: set[str] = set()
     for name in FILES:
         asked |= set(re.findall(r"\"data-about\": \"(\w+)\"", (FOLDER / name).read_text()))
 
     assert asked
     assert asked <= explained
-
-
-def test_the_meanings_are_those_of_the_catalogue(browser: Browser) -> None:
-    assert browser.get("/api/meanings").json() == {
-        each.name.removeprefix("leasekeeper_"): [each.meaning, each.advice] for each in CATALOGUE
-    }
 
 
 @pytest.mark.skipif(NODE is None, reason="node is not installed, so the modules are not parsed; `make soak` runs them")

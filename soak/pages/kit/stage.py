@@ -61,7 +61,6 @@ class Stage:
             Route("/{scene}/", self.page),
             Route("/{scene}/pages/{name}", self.page),
             Route("/{scene}/api/stream", self.stream),
-            Route("/{scene}/api/meanings", self.meanings),
             Route("/{scene}/api/actions", self.act, methods=["POST"]),
             Route("/{scene}/api/dead-letters/{what}", self.dead_letters, methods=["POST"]),
         ]
@@ -106,12 +105,6 @@ class Stage:
             shown = made
             await asyncio.sleep(TICK)
         yield "event: bye\ndata: {}\n\n"
-
-    async def meanings(self, _: Request) -> Response:
-        """The sentences of the catalogue."""
-        from leasekeeper.observe.catalogue import CATALOGUE
-
-        return JSONResponse({each.name.removeprefix("leasekeeper_"): [each.meaning, each.advice] for each in CATALOGUE})
 
     async def dead_letters(self, request: Request) -> Response:
         """Note what is asked; two dead letters, or the body of one."""

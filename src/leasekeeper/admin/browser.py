@@ -1,4 +1,4 @@
-"""What a browser gets from the admin surface: the live page, its files, and the sentences that explain its figures.
+"""What a browser gets from the admin surface: the live page and its files.
 
 Made for the surface's application. The files are those of `leasekeeper.pages`; all addresses in them are relative, so
 that the page also works where the surface is mounted at a path.
@@ -6,10 +6,8 @@ that the page also works where the surface is mounted at a path.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
-import msgspec
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -24,7 +22,6 @@ def page_routes() -> list[Route]:
     return [
         Route("/", _file),
         Route("/pages/{name}", _file),
-        Route("/api/meanings", _meanings),
     ]
 
 
@@ -37,16 +34,3 @@ async def _file(request: Request) -> Response:
     if request.headers.get("if-none-match") == found.headers["etag"]:
         return Response(status_code=304, headers=found.headers)
     return Response(found.body, media_type=found.content_type, headers=found.headers)
-
-
-async def _meanings(_: Request) -> Response:
-    """Meaning and advice of each metric, by its name without the prefix."""
-    return Response(_sentences(), media_type="application/json")
-
-
-@cache
-def _sentences() -> bytes:
-    from leasekeeper.observe.catalogue import CATALOGUE
-
-    found = {each.name.removeprefix("leasekeeper_"): (each.meaning, each.advice) for each in CATALOGUE}
-    return msgspec.json.encode(found)

@@ -13,36 +13,25 @@ export const token = {
 
 const held = each => counted(each.running + each.waiting + each.acking, "message");
 const visible = each => (each.backlog ? `The ${counted(each.backlog.visible, "visible message")} in the queue wait for it or go to other processes.` : "");
-const ACTIONS = {
-  pause: { label: "Pause", when: ["RUNNING", "UNHEALTHY"], says: each => [`It receives nothing until it is resumed.`, `The ${held(each)} in hand go on to their end, and their leases are kept. ${visible(each)}`] },
-  resume: { label: "Resume", when: ["PAUSED"], says: each => [`It receives again, up to ${count(each.concurrency)} at once.`, each.backlog ? `${counted(each.backlog.visible, "message is", "messages are")} visible in the queue.` : ""] },
-  concurrency: { label: "Concurrency", when: ["RUNNING", "UNHEALTHY", "PAUSED"], says: (each, value) => [`${count(each.concurrency)} handlers may run at once now, and ${count(each.running)} do.`, Number(value) < each.running ? `With ${value}, ${count(each.running - Number(value))} of them end before a new one starts. None is interrupted.` : "None is interrupted."] },
-  quiet: { label: "Quiet", when: ["RUNNING", "UNHEALTHY", "PAUSED"], says: each => [`It receives nothing more, for good: it cannot be resumed, and a stop has to follow.`, `The ${held(each)} in hand go on to their end. ${visible(each)}`] },
-  stop: { label: "Stop", danger: true, when: ["RUNNING", "UNHEALTHY", "PAUSED", "QUIET"], says: each => [`It drains and ends. ${counted(each.running, "running handler gets", "running handlers get")} the time of drain_timeout, and ${counted(each.acking, "finished message is", "finished messages are")} deleted first.`, `${counted(each.waiting, "message has", "messages have")} not started and go back to the queue, with one receive more each, unless on_unstarted says otherwise. The process may end or start it again.`] },
+const SAYS = {
+  pause: each => [`It receives nothing until it is resumed.`, `The ${held(each)} in hand go on to their end, and their leases are kept. ${visible(each)}`],
+  resume: each => [`It receives again, up to ${count(each.concurrency)} at once.`, each.backlog ? `${counted(each.backlog.visible, "message is", "messages are")} visible in the queue.` : ""],
+  concurrency: (each, value) => [`${count(each.concurrency)} handlers may run at once now, and ${count(each.running)} do.`, Number(value) < each.running ? `With ${value}, ${count(each.running - Number(value))} of them end before a new one starts. None is interrupted.` : "None is interrupted."],
+  quiet: each => [`It receives nothing more, for good: it cannot be resumed, and a stop has to follow.`, `The ${held(each)} in hand go on to their end. ${visible(each)}`],
+  stop: each => [`It drains and ends. ${counted(each.running, "running handler gets", "running handlers get")} the time of drain_timeout, and ${counted(each.acking, "finished message is", "finished messages are")} deleted first.`, `${counted(each.waiting, "message has", "messages have")} not started and go back to the queue, with one receive more each, unless on_unstarted says otherwise. The process may end or start it again.`],
 };
 
-export function actions(view, process, each) {
-  const { ui } = view;
-  if (process.read_only) return h("span", { class: "quiet" }, "Read-only: start the process with --admin-token to act here.");
-  return h("div", { class: "actions" },
-    Object.entries(ACTIONS).filter(([, { when }]) => when.includes(each.state)).map(([key, { label, danger }]) =>
-      h("button", { key, type: "button", class: danger ? "danger" : "", onclick: () => view.ask({ action: key, value: String(each.concurrency) }) }, `${label}…`)),
-    ui.said ? h("span", { class: `said ${ui.failed ? "bad" : ""}`, role: "status" }, ui.said) : null,
-    ui.asking?.action ? dialog(view, process, each) : null);
-}
-
-export function dialog(view, process, each) {
+export function dialog(view, process, each, { label, danger }) {
   const { asking } = view.ui;
-  const action = ACTIONS[asking.action];
   return confirm(view, {
-    title: [action.label, " ", name(each.queue), "?"],
-    says: action.says(each, asking.value),
-    label: action.label,
-    danger: action.danger,
+    title: [label, " ", name(each.queue), "?"],
+    says: SAYS[asking.action](each, asking.value),
+    label,
+    danger,
     more: asking.action === "concurrency" ? h("label", {}, "Handlers at once ", h("input", { type: "number", min: 1, max: 10_000, id: "value", value: asking.value, oninput: event => view.ask({ ...asking, value: event.target.value }) })) : null,
     path: "api/actions",
     body: { process: process.key, consumer: asking.key ?? view.route.consumer, action: asking.action, ...(asking.action === "concurrency" ? { value: Number(asking.value) } : {}) },
-    done: `${action.label}: asked.`,
+    done: `${label}: asked.`,
   });
 }
 

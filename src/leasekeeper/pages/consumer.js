@@ -1,28 +1,47 @@
-// One consumer of one process: its figures, the flow, and the tabs beneath it.
+// One consumer of one process: its figures, the flow, and the tabs beneath it, each of which is loaded when it is opened.
 
-import { actions } from "./actions.js";
-import { deadLetters } from "./dead.js";
 import { h } from "./dom.js";
-import { flow } from "./flow.js";
+import { Leases, flow } from "./flow.js";
 import { headline } from "./overview.js";
-import { empty, name, pill } from "./parts.js";
-import { doctor, failures, inHand, leaseNews, options, throttler } from "./tabs.js";
+import { empty, later, name, pill } from "./parts.js";
 import { count, seconds } from "./text.js";
 
-export const TABS = [
-  ["in-hand", "In hand", (each, detail) => detail?.in_hand_total],
-  ["failures", "Failures", (_, detail) => detail?.failures.length || null],
-  ["dead-letters", "Dead letters", each => each.backlog?.dead_letters],
-  ["throttler", "Throttler"],
-  ["leases", "Leases"],
-  ["options", "Options"],
-  ["doctor", "Doctor"],
-];
-const VIEWS = { "in-hand": inHand, failures, "dead-letters": deadLetters, throttler, leases: leaseNews, options, doctor };
+// Each tab: its title, its module, and the number beside the title.
+const TABS = {
+  "in-hand": ["In hand", later(() => import("./in-hand.js")), (_, detail) => detail?.in_hand_total],
+  failures: ["Failures", later(() => import("./failures.js")), (_, detail) => detail?.failures.length || null],
+  "dead-letters": ["Dead letters", later(() => import("./dead-letters.js")), each => each.backlog?.dead_letters],
+  throttler: ["Throttler", later(() => import("./throttler.js"))],
+  leases: ["Leases", later(() => import("./leases.js"))],
+  options: ["Options", later(() => import("./options.js"))],
+  doctor: ["Doctor", later(() => import("./doctor.js"))],
+};
 const FILTERED = new Set(["in-hand", "failures", "leases", "options"]);
+const RUNS = ["RUNNING", "UNHEALTHY"];
+const ACTIONS = {
+  pause: { label: "Pause", when: RUNS },
+  resume: { label: "Resume", when: ["PAUSED"] },
+  concurrency: { label: "Concurrency", when: [...RUNS, "PAUSED"] },
+  quiet: { label: "Quiet", when: [...RUNS, "PAUSED"] },
+  stop: { label: "Stop", danger: true, when: [...RUNS, "PAUSED", "QUIET"] },
+};
+const dialogs = later(() => import("./actions.js"), null);
+let redraw = () => {};
+export const leases = new Leases(() => redraw());
+
+function actions(view, process, each) {
+  const { ui } = view;
+  if (process.read_only) return h("span", { class: "quiet" }, "Read-only: start the process with --admin-token to act here.");
+  return h("div", { class: "actions" },
+    Object.entries(ACTIONS).filter(([, { when }]) => when.includes(each.state)).map(([key, { label, danger }]) =>
+      h("button", { key, type: "button", class: danger ? "danger" : "", onclick: () => view.ask({ action: key, value: String(each.concurrency) }) }, `${label}…`)),
+    ui.said ? h("span", { class: `said ${ui.failed ? "bad" : ""}`, role: "status" }, ui.said) : null,
+    ui.asking?.action ? dialogs(({ dialog }) => dialog(view, process, each, ACTIONS[ui.asking.action]), view.redraw) : null);
+}
 
 export function consumerPage(view) {
   const { state, route, link } = view;
+  redraw = view.redraw;
   const holders = Object.values(state.processes).filter(each => route.consumer in each.consumers);
   const process = holders.find(each => each.key === route.process) || holders[0];
   if (!process) {
@@ -30,7 +49,7 @@ export function consumerPage(view) {
   }
   const each = process.consumers[route.consumer];
   const detail = each.detail;
-  const tab = VIEWS[route.tab] ? route.tab : TABS[0][0];
+  const tab = TABS[route.tab] ? route.tab : "in-hand";
   return [
     h("nav", { class: "crumbs", "aria-label": "where this is" }, link.to({}, "All consumers"), h("span", { "aria-hidden": "true" }, "/"), name(route.consumer),
       holders.length > 1 ? h("span", { class: "holders" }, holders.map(one => link.to({ ...route, process: one.key }, h("span", { class: `chip${one === process ? " on" : ""}`, key: one.key }, name(one.key))))) : null),
@@ -41,9 +60,9 @@ export function consumerPage(view) {
       actions(view, process, each)),
     each.reason ? h("p", { class: `reason ${each.state.toLowerCase()}`, role: "status" }, h("bdi", {}, each.reason)) : null,
     headline([each], state.now),
-    flow(each, detail, state.now, view.leases),
+    flow(each, detail, state.now, leases),
     h("nav", { class: "tabs", role: "tablist", "aria-label": "more of this consumer" },
-      TABS.map(([key, label, number]) => {
+      Object.entries(TABS).map(([key, [label, , number]]) => {
         const much = number?.(each, detail);
         return h("a", {
           key, role: "tab", "aria-selected": String(key === tab), id: `tab-${key}`, href: link.address({ ...route, tab: key, q: "", sort: "" }),
@@ -52,6 +71,6 @@ export function consumerPage(view) {
       })),
     h("div", { class: "tab", role: "tabpanel", "aria-labelledby": `tab-${tab}`, key: tab },
       FILTERED.has(tab) ? h("div", { class: "tools" }, h("input", { type: "search", id: "filter", placeholder: "Filter  /", "aria-label": "filter", value: route.q, oninput: event => link.filter(event.target.value) })) : null,
-      detail ? VIEWS[tab]({ ...view, process, each, detail }) : empty("Loading…")),
+      detail ? TABS[tab][1](shown => shown.tab({ ...view, leases, process, each, detail }), view.redraw) : empty("Loading…")),
   ];
 }

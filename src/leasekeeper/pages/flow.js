@@ -2,7 +2,7 @@
 // The canvas keeps each message in its cell for as long as it is in hand, and is drawn only while something moves.
 
 import { h } from "./dom.js";
-import { copyable, figure, name } from "./parts.js";
+import { later } from "./parts.js";
 import { ago, count, counted, rate, seconds, trend } from "./text.js";
 
 const MOST_CELLS = 480; // above, the cells become a heat map
@@ -19,6 +19,7 @@ const MEANS = {
   paused: "in a pause", failed: "failed",
 };
 
+const choices = later(() => import("./chosen.js"), null);
 const speed = value => (value <= 0 ? 0 : value < 2 ? 1 : value < 20 ? 2 : value < 200 ? 3 : 4);
 const link = value => h("div", { class: `link speed-${speed(value)}`, "aria-hidden": "true" }, h("i"));
 const line = (label, value, props = {}) => h("div", props, h("dt", {}, label), h("dd", {}, value));
@@ -82,27 +83,11 @@ function legend(leases, detail) {
   const swatch = (kind, label) => h("span", {}, h("i", { class: `swatch ${kind}` }), label);
   return [
     h("div", { class: "legend" },
-      h("span", { class: "ramp" }, h("i", { class: "l0" }), h("i", { class: "l1" }), h("i", { class: "l2" }), h("i", { class: "l3" }), h("i", { class: "l4" }), ` lease left, 0 to ${seconds(lease)}`),
-      heat ? h("span", {}, "a square is a number of messages: across lease left, down running time") : h("span", {}, h("i", { class: "swatch fill" }), `running, full at ${seconds(scale)}`),
+      h("span", { class: "ramp" }, [0, 1, 2, 3, 4].map(each => h("i", { class: `l${each}` })), ` lease left, 0 to ${seconds(lease)}`),
+      heat ? h("span", {}, "a square is a number of messages: across lease left, down running time") : swatch("fill", `running, full at ${seconds(scale)}`),
       heat ? null : swatch("ring", "just extended"), swatch("lost", leases.lost ? h("b", { class: "bad" }, `${counted(leases.lost, "lease")} lost`) : "lease lost")),
-    leases.chosen ? chosen(leases, detail) : null,
+    leases.chosen ? choices(({ chosen }) => chosen(leases, detail), leases.onChoose) : null,
   ];
-}
-
-function chosen(leases, detail) {
-  const row = detail?.in_hand[leases.chosen];
-  const close = h("button", { type: "button", class: "key", "aria-label": "close", onclick: () => leases.choose(null) }, "✕");
-  if (!row) return h("div", { class: "chosen" }, h("code", {}, leases.chosen), h("span", { class: "quiet" }, "is no longer in hand"), close);
-  const [state, received, started, end, attempt, group] = row;
-  const now = leases.now();
-  return h("div", { class: "chosen", role: "status" },
-    copyable(leases.chosen),
-    h("span", {}, h("b", {}, state.replace("_", " ")), `, attempt ${attempt}`),
-    h("span", {}, `received ${ago(received, now)}`, started ? `, runs for ${seconds(Math.max(0, now - started))}` : ", not started"),
-    h("span", {}, end > now ? `lease ends in ${seconds(end - now)}` : "lease has ended"),
-    group ? h("span", {}, "group ", name(group)) : null,
-    detail.where ? h("code", {}, detail.where) : null,
-    close);
 }
 
 export class Leases {
@@ -114,16 +99,7 @@ export class Leases {
   }
 
   reset() {
-    this.cells = new Map();
-    this.slots = [];
-    this.groups = new Map();
-    this.lease = 1;
-    this.scale = 1;
-    this.heat = false;
-    this.lost = 0;
-    this.chosen = null;
-    this.offset = 0;
-    this.fifo = false;
+    Object.assign(this, { cells: new Map(), slots: [], lease: 1, scale: 1, heat: false, lost: 0, chosen: null, offset: 0, fifo: false });
   }
 
   now() {
@@ -154,7 +130,6 @@ export class Leases {
     this.fifo = each.fifo;
     const rows = Object.entries(detail.in_hand);
     this.heat = rows.length > MOST_CELLS;
-    this.total = detail.in_hand_total;
     this.rows = rows;
     let longest = 0;
     this.lost = 0;
@@ -209,11 +184,11 @@ export class Leases {
     const size = many <= 80 ? 28 : many <= 200 ? 21 : 15;
     const across = Math.max(1, Math.floor((width + GAP) / (size + GAP)));
     this.size = size;
-    if (this.heat) return (this.height = 240);
+    if (this.heat) return 240;
     if (!this.fifo) {
       this.spot = slot => [(slot % across) * (size + GAP), Math.floor(slot / across) * (size + GAP)];
       this.many = many;
-      return (this.height = Math.ceil(many / across) * (size + GAP));
+      return Math.ceil(many / across) * (size + GAP);
     }
     return this.layoutGroups(width, size);
   }
@@ -243,23 +218,19 @@ export class Leases {
       if (++x === across) [x, y, tallest] = [0, y + tallest, 0];
     }
     this.spots = spots;
-    return (this.height = Math.max(60, y + tallest));
+    return Math.max(60, y + tallest);
   }
 
   resize() {
     const { canvas } = this;
     if (!canvas?.parentElement) return;
-    const style = getComputedStyle(canvas.parentElement);
-    const width = canvas.parentElement.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
-    const height = this.layout(width);
-    const ratio = devicePixelRatio || 1;
-    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
-      canvas.style.width = `${width}px`;
-      canvas.style.height = `${height}px`;
+    this.width = canvas.parentElement.clientWidth;
+    this.height = this.layout(this.width);
+    for (const side of ["width", "height"]) {
+      const pixels = Math.round(this[side] * devicePixelRatio);
+      if (canvas[side] !== pixels) canvas[side] = pixels;
+      canvas.style[side] = `${this[side]}px`;
     }
-    this.width = width;
     this.wake();
   }
 
@@ -282,29 +253,26 @@ export class Leases {
   palette() {
     const style = getComputedStyle(document.documentElement);
     const read = each => style.getPropertyValue(`--${each}`).trim();
-    return { lease: [0, 1, 2, 3, 4].map(each => read(`lease-${each}`)), faint: read("faint"), line: read("line"), ink: read("ink"), soft: read("soft"), red: read("red"), card: read("card") };
+    const named = Object.fromEntries(["faint", "ink", "soft", "red", "card"].map(each => [each, read(each)]));
+    return { ...named, lease: [0, 1, 2, 3, 4].map(each => read(`lease-${each}`)) };
   }
 
   draw(time) {
     this.colors ||= this.palette();
-    const ratio = devicePixelRatio || 1;
     const pen = this.canvas.getContext("2d");
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     pen.clearRect(0, 0, this.width, this.height);
-    if (this.heat) return this.drawHeat(pen);
-    if (this.fifo) this.drawGroups(pen);
-    else {
+    if (this.heat) return void import("./heat.js").then(({ drawHeat }) => this.heat && drawHeat(pen, this));
+    if (this.fifo) {
+      pen.font = "12px system-ui, sans-serif";
+      pen.fillStyle = this.colors.soft;
+      for (const { group, x, y, width } of this.boxes) pen.fillText(fitted(pen, group || "no group", width), x, y + 13);
+    } else {
       pen.fillStyle = this.colors.faint;
       for (let slot = 0; slot < this.many; slot++) if (this.slots[slot] === undefined) box(pen, ...this.spot(slot), this.size);
     }
     const now = this.now();
     for (const [id, cell] of this.cells) this.drawCell(pen, id, cell, now, time);
-  }
-
-  drawGroups(pen) {
-    pen.font = "12px system-ui, sans-serif";
-    pen.fillStyle = this.colors.soft;
-    for (const { group, x, y, width } of this.boxes) pen.fillText(fitted(pen, group || "no group", width), x, y + 13);
   }
 
   drawCell(pen, id, cell, now, time) {
@@ -327,87 +295,33 @@ export class Leases {
     pen.fillStyle = color;
     const alpha = pen.globalAlpha;
     pen.globalAlpha = alpha * 0.28;
-    box(pen, x, y, size);
+    pen.fill();
     pen.globalAlpha = alpha;
     const share = started && state !== "waiting" ? Math.min(1, Math.max(0.12, (now - started) / this.scale)) : 0;
     if (share) {
       pen.save();
-      pen.beginPath();
-      pen.roundRect(x, y, size, size, 3);
+      rounded(pen, x, y, size);
       pen.clip();
       pen.fillRect(x, y + size * (1 - share), size, size * share);
       pen.restore();
     }
-    pen.lineWidth = 1.5;
+    const low = end - now < this.lease * 0.2;
     pen.strokeStyle = color;
-    if (state === "waiting" || end - now < this.lease * 0.2) outline(pen, x + 0.75, y + 0.75, size - 1.5);
-    if (state === "lease_lost" || end <= now) cross(pen, x, y, size, colors.red, colors.card);
-    else if (state === "acking") check(pen, x, y, size, colors.card, share);
-    else if (end - now < this.lease * 0.2) mark(pen, x, y, size, colors.ink);
-    else if (head && state === "waiting") dot(pen, x, y, size, colors.ink);
+    if (state === "waiting" || low) outline(pen, x + 0.75, y + 0.75, size - 1.5, 1.5);
+    if (state === "lease_lost" || end <= now) {
+      sign(pen, CROSS, x, y, size, colors.card, 6);
+      sign(pen, CROSS, x, y, size, colors.red, 2.5);
+    } else if (state === "acking") share && sign(pen, CHECK, x, y, size, colors.card, 2);
+    else if (low) sign(pen, MARK, x, y, size, colors.ink, 2);
+    else if (head && state === "waiting") sign(pen, HALT, x, y, size, colors.ink, 2);
     const age = time - cell.ring;
-    if (cell.ring && age >= 0 && age < RING && !reduced.matches) {
-      pen.globalAlpha = 1 - age / RING;
+    const ringed = cell.ring && age >= 0 && age < RING && !reduced.matches;
+    if (ringed || id === this.chosen) {
+      pen.globalAlpha = id === this.chosen ? 1 : 1 - age / RING;
       pen.strokeStyle = colors.ink;
-      pen.lineWidth = 2;
-      outline(pen, x - 1, y - 1, size + 2);
-    }
-    if (id === this.chosen) {
-      pen.globalAlpha = 1;
-      pen.strokeStyle = colors.ink;
-      pen.lineWidth = 2;
-      outline(pen, x - 1, y - 1, size + 2);
+      outline(pen, x - 1, y - 1, size + 2, 2);
     }
     pen.globalAlpha = 1;
-  }
-
-  // Lease left (across) by running time (down): how many messages are in each square.
-  drawHeat(pen) {
-    const left = 64;
-    const bottom = 24;
-    const columns = 20;
-    const rows = 8;
-    const found = Array.from({ length: rows }, () => new Array(columns).fill(0));
-    const now = this.now();
-    for (const [, [, , started, end]] of this.rows) {
-      const column = Math.min(columns - 1, Math.max(0, Math.floor(((end - now) / this.lease) * columns)));
-      const run = started ? Math.max(0, now - started) / this.scale : 0;
-      found[started ? Math.min(rows - 1, 1 + Math.floor(run * (rows - 2))) : 0][column]++;
-    }
-    const most = Math.max(1, ...found.flat());
-    const wide = (this.width - left) / columns;
-    const high = (this.height - bottom) / rows;
-    pen.font = "12px system-ui, sans-serif";
-    pen.textBaseline = "middle";
-    for (let row = 0; row < rows; row++) {
-      pen.fillStyle = this.colors.soft;
-      const label = row === 0 ? "waiting" : row === rows - 1 ? "longer" : `< ${seconds((row / (rows - 2)) * this.scale)}`;
-      pen.fillText(label, 0, row * high + high / 2);
-      for (let column = 0; column < columns; column++) {
-        const much = found[row][column];
-        const x = left + column * wide;
-        pen.fillStyle = this.colors.faint;
-        pen.fillRect(x, row * high, wide - 2, high - 2);
-        if (!much) continue;
-        pen.globalAlpha = 0.2 + 0.8 * Math.sqrt(much / most);
-        pen.fillStyle = this.colors.lease[step((column + 0.5) / columns)];
-        pen.fillRect(x, row * high, wide - 2, high - 2);
-        pen.globalAlpha = 1;
-        if (wide > 30) {
-          pen.fillStyle = much / most > 0.3 ? this.colors.card : this.colors.ink;
-          pen.textAlign = "center";
-          pen.fillText(count(much), x + wide / 2 - 1, row * high + high / 2);
-          pen.textAlign = "left";
-        }
-      }
-    }
-    pen.fillStyle = this.colors.soft;
-    for (let at = 0; at <= 4; at++) {
-      pen.textAlign = at === 4 ? "right" : at ? "center" : "left";
-      pen.fillText(at === 0 ? "0 s left" : seconds((this.lease * at) / 4), left + ((this.width - left) * at) / 4, this.height - 8);
-    }
-    pen.textAlign = "left";
-    pen.textBaseline = "alphabetic";
   }
 
   at(x, y) {
@@ -420,7 +334,7 @@ export class Leases {
   }
 }
 
-const step = share => (share < 0.2 ? 0 : share < 0.4 ? 1 : share < 0.6 ? 2 : share < 0.8 ? 3 : 4);
+export const step = share => (share < 0.2 ? 0 : share < 0.4 ? 1 : share < 0.6 ? 2 : share < 0.8 ? 3 : 4);
 
 // The next round number of seconds: 1, 2, 3, 5 times a power of ten.
 function nice(value) {
@@ -428,48 +342,36 @@ function nice(value) {
   return [1, 2, 3, 5, 10].find(each => each * power >= value * 0.999) * power;
 }
 
-function box(pen, x, y, size) {
+function rounded(pen, x, y, size) {
   pen.beginPath();
   pen.roundRect(x, y, size, size, 3);
+}
+
+function box(pen, x, y, size) {
+  rounded(pen, x, y, size);
   pen.fill();
 }
 
-function outline(pen, x, y, size) {
-  pen.beginPath();
-  pen.roundRect(x, y, size, size, 3);
+function outline(pen, x, y, size, width) {
+  pen.lineWidth = width;
+  rounded(pen, x, y, size);
   pen.stroke();
 }
 
-function stroke(pen, color, width, ...points) {
+// Signs in a cell, as lines between points in hundredths of its size.
+const CROSS = [[25, 25, 75, 75], [75, 25, 25, 75]];
+const CHECK = [[28, 70, 44, 85, 74, 55]];
+const MARK = [[50, 25, 50, 55], [50, 65, 50, 73]];
+const HALT = [[39, 38, 39, 62], [61, 38, 61, 62]];
+
+function sign(pen, lines, x, y, size, color, width) {
   pen.strokeStyle = color;
   pen.lineWidth = width;
   pen.beginPath();
-  points.forEach(([x, y], at) => (at ? pen.lineTo(x, y) : pen.moveTo(x, y)));
-  pen.stroke();
-}
-
-function cross(pen, x, y, size, color, under) {
-  const [low, high] = [size * 0.25, size * 0.75];
-  for (const [each, width] of [[under, 6], [color, 2.5]]) {
-    stroke(pen, each, width, [x + low, y + low], [x + high, y + high]);
-    stroke(pen, each, width, [x + high, y + low], [x + low, y + high]);
+  for (const points of lines) {
+    for (let at = 0; at < points.length; at += 2) pen[at ? "lineTo" : "moveTo"](x + (size * points[at]) / 100, y + (size * points[at + 1]) / 100);
   }
-}
-
-function check(pen, x, y, size, color, share) {
-  if (share) stroke(pen, color, 2, [x + size * 0.28, y + size * 0.7], [x + size * 0.44, y + size * 0.85], [x + size * 0.74, y + size * 0.55]);
-}
-
-function mark(pen, x, y, size, color) {
-  pen.fillStyle = color;
-  pen.fillRect(x + size / 2 - 1, y + size * 0.25, 2, size * 0.3);
-  pen.fillRect(x + size / 2 - 1, y + size * 0.65, 2, 2);
-}
-
-function dot(pen, x, y, size, color) {
-  pen.fillStyle = color;
-  pen.fillRect(x + size / 2 - 4, y + size / 2 - 3, 2, 6);
-  pen.fillRect(x + size / 2 + 2, y + size / 2 - 3, 2, 6);
+  pen.stroke();
 }
 
 function fitted(pen, text, width) {

@@ -1,18 +1,6 @@
 // The keyboard of both pages: / filter, j k rows, enter open, esc back, p hold, ? help.
 
-import { h } from "./dom.js";
-
-const KEYS = [["/", "filter"], ["j  k", "next, previous row"], ["enter", "open the row"], ["esc", "back"], ["p", "hold the page, and let it go"], ["?", "this help"]];
-
-export function help() {
-  return h("dialog", { id: "keys", "aria-label": "keyboard", onclick: event => event.target.id === "keys" && event.target.close() },
-    h("h2", {}, "Keyboard"),
-    h("dl", {}, KEYS.flatMap(([key, what]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)])),
-    h("p", { class: "quiet" }, "Every figure says what it means when the pointer or the focus is on it. A table under the pointer stands still."),
-    h("button", { type: "button", onclick: event => event.target.closest("dialog").close() }, "Close"));
-}
-
-export const showHelp = () => document.getElementById("keys").showModal();
+export const showHelp = () => import("./help.js").then(({ open }) => open());
 
 function move(by) {
   const rows = [...document.querySelectorAll("[data-row]")];

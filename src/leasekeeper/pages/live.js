@@ -1,22 +1,25 @@
 // The live page: what the URL asks for, the stream, the bar, the keyboard. The views are in overview.js and consumer.js.
+// What a consumer needs is loaded when the first one is opened.
 
-import { consumerPage } from "./consumer.js";
 import { h, render } from "./dom.js";
 import { explain } from "./explain.js";
-import { Leases } from "./flow.js";
-import { help, listen, showHelp } from "./keyboard.js";
+import { listen, showHelp } from "./keyboard.js";
 import { overview } from "./overview.js";
-import { empty, name, pill, urgent } from "./parts.js";
+import { empty, later, name, pill, urgent } from "./parts.js";
 import { Stream } from "./stream.js";
 import { clock, counted, seconds } from "./text.js";
 
 const app = document.getElementById("app");
-const WORDS = { connecting: "connecting", live: "live", stale: "stale", stopped: "stopped", hidden: "paused" };
 let route = read();
 let state = null;
 let held = null;
 const ui = { asking: null, said: "", failed: false, dead: null };
-const leases = new Leases(() => draw(true));
+let consumer = null; // the module, once it is loaded
+const consumerPage = later(async () => {
+  [consumer] = await Promise.all([import("./consumer.js"), import("./flow.js"), stylesheet("pages/consumer.css")]);
+  track();
+  return consumer;
+});
 
 function read() {
   const given = new URLSearchParams(location.search);
@@ -58,7 +61,7 @@ function arrive(stay = false) {
   if (query() !== before) {
     held = null;
     Object.assign(ui, { asking: null, said: "", dead: null });
-    leases.reset();
+    consumer?.leases.reset();
     stream.open(`api/stream${query()}`);
   }
   draw(true);
@@ -66,16 +69,14 @@ function arrive(stay = false) {
 }
 
 // What the views are given, and what they may do.
-const view = () => ({
-  state: held || state, route, link, leases, ui,
-  ask: asking => view.set({ asking, ...(asking?.value === undefined && asking ? { said: "", failed: false } : {}) }),
-  tell: (said, failed, close) => view.set({ said, failed, ...(close ? { asking: null } : {}) }),
-  set: changes => view.set(changes),
-});
-view.set = changes => {
+const redraw = () => draw(true);
+const set = changes => {
   Object.assign(ui, changes);
-  draw(true);
+  redraw();
 };
+const ask = asking => set({ asking, ...(asking?.value === undefined && asking ? { said: "", failed: false } : {}) });
+const tell = (said, failed, close) => set({ said, failed, ...(close ? { asking: null } : {}) });
+const view = () => ({ state: held || state, route, link, ui, ask, tell, set, redraw });
 
 const query = () => (route.consumer ? address({ process: route.process, consumer: route.consumer }) : "");
 
@@ -93,7 +94,7 @@ function bar(shown, status) {
       shown ? h("span", { class: "quiet version" }, shown.version) : null,
       h("span", { class: "gap" }),
       h("button", { type: "button", class: `status ${held ? "held" : status.phase}`, "data-about": "stream", "aria-pressed": String(!!held), onclick: hold },
-        h("i", { "aria-hidden": "true" }), held ? `held at ${clock(held.now)}` : WORDS[status.phase]),
+        h("i", { "aria-hidden": "true" }), held ? `held at ${clock(held.now)}` : status.phase === "hidden" ? "paused" : status.phase),
       h("button", { type: "button", class: "key", title: "keyboard", "aria-label": "keyboard and legend", onclick: showHelp }, "?")),
     notice(status),
     worst !== "RUNNING" && reasons.length && !route.consumer
@@ -102,12 +103,11 @@ function bar(shown, status) {
   ];
 }
 
-function notice(status) {
-  if (status.phase === "stale" || status.phase === "stopped") {
-    const what = status.phase === "stopped" ? "The process has said that it stops." : "No answer from the process.";
-    return h("p", { class: "reason stale", role: "alert" }, status.since ? `${what} What you see is from ${clock(status.since)}.` : `${what} There was none so far.`, " The page tries again by itself.");
-  }
-  return null;
+const SILENT = { stale: "No answer from the process.", stopped: "The process has said that it stops." };
+
+function notice({ phase, since }) {
+  return SILENT[phase] && h("p", { class: "reason stale", role: "alert" },
+    SILENT[phase], since ? ` What you see is from ${clock(since)}.` : " There was none so far.", " The page tries again by itself.");
 }
 
 function draw(force = false) {
@@ -115,10 +115,10 @@ function draw(force = false) {
   const shown = held || state;
   const page = !shown
     ? status.phase === "connecting" ? empty("Connecting…") : empty("Nothing to show yet.", "The admin surface does not answer. Is the process running?")
-    : route.consumer ? consumerPage(view()) : overview(shown, route, link);
+    : route.consumer ? consumerPage(shown => shown.consumerPage(view()), redraw) : overview(shown, route, link);
   document.title = title(shown);
   document.body.className = status.phase;
-  render(app, [bar(shown, status), h("main", { id: "main" }, page), help()], force);
+  render(app, [bar(shown, status), h("main", { id: "main" }, page)], force);
 }
 
 function title(shown) {
@@ -143,15 +143,24 @@ function settle() {
   arrive(true);
 }
 
-const shownConsumer = () => state.processes[route.process]?.consumers[route.consumer];
+function stylesheet(href) {
+  return new Promise((onload, onerror) => document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href, onload, onerror })));
+}
+
+// Give the drawn leases the newest state.
+function track() {
+  const each = state?.processes[route.process]?.consumers[route.consumer];
+  if (each?.detail) consumer?.leases.take(state, each, each.detail);
+}
 
 const stream = new Stream(`api/stream${query()}`, {
   onState: next => {
+    // The files of another version do not fit those that are loaded.
+    if (state && state.version !== next.version) return location.reload();
     state = next;
     if (held) return;
     settle();
-    const each = shownConsumer();
-    if (each?.detail) leases.take(state, each, each.detail);
+    track();
     draw();
   },
   onStatus: () => draw(),
@@ -160,4 +169,4 @@ addEventListener("popstate", () => arrive());
 listen({ hold, back: () => route.consumer && link.go({}) });
 draw();
 stream.open();
-explain("api/meanings");
+explain();

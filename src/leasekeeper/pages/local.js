@@ -3,7 +3,7 @@
 import { h, render } from "./dom.js";
 import { explain } from "./explain.js";
 import { faults } from "./faults.js";
-import { help, listen, showHelp } from "./keyboard.js";
+import { listen, showHelp } from "./keyboard.js";
 import { copyable, empty, name } from "./parts.js";
 import { Stream } from "./stream.js";
 import { ago, clock, count, counted, seconds } from "./text.js";
@@ -204,7 +204,6 @@ function draw(force = false) {
             h("div", {}, route.queue ? queueView(shown) : [shown.queues.length ? empty("Choose a queue to see its messages.", "They are listed without receiving them.") : null, ui.said ? h("p", { class: ui.failed ? "bad" : "quiet", role: "status" }, ui.said) : null]),
             h("div", { class: "side" }, calls(shown), faults(shown, ui.fault, { choose: fault => set({ fault }), change: wanted => ask("PUT", "faults", wanted), clear: () => ask("DELETE", "faults") }))),
         ]),
-    help(),
   ], force);
 }
 
@@ -236,4 +235,4 @@ addEventListener("popstate", arrive);
 listen({ hold, back: () => route.queue && go({}) });
 draw();
 stream.open();
-explain("");
+explain();

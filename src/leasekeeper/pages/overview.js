@@ -6,25 +6,23 @@ import { ago, count, counted, rate, seconds, trend } from "./text.js";
 
 const sum = (list, read) => list.reduce((total, each) => total + (read(each) ?? 0), 0);
 const known = (list, read) => list.map(read).filter(each => each !== null && each !== undefined);
-const most = (list, read) => (known(list, read).length ? Math.max(...known(list, read)) : null);
-const least = (list, read) => (known(list, read).length ? Math.min(...known(list, read)) : null);
+const picked = pick => (list, read) => known(list, read).reduce((one, other) => (one === null ? other : pick(one, other)), null);
+const most = picked(Math.max);
+const least = picked(Math.min);
 const added = lists => (lists[0] || []).map((_, at) => sum(lists, list => list[at]));
 
 // Several consumers of one queue as if they were one.
 export function together(parts) {
   const backlogs = known(parts, each => each.backlog).sort((one, other) => other.asked - one.asked);
-  const out = sum(parts, each => each.rate_out);
+  const summed = ["rate_in", "rate_out", "concurrency", "running", "waiting", "failures_per_minute"];
+  const whole = Object.fromEntries(summed.map(name => [name, sum(parts, each => each[name])]));
+  const out = whole.rate_out;
   const calls = known(parts, each => each.calls_per_message);
   return {
     ...parts[0],
+    ...whole,
     state: urgent(parts.map(each => each.state)),
     reason: parts.find(each => each.reason)?.reason || "",
-    rate_in: sum(parts, each => each.rate_in),
-    rate_out: out,
-    concurrency: sum(parts, each => each.concurrency),
-    running: sum(parts, each => each.running),
-    waiting: sum(parts, each => each.waiting),
-    failures_per_minute: sum(parts, each => each.failures_per_minute),
     calls_per_message: calls.length ? sum(calls, each => each) / calls.length : null,
     lag_p95: most(parts, each => each.lag_p95),
     lease_margin: least(parts, each => each.lease_margin),

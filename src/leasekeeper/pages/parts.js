@@ -66,3 +66,16 @@ async function copy(button, text) {
 export function empty(title, ...more) {
   return h("div", { class: "empty" }, h("p", { class: "title" }, title), ...more.map(each => h("p", {}, each)));
 }
+
+// A part of the page that is loaded when it is first shown: draws with it, or says that it comes, and redraws then.
+export function later(load, waiting = empty("Loading…")) {
+  let loaded = null;
+  let failed = false;
+  let asked = false;
+  return (draw, redraw) => {
+    if (loaded) return draw(loaded);
+    if (!asked) load().then(found => (loaded = found), () => (failed = true)).then(redraw);
+    asked = true;
+    return failed ? empty("This part of the page could not be loaded.", h("button", { type: "button", onclick: () => location.reload() }, "Load the page again")) : waiting;
+  };
+}

@@ -1,7 +1,24 @@
-// The throttler's chart: limits, pollers and pauses as steps on one time axis.
+// The tab of the throttler: limits, pollers and pauses as steps on one time axis, and each change with its reason.
 
 import { h } from "./dom.js";
-import { clock, count } from "./text.js";
+import { MOST_ROWS, cell, table } from "./list.js";
+import { empty } from "./parts.js";
+import { clock, count, counted } from "./text.js";
+
+const WHAT = { limit: "most in hand", pollers: "pollers", prefetch: "prefetch", state: "state" };
+
+export function tab({ state, each, detail }) {
+  const { decisions } = detail;
+  return [
+    h("p", { class: "quiet" }, `Now at most ${counted(each.limit ?? 0, "message")} in hand, of which ${count(each.prefetch ?? 0)} may wait, and ${counted(each.pollers.length, "poller")}. The throttler holds few messages when there is little to do, and enough that handlers never wait.`),
+    decisions.length ? steps(decisions, each, state.now) : null,
+    decisions.length
+      ? table("decisions", ["at", "what", "from", "to", "why"], [...decisions].reverse().slice(0, MOST_ROWS).map((one, at) =>
+          h("tr", { key: `${one.at} ${one.what} ${decisions.length - at}`, "data-row": true, tabindex: -1 },
+            cell("at", clock(one.at)), cell("what", WHAT[one.what] || one.what), cell("from", String(one.from)), cell("to", h("b", {}, String(one.to))), h("td", { "data-label": "why", class: "text" }, one.reason))))
+      : empty("No change since this surface began to look.", "The throttler changes its limits when the load changes."),
+  ];
+}
 
 const WIDTH = 1120;
 const LEFT = 40;
@@ -12,7 +29,7 @@ const PANELS = [
 const NAMES = { limit: "most in hand", prefetch: "may wait", pollers: "pollers" };
 const STOPPED = new Set(["PAUSED", "QUIET"]);
 
-export function steps(decisions, each, now) {
+function steps(decisions, each, now) {
   const from = Math.min(decisions[0].at, now - 60);
   const x = at => LEFT + ((at - from) / (now - from)) * (WIDTH - LEFT - 8);
   const current = { limit: each.limit, prefetch: each.prefetch, pollers: each.pollers.length };

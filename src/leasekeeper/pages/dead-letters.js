@@ -2,12 +2,12 @@
 
 import { confirm, post, token } from "./actions.js";
 import { h } from "./dom.js";
-import { copyable, empty, name } from "./parts.js";
+import { copyable, empty } from "./parts.js";
 import { ago, count, counted } from "./text.js";
 
 const LOOK = 10;
 
-export function deadLetters(view) {
+export function tab(view) {
   const { each, process, route, ui, state } = view;
   const much = each.backlog?.dead_letters;
   if (much === undefined || much === null) {

@@ -1,0 +1,21 @@
+// The message whose cell was chosen.
+
+import { h } from "./dom.js";
+import { copyable, name } from "./parts.js";
+import { ago, seconds } from "./text.js";
+
+export function chosen(leases, detail) {
+  const row = detail?.in_hand[leases.chosen];
+  const close = h("button", { type: "button", class: "key", "aria-label": "close", onclick: () => leases.choose(null) }, "✕");
+  if (!row) return h("div", { class: "chosen" }, h("code", {}, leases.chosen), h("span", { class: "quiet" }, "is no longer in hand"), close);
+  const [state, received, started, end, attempt, group] = row;
+  const now = leases.now();
+  return h("div", { class: "chosen", role: "status" },
+    copyable(leases.chosen),
+    h("span", {}, h("b", {}, state.replace("_", " ")), `, attempt ${attempt}`),
+    h("span", {}, `received ${ago(received, now)}`, started ? `, runs for ${seconds(Math.max(0, now - started))}` : ", not started"),
+    h("span", {}, end > now ? `lease ends in ${seconds(end - now)}` : "lease has ended"),
+    group ? h("span", {}, "group ", name(group)) : null,
+    detail.where ? h("code", {}, detail.where) : null,
+    close);
+}
