@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from rich.console import Console
 from leasekeeper import Consumer
 from leasekeeper.admin import AdminServer
 from leasekeeper.admin.process import consumer_state
-from leasekeeper.cli.board import board
+from leasekeeper.cli.board import COLUMNS, board
 from leasekeeper.observe.recorder import Recorder
 
 
@@ -56,17 +57,30 @@ def test_a_wide_terminal_shows_everything() -> None:
     headline, titles, row = drawn(state("host:1"), 160)
     assert headline.startswith("leasekeeper top  1 process  ")
     assert headline.endswith("q ends, p holds")
-    expected = "state queue in/s out/s backlog running waiting lag p95 handler p50 lease left fail/min calls/msg last"
-    assert titles.split() == [*expected.split(), "20", "s"]
-    assert "1,200 (109.1 s) ↑" in row
+    assert re.split(r"  +", titles) == ["state", "queue", *(column.title for column in COLUMNS)]
+    assert row.split()[4:9] == ["1,200", "↑", "109.1", "s", "now"]
     assert "21.5 s" in row
     assert row.endswith("▄█")
 
 
-def test_a_backlog_that_is_not_new_has_its_age_and_no_arrow() -> None:
+def test_a_backlog_that_is_not_new_has_its_age() -> None:
     row = drawn(state("host:1") | {"now": 29.0}, 160)[2]
-    assert "1,200, 28 s ago" in row
-    assert "↑" not in row
+    assert row.split()[4:11] == ["1,200", "↑", "109.1", "s", "28", "s", "ago"]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 140, 160, 200])
+def test_a_column_is_whole_or_not_there(width: int) -> None:
+    shown = state("host:1") | {"now": 29.0}
+    shown["queues"]["orders"]["backlog"] = {"visible": 1_234_567, "seconds": 86_400.0, "trend": 31.0, "asked": 1.0}
+    _, titles, row = drawn(shown, width)
+
+    given = re.split(r"  +", titles)
+    assert set(given) <= {"state", "queue", *(column.title for column in COLUMNS)}
+    assert {"out/s", "running"} <= set(given)
+    assert ("1,234,567 ↑" in row) is ("backlog" in given)
+    assert ("28 s ago" in row) is ("counted" in given)
+    assert ("1,440 min" in row) is ("to clear" in given)
+    assert (len(given) == 2 + len(COLUMNS)) is (width >= 160)
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])

@@ -9,6 +9,8 @@ from math import sin
 from random import Random
 from typing import Any
 
+from leasekeeper.admin.queues import queues_of
+
 OPTIONS = [
     ("concurrency", "50", "flag", "--concurrency", "10", "Handlers that may run at once.", ""),
     ("visibility_timeout", "30", "default", "", "30", "Seconds that a message is hidden after a receive.", "s"),
@@ -98,7 +100,7 @@ def consumer(queue: str, now: float, **changed: Any) -> dict[str, Any]:
         "state": "RUNNING", "reason": "", "seconds": 12_000.0, "concurrency": 50, "visibility_timeout": 30, "running": running,
         "waiting": int(6 + 5 * sin(now / 3)), "acking": int(5 + 5 * sin(now * 1.7)), "limit": 68, "prefetch": 18,
         "pollers": [EVENTS[(n + int(now)) % len(EVENTS)] for n in range(6)],
-        "rate_in": spark[-1], "rate_out": spark[-1] * 0.99, "failures_per_minute": round(draw.uniform(0, 1.4), 1),
+        "rate_in": spark[-1], "rate_out": spark[-1] * 0.99, "rate_out_minute": sum(spark) / 60, "failures_per_minute": round(draw.uniform(0, 1.4), 1),
         "calls_per_message": 0.23, "spark_in": spark, "spark_out": [round(each * 0.99, 1) for each in spark],
         "lag_p50": 0.04, "lag_p95": 0.21, "handler_p50": 0.34, "handler_p95": 1.2, "lease_margin": 14.2,
         "groups": {"held": 12, "running": 9, "backing_off": 1, "halted": 0, "waiting": 20} if queue.endswith(".fifo") else None,
@@ -154,6 +156,7 @@ def state(now: float, *processes: dict[str, Any]) -> dict[str, Any]:
         "version": "0.2.0",
         "now": now,
         "fleet": len(processes) > 1,
+        "queues": queues_of(processes),  # type: ignore[arg-type]
         "processes": {each["key"]: each for each in processes},
     }
 
@@ -185,7 +188,7 @@ def calm(now: float) -> dict[str, Any]:
 def trouble(now: float) -> dict[str, Any]:
     """Unhealthy, and draining."""
     reason = "AccessDenied: the role may not call sqs:DeleteMessage on orders; `leasekeeper doctor orders --policy` prints what is missing"
-    each = [consumer("orders", now, state="UNHEALTHY", reason=reason, failures_per_minute=62.0, lease_margin=1.4, lag_p95=94.0, backlog=backlog(48_211, 31.0, now, dead_letters=211), pollers=["failed", "failed", "paused"]),
+    each = [consumer("orders", now, state="UNHEALTHY", reason=reason, failures_per_minute=62.0, lease_margin=1.4, lag_p95=94.0, backlog=backlog(48_211, 31.0, now, dead_letters=211, asked=now - 25), pollers=["failed", "failed", "paused"]),
             consumer("emails", now, state="DRAINING", reason="a stop was asked for", pollers=[], waiting=0, running=7, spark_in=[4.0] * 50 + [0.0] * 10),
             consumer("invoices", now, backlog=None, calls_per_message=None, lease_margin=None)]  # fmt: skip
     each[0]["detail"] = detail(

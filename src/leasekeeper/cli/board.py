@@ -29,27 +29,35 @@ SPARK = 20
 
 
 class Column(NamedTuple):
-    """A column: its title, what it shows of a consumer, and the width of the terminal from which on it is shown."""
+    """A column: its title, what it shows of a consumer, its rank, and characters that it has at least.
+
+    The columns with the smallest ranks are shown, as many as the terminal has room for.
+    """
 
     title: str
     value: Callable[[ConsumerState, QueueState, float], str]
+    rank: int
     least: int = 0
     left: bool = False
 
 
 COLUMNS = (
-    Column("in/s", lambda each, *_: _rate(each["rate_in"]), 48),
-    Column("out/s", lambda each, *_: _rate(each["rate_out"])),
-    Column("backlog", lambda _, queue, now: _backlog(queue, now), 60),
-    Column("running", lambda each, *_: f"{each['running']}/{each['concurrency']}"),
-    Column("waiting", lambda each, *_: f"{each['waiting']:,}", 80),
-    Column("lag p95", lambda each, *_: _seconds(each["lag_p95"]), 90),
-    Column("handler p50", lambda each, *_: _seconds(each["handler_p50"]), 125),
-    Column("lease left", lambda each, *_: _seconds(each.get("lease_margin")), 105),
-    Column("fail/min", lambda each, *_: f"{each['failures_per_minute']:g}", 50),
-    Column("calls/msg", lambda each, *_: _ratio(each.get("calls_per_message")), 135),
-    Column("last 20 s", lambda each, *_: _spark(each["spark_out"]), 115, left=True),
+    Column("in/s", lambda each, *_: _rate(each["rate_in"]), 5, 5),
+    Column("out/s", lambda each, *_: _rate(each["rate_out"]), 1),
+    Column("backlog", lambda _, queue, __: _backlog(queue), 3, 8),
+    Column("to clear", lambda _, queue, __: _to_clear(queue), 7),
+    Column("counted", lambda _, queue, now: _counted(queue, now), 6, 8),
+    Column("running", lambda each, *_: f"{each['running']}/{each['concurrency']}", 2),
+    Column("waiting", lambda each, *_: f"{each['waiting']:,}", 9),
+    Column("lag p95", lambda each, *_: _seconds(each["lag_p95"]), 8),
+    Column("handler p50", lambda each, *_: _seconds(each["handler_p50"]), 12),
+    Column("lease left", lambda each, *_: _seconds(each.get("lease_margin")), 10),
+    Column("fail/min", lambda each, *_: f"{each['failures_per_minute']:g}", 4),
+    Column("calls/msg", lambda each, *_: _ratio(each.get("calls_per_message")), 13),
+    Column("last 20 s", lambda each, *_: _spark(each["spark_out"]), 11, SPARK, left=True),
 )
+BETWEEN = 2
+"""Characters between two columns."""
 
 
 def board(state: State, width: int, *, plain: bool = False, held: bool = False) -> Group:
@@ -63,27 +71,46 @@ def board(state: State, width: int, *, plain: bool = False, held: bool = False) 
     """
     processes = state["processes"]
     several = len(processes) > 1
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    names = [
+        _named(consumer, several=several) for each in processes.values() for consumer in each["consumers"].values()
+    ]
+    heads = [_process_row(each)[1] for each in processes.values() if several or not each["consumers"]]
     longest = max((len(each["state"]) for each in processes.values()), default=0)
+    first = min(max(12, width // 3), max(len(each) for each in (Text("queue"), *names, *heads)))
+    columns = _fitting(state, width - longest - first - 2 * BETWEEN)
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, BETWEEN, 0, 0))
     table.add_column("state", no_wrap=True, min_width=longest)
-    table.add_column("queue", no_wrap=True, overflow="ellipsis", max_width=max(12, width // 4))
-    columns = [each for each in COLUMNS if width >= each.least]
+    table.add_column("queue", no_wrap=True, overflow="ellipsis", max_width=first)
     for column in columns:
         table.add_column(column.title, justify="left" if column.left else "right", no_wrap=True)
     for process in processes.values():
         if several or not process["consumers"]:
             table.add_row(*_process_row(process), *([""] * len(columns)))
         for name, consumer in process["consumers"].items():
-            queue = state["queues"][name]
-            cells = [column.value(consumer, queue, state["now"]) for column in columns]
-            shown = Text(("  " if several else "") + printable(consumer["queue"]))
-            table.add_row(_word(consumer["state"]), shown, *cells)
+            cells = [column.value(consumer, state["queues"][name], state["now"]) for column in columns]
+            table.add_row(_word(consumer["state"]), _named(consumer, several=several), *cells)
     lines: list[Text | Table] = []
     if not plain:
         lines.append(_headline(state, width, held=held))
     lines.append(table)
     lines += [Text(line, style="yellow", no_wrap=not plain, overflow="ellipsis") for line in _reasons(state)]
     return Group(*lines)
+
+
+def _fitting(state: State, room: int) -> list[Column]:
+    """The columns for which there is room, with what they show now; none is cut."""
+    found: set[Column] = set()
+    for column in sorted(COLUMNS, key=lambda each: each.rank):
+        values = [
+            column.value(consumer, state["queues"][name], state["now"])
+            for process in state["processes"].values()
+            for name, consumer in process["consumers"].items()
+        ]
+        wide = max(column.least, len(column.title), *map(len, values), 0)
+        if wide <= room:
+            found.add(column)
+            room -= wide + BETWEEN
+    return [column for column in COLUMNS if column in found]
 
 
 def _headline(state: State, width: int, *, held: bool) -> Text:
@@ -100,6 +127,10 @@ def _process_row(process: Process) -> tuple[Text, Text]:
     memory = process.get("rss_bytes")
     facts = f"  {memory / 2**20:.0f} MiB" if memory else ""
     return _word(process["state"]), Text(printable(process["key"]) + facts, style="bold")
+
+
+def _named(consumer: ConsumerState, *, several: bool) -> Text:
+    return Text(("  " if several else "") + printable(consumer["queue"]))
 
 
 def _word(state: str) -> Text:
@@ -134,17 +165,27 @@ def _seconds(value: float | None) -> str:
     return f"{value:.1f} s" if value >= 1 or not value else f"{value * 1000:.3g} ms"
 
 
-def _backlog(queue: QueueState, now: float) -> str:
-    """Messages, seconds, and where they are going; once the answer of SQS is old, its age instead of these."""
+def _backlog(queue: QueueState) -> str:
+    """Messages, and where they are going."""
     backlog = queue.get("backlog")
     if backlog is None:
         return "-"
-    if (age := now - backlog["asked"]) > FRESH:
-        return f"{backlog['visible']:,}, {age:.0f} s ago"
     trend = backlog.get("trend") or 0.0
-    arrow = " ↑" if trend > 0.05 else " ↓" if trend < -0.05 else ""
-    seconds = backlog.get("seconds")
-    return f"{backlog['visible']:,}" + (f" ({_seconds(seconds)})" if seconds else "") + arrow
+    return f"{backlog['visible']:,}" + (" ↑" if trend > 0.05 else " ↓" if trend < -0.05 else "")
+
+
+def _to_clear(queue: QueueState) -> str:
+    """The time that the backlog needs at the rate of all processes."""
+    backlog = queue.get("backlog")
+    return _seconds(backlog.get("seconds") if backlog else None)
+
+
+def _counted(queue: QueueState, now: float) -> str:
+    """When SQS was asked, once that is not new: it is asked every 30 seconds."""
+    backlog = queue.get("backlog")
+    if backlog is None:
+        return "-"
+    return f"{age:.0f} s ago" if (age := now - backlog["asked"]) > FRESH else "now"
 
 
 def _spark(values: list[float]) -> str:

@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { Leases, flow } from "./flow.js";
 import { headline } from "./overview.js";
-import { empty, later, name, pill } from "./parts.js";
+import { empty, later, name, pill, sentence } from "./parts.js";
 import { count, seconds } from "./text.js";
 
 // Each tab: its title, its module, and the number beside the title.
@@ -58,7 +58,7 @@ export function consumerPage(view) {
       pill(each.state),
       h("span", { class: "gap" }),
       actions(view, process, each)),
-    each.reason ? h("p", { class: `reason ${each.state.toLowerCase()}`, role: "status" }, h("bdi", {}, each.reason)) : null,
+    each.reason ? h("p", { class: `reason ${each.state.toLowerCase()}`, role: "status" }, sentence(each.reason)) : null,
     headline([each], state.now),
     flow(each, detail, state.now, leases),
     h("nav", { class: "tabs", role: "tablist", "aria-label": "more of this consumer" },

@@ -41,7 +41,7 @@ export function flow(each, detail, now, leases) {
       h("div", { class: "top" },
         h("h3", { "data-about": "leases", tabindex: 0 }, "Leases"),
         h("span", { class: "quiet" }, `${count(each.running)} of ${count(each.concurrency)} running`,
-          each.lease_margin !== null && each.lease_margin !== undefined ? `, smallest lease left ${seconds(each.lease_margin)}` : "")),
+          (each.lease_margin ?? null) !== null ? `, smallest lease left ${seconds(each.lease_margin)}` : "")),
       h("canvas", { class: "cells", role: "img", "aria-label": `${counted(detail?.in_hand_total ?? 0, "message")} in hand; the tab In hand lists them`, made: canvas => leases.attach(canvas) }),
       legend(leases, detail)),
     link(each.rate_out),
@@ -334,7 +334,7 @@ export class Leases {
   }
 }
 
-export const step = share => (share < 0.2 ? 0 : share < 0.4 ? 1 : share < 0.6 ? 2 : share < 0.8 ? 3 : 4);
+export const step = share => Math.min(4, Math.max(0, Math.floor(share * 5)));
 
 // The next round number of seconds: 1, 2, 3, 5 times a power of ten.
 function nice(value) {

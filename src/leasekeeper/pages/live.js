@@ -5,7 +5,7 @@ import { h, render } from "./dom.js";
 import { explain } from "./explain.js";
 import { listen, showHelp } from "./keyboard.js";
 import { overview } from "./overview.js";
-import { empty, later, name, pill, urgent } from "./parts.js";
+import { empty, later, name, pill, sentence, urgent } from "./parts.js";
 import { Stream } from "./stream.js";
 import { clock, counted, seconds } from "./text.js";
 
@@ -98,7 +98,7 @@ function bar(shown, status) {
       h("button", { type: "button", class: "key", title: "keyboard", "aria-label": "keyboard and legend", onclick: showHelp }, "?")),
     notice(status),
     worst !== "RUNNING" && reasons.length && !route.consumer
-      ? h("p", { class: `reason ${worst.toLowerCase()}`, role: "status" }, reasons.slice(0, 3).map(each => h("span", { key: each.key }, one ? null : h("b", {}, each.key, ": "), h("bdi", {}, each.reason), each.since ? ` (since ${clock(each.since)})` : "")))
+      ? h("p", { class: `reason ${worst.toLowerCase()}`, role: "status" }, reasons.slice(0, 3).map(each => h("span", { key: each.key }, one ? null : h("b", {}, each.key, ": "), sentence(each.reason), each.since ? ` (since ${clock(each.since)})` : "")))
       : null,
   ];
 }

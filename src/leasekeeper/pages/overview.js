@@ -12,11 +12,9 @@ const least = picked(Math.min);
 const added = lists => (lists[0] || []).map((_, at) => sum(lists, list => list[at]));
 
 // Several consumers of one queue as if they were one.
-export function together(parts) {
-  const backlogs = known(parts, each => each.backlog).sort((one, other) => other.asked - one.asked);
+export function together(parts, backlog) {
   const summed = ["rate_in", "rate_out", "concurrency", "running", "waiting", "failures_per_minute"];
   const whole = Object.fromEntries(summed.map(name => [name, sum(parts, each => each[name])]));
-  const out = whole.rate_out;
   const calls = known(parts, each => each.calls_per_message);
   return {
     ...parts[0],
@@ -28,7 +26,7 @@ export function together(parts) {
     lease_margin: least(parts, each => each.lease_margin),
     spark_in: added(parts.map(each => each.spark_in)),
     spark_out: added(parts.map(each => each.spark_out)),
-    backlog: backlogs[0] ? { ...backlogs[0], seconds: out > 0 ? backlogs[0].visible / out : backlogs[0].visible ? null : 0 } : null,
+    backlog,
   };
 }
 
@@ -47,29 +45,25 @@ export function tones(each) {
 
 const RECENT = 10; // seconds for which a count of SQS is taken for the present one
 
+// What a count of SQS means: where it is going, how long it needs, and when it was counted, once that is not new.
+function meaning(growth, needs, asked, now) {
+  const { sign } = trend(growth);
+  const clear = needs === null || needs === undefined ? "no rate yet" : `${seconds(needs)} to clear`;
+  return `${sign} ${clear}${now - asked > RECENT ? `, counted ${ago(asked, now)}` : ""}`;
+}
+
 export function headline(all, now) {
   const backlogs = known(all, each => each.backlog);
-  const asked = least(backlogs, each => each.asked);
-  const growth = backlogs.length ? sum(backlogs, each => each.trend) : null;
-  const way = trend(growth);
-  const whole = {
-    rate_out: sum(all, each => each.rate_out),
-    failures_per_minute: sum(all, each => each.failures_per_minute),
-    lease_margin: least(all, each => each.lease_margin),
-    visibility_timeout: least(all.filter(each => each.lease_margin !== null && each.lease_margin !== undefined), each => each.visibility_timeout),
-    lag_p95: most(all, each => each.lag_p95),
-    backlog: { trend: growth, seconds: most(backlogs, each => each.seconds) },
-  };
-  const tone = tones(whole);
+  const worst = about => ["bad", "warn"].find(level => all.some(each => tones(each)[about] === level));
   return h("section", { class: "headline", "aria-label": "headline figures" },
     figure("in", "rate_in", rate(sum(all, each => each.rate_in)), { unit: "per s", note: "received" }),
-    figure("out", "rate_out", rate(whole.rate_out), { unit: "per s", note: "handled" }),
+    figure("out", "rate_out", rate(sum(all, each => each.rate_out)), { unit: "per s", note: "handled" }),
     figure("backlog", "backlog", backlogs.length ? count(sum(backlogs, each => each.visible)) : "–", {
-      unit: "messages", tone: tone.backlog, note: !backlogs.length ? "SQS was not asked"
-        : now - asked > RECENT ? `counted ${ago(asked, now)}` : `${way.sign} ${seconds(whole.backlog.seconds)} at this rate` }),
-    figure("lag p95", "lag", seconds(whole.lag_p95), { tone: tone.lag, note: "sent to received" }),
-    figure("failures", "failures", rate(whole.failures_per_minute), { unit: "per min", tone: tone.failures, note: "handlers that raised" }),
-    figure("lease margin", "margin", seconds(whole.lease_margin), { tone: tone.margin, note: "smallest now" }));
+      unit: "messages", tone: worst("backlog"),
+      note: backlogs.length ? meaning(sum(backlogs, each => each.trend), most(backlogs, each => each.seconds), least(backlogs, each => each.asked), now) : "SQS was not asked" }),
+    figure("lag p95", "lag", seconds(most(all, each => each.lag_p95)), { tone: worst("lag"), note: "sent to received" }),
+    figure("failures", "failures", rate(sum(all, each => each.failures_per_minute)), { unit: "per min", tone: worst("failures"), note: "handlers that raised" }),
+    figure("lease margin", "margin", seconds(least(all, each => each.lease_margin)), { tone: worst("margin"), note: "smallest now" }));
 }
 
 export function grouped(state) {
@@ -80,7 +74,7 @@ export function grouped(state) {
       queues.get(key).push({ process, consumer, key });
     }
   }
-  return [...queues].map(([key, parts]) => ({ key, parts, whole: together(parts.map(each => each.consumer)) }));
+  return [...queues].map(([key, parts]) => ({ key, parts, whole: together(parts.map(each => each.consumer), state.queues[key].backlog) }));
 }
 
 const COLUMNS = [
@@ -88,9 +82,9 @@ const COLUMNS = [
   ["lag p95", "lag"], ["lease margin", "margin"], ["failures / min", "failures"], ["calls / msg", "calls"],
 ];
 
-function cells(each, uneven) {
+function cells(each, now, uneven) {
   const tone = tones(each);
-  const way = trend(each.backlog?.trend);
+  const { backlog } = each;
   const cell = (label, tone, ...kids) => h("td", { "data-label": label, class: tone }, ...kids);
   const differs = about => (uneven?.has(about) ? h("span", { class: "uneven", "data-about": "uneven", tabindex: 0 }, "≠ uneven") : null);
   return [
@@ -98,9 +92,9 @@ function cells(each, uneven) {
       h("span", { class: "pair" }, h("span", {}, "in ", h("b", {}, rate(each.rate_in))), h("span", {}, "out ", h("b", {}, rate(each.rate_out))), differs("rate_out"))),
     cell("running", "", h("span", { class: "of" }, count(each.running), h("small", {}, ` of ${count(each.concurrency)}`)), meter(each.running, each.concurrency, `${count(each.running)} of ${count(each.concurrency)} running`)),
     cell("waiting", "", count(each.waiting)),
-    each.backlog
-      ? cell("backlog", tone.backlog, h("span", {}, count(each.backlog.visible), ` ${way.sign}`), h("small", {}, seconds(each.backlog.seconds),
-          each.backlog.dead_letters ? h("span", { class: "dead warn" }, ` ${count(each.backlog.dead_letters)} dead`) : null))
+    backlog
+      ? cell("backlog", tone.backlog, h("span", {}, count(backlog.visible)), h("small", {}, meaning(backlog.trend, backlog.seconds, backlog.asked, now)),
+          backlog.dead_letters ? h("small", {}, h("span", { class: "warn" }, `${counted(backlog.dead_letters, "dead letter")}`)) : null)
       : cell("backlog", "", uneven ? "" : "–"),
     cell("lag p95", tone.lag, seconds(each.lag_p95), differs("lag_p95")),
     cell("lease margin", tone.margin, seconds(each.lease_margin)),
@@ -142,7 +136,7 @@ export function overview(state, route, link) {
         ? empty(`No consumer matches “${route.q}”.`, h("button", { type: "button", onclick: () => link.filter("") }, "Clear the filter"))
         : h("table", { class: `consumers hold${state.fleet ? " fleet" : ""}`, hold: true },
             h("thead", {}, h("tr", {}, COLUMNS.map(([label, about]) => h("th", { scope: "col", "data-about": about || undefined, tabindex: about ? 0 : undefined }, label)))),
-            rows.map(each => group(each, state.fleet, link))),
+            rows.map(each => group(each, state, link))),
     missing.length && state.fleet
       ? h("section", { class: "missing" }, h("h2", {}, "Processes without consumers"),
           missing.map(each => h("p", { key: each.key }, pill(each.state), " ", name(each.key), " ", h("span", { class: "quiet" }, each.reason || "no consumer declared"))))
@@ -150,7 +144,7 @@ export function overview(state, route, link) {
   ];
 }
 
-function group({ key, parts, whole }, fleet, link) {
+function group({ key, parts, whole }, { fleet, now }, link) {
   const uneven = unevenness(parts);
   const open = (process, event) => event.target.closest("a, button, [data-about]") || link.go({ consumer: key, process });
   const first = parts.length === 1 ? parts[0].process.key : "";
@@ -159,12 +153,12 @@ function group({ key, parts, whole }, fleet, link) {
       h("td", { "data-label": "state" }, pill(whole.state)),
       h("th", { scope: "row", class: "who" }, link.to({ consumer: key, process: first }, name(key)), h("small", {}, name(whole.handler)),
         whole.reason && whole.state !== "RUNNING" ? h("small", { class: "why" }, h("bdi", {}, whole.reason)) : null),
-      cells(whole)),
+      cells(whole, now)),
     fleet && parts.length > 1
       ? parts.map(each =>
           h("tr", { key: each.process.key, class: "part", "data-row": true, tabindex: -1, onclick: event => open(each.process.key, event) },
             h("td", { "data-label": "state" }, pill(each.consumer.state)),
             h("th", { scope: "row", class: "who" }, link.to({ consumer: key, process: each.process.key }, name(each.process.key))),
-            cells({ ...each.consumer, backlog: null }, uneven.get(each.process.key))))
+            cells({ ...each.consumer, backlog: null }, now, uneven.get(each.process.key))))
       : null);
 }

@@ -51,6 +51,9 @@ export function copyable(text, shown = text) {
   return h("button", { class: "copy", type: "button", title: `copy: ${text}`, onclick: event => copy(event.currentTarget, text) }, h("code", {}, shown), h("span", { class: "did", "aria-live": "polite" }, "copy"));
 }
 
+// A sentence; what stands in backticks is a command to copy.
+export const sentence = text => text.split("`").map((part, at) => (at % 2 ? copyable(part) : h("bdi", {}, part)));
+
 async function copy(button, text) {
   const did = button.querySelector(".did");
   try {
