@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,9 +28,17 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+LONG = frozenset(Path(__file__).with_name("long.txt").read_text().splitlines())
 LEFT = """\
-The tests that take long are left to `make long`, which CI runs too: each server that others wrote, processes that take
-their time to end, many worlds."""
+The tests that take long are left to `make long`, which CI runs too: each server that others wrote, most programs as
+processes, many worlds."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what long.txt lists, as a whole function or as a single case."""
+    for item in items:
+        if not LONG.isdisjoint((item.nodeid, item.nodeid.partition("[")[0])):
+            item.add_marker(pytest.mark.long)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
