@@ -175,10 +175,6 @@ def _check_processes(options: Any) -> None:
                 f"lane='processes', or leave {given} out (concurrency= is for handlers in this process)"
             )
         return
-    if options.batch is not None:
-        raise ConfigurationError(
-            f"batch={options.batch} with lane='processes': worker processes run one message at a time; leave one out"
-        )
     if options.threads is not None:
         raise ConfigurationError(
             f"threads={options.threads} with lane='processes': handlers run in processes; set workers= instead"

@@ -127,9 +127,9 @@ class OptionValues(TypedDict, total=False):
     """
 
     lane: LaneKind | None
-    """Where handlers run. 'processes': in worker processes, one message at a time in each, for handlers that compute,
-    crash, or leak memory. Functions, middleware and the lifespan must be importable: each worker imports them and
-    enters the lifespan (called with None). Unset: `async def` in tasks, `def` in threads.
+    """Where handlers run. 'processes': in worker processes, one message or batch at a time in each, for handlers that
+    compute, crash, or leak memory. Functions, middleware and the lifespan must be importable: each worker imports them
+    and enters the lifespan (called with None). Unset: `async def` in tasks, `def` in threads.
 
     Default: unset; 'processes'.
     """

@@ -167,8 +167,8 @@ class Options:
 
     lane: LaneKind | None = _processes(
         None,
-        "Where handlers run. 'processes': in worker processes, one message at a time in each, for handlers that "
-        "compute, crash, or leak memory. Functions, middleware and the lifespan must be importable: each worker "
+        "Where handlers run. 'processes': in worker processes, one message or batch at a time in each, for handlers "
+        "that compute, crash, or leak memory. Functions, middleware and the lifespan must be importable: each worker "
         "imports them and enters the lifespan (called with None). Unset: `async def` in tasks, `def` in threads.",
         choices=get_args(LaneKind),
     )
@@ -588,7 +588,7 @@ class Options:
     @property
     def slots(self) -> int:
         """Messages that may be at work at once: one, or a batch, for each of `concurrency`; two for each process."""
-        if self.lane == "processes":
+        if self.lane == "processes" and self.batch is None:
             return 2 * self.worker_count  # one runs, and one waits in the worker
         return self.concurrency * (self.batch or 1)
 

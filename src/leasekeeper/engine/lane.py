@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 from leasekeeper.lanes.batch_handler import BatchHandler
 from leasekeeper.lanes.bundles import BundleLane
 from leasekeeper.lanes.coroutines import CoroutineLane
 from leasekeeper.lanes.handler_context import BatchHandlerInContext, HandlerInContext
 from leasekeeper.lanes.processes.lane import ProcessLane
+from leasekeeper.lanes.processes.tasks import BatchTasks, MessageTasks
 from leasekeeper.lanes.routed import RoutedHandler
 from leasekeeper.lanes.threads import ThreadLane
 from leasekeeper.message_context import MessageContext
@@ -23,11 +25,12 @@ if TYPE_CHECKING:
 
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.keeper.entries import Entries
-    from leasekeeper.lanes.api import Answer, Answers, Lane, UnitHandler
+    from leasekeeper.lanes.api import Answer, Answers, Lane, U, UnitHandler
     from leasekeeper.lanes.bundles import Bundle
     from leasekeeper.lanes.handler import Handler
     from leasekeeper.lanes.handlers import AnyHandler
     from leasekeeper.lanes.mailbox import Mailbox
+    from leasekeeper.lanes.processes.tasks import Tasks
     from leasekeeper.options import Options
 
 
@@ -54,31 +57,64 @@ def open_lane(
         entries: where the keeper hears of messages that start; None: there is no keeper.
         copies: whether rejected messages are copied to a dead-letter queue.
     """
-    engine = asyncio.get_running_loop()
     if isinstance(handler, BatchHandler):
-        batches = _called_with_batches(handler, queue, entries)
-
-        def inside(bundle_answers: Answers[Bundle]) -> Lane[Bundle]:
-            if handler.is_coroutine:
-                return CoroutineLane(batches, options, loop=application, answers=bundle_answers, clock=clock)
-            return ThreadLane(batches, options, answers=bundle_answers, clock=clock, timer=engine)
-
+        inside = partial(
+            _open_inside, handler, options, queue=queue, application=application, clock=clock, entries=entries
+        )
+        in_threads = not handler.is_coroutine and handler.blueprint is None
         return BundleLane(
             options,
             queue=queue,
-            parallel=options.concurrency if handler.is_coroutine else options.thread_count,
+            parallel=attrgetter("thread_count" if in_threads else "concurrency"),
             answers=answers,
             clock=clock,
             open_inside=inside,
             copies=copies,
         )
     if handler.blueprint is not None:
-        runs = None if entries is None else entries.runs
-        return ProcessLane(handler, handler.blueprint, options, queue=queue, answers=answers, clock=clock, runs=runs)
+        return _in_processes(
+            handler, options, answers, MessageTasks(answers), queue=queue, clock=clock, entries=entries
+        )
     called = _called(handler, queue, entries)
     if handler.is_coroutine:
         return CoroutineLane(called, options, loop=application, answers=answers, clock=clock)
-    return ThreadLane(called, options, answers=answers, clock=clock, timer=engine)
+    return ThreadLane(called, options, answers=answers, clock=clock, timer=asyncio.get_running_loop())
+
+
+def _open_inside(
+    handler: BatchHandler,
+    options: Options,
+    answers: Answers[Bundle],
+    *,
+    queue: str,
+    application: asyncio.AbstractEventLoop,
+    clock: Callable[[], float],
+    entries: Entries | None,
+) -> Lane[Bundle]:
+    """The lane of batches, inside of the bundle lane."""
+    if handler.blueprint is not None:
+        tasks = BatchTasks(singly=options.on_batch_error == "singly")
+        return _in_processes(handler, options, answers, tasks, queue=queue, clock=clock, entries=entries)
+    called = _called_with_batches(handler, queue, entries)
+    if handler.is_coroutine:
+        return CoroutineLane(called, options, loop=application, answers=answers, clock=clock)
+    return ThreadLane(called, options, answers=answers, clock=clock, timer=asyncio.get_running_loop())
+
+
+def _in_processes(
+    handler: Any,
+    options: Options,
+    answers: Answers[U],
+    tasks: Tasks[U],
+    *,
+    queue: str,
+    clock: Callable[[], float],
+    entries: Entries | None,
+) -> Lane[U]:
+    runs = None if entries is None else entries.runs
+    return ProcessLane(
+        handler, handler.blueprint, options, queue=queue, answers=answers, clock=clock, tasks=tasks, runs=runs
+    )
 
 
 def _called(handler: Handler | RoutedHandler, queue: str, entries: Entries | None) -> UnitHandler[Delivery]:

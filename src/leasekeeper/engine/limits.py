@@ -56,7 +56,8 @@ def gate_for(options: Options, *, coroutines: bool, wake: Callable[[], None]) ->
 
 def most_at_once(options: Options, *, coroutines: bool) -> int:
     """How many messages may be at work at once: threads may be fewer than `concurrency`."""
-    calls = options.concurrency if coroutines else min(options.concurrency, options.thread_count)
+    in_threads = not coroutines and options.lane != "processes"
+    calls = min(options.concurrency, options.thread_count) if in_threads else options.concurrency
     return calls * options.slots // options.concurrency
 
 

@@ -95,7 +95,7 @@ class Sizing:
         now = self.options
         if now.lane == "processes":
             return (
-                f"workers was {before.worker_count} and is {now.worker_count}: each runs one message at a time; a new "
+                f"workers was {before.worker_count} and is {now.worker_count}: each makes one call at a time; a new "
                 "start has it from the code"
             )
         runs = now.concurrency if self._coroutines else min(now.concurrency, now.thread_count)

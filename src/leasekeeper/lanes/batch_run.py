@@ -20,7 +20,7 @@ from leasekeeper.lanes.failures import outcome_of_error
 from leasekeeper.lanes.lease_control import LeaseControl
 from leasekeeper.lanes.rules import with_rule
 from leasekeeper.message import Message
-from leasekeeper.outcomes import DONE, NOT_STARTED, WITHHELD, Done, Failed, Reject, Skipped
+from leasekeeper.outcomes import DONE, NOT_STARTED, WITHHELD, Failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from leasekeeper.lanes.bundles import Bundle
     from leasekeeper.message import Received
     from leasekeeper.options import BatchErrorPolicy
-    from leasekeeper.outcomes import Outcome, Retry
+    from leasekeeper.outcomes import Outcome, Reject, Retry
     from leasekeeper.retries import Retries
 
 
@@ -64,7 +64,7 @@ class BatchRun:
     def __init__(self, plan: BatchPlan, bundle: Bundle) -> None:
         self._plan = plan
         self._bundle = bundle
-        self._left: list[Sequence[Delivery]] = [bundle.rows]
+        self._left: list[Sequence[Delivery]] = [bundle.rows] if bundle.parts is None else [*reversed(bundle.parts)]
         """The parts that are still to be called; the last one is next."""
         self._rows: Sequence[Delivery] = ()
         self._view: _View | None = None
@@ -87,7 +87,7 @@ class BatchRun:
             if not rows:
                 continue
             if self._rows:
-                self._bundle.restarted()
+                self._bundle.restarted(rows)
             self._rows = rows
             return self._argument(rows, received, bodies)
         return None
@@ -174,7 +174,7 @@ class BatchRun:
         if self._view is not None:
             self._view.close()
         self._lost = outcome
-        self._note_failed(row for row in rows if not self._is_good(row, DONE))
+        self._note_failed(row for row in rows if not self._bundle.is_good(row, DONE))
         if self._plan.on_error == "halves" and len(unnamed) > 1:
             middle = (len(unnamed) + 1) // 2
             self._left += [unnamed[middle:], unnamed[:middle]]
@@ -209,12 +209,7 @@ class BatchRun:
         else:  # the messages of a group are answered together, so that those behind one that failed are seen as such
             for row in rows:
                 bundle.outcomes.setdefault(row, outcome)
-            self._note_failed(row for row in rows if not self._is_good(row, outcome))
-
-    def _is_good(self, row: Delivery, outcome: Outcome) -> bool:
-        """Whether a message with that outcome, unless it has another, holds up no other message of its group."""
-        said = self._bundle.outcomes.get(row, outcome) if row.settlement is None else row.settlement.asked
-        return isinstance(said, Done | Skipped) or (isinstance(said, Reject) and self._bundle.copies)
+            self._note_failed(row for row in rows if not self._bundle.is_good(row, outcome))
 
 
 _lost: Callable[[Delivery], bool] = attrgetter("lost")

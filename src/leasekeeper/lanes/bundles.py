@@ -1,9 +1,9 @@
 """The bundle lane: messages collected into batches, around a lane that runs one handler call for each batch.
 
 Owned by the worker of a consumer with `batch`. To the engine it is a lane of messages: each gets an answer. To the lane
-inside, coroutines or threads, a bundle is one unit. A complete batch goes there at once. One whose oldest message has
-waited `batch_wait` goes when a handler is free, and fills meanwhile; otherwise slow handlers would get ever smaller
-batches.
+inside (coroutines, threads or processes) a bundle is one unit. A complete batch goes there at once. One whose oldest
+message has waited `batch_wait` goes when a handler is free, and fills meanwhile; otherwise slow handlers would get ever
+smaller batches.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from leasekeeper.lanes.api import Answer, Resizable
 from leasekeeper.lanes.failures import outcome_of_error
 from leasekeeper.lanes.lease_control import LeaseControl
 from leasekeeper.message import Message
-from leasekeeper.outcomes import FREED, NOT_STARTED, Failed, Freed
+from leasekeeper.outcomes import FREED, NOT_STARTED, Done, Failed, Freed, Reject, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -50,9 +50,22 @@ class Bundle:
         given_up: those that a thread still works on although its time-out has been answered.
         ordered: whether they are of a FIFO queue: then none may be called after an earlier one of its group has failed.
         copies: whether a rejected message is copied to a dead-letter queue; otherwise it is tried again.
+        parts: the rows of each call, where the handler is to be called with parts; None: with all of them.
     """
 
-    __slots__ = ("_clock", "_started", "copies", "given_up", "ordered", "outcomes", "rows", "say", "trigger", "waited")
+    __slots__ = (
+        "_clock",
+        "_started",
+        "copies",
+        "given_up",
+        "ordered",
+        "outcomes",
+        "parts",
+        "rows",
+        "say",
+        "trigger",
+        "waited",
+    )
 
     def __init__(
         self,
@@ -71,6 +84,7 @@ class Bundle:
         self.say = say
         self.outcomes: dict[Delivery, Outcome] = {}
         self.given_up: Sequence[Delivery] = ()
+        self.parts: Sequence[Sequence[Delivery]] | None = None
         self._clock = clock
         self._started = 0.0
 
@@ -85,9 +99,14 @@ class Bundle:
             row.started = now
         self._started = now
 
-    def restarted(self) -> None:
-        """The handler is called once more: its time-out counts from now."""
+    def restarted(self, rows: Sequence[Delivery]) -> None:  # noqa: ARG002 - a worker process tells its engine of them
+        """The handler is called once more, with these rows: its time-out counts from now."""
         self._started = self._clock()
+
+    def is_good(self, row: Delivery, outcome: Outcome) -> bool:
+        """Whether a message with that outcome, unless it has another, holds up no other message of its group."""
+        said = self.outcomes.get(row, outcome) if row.settlement is None else row.settlement.asked
+        return isinstance(said, Done | Skipped) or (isinstance(said, Reject) and self.copies)
 
     @property
     def lost(self) -> bool:
@@ -152,7 +171,7 @@ class BundleLane:
 
     Args:
         options: how batches are collected.
-        parallel: how many handlers can run at once.
+        parallel: how many handlers can run at once, by the options.
         answers: the engine's mailbox.
         clock: seconds, monotonic.
         open_inside: makes the lane that runs bundles.
@@ -164,7 +183,7 @@ class BundleLane:
         self,
         options: Options,
         *,
-        parallel: int,
+        parallel: Callable[[Options], int],
         answers: Mailbox[Answer[Delivery]],
         clock: Callable[[], float],
         open_inside: Callable[[BundleAnswers], Lane[Bundle]],
@@ -179,8 +198,8 @@ class BundleLane:
         self._several = options.batch_groups == "several"
         self._ordered = False
         """Whether the queue is a FIFO queue."""
-        self._parallel = parallel
-        self._in_threads = parallel == options.thread_count != options.concurrency
+        self._parallel_by = parallel
+        self._parallel = parallel(options)
         self._answers = answers
         self._clock = clock
         self._batch_key = options.batch_key
@@ -287,7 +306,7 @@ class BundleLane:
         """Let more handlers run at the same time, or fewer."""
         if isinstance(self._inside, Resizable):
             self._inside.resize(options)
-            self._parallel = options.thread_count if self._in_threads else options.concurrency
+            self._parallel = self._parallel_by(options)
             self._look()
 
     def stop_collecting(self) -> None:

@@ -99,7 +99,6 @@ def _for_processes(
         resources=NOT_YET,
         injection=injection,
     )
-    assert not isinstance(handler, BatchHandler)  # `Options` refuses batches in processes
     handler.blueprint = blueprint
     return handler
 

@@ -1,4 +1,4 @@
-"""The inside of a worker process: it makes the handler, runs one message at a time, and ends with the engine.
+"""The inside of a worker process: it makes the handler, runs one message or batch at a time, and ends with the engine.
 
 `leasekeeper.lanes.processes` is the other side. Nothing here runs in the process of the engine.
 """

@@ -10,11 +10,11 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from leasekeeper.lanes.processes.frames import Finish, Frames, Lease, Recall, Run, Settled, framed, to_worker
+from leasekeeper.lanes.processes.frames import Finish, Frames, Lease, Recall, Run, RunBatch, Settled, framed, to_worker
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from leasekeeper.lanes.processes.frames import ToEngine
 
@@ -40,7 +40,7 @@ class Channel:
         self,
         pipe: socket.socket,
         *,
-        take: Callable[[Run], None],
+        take: Callable[[Run | RunBatch], None],
         recall: Callable[[], None],
         finish: Callable[[], None],
         settled: Callable[[Settled], None],
@@ -74,15 +74,14 @@ class Channel:
             except OSError:  # the engine has ended
                 os._exit(ORPHANED)
 
-    def lease(self, ask: ToEngine, message: int) -> Lease | None:
-        """Ask how the lease of a message stands; None if the engine does not answer in time."""
+    def leases(self, ask: ToEngine, number: int) -> Mapping[int, Lease]:
+        """Ask how the lease of a message stands, or those of a batch; none if the engine does not answer in time."""
         with self._asking:
             with self._lease_came:
-                self._leases.pop(message, None)
+                self._leases = {}
             self.send(ask)
             with self._lease_came:
-                self._lease_came.wait_for(lambda: message in self._leases, PATIENCE)
-                return self._leases.pop(message, None)
+                return self._leases if self._lease_came.wait_for(lambda: number in self._leases, PATIENCE) else {}
 
     def _read(self) -> None:
         frames = Frames()
@@ -98,7 +97,7 @@ class Channel:
             return b""
 
     def _handle(self, frame: object) -> None:
-        if isinstance(frame, Run):
+        if isinstance(frame, Run | RunBatch):
             self._take(frame)
         elif isinstance(frame, Settled):
             self._settled(frame)

@@ -1,7 +1,7 @@
 """The main function of a worker process.
 
-Started by the processes lane. It promises to say why it cannot start, and to run one message at a time, in the order in
-which they come.
+Started by the processes lane. It promises to say why it cannot start, and to run one message or batch at a time,
+in the order in which they come.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ import sys
 import time
 import traceback
 from contextlib import AsyncExitStack
+from functools import partial
 from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.injection import Injection
 from leasekeeper.lanes.failures import outcome_of_error
-from leasekeeper.lanes.handler_context import HandlerInContext
+from leasekeeper.lanes.handler_context import BatchHandlerInContext, HandlerInContext
 from leasekeeper.lanes.handlers import make_handler
 from leasekeeper.lanes.parameters import NO_LIFESPAN, NOT_YET, Resources
 from leasekeeper.lanes.processes.endings import rss_of
-from leasekeeper.lanes.processes.frames import Broken, Counted, Ended, Ready, Started, pack_outcome
+from leasekeeper.lanes.processes.frames import Broken, Counted, Ended, Ready, RunBatch, Started, pack_outcome
 from leasekeeper.lanes.routed import RoutedHandler
 from leasekeeper.outcomes import NOT_STARTED, Outcome, Settled
 from leasekeeper.sending.senders import Senders
+from leasekeeper.worker_process.batches import RemoteBundle
 from leasekeeper.worker_process.channel import Channel
 from leasekeeper.worker_process.logs import forward
 from leasekeeper.worker_process.remote import RemoteDelivery, Saying
@@ -104,7 +106,7 @@ class _Worker:
         self._counters: Any = None
         self.is_coroutine = False
         self._resources = AsyncExitStack()
-        self._waiting: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Run | RunBatch | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._came = asyncio.Event()
 
@@ -128,9 +130,7 @@ class _Worker:
         self.is_coroutine = handler.is_coroutine
         self._counters = getattr(plan.options.idempotency, "counts", None)
 
-        def wrap(inner: Any) -> HandlerInContext:
-            return HandlerInContext(inner, plan.queue)
-
+        wrap: Any = partial(BatchHandlerInContext if plan.options.batch else HandlerInContext, queue=plan.queue)
         self._handler = handler.around(wrap) if isinstance(handler, RoutedHandler) else wrap(handler)
         self.channel.send(Ready())
         self.channel.start()
@@ -141,7 +141,7 @@ class _Worker:
 
     # On the reading thread
 
-    def _take(self, run: Run) -> None:
+    def _take(self, run: Run | RunBatch) -> None:
         self._waiting.put(run)
         self._wake()
 
@@ -155,7 +155,7 @@ class _Worker:
 
     def _recall(self) -> None:
         """Give back what waits. Race: the main thread may take one at this moment; it runs that one."""
-        back: list[Run] = []
+        back: list[Run | RunBatch] = []
         ends = False
         try:
             while True:
@@ -181,32 +181,38 @@ class _Worker:
     def serve_blocking(self) -> None:
         """Run message after message, until no more come; for `def` handlers."""
         while (run := self._waiting.get()) is not None:
-            delivery = self._started(run)
-            self._ended(delivery, self._handler.run_blocking(self._say, delivery))
+            unit = self._started(run)
+            self._ended(unit, self._handler.run_blocking(self._say, unit))
 
     async def serve(self) -> None:
         """Run message after message, until no more come; for `async def` handlers."""
         while (run := await self._next()) is not None:
-            delivery = self._started(run)
+            unit = self._started(run)
             try:
-                outcome: Outcome = await self._handler.run(self._say, delivery)
+                outcome: Outcome = await self._handler.run(self._say, unit)
             except BaseException as error:  # a handler that cancels its own task
                 outcome = outcome_of_error(error)
-            self._ended(delivery, outcome)
+            self._ended(unit, outcome)
 
-    def _started(self, run: Run) -> RemoteDelivery:
-        delivery = RemoteDelivery(self.channel, run)
-        delivery.started = time.monotonic()
-        self.channel.send(Started(run.message, delivery.started))
-        return delivery
+    def _started(self, run: Run | RunBatch) -> RemoteDelivery | RemoteBundle:
+        unit: RemoteDelivery | RemoteBundle
+        if isinstance(run, RunBatch):
+            unit = RemoteBundle(self.channel, run, self._say)
+        else:
+            unit = RemoteDelivery(self.channel, run)
+        unit.started = time.monotonic()
+        self.channel.send(Started(run.message, unit.started))
+        return unit
 
-    def _ended(self, delivery: RemoteDelivery, outcome: Outcome) -> None:
+    def _ended(self, unit: RemoteDelivery | RemoteBundle, outcome: Outcome) -> None:
+        if isinstance(unit, RemoteBundle):
+            unit.tell()
         if self._counters is not None and (counts := self._counters.taken()):
             self.channel.send(Counted(counts))
         rss = rss_of(os.getpid()) if self._tell_rss else 0
-        self.channel.send(Ended(delivery.number, pack_outcome(outcome), rss, delivery.handler))
+        self.channel.send(Ended(unit.number, pack_outcome(outcome), rss, unit.handler))
 
-    async def _next(self) -> Run | None:
+    async def _next(self) -> Run | RunBatch | None:
         while True:
             self._came.clear()
             try:

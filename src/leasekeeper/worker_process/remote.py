@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from leasekeeper.lanes.processes.frames import AsksLease, Lease, Says, unpack_received
+from leasekeeper.lanes.processes.frames import AsksLease, Lease, Says, Told, pack_outcome, unpack_received
 from leasekeeper.outcomes import Retry
 
 if TYPE_CHECKING:
@@ -57,8 +57,11 @@ class RemoteDelivery:
 
     def ask(self) -> Lease:
         """How the lease stands. Without an answer it counts as lost: the engine is starved or gone."""
-        found = self._channel.lease(AsksLease(self.number), self.number)
+        found = self._found()
         return Lease(self.number, lost=True, capped=False, deadline=time.monotonic()) if found is None else found
+
+    def _found(self) -> Lease | None:
+        return self._channel.leases(AsksLease(self.number), self.number).get(self.number)
 
     @property
     def lost(self) -> bool:
@@ -88,6 +91,10 @@ class Saying:
     def __call__(self, answer: Answer[RemoteDelivery]) -> bool:
         """Take what is said; always True, because this process ends with the engine."""
         delivery, outcome = answer.unit, answer.outcome
+        if answer.final:  # of a batch that goes on
+            number = delivery.bundle.number  # type: ignore[attr-defined] # a row of a batch
+            self._channel.send(Told(number, [delivery.number], pack_outcome(outcome), final=True))
+            return True
         self.waiting[delivery.number] = delivery
         after = (outcome.after or 0.0) if isinstance(outcome, Retry) else None
         self._channel.send(Says(delivery.number, after))

@@ -54,7 +54,6 @@ def test_what_cannot_be_pickled_is_refused() -> None:
 
 
 def test_options_that_contradict_each_other_are_refused() -> None:
-    refused("batch=10 with lane='processes'", batch=10)
     refused("threads=2 with lane='processes'", threads=2)
     with pytest.raises(ConfigurationError, match="max_tasks=5 without lane='processes'"):
         Consumer("jobs", work, max_tasks=5)

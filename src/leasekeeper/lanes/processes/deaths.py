@@ -6,12 +6,16 @@ there, and the queue's redrive policy counts its receives.
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from leasekeeper.lanes.processes.endings import WorkerDied
 from leasekeeper.outcomes import Failed, Reject, Retry
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from leasekeeper.core.delivery import Delivery
     from leasekeeper.outcomes import Outcome
 
 MOST = 3
@@ -37,6 +41,20 @@ class Deaths:
         if len(self._counts) > REMEMBERED:
             del self._counts[next(iter(self._counts))]
         return Failed(WorkerDied(f"{why}; its message is retried"), rule=Retry(AFTER[count - 1]))
+
+    def apart(self, parts: Sequence[Sequence[Delivery]], *, ordered: bool) -> Sequence[Sequence[Delivery]]:
+        """These calls, in which each message that has killed a worker is alone: last, or in its place if `ordered`."""
+        if not self._counts:
+            return parts
+        found: list[Sequence[Delivery]] = []
+        last: list[Sequence[Delivery]] = []
+        for part in parts:
+            for kills, rows in groupby(part, lambda row: row.received.message_id in self._counts):
+                if kills:
+                    (found if ordered else last).extend([row] for row in rows)
+                else:
+                    found.append(list(rows))
+        return [*found, *last]
 
     def forget(self, message_id: str) -> None:
         """Its handler has ended without a death."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from leasekeeper.batch import Trigger  # noqa: TC001 - msgspec reads the types of fields
 from leasekeeper.lanes.processes.errors import pack_error, unpack_error
 from leasekeeper.message import Received
 from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, WITHHELD, Failed, NotStarted, Outcome, Reject, Retry, Skipped
@@ -33,6 +34,22 @@ class Run(msgspec.Struct, array_like=True, tag="run", gc=False):
     received_at: float
     later: bool
     """Whether what the handler says of its message counts when it has ended: on FIFO queues."""
+
+
+class RunBatch(msgspec.Struct, array_like=True, tag="run batch", gc=False):
+    """Run the handler for these messages. The numbers of its messages are those that follow `message`, in order."""
+
+    message: int
+    received: list[bytes]
+    attempts: list[int]
+    received_at: list[float]
+    later: bool
+    parts: list[int]
+    """How many messages each call of the handler has; the calls follow one another."""
+    trigger: Trigger
+    waited: float
+    ordered: bool
+    copies: bool
 
 
 class Recall(msgspec.Struct, array_like=True, tag="recall", gc=False):
@@ -71,10 +88,11 @@ class Broken(msgspec.Struct, array_like=True, tag="broken", gc=False):
 
 
 class Started(msgspec.Struct, array_like=True, tag="started", gc=False):
-    """The handler was called."""
+    """The handler was called; `messages`: the numbers of those in a further call with a part of a batch."""
 
     message: int
     at: float
+    messages: list[int] = []
 
 
 class Ended(msgspec.Struct, array_like=True, tag="ended", gc=False):
@@ -86,6 +104,15 @@ class Ended(msgspec.Struct, array_like=True, tag="ended", gc=False):
     handler: str = ""
 
 
+class Told(msgspec.Struct, array_like=True, tag="told", gc=False):
+    """How single messages of a batch end. `final`: their call has ended; else it is known while the batch goes on."""
+
+    message: int
+    messages: list[int]
+    outcome: list[Any]
+    final: bool
+
+
 class Says(msgspec.Struct, array_like=True, tag="says", gc=False):
     """The handler settles its message while it runs: delete (None), or retry after so many seconds."""
 
@@ -94,7 +121,7 @@ class Says(msgspec.Struct, array_like=True, tag="says", gc=False):
 
 
 class AsksLease(msgspec.Struct, array_like=True, tag="asks", gc=False):
-    """How does the lease of this message stand?"""
+    """How does the lease of this message stand, or those of this batch?"""
 
     message: int
 
@@ -111,8 +138,8 @@ class Logged(msgspec.Struct, array_like=True, tag="logged", gc=False):
     record: dict[str, Any]
 
 
-ToWorker = Run | Recall | Settled | Lease | Finish
-ToEngine = Ready | Broken | Started | Ended | Says | AsksLease | Counted | Logged
+ToWorker = Run | RunBatch | Recall | Settled | Lease | Finish
+ToEngine = Ready | Broken | Started | Ended | Told | Says | AsksLease | Counted | Logged
 
 _encoder = msgspec.msgpack.Encoder()
 _received = msgspec.msgpack.Decoder(Received)
@@ -169,13 +196,13 @@ def pack_outcome(outcome: Outcome) -> list[Any]:
     if isinstance(outcome, Failed):
         return ["failed", pack_error(outcome.error), _pickled(outcome.rule), _packed(outcome.rule_error)]
     if isinstance(outcome, Retry):
-        return ["retry", outcome.after]
+        return ["retry", None if outcome.after is None else float(outcome.after)]
     if isinstance(outcome, Reject):
         return ["reject", str(outcome.reason), _packed(outcome.__cause__)]
     if isinstance(outcome, Skipped):
         return ["skipped", outcome.reason, outcome.warn]
     if isinstance(outcome, NotStarted):
-        return ["not started", outcome.after]
+        return ["not started", float(outcome.after)]
     return [_NAMES[type(outcome)]]
 
 

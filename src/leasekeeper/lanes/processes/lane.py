@@ -1,39 +1,33 @@
-"""The processes lane: worker processes, each with one message at work and one that waits in it.
+"""The processes lane: worker processes, each with one message or batch at work, and one message that waits in it.
 
 Owned by the worker of a consumer, used on the engine's loop. It promises that each unit is answered once, that a death
-costs the running message of that worker only, that time-outs end what hangs, and that no worker outlives the lane.
+costs what ran in that worker only, that time-outs end what hangs, and that no worker outlives the lane.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import deque
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
-from leasekeeper.errors import Closed, HandlerTimeout
-from leasekeeper.lanes.api import Answer, LaneStatistics
-from leasekeeper.lanes.lease_control import LeaseControl
+from leasekeeper.errors import HandlerTimeout
+from leasekeeper.lanes.api import Answer, LaneStatistics, U
+from leasekeeper.lanes.processes.controls import Controls
 from leasekeeper.lanes.processes.crew import Crew
-from leasekeeper.lanes.processes.deaths import MOST, Deaths
 from leasekeeper.lanes.processes.frames import (
     AsksLease,
     Counted,
     Ended,
-    Lease,
     Logged,
     Recall,
-    Run,
     Says,
-    Settled,
     Started,
-    pack_received,
+    Told,
     unpack_outcome,
 )
 from leasekeeper.loggers import safe_logger
-from leasekeeper.outcomes import ENDED, NOT_STARTED, WITHHELD, Failed
+from leasekeeper.outcomes import NOT_STARTED, WITHHELD, Failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,6 +36,7 @@ if TYPE_CHECKING:
     from leasekeeper.lanes.api import Answers, UnitHandler
     from leasekeeper.lanes.processes.blueprint import Blueprint
     from leasekeeper.lanes.processes.frames import ToEngine
+    from leasekeeper.lanes.processes.tasks import Task, Tasks
     from leasekeeper.lanes.processes.worker import WorkerProcess
     from leasekeeper.options import Options
     from leasekeeper.outcomes import Outcome
@@ -52,11 +47,11 @@ KILL_AT_STOP = 0.5
 """Seconds that workers get after SIGTERM at the end of a drain."""
 TIMED_OUT = "its handler ran longer than handler_timeout"
 """Why a worker is ended, if so."""
-FEED = 1
-"""Messages that wait in a worker, so that it need not wait for the engine between two."""
+ON_REQUEST = "it was ended on request"
+"""Why a worker is ended: at the end of a drain, or because the lease is lost."""
 
 
-class ProcessLane:
+class ProcessLane(Generic[U]):
     """Runs a handler in `options.worker_count` processes.
 
     Args:
@@ -66,18 +61,20 @@ class ProcessLane:
         queue: the queue's name, for people.
         answers: where the outcomes go.
         clock: seconds, monotonic.
+        tasks: makes what workers run: of messages, or of batches.
         runs: hears of each message that starts; None: nothing needs to know.
     """
 
     def __init__(
         self,
-        handler: UnitHandler[Delivery],
+        handler: UnitHandler[U],
         blueprint: Blueprint,
         options: Options,
         *,
         queue: str,
-        answers: Answers[Delivery],
+        answers: Answers[U],
         clock: Callable[[], float],
+        tasks: Tasks[U],
         runs: Callable[[Delivery], object] | None = None,
     ) -> None:
         self._handler = handler
@@ -86,17 +83,16 @@ class ProcessLane:
         self._options = options
         self._answers = answers
         self._clock = clock
-        self._draw = random.random
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[Delivery] = deque()
-        self._controls: dict[int, LeaseControl] = {}
+        self._queue: deque[U] = deque()
+        self._tasks = tasks
+        self._deaths = tasks.deaths
+        self._controls = Controls(clock)
         self._numbers = 0
         self._timers: dict[int, asyncio.TimerHandle] = {}
-        self._deaths = Deaths()
         self._ending = False
-        self._crew = Crew(
-            blueprint, options, queue=queue, clock=clock, received=self._received, free=self._is_free, died=self._died
-        )
+        told: Any = {"received": self._received, "free": self._is_free, "died": self._died}
+        self._crew = Crew(blueprint, options, queue=queue, clock=clock, **told)
         self.open = self._crew.open
 
     def _is_free(self, worker: WorkerProcess) -> None:
@@ -112,10 +108,12 @@ class ProcessLane:
             self._has_ended(worker, frame)
         elif isinstance(frame, Started):
             self._has_started(worker, frame)
+        elif isinstance(frame, Told):
+            self._is_told(worker, frame)
         elif isinstance(frame, Says):
-            self._says(worker, frame)
+            self._controls.says(worker, frame)
         elif isinstance(frame, AsksLease):
-            self._tell_lease(worker, frame.message)
+            self._controls.tell(worker, frame)
         elif isinstance(frame, Counted):
             self._count(frame)
         elif isinstance(frame, Logged):
@@ -128,111 +126,104 @@ class ProcessLane:
                 counters.counts.add(queue, name, count)
 
     def _has_started(self, worker: WorkerProcess, frame: Started) -> None:
-        unit = worker.waiting.pop(frame.message, None)
-        if unit is None:
+        task = worker.waiting.pop(frame.message, None) or self._running(worker, frame.message)
+        if task is None:
             return
-        worker.running = (frame.message, unit)
-        unit.started = frame.at
+        worker.running = task
+        task.started(frame)
         if self._runs is not None:
-            self._runs(unit)
-        self._controls[frame.message] = LeaseControl(self._answers.post_one, unit)
+            for row in task.rows.values():
+                self._runs(row)
+        self._controls.begin(task)
         timeout = self._options.handler_timeout
         if timeout is not None:
+            self._stop_timer(frame.message)
             left = max(0.0, frame.at + timeout - self._clock())
             self._timers[frame.message] = self._loop.call_later(left, self._time_out, worker, frame.message)
 
-    def _has_ended(self, worker: WorkerProcess, frame: Ended) -> None:
-        unit = worker.waiting.pop(frame.message, None)  # one that has not started: it was recalled
-        if unit is None:
-            if worker.running is None or worker.running[0] != frame.message:
-                return
-            unit, worker.running = worker.running[1], None
-            worker.life.tasks += 1
-            unit.handler = frame.handler
+    @staticmethod
+    def _running(worker: WorkerProcess, number: int) -> Task[U] | None:
+        return worker.running if worker.running is not None and worker.running.number == number else None
+
+    def _is_told(self, worker: WorkerProcess, frame: Told) -> None:
+        """It is known how messages of a batch end, while the batch goes on."""
+        task = self._running(worker, frame.message)
+        if task is None:
+            return
         outcome = unpack_outcome(frame.outcome)
+        for number in frame.messages:
+            row = task.rows[number]
+            if frame.final:
+                self._let_go(worker, number, row, keeps=outcome is WITHHELD)
+            task.tell(row, outcome, final=frame.final)
+
+    def _has_ended(self, worker: WorkerProcess, frame: Ended) -> None:
+        task = worker.waiting.pop(frame.message, None)  # one that has not started: it was recalled
+        outcome = unpack_outcome(frame.outcome)
+        if task is None:
+            task = self._running(worker, frame.message)
+            if task is None:
+                return
+            worker.running = None
+            worker.life.tasks += len(task.rows)
+            if frame.handler:
+                for row in task.rows.values():
+                    row.handler = frame.handler
         self._stop_timer(frame.message)
         if outcome is NOT_STARTED and not self._ending:
-            self._queue.appendleft(unit)  # taken back for another worker
+            self._queue.appendleft(task.unit)  # taken back for another worker
         else:
-            if outcome is WITHHELD:
-                worker.withheld[frame.message] = unit
-            else:
-                self._controls.pop(frame.message, None)
-                self._deaths.forget(unit.received.message_id)
-            self._answers.post((Answer(unit, outcome),))
+            kept = task.kept(outcome)
+            for number, row in task.rows.items():
+                self._let_go(worker, number, row, keeps=number in kept)
+            self._answers.post((Answer(task.unit, outcome),))
         self._crew.look_at_age(worker, frame.rss)
         self._pump()
 
-    def _says(self, worker: WorkerProcess, frame: Says) -> None:
-        """A handler settles its message while it runs, or later."""
-        control = self._controls.get(frame.message)
-        if control is None:
-            worker.send(Settled(frame.message, "lost"))
-            return
-        try:
-            settlement = control.settle_early(retry_after=frame.retry_after)
-        except (Closed, ValueError):
-            worker.send(Settled(frame.message, "lost"))
-            return
-
-        def tell(how: Any) -> None:
-            self._loop.call_soon_threadsafe(worker.send, Settled(frame.message, how.value))
-
-        settlement.when_done(tell)
-        if worker.withheld.pop(frame.message, None) is not None:
-            self._controls.pop(frame.message, None)
-
-    def _tell_lease(self, worker: WorkerProcess, message: int) -> None:
-        unit = self._unit(worker, message)
-        if unit is None:
-            worker.send(Lease(message, lost=True, capped=False, deadline=self._clock()))
+    def _let_go(self, worker: WorkerProcess, number: int, row: Delivery, *, keeps: bool) -> None:
+        """The handler has ended for this message."""
+        if keeps:
+            worker.withheld[number] = row
         else:
-            worker.send(Lease(message, unit.lost, unit.capped, unit.lease.deadline))
-
-    def _unit(self, worker: WorkerProcess, message: int) -> Delivery | None:
-        if worker.running is not None and worker.running[0] == message:
-            return worker.running[1]
-        return worker.withheld.get(message)
+            self._controls.end((number,))
+            self._deaths.forget(row.received.message_id)
 
     # Deaths and time-outs
 
     def _died(self, worker: WorkerProcess, why: str) -> None:
-        """What it ran is answered, and what waited in it goes to others."""
-        for unit in reversed(worker.waiting.values()):
+        """What it ran is answered or runs again, and what waited in it goes to others."""
+        for task in reversed(worker.waiting.values()):
             if self._ending:
-                self._answers.post((Answer(unit, NOT_STARTED),))
+                self._answers.post((Answer(task.unit, NOT_STARTED),))
             else:
-                self._queue.appendleft(unit)
-        if worker.running is not None:
-            number, unit = worker.running
-            self._stop_timer(number)
-            self._controls.pop(number, None)
+                self._queue.appendleft(task.unit)
+        running: Task[U] | None = worker.running
+        if running is not None:
+            self._stop_timer(running.number)
+            self._controls.end(running.rows)
             if not (self._ending or worker.ended_by):
-                log.warning(
-                    "queue %s: a worker process ended %s while it ran message %s; the message is retried, or rejected "
-                    "after %d deaths",
-                    self._queue_name,
-                    why,
-                    unit.received.message_id,
-                    MOST,
-                )
-            self._answers.post((Answer(unit, self._outcome_of_death(worker, unit, why)),))
-        for number in worker.withheld:
-            if (control := self._controls.pop(number, None)) is not None:
-                _give_back(control)
+                log.warning("queue %s: a worker process ended %s while it ran %r", self._queue_name, why, running)
+            outcome = self._outcome_of_death(worker, running, why)
+            if outcome is None:
+                self._queue.appendleft(running.unit)
+            else:
+                self._answers.post((Answer(running.unit, outcome),))
+        self._controls.give_back(worker.withheld)
         self._pump()
 
-    def _outcome_of_death(self, worker: WorkerProcess, unit: Delivery, why: str) -> Outcome:
-        if self._ending or self._crew.closing:
-            return ENDED
+    def _outcome_of_death(self, worker: WorkerProcess, task: Task[U], why: str) -> Outcome | None:
+        if self._ending or self._crew.closing or worker.ended_by == ON_REQUEST:
+            return task.stopped()
         timeout = self._options.handler_timeout
         if worker.ended_by == TIMED_OUT and timeout is not None:
-            return Failed(HandlerTimeout(self._handler.timed_out(timeout, unit)))
-        return self._deaths.outcome(unit.received.message_id, worker.ended_by or f"its worker process ended {why}")
+            failed = Failed(HandlerTimeout(self._handler.timed_out(timeout, task.unit)))
+            return task.died(lambda _: failed, alone=self._options.on_batch_error != "retry")
+        why = worker.ended_by or f"its worker process ended {why}"
+        return task.died(lambda row: self._deaths.outcome(row.received.message_id, why), alone=True)
 
     def _time_out(self, worker: WorkerProcess, message: int) -> None:
         self._timers.pop(message, None)
-        if worker.running is None or worker.running[0] != message:
+        if self._running(worker, message) is None:
             return
         self._take_back(worker)
         worker.leaving, worker.cause = True, "timeout"
@@ -246,19 +237,19 @@ class ProcessLane:
 
     # The lane
 
-    def submit(self, units: Sequence[Delivery]) -> bool:
+    def submit(self, units: Sequence[U]) -> bool:
         """Run the handler for each; always True, since workers that die are replaced."""
         self._queue.extend(units)
         self._pump()
         return True
 
     def _pump(self) -> None:
-        """Give idle workers what waits; busy ones get one message to wait in them."""
+        """Give idle workers what waits; busy ones get what is to wait in them."""
         workers = [each for each in self._crew.workers if each.ready and not each.leaving]
         if not self._queue:
             self._balance(workers)
             return
-        for load in range(FEED + 1):
+        for load in range(self._tasks.feed + 1):
             for worker in workers:
                 while self._queue and worker.load <= load:
                     unit = self._queue.popleft()
@@ -267,11 +258,12 @@ class ProcessLane:
                     else:
                         self._give(worker, unit)
 
-    def _give(self, worker: WorkerProcess, unit: Delivery) -> None:
-        self._numbers += 1
-        number = self._numbers
-        worker.waiting[number] = unit
-        worker.send(Run(number, pack_received(unit.received), unit.attempt, unit.received_at, unit.settles_later))
+    def _give(self, worker: WorkerProcess, unit: U) -> None:
+        number = self._numbers + 1
+        task = self._tasks.make(number, unit)
+        self._numbers = number + len(task.rows)
+        worker.waiting[number] = task
+        worker.send(task.frame())
 
     def _balance(self, workers: Sequence[WorkerProcess]) -> None:
         """Take back what waits behind a running message while another worker has nothing to do."""
@@ -303,10 +295,10 @@ class ProcessLane:
         for worker in self._crew.workers:
             self._take_back(worker)
 
-    def end(self, unit: Delivery | None = None) -> bool:
-        """End the worker that runs this message, or all that run some; they answer `Ended`."""
+    def end(self, unit: U | None = None) -> bool:
+        """End the worker that runs this unit, or all that run some; they answer `Ended`."""
         for worker in self._crew.workers:
-            if worker.running is not None and (unit is None or worker.running[1] is unit):
+            if worker.running is not None and (unit is None or worker.running.unit is unit):
                 self._end(worker)
         return True
 
@@ -314,7 +306,7 @@ class ProcessLane:
         if not self._ending:
             self._take_back(worker)
         worker.leaving = True
-        worker.terminate("it was ended on request")
+        worker.terminate(ON_REQUEST)
         self._loop.call_later(KILL_AT_STOP, worker.kill)
 
     async def close(self) -> None:
@@ -336,11 +328,6 @@ class ProcessLane:
     def __repr__(self) -> str:
         now = self.statistics()
         return f"<ProcessLane {now.running} running, {now.waiting} waiting, {now.workers} workers>"
-
-
-def _give_back(control: LeaseControl) -> None:
-    with suppress(Closed):
-        control.settle_early(retry_after=0.0)
 
 
 def _log_again(record: dict[str, Any]) -> None:

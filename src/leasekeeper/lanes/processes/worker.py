@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.core.recycling import WorkerLife
     from leasekeeper.lanes.processes.frames import ToEngine, ToWorker
+    from leasekeeper.lanes.processes.tasks import Task
 
 CHUNK = 1 << 18
 INSIDE = "leasekeeper.worker_process.main"
@@ -55,8 +56,8 @@ class WorkerProcess:
     Attributes:
         ready: whether it can run messages.
         leaving: whether it is given no more messages.
-        running: the message that it runs, by number; None between two.
-        waiting: messages that it was given and has not started, by number.
+        running: what it runs; None between two.
+        waiting: what it was given and has not started, by number.
         withheld: messages that it keeps although their handler has returned.
         ended_by: why we end it, for what follows for its message; empty when it ends by itself.
         cause: as what that counts among the deaths; empty: not at all.
@@ -68,8 +69,8 @@ class WorkerProcess:
     ) -> None:
         self.life = life
         self.ready = self.leaving = False
-        self.running: tuple[int, Delivery] | None = None
-        self.waiting: dict[int, Delivery] = {}
+        self.running: Task[Any] | None = None
+        self.waiting: dict[int, Task[Any]] = {}
         self.withheld: dict[int, Delivery] = {}
         self.ended_by = self.cause = ""
         self.process: Any = None
@@ -116,7 +117,7 @@ class WorkerProcess:
 
     @property
     def load(self) -> int:
-        """Messages that it runs or that wait in it."""
+        """Messages, or batches, that it runs or that wait in it."""
         return len(self.waiting) + (self.running is not None)
 
     def send(self, *frames: ToWorker) -> None:
@@ -214,4 +215,4 @@ class WorkerProcess:
 
     def __repr__(self) -> str:
         state = "ready" if self.ready else "gone" if self._gone else "starting"
-        return f"<WorkerProcess {self.pid} {state}, {self.load} messages>"
+        return f"<WorkerProcess {self.pid} {state}, {self.load} at work>"

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper import Message, Reject, Retry
+from leasekeeper import Batch, Message, Reject, Retry
 
 if TYPE_CHECKING:
     import inspect
@@ -179,6 +179,26 @@ def injector() -> Any:
 def work_injected(message: Message[str], price: Price) -> None:
     """A handler that needs what the injector gives."""
     _note(f"injected {message.body} {price.pid == os.getpid()}")
+
+
+def work_batch(batch: Batch[str]) -> None:
+    """Do what the messages of a batch say: those that end the process end it for all."""
+    _note(f"batch of {len(batch)} in {os.getpid()}")
+    for message in batch:
+        word, _, value = message.body.partition(" ")
+        if word == "reject":
+            batch.reject(message, value)
+        elif word == "retry" and message.attempt == 1:
+            batch.retry(message, after=0)
+        else:
+            _DEEDS.get(word, _nothing)(message, value)
+    for message in batch:
+        _note(f"{message.body} {message.attempt} {os.getpid()}")
+
+
+def work_rows(bodies: list[str]) -> None:
+    """Note how many bodies came."""
+    _note(f"rows {len(bodies)} {os.getpid()}")
 
 
 def work_with(message: Message[str], resources: dict[str, int]) -> None:
