@@ -1,7 +1,8 @@
 """Collecting: which messages make a batch, and when a batch is complete.
 
-Used by the bundle lane. Pure: times come in, complete batches go out. It promises that each message is in one batch,
-that a batch keeps the order of receiving, and that no batch is larger than its bounds, but for one message that is.
+Used by the bundle lane, and by the groups of a FIFO queue. Pure: times come in, complete batches go out. It promises
+that each message is in one batch, that a batch keeps the order of receiving, and that no batch is larger than its
+bounds, but for one message that is.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from leasekeeper.core.states import State
+
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from leasekeeper.batch import Trigger
     from leasekeeper.core.delivery import Delivery
+    from leasekeeper.core.group import GroupedDelivery
 
 
 LONGEST_CHARACTER = 4
@@ -161,3 +165,24 @@ def body_bytes(row: Delivery) -> int:
     """The bytes of a message's body."""
     body = row.received.body
     return len(body) if body.isascii() else len(body.encode())
+
+
+def together(
+    first: GroupedDelivery, rows: Sequence[GroupedDelivery], now: float, *, most: int, most_bytes: int
+) -> list[GroupedDelivery]:
+    """This message of a group and those right behind it in `rows` that may run in the same batch.
+
+    A message that is tried again runs alone: if it is the one that fails, the others go on when it is settled.
+    """
+    if first.attempt > 1:
+        return [first]
+    batch: list[GroupedDelivery] = []
+    length = 0
+    for row in rows[rows.index(first) :][:most]:
+        if row.state is not State.WAITING or row.going_back or row.lease.deadline <= now or row.attempt > 1:
+            break
+        length += body_bytes(row)
+        if batch and length > most_bytes:
+            break
+        batch.append(row)
+    return batch

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.delivery import Delivery
+from leasekeeper.core.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,12 +22,10 @@ FULL = 10
 class Receive:
     """The messages that one receive brought."""
 
-    __slots__ = ("full", "groups", "unfinished")
+    __slots__ = ("full", "groups")
 
-    def __init__(self, count: int, *, full: bool) -> None:
+    def __init__(self, *, full: bool) -> None:
         self.full = full
-        self.unfinished = count
-        """Messages whose delete has not been asked for."""
         self.groups: list[Group] = []
         """The groups of its messages. Not the messages: they refer to the receive, and nothing would free a circle."""
 
@@ -80,7 +79,7 @@ class Group:
 
 NONE = Group("")
 """Stands for a group until a message is put into one."""
-_NO_RECEIVE = Receive(0, full=False)
+_NO_RECEIVE = Receive(full=False)
 
 
 class GroupedDelivery(Delivery, eq=False):
@@ -98,8 +97,6 @@ class GroupedDelivery(Delivery, eq=False):
     """Why not: the counter of how its last attempt ended."""
     ended: bool = False
     """Whether its handler has ended."""
-    counted: bool = False
-    """Whether its delete has been asked for: `Receive.unfinished` counts it once."""
     stuck: bool = False
     """Whether a handler goes on with it without a lease, or beyond its time."""
 
@@ -136,3 +133,17 @@ class GroupStatistics:
     """Messages that wait behind the first one of their group."""
     given_back: int
     """Messages given back because an earlier one of their group was released or lost, since the start."""
+
+    @classmethod
+    def of(cls, groups: Sequence[Group], *, given_back: int) -> GroupStatistics:
+        """Those of these groups; may be asked from any thread."""
+        waits = [group for group in groups if group.until and group.active is None]
+        halted = sum(group.halted for group in waits)
+        return cls(
+            held=len(groups),
+            running=sum(group.active is not None for group in groups),
+            backing_off=len(waits) - halted,
+            halted=halted,
+            waiting=sum(max(0, sum(row.state is State.WAITING for row in list(group.rows)) - 1) for group in groups),
+            given_back=given_back,
+        )

@@ -10,18 +10,20 @@ from __future__ import annotations
 import math
 from heapq import heappop, heappush
 from itertools import count
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, cast
 
 from leasekeeper.core.batch import Why
 from leasekeeper.core.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.core.group import Group, GroupedDelivery
 
 _ACKING = State.ACKING
+_group_of: Callable[[GroupedDelivery], Group] = attrgetter("group")
 LOOK_AGAIN = 0.2
 """Seconds between looks at a group with deletes that wait for a copy. When it is confirmed, they go with its delete."""
 
@@ -31,8 +33,8 @@ class GroupBatch:
 
     SQS locks a group until all its received messages are deleted, so deleting the first ones early gains nothing. A
     group's deletes are due when the last message that is held of it is finished: at once if its receive was full, as
-    there are probably more, and otherwise after `unlock`. They are also due when a whole receive is finished, and
-    `linger` seconds after the oldest of them. A call that is due is filled up with others.
+    there are probably more, and otherwise after `unlock`. They are also due `linger` seconds after the oldest of
+    them. A call that is due is filled up with others.
 
     Args:
         size: how many go together, 1 to 10.
@@ -63,31 +65,27 @@ class GroupBatch:
         repeated = 0
         row: GroupedDelivery
         for row in items:
-            group, receive = row.group, row.receive
+            group = row.group
             acks = group.acks
-            unfinished = receive.unfinished
-            if not row.counted:  # a delete may be asked for again, under a newer receipt
-                row.counted = True
-                receive.unfinished = unfinished = unfinished - 1
             more = group.rows[-1].state is not _ACKING
-            if acks:
-                if acks[-1].sequence < row.sequence:
-                    acks.append(row)
-                elif row in acks:  # a newer receipt came for one that waits already
-                    repeated += 1
-                    continue
-                else:
-                    _insert(acks, row)
-                if more and unfinished and latest >= group.acks_due:
-                    continue  # nearly always: the group has more to run, and its deletes have their time
-            else:
+            if not acks:
                 acks.append(row)
-            if receive.full and not (more and unfinished):
-                due = now
-                at_once = True
+            elif acks[-1].sequence < row.sequence:
+                acks.append(row)
+                if more and group.acks_due <= latest:
+                    continue  # nearly always: the group has more to run, and its deletes have their time
+            elif row in acks:  # a newer receipt came for one that waits already
+                repeated += 1
+                continue
             else:
-                due = min(now + (self.linger if more else self.unlock), latest)
-                at_once |= due <= now
+                _insert(acks, row)
+            if more:
+                due = min(now + self.linger, latest)
+            elif row.receive.full:
+                due = now
+            else:
+                due = min(now + self.unlock, latest)
+            at_once |= due <= now
             self._set_due(group, due)
         self._waiting += len(items) - repeated
         return at_once
@@ -105,9 +103,7 @@ class GroupBatch:
 
     def answered(self, items: Sequence[Any]) -> None:
         """The call with these has been answered: what waits of their groups may go."""
-        row: GroupedDelivery
-        for row in items:
-            group = row.group
+        for group in dict.fromkeys(map(_group_of, items)):
             if group.acks_out:
                 group.acks_out = False
                 if group.acks:

@@ -8,11 +8,12 @@ message is started (L25).
 from __future__ import annotations
 
 from bisect import insort
-from operator import attrgetter
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.core.collecting import body_bytes
-from leasekeeper.core.group import NONE, Group, GroupedDelivery, GroupStatistics, Receive
+from leasekeeper.core.collecting import together
+from leasekeeper.core.group import Group, GroupedDelivery, GroupStatistics, Receive
 from leasekeeper.core.states import State
 
 if TYPE_CHECKING:
@@ -75,43 +76,49 @@ class Groups:
             running: the groups of messages in the same answer that were held already.
             full: whether SQS had as many messages as it hands out at once.
         """
-        receive = Receive(len(rows), full=full)
-        groups, changed = self._groups, self.changed
+        if not rows:
+            return
+        receive = Receive(full=full)
+        names = [row.received.system.get("MessageGroupId", "") for row in rows]
+        if names.count(names[0]) == len(names):  # often: SQS hands out as many messages of one group as it can
+            self._put(names[0], rows, receive, behind=names[0] in running)
+            return
         earlier = set(running)
-        name, group, behind, last = "", NONE, False, 0
-        row: GroupedDelivery
+        for name, run in groupby(zip(names, rows, strict=True), itemgetter(0)):
+            self._put(name, [row for _, row in run], receive, behind=name in earlier)
+            earlier.add(name)
+
+    def _put(self, name: str, rows: Sequence[GroupedDelivery], receive: Receive, *, behind: bool) -> None:
+        """Put messages of one group at their places; `behind`: they came behind others of it, in the same receive."""
+        group = self._groups.get(name)
+        if group is None:
+            group = self._groups[name] = Group(name)
+        self.changed[group] = None
+        receive.groups.append(group)
+        held, later = group.rows, behind
+        last = held[-1].sequence if held else 0
         for row in rows:
-            system = row.received.system
-            before, name = name, system.get("MessageGroupId", "")
-            if name == before and group is not NONE:
-                behind = True
-            else:
-                behind = name in earlier
-                earlier.add(name)
-                found = groups.get(name)
-                if found is None:
-                    found = groups[name] = Group(name)
-                changed[found] = None
-                group = found
-                receive.groups.append(group)
-                last = group.rows[-1].sequence if group.rows else 0
             row.group, row.receive = group, receive
+            system = row.received.system
             try:
                 sequence = int(system["SequenceNumber"])
             except (KeyError, ValueError):  # another server's: then the order of receiving counts
                 sequence = last + 1
             row.sequence = sequence
             if sequence >= last:
-                group.rows.append(row)
+                held.append(row)
                 last = sequence
             else:
-                insort(group.rows, row, key=_sequence_of)
+                insort(held, row, key=_sequence_of)
                 group.first = 0
-            if behind and system.get("ApproximateReceiveCount") != "1" and not row.extra:
+            if later and system.get("ApproximateReceiveCount") != "1" and not row.extra:
                 row.extra = 1 - row.received.receive_count  # SQS kept it behind another message: it has never run
-            if group.refused and row.state is _WAITING:
+            later = True
+        if group.refused:
+            waiting = [row for row in rows if row.state is _WAITING]
+            for row in waiting:
                 row.going_back = True
-                self._give_back([(row, 0.0 if behind else group.refused)])
+                self._give_back([(row, 0.0 if behind or row is not rows[0] else group.refused)])
 
     # What may start
 
@@ -126,7 +133,7 @@ class Groups:
                     group.active = row
                     group.until, group.halted = 0.0, False
                     if self._run > 1:
-                        group.run = self._together(row, now)
+                        group.run = together(row, group.rows, now, most=self._run, most_bytes=self._run_bytes)
                     starting.append(row)
             busy = group.active is not None
             if busy is not group.busy:
@@ -146,38 +153,30 @@ class Groups:
         `ended` and `starts` in one: nearly every message of a FIFO queue starts in this way.
         """
         starting: list[GroupedDelivery] = []
+        one_by_one = self._run == 1 and not self._confirmed
         row: GroupedDelivery
         for row in finished:
             group = row.group
-            if group.active is row and row.state is _ACKING and not group.run and not self._confirmed:
+            if group.active is row and row.state is _ACKING and one_by_one:
                 rows, place = group.rows, group.first + 1
-                if place < len(rows) and rows[place - 1] is row:
-                    group.first = place
+                if place < len(rows):
                     following = rows[place]
-                    if following.state is _WAITING and not following.going_back and following.lease.deadline > now:
+                    if (
+                        rows[place - 1] is row
+                        and following.state is _WAITING
+                        and not following.going_back
+                        and following.lease.deadline > now
+                    ):
+                        group.first = place
                         group.active = following
                         starting.append(following)
                         continue
+                elif rows and rows[-1] is row and group.busy and not group.until:  # the last one that is held
+                    group.first, group.active, group.refused, group.busy = len(rows), None, 0.0, False
+                    self.busy -= 1
+                    continue
             self.ended(row)
         return starting
-
-    def _together(self, first: GroupedDelivery, now: float) -> list[GroupedDelivery]:
-        """This message and those right behind it that may run in the same batch.
-
-        A message that is tried again runs alone: if it is the one that fails, the others go on when it is settled.
-        """
-        if first.attempt > 1:
-            return [first]
-        together: list[GroupedDelivery] = []
-        length, rows = 0, first.group.rows
-        for row in rows[rows.index(first) :][: self._run]:
-            if row.state is not _WAITING or row.going_back or row.lease.deadline <= now or row.attempt > 1:
-                break
-            length += body_bytes(row)
-            if together and length > self._run_bytes:
-                break
-            together.append(row)
-        return together
 
     def _next(self, group: Group) -> GroupedDelivery | None:
         """The first message that waits, if nothing before it is in its way."""
@@ -250,7 +249,11 @@ class Groups:
         if deleted and group.rows[:count] == rows:  # a whole receive of one group, say
             del group.rows[:count]
             group.first = max(0, group.first - count)
-            self.changed[group] = None
+            if group.rows or group.busy or group.active is not None or group.until or group.held:
+                self.changed[group] = None
+            else:
+                self._groups.pop(group.name, None)
+                self.changed.pop(group, None)
             return
         for row in rows:
             if lost:
@@ -334,17 +337,7 @@ class Groups:
 
     def statistics(self) -> GroupStatistics:
         """What is held now; may be asked from any thread."""
-        groups = list(self._groups.values())
-        waits = [group for group in groups if group.until and group.active is None]
-        halted = sum(group.halted for group in waits)
-        return GroupStatistics(
-            held=len(groups),
-            running=sum(group.active is not None for group in groups),
-            backing_off=len(waits) - halted,
-            halted=halted,
-            waiting=sum(max(0, sum(row.state is _WAITING for row in list(group.rows)) - 1) for group in groups),
-            given_back=self._given_back,
-        )
+        return GroupStatistics.of(list(self._groups.values()), given_back=self._given_back)
 
     def __repr__(self) -> str:
         return f"<Groups {len(self._groups)} held, {self.busy} busy>"

@@ -72,7 +72,7 @@ class RepeatedReceive:
     def __init__(self, client: RepeatableReceiver, clock: Callable[[], float]) -> None:
         self._client = client
         self._clock = clock
-        self._prefix = uuid.uuid4()
+        self._prefix = str(uuid.uuid4())
         self._ids = count()
         self._unanswered: deque[tuple[str, float]] = deque()
         """Ids of receives without an answer, with the times of their first use."""

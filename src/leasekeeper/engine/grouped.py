@@ -121,10 +121,15 @@ class Grouped:
                 if timer := self._stuck.pop(row, None):
                     timer.cancel()
                     cast("GroupedDelivery", row).stuck = False
-        starting = self._groups.follow(rows, self._context.clock())
+        groups = self._groups
+        busy = groups.busy
+        starting = groups.follow(rows, self._context.clock())
         if starting:
             self._start(starting)
-        self.look()
+        if groups.busy < busy:
+            self._room(0)
+        if groups.changed:
+            self.look()
 
     def in_order(self, answers: Sequence[Answer[Delivery]]) -> list[Answer[Delivery]]:
         """The answers of batches: the rest of a group runs again behind a message that failed.
