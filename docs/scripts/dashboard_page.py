@@ -165,13 +165,8 @@ def _series(title: str, unit: str, expressions: dict[str, str]) -> dict[str, Any
 
 def _placed(panel: dict[str, Any], number: int, **place: int) -> dict[str, Any]:
     expressions = [target["expr"] for target in panel.get("targets", ())]
-    return {
-        "id": number,
-        "gridPos": place,
-        "datasource": SOURCE,
-        "description": _description(expressions),
-        **panel,
-    }
+    described = {"description": _description(expressions)} if expressions else {}  # a row has none in Grafana's schema
+    return {"id": number, "gridPos": place, "datasource": SOURCE, **described, **panel}
 
 
 def panels() -> list[dict[str, Any]]:
