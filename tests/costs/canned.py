@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from leasekeeper.api import Response
+from leasekeeper.message import MessageAttribute
+from leasekeeper.sqs.digests import md5_of_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,6 +37,8 @@ class Supply:
     Args:
         latency: seconds from a call to its answer; 0: in the loop's next turn.
         groups: message groups that the receives take turns with, ten messages of one group each; 0: no groups.
+        traceparent: the trace header of W3C that each message has as its attribute; empty: none.
+        trace: the `AWSTraceHeader` of each message; empty: none.
 
     Attributes:
         calls: API calls made so far, by name.
@@ -45,8 +49,9 @@ class Supply:
         limit: receives after which there are no messages any more.
     """
 
-    def __init__(self, latency: float, *, groups: int = 0) -> None:
+    def __init__(self, latency: float, *, groups: int = 0, traceparent: str = "", trace: str = "") -> None:
         self._groups = groups
+        self._headers = _headers(traceparent, trace)
         self.calls = Counter[str]()
         self.receives = 0
         self.given = 0
@@ -73,7 +78,7 @@ class Supply:
         if operation == "ReceiveMessage" and (self.limit is None or self.receives < self.limit):
             self.looked_at(self.receives)
             group = f"group-{self.receives % self._groups}" if self._groups else None
-            answer = _messages(self.receives * BATCH, group)
+            answer = _messages(self.receives * BATCH, group, self._headers)
             self.receives += 1
             if self.receives == self.limit:
                 self._ended.set()
@@ -111,11 +116,23 @@ class Canned:
         """There is nothing to give back."""
 
 
-def _messages(first: int, group: str | None) -> bytes:
-    return encode({"Messages": [_message(first + each, group) for each in range(BATCH)]})
+def _headers(traceparent: str, trace: str) -> tuple[dict[str, str], dict[str, object]]:
+    """System attributes, and what a message with attributes has more than others."""
+    system = {"AWSTraceHeader": trace} if trace else {}
+    if not traceparent:
+        return system, {}
+    attribute = MessageAttribute(data_type="String", string_value=traceparent)
+    return system, {
+        "MessageAttributes": {"traceparent": {"DataType": "String", "StringValue": traceparent}},
+        "MD5OfMessageAttributes": md5_of_attributes({"traceparent": attribute}),
+    }
 
 
-def _message(number: int, group: str | None) -> dict[str, object]:
+def _messages(first: int, group: str | None, headers: tuple[dict[str, str], dict[str, object]]) -> bytes:
+    return encode({"Messages": [_message(first + each, group, *headers) for each in range(BATCH)]})
+
+
+def _message(number: int, group: str | None, system: dict[str, str], more: dict[str, object]) -> dict[str, object]:
     body = f"{number:0{BODY}d}"
     place = {"MessageGroupId": group, "SequenceNumber": f"{number:020d}"} if group is not None else {}
     return {
@@ -129,7 +146,9 @@ def _message(number: int, group: str | None) -> dict[str, object]:
             "ApproximateReceiveCount": "1",
             "SentTimestamp": "1700000000000",
             **place,
+            **system,
         },
+        **more,
     }
 
 

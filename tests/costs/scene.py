@@ -49,6 +49,9 @@ class Scene:
         virtual: whether it is played in virtual time.
         step: takes turns with the handlers of a thread lane.
         groups: message groups of a FIFO queue; 0: it is a standard queue.
+        traceparent: as in `Supply`.
+        trace: as in `Supply`.
+        measured: whether an exporter has asked for histograms.
         values: options that differ.
     """
 
@@ -59,9 +62,13 @@ class Scene:
         virtual: bool = True,
         step: LockStep | None = None,
         groups: int = 0,
+        traceparent: str = "",
+        trace: str = "",
+        measured: bool = False,
         **values: Unpack[OptionValues],
     ) -> None:
-        self.supply = Supply(LATENCY if virtual else 0.0, groups=groups)
+        self.supply = Supply(LATENCY if virtual else 0.0, groups=groups, traceparent=traceparent, trace=trace)
+        self._measured = measured
         self._fifo = groups > 0
         self._virtual = virtual
         self._step = step
@@ -105,6 +112,9 @@ class Scene:
             draw=lambda: 0.5,
             wall=lambda: START,
         )
+        if self._measured:
+            observer.attach(runner)
+            observer.measure()
         running = asyncio.create_task(runner.run(lambda: None))
         telling = asyncio.create_task(story())
         await asyncio.wait((running, telling), return_when=asyncio.FIRST_COMPLETED)

@@ -12,6 +12,9 @@ from counting import Calls
 from lane_costs import LANES, Figures, Lane, count, measure, remaining
 from records import COMMAND, VERSION, complaints, load
 
+from leasekeeper.message_context import MessageContext
+from leasekeeper.observe.tracing import Tracing
+
 pytestmark = [
     pytest.mark.slow,  # a few seconds in all: each function call and instruction is seen one by one
     pytest.mark.skipif(sys.gettrace() is not None, reason="what traces already, coverage say, would be counted too"),
@@ -55,6 +58,18 @@ def test_a_message_costs_the_same_however_many_others_are_in_flight(lane: Lane) 
 def test_counts_are_the_same_each_time(lane: Lane) -> None:
     """But for a collection of cycles that falls into one of them, and has a few weak references called."""
     assert count(lane, Calls).values == pytest.approx(count(lane, Calls).values, rel=1e-3)
+
+
+def test_metrics_and_unsampled_traces_add_the_calls_that_are_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`benchmarks/observing.py` counts more; decisions 40 and 42 state it. Seven calls are those of any middleware."""
+    monkeypatch.setattr(MessageContext, "trace_fields", None)  # `Tracing` sets it for the whole process
+    header = "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-0"
+    bare = count("semaphore", Calls).values["python_calls"]
+    measured = count("semaphore", Calls, measured=True).values["python_calls"]
+    carrying = count("semaphore", Calls, traceparent=f"{header}1").values["python_calls"]
+    unsampled = count("semaphore", Calls, traceparent=f"{header}0", middleware=[Tracing()]).values["python_calls"]
+    assert 0.5 < measured - bare < 1.3
+    assert unsampled - carrying == pytest.approx(12, abs=0.1)
 
 
 def _said(held: int, name: str, value: float, few: Figures, figures: Figures) -> str:
