@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from leasekeeper import Message, MessageAttribute, Settlement
-from leasekeeper.message import Received
+from leasekeeper.message import Received, lags_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -120,3 +120,26 @@ def test_messages_without_attributes_share_one_mapping_that_cannot_be_changed() 
         with pytest.raises(TypeError, match="cannot be changed"):
             change()
     assert other.attributes == {}
+
+
+@pytest.mark.parametrize(
+    ("sent", "count", "expected"),
+    [
+        ("1700000000000", "1", [2.5]),
+        ("1700000000000", "2", []),
+        ("1700000009000", "1", [0.0]),  # by a clock that is ahead of ours
+        ("2023-11-14T22:13:20Z", "1", [2.5]),
+        ("nan", "1", []),
+        ("-inf", "1", []),
+        (None, "1", []),
+        ("1700000000000", None, [2.5]),  # without a count it is taken to be the first
+    ],
+)
+def test_the_lag_is_measured_of_first_receives_whatever_a_server_writes(
+    sent: str | None, count: str | None, expected: list[float]
+) -> None:
+    given = {"SentTimestamp": sent, "ApproximateReceiveCount": count}
+    system = {name: value for name, value in given.items() if value is not None}
+    usual = {"SentTimestamp": "1700000002000", "ApproximateReceiveCount": "1"}
+    messages = [Received(message_id="m", receipt="r", body="b", system=each) for each in (usual, system)]
+    assert lags_of(messages, 1_700_000_002.5) == [0.5, *expected]

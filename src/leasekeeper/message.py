@@ -7,6 +7,7 @@ to settle early, to withhold the ack, and to check its lease.
 from __future__ import annotations
 
 from datetime import datetime
+from math import inf
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
 import msgspec
@@ -101,13 +102,16 @@ class Received(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 def lags_of(messages: Sequence[Received], now: float) -> list[float]:
     """Seconds from sent until `now` (epoch) of those messages that were received for the first time."""
     try:
-        return [
-            max(0.0, now - int(sent) / 1000)
+        lags = [
+            now - float(system["SentTimestamp"]) / 1000
             for each in messages
-            if each.system.get("ApproximateReceiveCount") == "1" and (sent := each.system.get("SentTimestamp"))
+            if (system := each.system)["ApproximateReceiveCount"] == "1"
         ]
-    except ValueError:  # not every server writes a plain number
-        return [max(0.0, now - each.sent_at) for each in messages if each.receive_count == 1 and each.sent_at]
+        if not lags or (min(lags) >= 0.0 and sum(lags) < inf):
+            return lags
+    except (KeyError, ValueError):  # not every server writes both, as plain numbers
+        pass
+    return [max(0.0, now - each.sent_at) for each in messages if each.receive_count == 1 and each.sent_at]
 
 
 class LeaseView(Protocol):
