@@ -55,7 +55,8 @@ class Sender:
         on_error: called with a posted message and the error when it could not be sent, on the sender's thread.
         payloads: where payloads go that are too large for a message: `leasekeeper.payloads.S3Payloads`. Unset: such
             messages are refused.
-        trace: whether messages carry the span in which they were sent; unset: if a `Tracing` was made before the start.
+        trace: whether messages carry the span in which they were sent, and the baggage; unset: if a `Tracing` was made
+            before the start.
         schedules: how `schedule` reaches EventBridge Scheduler: `leasekeeper.sending.Schedules`.
         client: a client to use, of any `SqsApi`; it is not closed. Unset: one made from the next four.
         region: the region; unset: as boto3 finds it.
