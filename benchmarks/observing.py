@@ -28,7 +28,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased
 from leasekeeper.observe.tracing import Tracing
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "costs"))
-from counting import Calls, Instructions
+from counting import Calls, Counting, Instructions
 from scene import Scene, Window
 
 if TYPE_CHECKING:
@@ -106,8 +106,9 @@ def play(case: Case, opened: Any, closed: Any) -> int:
 
 def counted(case: Case) -> dict[str, float]:
     """What is counted in Python."""
-    found = {}
-    for way in (Calls(), Instructions()):
+    found: dict[str, float] = {}
+    ways: tuple[Counting, ...] = (Calls(), Instructions())
+    for way in ways:
         messages = play(case, way.begin, way.end)
         found |= {name: count.total / messages for name, count in way.counts.items()}
     return found
