@@ -346,7 +346,7 @@ def test_a_handler_that_never_returns_is_cancelled_and_released(desk: Desk) -> N
 
     consumer = desk.consumer(never, drain_timeout=0.05)
     consumer.start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     report = consumer.stop().result()
     assert report.released == 1
     assert desk.count() == (1, 0)
@@ -365,7 +365,7 @@ def test_a_thread_that_never_returns_is_left_and_not_released(desk: Desk, caplog
     consumer = desk.consumer(never, drain_timeout=0.05)
     with caplog.at_level(logging.WARNING):
         consumer.start()
-        assert begun.wait(10)
+        assert begun.wait(60)
         report = consumer.stop().result()
     end.set()
     assert report.released == 0
@@ -387,7 +387,7 @@ def test_two_stops_at_once_are_one(desk: Desk) -> None:
     for each in threads:
         each.start()
     for each in threads:
-        each.join(10)
+        each.join(60)
     assert len(reports) == 2
     assert reports[0] == reports[1]
 

@@ -75,14 +75,14 @@ def test_a_settlement_can_be_awaited_on_any_loop_from_any_thread() -> None:
     ends: list[Settled] = []
 
     async def wait() -> None:
-        waiting.wait(10)
-        async with asyncio.timeout(10):
+        waiting.wait(60)
+        async with asyncio.timeout(60):
             ends.append(await settlement)
 
     threads = [threading.Thread(target=asyncio.run, args=(wait(),)) for _ in range(2)]
     for each in threads:
         each.start()
-    waiting.wait(10)
+    waiting.wait(60)
     settlement.resolve(Settled.ACKED)
     for each in threads:
         each.join()

@@ -35,10 +35,12 @@ def test_a_long_text_is_cut_and_its_length_is_shown() -> None:
 
 
 def test_a_cut_costs_the_same_however_long_the_text_is() -> None:
-    text = "\x1b" * 50_000_000
-    began = time.process_time()
-    assert len(bounded(text)) < LIMIT + 40
-    assert time.process_time() - began < 0.02
+    text, took = "\x1b" * 50_000_000, list[float]()
+    for _ in range(5):  # the garbage collector may run in one of them
+        began = time.thread_time()
+        assert len(bounded(text)) < LIMIT + 40
+        took.append(time.thread_time() - began)
+    assert min(took) < 0.02
 
 
 class Raises:

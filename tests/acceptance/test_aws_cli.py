@@ -53,7 +53,7 @@ def test_a_message_of_the_aws_cli_is_handled_and_gone() -> None:
         )
         consumer = Consumer(url, handle, region="eu-west-1", ack_interval=0.0, poll_grace=0.0)
         consumer.start()
-        assert handled.wait(10)
+        assert handled.wait(60)
         consumer.stop()
         found = aws(sqs, "get-queue-attributes", "--queue-url", url, "--attribute-names", "All")["Attributes"]
     assert seen == [("tea", "ann")]

@@ -45,7 +45,7 @@ LEFT = {
     "blocks a thread": "1 handler",
     "leaves a task that swallows cancellation": "(swallow) did not end in 1.5 s",
 }
-BOUND = 15.0
+BOUND = 25.0
 """Seconds: 0.2 of poll grace, 0.5 of drain, 1 for cancelled handlers, 6 for what is left, and a slow machine."""
 
 

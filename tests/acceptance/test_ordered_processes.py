@@ -207,7 +207,7 @@ def test_a_terminated_process_leaves_its_groups_visible_and_in_order(shop: Bench
     code = SHIP.format(
         seconds=0.5,
         fails="message.body.startswith('fail') and message.body.endswith('.0') and message.receive_count == 1",
-        visibility=30,
+        visibility=120,
         options="wait_time=1, concurrency=6, retry_base=4.0, retry_maximum=4.0",
     )
     shop.module("worker", code)
@@ -221,7 +221,7 @@ def test_a_terminated_process_leaves_its_groups_visible_and_in_order(shop: Bench
     before = len(_lines(shop))
     second = shop.script("worker")
     shop.until(lambda: shop.counts(url) == (0, 0), "the second process has run the rest")
-    assert time.monotonic() - ended < 20
+    assert time.monotonic() - ended < 60  # half of the visibility timeout
     second.signal()
     assert second.end() == 0
     lines = _lines(shop)
@@ -231,7 +231,7 @@ def test_a_terminated_process_leaves_its_groups_visible_and_in_order(shop: Bench
 
 
 def test_a_receive_whose_answer_is_lost_costs_no_visibility_timeout(shop: Bench) -> None:
-    """The connection is reset after the server has handed out the messages: they run within 2 s, at receive 1."""
+    """The connection is reset after the server has handed out the messages: they run long before, at receive 1."""
     url = _queue(shop)
     ids = list[str]()
     start = shop.sqs.broker.start
@@ -242,7 +242,7 @@ def test_a_receive_whose_answer_is_lost_costs_no_visibility_timeout(shop: Bench)
         return start(operation, request)
 
     vars(shop.sqs.broker).update(start=watched)
-    shop.module("worker", SHIP.format(seconds=0, fails=False, visibility=30, options="wait_time=5, pollers=1"))
+    shop.module("worker", SHIP.format(seconds=0, fails=False, visibility=60, options="wait_time=5, pollers=1"))
     worker = shop.script("worker")
     shop.until(lambda: ids, "it polls")
     shop.sqs.faults.next("ReceiveMessage", lose_by_reset=1.0)
@@ -251,7 +251,7 @@ def test_a_receive_whose_answer_is_lost_costs_no_visibility_timeout(shop: Bench)
     began = time.monotonic()
     _send(shop, url, "g", ["1", "2", "3"])
     shop.until(lambda: shop.counts(url) == (0, 0), "all are handled")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30  # half of the visibility timeout
     assert {line.receive_count for line in _lines(shop)} == {1}
     assert max(Counter(ids).values()) == 2
     shop.sqs.faults.next("ReceiveMessage", throttle=1.0)

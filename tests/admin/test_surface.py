@@ -22,7 +22,7 @@ from leasekeeper import ConfigurationError, Consumer, Leasekeeper, events
 from leasekeeper.admin import AdminServer, admin_app, surface
 from leasekeeper.admin.address import AdminAddress
 from leasekeeper.admin.asking import Place, ask
-from leasekeeper.admin.server import CONNECTIONS, LONGEST_STOP
+from leasekeeper.admin.server import CONNECTIONS
 from leasekeeper.observe.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 pytest_plugins = ["surface_fixtures"]
 pytestmark = pytest.mark.slow
 CANARY = "canary-6ba1d0"
+PATIENCE = 30.0
+"""Seconds for the end of the server on a busy machine; what it waits for takes two at most."""
 PATHS = ("/livez", "/healthz", "/readyz", "/statusz", "/metrics")
 
 
@@ -161,8 +163,9 @@ def test_an_engine_that_hangs_is_not_alive(sqs: LocalSqs, monkeypatch: pytest.Mo
         assert get(server, "/livez")[0] == 200
 
 
-def test_it_ends_in_time_with_connections_open() -> None:
+def test_it_ends_in_time_with_connections_open(monkeypatch: pytest.MonkeyPatch) -> None:
     """Idle ones, one in the middle of a request, and one whose answer is not read."""
+    monkeypatch.setattr("leasekeeper.admin.server.LONGEST_STOP", PATIENCE)
     server = AdminServer(Consumer("orders", Gate().waiting), address="0")
     with server:
         address = AdminAddress.parse(server.url.removeprefix("http://"))
@@ -174,7 +177,7 @@ def test_it_ends_in_time_with_connections_open() -> None:
     took = time.monotonic() - began
     idle.close()
     half.close()
-    assert took < LONGEST_STOP
+    assert took < PATIENCE  # its thread has ended by itself
     assert "stopped" in repr(server)
     socket.create_server(address).close()  # the port is free again
 
@@ -199,7 +202,8 @@ def test_a_process_that_ends_leaves_the_socket_of_the_one_that_follows(tmp_path:
     assert not Path(tmp_path, "s").exists()
 
 
-def test_it_ends_in_time_while_an_answer_is_awaited(sqs: LocalSqs) -> None:
+def test_it_ends_in_time_while_an_answer_is_awaited(sqs: LocalSqs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leasekeeper.admin.server.LONGEST_STOP", PATIENCE)
     gate = Gate()
     consumer = Consumer("orders", gate.waiting, **create(sqs, "a"))
     consumer.subscribe(gate.hang, events.MessagesReceived)
@@ -214,7 +218,7 @@ def test_it_ends_in_time_while_an_answer_is_awaited(sqs: LocalSqs) -> None:
     gate.go_on.set()
     consumer.stop().result()
     open_one.close()
-    assert took < LONGEST_STOP
+    assert took < PATIENCE  # its thread has ended by itself
     assert "stopped" in repr(server)
 
 

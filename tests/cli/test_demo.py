@@ -17,7 +17,7 @@ def test_a_producer_that_is_stopped_ends_also_while_the_queue_is_full() -> None:
         while producer.sent < 20:  # noqa: ASYNC110 - the producer has no event
             await asyncio.sleep(0)
         producer.stop()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await running
         await producer.close()
         return producer.sent

@@ -140,7 +140,7 @@ def test_q_ends_it_in_a_terminal() -> None:
                             seen += os.read(master, 4096)
                         except OSError:
                             break
-                assert process.wait(10) == 0
+                assert process.wait(60) == 0
             finally:
                 process.kill()
                 os.close(master)

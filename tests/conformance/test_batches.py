@@ -94,14 +94,14 @@ def test_each_message_of_a_batch_has_its_own_outcome(queue: Any) -> None:
 
 
 def test_leases_are_kept_while_messages_are_collected_and_while_they_are_at_work(queue: Any) -> None:
-    """L3: a window and a handler that both take longer than the visibility timeout of one second."""
+    """L3: a window and a handler that both take longer than the visibility timeout of two seconds."""
     done, end = threading.Event(), threading.Event()
     put(queue, 20)
 
     def load(bodies: list[int]) -> None:
-        end.wait(2)
+        end.wait(3)
         done.set()
 
-    report = consume(queue, load, done, batch=100, batch_wait=2, concurrency=1, visibility_timeout=1)
+    report = consume(queue, load, done, batch=100, batch_wait=3, concurrency=1, visibility_timeout=2)
     assert (report.received, report.handled, report.acked, report.lost) == (20, 20, 20, 0)
     assert left(queue) == 0

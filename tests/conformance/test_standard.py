@@ -176,7 +176,7 @@ def test_a_delayed_message_is_received_after_its_delay(sqs: Any) -> None:
 def test_a_long_poll_of_an_empty_queue_waits(queue: Any) -> None:
     started = time.monotonic()
     assert queue.bodies(wait=1) == []
-    assert 0.9 < time.monotonic() - started < 3
+    assert 0.9 < time.monotonic() - started < 15
 
 
 @pytest.mark.parametrize("cause", ["send", "release"])
@@ -188,8 +188,8 @@ def test_a_long_poll_ends_when_a_message_arrives(queue: Any, cause: str) -> None
     act = threading.Timer(0.5, lambda: queue.hide(message, 0) if message else queue.send("a"))
     act.start()
     started = time.monotonic()
-    assert queue.bodies(wait=10) == ["a"]
-    assert time.monotonic() - started < 4
+    assert queue.bodies(wait=20) == ["a"]
+    assert time.monotonic() - started < 10
     act.join()
 
 

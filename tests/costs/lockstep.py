@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.testing.clock import VirtualLoop
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds of real time in which a thread must come to an end with what it was given."""
 _PARKED = threading.Condition.wait.__code__
 

@@ -22,7 +22,7 @@ def no_thread_left() -> Callable[[], bool]:
     def look() -> bool:
         ours = [each for each in threading.enumerate() if each.name.startswith("leasekeeper") and each not in before]
         for each in ours:
-            each.join(5)
+            each.join(60)
         return not any(each.is_alive() for each in ours)
 
     return look

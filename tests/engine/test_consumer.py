@@ -45,7 +45,7 @@ class Orders:
     def call(self, operation: str, **request: Any) -> dict[str, Any]:
         loop = self.server._loop
         assert loop is not None
-        return asyncio.run_coroutine_threadsafe(self.server.broker.call(operation, request), loop).result(10)
+        return asyncio.run_coroutine_threadsafe(self.server.broker.call(operation, request), loop).result(60)
 
     def send(self, count: int) -> None:
         for number in range(count):
@@ -91,7 +91,7 @@ def test_a_consumer_starts_and_stops_from_synchronous_code(
     assert not consumer.ready
     consumer.start()
     consumer.start()  # twice is once
-    assert done.wait(10)
+    assert done.wait(60)
     assert consumer.ready
     report = consumer.stop().result()
     assert consumer.stop().result() == report
@@ -144,7 +144,7 @@ def test_a_stop_before_the_start_is_legal_and_the_start_may_follow(orders: Order
     consumer = Consumer(orders.name, coroutine, **orders.options)
     assert consumer.stop().result().received == 0
     consumer.start()
-    assert done.wait(10)
+    assert done.wait(60)
     assert consumer.stop().result().acked == 1
 
 
@@ -230,7 +230,7 @@ def test_fifty_starts_and_stops_lose_nothing(orders: Orders, no_thread_left: Cal
         consumer = Consumer(orders.name, coroutine if turn % 2 else plain, concurrency=3, **orders.options)
         consumer.start()
         if turn % 3 and orders.left:
-            done.wait(10)
+            done.wait(60)
         total += consumer.stop().result().acked
     assert no_thread_left()
     assert len(orders.handled) == len(set(orders.handled)) == total
@@ -304,7 +304,7 @@ def test_the_consumers_of_an_app_start_and_stop_together(
     coroutine, _, done = orders.expecting(20)
     app = _app(orders, coroutine, other.name)
     app.start()
-    assert done.wait(10)
+    assert done.wait(60)
     assert app.healthy
     reports = app.stop().result()
     assert [each.acked for each in reports] == [10, 10]

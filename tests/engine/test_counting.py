@@ -94,7 +94,7 @@ async def test_the_number_of_handlers_left_is_that_of_those_which_run() -> None:
         lines: list[str] = []
 
         def handle(_body: str) -> None:
-            go_on.wait(10)
+            go_on.wait(60)
 
         consumer = await world.start(
             handle, concurrency=1, prefetch=9, throttle=False, on_unstarted="run", drain_timeout=2

@@ -34,11 +34,11 @@ def test_a_loop_that_cannot_be_made_is_an_error_and_not_a_wait_without_end(monke
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
-    asking.join(5)
+    asking.join(60)
     assert [str(each) for each in errors] == ["[Errno 24] Too many open files"]
     free = True
     assert thread.enter().is_running()
-    thread.leave().result(5)
+    thread.leave().result(60)
 
 
 @pytest.fixture(params=["uvloop", "asyncio"])
@@ -51,14 +51,14 @@ def thread(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> h
 def test_a_loop_runs_while_it_has_users_and_again_after_that(thread: host.LoopThread) -> None:
     first = thread.enter()
     assert thread.enter() is first
-    thread.leave().result(5)
+    thread.leave().result(60)
     assert first.is_running()
-    thread.leave().result(5)
+    thread.leave().result(60)
     assert first.is_closed()
     second = thread.enter()
     assert second is not first
     assert second.is_running()
-    thread.leave().result(5)
+    thread.leave().result(60)
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
@@ -75,9 +75,9 @@ def test_a_task_that_wants_to_end_the_process_ends_only_itself(
 
     loop = thread.enter()
     with pytest.raises(error):
-        asyncio.run_coroutine_threadsafe(leave(), loop).result(5)
-    assert asyncio.run_coroutine_threadsafe(stay(), loop).result(5) == "here"
-    thread.leave().result(5)
+        asyncio.run_coroutine_threadsafe(leave(), loop).result(60)
+    assert asyncio.run_coroutine_threadsafe(stay(), loop).result(60) == "here"
+    thread.leave().result(60)
     assert f"{error.__name__}() was raised by a task on the event loop handlers; the loop goes on" in caplog.text
 
 
@@ -100,8 +100,8 @@ def test_what_does_not_end_is_named_and_left_behind(
 
     tasks: list[asyncio.Task[None]] = []
     loop = thread.enter()
-    tasks.append(asyncio.run_coroutine_threadsafe(begin(), loop).result(5))
-    thread.leave().result(5)
+    tasks.append(asyncio.run_coroutine_threadsafe(begin(), loop).result(60))
+    thread.leave().result(60)
     release.set()
     assert loop.is_closed()
     assert "task stubborn (" in caplog.text
@@ -113,10 +113,10 @@ def test_what_does_not_end_is_named_and_left_behind(
 def test_calls_that_block_run_side_by_side_and_their_errors_come_back() -> None:
     executor = DaemonExecutor(limit=2)
     both = threading.Barrier(2)
-    assert [each.result(5) for each in [executor.submit(both.wait, 5) for _ in range(2)]] in ([0, 1], [1, 0])
-    assert executor.submit(sorted, [3, 1, 2], reverse=True).result(5) == [3, 2, 1]
+    assert [each.result(60) for each in [executor.submit(both.wait, 60) for _ in range(2)]] in ([0, 1], [1, 0])
+    assert executor.submit(sorted, [3, 1, 2], reverse=True).result(60) == [3, 2, 1]
     with pytest.raises(ZeroDivisionError):
-        executor.submit(divmod, 1, 0).result(5)
+        executor.submit(divmod, 1, 0).result(60)
     executor.shutdown()
     with pytest.raises(RuntimeError, match="after shutdown"):
         executor.submit(print)
@@ -127,16 +127,16 @@ def test_a_shutdown_may_cancel_what_waits() -> None:
 
     def block() -> bool:
         entered.set()
-        return release.wait(5)
+        return release.wait(60)
 
     running = executor.submit(block)
-    assert entered.wait(5)
+    assert entered.wait(60)
     waiting = executor.submit(print)
     assert executor.running == [f"{test_a_shutdown_may_cancel_what_waits.__qualname__}.<locals>.block"]
     executor.shutdown(wait=False, cancel_futures=True)
     assert waiting.cancelled()
     executor.join(0.01)
     release.set()
-    assert running.result(5)
-    executor.join(5)
+    assert running.result(60)
+    executor.join(60)
     assert executor.running == []

@@ -148,17 +148,17 @@ def test_a_start_while_a_stop_is_under_way_is_refused_until_it_has_ended(orders:
 
     def handle(body: str) -> None:
         entered.set()
-        release.wait(10)
+        release.wait(60)
 
     consumer = Consumer(orders.name, handle, **orders.options)
     consumer.start()
     orders.send("one")
-    assert entered.wait(10)
+    assert entered.wait(60)
     ended = consumer.finish()
     with pytest.raises(Closed, match="is stopping: await its stop"):
         consumer.start()
     release.set()
-    assert ended.result(10).acked == 1
+    assert ended.result(60).acked == 1
     consumer.start()
     consumer.stop()
 
@@ -488,7 +488,7 @@ def test_a_thread_that_is_given_up_keeps_the_handler_of_its_tenant_until_it_ends
             return
         if not release.is_set():
             entered.set()
-            release.wait(10)
+            release.wait(60)
         asyncio.run(orders.handle(body))
         running.release()
 
@@ -498,8 +498,8 @@ def test_a_thread_that_is_given_up_keeps_the_handler_of_its_tenant_until_it_ends
     consumer.subscribe(lambda event: failed.set() if event.others else None, HandlersEnded)
     consumer.start()
     orders.send("one", "two", "three")
-    assert entered.wait(10)
-    assert failed.wait(10)  # the first was given up, and its thread goes on
+    assert entered.wait(60)
+    assert failed.wait(60)  # the first was given up, and its thread goes on
     orders.send("four")
     release.set()
     orders.wait_for("two", "three", "four")

@@ -47,7 +47,7 @@ class Queue:
     def _call(self, operation: str, **request: Any) -> Any:
         loop = self.server._loop
         assert loop is not None
-        return asyncio.run_coroutine_threadsafe(self.server.broker.call(operation, request), loop).result(10)
+        return asyncio.run_coroutine_threadsafe(self.server.broker.call(operation, request), loop).result(60)
 
     def send(self, *bodies: str) -> None:
         url = self.server.broker.account.url(self.server.broker.account.queues[self.name])
@@ -270,9 +270,9 @@ def test_a_stop_while_it_opens_cancels_it(inside: bool, orders: Queue, no_thread
             asyncio.run(main())
         else:
             begun = app.begin()
-            assert entered.wait(10)
+            assert entered.wait(60)
             app.stop()
-            begun.result(10)
+            begun.result(60)
     assert cleaned.is_set()
     assert no_thread_left()
 

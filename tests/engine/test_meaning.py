@@ -234,7 +234,7 @@ async def test_a_message_given_up_in_a_thread_is_not_run_again_while_that_goes_o
         def handle(body: str) -> None:
             at_work.append(body)
             most.append(len(at_work))
-            go_on.wait(10)
+            go_on.wait(60)
             at_work.remove(body)
 
         consumer = await world.start(handle, concurrency=4, handler_timeout=1, retry_base=1)

@@ -73,10 +73,10 @@ def test_a_short_claim_is_extended_in_time_although_longer_ones_are_looked_at_la
     _, long = leased("long", 600)
     assert work.claim(long, 5).result(PATIENCE) == Claimed()
     time.sleep(0.05)
-    message, short = leased("short", 0.9)
+    message, short = leased("short", 3.0)
     assert work.claim(short, 5).result(PATIENCE) == Claimed()
     message.lease_deadline += 90
-    assert store.seen.wait(0.8)
+    assert store.seen.wait(2.9)  # it is looked at after a second, and the long one after five
     assert [each.key for each in store.extended] == ["short"]
     assert all(work.release(claim, 5).result(PATIENCE) for claim in (short, long))
 
@@ -103,6 +103,7 @@ class Slow(MemoryStore):
 
     inline = False
     lost = 0
+    lingers = 0.5
 
     async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:
         found = await super().claim(key, token, fingerprint, lease)
@@ -119,19 +120,19 @@ class Slow(MemoryStore):
             try:
                 await asyncio.sleep(PATIENCE)
             except asyncio.CancelledError:
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(self.lingers)
 
 
 def test_a_claim_without_an_answer_is_taken_over_by_the_next_run_of_this_process() -> None:
     """It would have to wait for its own claim otherwise, until the lease of the first delivery ends."""
     store = Slow()
-    store.lost = 1
+    store.lost, store.lingers = 1, 8.0
     work = work_on(store)
     _, first = leased("k", 600)
     began = time.monotonic()
     with pytest.raises(StoreUnavailable, match=r"no answer in 0\.1 s"):
         work.claim(first, 0.1).result(PATIENCE)
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < store.lingers
     work.unanswered(first)
     _, second = leased("k", 600)
     assert work.claim(second, 5).result(PATIENCE) == Claimed()

@@ -71,7 +71,7 @@ def _server(
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield listener.getsockname()[1], asked
-        thread.join(5)
+        thread.join(60)
 
 
 def _whole(data: bytes) -> bool:

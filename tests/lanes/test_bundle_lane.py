@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from leasekeeper.lanes.api import Answer
     from leasekeeper.outcomes import Outcome
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 class Scene:

@@ -198,9 +198,12 @@ def test_an_error_that_is_too_long_to_log_is_replaced_by_a_short_one(
         assert isinstance(outcome, Failed)
         assert type(outcome.error) is HandlerError
         assert str(outcome.error) == text
-        began = time.process_time()
-        shown = "".join(traceback.format_exception(outcome.error))
-        assert time.process_time() - began < 0.1
+        took, shown = list[float](), ""
+        for _ in range(3):  # the first reads source files, and the garbage collector may run in one of them
+            began = time.thread_time()
+            shown = "".join(traceback.format_exception(outcome.error))
+            took.append(time.thread_time() - began)
+        assert min(took) < 0.1
         assert len(shown) < 5000
         assert "in produce" in shown, "its traceback is the handler's"
 

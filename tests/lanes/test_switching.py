@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.core.delivery import Delivery
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 @pytest.fixture(autouse=True)

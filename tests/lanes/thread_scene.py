@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from leasekeeper.outcomes import Outcome
 
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 class Scene:

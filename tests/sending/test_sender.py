@@ -69,7 +69,7 @@ def test_synchronous_code_sends_and_has_the_answer(sqs: LocalSqs) -> None:
 
 
 async def in_loop(sqs: LocalSqs) -> None:
-    async with sender(sqs) as out:
+    async with sender(sqs, linger=60) as out:  # full batches go at once; on a busy machine others would go after 10 ms
         answers = await asyncio.gather(*(out.send(str(number)) for number in range(100)))
         assert len({answer.message_id for answer in answers}) == 100
         assert out.statistics().calls == 10
@@ -201,7 +201,7 @@ def test_in_a_forked_child_it_refuses_also_if_a_thread_of_the_parent_was_sending
         thread = threading.Thread(target=send, daemon=True)
         with out._room.lock:  # as another thread held it at the fork
             thread.start()
-            thread.join(5)
+            thread.join(60)
             assert refused == [True] * 4
         out._pid = ours
 

@@ -105,7 +105,7 @@ class _Connection(asyncio.Protocol):
             case "hang":
                 pass
             case "steady":
-                self.drip(answer({"Attributes": {"Policy": "x" * 200}}))
+                self.drip(answer({"Attributes": {"Policy": "x" * 400}}))
             case "endless":
                 self.drip(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"{" * 2_000)
             case "drip":

@@ -66,18 +66,18 @@ def test_a_second_address_is_tried_when_the_first_is_dead(
             resolving_to(monkeypatch, dead.getsockname(), ("127.0.0.1", port))
             named = "http://two.test:1/"
             settings = (
-                TransportSettings(url="http://sqs.invalid/", proxy=named)
+                TransportSettings(url="http://sqs.invalid/", proxy=named, connect_timeout=60.0)
                 if behind_a_proxy
-                else TransportSettings(url=named)
+                else TransportSettings(url=named, connect_timeout=60.0)
             )
             transport = make(settings)
             start = time.monotonic()
-            answer = await transport.post(b"{}", {"X-Amz-Target": "AmazonSQS.Any"}, 10.0)
+            answer = await transport.post(b"{}", {"X-Amz-Target": "AmazonSQS.Any"}, 60.0)
             await transport.close()
             assert answer.status == 200
             return time.monotonic() - start
 
-    assert asyncio.run(story()) < 2.5
+    assert asyncio.run(story()) < 30  # half of the time in which a dead one may be given up
     for each in (dead, *waiting):
         each.close()
 
@@ -137,7 +137,7 @@ def test_a_silent_resolver_costs_the_connect_timeout_and_one_thread(
     assert len(threads) == 1
     assert threads[0].daemon
     gate.set()
-    threads[0].join(5)
+    threads[0].join(60)
 
 
 def test_a_caller_that_gives_up_does_not_cancel_the_look_up_of_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -362,7 +362,7 @@ def test_a_proxy_that_does_not_answer_leaves_no_connection_open() -> None:
         with pytest.raises(SqsError) as failed:
             await transport.post(b"{}", {}, 5.0)
         assert failed.value.code == "ConnectTimeout"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await gone.wait()
         await transport.close()
         server.close()
@@ -408,6 +408,6 @@ def test_calls_share_one_timer_and_each_keeps_its_own_limit() -> None:
 
 async def asked(transport: NativeTransport, calls: int) -> None:
     """Wait until so many calls are on their way."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while sum(each.busy for each in transport._open) < calls:  # noqa: ASYNC110 - nothing says when a call goes out
             await asyncio.sleep(0)

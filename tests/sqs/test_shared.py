@@ -38,7 +38,7 @@ def test_equal_keys_get_one_value_that_is_made_once_also_by_threads() -> None:
     together = threading.Barrier(8)
 
     def get(_: int) -> Value:
-        together.wait(10)
+        together.wait(60)
         return shared.get("key", make)
 
     with ThreadPoolExecutor(8) as pool:

@@ -48,9 +48,11 @@ def test_a_server_that_misbehaves_is_named_and_the_next_call_goes_well(kit: Any,
         error = await send(client)
         assert error.code == code
         assert error.message.startswith(f"{script.url}/ ")
+        client._wire._timeout = 30.0  # the server is slow no more; a busy machine may be
         assert await client.queue_attributes(QUEUE) == {"DelaySeconds": "0"}
 
-    script = kit.play(story, step, kit.answer({"Attributes": {"DelaySeconds": "0"}}), call_timeout=0.1)
+    limit = 0.1 if code == "ReadTimeout" else 30.0
+    script = kit.play(story, step, kit.answer({"Attributes": {"DelaySeconds": "0"}}), call_timeout=limit)
     assert script.operations() == ["SendMessage", "GetQueueAttributes"]
 
 
@@ -84,9 +86,9 @@ def test_an_answer_that_keeps_arriving_may_take_longer_than_the_time_out(kit: An
     """A slow network delivers large messages; giving them up would receive them again until they are dead letters."""
 
     async def story(client: SqsClient, _: Any) -> None:
-        assert await client.queue_attributes(QUEUE) == {"Policy": "x" * 200}
+        assert await client.queue_attributes(QUEUE) == {"Policy": "x" * 400}
 
-    assert len(kit.play(story, "steady", call_timeout=0.2).asked) == 1
+    assert len(kit.play(story, "steady", call_timeout=0.7).asked) == 1
 
 
 @pytest.mark.slow
@@ -110,7 +112,7 @@ def test_a_silent_server_behind_an_https_url_is_an_error_in_time(kit: Any) -> No
     async def story() -> None:
         async with kit.serve() as script:
             url = script.url.replace("http:", "https:")
-            async with await kit.connect(url, call_timeout=0.2, connect_timeout=0.1) as client:
+            async with await kit.connect(url, call_timeout=1.0, connect_timeout=0.5) as client:
                 error = await send(client)
                 assert error.code == "ConnectTimeout"
                 if kit.http == "native":
@@ -249,7 +251,7 @@ def test_a_poll_that_is_given_up_closes_its_connection(kit: Any) -> None:
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while script.open:  # noqa: ASYNC110 - the server has no event for it
                 await asyncio.sleep(0)
 

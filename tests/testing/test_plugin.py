@@ -146,7 +146,7 @@ def test_a_consumer_finds_the_local_sqs_through_the_environment(local_sqs: Local
 
     consumer = Consumer("orders", handler, wait_time=1, poll_grace=0)
     consumer.start()
-    assert shipped.wait(10)
+    assert shipped.wait(60)
     assert consumer.stop().result().acked == 1
     assert len(local_sqs.broker.account.queues["orders"]) == 0
 
