@@ -69,7 +69,7 @@ def test_synchronous_code_sends_and_has_the_answer(sqs: LocalSqs) -> None:
 
 
 async def in_loop(sqs: LocalSqs) -> None:
-    async with sender(sqs, linger=60) as out:  # full batches go at once; on a busy machine others would go after 10 ms
+    async with sender(sqs, linger=60) as out:  # full batches go at once; on a busy machine others would go after 20 ms
         answers = await asyncio.gather(*(out.send(str(number)) for number in range(100)))
         assert len({answer.message_id for answer in answers}) == 100
         assert out.statistics().calls == 10
