@@ -29,10 +29,7 @@ def test_workers_claim_keys(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> No
     path = bench.folder / "deeds"
     path.touch()
     monkeypatch.setenv("DEEDS", str(path))
-    asyncio.run(claim_elsewhere(bench.place, f"leasekeeper:s:{digest(7)}"))
-    claimed = time.monotonic()
     once = Idempotency(RedisStore.from_url(bench.place), key="id", scope="s")
-    bench.send(range(10), times=2)
     consumer = Consumer(
         "orders",
         deeds.work,
@@ -45,6 +42,9 @@ def test_workers_claim_keys(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> No
         wait_time=0.2,
     )
     consumer.start()
+    asyncio.run(claim_elsewhere(bench.place, f"leasekeeper:s:{digest(7)}"))
+    claimed = time.monotonic()
+    bench.send(range(10), times=2)
     bench.until(lambda: bench.left() == 0, "all are done")
     took = time.monotonic() - claimed
     statistics = consumer.statistics()

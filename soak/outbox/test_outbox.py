@@ -105,7 +105,7 @@ def test_relays_that_are_killed_lose_no_row_and_keep_the_order(postgres: Postgre
         finally:
             for relay in relays:
                 relay.terminate()
-                assert relay.wait(30) == 0
+                assert relay.wait(120) == 0
 
 
 def test_a_database_that_is_restarted_loses_no_row(postgres: Postgres) -> None:

@@ -22,4 +22,4 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     before = workers()
     with LocalSqs(seed=1) as sqs:
         yield Bench(sqs, notes)
-    Bench.until(lambda: workers() <= before, 5)
+    Bench.until(lambda: workers() <= before)

@@ -47,7 +47,7 @@ def bodies(sqs: LocalSqs) -> list[str]:
 
 def test_a_hundred_thousand_posts_are_ten_thousand_calls(sqs: LocalSqs) -> None:
     count = int(os.environ.get("LEASEKEEPER_POSTS", "20000"))
-    with Sender("q", endpoint_url=sqs.endpoint_url, region="eu-west-1") as sender:
+    with Sender("q", endpoint_url=sqs.endpoint_url, region="eu-west-1", linger=60) as sender:  # full batches go at once
         for number in range(count):
             sender.post(number)
         sender.flush().result()
@@ -71,7 +71,7 @@ def test_a_process_that_is_terminated_sends_what_it_has_accepted(sqs: LocalSqs, 
 
 def test_a_full_buffer_blocks_and_bounds_memory(sqs: LocalSqs) -> None:
     """Posts from a thread wait for room: what is held never exceeds the buffer, in messages or bytes."""
-    sqs.faults.set("SendMessageBatch", latency=0.002)
+    sqs.faults.set("SendMessageBatch", latency=0.02)
     messages = size = 0
     with Sender("q", endpoint_url=sqs.endpoint_url, region="eu-west-1", buffer=200, buffer_bytes=500_000) as sender:
         for number in range(3_000):

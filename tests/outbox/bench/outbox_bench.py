@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.local import LocalSqs
 
-WITHIN = 30.0
+WITHIN = 120.0
 _tables = count(1)
 
 
