@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python .ci/install.py -c constraints.txt
 PARALLEL := -n auto
 SOAK := soak
+COVERED := core engine simulation keeper admin payloads idempotency
 # The tests start many processes. With bytecode on disk none of them compiles its modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -22,8 +23,8 @@ demo: $(VENV)/.run ## watch messages flow through the built-in SQS, in the termi
 test: $(VENV)/.dev ## run the tests, side by side, in about 100 s; `make long` runs those that take longer
 	$(BIN)/python -m pytest $(PARALLEL) -m "not long"
 
-long: $(VENV)/.dev ## run the tests that `make test` leaves out: each server that others wrote, slow ends of processes, many worlds
-	$(BIN)/python -m pytest $(PARALLEL) -m long
+long: $(VENV)/.dev ## run the tests that `make test` leaves out: each server that others wrote, most processes, many worlds
+	$(BIN)/python -m pytest $(PARALLEL) -m long $(LEFT_OUT:%=--ignore=tests/%)
 
 soak: $(VENV)/.dev ## run what takes long, one after another: processes killed in loops, browsers, load; SOAK= chooses some
 	$(BIN)/python -m pytest $(SOAK)
@@ -49,7 +50,7 @@ pages: $(VENV)/.dev ## write the pages that come from the code
 	for script in docs/scripts/*_page.py; do $(BIN)/python $$script || exit 1; done
 
 coverage: $(VENV)/.dev ## check how much of core and engine their tests cover
-	$(BIN)/python -m pytest $(PARALLEL) -q tests/core tests/engine tests/simulation tests/keeper tests/admin tests/payloads tests/idempotency \
+	$(BIN)/python -m pytest $(PARALLEL) -q $(COVERED:%=tests/%) \
 	  --cov=leasekeeper.core --cov=leasekeeper.engine --cov-report=term:skip-covered --cov-fail-under=97
 
 lowest: $(VENV)/.dev ## run the tests on the oldest versions that pyproject.toml allows; TESTS= chooses some

@@ -1,8 +1,8 @@
 """Run tests on the oldest versions of our dependencies that pyproject.toml allows: `make lowest`.
 
 They are installed into an environment inside `.venv`, made anew each time, next to the tools that the tests need. The
-arguments are those of pytest. Without any, all tests run but those that need a server or a tool that others wrote, and
-those that count what a message costs, which newer versions may change.
+arguments are those of pytest. Tests that take long do not run. Without arguments, all others do but those that need a
+server or a tool that others wrote, and those that count what a message costs, which newer versions may change.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def main() -> int:
     install("-c", str(constraints), *TOOLS)
     print("\n".join(oldest))
     chosen = [*(sys.argv[1:] or ["tests", *(f"--ignore={path}" for path in LEFT_OUT)]), f"--ignore={NEWER}"]
-    return subprocess.run([PYTHON, "-m", "pytest", "-q", "-n", "auto", *chosen], cwd=ROOT, check=False).returncode
+    return subprocess.run(
+        [PYTHON, "-m", "pytest", "-q", "-n", "auto", "-m", "not long", *chosen], cwd=ROOT, check=False
+    ).returncode
 
 
 if __name__ == "__main__":
