@@ -45,7 +45,7 @@ def main() -> None:
     table = Table.make(1_000, Settings("http://127.0.0.1", "us-east-1", "", ""), keep_for=300)
     plain = Ledger(LeasePolicy(visibility=30, extend_after=15, remember=0))
     kept = KeptLedger(
-        LeasePolicy(visibility=30, extend_after=15, remember=0), Entries(table, float), on_lease_lost=lambda _: None
+        LeasePolicy(visibility=30, extend_after=15, remember=0), Entries(table), on_lease_lost=lambda _: None
     )
     without, with_keeper = [], []
     for _ in range(ROUNDS):

@@ -24,14 +24,15 @@ def settle(sqs: Any) -> Iterator[Callable[..., str]]:
     tables: list[Table] = []
 
     def run(queue: Any, held: list[tuple[dict[str, Any], int]], attempt_id: str | None = None) -> str:
-        settings = Settings(sqs.endpoint_url, "us-east-1", queue.url, queue.name)
+        settings = Settings(sqs.endpoint_url, "us-east-1", queue.url, queue.name, back_offs=[3.0])
         table = Table.make(100, settings, keep_for=60)
         tables.append(table)
         table.write_credentials(Credentials("test", "test", None))
-        entries, now = Entries(table, lambda _: 3.0), time.monotonic()
+        entries, now = Entries(table), time.monotonic()
         for message, state in held:
             received = Received(message_id=message["MessageId"], receipt=message["ReceiptHandle"])
-            entries.enter([KeptDelivery(received, Lease(600, now, now + 300, now + 599), now, now)], state)
+            row = KeptDelivery(received, Lease(600, now, now + 300, now + 599), now, now)
+            entries.enter([row], [received], state)
         if attempt_id is not None:
             table.write_receive(0, now, 600, 10, attempt_id)
         said: list[str] = []

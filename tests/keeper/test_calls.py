@@ -187,7 +187,7 @@ def _settle(port: int, messages: int) -> list[str]:
     rows = [
         KeptDelivery(Received(message_id=str(each), receipt=f"r{each}"), lease, 1.0, 2.0) for each in range(messages)
     ]
-    Entries(table, float).enter(rows, WAITING)
+    Entries(table).enter(rows, [row.received for row in rows], WAITING)
     threads = Threads()
     threads.start()
     watching = Watching(0, threads, threads, say=said.append)

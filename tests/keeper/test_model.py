@@ -193,8 +193,8 @@ class Hasty(StandingIn):
         extensions = []
         for slot in slots:
             if self._claims.take(slot):
-                _, _, _, seconds, _, length, generation = self._table.head(slot)
-                extensions.append(Extension(slot, generation, self._table.receipt(slot, length), int(seconds)))
+                head = self._table.head(slot)
+                extensions.append(Extension(slot, head.generation, self._table.receipt(slot), int(head.seconds)))
         return extensions
 
 

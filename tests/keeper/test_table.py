@@ -10,17 +10,18 @@ import pytest
 
 from leasekeeper import Options, api
 from leasekeeper.core.delivery import Lease, LeasePolicy
-from leasekeeper.keeper.entries import NOWHERE, Entries, KeptDelivery
+from leasekeeper.keeper.entries import COUNT, Entries, KeptDelivery
 from leasekeeper.keeper.keeping import Keeping
 from leasekeeper.keeper.ledgers import KeptLedger
 from leasekeeper.keeper.standing_in import StandingIn, is_lost, settlements
 from leasekeeper.keeper.table import (
     CREDENTIALS,
     FINISHED,
-    FREE,
-    LONGEST_RECEIPT,
+    NOWHERE,
     RELEASING,
     RUNNING,
+    STATES,
+    TEXTS,
     WAITING,
     Credentials,
     Settings,
@@ -36,7 +37,7 @@ SETTINGS = Settings("https://sqs.test/", "eu-west-1", "https://sqs.test/1/orders
 
 @pytest.fixture
 def table() -> Iterator[Table]:
-    made = Table.make(4, SETTINGS, keep_for=60)
+    made = Table.make(2, SETTINGS, keep_for=60)
     yield made
     made.close()
 
@@ -58,20 +59,25 @@ def _row(number: int, *, deadline: float = 30.0, receipt: str = "") -> KeptDeliv
     return KeptDelivery(received, Lease(30, 0.0, 15.0, deadline), 1.0, 2.0)
 
 
+def _enter(entries: Entries, rows: list[KeptDelivery], state: int = WAITING) -> None:
+    entries.enter(rows, [row.received for row in rows], state)
+
+
 def test_the_keeper_sees_what_the_engine_wrote(table: Table) -> None:
     other = Table.open(os.dup(table.descriptor))
     try:
-        entries = Entries(table, lambda count: 2.0**count)
+        entries = Entries(table)
         rows = [_row(1), _row(2)]
-        entries.enter(rows, WAITING)
+        _enter(entries, rows)
         entries.mark(rows[:1], RUNNING)
         assert (other.pid, other.began > 0, other.settings(), other.keep_for) == (os.getpid(), True, SETTINGS, 60)
-        assert other.occupied() == [0, 1]
-        assert list(other.states[:2]) == [RUNNING, WAITING]
-        deadline, asked, _, seconds, back_off, length, generation = other.head(0)
-        assert (deadline, asked, seconds, back_off) == (30.0, 1.0, 30.0, 2.0)
-        assert other.receipt(0, length) == "receipt-1"
-        other.extended(0, generation, 55.0)
+        first, second = other.occupied()
+        assert (first, second) == (rows[0].slot, rows[1].slot) == (STATES, STATES + 1)
+        assert (other.states[first], other.states[second]) == (RUNNING, WAITING)
+        head = other.head(first)
+        assert (head.deadline, head.asked, head.seconds, head.visible_at) == (30.0, 1.0, 30.0, 0.0)
+        assert other.texts(0) == [("receipt-1", "1"), ("receipt-2", "1")]
+        other.extended(first, head.generation, 55.0)
         other.note_stood_in()
         assert entries.news()
         assert not entries.news()
@@ -83,44 +89,89 @@ def test_the_keeper_sees_what_the_engine_wrote(table: Table) -> None:
 
 
 def test_what_the_keeper_writes_late_about_a_slot_that_is_used_again_is_ignored(table: Table) -> None:
-    entries = Entries(table, float)
+    entries = Entries(table)
     first, second = _row(1), _row(2)
-    entries.enter([first], WAITING)
-    generation = table.head(first.slot)[-1]
+    _enter(entries, [first])
+    generation = table.generation(first.slot)
+    assert generation == table.head(first.slot).generation
     slot = first.slot
     entries.leave([first])
-    entries.enter([second], WAITING)
+    _enter(entries, [second])
     assert second.slot == slot
     table.extended(slot, generation, 99.0)
     assert entries.until(second) == 0.0
 
 
 def test_a_message_without_a_slot_is_not_kept_and_costs_nothing(table: Table) -> None:
-    entries = Entries(table, float)
-    rows = [_row(number) for number in range(5)]
-    entries.enter(rows, WAITING)
-    too_long = _row(9, receipt="r" * (LONGEST_RECEIPT + 1))
+    entries = Entries(table)
+    rows = [_row(number) for number in range(3)]
+    for row in rows:
+        _enter(entries, [row])
+    too_long = _row(9, receipt="r" * TEXTS)
     entries.leave(rows[:1])
-    entries.enter([too_long], WAITING)
-    assert [row.slot for row in (rows[4], too_long)] == [NOWHERE, NOWHERE]
-    entries.mark([rows[4]], FINISHED)
-    entries.releasing(rows[4], RELEASING)
-    entries.moved(rows[4])
-    entries.leave([rows[4]])
-    assert table.occupied() == [1, 2, 3]
+    _enter(entries, [too_long])
+    assert [row.slot for row in (rows[2], too_long)] == [NOWHERE, NOWHERE]
+    entries.mark([rows[2]], FINISHED)
+    entries.releasing(rows[2], RELEASING)
+    entries.moved(rows[2])
+    entries.leave([rows[2]])
+    assert table.occupied() == [rows[1].slot]
+
+
+def test_a_receive_that_does_not_fit_into_one_block_is_in_several(table: Table) -> None:
+    entries = Entries(table)
+    rows = [_row(number, receipt=f"{number:0900d}") for number in range(10)]
+    _enter(entries, rows)
+    assert [row.slot for row in rows] == [*range(STATES, STATES + 5), *range(STATES + 10, STATES + 15)]
+    assert [table.receipt(row.slot) for row in rows] == [row.receipt for row in rows]
+
+
+def test_a_block_is_used_again_when_all_its_messages_have_left(table: Table) -> None:
+    """Those that are still held keep their receipts, and no more than the blocks in use are looked at."""
+    entries = Entries(table)
+    first, second, third = ([_row(10 * number + each) for each in range(10)] for number in range(3))
+    _enter(entries, first)
+    entries.leave_deleted(first[1:])
+    _enter(entries, second)
+    entries.leave(second[:9])
+    _enter(entries, third)
+    assert {row.slot for row in third} == {NOWHERE}
+    assert [table.receipt(slot) for slot in table.occupied()] == ["receipt-0", "receipt-19"]
+    entries.leave_deleted(first[:1])
+    _enter(entries, third)
+    assert [row.slot for row in third] == list(range(STATES, STATES + 10))
+    assert table.receipt(second[9].slot) == "receipt-19"
+    assert table.used == 2
+
+
+def test_what_the_engine_was_writing_when_it_died_is_left_to_its_lease(table: Table) -> None:
+    entries = Entries(table)
+    rows = [_row(1), _row(2)]
+    _enter(entries, rows)
+    at = table.memory.find(b"receipt-2")
+    table.memory[at - 1] = ord("x")  # the separator: the texts are not complete
+    assert table.receipt(rows[0].slot) == ""
+    assert settlements(table, 20.0, table.occupied()) == []
+    table.alive(1.0, 2.0)
+    claims = FreeClaims()
+    standing_in = StandingIn(table, claims, say=pytest.fail)
+    (slots,) = standing_in.look(25.0)
+    assert standing_in.begin(slots, 25.0) == []
+    assert claims.held == set()
 
 
 def test_a_newer_receipt_that_has_no_room_leaves_its_slot_to_one_message_only() -> None:
     """L29. If two messages had one slot, the end of the first would have the keeper delete the second."""
     small = Table.private(1, SETTINGS, keep_for=60)
     policy = LeasePolicy(visibility=30, extend_after=15)
-    ledger = KeptLedger(policy, Entries(small, float), on_lease_lost=lambda _: None)
+    ledger = KeptLedger(policy, Entries(small), on_lease_lost=lambda _: None)
     [first], _ = ledger.receive([Received(message_id="a", receipt="1")], requested_at=1.0, now=1.0)
     ledger.receive([Received(message_id="a", receipt="2")], requested_at=2.0, now=2.0)
+    assert first.slot == NOWHERE  # type: ignore[attr-defined] # of the ledger's row type
     [second], _ = ledger.receive([Received(message_id="b", receipt="3")], requested_at=3.0, now=3.0)
     ledger.done([first])
-    assert small.receipt(0, small.head(0)[5]) == second.receipt
-    assert small.states[0] == WAITING
+    assert small.receipt(STATES) == second.receipt
+    assert small.states[STATES] == WAITING
     small.close()
 
 
@@ -128,7 +179,7 @@ def test_credentials_that_do_not_fit_are_no_reason_to_give_no_signs_of_life(
     table: Table, caplog: pytest.LogCaptureFixture
 ) -> None:
     long = api.Credentials(access_key="key", secret_key="secret", token="t" * 20_000)
-    Keeping(table, FreeClaims(), Options(), clock=time.monotonic, back_off=float, credentials=lambda: long)
+    Keeping(table, FreeClaims(), Options(), clock=time.monotonic, credentials=lambda: long)
     assert table.credentials() is None
     assert "the keeper cannot make calls: credentials of 20,0" in caplog.text
 
@@ -153,17 +204,19 @@ def test_what_is_no_table_is_refused() -> None:
 
 
 def test_a_closed_table_takes_what_a_late_handler_writes() -> None:
-    table = Table.make(4, SETTINGS, keep_for=60)
+    table = Table.make(2, SETTINGS, keep_for=60)
     table.close()
     table.states[NOWHERE] = RUNNING
-    table.states[2] = RUNNING
+    table.states[STATES + 2] = RUNNING
 
 
 def test_the_keeper_extends_only_what_is_overdue_with_less_than_a_quarter_left(table: Table) -> None:
-    entries, claims = Entries(table, float), FreeClaims()
-    rows = [_row(1), _row(2), _row(3, deadline=60.0)]
-    for row in rows:
-        entries.enter([row], WAITING)
+    entries, claims = Entries(table), FreeClaims()
+    rows = [_row(1), _row(2), _row(3)]
+    _enter(entries, rows)
+    rows[2].lease = Lease(30, 0.0, 45.0, 60.0)
+    entries.moved(rows[2])
+    first, _, third = (row.slot for row in rows)
     entries.releasing(rows[1], RELEASING)
     standing_in = StandingIn(table, claims, say=pytest.fail)
     assert standing_in.look(25.0) == []  # no sign of life yet: the engine has not begun
@@ -171,36 +224,38 @@ def test_the_keeper_extends_only_what_is_overdue_with_less_than_a_quarter_left(t
     assert standing_in.look(25.0) == []  # the beat is not overdue
     table.alive(22.0, 23.0)
     assert standing_in.look(22.4) == []  # more than a quarter is left
-    assert standing_in.look(25.0) == [[0]]
+    assert standing_in.look(25.0) == [[first]]
     assert standing_in.look(25.0) == []  # a call is out
-    (extension,) = standing_in.begin([0], 25.0)
-    assert (extension.receipt, extension.seconds, claims.held) == ("receipt-1", 30, {0})
+    (extension,) = standing_in.begin([first], 25.0)
+    assert (extension.receipt, extension.seconds, claims.held) == ("receipt-1", 30, {first})
     standing_in.end([extension], [""], sent=25.0, now=25.2)
     assert claims.held == set()
     assert entries.until(rows[0]) == 55.0
     assert standing_in.look(26.0) == []
-    assert standing_in.look(53.0) == [[0, 2]]
-    assert standing_in.begin([0, 2], 61.0) == []  # both leases are over by now
+    assert standing_in.look(53.0) == [[first, third]]
+    assert standing_in.begin([first, third], 61.0) == []  # both leases are over by now
 
 
 def test_an_extension_that_failed_is_tried_again_unless_the_receipt_is_lost(table: Table) -> None:
-    entries = Entries(table, float)
-    entries.enter([_row(1), _row(2)], WAITING)
+    entries = Entries(table)
+    _enter(entries, [_row(1), _row(2)])
     table.alive(1.0, 2.0)
     standing_in = StandingIn(table, FreeClaims(), say=pytest.fail)
     (slots,) = standing_in.look(25.0)
     standing_in.end(standing_in.begin(slots, 25.0), ["InternalError", "ReceiptHandleIsInvalid"], sent=25.0, now=25.1)
     assert standing_in.look(25.2) == []
-    assert standing_in.look(26.0) == [[0]]
-    standing_in.end(standing_in.begin([0], 26.0), None, sent=26.0, now=28.0)
-    assert standing_in.look(29.0) == [[0]]
+    assert standing_in.look(26.0) == [[STATES]]
+    standing_in.end(standing_in.begin([STATES], 26.0), None, sent=26.0, now=28.0)
+    assert standing_in.look(29.0) == [[STATES]]
     assert entries.until(_row(3)) == 0.0
 
 
-def test_after_the_death_each_state_is_settled_in_its_way(table: Table) -> None:
-    entries = Entries(table, lambda _: 8.0)
+def test_after_the_death_each_state_is_settled_in_its_way() -> None:
+    table = Table.private(2, SETTINGS._replace(back_offs=[4.0, 8.0]), keep_for=60)
+    entries = Entries(table)
     rows = [_row(number) for number in range(4)]
-    entries.enter(rows, WAITING)
+    rows[1].received.system[COUNT] = "7"  # more than there are back-offs
+    _enter(entries, rows)
     entries.mark(rows[1:2], RUNNING)
     entries.mark(rows[2:3], FINISHED)
     rows[3].visible_at = 40.0
@@ -213,7 +268,8 @@ def test_after_the_death_each_state_is_settled_in_its_way(table: Table) -> None:
     ]
     late = settlements(table, 31.0, table.occupied())
     assert [call.operation for call in late] == ["delete"]  # the leases are over: others may have the messages
-    assert list(table.states[:4]) != [FREE] * 4
+    assert table.occupied() == [row.slot for row in rows]
+    table.close()
 
 
 def test_codes_of_lost_receipts_in_both_spellings() -> None:

@@ -14,7 +14,7 @@ from leasekeeper.core.delivery import Action, deadline_of
 from leasekeeper.core.states import State
 from leasekeeper.engine.extender import LAST_MOMENT, Extender
 from leasekeeper.engine.heartbeat import Heartbeat
-from leasekeeper.engine.policies import crash_back_off
+from leasekeeper.engine.policies import crash_back_offs
 from leasekeeper.keeper.claims import LockClaims
 from leasekeeper.keeper.keeping import Keeping
 from leasekeeper.keeper.process import KEEPER, supervisor
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from leasekeeper.keeper.entries import Kept
     from leasekeeper.options import Options
 
-LEAST_SLOTS = 10_000
-"""Slots of a table at least: `set_concurrency` may raise what is in flight. Memory is used only for those in use."""
+LEAST_BLOCKS = 10_000
+"""Blocks of a table at least: `set_concurrency` may raise what is in flight. Memory is used only for those in use."""
 SPARE = 100
-"""Slots beyond the messages that may be in flight: those of newer receipts, and of receives that bring more."""
+"""Blocks beyond the messages that may be in flight, each of which may be the last of its receive: newer receipts."""
 
 
 class KeptHeartbeat(Heartbeat):
@@ -126,14 +126,14 @@ async def open_keeping(client: SqsApi, options: Options, source: SourceQueue) ->
         session_token=endpoint.session_token,
         proxy=endpoint.proxy,
         ca_bundle=endpoint.ca_bundle,
+        back_offs=crash_back_offs(options),
     )
-    table = Table.make(max(options.max_in_flight, LEAST_SLOTS) + SPARE, settings, keep_for=options.keep_for)
+    table = Table.make(max(options.max_in_flight, LEAST_BLOCKS) + SPARE, settings, keep_for=options.keep_for)
     keeping = Keeping(
         table,
         LockClaims(table.descriptor),
         options,
         clock=time.monotonic,
-        back_off=crash_back_off(options),
         credentials=client.credentials,
         child=KEEPER,
     )

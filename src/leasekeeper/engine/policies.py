@@ -16,8 +16,6 @@ from leasekeeper.retries import Retries, retries_of
 from leasekeeper.schedules import Exponential
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from leasekeeper.engine.context import SourceQueue
     from leasekeeper.options import Options
 
@@ -77,13 +75,17 @@ def group_policy(options: Options, source: SourceQueue) -> GroupPolicy:
     )
 
 
-def crash_back_off(options: Options) -> Callable[[int], float]:
-    """Seconds that a message waits if its process dies while it runs, by its receive count.
+COUNTED = 33
+"""The receive count from which on the back-off after a crash does not grow."""
+
+
+def crash_back_offs(options: Options) -> list[float]:
+    """Seconds that a message waits if its process dies while it runs, by its receive count: of 1, 2 and so on.
 
     At least a second, whatever the retries say: a message that kills its process would kill one process after another.
     """
     schedule = retries(options).schedule
-    return lambda receive_count: max(1.0, schedule.ceiling(receive_count))
+    return [max(1.0, schedule.ceiling(receive_count)) for receive_count in range(1, COUNTED + 1)]
 
 
 def retries(options: Options) -> Retries:

@@ -7,25 +7,26 @@ used again is ignored, because the slot's generation is another one then.
 
 from __future__ import annotations
 
-import struct
+from collections import deque
 from typing import TYPE_CHECKING, cast
 
 from leasekeeper.core.delivery import Delivery
 from leasekeeper.core.group import GroupedDelivery
-from leasekeeper.keeper.table import FREE, HEAD, HEAD_SIZE, LONGEST_RECEIPT, RUNNING, SLOT, TIMES
+from leasekeeper.keeper.table import BLOCK, FREE, HEAD, MESSAGES, NOWHERE, OVER, RUNNING, SEPARATOR, STATES, TEXTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from leasekeeper.keeper.table import Table
+    from leasekeeper.message import Received
 
-NOWHERE = -1
-"""The slot of a message that has none: its state goes to the last byte of the states, which the keeper never reads."""
-VISIBLE_AT = 2
-"""The place of that time among the eight numbers of a head."""
 COUNT = "ApproximateReceiveCount"
-COUNTED = 33
-"""The receive count from which on the back-off does not grow."""
+EMPTY = bytes((FREE,)) * MESSAGES
+"""The states of a block that can be used again."""
+FULL = tuple(bytes((state,)) * MESSAGES for state in range(5))
+PART = BLOCK // MESSAGES
+LOOKS = 2
+"""Blocks that are looked at before one is used that was never in use: of those in use at least half hold messages."""
 _GENERATIONS = 0xFFFF_FFFF
 
 
@@ -48,87 +49,104 @@ Kept = KeptDelivery | KeptGroupedDelivery
 
 
 class Entries:
-    """The slots of a table, handed out and taken back.
+    """The blocks of a table, and their slots.
+
+    The states alone say whether a block is in use, so nothing else is kept about the messages that are in it.
 
     Args:
         table: where to write.
-        back_off: seconds that a message waits if its process dies while it runs, by its receive count.
     """
 
-    def __init__(self, table: Table, back_off: Callable[[int], float]) -> None:
+    def __init__(self, table: Table) -> None:
         self.table = table
-        self._free: list[int] = []
-        """The slot that came free last is used next, so no more memory is touched than was needed at once."""
-        self._used = 0
-        """Slots that were ever in use."""
+        self._blocks = deque[int]()
+        """Those that were ever in use; the one that was looked at last is the last."""
+        self._start = table.first - STATES * PART
+        """A block begins here, and `PART` bytes for each slot before its first one."""
+        self._left = 0
+        """The first slot of the block that a message has left last; 0 before the first."""
         self._generation = 0
-        """Of what was entered last: it tells a message from the next one in the same slot."""
-        self._packs: dict[int, Callable[..., None]] = {}
-        # By the count as SQS writes it: to parse it would take longer than all the rest.
-        self._back_offs = {str(count): back_off(count) for count in range(1, COUNTED)}
-        self._longest = back_off(COUNTED)
+        """Of the block that was written last."""
         self._stood_in = 0
 
-    def enter(self, rows: Sequence[Kept], state: int) -> None:
+    def enter(self, rows: Sequence[Kept], received: Sequence[Received], state: int) -> None:
         """Write messages that were received together, or one whose receipt is another one now."""
-        if not rows:
+        # As text, and back-offs by the count in the keeper: to do more about each message here would take longer.
+        texts = [each.receipt for each in received]
+        texts += [each.system.get(COUNT, "1") for each in received]
+        text = SEPARATOR.join(texts).encode()
+        count, length = len(rows), len(text)
+        if length > TEXTS or count > MESSAGES:
+            self._enter_parts(rows, received, state)
             return
-        table, lease, asked = self.table, rows[0].lease, rows[0].requested_at
-        memory, states, first, free = table.memory, table.states, table.first, self._free
-        self._generation = generation = (self._generation + 1) & _GENERATIONS
-        known, length, head, pack = "", -1, b"", _nothing  # a head that the messages of one receive have in common
-        for row in rows:
-            received = row.received
-            receipt, count = received.receipt.encode(), received.system.get(COUNT, "1")
-            if count != known or len(receipt) != length:
-                known, length = count, len(receipt)
-                back_off = self._back_offs.get(count, self._longest)
-                head = HEAD.pack(lease.deadline, asked, 0.0, lease.seconds, back_off, length, generation)
-                pack = self._packs.get(length) or self._pack(length)
-            slot = free.pop() if free else self._unused()
-            if slot < 0 or length > LONGEST_RECEIPT:
+        slot = self._block()
+        row = rows[0]
+        if slot == NOWHERE:
+            for row in rows:
                 row.slot = NOWHERE
-                if slot >= 0:
-                    free.append(slot)
-                continue
-            # Head and receipt in one go; between them it clears what the keeper wrote about the message before.
-            pack(memory, first + slot * SLOT, head, receipt)
-            row.slot = slot
-            states[slot] = state
+            return
+        table, lease, at = self.table, row.lease, self._start + slot * PART
+        self._generation = generation = (self._generation + 1) & _GENERATIONS
+        head = HEAD.pack(lease.deadline, row.requested_at, lease.seconds, generation, count, length)
+        table.memory[at : at + HEAD.size + length] = head + text
+        table.states[slot : slot + count] = FULL[state][:count]
+        for number, row in enumerate(rows, slot):
+            row.slot = number
 
-    def _pack(self, length: int) -> Callable[..., None]:
-        """What writes a slot with a receipt of this length; the receipts of a queue have few lengths."""
-        gap = HEAD_SIZE - HEAD.size
-        pack = self._packs[length] = struct.Struct(f"<{HEAD.size}s{gap}x{length}s").pack_into
-        return pack
+    def _enter_parts(self, rows: Sequence[Kept], received: Sequence[Received], state: int) -> None:
+        """Write messages that do not fit into one block."""
+        half = len(rows) // 2
+        if half:
+            self.enter(rows[:half], received[:half], state)
+            self.enter(rows[half:], received[half:], state)
+        else:
+            rows[0].slot = NOWHERE
 
-    def _unused(self) -> int:
-        """A slot that was never used; `NOWHERE` when there is none left: then the keeper does not know the message."""
-        slot = self._used
-        if slot == self.table.slots:
+    def _block(self) -> int:
+        """The first slot of a block without messages; `NOWHERE`: there is none, and the keeper does not know these."""
+        blocks, states = self._blocks, self.table.states
+        first = self._left
+        if first and states[first : first + MESSAGES] == EMPTY:  # so the memory that is used is the same
+            return first
+        used, total = len(blocks), self.table.blocks
+        for _ in range(used if used == total else min(used, LOOKS)):
+            blocks.rotate(-1)
+            first = STATES + blocks[-1] * MESSAGES
+            if states[first : first + MESSAGES] == EMPTY:
+                return first
+        if used == total:
             return NOWHERE
-        self._used += 1
-        self.table.note_used(slot + 1)
-        return slot
+        blocks.append(used)
+        self.table.note_used(used + 1)
+        return STATES + used * MESSAGES
 
     def leave(self, rows: Sequence[Kept]) -> None:
         """Free the slots of messages that are not held any more."""
-        states, free = self.table.states, self._free
+        states, slot = self.table.states, NOWHERE
         for row in rows:
-            slot = row.slot
-            if slot >= 0:
-                row.slot = NOWHERE
-                states[slot] = FREE
-                free.append(slot)
+            slot, row.slot = row.slot, NOWHERE
+            states[slot] = FREE
+        self._left_from(slot)
+
+    def leave_deleted(self, rows: Sequence[Kept]) -> None:
+        """Free the slots of messages that have run and are deleted: no lane writes about them any more."""
+        states = self.table.states
+        for row in rows:
+            states[row.slot] = FREE
+        self._left_from(row.slot)
+
+    def _left_from(self, slot: int) -> None:
+        if slot != NOWHERE:
+            self._left = slot - (slot - STATES) % MESSAGES
 
     def leave_while_starting(self, row: Kept) -> None:
         """Free the slot of a message that a lane may start in this very moment.
 
         Race: the lane's thread may have read the slot, and write RUNNING after this. Without a deadline the slot means
-        nothing then, until it is used again.
+        nothing then, and its block is not used again.
         """
-        if row.slot >= 0:
-            self.table.times[row.slot * TIMES] = 0.0
+        if row.slot != NOWHERE:
+            self.table.move(row.slot, OVER)
             self.table.extended(row.slot, 0, 0.0)
         self.leave([row])
 
@@ -144,18 +162,18 @@ class Entries:
 
     def moved(self, row: Kept) -> None:
         """Write the deadline of a lease that was extended."""
-        if row.slot >= 0:
-            self.table.times[row.slot * TIMES] = row.lease.deadline
+        if row.slot != NOWHERE:
+            self.table.move(row.slot, row.lease.deadline)
 
     def releasing(self, row: Kept, state: int) -> None:
         """Write when a message becomes visible, and then its state."""
-        if row.slot >= 0:
-            self.table.times[row.slot * TIMES + VISIBLE_AT] = row.visible_at
+        if row.slot != NOWHERE:
+            self.table.write_visible_at(row.slot, row.visible_at)
             self.table.states[row.slot] = state
 
     def news(self) -> bool:
         """Whether the keeper has extended leases since the last time this was asked."""
-        stood_in = self.table.stood_in
+        stood_in = self.table.stood_in()
         if stood_in == self._stood_in:
             return False
         self._stood_in = stood_in
@@ -163,7 +181,7 @@ class Entries:
 
     def until(self, row: Kept) -> float:
         """When the keeper's extension of this message ends, if it made one that was not taken over yet; else 0.0."""
-        if row.slot < 0:
+        if row.slot == NOWHERE:
             return 0.0
         until = self.table.until(row.slot, self.table.generation(row.slot))
         if until == row.until:
@@ -172,8 +190,4 @@ class Entries:
         return until
 
     def __repr__(self) -> str:
-        return f"<Entries {self._used - len(self._free)} in {self.table!r}>"
-
-
-def _nothing(*_: object) -> None:
-    """Takes the place of what writes a slot, before the first."""
+        return f"<Entries {len(self._blocks)} blocks of {self.table!r}>"

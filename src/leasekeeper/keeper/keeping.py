@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING, Protocol
 
 from leasekeeper.keeper.entries import Entries
-from leasekeeper.keeper.table import Credentials
+from leasekeeper.keeper.table import NOWHERE, Credentials
 from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:
@@ -58,7 +58,6 @@ class Keeping:
         claims: on its slots.
         options: those of the consumer.
         clock: seconds, monotonic.
-        back_off: seconds that a message waits if its process dies while it runs, by its receive count.
         credentials: what calls are signed with now; None: nothing that works.
         child: the keeper's process; None: it needs no care.
     """
@@ -70,12 +69,11 @@ class Keeping:
         options: Options,
         *,
         clock: Callable[[], float],
-        back_off: Callable[[int], float],
         credentials: Callable[[], api.Credentials | None] = lambda: None,
         child: Child | None = None,
     ) -> None:
         self.table = table
-        self.entries = Entries(table, back_off)
+        self.entries = Entries(table)
         self.interval = min(1.0, options.visibility_timeout / BEATS)
         self._claims = claims
         self._clock = clock
@@ -134,7 +132,7 @@ class Keeping:
         Returns:
             The slots that the keeper still has a claim on.
         """
-        left = [slot for slot in slots if slot >= 0]
+        left = [slot for slot in slots if slot != NOWHERE]
         began = self._clock()
         while left := [slot for slot in left if not self._passed(slot)]:
             now = self._clock()

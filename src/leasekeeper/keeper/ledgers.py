@@ -6,7 +6,7 @@ taken over before any lease is declared lost, whatever the engine's loop runs fi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from leasekeeper.core.delivery import Action, Lease
 from leasekeeper.core.group_ledger import GroupLedger
@@ -15,6 +15,7 @@ from leasekeeper.core.ledger import Ledger
 from leasekeeper.core.states import State
 from leasekeeper.keeper.entries import KeptDelivery, KeptGroupedDelivery
 from leasekeeper.keeper.table import FINISHED, RELEASING, RUNNING, WAITING
+from leasekeeper.outcomes import Settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from leasekeeper.core.groups import Groups
     from leasekeeper.keeper.entries import Entries, Kept
     from leasekeeper.message import Received
-    from leasekeeper.outcomes import Settled
 
 
 class KeptLeases(Leases):
@@ -44,20 +44,20 @@ class KeptLeases(Leases):
 
     def tick(self, now: float, *, batch: int = 10) -> list[Delivery]:
         """As for any consumer, after the keeper's extensions were taken over."""
-        self.take_over(now)
+        if self._entries.news():
+            self.take_over(now)
         return super().tick(now, batch=batch)
 
     def extended(self, rows: Sequence[tuple[Delivery, str, int]], sent: float) -> list[Delivery]:
         """As for any consumer; the keeper hears of the new deadlines."""
         released = super().extended(rows, sent)
         for row, _, _ in rows:
-            self._entries.moved(cast("Kept", row))
+            if row.state in EXTENDED:  # others may have left, and their slots be used again
+                self._entries.moved(cast("Kept", row))
         return released
 
     def take_over(self, now: float) -> None:
         """Take over what the keeper extended while the engine could not."""
-        if not self._entries.news():
-            return
         leases: dict[tuple[float, float], Lease] = {}
         policy = self._policy
         for row in list(self._rows.values()):
@@ -80,7 +80,14 @@ class KeptLeases(Leases):
 
 
 class _Kept(Ledger):
-    """What both ledgers have in common."""
+    """What both ledgers have in common.
+
+    Attributes:
+        plain: the class that has the method for consumers without a keeper. For each receive and each delete its name
+            is used, because `super()` takes longer.
+    """
+
+    plain: ClassVar[type[Ledger]]
 
     def __init__(self, entries: Entries) -> None:
         self.entries = entries
@@ -98,10 +105,15 @@ class _Kept(Ledger):
         visibility: float | None = None,
     ) -> tuple[list[Delivery], list[Delivery]]:
         """As for any consumer; each message gets a slot."""
-        fresh, finished = super().receive(batch, requested_at=requested_at, now=now, began=began, visibility=visibility)
-        self.entries.enter(fresh, WAITING)  # type: ignore[arg-type] # they are of `row_type`
-        if finished:
-            self.entries.enter(cast("list[Kept]", finished), FINISHED)
+        fresh, finished = self.plain.receive(
+            self, batch, requested_at=requested_at, now=now, began=began, visibility=visibility
+        )
+        if len(fresh) == len(batch) and batch:
+            self.entries.enter(fresh, batch, WAITING)  # type: ignore[arg-type] # they are of `row_type`
+            return fresh, finished
+        for rows, state in ((fresh, WAITING), (finished, FINISHED)):
+            if rows:
+                self.entries.enter(cast("list[Kept]", rows), [row.received for row in rows], state)
         return fresh, finished
 
     def _take_over(self, row: Delivery, received: Received, lease: Lease, requested_at: float) -> bool:
@@ -111,7 +123,7 @@ class _Kept(Ledger):
         if taken and row.receipt != receipt:
             kept = cast("Kept", row)
             older = kept.slot
-            self.entries.enter([kept], _state_of(row))
+            self.entries.enter([kept], [received], _state_of(row))
             kept.slot, newer = older, kept.slot
             self.entries.leave_while_starting(kept)
             kept.slot = newer
@@ -121,7 +133,7 @@ class _Kept(Ledger):
 
     def done(self, rows: Sequence[Delivery]) -> list[Delivery]:
         """As for any consumer; if this process dies now, the keeper deletes them."""
-        deletes = super().done(rows)
+        deletes = self.plain.done(self, rows)
         self.entries.mark(deletes, FINISHED)  # type: ignore[arg-type] # they are of `row_type`
         return deletes
 
@@ -134,7 +146,8 @@ class _Kept(Ledger):
 
     def release(self, row: Delivery, after: float, now: float, why: str = "other") -> Action:
         """As for any consumer; from now on the keeper does not begin to extend it."""
-        self._kept_leases.take_over(now)
+        if self.entries.news():
+            self._kept_leases.take_over(now)
         action = super().release(row, after, now, why)
         self._note_release(row)
         return action
@@ -151,13 +164,15 @@ class _Kept(Ledger):
 
     def again(self, row: Delivery, now: float) -> Action:
         """As for any consumer. To the keeper it goes on running: it has failed, and waits for its back-off."""
-        self._kept_leases.take_over(now)
+        if self.entries.news():
+            self._kept_leases.take_over(now)
         return super().again(row, now)
 
     def deleted(self, confirmed: Iterable[tuple[Delivery, str]], now: float) -> list[Delivery]:
         """As for any consumer, by the leases as they are."""
-        self._kept_leases.take_over(now)
-        return super().deleted(confirmed, now)
+        if self.entries.news():
+            self._kept_leases.take_over(now)
+        return self.plain.deleted(self, confirmed, now)
 
     def _lose(self, row: Delivery) -> None:
         if row.state is not State.ACKING:
@@ -165,14 +180,18 @@ class _Kept(Ledger):
         super()._lose(row)
 
     def _end(self, rows: Sequence[Delivery], settled: Settled, counted: str | None = None) -> None:
+        if not rows:
+            return
         super()._end(rows, settled, counted)
-        self.entries.leave(rows)  # type: ignore[arg-type] # they are of `row_type`
+        leave = self.entries.leave_deleted if settled is Settled.ACKED else self.entries.leave
+        leave(rows)  # type: ignore[arg-type] # they are of `row_type`
 
 
 class KeptLedger(_Kept, Ledger):
     """The ledger of a standard queue."""
 
     row_type = KeptDelivery
+    plain = Ledger
 
     def __init__(
         self,
@@ -191,6 +210,7 @@ class KeptGroupLedger(_Kept, GroupLedger):
     """The ledger of a FIFO queue."""
 
     row_type = KeptGroupedDelivery
+    plain = GroupLedger
 
     def __init__(
         self,

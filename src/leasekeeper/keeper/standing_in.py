@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from leasekeeper.keeper.calls import LOST
-from leasekeeper.keeper.table import FINISHED, FREE, RELEASING, RUNNING, WAITING
+from leasekeeper.keeper.table import FINISHED, FREE, MESSAGES, RELEASING, RUNNING, STATES, WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -94,7 +94,7 @@ class StandingIn:
         state = table.states[slot]
         if state not in {WAITING, RUNNING, FINISHED}:
             return 0.0
-        deadline, asked, _, seconds, _, _, generation = table.head(slot)
+        deadline, asked, seconds, _, generation = table.head(slot)
         left = max(deadline, table.until(slot, generation)) - now
         if not 0 < left < seconds * PART or asked + LIFETIME - now < left + 1:
             return 0.0
@@ -115,9 +115,12 @@ class StandingIn:
             if self._over or not self._left(slot, now):
                 self._let_go(slot)
                 continue
-            _, asked, _, seconds, _, length, generation = table.head(slot)
-            seconds = min(seconds, asked + LIFETIME - now)
-            extensions.append(Extension(slot, generation, table.receipt(slot, length), int(seconds)))
+            head, receipt = table.head(slot), table.receipt(slot)
+            if not receipt:
+                self._let_go(slot)
+                continue
+            seconds = min(head.seconds, head.asked + LIFETIME - now)
+            extensions.append(Extension(slot, head.generation, receipt, int(seconds)))
         return extensions
 
     def end(self, extensions: Sequence[Extension], codes: Sequence[str] | None, *, sent: float, now: float) -> None:
@@ -185,10 +188,18 @@ def settlements(table: Table, now: float, slots: Iterable[int]) -> list[Settling
     deletes: list[tuple[str, float]] = []
     at_once: list[tuple[str, float]] = []
     later: list[tuple[str, float]] = []
-    for slot in slots:
-        state = table.states[slot]
-        deadline, _, visible_at, _, back_off, length, generation = table.head(slot)
-        receipt = table.receipt(slot, length)
+    back_offs = table.settings().back_offs
+    by_count = {str(count): seconds for count, seconds in enumerate(back_offs, 1)}
+    block, texts = -1, list[tuple[str, str]]()
+    for slot in sorted(slots):
+        if (slot - STATES) // MESSAGES != block:
+            block = (slot - STATES) // MESSAGES
+            texts = table.texts(block)
+        number = (slot - STATES) % MESSAGES
+        if number >= len(texts):
+            continue
+        state, (receipt, count) = table.states[slot], texts[number]
+        deadline, _, _, visible_at, generation = table.head(slot)
         if state == FINISHED:
             deletes.append((receipt, now))
         elif max(deadline, table.until(slot, generation)) <= now or state == FREE:
@@ -198,7 +209,7 @@ def settlements(table: Table, now: float, slots: Iterable[int]) -> list[Settling
         elif state == RELEASING:
             (later if visible_at > now else at_once).append((receipt, visible_at))
         else:
-            later.append((receipt, now + back_off))
+            later.append((receipt, now + by_count.get(count, back_offs[-1])))
     calls = [Settling("delete", part) for part in _parts(deletes)]
     return calls + [Settling("release", part) for part in (*_parts(at_once), *_parts(later))]
 

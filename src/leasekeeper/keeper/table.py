@@ -13,13 +13,18 @@ import mmap
 import os
 import struct
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-MAGIC = 0x4C4B_0002
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAGIC = 0x4C4B_0003
 """Marks a table of this layout: engine and keeper are of the same version."""
 
 FREE, WAITING, RUNNING, FINISHED, RELEASING = range(5)
-"""The states of a slot. RUNNING also means that the message may fail again: it is not made visible at once."""
+"""The states of a message. RUNNING also means that it may fail again: it is not made visible at once."""
+MESSAGES = 10
+"""Slots of a block: a receive brings so many messages at most, and they are written in one go."""
 
 TABLE, END = b"table", b"end"
 """What the consumer's process sends to its keeper: a table with its descriptor, and that no more will follow."""
@@ -32,26 +37,34 @@ CREDENTIALS_LENGTH = 4 * PAGE
 RECEIVES = CREDENTIALS + CREDENTIALS_LENGTH
 RECEIVES_LENGTH = 2 * PAGE
 STATES = RECEIVES + RECEIVES_LENGTH
-"""Where the states begin; the slots follow them on a new page, each with a head and a receipt."""
-HEAD = struct.Struct("<dddffII")
-"""Deadline, asked for, visible at, seconds, back-off, length of the receipt, generation: what the engine writes."""
-HEAD_SIZE = 64
-GENERATION = 9
-"""The generation in a head, as the tenth `unsigned int`: it is another one when the slot is used again."""
-UNTIL, UNTIL_GENERATION = 5, 12
-"""What the keeper writes into a head: the sixth `double`, and the 13th `unsigned int`."""
-LONGEST_RECEIPT = 1024
-"""Characters of a receipt that fit into a slot: SQS makes none that is longer."""
-SLOT = HEAD_SIZE + LONGEST_RECEIPT
-TIMES, NUMBERS = SLOT // 8, SLOT // 4
-"""How many numbers of 8 and of 4 bytes there are in a slot."""
+"""Where the states begin, one byte for each message. The number of a slot is the position of its state.
+
+The blocks follow on a new page: each has a head, a note for each message, and texts.
+"""
+NOWHERE = STATES - 1
+"""The slot of a message that has none: a byte that the keeper never reads."""
+HEAD = struct.Struct("<ddfIII320x")
+"""What the messages of a block have in common: deadline, asked for, seconds, generation, how many, bytes of the texts.
+
+Written with all notes empty. The generation is another one when the block is used again.
+"""
+NOTE = struct.Struct("<dddI4x")
+"""About one message: a deadline of its own, visible at (engine); until, and for which generation (keeper)."""
+NOTES = HEAD.size - MESSAGES * NOTE.size
+BLOCK = 5120
+"""Bytes of a block: ten receipts of AWS have about 400 characters each."""
+TEXTS = BLOCK - HEAD.size
+"""Bytes of the texts of a block: the receipts, then the receive counts. More than twice a receipt's 1,024 at most."""
+SEPARATOR = "\0"
+OVER = -1.0
+"""A deadline for a message that has left in the very moment in which it starts."""
 RECEIVE = struct.Struct("<ddII48s")
 """Of an open receive: when it was first sent, visibility timeout, messages asked for, in use, attempt id."""
 RECEIVE_SIZE = 80
 MOST_RECEIVES = RECEIVES_LENGTH // RECEIVE_SIZE
 
 # The header, by positions of eight bytes: integers, then times. The keeper's own are on a page of their own.
-_MAGIC, _SLOTS, _PID, _BEGAN, _USED, _CLOSED, _NUMBER, _SETTINGS_USED, _CREDENTIALS_USED = range(9)
+_MAGIC, _BLOCKS, _PID, _BEGAN, _USED, _CLOSED, _NUMBER, _SETTINGS_USED, _CREDENTIALS_USED = range(9)
 _KEEP_FOR, _ALIVE, _NEXT_BEAT = range(16, 19)
 _STOOD_IN = PAGE // 8
 
@@ -74,6 +87,20 @@ class Settings(NamedTuple):
     session_token: bool = True
     proxy: str | None = None
     ca_bundle: str | None = None
+    back_offs: Sequence[float] = (1.0,)
+    """Seconds that a message waits if its process dies while it runs, by its receive count: of 1, 2 and so on."""
+
+
+class Head(NamedTuple):
+    """What the table says about one message."""
+
+    deadline: float
+    asked: float
+    """When the receive was sent that brought it."""
+    seconds: float
+    visible_at: float
+    """When it becomes visible again, if it is RELEASING."""
+    generation: int
 
 
 class Table:
@@ -83,45 +110,45 @@ class Table:
         memory: all of it.
         descriptor: of the memory. It must be open once in each process: closing any descriptor of the same memory
             gives back all claims of that process.
-        slots: how many messages it has room for.
-        states: the state of each slot; one more, the last, stands for messages that have none.
-        times: all slots as numbers; the first of each, at a multiple of `TIMES`, is its deadline.
-        first: where the slots begin.
+        blocks: how many there are. A block has the messages of one receive, and is used again when all have left it.
+        slots: how many messages it has room for, if each receive brings ten.
+        states: where the states are written. It is the memory, as long as that is ours and open.
+        first: where the blocks begin.
     """
 
-    def __init__(self, memory: mmap.mmap, slots: int, descriptor: int = -1) -> None:
+    def __init__(self, memory: mmap.mmap, blocks: int, descriptor: int = -1) -> None:
         self.memory = memory
-        self.slots = slots
+        self.blocks = blocks
+        self.slots = blocks * MESSAGES
         self.descriptor = descriptor
         view = memoryview(memory)
-        self.first = _slots_at(slots)
-        heads = view[self.first :]
+        self.first = _blocks_at(blocks)
         self._numbers = view[:SETTINGS].cast("Q")
         self._header_times = view[:SETTINGS].cast("d")
-        self.times = heads.cast("d")
-        self.numbers = heads.cast("I")
-        self.states: memoryview | bytearray = view[STATES : STATES + slots + 1]
+        self._times = view[self.first :].cast("d")
+        self._generations = view[self.first :].cast("I")
+        self.states: mmap.mmap | bytearray = memory
 
     @classmethod
-    def make(cls, slots: int, settings: Settings, *, keep_for: float, pid: int | None = None) -> Table:
+    def make(cls, blocks: int, settings: Settings, *, keep_for: float, pid: int | None = None) -> Table:
         """Make a table, empty, for the engine of this process.
 
         Args:
-            slots: how many messages it has room for. Memory is used only for as many as were held at the same time.
+            blocks: how many receives it has room for. Memory is used only for as many as were held at the same time.
             settings: where the keeper sends its calls.
             keep_for: seconds for which the keeper stands in without a sign of life.
             pid: the process whose death counts; None: this one.
         """
         descriptor = os.memfd_create("leasekeeper", os.MFD_CLOEXEC)
-        os.ftruncate(descriptor, _size(slots))
-        table = cls(mmap.mmap(descriptor, _size(slots)), slots, descriptor)
+        os.ftruncate(descriptor, _size(blocks))
+        table = cls(mmap.mmap(descriptor, _size(blocks)), blocks, descriptor)
         table._fill(settings, keep_for=keep_for, pid=os.getpid() if pid is None else pid)
         return table
 
     @classmethod
-    def private(cls, slots: int, settings: Settings, *, keep_for: float) -> Table:
+    def private(cls, blocks: int, settings: Settings, *, keep_for: float) -> Table:
         """Make a table that no other process sees, for engine and keeper in virtual time."""
-        table = cls(mmap.mmap(-1, _size(slots)), slots)
+        table = cls(mmap.mmap(-1, _size(blocks)), blocks)
         table._fill(settings, keep_for=keep_for, pid=0)
         return table
 
@@ -133,11 +160,11 @@ class Table:
             ValueError: this is no table of this version.
         """
         memory = mmap.mmap(descriptor, os.fstat(descriptor).st_size)
-        magic, slots = struct.unpack_from("<QQ", memory)
-        if magic != MAGIC or len(memory) != _size(slots):
+        magic, blocks = struct.unpack_from("<QQ", memory)
+        if magic != MAGIC or len(memory) != _size(blocks):
             raise ValueError(f"descriptor {descriptor} is no table of leases: magic {magic:#x}, {len(memory):,} bytes")
         _not_dumped(memory)
-        return cls(memory, slots, descriptor)
+        return cls(memory, blocks, descriptor)
 
     def _fill(self, settings: Settings, *, keep_for: float, pid: int) -> None:
         text = json.dumps(settings).encode()
@@ -146,7 +173,7 @@ class Table:
         self.memory[SETTINGS : SETTINGS + len(text)] = text
         _not_dumped(self.memory)
         numbers = self._numbers
-        numbers[_SLOTS], numbers[_PID], numbers[_BEGAN] = self.slots, pid, began_at(pid)
+        numbers[_BLOCKS], numbers[_PID], numbers[_BEGAN] = self.blocks, pid, began_at(pid)
         numbers[_SETTINGS_USED] = len(text)
         self._header_times[_KEEP_FOR] = keep_for
         numbers[_MAGIC] = MAGIC
@@ -154,23 +181,30 @@ class Table:
     def close(self) -> None:
         """Let go of the memory and its descriptor; a handler that outlives its consumer writes into nothing then."""
         self.forget()
-        for view in (self._numbers, self._header_times, self.times, self.numbers):
+        for view in (self._numbers, self._header_times, self._times, self._generations):
             view.release()
-        with suppress(BufferError):  # a thread holds a view in this very moment: the memory goes with it
-            self.memory.close()
+        del self.memory  # not closed: a lane's thread may write a state in this very moment
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
 
     def forget(self) -> None:
         """Write no states any more: for a forked child, whose messages are its parent's."""
-        self.states = bytearray(self.slots + 1)
+        self.states = bytearray(STATES + self.slots)
 
     # What the engine writes
 
-    def note_used(self, slots: int) -> None:
-        """Tell the keeper how many slots it has to look at."""
-        self._numbers[_USED] = slots
+    def note_used(self, blocks: int) -> None:
+        """Tell the keeper how many blocks it has to look at."""
+        self._numbers[_USED] = blocks
+
+    def move(self, slot: int, deadline: float) -> None:
+        """Write a deadline for one message only: its lease was extended, or it has left (`OVER`)."""
+        self._times[_note(slot) // 8] = deadline
+
+    def write_visible_at(self, slot: int, visible_at: float) -> None:
+        """Write when a message that is given back becomes visible."""
+        self._times[_note(slot) // 8 + 1] = visible_at
 
     def alive(self, now: float, next_beat: float) -> None:
         """A sign of life, with the time of the next one."""
@@ -205,8 +239,8 @@ class Table:
 
     def extended(self, slot: int, generation: int, until: float) -> None:
         """The keeper has extended the lease of what is in a slot; `stood_in` has to follow."""
-        self.times[slot * TIMES + UNTIL] = until
-        self.numbers[slot * NUMBERS + UNTIL_GENERATION] = generation
+        self._times[_note(slot) // 8 + 2] = until
+        self._generations[_note(slot) // 4 + 6] = generation
 
     def note_stood_in(self) -> None:
         """Tell the engine that there are extensions to take over."""
@@ -226,7 +260,7 @@ class Table:
 
     @property
     def used(self) -> int:
-        """Slots that were ever in use."""
+        """Blocks that were ever in use."""
         return self._numbers[_USED]
 
     @property
@@ -249,33 +283,46 @@ class Table:
         """When the engine wanted to beat next."""
         return self._header_times[_NEXT_BEAT]
 
-    @property
     def stood_in(self) -> int:
         """How often the keeper has written extensions."""
         return self._numbers[_STOOD_IN]
 
-    def head(self, slot: int) -> tuple[float, float, float, float, float, int, int]:
-        """Deadline, asked for, visible at, seconds, back-off, length of the receipt, generation."""
-        return HEAD.unpack_from(self.memory, self.first + slot * SLOT)
+    def head(self, slot: int) -> Head:
+        """What is known about the message in a slot."""
+        block, number = divmod(slot - STATES, MESSAGES)
+        at = self.first + block * BLOCK
+        deadline, asked, seconds, generation, _, _ = HEAD.unpack_from(self.memory, at)
+        moved, visible_at, _, _ = NOTE.unpack_from(self.memory, at + NOTES + number * NOTE.size)
+        return Head(moved or deadline, asked, seconds, visible_at, generation)
 
     def generation(self, slot: int) -> int:
         """The generation of what is in a slot, or was last."""
-        return self.numbers[slot * NUMBERS + GENERATION]
+        return self._generations[(slot - STATES) // MESSAGES * BLOCK // 4 + 5]
 
     def until(self, slot: int, generation: int) -> float:
         """When the keeper's last extension of this message ends; 0.0: it made none."""
-        if self.numbers[slot * NUMBERS + UNTIL_GENERATION] != generation:
+        if self._generations[_note(slot) // 4 + 6] != generation:
             return 0.0
-        return self.times[slot * TIMES + UNTIL]
+        return self._times[_note(slot) // 8 + 2]
 
-    def receipt(self, slot: int, length: int) -> str:
-        """The receipt in a slot."""
-        start = self.first + slot * SLOT + HEAD_SIZE
-        return self.memory[start : start + min(length, LONGEST_RECEIPT)].decode("ascii", "replace")
+    def texts(self, block: int) -> list[tuple[str, str]]:
+        """Receipt and receive count of each message in a block. Race: none, while the engine writes the block."""
+        at = self.first + block * BLOCK
+        _, _, _, _, count, length = HEAD.unpack_from(self.memory, at)
+        text = self.memory[at + HEAD.size : at + HEAD.size + min(length, TEXTS)].decode(errors="replace")
+        parts = text.split(SEPARATOR)
+        return list(zip(parts[:count], parts[count:], strict=True)) if len(parts) == 2 * count else []
+
+    def receipt(self, slot: int) -> str:
+        """The receipt of the message in a slot; empty while the engine writes the block."""
+        block, number = divmod(slot - STATES, MESSAGES)
+        texts = self.texts(block)
+        return texts[number][0] if number < len(texts) else ""
 
     def settings(self) -> Settings:
         """Where the keeper sends its calls."""
-        return Settings(*json.loads(self.memory[SETTINGS : SETTINGS + self._numbers[_SETTINGS_USED]]))
+        read = Settings(*json.loads(self.memory[SETTINGS : SETTINGS + self._numbers[_SETTINGS_USED]]))
+        return read._replace(back_offs=tuple(read.back_offs))
 
     def credentials(self) -> tuple[int, Credentials] | None:
         """What to sign with, and its number; None while the engine writes it, and before."""
@@ -303,10 +350,10 @@ class Table:
 
     def occupied(self) -> list[int]:
         """The slots that are not free."""
-        used = bytes(self.states[: self.used])
+        used = self.states[STATES : STATES + self.used * MESSAGES]
         if not used.strip(b"\0"):
             return []
-        return [slot for slot, state in enumerate(used) if state]
+        return [slot for slot, state in enumerate(used, STATES) if state]
 
     def __repr__(self) -> str:
         return f"<Table of process {self.pid}: {len(self.occupied())} of {self.slots} slots in use>"
@@ -327,10 +374,16 @@ def began_at(pid: int) -> int:
         return 0
 
 
-def _slots_at(slots: int) -> int:
-    """Where the slots begin."""
-    return -(-(STATES + slots + 1) // PAGE) * PAGE
+def _note(slot: int) -> int:
+    """Where the note of a slot begins, from the first block on."""
+    block, number = divmod(slot - STATES, MESSAGES)
+    return block * BLOCK + NOTES + number * NOTE.size
 
 
-def _size(slots: int) -> int:
-    return _slots_at(slots) + slots * SLOT
+def _blocks_at(blocks: int) -> int:
+    """Where the blocks begin."""
+    return -(-(STATES + blocks * MESSAGES) // PAGE) * PAGE
+
+
+def _size(blocks: int) -> int:
+    return _blocks_at(blocks) + blocks * BLOCK

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from leasekeeper.engine.policies import crash_back_off
+from leasekeeper.engine.policies import crash_back_offs
 from leasekeeper.errors import SqsError
 from leasekeeper.keeper.calls import TIMEOUT
 from leasekeeper.keeper.child import INTERVAL
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from leasekeeper.local import Broker
     from leasekeeper.options import Options
 
-SLOTS = 2_000
-"""Messages that it knows at most."""
+BLOCKS = 2_000
+"""Receives that it knows at most."""
 AGAIN = 10.0
 """Seconds at least between two starts, as of the real one."""
 
@@ -95,7 +95,6 @@ class VirtualKeeper:
             MemoryClaims(self.claims, consumer),
             options,
             clock=asyncio.get_running_loop().time,
-            back_off=crash_back_off(options),
             child=self,
         )
         self._start()
@@ -105,8 +104,8 @@ class VirtualKeeper:
         """A keeper for the consumer that is this process."""
         if process is None:
             raise RuntimeError("keeper=True: the consumers of this test are no processes: use `virtual_processes`")
-        settings = Settings("http://127.0.0.1", "us-east-1", queue_url, "")
-        return cls(Table.private(SLOTS, settings, keep_for=options.keep_for), process, broker, options)
+        settings = Settings("http://127.0.0.1", "us-east-1", queue_url, "", back_offs=crash_back_offs(options))
+        return cls(Table.private(BLOCKS, settings, keep_for=options.keep_for), process, broker, options)
 
     def _start(self) -> None:
         loop = asyncio.get_running_loop()
