@@ -13,8 +13,9 @@ import time
 from leasekeeper.core.delivery import LeasePolicy
 from leasekeeper.core.ledger import Ledger
 from leasekeeper.keeper.entries import Entries
+from leasekeeper.keeper.layout import RUNNING, Settings
 from leasekeeper.keeper.ledgers import KeptLedger
-from leasekeeper.keeper.table import RUNNING, Settings, Table
+from leasekeeper.keeper.table import Table
 from leasekeeper.message import Received
 
 POLICY = LeasePolicy(visibility=30, extend_after=15)

@@ -10,7 +10,8 @@ import pytest
 
 from leasekeeper.core.delivery import Lease
 from leasekeeper.keeper.entries import Entries, KeptDelivery
-from leasekeeper.keeper.table import FINISHED, RUNNING, WAITING, Credentials, Settings, Table
+from leasekeeper.keeper.layout import FINISHED, RUNNING, WAITING, Credentials, Settings
+from leasekeeper.keeper.table import Table
 from leasekeeper.keeper.watching import Threads, Watching
 from leasekeeper.message import Received
 

@@ -16,7 +16,8 @@ import trustme
 from leasekeeper.core.delivery import Lease
 from leasekeeper.keeper.calls import Refused, SqsCalls, context_for
 from leasekeeper.keeper.entries import Entries, KeptDelivery
-from leasekeeper.keeper.table import WAITING, Credentials, Settings, Table
+from leasekeeper.keeper.layout import WAITING, Credentials, Settings
+from leasekeeper.keeper.table import Table
 from leasekeeper.keeper.watching import Threads, Watching
 from leasekeeper.message import Received
 

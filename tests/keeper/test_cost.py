@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from leasekeeper.core.delivery import LeasePolicy
 from leasekeeper.core.ledger import Ledger
 from leasekeeper.keeper.entries import Entries
+from leasekeeper.keeper.layout import FREE, RUNNING, STATES, Settings
 from leasekeeper.keeper.ledgers import KeptLedger
-from leasekeeper.keeper.table import FREE, RUNNING, STATES, Settings, Table
+from leasekeeper.keeper.table import Table
 from leasekeeper.message import Received
 
 if TYPE_CHECKING:

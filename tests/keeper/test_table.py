@@ -12,9 +12,7 @@ from leasekeeper import Options, api
 from leasekeeper.core.delivery import Lease, LeasePolicy
 from leasekeeper.keeper.entries import COUNT, Entries, KeptDelivery
 from leasekeeper.keeper.keeping import Keeping
-from leasekeeper.keeper.ledgers import KeptLedger
-from leasekeeper.keeper.standing_in import StandingIn, is_lost, settlements
-from leasekeeper.keeper.table import (
+from leasekeeper.keeper.layout import (
     CREDENTIALS,
     FINISHED,
     NOWHERE,
@@ -25,8 +23,10 @@ from leasekeeper.keeper.table import (
     WAITING,
     Credentials,
     Settings,
-    Table,
 )
+from leasekeeper.keeper.ledgers import KeptLedger
+from leasekeeper.keeper.standing_in import StandingIn, is_lost, settlements
+from leasekeeper.keeper.table import Table
 from leasekeeper.message import Received
 
 if TYPE_CHECKING:

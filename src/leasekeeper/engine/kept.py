@@ -17,8 +17,9 @@ from leasekeeper.engine.heartbeat import Heartbeat
 from leasekeeper.engine.policies import crash_back_offs
 from leasekeeper.keeper.claims import LockClaims
 from leasekeeper.keeper.keeping import Keeping
+from leasekeeper.keeper.layout import Settings
 from leasekeeper.keeper.process import KEEPER, supervisor
-from leasekeeper.keeper.table import Settings, Table
+from leasekeeper.keeper.table import Table
 from leasekeeper.sqs.blocking import in_thread
 from leasekeeper.sqs.client import SqsClient
 

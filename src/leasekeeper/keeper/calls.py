@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from leasekeeper import api
-    from leasekeeper.keeper.table import Credentials, Settings
+    from leasekeeper.keeper.layout import Credentials, Settings
 
 TIMEOUT = 5.0
 """Seconds that a call may take: the engine waits that long before it gives a message back. A call that was given up may

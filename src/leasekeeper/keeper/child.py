@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 
-from leasekeeper.keeper.table import TABLE
+from leasekeeper.keeper.layout import TABLE
 from leasekeeper.keeper.watching import Threads, Watching, receive
 
 INTERVAL = 0.1

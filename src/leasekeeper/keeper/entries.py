@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from leasekeeper.core.delivery import Delivery
 from leasekeeper.core.group import GroupedDelivery
-from leasekeeper.keeper.table import BLOCK, FREE, HEAD, MESSAGES, NOWHERE, OVER, RUNNING, SEPARATOR, STATES, TEXTS
+from leasekeeper.keeper.layout import BLOCK, FREE, HEAD, MESSAGES, NOWHERE, OVER, RUNNING, SEPARATOR, STATES, TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from leasekeeper.keeper.table import RUNNING
+from leasekeeper.keeper.layout import RUNNING
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence

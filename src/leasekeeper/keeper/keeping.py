@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING, Protocol
 
 from leasekeeper.keeper.entries import Entries
-from leasekeeper.keeper.table import NOWHERE, Credentials
+from leasekeeper.keeper.layout import NOWHERE, Credentials
 from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from leasekeeper.core.leases import EXTENDED, Leases
 from leasekeeper.core.ledger import Ledger
 from leasekeeper.core.states import State
 from leasekeeper.keeper.entries import KeptDelivery, KeptGroupedDelivery
-from leasekeeper.keeper.table import FINISHED, RELEASING, RUNNING, WAITING
+from leasekeeper.keeper.layout import FINISHED, RELEASING, RUNNING, WAITING
 from leasekeeper.outcomes import Settled
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.errors import LeasekeeperError
 from leasekeeper.keeper import VARIABLE
-from leasekeeper.keeper.table import END, TABLE
+from leasekeeper.keeper.layout import END, TABLE
 from leasekeeper.loggers import safe_logger
 from leasekeeper.sqs.blocking import in_thread
 

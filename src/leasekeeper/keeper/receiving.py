@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from leasekeeper.errors import SqsError, Verdict
-from leasekeeper.keeper.table import MOST_RECEIVES
+from leasekeeper.keeper.layout import MOST_RECEIVES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

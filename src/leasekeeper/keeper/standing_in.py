@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from leasekeeper.keeper.calls import LOST
-from leasekeeper.keeper.table import FINISHED, FREE, MESSAGES, RELEASING, RUNNING, STATES, WAITING
+from leasekeeper.keeper.layout import FINISHED, FREE, MESSAGES, RELEASING, RUNNING, STATES, WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -13,94 +13,31 @@ import mmap
 import os
 import struct
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-MAGIC = 0x4C4B_0003
-"""Marks a table of this layout: engine and keeper are of the same version."""
-
-FREE, WAITING, RUNNING, FINISHED, RELEASING = range(5)
-"""The states of a message. RUNNING also means that it may fail again: it is not made visible at once."""
-MESSAGES = 10
-"""Slots of a block: a receive brings so many messages at most, and they are written in one go."""
-
-TABLE, END = b"table", b"end"
-"""What the consumer's process sends to its keeper: a table with its descriptor, and that no more will follow."""
-PAGE = 4096
-SETTINGS = 2 * PAGE
-"""Where the settings begin; before them is the header, and a page for what the keeper writes."""
-SETTINGS_LENGTH = 2 * PAGE
-CREDENTIALS = SETTINGS + SETTINGS_LENGTH
-CREDENTIALS_LENGTH = 4 * PAGE
-RECEIVES = CREDENTIALS + CREDENTIALS_LENGTH
-RECEIVES_LENGTH = 2 * PAGE
-STATES = RECEIVES + RECEIVES_LENGTH
-"""Where the states begin, one byte for each message. The number of a slot is the position of its state.
-
-The blocks follow on a new page: each has a head, a note for each message, and texts.
-"""
-NOWHERE = STATES - 1
-"""The slot of a message that has none: a byte that the keeper never reads."""
-HEAD = struct.Struct("<ddfIII320x")
-"""What the messages of a block have in common: deadline, asked for, seconds, generation, how many, bytes of the texts.
-
-Written with all notes empty. The generation is another one when the block is used again.
-"""
-NOTE = struct.Struct("<dddI4x")
-"""About one message: a deadline of its own, visible at (engine); until, and for which generation (keeper)."""
-NOTES = HEAD.size - MESSAGES * NOTE.size
-BLOCK = 5120
-"""Bytes of a block: ten receipts of AWS have about 400 characters each."""
-TEXTS = BLOCK - HEAD.size
-"""Bytes of the texts of a block: the receipts, then the receive counts. More than twice a receipt's 1,024 at most."""
-SEPARATOR = "\0"
-OVER = -1.0
-"""A deadline for a message that has left in the very moment in which it starts."""
-RECEIVE = struct.Struct("<ddII48s")
-"""Of an open receive: when it was first sent, visibility timeout, messages asked for, in use, attempt id."""
-RECEIVE_SIZE = 80
-MOST_RECEIVES = RECEIVES_LENGTH // RECEIVE_SIZE
-
-# The header, by positions of eight bytes: integers, then times. The keeper's own are on a page of their own.
-_MAGIC, _BLOCKS, _PID, _BEGAN, _USED, _CLOSED, _NUMBER, _SETTINGS_USED, _CREDENTIALS_USED = range(9)
-_KEEP_FOR, _ALIVE, _NEXT_BEAT = range(16, 19)
-_STOOD_IN = PAGE // 8
-
-
-class Credentials(NamedTuple):
-    """What the keeper signs with."""
-
-    access_key: str
-    secret_key: str
-    token: str | None
-
-
-class Settings(NamedTuple):
-    """Where the keeper sends its calls, and how."""
-
-    endpoint: str
-    region: str
-    queue_url: str
-    queue: str
-    session_token: bool = True
-    proxy: str | None = None
-    ca_bundle: str | None = None
-    back_offs: Sequence[float] = (1.0,)
-    """Seconds that a message waits if its process dies while it runs, by its receive count: of 1, 2 and so on."""
-
-
-class Head(NamedTuple):
-    """What the table says about one message."""
-
-    deadline: float
-    asked: float
-    """When the receive was sent that brought it."""
-    seconds: float
-    visible_at: float
-    """When it becomes visible again, if it is RELEASING."""
-    generation: int
+from leasekeeper.keeper import layout
+from leasekeeper.keeper.layout import (
+    BLOCK,
+    CREDENTIALS,
+    CREDENTIALS_LENGTH,
+    HEAD,
+    MAGIC,
+    MESSAGES,
+    MOST_RECEIVES,
+    NOTE,
+    NOTES,
+    PAGE,
+    RECEIVE,
+    RECEIVE_SIZE,
+    RECEIVES,
+    SEPARATOR,
+    SETTINGS,
+    SETTINGS_LENGTH,
+    STATES,
+    TEXTS,
+    Credentials,
+    Head,
+    Settings,
+)
 
 
 class Table:
@@ -173,10 +110,10 @@ class Table:
         self.memory[SETTINGS : SETTINGS + len(text)] = text
         _not_dumped(self.memory)
         numbers = self._numbers
-        numbers[_BLOCKS], numbers[_PID], numbers[_BEGAN] = self.blocks, pid, began_at(pid)
-        numbers[_SETTINGS_USED] = len(text)
-        self._header_times[_KEEP_FOR] = keep_for
-        numbers[_MAGIC] = MAGIC
+        numbers[layout.AT_BLOCKS], numbers[layout.AT_PID], numbers[layout.AT_BEGAN] = self.blocks, pid, began_at(pid)
+        numbers[layout.AT_SETTINGS_USED] = len(text)
+        self._header_times[layout.AT_KEEP_FOR] = keep_for
+        numbers[layout.AT_MAGIC] = MAGIC
 
     def close(self) -> None:
         """Let go of the memory and its descriptor; a handler that outlives its consumer writes into nothing then."""
@@ -196,7 +133,7 @@ class Table:
 
     def note_used(self, blocks: int) -> None:
         """Tell the keeper how many blocks it has to look at."""
-        self._numbers[_USED] = blocks
+        self._numbers[layout.AT_USED] = blocks
 
     def move(self, slot: int, deadline: float) -> None:
         """Write a deadline for one message only: its lease was extended, or it has left (`OVER`)."""
@@ -208,22 +145,22 @@ class Table:
 
     def alive(self, now: float, next_beat: float) -> None:
         """A sign of life, with the time of the next one."""
-        self._header_times[_NEXT_BEAT] = next_beat
-        self._header_times[_ALIVE] = now
+        self._header_times[layout.AT_NEXT_BEAT] = next_beat
+        self._header_times[layout.AT_ALIVE] = now
 
     def end(self) -> None:
         """The engine has stopped cleanly."""
-        self._numbers[_CLOSED] = 1
+        self._numbers[layout.AT_CLOSED] = 1
 
     def write_credentials(self, credentials: Credentials) -> None:
         """Tell the keeper what to sign with. Its number is odd while this writes."""
         text = json.dumps(credentials).encode()
         if len(text) > CREDENTIALS_LENGTH:
             raise ValueError(f"credentials of {len(text):,} bytes do not fit into a table")
-        self._numbers[_NUMBER] |= 1
+        self._numbers[layout.AT_NUMBER] |= 1
         self.memory[CREDENTIALS : CREDENTIALS + len(text)] = text
-        self._numbers[_CREDENTIALS_USED] = len(text)
-        self._numbers[_NUMBER] += 1
+        self._numbers[layout.AT_CREDENTIALS_USED] = len(text)
+        self._numbers[layout.AT_NUMBER] += 1
 
     def write_receive(self, place: int, sent: float, visibility: float, maximum: int, attempt_id: str) -> None:
         """Note an open receive of a FIFO queue."""
@@ -244,48 +181,48 @@ class Table:
 
     def note_stood_in(self) -> None:
         """Tell the engine that there are extensions to take over."""
-        self._numbers[_STOOD_IN] += 1
+        self._numbers[layout.AT_STOOD_IN] += 1
 
     # What both read
 
     @property
     def pid(self) -> int:
         """The engine's process."""
-        return self._numbers[_PID]
+        return self._numbers[layout.AT_PID]
 
     @property
     def began(self) -> int:
         """When the engine's process began, in the kernel's own unit: a process id may be used again."""
-        return self._numbers[_BEGAN]
+        return self._numbers[layout.AT_BEGAN]
 
     @property
     def used(self) -> int:
         """Blocks that were ever in use."""
-        return self._numbers[_USED]
+        return self._numbers[layout.AT_USED]
 
     @property
     def closed(self) -> bool:
         """Whether the engine has stopped cleanly."""
-        return bool(self._numbers[_CLOSED])
+        return bool(self._numbers[layout.AT_CLOSED])
 
     @property
     def keep_for(self) -> float:
         """Seconds for which the keeper stands in without a sign of life."""
-        return self._header_times[_KEEP_FOR]
+        return self._header_times[layout.AT_KEEP_FOR]
 
     @property
     def last_sign(self) -> float:
         """When the engine last gave a sign of life; 0.0 before the first."""
-        return self._header_times[_ALIVE]
+        return self._header_times[layout.AT_ALIVE]
 
     @property
     def next_beat(self) -> float:
         """When the engine wanted to beat next."""
-        return self._header_times[_NEXT_BEAT]
+        return self._header_times[layout.AT_NEXT_BEAT]
 
     def stood_in(self) -> int:
         """How often the keeper has written extensions."""
-        return self._numbers[_STOOD_IN]
+        return self._numbers[layout.AT_STOOD_IN]
 
     def head(self, slot: int) -> Head:
         """What is known about the message in a slot."""
@@ -321,21 +258,21 @@ class Table:
 
     def settings(self) -> Settings:
         """Where the keeper sends its calls."""
-        read = Settings(*json.loads(self.memory[SETTINGS : SETTINGS + self._numbers[_SETTINGS_USED]]))
+        read = Settings(*json.loads(self.memory[SETTINGS : SETTINGS + self._numbers[layout.AT_SETTINGS_USED]]))
         return read._replace(back_offs=tuple(read.back_offs))
 
     def credentials(self) -> tuple[int, Credentials] | None:
         """What to sign with, and its number; None while the engine writes it, and before."""
-        number = self._numbers[_NUMBER]
-        text = self.memory[CREDENTIALS : CREDENTIALS + self._numbers[_CREDENTIALS_USED]]
-        if not number or number & 1 or self._numbers[_NUMBER] != number:
+        number = self._numbers[layout.AT_NUMBER]
+        text = self.memory[CREDENTIALS : CREDENTIALS + self._numbers[layout.AT_CREDENTIALS_USED]]
+        if not number or number & 1 or self._numbers[layout.AT_NUMBER] != number:
             return None
         return number, Credentials(*json.loads(text))
 
     @property
     def credentials_number(self) -> int:
         """Changes with each refresh."""
-        return self._numbers[_NUMBER]
+        return self._numbers[layout.AT_NUMBER]
 
     def open_receives(self) -> list[tuple[float, float, int, str]]:
         """The receives without an answer: when they were sent, visibility timeout, messages, attempt id."""

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.keeper.calls import TIMEOUT, Refused, SqsCalls, context_for
 from leasekeeper.keeper.claims import LockClaims
+from leasekeeper.keeper.layout import TABLE
 from leasekeeper.keeper.standing_in import Settling, StandingIn, repeats, seconds_until, settlements, unsettled
-from leasekeeper.keeper.table import TABLE, Table
+from leasekeeper.keeper.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,8 +14,9 @@ from leasekeeper.errors import SqsError
 from leasekeeper.keeper.calls import TIMEOUT
 from leasekeeper.keeper.child import INTERVAL
 from leasekeeper.keeper.keeping import Keeping
+from leasekeeper.keeper.layout import Settings
 from leasekeeper.keeper.standing_in import StandingIn, repeats, seconds_until, settlements, unsettled
-from leasekeeper.keeper.table import Settings, Table
+from leasekeeper.keeper.table import Table
 from leasekeeper.keeper.watching import LONGEST, THREADS, TRIES
 from leasekeeper.local import LocalClient
 from leasekeeper.testing.processes import Process
