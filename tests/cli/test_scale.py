@@ -64,6 +64,11 @@ def test_hours_of_work_ask_for_a_process_by_what_is_in_flight() -> None:
         (LONG, 600, "no number of processes makes one message faster"),
         (LONG, 7200, "scale-in cuts handlers off"),
         (LONG, 7200, "each message group keeps one handler busy"),
+        (
+            dataclasses.replace(QUICK, counted=True, held=40, in_flight=120.0),
+            600,
+            "other machines consume the queue too, so arrivals and processes are about 3 times these",
+        ),
         (dataclasses.replace(QUICK, prefetch=100), 600, "100 messages may wait in each process"),
     ],
 )
@@ -73,6 +78,7 @@ def test_what_else_matters(now: Measured, latency: float, said: str) -> None:
 
 def test_there_is_nothing_to_remark_on_the_usual() -> None:
     assert remarks(QUICK, 300) == []
+    assert remarks(dataclasses.replace(QUICK, counted=True, held=40, in_flight=79.0), 300) == []
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.01234, "0.0123"), (12.34, "12.3"), (12345.6, "12,346"), (0.0, "0")])
@@ -116,6 +122,7 @@ def test_a_queue_of_two_processes_is_printed_and_named_once(
         "throttler": {"handler": 0.2, "prefetch": 0},
         "load": {"slots": 20, "utilisation": 0.5, "rate": 50.0},
         "scaling": None,
+        "ledger": {"held": {"running": 10}},
     }
     consumers = [
         {"queue": queue, "statistics": statistics, "drain_timeout": 20.0}

@@ -26,6 +26,8 @@ LAG = 60.0
 """Seconds by which the counts of SQS may be late."""
 FRESH = 10.0
 """Seconds for which an answer of SQS counts as new."""
+ELSEWHERE = 2.0
+"""How many times what is held here SQS has to count in flight, to tell that other machines consume the queue too."""
 FULL = 0.95
 """The utilisation from which a process may be the bottleneck."""
 
@@ -48,6 +50,8 @@ class Measured:
         counted: whether `replicas` was counted, and is no estimate of one process.
         age: seconds since SQS was asked for `visible`; None: not known.
         drain: seconds that handlers get at a stop; None: not known.
+        held: messages that these processes hold now.
+        in_flight: messages that all processes hold, as SQS counts; None: not asked.
     """
 
     queue: str
@@ -63,6 +67,8 @@ class Measured:
     counted: bool = False
     age: float | None = None
     drain: float | None = None
+    held: int = 0
+    in_flight: float | None = None
 
     @property
     def fifo(self) -> bool:
@@ -149,6 +155,12 @@ def remarks(now: Measured, latency: float) -> list[str]:
             f"{counted(now.prefetch, 'message')} may wait in each process, and count as in flight: KEDA sees them as "
             "backlog"
         )
+    if now.counted and now.in_flight is not None and now.in_flight > ELSEWHERE * now.held > 0:
+        times = now.in_flight / now.held
+        found.append(
+            f"SQS counts {now.in_flight:,.0f} messages in flight, and the processes here hold {now.held:,}: other "
+            f"machines consume the queue too, so arrivals and processes are about {number(times)} times these"
+        )
     if now.fifo:
         found.append(
             "it is a FIFO queue: each message group keeps one handler busy at most, so more processes than busy groups "
@@ -179,6 +191,8 @@ def together(found: Sequence[Measured]) -> Measured:
         age=newest.age,
         replicas=len(found),
         counted=True,
+        held=sum(each.held for each in found),
+        in_flight=newest.in_flight,
     )
 
 

@@ -134,6 +134,8 @@ def measured(consumer: dict[str, Any]) -> Measured | None:
         age=consumer.get("backlog_age"),
         replicas=scaling.get("replicas"),
         drain=consumer["drain_timeout"],
+        held=sum(now["ledger"]["held"].values()),
+        in_flight=scaling.get("in_flight"),
     )
 
 
