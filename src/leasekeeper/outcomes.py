@@ -92,18 +92,21 @@ class Ended:
 class NotStarted:
     """The handler was not called (a stop, or the lease ended first): the message is released.
 
-    `after`: seconds until it can be received again; above 0 when another run holds its idempotency key.
+    `after`: seconds until it can be received again; above 0 when another run holds its idempotency key, or the store of
+    such keys is down, which `store_down` says.
     """
 
     after: float = 0.0
+    store_down: bool = False
 
 
 class NotNow(Exception):
     """What is around a handler raises this when the message cannot be run now; it is no failure (`NotStarted`)."""
 
-    def __init__(self, after: float) -> None:
+    def __init__(self, after: float, *, store_down: bool = False) -> None:
         super().__init__(after)
         self.after = after
+        self.store_down = store_down
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,27 @@ from leasekeeper.outcomes import Retry
 from leasekeeper.testing.world import World, virtual_processes
 
 if TYPE_CHECKING:
+    from leasekeeper.idempotency.api import Found
     from leasekeeper.testing.running import Running
 
 PROCESSES = 3
 MOST = 30
 """Keys of a world, at most."""
+
+
+class Unsteady(MemoryStore):
+    """A store that takes no claims for a while, again and again.
+
+    Attributes:
+        back: when it takes them again, by its clock.
+    """
+
+    back = 0.0
+
+    async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:
+        if self.clock() < self.back:
+            raise ConnectionError("refused")
+        return await super().claim(key, token, fingerprint, lease)
 
 
 class KeySimulation:
@@ -38,6 +54,7 @@ class KeySimulation:
     def __init__(self, seed: int, *, faulty: bool) -> None:
         self._random = Random(f"keys {seed} {faulty}")
         self._faulty = faulty
+        self._outages = Random(f"outages {seed}")
         self._conditions = conditions = conditions_for(seed, faulty=faulty)
         self._keys = [f"k{number}" for number in range(min(conditions.messages, MOST))]
         self._world = World(seed)
@@ -50,7 +67,7 @@ class KeySimulation:
     async def run(self) -> None:
         """Run all of it."""
         async with self._world as world:
-            store = MemoryStore(clock=asyncio.get_running_loop().time)
+            self._store = store = Unsteady(clock=asyncio.get_running_loop().time)
             once = Idempotency(store, key=lambda message: message.body)
             options: Any = {**self._conditions.options, "idempotency": once, "max_attempts": None, "retry": None}
             options["handler_timeout"] = None
@@ -73,10 +90,13 @@ class KeySimulation:
             await world.start(self._handle, idempotency=once, concurrency=20, logger=SILENT)
             await world.until(lambda: not world.bodies(), within=50_000, step=1)
         self.conflicts = once.statistics().conflicts
-        self.met.update({name: getattr(once.statistics(), name) for name in ("done", "running", "conflicts")})
+        names = ("done", "running", "conflicts", "store_errors")
+        self.met.update({name: getattr(once.statistics(), name) for name in names})
 
     async def _disturb(self) -> None:
         """Kill, stop or resume a process, or make its extensions fail for a while."""
+        if self._outages.random() < 0.1:
+            self._store.back = self._store.clock() + self._outages.uniform(0, 60)
         chance = self._random.random()
         each = self._random.choice(self._running)
         if chance < 0.05 and each.process.alive and sum(other.process.alive for other in self._running) > 1:

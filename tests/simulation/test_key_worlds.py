@@ -36,7 +36,7 @@ def test_with_faults_what_is_done_again_is_explained_by_lost_claims() -> None:
         simulation = simulate_keys(seed, faulty=True)
         assert simulation.violations == [], f"seed {seed}"
         met += simulation.met
-    assert set(met) >= {"done", "running", "failed", "killed", "suspended", "conflicts"}
+    assert set(met) >= {"done", "running", "failed", "killed", "suspended", "conflicts", "store_errors"}
 
 
 def _release_without_token() -> AbstractContextManager[Any]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from leasekeeper.core.delivery import Action, Delivery
     from leasekeeper.core.ledger import Ledger
     from leasekeeper.engine.health import Health
+    from leasekeeper.engine.outage import StoreOutage
     from leasekeeper.events import Event
     from leasekeeper.options import Options
 
@@ -67,6 +68,7 @@ class QueueContext:
         clock: seconds, monotonic; the same for engine and lanes.
         wall: epoch seconds, to compare with times that SQS states.
         draw: random numbers from 0 to 1, for jitter.
+        outage: of the store of idempotency keys; None: the consumer has none.
         detail: how much is measured; an exporter of metrics may change it at any time.
     """
 
@@ -83,4 +85,5 @@ class QueueContext:
     clock: Callable[[], float]
     wall: Callable[[], float]
     draw: Callable[[], float]
+    outage: StoreOutage | None = None
     detail: Detail = field(default_factory=Detail)

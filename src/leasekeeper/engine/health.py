@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from leasekeeper.events import Event
+    from leasekeeper.options import Options
 
 RECEIVE = "ReceiveMessage"
 DELETE = "DeleteMessageBatch"
@@ -51,9 +52,15 @@ class Health:
         self._asking: dict[int, float] = {}  # by poller: since when it has asked in vain
         self._received_at = -math.inf
         self._refused: dict[str, SqsError] = {}  # by operation
+        self._held_up = ""
         self._reported = True
         self.problem: SqsError | None = None
         self.unusable = asyncio.Event()
+
+    @classmethod
+    def of(cls, queue: str, options: Options, emit: Callable[[Event], None]) -> Health:
+        """That of a consumer with these options."""
+        return cls(queue, unhealthy_after=options.unhealthy_after, wait_time=options.wait_time, emit=emit)
 
     def asked(self, poller: int, now: float) -> None:
         """A poller is about to receive."""
@@ -89,6 +96,11 @@ class Health:
             self.problem = next(iter(self._refused.values()), None)
         self.report(now)
 
+    def held_up(self, reason: str, now: float) -> None:
+        """Something else than SQS is missing; an empty reason: it is back."""
+        self._held_up = reason
+        self.report(now)
+
     def refuses(self, operation: str) -> bool:
         """Whether an error that lasts is known of this operation."""
         return operation in self._refused
@@ -117,6 +129,8 @@ class Health:
             if error.verdict is Verdict.DENIED and operation in PERMISSIONS:
                 advice = f"; allow {PERMISSIONS[operation]} on this queue to the consumer's credentials"
             return f"{error}{advice}"
+        if self._held_up:
+            return self._held_up
         if self._asking and now > self.next_look():
             return f"no receive has succeeded for {self._patience:g} s"
         return ""

@@ -113,6 +113,10 @@ class Poller:
         pause = self._throttler.pause(context.clock())
         if pause > 0 and await wait_for(stopping, pause):
             return 0.0
+        outage = context.outage
+        if outage is not None and outage.active:
+            context.health.left(self.index)
+            return await outage.look()
         if self._lag.seconds > context.options.visibility_timeout / LAG_SHARE:
             return LAG_LOOK
         if self._errors.failures and not self._capacity.has_room(context.options.receive_batch):
@@ -122,10 +126,14 @@ class Poller:
             return 0.0
         fresh: list[Delivery] = []
         try:
-            if stopping.is_set():
+            if stopping.is_set() or (outage is not None and outage.active):
                 return 0.0
+            if outage is not None:
+                outage.open_polls[self.index] = context.clock() + context.options.wait_time
             fresh = await self._receive(slots)
         finally:
+            if outage is not None:
+                outage.open_polls.pop(self.index, None)
             self._capacity.received(slots, len(fresh))
         if fresh:
             self._take(fresh)  # from here on the slots are theirs, whatever this raises

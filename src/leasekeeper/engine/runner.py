@@ -20,6 +20,7 @@ from leasekeeper.engine.health import Health
 from leasekeeper.engine.kinds import kind_of
 from leasekeeper.engine.lag import LagMeter
 from leasekeeper.engine.limits import gate_for, gated
+from leasekeeper.engine.outage import outage_of
 from leasekeeper.engine.policies import throttle_policy
 from leasekeeper.engine.pollers import Pollers
 from leasekeeper.engine.scopes import first_of, serve
@@ -85,9 +86,7 @@ class Runner:
         self._gate = gate_for(options, coroutines=handler.is_coroutine, wake=self._wake)
         self._answers: Mailbox[Answer[Delivery]] = Mailbox(asyncio.get_running_loop(), self._answered)
         self._kind = kind_of(source, options, self._answers, clock, on_lease_lost=self._on_lost, keeping=keeping)
-        self._health = Health(
-            source.name, unhealthy_after=options.unhealthy_after, wait_time=options.wait_time, emit=emit
-        )
+        self._health = Health.of(source.name, options, emit)
         self._capacity = self._kind.capacity(options, self._throttler, self._gate, clock)
         self._heartbeat = self._kind.heartbeat(clock, self._extend, self._bug)
         self._lag = LagMeter(clock, lambda: self._capacity.taken > self._capacity.polling)
@@ -105,6 +104,7 @@ class Runner:
             clock=clock,
             wall=wall,
             draw=draw,
+            outage=outage_of(options, self._health, clock, draw),
         )
         self._extender = self._kind.extender(context)
         self._harvester = self._kind.harvester(context)

@@ -12,7 +12,7 @@ from leasekeeper.core.decisions import Decision, decide, decide_early, decide_se
 from leasekeeper.core.delivery import Action, Delivery
 from leasekeeper.engine.dead_letters import failure_of
 from leasekeeper.events import Conclusion, HandlersMeasured, InternalError
-from leasekeeper.outcomes import Retry, Skipped
+from leasekeeper.outcomes import NotStarted, Retry, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,8 +114,10 @@ class Settler:
             row.failure = failure_of(row, outcome, context.source, reason=reason, at=context.wall())
             context.act(context.ledger.reject(row), [row])
         elif action is Action.RELEASE:
-            why = decision.counted or "other"
-            context.act(context.ledger.release(row, decision.after, context.clock(), why), [row])
+            why, after = decision.counted or "other", decision.after
+            if isinstance(outcome, NotStarted) and outcome.store_down and context.outage is not None:
+                after = context.outage.noticed(after)
+            context.act(context.ledger.release(row, after, context.clock(), why), [row])
         elif action is Action.AGAIN:
             context.ledger.again(row, context.clock())
 

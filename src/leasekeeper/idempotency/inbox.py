@@ -134,6 +134,8 @@ class PostgresInbox:
                 raise missing from error
             raise StoreUnavailable(f"{self!r}: {type(error).__name__}: {one_line(error)}") from error
 
+    probe = check
+
     def statistics(self, queue: str | None = None) -> IdempotencyStatistics:
         """What became of the messages so far: those of a queue, by its name, or of all."""
         return self.counts.statistics(queue)
@@ -248,9 +250,8 @@ class PostgresInbox:
             if missing is None and not isinstance(error, psycopg.OperationalError | TimeoutError):
                 raise
             self.counts.add(message.queue, "store_errors")
-            raise NotNow(
-                outage.failed(missing or error, NOT_RUN, limit=self.counts.limits.get(message.queue))
-            ) from error
+            after = outage.failed(missing or error, NOT_RUN, limit=self.counts.limits.get(message.queue))
+            raise NotNow(after, store_down=True) from error
         outage.over()
 
     def _check(self, row: Any, message: Message[Any]) -> None:

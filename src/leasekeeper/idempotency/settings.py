@@ -115,6 +115,14 @@ class Idempotency:
         """
         await self._terms.work.check(self._terms.timeout)
 
+    async def probe(self) -> None:
+        """Claim a key that no message has, and give it up, to see whether the store takes claims.
+
+        Raises:
+            StoreUnavailable: it does not.
+        """
+        await self._terms.work.probe(self._terms.timeout)
+
     def statistics(self, queue: str | None = None) -> IdempotencyStatistics:
         """What became of the messages so far: those of a queue, by its name, or of all."""
         return self._terms.counts.statistics(queue)

@@ -107,6 +107,20 @@ class Work:
             self._own_process()
             await asyncio.wrap_future(self._submit(self._store.release(NOTHING, os.urandom(16).hex()), timeout))
 
+    async def probe(self, timeout: float) -> None:  # noqa: ASYNC109 - of the verb
+        """Ask the store whether it takes claims: some take none while they answer, such as a Redis without memory.
+
+        Raises:
+            StoreUnavailable: it does not.
+        """
+        self._own_process()
+        trying = self._try_out(os.urandom(16).hex())
+        await (trying if self._inline else asyncio.wrap_future(self._submit(trying, timeout)))
+
+    async def _try_out(self, token: str) -> None:
+        await self._store.claim(f"{NOTHING}:{token}", token, "", SHORTEST_LEASE)
+        await self._store.release(f"{NOTHING}:{token}", token)
+
     # Verbs: each returns a future, of which only waiting may be cancelled
 
     def claim(self, claim: Claim, timeout: float) -> Future[Found]:

@@ -202,7 +202,7 @@ def pack_outcome(outcome: Outcome) -> list[Any]:
     if isinstance(outcome, Skipped):
         return ["skipped", outcome.reason, outcome.warn]
     if isinstance(outcome, NotStarted):
-        return ["not started", float(outcome.after)]
+        return ["not started", float(outcome.after), outcome.store_down]
     return [_NAMES[type(outcome)]]
 
 
@@ -225,7 +225,7 @@ def unpack_outcome(packed: list[Any]) -> Outcome:
     if kind == "skipped":
         return Skipped(values[0], warn=values[1])
     if kind == "not started":
-        return NotStarted(values[0]) if values[0] else NOT_STARTED
+        return NotStarted(*values) if values[0] else NOT_STARTED
     return _PLAIN[kind]
 
 

@@ -1,0 +1,118 @@
+"""While the store of idempotency keys is down, nothing is received. In virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from leasekeeper import Consumer
+from leasekeeper.idempotency import Idempotency, MemoryStore
+from leasekeeper.testing.world import World, virtual
+
+if TYPE_CHECKING:
+    from leasekeeper.idempotency.api import Found
+
+BEGIN, END = 5.0, 605.0
+"""The outage, in seconds of the world."""
+
+
+class Away(MemoryStore):
+    """A store that is down for ten minutes; `only` limits that to claims of messages."""
+
+    def __init__(self, world: World, *, only: bool = False) -> None:
+        super().__init__(clock=asyncio.get_running_loop().time)
+        self._world = world
+        self._only = only
+
+    async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:
+        if BEGIN <= self._world.now < END and not (self._only and key.startswith("leasekeeper:check")):
+            raise ConnectionError("refused")
+        return await super().claim(key, token, fingerprint, lease)
+
+
+def _consumer(world: World, store: MemoryStore, done: list[int], **options: Any) -> Consumer:
+    async def handle(body: dict[str, int]) -> None:
+        await asyncio.sleep(1)
+        done.append(body["id"])
+
+    return Consumer(world.name, handle, idempotency=Idempotency(store, key="id", **options), region="eu-west-1")
+
+
+@pytest.mark.parametrize("fifo", [False, True])
+@virtual
+async def test_an_outage_costs_one_receive_of_what_is_held(fifo: bool) -> None:
+    """Without the pause, messages would reach the dead-letter queue, of which the queue allows two receives."""
+    async with World(fifo=fifo, max_receives=2) as world:
+        done: list[int] = []
+        consumer = await world.start(_consumer(world, Away(world), done))
+        for number in range(200):
+            await world.send(json.dumps({"id": number}), group=str(number % 20) if fifo else None)
+        await world.until(lambda: world.now > BEGIN + 30, step=0.5)
+        before, receives = len(done), world.broker.calls["ReceiveMessage"]
+        assert before < 200
+        assert not consumer.runner.healthy
+        await world.until(lambda: world.now > END - 10, step=5)
+        assert len(done) == before
+        assert world.broker.calls["ReceiveMessage"] == receives
+        await world.until(lambda: not world.bodies(), within=END + 120, step=0.5)
+        assert sorted(done) == list(range(200))
+        assert world.bodies(world.dead_letters) == []
+        assert consumer.runner.healthy
+        if fifo:
+            assert all(sorted(group) == group for group in ([n for n in done if n % 20 == g] for g in range(20)))
+
+
+@virtual
+async def test_work_goes_on_soon_after_the_store_is_back() -> None:
+    async with World(max_receives=2) as world:
+        done: list[int] = []
+        await world.start(_consumer(world, Away(world), done))
+        await world.until(lambda: world.now > BEGIN)
+        await world.send(json.dumps({"id": 1}))
+        await world.until(lambda: world.now > BEGIN + 60)
+        await world.send(json.dumps({"id": 2}))
+        back = await world.until(lambda: len(done) == 2, within=END + 60)
+        assert END < back < END + 20
+
+
+@virtual
+async def test_a_store_that_answers_but_takes_no_claims_is_asked_less_and_less() -> None:
+    async with World(max_receives=100) as world:
+        done: list[int] = []
+        await world.start(_consumer(world, Away(world, only=True), done))
+        await world.until(lambda: world.now > BEGIN)
+        await world.send(json.dumps({"id": 1}))
+        await world.until(lambda: world.now > END, step=1)
+        assert world.broker.calls["ReceiveMessage"] < 60  # one in 20 s is of a queue that is idle
+        await world.until(lambda: done == [1], within=END + 120)
+
+
+@virtual
+async def test_a_consumer_that_runs_without_its_store_goes_on_receiving() -> None:
+    async with World() as world:
+        done: list[int] = []
+        await world.start(_consumer(world, Away(world), done, on_store_error="run"))
+        await world.until(lambda: world.now > BEGIN)
+        await world.send(json.dumps({"id": 1}))
+        assert await world.until(lambda: done == [1]) < BEGIN + 5
+
+
+@virtual
+async def test_a_stop_and_a_pause_during_an_outage_wait_for_nothing() -> None:
+    async with World() as world:
+        done: list[int] = []
+        consumer = await world.start(_consumer(world, Away(world), done))
+        await world.until(lambda: world.now > BEGIN)
+        await world.send(json.dumps({"id": 1}))
+        await world.until(lambda: not consumer.runner.healthy)
+        consumer.runner.pause()
+        await world.until(lambda: world.now > END + 60, step=5)
+        assert done == []
+        consumer.runner.resume()
+        await world.until(lambda: done == [1])
+        began = world.now
+        await consumer.close()
+        assert world.now < began + 5
