@@ -1,4 +1,4 @@
-"""Payloads in S3: round trips with the extended client of AWS for Python, and objects as moto keeps them."""
+"""Payloads in S3: round trips with the extended client of AWS for Python, on moto and on our local server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-moto = pytest.mark.only("moto")
+several = pytest.mark.only("leasekeeper", "moto")
 PATIENCE = 60.0
 LARGE = "é" * 200_000
 KEYS = ["a+b c/é.txt", "plain", "with 'quotes' & <brackets>", "tab\tin it"]
@@ -109,7 +109,7 @@ def pieces(message: Message[Payload]) -> Any:
     return found.decode(), message.body.size
 
 
-@moto
+@several
 @pytest.mark.parametrize("legacy", [False, True])
 def test_reads_what_the_extended_client_sent(
     queue: Any, service: Callable[[str], Any], bucket: Bucket, *, legacy: bool
@@ -127,7 +127,7 @@ def test_reads_what_the_extended_client_sent(
     assert not bucket.keys()
 
 
-@moto
+@several
 def test_reads_it_in_pieces(queue: Any, service: Callable[[str], Any], bucket: Bucket) -> None:
     extended(service, bucket).send_message(QueueUrl=queue.url, MessageBody=LARGE)
     queue.send("small")
@@ -136,7 +136,7 @@ def test_reads_it_in_pieces(queue: Any, service: Callable[[str], Any], bucket: B
     assert len(bucket.keys()) == 1
 
 
-@moto
+@several
 @pytest.mark.always
 def test_reads_and_deletes_objects_with_any_key(queue: Any, service: Callable[[str], Any], bucket: Bucket) -> None:
     client = extended(service, bucket)
@@ -149,7 +149,7 @@ def test_reads_and_deletes_objects_with_any_key(queue: Any, service: Callable[[s
     assert not bucket.keys()
 
 
-@moto
+@several
 @pytest.mark.parametrize("pointer", ["extended", "legacy"])
 def test_the_extended_client_reads_what_a_sender_sent(
     queue: Any, service: Callable[[str], Any], bucket: Bucket, pointer: str
@@ -170,7 +170,7 @@ def test_the_extended_client_reads_what_a_sender_sent(
     assert found == {LARGE: ["colour"], "small": []}
 
 
-@moto
+@several
 def test_leasekeeper_send_takes_a_body_of_more_than_a_megabyte(
     queue: Any, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,7 +209,7 @@ def test_leasekeeper_send_takes_a_body_of_more_than_a_megabyte(
     assert sorted(seen) == [("small", []), (body, [])]
 
 
-@moto
+@several
 def test_a_store_that_refuses_says_what_to_do(bucket: Bucket) -> None:
     async def story() -> None:
         store = await bucket.payloads().connect(region=None, profile=None, credentials=None)

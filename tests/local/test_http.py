@@ -33,7 +33,9 @@ def read_all(data: bytes, cuts: list[int]) -> list[HttpRequest]:
 
 @given(st.lists(st.integers(0, len(PLAIN + CHUNKED + BARE)), max_size=8))
 def test_requests_are_read_from_any_pieces(cuts: list[int]) -> None:
-    assert read_all(PLAIN + CHUNKED + BARE, cuts) == [
+    requests = read_all(PLAIN + CHUNKED + BARE, cuts)
+    assert requests[0].header(b"x-amz-target") == b"AmazonSQS.ListQueues"
+    assert [request._replace(head=HttpRequest._field_defaults["head"]) for request in requests] == [
         HttpRequest(b"POST", b"/", b"AmazonSQS.ListQueues", b"{}", close=False, signed=True, host=b"x"),
         HttpRequest(b"POST", b"/", b"AmazonSQS.SendMessage", b"Wiki0123456789", close=False, signed=False),
         HttpRequest(b"GET", b"/_leasekeeper/health", b"", b"", close=True, signed=False),

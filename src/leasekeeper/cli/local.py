@@ -114,6 +114,10 @@ def local(
             "and every attribute of SQS by its name.",
         ),
     ] = None,
+    bucket: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Create a bucket of S3 for large payloads; may be repeated."),
+    ] = None,
     fault: Annotated[
         list[str] | None,
         typer.Option(
@@ -141,7 +145,7 @@ def local(
         ),
     ] = False,
 ) -> None:
-    """Run SQS on this machine until Ctrl-C, with standard and FIFO queues in memory.
+    """Run SQS on this machine until Ctrl-C, with standard and FIFO queues in memory, and a small S3 for payloads.
 
     It works with boto3, the AWS CLI and every other SQS client.
     """
@@ -149,11 +153,17 @@ def local(
     faults = [parse_fault(given) for given in fault or ()]
     from leasekeeper.local import Broker, LocalServer
     from leasekeeper.local.running import loop_factory
+    from leasekeeper.local.s3 import S3Error
 
     broker = Broker(seed=seed)
     for operation, switches in faults:
         broker.faults.check(operation, **switches)
     server = LocalServer(broker, host=host, port=port, anywhere=anywhere, require_credentials=require_credentials)
+    for name in bucket or ():
+        try:
+            server.s3.create(name)
+        except S3Error as error:
+            raise ConfigurationError(f"--bucket {name}: {error.message}") from error
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(server, wishes, faults, dead_polls=dead_polls))
@@ -223,6 +233,7 @@ def _greet(server: LocalServer, wishes: Sequence[QueueWish], faults: Sequence[tu
         limit = counted(wish.max_receives, "receive")
         dead = f", dead letters go to {wish.dead_letters} after {limit}" if wish.dead_letters else ""
         lines.append(f"  queue {wish.name}{dead}")
+    lines += [f"  bucket {name}" for name in server.s3.buckets]
     for operation, switches in faults:
         shown = ", ".join(f"{name}={_number(value)}" for name, value in switches.items())
         lines.append(f"  fault in {'all calls' if operation == '*' else operation}: {shown}")
@@ -233,6 +244,7 @@ def _greet(server: LocalServer, wishes: Sequence[QueueWish], faults: Sequence[tu
         "",
         "In another terminal:",
         f"  export AWS_ENDPOINT_URL_SQS={url} AWS_DEFAULT_REGION=us-east-1",
+        *([f"  export AWS_ENDPOINT_URL_S3={url}"] if server.s3.buckets else []),
         "  export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local",
         f"  aws sqs {command} --endpoint-url {url}",
         f"  leasekeeper send {name} hello" + (" --group-id 1" if name.endswith(".fifo") else ""),

@@ -1,4 +1,4 @@
-"""The queues of consumers on a local SQS, created before the consumers start: for `leasekeeper run --local`.
+"""The queues and buckets of consumers on a local SQS, created before they start: for `leasekeeper run --local`.
 
 Owned by the command line. It promises to create nothing elsewhere than on this machine.
 """
@@ -6,7 +6,8 @@ Owned by the command line. It promises to create nothing elsewhere than on this 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
 from leasekeeper.cli.words import listed
 from leasekeeper.errors import ConfigurationError, SqsError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from leasekeeper.consumer import Consumer
+    from leasekeeper.options import Options
 
 log = safe_logger("leasekeeper.run")
 
@@ -49,8 +51,23 @@ async def create_queues(consumers: Sequence[Consumer]) -> None:
             await _until_it_answers(client)
             for name in names:
                 await client.create_queue(name, attributes={"FifoQueue": "true"} if name.endswith(".fifo") else {})
+        if options.payloads is not None and options.endpoint_url is not None:
+            await _create_buckets(options.payloads, options)
     names = sorted({each.address.name for each in consumers})
     log.info("the local SQS has %s %s", "queue" if len(names) == 1 else "queues", listed(names))
+
+
+async def _create_buckets(payloads: Any, options: Options) -> None:
+    """Have payloads of this process go to the local S3, unless they have another place, and create their buckets."""
+    os.environ.setdefault("AWS_ENDPOINT_URL_S3", options.endpoint_url or "")
+    store: Any = await payloads.connect(region=options.region, profile=options.profile, credentials=options.credentials)
+    try:
+        if getattr(store, "endpoint_url", "").startswith(HERE):
+            for bucket in sorted(payloads.buckets):
+                await store.create(bucket)
+    finally:
+        if store is not payloads.client:
+            await store.close()
 
 
 async def _until_it_answers(client: SqsClient) -> None:

@@ -21,6 +21,7 @@ from leasekeeper.local.http import MOST_BODY, HttpRequest, Malformed, RequestRea
 from leasekeeper.local.model import Refusal, refusals
 from leasekeeper.local.model.message_operations import TRACE_HEADER
 from leasekeeper.local.page_streams import HEAD, PATH, PageStreams
+from leasekeeper.local.s3 import S3
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -59,14 +60,20 @@ _VOID = frozenset(
 _SENDS = frozenset({"SendMessage", "SendMessageBatch"})
 _REASONS = {
     200: "OK",
+    204: "No Content",
+    206: "Partial Content",
     304: "Not Modified",
     400: "Bad Request",
     403: "Forbidden",
     404: "Not Found",
     408: "Request Timeout",
+    409: "Conflict",
+    412: "Precondition Failed",
     413: "Content Too Large",
+    416: "Range Not Satisfiable",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
+    501: "Not Implemented",
     503: "Service Unavailable",
 }
 
@@ -84,6 +91,7 @@ class Front:
         connections: those that are open.
         log: the newest calls, for the page.
         streams: what pages that are open read.
+        s3: what answers requests to S3.
     """
 
     broker: Broker
@@ -94,6 +102,7 @@ class Front:
     connections: set[Connection] = field(default_factory=set)
     log: CallLog = field(default_factory=CallLog)
     streams: PageStreams = field(default_factory=PageStreams)
+    s3: S3 = field(default_factory=S3)
 
 
 class Connection(asyncio.Protocol):
@@ -220,6 +229,9 @@ class Connection(asyncio.Protocol):
                 self._answer_page(request)
             elif request.method == b"POST" and request.target.startswith(_PREFIX):
                 self._answer_call(request)
+            elif S3.means(request):
+                answer = self._front.s3.answer(request)
+                self._write(answer.status, answer.body, answer.kind, headers=answer.headers)
             elif request.method == b"POST" and request.body.startswith(b"{"):
                 self._send(400, refusals.unknown_operation("The header X-Amz-Target: AmazonSQS.OPERATION is missing."))
             else:

@@ -27,31 +27,6 @@ class Malformed(Exception):
         self.reason = reason
 
 
-class HttpRequest(NamedTuple):
-    """A complete request.
-
-    Attributes:
-        target: the X-Amz-Target header; empty by default, as all headers here.
-        close: whether to close the connection after the answer.
-        signed: whether it has an Authorization header.
-        trace: the X-Amzn-Trace-Id header.
-        host: the Host header.
-        origin: the Origin header, by which a browser says what page a request comes from.
-        if_none_match: the If-None-Match header.
-    """
-
-    method: bytes
-    path: bytes
-    target: bytes
-    body: bytes
-    close: bool
-    signed: bool
-    trace: bytes = b""
-    host: bytes = b""
-    origin: bytes = b""
-    if_none_match: bytes = b""
-
-
 class _Head(NamedTuple):
     """A head as it arrived (`raw`) and in lower case (`lower`). Positions are the same in both."""
 
@@ -66,6 +41,40 @@ class _Head(NamedTuple):
         start = at + len(name) + 3
         end = self.raw.find(b"\r\n", start)
         return self.raw[start : end if end >= 0 else len(self.raw)].strip(_SPACE)
+
+
+_NO_HEAD = _Head(b"", b"")
+
+
+class HttpRequest(NamedTuple):
+    """A complete request.
+
+    Attributes:
+        target: the X-Amz-Target header; empty by default, as all headers here.
+        close: whether to close the connection after the answer.
+        signed: whether it has an Authorization header.
+        trace: the X-Amzn-Trace-Id header.
+        host: the Host header.
+        origin: the Origin header, by which a browser says what page a request comes from.
+        if_none_match: the If-None-Match header.
+        head: all headers.
+    """
+
+    method: bytes
+    path: bytes
+    target: bytes
+    body: bytes
+    close: bool
+    signed: bool
+    trace: bytes = b""
+    host: bytes = b""
+    origin: bytes = b""
+    if_none_match: bytes = b""
+    head: _Head = _NO_HEAD
+
+    def header(self, name: bytes) -> bytes:
+        """The value of a header, by its name in lower case; empty by default."""
+        return self.head.value(name)
 
 
 class RequestReader:
@@ -228,6 +237,7 @@ def _request(head: _Head, body: bytes) -> HttpRequest:
         host=head.value(b"host"),
         origin=head.value(b"origin"),
         if_none_match=head.value(b"if-none-match"),
+        head=head,
     )
 
 

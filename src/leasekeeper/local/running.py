@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from leasekeeper.local.faults import Faults
+    from leasekeeper.local.s3 import S3
 
 
 class LocalSqs:
@@ -55,6 +56,11 @@ class LocalSqs:
     def endpoint_url(self) -> str:
         """The address for clients: `http://host:port`."""
         return self._server.endpoint_url
+
+    @property
+    def s3(self) -> S3:
+        """A small S3 on the same port: `sqs.s3.create("bucket")` before anything uses it, then its API."""
+        return self._server.s3
 
     @property
     def faults(self) -> Faults:

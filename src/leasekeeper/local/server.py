@@ -1,4 +1,4 @@
-"""SQS over HTTP: the AWS JSON 1.0 protocol in front of a broker.
+"""SQS over HTTP: the AWS JSON 1.0 protocol in front of a broker, with a small S3 for payloads beside it.
 
 Owned by the program that opens it, on one event loop. It promises to answer every request as AWS does, or with an error
 of AWS, whatever it is sent; and to listen on loopback only, unless the program allows other addresses.
@@ -16,6 +16,7 @@ from leasekeeper.local.hosts import AllowedHosts
 
 if TYPE_CHECKING:
     from leasekeeper.local.broker import Broker
+    from leasekeeper.local.s3 import S3
 
 
 _OTHER_FILES = 64
@@ -91,6 +92,11 @@ class LocalServer:
     def endpoint_url(self) -> str:
         """The address for clients: `http://host:port`."""
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    @property
+    def s3(self) -> S3:
+        """S3 on the same port."""
+        return self._front.s3
 
     async def open(self) -> None:
         """Listen. After that, `port` is the real one, and queue URLs contain it."""

@@ -168,6 +168,19 @@ class S3Client:
             raise self._refusal("GET", bucket, "", answer)
         return answer.status != 404
 
+    @property
+    def endpoint_url(self) -> str:
+        """The URL of S3, without a bucket."""
+        return self._endpoint.url
+
+    async def create(self, bucket: str) -> None:
+        """Create a bucket, if we have none of that name: for local servers.
+
+        Raises:
+            PayloadUnavailable: it may not be created.
+        """
+        await self._call("PUT", bucket, "", expected=(200, 409))
+
     async def close(self) -> None:
         """As `ObjectStore.close`."""
         self._credentials.close()
