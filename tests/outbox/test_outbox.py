@@ -75,3 +75,12 @@ def test_the_definition_may_be_run_again_and_says_its_version(bench: Bench) -> N
     bench.outbox.create_table()
     assert len(rows(bench)) == 1
     assert bench.execute("SELECT obj_description('{t}'::regclass)") == [("leasekeeper outbox 1",)]
+
+
+def test_a_raw_cursor_is_refused_with_what_to_give(bench: Bench) -> None:
+    with psycopg.connect(bench.dsn, cursor_factory=psycopg.RawCursor) as connection:
+        for transaction in (connection, connection.cursor()):
+            with pytest.raises(ConfigurationError, match=r"Outbox.add\(RawCursor\).*give psycopg.Cursor\(connection\)"):
+                bench.outbox.add(transaction, "q", "a")
+        bench.outbox.add(psycopg.Cursor(connection), "q", "a")
+    assert not bench.empty

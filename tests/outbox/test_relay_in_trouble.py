@@ -91,3 +91,14 @@ def test_relays_do_not_depend_on_the_isolation_level_of_the_database(bench: Benc
         with psycopg.connect(bench.dsn, autocommit=True) as connection:
             connection.execute(f"ALTER DATABASE {name} RESET default_transaction_isolation".encode())
     assert sorted(map(int, bench.bodies())) == list(range(400))
+
+
+def test_a_fifo_queue_with_two_names_is_told_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    url = f"{bench.sqs.endpoint_url}/000000000000/q.fifo"
+    with bench.relay(poll=0.02):
+        for _ in range(2):
+            bench.add("q.fifo", "a", group="g")
+            bench.add(url, "b", group="g")
+            bench.until(lambda: bench.empty)
+            bench.until(lambda: "name it in one way" in caplog.text)
+    assert caplog.text.count("rows name one queue as") == 1

@@ -438,3 +438,39 @@ async def test_a_pointer_in_a_notification_of_sns_and_handlers_chosen_by_the_pay
         await world.until(lambda: not world.bodies() and not scene.keys)
         await running.close()
         assert sorted(found) == ["created 0", "other 1"]
+
+
+@virtual
+async def test_an_early_ack_keeps_the_object_until_the_handler_has_ended() -> None:
+    async with World() as world:
+        scene = Scene(world)
+        read: list[bytes] = []
+
+        async def handle(message: Message[Payload]) -> None:
+            await message.ack()
+            await asyncio.sleep(60)  # the object would be deleted within a second
+            read.append(await message.body.read())
+
+        await scene.send("payload", "k")
+        running = await world.start(handle, payloads=scene.payloads())
+        await world.until(lambda: read)
+        await world.until(lambda: not scene.keys)
+        await running.close()
+        assert read == [b"payload"]
+        assert not running.runner._kind._finished._reading  # type: ignore[union-attr]
+
+
+@virtual
+async def test_an_early_ack_deletes_the_object_also_if_the_handler_fails() -> None:
+    async with World() as world:
+        scene = Scene(world)
+
+        def handle(message: Message[Payload]) -> None:
+            message.ack()
+            raise RuntimeError
+
+        await scene.send("payload", "k")
+        running = await world.start(handle, payloads=scene.payloads())
+        await world.until(lambda: not scene.keys)
+        await running.close()
+        assert not world.bodies()

@@ -99,25 +99,29 @@ def parse_fault(given: str) -> tuple[str, dict[str, Any]]:
     return (operation if colon else "*"), switches
 
 
+BucketOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Create a bucket of S3 for large payloads; may be repeated."),
+]
+QueueOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[:KEY=VALUE,...]",
+        help="Create a queue; may be repeated. Keys: dlq (name of its dead-letter queue, which is created too), "
+        "max (receives after which a message goes there), visibility, delay, wait and retention (in seconds), "
+        "and every attribute of SQS by its name.",
+    ),
+]
+
+
 def local(
     *,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(metavar="NUMBER", help="Port to listen on; 0 takes a free one.", min=0, max=65535)
     ] = 9324,
-    queue: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME[:KEY=VALUE,...]",
-            help="Create a queue; may be repeated. Keys: dlq (name of its dead-letter queue, which is created too), "
-            "max (receives after which a message goes there), visibility, delay, wait and retention (in seconds), "
-            "and every attribute of SQS by its name.",
-        ),
-    ] = None,
-    bucket: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Create a bucket of S3 for large payloads; may be repeated."),
-    ] = None,
+    queue: QueueOption = None,
+    bucket: BucketOption = None,
     fault: Annotated[
         list[str] | None,
         typer.Option(
@@ -145,25 +149,20 @@ def local(
         ),
     ] = False,
 ) -> None:
-    """Run SQS on this machine until Ctrl-C, with standard and FIFO queues in memory, and a small S3 for payloads.
+    """Run SQS on this machine until Ctrl-C, with standard and FIFO queues in memory.
 
-    It works with boto3, the AWS CLI and every other SQS client.
+    It works with boto3, the AWS CLI and every other SQS client. A small S3 for payloads is on the same port.
     """
     wishes = [QueueWish.parse(given) for given in queue or ()]
     faults = [parse_fault(given) for given in fault or ()]
     from leasekeeper.local import Broker, LocalServer
     from leasekeeper.local.running import loop_factory
-    from leasekeeper.local.s3 import S3Error
 
     broker = Broker(seed=seed)
     for operation, switches in faults:
         broker.faults.check(operation, **switches)
     server = LocalServer(broker, host=host, port=port, anywhere=anywhere, require_credentials=require_credentials)
-    for name in bucket or ():
-        try:
-            server.s3.create(name)
-        except S3Error as error:
-            raise ConfigurationError(f"--bucket {name}: {error.message}") from error
+    _create_buckets(server, bucket or ())
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(server, wishes, faults, dead_polls=dead_polls))
@@ -200,6 +199,16 @@ async def _serve(
     if sys.stdout.isatty():
         print()  # below the ^C that the terminal shows
     print(f"stopped after {counted(calls.total(), 'call')}; the queues and their messages are gone")
+
+
+def _create_buckets(server: LocalServer, names: Sequence[str]) -> None:
+    from leasekeeper.local.s3 import S3Error
+
+    for name in names:
+        try:
+            server.s3.create(name)
+        except S3Error as error:
+            raise ConfigurationError(f"--bucket {name}: {error.message}") from error
 
 
 async def _create(server: LocalServer, wish: QueueWish) -> None:

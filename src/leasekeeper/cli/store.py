@@ -75,17 +75,15 @@ def store(
         if show:
             print(json.dumps({"CreateTable": made.definition, "UpdateTimeToLive": made.time_to_live}, indent=2))
             return
-        made.create_table()
+        there = not made.create_table()
     else:
         template = inbox.DEFINITION if kind is Kind.INBOX else postgres.DEFINITION
         definition = postgres.for_table(template, postgres.checked_table(name, "--table ", default))
         if show:
             print(definition.strip())
             return
-        if _create(dsn, definition, name):
-            print(f"{name} is there already")
-            return
-    print(f"created {name}")
+        there = _create(dsn, definition, name)
+    print(f"{name} is there already" if there else f"created {name}")
 
 
 def _create(dsn: str, definition: str, table: str) -> bool:

@@ -233,16 +233,21 @@ class DynamoDbStore:
 
     # The table
 
-    def create_table(self) -> None:
-        """Create the table if it is not there, and switch its TTL on; blocks until it can be used."""
-        with ThreadPoolExecutor(1) as thread:  # this one may run a loop
-            thread.submit(lambda: asyncio.run(self._create())).result()
+    def create_table(self) -> bool:
+        """Create the table if it is not there, and switch its TTL on; blocks until it can be used.
 
-    async def _create(self) -> None:
+        Returns: whether it was created; False: it was there already.
+        """
+        with ThreadPoolExecutor(1) as thread:  # this one may run a loop
+            return thread.submit(lambda: asyncio.run(self._create())).result()
+
+    async def _create(self) -> bool:
+        created = False
         wire = await self._connect()
         try:
             with _allowed("ResourceInUse"):
                 await wire.call_patiently("CreateTable", msgspec.json.encode(self.definition))
+                created = True
             async with asyncio.timeout(CREATED_WITHIN):
                 while not await self._is_active(wire):  # noqa: ASYNC110 - of a server
                     await asyncio.sleep(0.5)
@@ -250,6 +255,7 @@ class DynamoDbStore:
                 await wire.call_patiently("UpdateTimeToLive", msgspec.json.encode(self.time_to_live))
         finally:
             await wire.close()
+        return created
 
     async def _is_active(self, wire: Wire) -> bool:
         answer = await wire.call_patiently("DescribeTable", msgspec.json.encode({"TableName": self._table}))

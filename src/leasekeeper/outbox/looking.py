@@ -60,6 +60,8 @@ class Looking:
         self._store: ObjectStore | None = None
         self._storing: Storing | None = None
         self._queues: dict[str, QueueWork] = {}
+        self._warned: set[str] = set()
+        """The URLs of queues with several names."""
         self._wake = asyncio.Event()
         self.closed = asyncio.Event()
         self._away = 0
@@ -191,6 +193,22 @@ class Looking:
                     name, self._outbox, self._connections, self._counts, self._settings, storing=self._storing
                 )
             self._queues[name].work()
+        self._warn_of_names()
+
+    def _warn_of_names(self) -> None:
+        """Warn once of a FIFO queue that rows name in several ways: each name has an order for itself."""
+        names: dict[str, str] = {}
+        for name, queue in self._queues.items():
+            other = names.setdefault(queue.url, name) if queue.url else name
+            if other != name and queue.url.endswith(".fifo") and queue.url not in self._warned:
+                self._warned.add(queue.url)
+                log.warning(
+                    "outbox %s: rows name one queue as %s and as %s: order is kept among rows with the same name only; "
+                    "name it in one way",
+                    self._outbox.table,
+                    other,
+                    name,
+                )
 
     async def _queues_with(self, connection: Any, part: str) -> list[str]:
         cursor = await connection.execute(self._outbox.statement(QUEUES).replace("{part}", part))

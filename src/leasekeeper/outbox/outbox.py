@@ -165,6 +165,7 @@ class Outbox:
         values = self.values(
             queue, body, group=group, delay=delay, attributes=attributes, deduplication_id=deduplication_id
         )
+        _refuse_raw(transaction)
         result = transaction.execute(self._insert, values)
         return _done(result) if hasattr(result, "__await__") else None
 
@@ -225,6 +226,17 @@ def _with_payload(outgoing: Outgoing) -> tuple[str, Mapping[str, MessageAttribut
             "yourself, and send where it is"
         )
     return outgoing.data.decode(), without_marker(outgoing.attributes)
+
+
+def _refuse_raw(transaction: object) -> None:
+    """Refuse cursors with the placeholders of Postgres: the statement has those of psycopg."""
+    kind = getattr(transaction, "cursor_factory", type(transaction))
+    if any(base.__name__ in {"RawCursorMixin", "RawServerCursorMixin"} for base in kind.__mro__):
+        cursor = "psycopg.AsyncCursor" if kind.__name__.startswith("Async") else "psycopg.Cursor"
+        raise ConfigurationError(
+            f"Outbox.add({kind.__name__}): raw cursors have other placeholders: give {cursor}(connection), which is in "
+            "the same transaction"
+        )
 
 
 async def _done(result: Awaitable[Any]) -> None:

@@ -98,6 +98,8 @@ class QueueWork:
         self._resume = 0.0
         self._error = self._storing_error = ""
         self._asked = self._closing = False
+        self.url = ""
+        """Where its rows go, once that is known."""
         self.task: asyncio.Task[None] | None = None
 
     def work(self) -> None:
@@ -203,6 +205,7 @@ class QueueWork:
             self._client = settings.client or await SqsClient.connect(settings.connection(address))
         payloads = None if self._storing is None else self._outbox.payloads
         url, target = await open_target(self._client, address, payloads)
+        self.url = url
         self._delivering = Delivering(
             self._client, url, target, parallel=settings.parallel, strict_order=settings.strict_order, emit=_tell
         )

@@ -2,7 +2,7 @@
 
 Owned by one consumer with `payloads=`, used on its loop. Made before the ledger, which tells it what was deleted, and
 opened by the lane of payloads. It promises that an object is deleted only after SQS has confirmed the delete of its
-message within the lease.
+message within the lease, and not while a handler may still read it.
 """
 
 from __future__ import annotations
@@ -36,6 +36,18 @@ class FinishedObjects:
         self._queue = queue
         self.stalls = Stalls(visibility, clock)
         self._deletes: Deletes | None = None
+        self._reading: dict[Delivery, tuple[str, str] | None] = {}
+        """Messages whose handlers read their payloads; with the object, once it may be deleted."""
+
+    def begin_reading(self, row: Delivery) -> None:
+        """A handler is going to read the payload: the object stays until `end_reading`, also after an early ack."""
+        self._reading[row] = None
+
+    def end_reading(self, row: Delivery) -> None:
+        """The handler has ended, or does not run."""
+        found = self._reading.pop(row, None)
+        if found is not None and self._deletes is not None:
+            self._deletes.add([found])
 
     def open(self, store: ObjectStore) -> None:
         """Delete objects from now on. What never opens it keeps them all."""
@@ -50,15 +62,15 @@ class FinishedObjects:
         """
         if self._deletes is not None:
             stalled_since = self.stalls.any_since
-            self._deletes.add(
-                [
-                    (row.received.bucket, row.received.key)
-                    for row in rows
-                    if isinstance(row.received, Offloaded)
-                    and row.failure is None
-                    and not stalled_since(row.requested_at)
-                ]
-            )
+            done: list[tuple[str, str]] = []
+            for row in rows:
+                if isinstance(row.received, Offloaded) and row.failure is None and not stalled_since(row.requested_at):
+                    place = row.received.bucket, row.received.key
+                    if row in self._reading:
+                        self._reading[row] = place
+                    else:
+                        done.append(place)
+            self._deletes.add(done)
 
     def rest(self) -> None:
         """Note no more stalls."""

@@ -228,6 +228,7 @@ class PayloadLane:
         bucket, key = pointer.bucket, pointer.key
         if self._number:
             body = ticket(self._number, bucket, key, pointer.size)
+            self._finished.begin_reading(unit)
         else:
             try:
                 async with self._parallel:
@@ -243,6 +244,8 @@ class PayloadLane:
 
     def _drop(self, unit: Delivery) -> None:
         """Its payload is not needed any more."""
+        if self._number:
+            self._finished.end_reading(unit)
         if (size := self._held.pop(unit, None)) is not None:
             self._budget.give_back(size)
             received = unit.received
