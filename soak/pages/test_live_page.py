@@ -219,3 +219,26 @@ def test_motion_is_reduced_where_people_ask_for_it(tab: Opener, stage: Stage) ->
     expect(page.locator(".link").first).to_be_attached()
 
     assert page.evaluate("document.getAnimations().length") == 0
+
+
+def test_a_part_that_cannot_be_loaded_says_so_and_the_page_can_be_loaded_again(tab: Opener, stage: Stage) -> None:
+    page = open_consumer(tab, stage)
+    page.route("**/throttler.js", lambda route: route.abort())
+    page.locator("#tab-throttler").click()
+
+    expect(page.locator(".tab")).to_contain_text("This part of the page could not be loaded.")
+    page.unroute("**/throttler.js")
+    page.get_by_role("button", name="Load the page again").click()
+    expect(page.locator(".chart")).to_be_visible()
+
+
+def test_a_state_of_another_version_loads_the_page_again(tab: Opener, stage: Stage) -> None:
+    page = tab(stage.url("calm"))
+    expect(page.locator("tr.whole")).to_have_count(4)
+    page.evaluate("window.before = true")
+
+    stage.version = "9.9.9"
+
+    expect(page.locator(".version")).to_have_text("9.9.9")
+    expect(page.locator("tr.whole")).to_have_count(4)
+    assert page.evaluate("window.before") is None

@@ -175,6 +175,7 @@ def calm(now: float) -> dict[str, Any]:
         "reason": "pause() was called",
         "rate_in": 0.0,
         "rate_out": 0.0,
+        "rate_out_minute": 0.0,
         "running": 0,
         "waiting": 0,
         "pollers": ["paused"],

@@ -50,6 +50,8 @@ def take(browser: Browser, url: str, name: str, width: int, scheme: Any) -> None
     page.wait_for_timeout(2_500)  # cells fade in, and the log of calls fills
     if "failures" in name:
         page.locator("summary").first.click()
+    if "&tab=" in url:
+        page.locator(".tab").evaluate("tab => tab.scrollIntoView()")
     session = page.context.new_cdp_session(page)
     shot = session.send("Page.captureScreenshot", {"format": "webp", "quality": QUALITY})
     (TARGET / f"{name}.webp").write_bytes(base64.b64decode(shot["data"]))

@@ -50,11 +50,13 @@ class Stage:
     Attributes:
         actions: what the page asked for, newest last.
         now: the moment that scenes stand still at; None lets them move.
+        version: of the server, as the states say it.
     """
 
     def __init__(self, *, port: int = 0, now: float | None = None) -> None:
         self.actions: list[dict[str, Any]] = []
         self.now = now
+        self.version = "0.2.0"
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port = self._listener.getsockname()[1]
         routes = [
@@ -97,7 +99,7 @@ class Stage:
     async def _events(self, request: Request) -> AsyncIterator[str]:
         name, shown = request.path_params["scene"], None
         while not self._server.should_exit:
-            made = scene(name, request.query_params, self.now or time.time())
+            made = scene(name, request.query_params, self.now or time.time()) | {"version": self.version}
             if shown is None:
                 yield f"event: state\ndata: {json.dumps(made)}\n\n"
             else:

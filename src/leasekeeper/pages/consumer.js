@@ -58,7 +58,7 @@ export function consumerPage(view) {
       pill(each.state),
       h("span", { class: "gap" }),
       actions(view, process, each)),
-    each.reason ? h("p", { class: `reason ${each.state.toLowerCase()}`, role: "status" }, sentence(each.reason)) : null,
+    each.reason && h("p", { class: `reason ${each.state.toLowerCase()}`, role: "status" }, sentence(each.reason)),
     headline([each], state.now),
     flow(each, detail, state.now, leases),
     h("nav", { class: "tabs", role: "tablist", "aria-label": "more of this consumer" },
@@ -67,7 +67,7 @@ export function consumerPage(view) {
         return h("a", {
           key, role: "tab", "aria-selected": String(key === tab), id: `tab-${key}`, href: link.address({ ...route, tab: key, q: "", sort: "" }),
           onclick: event => { event.preventDefault(); link.go({ ...route, tab: key, q: "", sort: "" }, true); },
-        }, label, much === undefined || much === null ? null : h("small", {}, ` ${count(much)}`));
+        }, label, much != null && h("small", {}, ` ${count(much)}`));
       })),
     h("div", { class: "tab", role: "tabpanel", "aria-labelledby": `tab-${tab}`, key: tab },
       FILTERED.has(tab) ? h("div", { class: "tools" }, h("input", { type: "search", id: "filter", placeholder: "Filter  /", "aria-label": "filter", value: route.q, oninput: event => link.filter(event.target.value) })) : null,

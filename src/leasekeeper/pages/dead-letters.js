@@ -10,7 +10,7 @@ const LOOK = 10;
 export function tab(view) {
   const { each, process, route, ui, state } = view;
   const much = each.backlog?.dead_letters;
-  if (much === undefined || much === null) {
+  if (much == null) {
     return empty("No dead-letter queue is known.", "The queue has no redrive policy, or its dead-letter queue cannot be read. leasekeeper doctor prints the command that adds one.");
   }
   const seen = ui.dead?.of === `${process.key} ${route.consumer}` ? ui.dead : null;

@@ -30,11 +30,11 @@ export function tab(view) {
   const of = `${process.key} ${route.consumer}`;
   const seen = ui.doctor?.of === of ? ui.doctor : null;
   return [
-    h("h3", {}, "From the figures of this process"),
+    h("h2", {}, "From the figures of this process"),
     found.length
       ? h("ul", { class: "findings" }, found.map(one => h("li", { key: one.what }, h("p", { class: one.tone }, h("span", { class: one.tone }, one.what)), h("p", {}, one.todo), one.command ? copyable(one.command) : null)))
       : empty("Nothing is wrong as far as these figures go."),
-    h("h3", {}, "From the queue"),
+    h("h2", {}, "From the queue"),
     h("div", { class: "dead-head" },
       h("p", { class: "quiet" }, "The doctor reads the credentials and the queue's attributes, and tries the permissions. On the command line: ", copyable(`leasekeeper doctor ${quoted(each.queue)}`)),
       process.read_only ? null : h("button", { type: "button", onclick: () => view.ask({ doctor: true }) }, seen ? "Run the doctor again…" : "Run the doctor…")),

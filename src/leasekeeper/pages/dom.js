@@ -6,7 +6,7 @@ const AS_PROPERTY = new Set(["value", "checked", "disabled", "open", "selected"]
 const hovers = matchMedia("(hover: hover)");
 
 export function h(tag, props, ...children) {
-  const kids = children.flat(8).filter(kid => kid !== null && kid !== undefined && kid !== false && kid !== "");
+  const kids = children.flat(8).filter(kid => kid != null && kid !== false && kid !== "");
   return { tag, props: props || {}, kids: kids.map(kid => (typeof kid === "object" ? kid : { text: String(kid) })) };
 }
 
@@ -53,7 +53,7 @@ function set(element, name, value, before) {
       if (value?.[each] !== before?.[each]) element.style.setProperty(each, value?.[each] ?? "");
     }
   } else if (AS_PROPERTY.has(name)) element[name] = value ?? "";
-  else if (value === undefined || value === null || value === false) element.removeAttribute(name);
+  else if (value == null || value === false) element.removeAttribute(name);
   else element.setAttribute(name, value === true ? "" : value);
 }
 

@@ -30,7 +30,7 @@ export function flow(each, detail, now, leases) {
   return h("section", { class: "flow", "aria-label": "the flow of messages" },
     station("queue", "Queue", "queue", backlog ? count(backlog.visible) : "–", backlog ? "visible" : "SQS was not asked",
       backlog && h("dl", {}, line("in flight", count(backlog.in_flight)), line("delayed", count(backlog.delayed)),
-        backlog.dead_letters !== undefined && backlog.dead_letters !== null ? line("dead letters", count(backlog.dead_letters), { class: backlog.dead_letters ? "warn" : "" }) : null,
+        backlog.dead_letters != null && line("dead letters", count(backlog.dead_letters), { class: backlog.dead_letters ? "warn" : "" }),
         line("trend", way.sign ? `${way.sign} ${way.word}` : "–"), line("asked", ago(backlog.asked, now)))),
     link(each.rate_in),
     station("pollers", "Pollers", "pollers", String(each.pollers.length), `${rate(each.rate_in)} per s`, pollers(each.pollers)),
@@ -39,9 +39,9 @@ export function flow(each, detail, now, leases) {
     link(each.rate_out),
     h("div", { class: "station leases" },
       h("div", { class: "top" },
-        h("h3", { "data-about": "leases", tabindex: 0 }, "Leases"),
+        h("h2", { "data-about": "leases", tabindex: 0 }, "Leases"),
         h("span", { class: "quiet" }, `${count(each.running)} of ${count(each.concurrency)} running`,
-          (each.lease_margin ?? null) !== null ? `, smallest lease left ${seconds(each.lease_margin)}` : "")),
+          each.lease_margin != null ? `, smallest lease left ${seconds(each.lease_margin)}` : "")),
       h("canvas", { class: "cells", role: "img", "aria-label": `${counted(detail?.in_hand_total ?? 0, "message")} in hand; the tab In hand lists them`, made: canvas => leases.attach(canvas) }),
       legend(leases, detail)),
     link(each.rate_out),
@@ -52,7 +52,7 @@ export function flow(each, detail, now, leases) {
 }
 
 function station(kind, label, about, value, note, ...more) {
-  return h("div", { class: `station ${kind}` }, h("h3", { "data-about": about, tabindex: 0 }, label), h("span", { class: "value" }, value), h("span", { class: "note" }, note), ...more);
+  return h("div", { class: `station ${kind}` }, h("h2", { "data-about": about, tabindex: 0 }, label), h("span", { class: "value" }, value), h("span", { class: "note" }, note), ...more);
 }
 
 function pollers(list) {
@@ -66,7 +66,7 @@ function pollers(list) {
 
 function room(waiting) {
   const shown = Math.min(waiting, 48);
-  return h("div", { class: "dots", "aria-hidden": "true" }, Array.from({ length: shown }, () => h("i")), waiting > shown ? h("span", { class: "note" }, `+ ${count(waiting - shown)}`) : null);
+  return h("div", { class: "dots", "aria-hidden": "true" }, Array.from({ length: shown }, () => h("i")), waiting > shown && h("span", { class: "note" }, `+ ${count(waiting - shown)}`));
 }
 
 function acks(acking) {
@@ -85,8 +85,8 @@ function legend(leases, detail) {
     h("div", { class: "legend" },
       h("span", { class: "ramp" }, [0, 1, 2, 3, 4].map(each => h("i", { class: `l${each}` })), ` lease left, 0 to ${seconds(lease)}`),
       heat ? h("span", {}, "a square is a number of messages: across lease left, down running time") : swatch("fill", `running, full at ${seconds(scale)}`),
-      heat ? null : swatch("ring", "just extended"), swatch("lost", leases.lost ? h("b", { class: "bad" }, `${counted(leases.lost, "lease")} lost`) : "lease lost")),
-    leases.chosen ? choices(({ chosen }) => chosen(leases, detail), leases.onChoose) : null,
+      !heat && swatch("ring", "just extended"), swatch("lost", leases.lost ? h("b", { class: "bad" }, `${counted(leases.lost, "lease")} lost`) : "lease lost")),
+    leases.chosen && choices(({ chosen }) => chosen(leases, detail), leases.onChoose),
   ];
 }
 

@@ -78,7 +78,7 @@ function bar(shown) {
   const { status } = stream;
   return [
     h("header", { class: "bar" },
-      h("a", { href: location.pathname, onclick: event => { event.preventDefault(); go({}); } }, h("span", { class: "brand" }, h("i", { class: "mark" }), "SQS on this machine")),
+      h("a", { href: location.pathname, onclick: event => { event.preventDefault(); go({}); } }, h(route.queue ? "span" : "h1", { class: "brand" }, h("i", { class: "mark" }), "SQS on this machine")),
       shown ? copyable(shown.endpoint) : null,
       shown ? h("span", { class: "quiet" }, `${counted(shown.queues.length, "queue")}, ${counted(Object.values(shown.calls).reduce((sum, each) => sum + each, 0), "call")}`, rates.length ? `, ${count(rates[rates.length - 1])} per s now` : "") : null,
       h("span", { class: "gap" }),
@@ -178,7 +178,7 @@ function calls(shown) {
     h("h2", {}, "Calls"),
     totals.length ? h("p", { class: "quiet" }, totals.slice(0, 6).map(([operation, much]) => `${operation} ${count(much)}`).join(" · ")) : null,
     log.length
-      ? h("div", { class: "log hold", hold: true, role: "log" }, log.map(each =>
+      ? h("div", { class: "log hold", hold: true, role: "log", tabindex: 0 }, log.map(each =>
           h("div", { key: each.number, class: each.error ? "failed" : "" },
             h("span", { class: "quiet" }, clock(each.at)), h("b", {}, each.operation), name(each.queue),
             h("span", { class: "quiet" }, each.entries === undefined ? "" : counted(each.entries, each.operation === "ReceiveMessage" ? "message" : "entry", each.operation === "ReceiveMessage" ? "messages" : "entries")),

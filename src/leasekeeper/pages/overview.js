@@ -5,7 +5,7 @@ import { empty, figure, meter, name, pill, sparkline, urgent } from "./parts.js"
 import { ago, count, counted, rate, seconds, trend } from "./text.js";
 
 const sum = (list, read) => list.reduce((total, each) => total + (read(each) ?? 0), 0);
-const known = (list, read) => list.map(read).filter(each => each !== null && each !== undefined);
+const known = (list, read) => list.map(read).filter(each => each != null);
 const picked = pick => (list, read) => known(list, read).reduce((one, other) => (one === null ? other : pick(one, other)), null);
 const most = picked(Math.max);
 const least = picked(Math.min);
@@ -34,22 +34,25 @@ export function tones(each) {
   const perMinute = each.rate_out * 60 + each.failures_per_minute;
   const failing = perMinute ? each.failures_per_minute / perMinute : 0;
   const margin = (each.lease_margin ?? Infinity) / (each.visibility_timeout || 30);
-  const late = each.backlog?.seconds ?? 0;
+  const late = each.backlog ? needs(each.backlog) : 0;
   return {
     failures: each.failures_per_minute < 1 ? "" : failing > 0.1 ? "bad" : failing > 0.01 ? "warn" : "",
     margin: margin < 0.08 ? "bad" : margin < 0.2 ? "warn" : "",
-    backlog: (each.backlog?.trend ?? 0) > 0.05 && late > 60 ? (late > 600 ? "bad" : "warn") : "",
+    backlog: each.backlog?.trend > 0.05 && late > 60 ? (late > 600 ? "bad" : "warn") : "",
     lag: each.lag_p95 > 300 ? "bad" : each.lag_p95 > 60 ? "warn" : "",
   };
 }
 
 const RECENT = 10; // seconds for which a count of SQS is taken for the present one
 
-// What a count of SQS means: where it is going, how long it needs, and when it was counted, once that is not new.
-function meaning(growth, needs, asked, now) {
-  const { sign } = trend(growth);
-  const clear = needs === null || needs === undefined ? "no rate yet" : `${seconds(needs)} to clear`;
-  return `${sign} ${clear}${now - asked > RECENT ? `, counted ${ago(asked, now)}` : ""}`;
+// Seconds that a backlog needs at the present rate; endless when nothing is handled.
+const needs = backlog => backlog.seconds ?? (backlog.visible ? Infinity : 0);
+const brief = value => seconds(value).split(" ").slice(0, 2).join(" ");
+
+// What a count of SQS means: where it is going, how long it needs, and how old it is, once it is not new.
+function meaning(growth, time, asked, now) {
+  const clear = time === Infinity ? "not clearing" : `${brief(time)} to clear`;
+  return `${trend(growth).sign} ${clear}${now - asked > RECENT ? `, ${ago(asked, now)}` : ""}`;
 }
 
 export function headline(all, now) {
@@ -60,7 +63,7 @@ export function headline(all, now) {
     figure("out", "rate_out", rate(sum(all, each => each.rate_out)), { unit: "per s", note: "handled" }),
     figure("backlog", "backlog", backlogs.length ? count(sum(backlogs, each => each.visible)) : "–", {
       unit: "messages", tone: worst("backlog"),
-      note: backlogs.length ? meaning(sum(backlogs, each => each.trend), most(backlogs, each => each.seconds), least(backlogs, each => each.asked), now) : "SQS was not asked" }),
+      note: backlogs.length ? meaning(sum(backlogs, each => each.trend), most(backlogs, needs), least(backlogs, each => each.asked), now) : "SQS was not asked" }),
     figure("lag p95", "lag", seconds(most(all, each => each.lag_p95)), { tone: worst("lag"), note: "sent to received" }),
     figure("failures", "failures", rate(sum(all, each => each.failures_per_minute)), { unit: "per min", tone: worst("failures"), note: "handlers that raised" }),
     figure("lease margin", "margin", seconds(least(all, each => each.lease_margin)), { tone: worst("margin"), note: "smallest now" }));
@@ -86,20 +89,20 @@ function cells(each, now, uneven) {
   const tone = tones(each);
   const { backlog } = each;
   const cell = (label, tone, ...kids) => h("td", { "data-label": label, class: tone }, ...kids);
-  const differs = about => (uneven?.has(about) ? h("span", { class: "uneven", "data-about": "uneven", tabindex: 0 }, "≠ uneven") : null);
+  const differs = about => uneven?.has(about) && h("span", { class: "uneven", "data-about": "uneven", tabindex: 0 }, "≠ uneven");
   return [
     cell("per second", "rates", sparkline(each.spark_in, each.spark_out),
       h("span", { class: "pair" }, h("span", {}, "in ", h("b", {}, rate(each.rate_in))), h("span", {}, "out ", h("b", {}, rate(each.rate_out))), differs("rate_out"))),
     cell("running", "", h("span", { class: "of" }, count(each.running), h("small", {}, ` of ${count(each.concurrency)}`)), meter(each.running, each.concurrency, `${count(each.running)} of ${count(each.concurrency)} running`)),
     cell("waiting", "", count(each.waiting)),
     backlog
-      ? cell("backlog", tone.backlog, h("span", {}, count(backlog.visible)), h("small", {}, meaning(backlog.trend, backlog.seconds, backlog.asked, now)),
-          backlog.dead_letters ? h("small", {}, h("span", { class: "warn" }, `${counted(backlog.dead_letters, "dead letter")}`)) : null)
+      ? cell("backlog", tone.backlog, count(backlog.visible), h("small", {}, meaning(backlog.trend, needs(backlog), backlog.asked, now)),
+          backlog.dead_letters ? h("small", {}, h("span", { class: "warn" }, counted(backlog.dead_letters, "dead letter"))) : null)
       : cell("backlog", "", uneven ? "" : "–"),
     cell("lag p95", tone.lag, seconds(each.lag_p95), differs("lag_p95")),
     cell("lease margin", tone.margin, seconds(each.lease_margin)),
     cell("failures / min", tone.failures, rate(each.failures_per_minute), differs("failures_per_minute")),
-    cell("calls / msg", "", each.calls_per_message === null || each.calls_per_message === undefined ? "–" : each.calls_per_message.toFixed(2)),
+    cell("calls / msg", "", each.calls_per_message?.toFixed(2) ?? "–"),
   ];
 }
 
@@ -138,7 +141,7 @@ export function overview(state, route, link) {
             h("thead", {}, h("tr", {}, COLUMNS.map(([label, about]) => h("th", { scope: "col", "data-about": about || undefined, tabindex: about ? 0 : undefined }, label)))),
             rows.map(each => group(each, state, link))),
     missing.length && state.fleet
-      ? h("section", { class: "missing" }, h("h2", {}, "Processes without consumers"),
+      ? h("section", { class: "missing" }, h("h2", {}, missing.some(each => each.state === "UNREACHABLE") ? "Processes that do not answer" : "Processes without consumers"),
           missing.map(each => h("p", { key: each.key }, pill(each.state), " ", name(each.key), " ", h("span", { class: "quiet" }, each.reason || "no consumer declared"))))
       : null,
   ];
@@ -152,13 +155,11 @@ function group({ key, parts, whole }, { fleet, now }, link) {
     h("tr", { class: "whole", "data-row": true, tabindex: -1, onclick: event => open(first, event) },
       h("td", { "data-label": "state" }, pill(whole.state)),
       h("th", { scope: "row", class: "who" }, link.to({ consumer: key, process: first }, name(key)), h("small", {}, name(whole.handler)),
-        whole.reason && whole.state !== "RUNNING" ? h("small", { class: "why" }, h("bdi", {}, whole.reason)) : null),
+        whole.reason && whole.state !== "RUNNING" && h("small", { class: "why" }, h("bdi", {}, whole.reason))),
       cells(whole, now)),
-    fleet && parts.length > 1
-      ? parts.map(each =>
-          h("tr", { key: each.process.key, class: "part", "data-row": true, tabindex: -1, onclick: event => open(each.process.key, event) },
-            h("td", { "data-label": "state" }, pill(each.consumer.state)),
-            h("th", { scope: "row", class: "who" }, link.to({ consumer: key, process: each.process.key }, name(each.process.key))),
-            cells({ ...each.consumer, backlog: null }, now, uneven.get(each.process.key))))
-      : null);
+    fleet && parts.length > 1 && parts.map(each =>
+      h("tr", { key: each.process.key, class: "part", "data-row": true, tabindex: -1, onclick: event => open(each.process.key, event) },
+        h("td", { "data-label": "state" }, pill(each.consumer.state)),
+        h("th", { scope: "row", class: "who" }, link.to({ consumer: key, process: each.process.key }, name(each.process.key))),
+        cells({ ...each.consumer, backlog: null }, now, uneven.get(each.process.key)))));
 }

@@ -19,8 +19,8 @@ export function name(text, props = {}) {
 }
 
 // A figure with its label, which explains itself.
-export function figure(label, about, value, { unit = "", note = "", tone = "", key } = {}) {
-  return h("div", { class: `figure ${tone}`, "data-about": about, tabindex: 0, key: key || label },
+export function figure(label, about, value, { unit = "", note = "", tone = "" } = {}) {
+  return h("div", { class: `figure ${tone}`, "data-about": about, tabindex: 0, key: label },
     h("span", { class: "label" }, label),
     h("span", { class: "value" }, value, unit && h("small", {}, ` ${unit}`)),
     h("span", { class: "note" }, note || " "));

@@ -6,7 +6,7 @@ const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFracti
 export const NONE = "–";
 
 export function count(value) {
-  if (value === null || value === undefined) return NONE;
+  if (value == null) return NONE;
   return Math.abs(value) < 100_000 ? whole.format(value) : compact.format(value);
 }
 
@@ -15,14 +15,14 @@ export function counted(value, noun, plural = `${noun}s`) {
 }
 
 export function rate(value) {
-  if (value === null || value === undefined) return NONE;
+  if (value == null) return NONE;
   if (value === 0 || value >= 99.5) return count(value);
   return value >= 9.95 ? value.toFixed(0) : value.toFixed(value < 0.1 ? 2 : 1);
 }
 
 // A time in at most two parts: 4 ms, 1.3 s, 2 min 5 s, 3 h 20 min, 4 d 2 h.
 export function seconds(value) {
-  if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
+  if (value == null || !Number.isFinite(value)) return NONE;
   const size = Math.abs(value);
   if (size === 0) return "0 s";
   if (size < 0.00005) return "< 0.1 ms";
@@ -53,7 +53,7 @@ export function ago(epoch, now) {
 }
 
 export function trend(value) {
-  if (value === null || value === undefined) return { sign: "", word: "" };
+  if (value == null) return { sign: "", word: "" };
   if (Math.abs(value) < 0.05) return { sign: "→", word: "steady" };
   return value > 0
     ? { sign: "↑", word: `grows by ${rate(value)} per second` }

@@ -33,7 +33,7 @@ function steps(decisions, each, now) {
   const from = Math.min(decisions[0].at, now - 60);
   const x = at => LEFT + ((at - from) / (now - from)) * (WIDTH - LEFT - 8);
   const current = { limit: each.limit, prefetch: each.prefetch, pollers: each.pollers.length };
-  return h("div", { class: "chart" },
+  return h("div", { class: "chart", tabindex: 0 },
     h("svg", { viewBox: `0 0 ${WIDTH} 232`, role: "img", "aria-label": "limits of the throttler over time; the table beneath has the same changes" },
       pauses(decisions, now).map(([begin, end]) => h("g", {}, h("rect", { class: "pause", x: x(begin), y: 24, width: Math.max(2, x(end) - x(begin)), height: 176 }), h("text", { x: x(begin) + 4, y: 196 }, "‖ paused"))),
       PANELS.map(panel => drawn(panel, decisions, current, from, now, x)),
