@@ -86,6 +86,68 @@ def test_the_keeper_ends_with_a_clean_stop_and_is_started_again_when_it_dies(ben
     assert bench.counts() == (0, 0)
 
 
+def test_a_consumer_runs_without_a_keeper_where_the_system_refuses_it(bench: KeptBench) -> None:
+    """A filter of system calls without `memfd_create`, a limit on the size of files, no interpreter to start."""
+    bench.fill(300)
+    bench.sqs.start()
+    program = bench.start("""
+        import errno, logging, resource
+        logging.basicConfig(format="%(levelname)s %(message)s")
+        made = os.memfd_create
+
+        def refused(*_):
+            raise PermissionError(errno.EPERM, "no memfd here")
+
+        def some_messages():
+            consumer = Consumer("orders", lambda message: note("done"), keeper=True, concurrency=1, prefetch=0)
+            consumer.start()
+            while not consumer.statistics().ledger.acked:
+                time.sleep(0.02)
+            consumer.stop().result()
+
+        os.memfd_create = refused
+        some_messages()
+        os.memfd_create = made
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
+        some_messages()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        sys.executable = "/none/python"
+        before = len(os.listdir("/proc/self/fd"))
+        some_messages()
+        note(f"end {len(os.listdir('/proc/self/fd')) - before}")
+    """)
+    bench.until(lambda: program.said("end") or program.process.poll() is not None, "it has ended")
+    assert program.said("done") >= 3, program.err
+    assert program.said("end 0") == 1, program.out
+    said = "ERROR queue orders: the consumer runs without a keeper, because "
+    assert program.err.count(said) == 3, program.err
+    assert f"{said}its table cannot be made: [Errno 1] no memfd here; if this process" in program.err
+    assert f"{said}its table cannot be made: [Errno 27] File too large" in program.err
+    assert f"{said}its process cannot be started: [Errno 2] No such file or directory: '/none/python'" in program.err
+
+
+def test_a_keeper_that_is_stopped_holds_up_neither_the_work_nor_the_end(bench: KeptBench) -> None:
+    bench.fill(30)
+    bench.sqs.start()
+    program = bench.start("""
+        import signal
+        from leasekeeper.keeper.process import KEEPER
+
+        consumer = Consumer("orders", lambda message: note("done"), keeper=True, visibility_timeout=3)
+        consumer.start()
+        keeper = KEEPER.pid
+        os.kill(keeper, signal.SIGSTOP)
+        while consumer.statistics().ledger.acked < 30:
+            time.sleep(0.02)
+        print("report", consumer.stop().result().lost)
+        note(f"end {keeper} {KEEPER.pid}")
+    """)
+    bench.until(lambda: program.said("end") or program.process.poll() is not None, "it has ended")
+    assert program.said("report 0") == 1, program.err
+    [ended] = re.findall(r"end (\d+) None", program.out)
+    assert not _alive(int(ended))
+
+
 def test_the_supervisor_is_the_keeper_of_its_processes(bench: KeptBench) -> None:
     """It settles what a process held that it replaces, and the new one gets the messages."""
     bench.fill(3)

@@ -20,6 +20,7 @@ from leasekeeper.keeper.keeping import Keeping
 from leasekeeper.keeper.layout import Settings
 from leasekeeper.keeper.process import KEEPER, supervisor
 from leasekeeper.keeper.table import Table
+from leasekeeper.loggers import safe_logger
 from leasekeeper.sqs.blocking import in_thread
 from leasekeeper.sqs.client import SqsClient
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from leasekeeper.engine.context import QueueContext, SourceQueue
     from leasekeeper.keeper.entries import Kept
     from leasekeeper.options import Options
+
+log = safe_logger("leasekeeper.run")
 
 LEAST_BLOCKS = 10_000
 """Blocks of a table at least: `set_concurrency` may raise what is in flight. Memory is used only for those in use."""
@@ -108,11 +111,9 @@ async def open_keeping(client: SqsApi, options: Options, source: SourceQueue) ->
     """Make the table of a consumer, and have it kept: by a supervisor, or by a process that is started for that.
 
     Returns:
-        None if there is nothing to keep it by: no supervisor, and the option `keeper` is not set; or a client or HTTP
-        client of the user's, which no other process can use.
-
-    Raises:
-        LeasekeeperError: the keeper cannot be started.
+        None if there is nothing to keep it by: no supervisor, and the option `keeper` is not set; a client or HTTP
+        client of the user's, which no other process can use; or a system that refuses what a keeper needs, which is
+        logged: the engine keeps the leases as long as it can.
     """
     if not isinstance(client, SqsClient) or not isinstance(options.http, str):
         return None
@@ -129,7 +130,11 @@ async def open_keeping(client: SqsApi, options: Options, source: SourceQueue) ->
         ca_bundle=endpoint.ca_bundle,
         back_offs=crash_back_offs(options),
     )
-    table = Table.make(max(options.max_in_flight, LEAST_BLOCKS) + SPARE, settings, keep_for=options.keep_for)
+    try:
+        table = Table.make(max(options.max_in_flight, LEAST_BLOCKS) + SPARE, settings, keep_for=options.keep_for)
+    except (OSError, ValueError) as error:
+        _runs_without(source, f"its table cannot be made: {error}")
+        return None
     keeping = Keeping(
         table,
         LockClaims(table.descriptor),
@@ -140,10 +145,23 @@ async def open_keeping(client: SqsApi, options: Options, source: SourceQueue) ->
     )
     try:
         await in_thread(partial(KEEPER.attach, table))
+    except OSError as error:
+        table.close()
+        _runs_without(source, f"its process cannot be started: {error}")
+        return None
     except BaseException:
         table.close()
         raise
     return keeping
+
+
+def _runs_without(source: SourceQueue, why: str) -> None:
+    log.error(
+        "queue %s: the consumer runs without a keeper, because %s; if this process stands still or dies, its messages "
+        "return after the visibility timeout",
+        source.name,
+        why,
+    )
 
 
 async def close_keeping(keeping: Keeping) -> None:

@@ -13,11 +13,10 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leasekeeper.errors import LeasekeeperError
 from leasekeeper.keeper import VARIABLE
 from leasekeeper.keeper.layout import END, TABLE
 from leasekeeper.loggers import safe_logger
@@ -67,7 +66,7 @@ class KeeperProcess:
         """Have a table kept; starts the process if there is none. It blocks for some milliseconds.
 
         Raises:
-            LeasekeeperError: the process cannot be started.
+            OSError: the process cannot be started.
         """
         with self._lock:
             self._tables.append(table)
@@ -76,9 +75,9 @@ class KeeperProcess:
                     self._start()
                 else:
                     self._send(table)
-            except OSError as error:
+            except OSError:
                 self._tables.remove(table)
-                raise LeasekeeperError(f"keeper=True: the keeper cannot be started: {error}") from error
+                raise
 
     def _start(self) -> None:
         """Connect to the supervisor, or start the process, and send all tables."""
@@ -89,7 +88,8 @@ class KeeperProcess:
         else:
             self._started = time.monotonic()
             ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with its:
+            with ExitStack() as failed, its:
+                failed.callback(ours.close)
                 arguments = [str(Path(__file__).parents[2]), str(its.fileno()), str(os.getpid())]
                 self._child = subprocess.Popen(  # noqa: S603 - our own interpreter
                     [sys.executable, "-S", "-I", "-c", CODE, *arguments],
@@ -99,6 +99,7 @@ class KeeperProcess:
                     start_new_session=True,
                     cwd="/",
                 )
+                failed.pop_all()
             self._connection = ours
         for table in self._tables:
             self._send(table)

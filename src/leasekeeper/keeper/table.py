@@ -75,11 +75,19 @@ class Table:
             settings: where the keeper sends its calls.
             keep_for: seconds for which the keeper stands in without a sign of life.
             pid: the process whose death counts; None: this one.
+
+        Raises:
+            OSError: the system refuses it: a filter of system calls, a limit on the size of files or of memory.
+            ValueError: the settings are too long.
         """
         descriptor = os.memfd_create("leasekeeper", os.MFD_CLOEXEC)
-        os.ftruncate(descriptor, _size(blocks))
-        table = cls(mmap.mmap(descriptor, _size(blocks)), blocks, descriptor)
-        table._fill(settings, keep_for=keep_for, pid=os.getpid() if pid is None else pid)
+        try:
+            os.ftruncate(descriptor, _size(blocks))
+            table = cls(mmap.mmap(descriptor, _size(blocks)), blocks, descriptor)
+            table._fill(settings, keep_for=keep_for, pid=os.getpid() if pid is None else pid)
+        except BaseException:
+            os.close(descriptor)
+            raise
         return table
 
     @classmethod
