@@ -6,7 +6,6 @@ when the worker dies, the engine knows what was in that call.
 
 from __future__ import annotations
 
-import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +44,7 @@ class RemoteBundle(Bundle):
             )
         ]
         super().__init__(
-            Collected(rows, run.trigger, run.waited), say, time.monotonic, ordered=run.ordered, copies=run.copies
+            Collected(rows, run.trigger, run.waited), say, channel.clock, ordered=run.ordered, copies=run.copies
         )
         places = iter(rows)
         self.parts = [list(islice(places, length)) for length in run.parts]
@@ -76,7 +75,7 @@ class RemoteBundle(Bundle):
 
     def lease_of(self, number: int) -> Lease | None:
         """How the lease of one message stands, or stood a moment ago."""
-        now = time.monotonic()
+        now = self._channel.clock()
         if now >= self._asked_at + FRESH:
             self._leases = self._channel.leases(AsksLease(self.number), self.number)
             self._asked_at = now

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from leasekeeper.lanes.processes.frames import Finish, Frames, Lease, Recall, Run, RunBatch, Settled, framed, to_worker
@@ -35,6 +36,9 @@ class Channel:
         finish: no more will come.
         settled: told how an early settlement has ended.
     """
+
+    clock = staticmethod(time.monotonic)
+    """Seconds; all processes of a machine have the same."""
 
     def __init__(
         self,

@@ -6,7 +6,6 @@ ask costs nothing for it.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from leasekeeper.lanes.processes.frames import AsksLease, Lease, Says, Told, pack_outcome, unpack_received
@@ -58,7 +57,7 @@ class RemoteDelivery:
     def ask(self) -> Lease:
         """How the lease stands. Without an answer it counts as lost: the engine is starved or gone."""
         found = self._found()
-        return Lease(self.number, lost=True, capped=False, deadline=time.monotonic()) if found is None else found
+        return Lease(self.number, lost=True, capped=False, deadline=self._channel.clock()) if found is None else found
 
     def _found(self) -> Lease | None:
         return self._channel.leases(AsksLease(self.number), self.number).get(self.number)

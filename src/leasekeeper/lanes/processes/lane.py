@@ -90,6 +90,8 @@ class ProcessLane(Generic[U]):
         self._controls = Controls(clock)
         self._numbers = 0
         self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._patience = options.kill_grace if getattr(handler, "is_coroutine", False) else 0.0
+        """Seconds beyond the time-out, in which a worker ends a coroutine itself; that costs no process."""
         self._ending = False
         told: Any = {"received": self._received, "free": self._is_free, "died": self._died}
         self._crew = Crew(blueprint, options, queue=queue, clock=clock, **told)
@@ -126,7 +128,10 @@ class ProcessLane(Generic[U]):
                 counters.counts.add(queue, name, count)
 
     def _has_started(self, worker: WorkerProcess, frame: Started) -> None:
-        task = worker.waiting.pop(frame.message, None) or self._running(worker, frame.message)
+        running = self._running(worker, frame.message)
+        if running is not None:
+            worker.overdue = 0  # a further call has begun
+        task: Task[U] | None = running or worker.waiting.pop(frame.message, None)
         if task is None:
             return
         worker.running = task
@@ -138,7 +143,7 @@ class ProcessLane(Generic[U]):
         timeout = self._options.handler_timeout
         if timeout is not None:
             self._stop_timer(frame.message)
-            left = max(0.0, frame.at + timeout - self._clock())
+            left = max(0.0, frame.at + timeout + self._patience - self._clock())
             self._timers[frame.message] = self._loop.call_later(left, self._time_out, worker, frame.message)
 
     @staticmethod
@@ -192,12 +197,13 @@ class ProcessLane(Generic[U]):
 
     def _died(self, worker: WorkerProcess, why: str) -> None:
         """What it ran is answered or runs again, and what waited in it goes to others."""
-        for task in reversed(worker.waiting.values()):
+        waiting, running = worker.waiting, worker.running
+        worker.waiting, worker.running = {}, None  # nothing that it has said counts from now on
+        for task in reversed(waiting.values()):
             if self._ending:
                 self._answers.post((Answer(task.unit, NOT_STARTED),))
             else:
                 self._queue.appendleft(task.unit)
-        running: Task[U] | None = worker.running
         if running is not None:
             self._stop_timer(running.number)
             self._controls.end(running.rows)
@@ -216,6 +222,8 @@ class ProcessLane(Generic[U]):
             return task.stopped()
         timeout = self._options.handler_timeout
         if worker.ended_by == TIMED_OUT and timeout is not None:
+            if worker.overdue != task.number:
+                return task.died(None, alone=False)  # what was overdue had ended: it was this one's bad luck
             failed = Failed(HandlerTimeout(self._handler.timed_out(timeout, task.unit)))
             return task.died(lambda _: failed, alone=self._options.on_batch_error != "retry")
         why = worker.ended_by or f"its worker process ended {why}"
@@ -226,7 +234,7 @@ class ProcessLane(Generic[U]):
         if self._running(worker, message) is None:
             return
         self._take_back(worker)
-        worker.leaving, worker.cause = True, "timeout"
+        worker.leaving, worker.cause, worker.overdue = True, "timeout", message
         worker.terminate(TIMED_OUT)
         self._loop.call_later(self._options.kill_grace, worker.kill)
 

@@ -53,11 +53,11 @@ class Task(Protocol[U]):
         """It is known how one message of a batch ends; `final`: answer for it now."""
         ...
 
-    def died(self, outcome_of: OutcomeOf, *, alone: bool) -> Outcome | None:
+    def died(self, outcome_of: OutcomeOf | None, *, alone: bool) -> Outcome | None:
         """The worker has died with it: its outcome, or None when the rest of it is to be run again.
 
         Args:
-            outcome_of: what follows for a message that was in the call.
+            outcome_of: what follows for a message that was in the call; None: it runs again, as if it had not run.
             alone: whether that holds only for a message that was alone in the call.
         """
         ...
@@ -105,9 +105,9 @@ class MessageTask:
     def tell(self, row: Delivery, outcome: Outcome, *, final: bool) -> None:
         """It is of batches."""
 
-    def died(self, outcome_of: OutcomeOf, *, alone: bool) -> Outcome:  # noqa: ARG002 - it is alone
+    def died(self, outcome_of: OutcomeOf | None, *, alone: bool) -> Outcome | None:  # noqa: ARG002 - it is alone
         """As `Task.died`."""
-        return outcome_of(self.unit)
+        return None if outcome_of is None else outcome_of(self.unit)
 
     def stopped(self) -> Outcome:
         """As `Task.stopped`."""
@@ -168,7 +168,7 @@ class BatchTask:
         for answer in self.unit.answer(outcome, [row]):
             self.say(answer)
 
-    def died(self, outcome_of: OutcomeOf, *, alone: bool) -> Outcome | None:
+    def died(self, outcome_of: OutcomeOf | None, *, alone: bool) -> Outcome | None:
         """As `Task.died`. Nothing tells which message of a call it was, so parts of the call find that out."""
         unit = self.unit
         for row in unit.rows:
@@ -176,7 +176,9 @@ class BatchTask:
                 unit.outcomes.setdefault(row, DONE)  # what the handler has said of it stands
         called, left = self._open()
         parts: list[Sequence[Delivery]] = []
-        if alone and len(called) > 1:
+        if outcome_of is None:
+            parts = [called] if called else []
+        elif alone and len(called) > 1:
             parts = self._divided(called)
         else:
             for row in called:

@@ -60,6 +60,7 @@ class WorkerProcess:
         waiting: what it was given and has not started, by number.
         withheld: messages that it keeps although their handler has returned.
         ended_by: why we end it, for what follows for its message; empty when it ends by itself.
+        overdue: the number of what ran longer than it may, if the worker is ended for that.
         cause: as what that counts among the deaths; empty: not at all.
         life: how much it has done.
     """
@@ -73,6 +74,7 @@ class WorkerProcess:
         self.waiting: dict[int, Task[Any]] = {}
         self.withheld: dict[int, Delivery] = {}
         self.ended_by = self.cause = ""
+        self.overdue = 0
         self.process: Any = None
         self._received = received
         self._died = died
