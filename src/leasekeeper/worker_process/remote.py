@@ -95,6 +95,6 @@ class Saying:
             self._channel.send(Told(number, [delivery.number], pack_outcome(outcome), final=True))
             return True
         self.waiting[delivery.number] = delivery
-        after = (outcome.after or 0.0) if isinstance(outcome, Retry) else None
+        after = float(outcome.after or 0.0) if isinstance(outcome, Retry) else None
         self._channel.send(Says(delivery.number, after))
         return True

@@ -165,3 +165,24 @@ def test_a_deep_recursion_and_a_group_of_errors_are_bounded() -> None:
     assert isinstance(outcome, Failed)
     assert len(traceback.extract_tb(outcome.error.__traceback__)) == LONGEST
     assert "Local: two" in outcome.error.__notes__[0]
+
+
+class _Number(float):
+    """As the numbers of NumPy are: a subclass that MessagePack does not know."""
+
+
+def test_numbers_of_other_kinds_are_taken_along() -> None:
+    outcome = unpack_outcome(to_engine(next(Frames().feed(framed(Ended(1, pack_outcome(Retry(_Number(5)))))))).outcome)
+    assert isinstance(outcome, Retry)
+    assert outcome.after == 5
+
+
+def test_a_rule_that_cannot_be_taken_along_is_named_and_leaves_the_default() -> None:
+    class Inner(Exponential):
+        """No other process can import it."""
+
+    outcome = unpack_outcome(pack_outcome(Failed(ValueError("x"), rule=Inner())))
+    assert isinstance(outcome, Failed)
+    assert outcome.rule is None
+    assert "which cannot be taken from a worker process to the engine" in str(outcome.rule_error)
+    assert "Inner" in str(outcome.rule_error)

@@ -15,6 +15,7 @@ from leasekeeper.batch import Trigger  # noqa: TC001 - msgspec reads the types o
 from leasekeeper.lanes.processes.errors import pack_error, unpack_error
 from leasekeeper.message import Received
 from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, WITHHELD, Failed, NotStarted, Outcome, Reject, Retry, Skipped
+from leasekeeper.texts import safe_repr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -194,7 +195,8 @@ _NAMES = {type(outcome): name for name, outcome in _PLAIN.items()}
 def pack_outcome(outcome: Outcome) -> list[Any]:
     """An outcome as plain values."""
     if isinstance(outcome, Failed):
-        return ["failed", pack_error(outcome.error), _pickled(outcome.rule), _packed(outcome.rule_error)]
+        rule, error = _pickled(outcome.rule)
+        return ["failed", pack_error(outcome.error), rule, _packed(outcome.rule_error or error)]
     if isinstance(outcome, Retry):
         return ["retry", None if outcome.after is None else float(outcome.after)]
     if isinstance(outcome, Reject):
@@ -237,11 +239,14 @@ def _unpacked(packed: list[Any]) -> HandlerError | None:
     return unpack_error(packed) if packed else None
 
 
-def _pickled(rule: object) -> bytes | None:
-    """What retries say of an error, as a schedule or seconds; a rule that cannot be taken along leaves the default."""
+def _pickled(rule: object) -> tuple[bytes | None, TypeError | None]:
+    """What retries say of an error, as a schedule or seconds; one that cannot be taken along leaves the default."""
     if rule is None:
-        return None
+        return None, None
     try:
-        return pickle.dumps(rule)
-    except Exception:
-        return None
+        return pickle.dumps(rule), None
+    except Exception as error:
+        return None, TypeError(
+            f"retry= gave {safe_repr(rule, 200)}, which cannot be taken from a worker process to the engine ({error}): "
+            "define its class at the top of a module, or give seconds"
+        )
