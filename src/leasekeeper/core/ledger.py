@@ -113,7 +113,8 @@ class Ledger:
                 fresh.append(row)
         if self._attempts.young or self._attempts.old:
             self._attempts.recall(fresh)
-        self.endings.recognise(finished)
+        if finished:
+            self.endings.recognise(finished)
         if members:
             self.leases.add(lease)
         return fresh, finished
