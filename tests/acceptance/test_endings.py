@@ -141,6 +141,9 @@ SILENT = """
             kept.append(listener.accept())
             note("asked", "x")
 
+    from leasekeeper.sqs.settings import ClientSettings
+    ClientSettings.__init__.__kwdefaults__["call_timeout"] = 120.0
+
     threading.Thread(target=listen, daemon=True).start()
     consumer.configure({"endpoint_url": f"http://127.0.0.1:{listener.getsockname()[1]}"})
 """
@@ -161,8 +164,8 @@ def test_a_signal_while_starting_against_a_silent_endpoint_ends_the_process_at_o
     for _ in range(signals):
         command.signal(signal.SIGINT)
 
-    assert command.end() == 0
-    assert time.monotonic() - began < 5  # on a slow machine
+    assert command.end(within=60) == 0
+    assert time.monotonic() - began < 60  # half of what the call would take
     assert "Traceback" not in command.err
     assert "handler" not in command.err
 
