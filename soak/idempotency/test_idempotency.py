@@ -96,14 +96,14 @@ def test_send_twice_and_crash(bench: Bench) -> None:
     assert unexplained <= counts["conflicts"]
 
 
-@pytest.mark.parametrize("bench", ["redis", "inbox"], indirect=True)
+@pytest.mark.parametrize("bench", ["redis", "dynamodb", "inbox"], indirect=True)
 def test_pause_the_store(bench: Bench) -> None:
     """SIGSTOP for 10 s: no handler starts, nothing is lost, and all goes on afterwards."""
     bench.start(seconds=0.05)
     bench.send(range(20))
     bench.until(lambda: bench.left() == 0, "the first are done")
-    name = "redis-server" if bench.kind == "redis" else "postgres"
-    server = [each for each in psutil.Process().children(recursive=True) if each.name().startswith(name)]
+    name = {"redis": "redis-server", "dynamodb": "store_servers.py"}.get(bench.kind, "postgres")
+    server = [each for each in psutil.Process().children(recursive=True) if name in " ".join(each.cmdline()[:2])]
     assert server
     for each in server:
         each.suspend()

@@ -8,6 +8,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -48,6 +49,21 @@ def dynamodb_server() -> Iterator[str]:
         yield f"http://{host}:{port}"
     finally:
         server.stop()
+
+
+@contextmanager
+def dynamodb_process() -> Iterator[str]:
+    """The same in a process, which can be suspended."""
+    with subprocess.Popen(
+        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.stdin.close()  # it ends then
+            process.wait(30)
 
 
 def free_port() -> int:
@@ -166,3 +182,10 @@ def _answers(dsn: str) -> bool:
             return True
     except psycopg.OperationalError:
         return False
+
+
+if __name__ == "__main__":
+    with dynamodb_server() as address:
+        sys.stdout.write(f"{address}\n")
+        sys.stdout.flush()
+        sys.stdin.read()
