@@ -93,20 +93,20 @@ class NotStarted:
     """The handler was not called (a stop, or the lease ended first): the message is released.
 
     `after`: seconds until it can be received again; above 0 when another run holds its idempotency key, or the store of
-    such keys is down, which `store_down` says.
+    such keys has failed. `store_failures`: how often in a row that has; 1: it has answered others just before.
     """
 
     after: float = 0.0
-    store_down: bool = False
+    store_failures: int = 0
 
 
 class NotNow(Exception):
     """What is around a handler raises this when the message cannot be run now; it is no failure (`NotStarted`)."""
 
-    def __init__(self, after: float, *, store_down: bool = False) -> None:
+    def __init__(self, after: float, *, store_failures: int = 0) -> None:
         super().__init__(after)
         self.after = after
-        self.store_down = store_down
+        self.store_failures = store_failures
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,3 +116,34 @@ async def test_a_stop_and_a_pause_during_an_outage_wait_for_nothing() -> None:
         began = world.now
         await consumer.close()
         assert world.now < began + 5
+
+
+class Picky(MemoryStore):
+    """A store that takes every key but the first: its record cannot be read, for example."""
+
+    def __init__(self) -> None:
+        super().__init__(clock=asyncio.get_running_loop().time)
+        self._bad = ""
+
+    async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:
+        self._bad = self._bad or key
+        if key == self._bad:
+            raise ValueError("its record cannot be read")
+        return await super().claim(key, token, fingerprint, lease)
+
+
+@virtual
+async def test_a_store_that_fails_for_one_key_only_delays_no_other_message() -> None:
+    async with World(max_receives=100) as world:
+        done: list[int] = []
+        await world.start(_consumer(world, Picky(), done))
+        await world.send(json.dumps({"id": 0}))
+        slowest = 0.0
+        for number in range(1, 40):
+            sent = world.now
+            await world.send(json.dumps({"id": number}))
+            await world.until(lambda number=number: number in done)  # type: ignore[misc]
+            slowest = max(slowest, world.now - sent)
+            await world.until(lambda sent=sent: world.now > sent + 10)  # type: ignore[misc]
+        assert slowest < 5
+        assert 0 not in done

@@ -62,18 +62,24 @@ class StoreOutage:
         """When the store is asked next, and when the last outage was over."""
         self._failures = self._repeated = 0
 
-    def noticed(self, after: float) -> float:
+    def noticed(self, after: float, *, alone: bool) -> float:
         """A message is given back because its key could not be claimed; seconds until it may be received again.
 
         Polls that are open would get it, and spend another receive: it comes back when they have ended.
+
+        Args:
+            after: seconds that it waits at least.
+            alone: whether the store has answered others just before. It may have failed for this key only, which is
+                no reason to let all others wait.
         """
         now = self._clock()
         if not self.active:
-            self._begin(now)
+            self._begin(now, alone=alone)
         return max(after, max(self.open_polls.values(), default=now) - now + POLL_ENDS)
 
-    def _begin(self, now: float) -> None:
-        self._repeated = self._repeated + 1 if self._over and now - self._over < RECENT else 0
+    def _begin(self, now: float, *, alone: bool) -> None:
+        repeats = not alone and self._over and now - self._over < RECENT
+        self._repeated = self._repeated + 1 if repeats else 0
         pause = AGAIN.delay(self._repeated, self._draw()) if self._repeated else 0.0
         self.active, self._failures, self._next = True, 0, now + pause
 

@@ -115,8 +115,8 @@ class Settler:
             context.act(context.ledger.reject(row), [row])
         elif action is Action.RELEASE:
             why, after = decision.counted or "other", decision.after
-            if isinstance(outcome, NotStarted) and outcome.store_down and context.outage is not None:
-                after = context.outage.noticed(after)
+            if isinstance(outcome, NotStarted) and outcome.store_failures and context.outage is not None:
+                after = context.outage.noticed(after, alone=outcome.store_failures == 1)
             context.act(context.ledger.release(row, after, context.clock(), why), [row])
         elif action is Action.AGAIN:
             context.ledger.again(row, context.clock())

@@ -123,7 +123,7 @@ class Guard:
         limit = self._terms.counts.limits.get(claim.message.queue)
         after = self._outage.failed(error, follows, limit=limit, spends=not runs)
         if not runs:
-            raise NotNow(after, store_down=True) from error
+            raise NotNow(after, store_failures=self._outage.failures) from error
 
     def _count(self, claim: Claim, name: str) -> None:
         self._terms.counts.add(claim.message.queue, name)

@@ -251,7 +251,7 @@ class PostgresInbox:
                 raise
             self.counts.add(message.queue, "store_errors")
             after = outage.failed(missing or error, NOT_RUN, limit=self.counts.limits.get(message.queue))
-            raise NotNow(after, store_down=True) from error
+            raise NotNow(after, store_failures=outage.failures) from error
         outage.over()
 
     def _check(self, row: Any, message: Message[Any]) -> None:

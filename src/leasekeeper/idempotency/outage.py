@@ -34,13 +34,17 @@ _COSTS = (
 
 
 class Outage:
-    """The time since the first of the failures in a row. Used from any thread."""
+    """The time since the first of the failures in a row. Used from any thread.
+
+    Attributes:
+        failures: in a row.
+    """
 
     def __init__(self, handler: str, clock: Callable[[], float]) -> None:
         self._handler = handler
         self._clock = clock
         self._since: float | None = None
-        self._failures = 0
+        self.failures = 0
         self._tell_again = -math.inf
 
     def failed(self, error: Exception, follows: str, *, limit: int | None, spends: bool = True) -> float:
@@ -54,19 +58,19 @@ class Outage:
         """
         now = self._clock()
         since = self._since = now if self._since is None else self._since
-        self._failures += 1
+        self.failures += 1
         if now >= self._tell_again:
             self._tell_again = now + TOLD
             level = logging.ERROR if spends else logging.WARNING
             costs = _COSTS.format("maxReceiveCount" if limit is None else limit) if spends else ""
             log.log(
-                level, "handler %s %s (%d in a row): %s%s", self._handler, follows, self._failures, _text(error), costs
+                level, "handler %s %s (%d in a row): %s%s", self._handler, follows, self.failures, _text(error), costs
             )
         return jittered(min(max(now - since, SHORTEST), LONGEST))
 
     def over(self) -> None:
         """Note that the store has answered."""
-        self._failures, self._since, self._tell_again = 0, None, -math.inf
+        self.failures, self._since, self._tell_again = 0, None, -math.inf
 
 
 def _text(error: Exception) -> str:

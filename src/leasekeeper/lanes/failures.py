@@ -33,7 +33,7 @@ def outcome_of_error(error: BaseException) -> Outcome:
     if issubclass(kind, (Retry, Reject)):
         return checked(error)
     if kind is NotNow:
-        return NotStarted(error.after, error.store_down)  # type: ignore[attr-defined] # of this kind
+        return NotStarted(error.after, error.store_failures)  # type: ignore[attr-defined] # of this kind
     if issubclass(kind, NothingToHandle):
         return Skipped(safe_str(error))
     if issubclass(kind, UndecodableBody):

@@ -204,7 +204,7 @@ def pack_outcome(outcome: Outcome) -> list[Any]:
     if isinstance(outcome, Skipped):
         return ["skipped", outcome.reason, outcome.warn]
     if isinstance(outcome, NotStarted):
-        return ["not started", float(outcome.after), outcome.store_down]
+        return ["not started", float(outcome.after), outcome.store_failures]
     return [_NAMES[type(outcome)]]
 
 
