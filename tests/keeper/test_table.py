@@ -175,6 +175,18 @@ def test_a_newer_receipt_that_has_no_room_leaves_its_slot_to_one_message_only() 
     small.close()
 
 
+def test_two_deliveries_of_one_message_in_one_receive_take_one_slot() -> None:
+    """L11. A slot without a message would keep its block from being used again."""
+    table = Table.private(1, SETTINGS, keep_for=60)
+    ledger = KeptLedger(LeasePolicy(visibility=30, extend_after=15), Entries(table), on_lease_lost=lambda _: None)
+    both = [Received(message_id="a", receipt=receipt, system={COUNT: receipt}) for receipt in ("1", "2")]
+    [row], _ = ledger.receive(both, requested_at=1.0, now=1.0)
+    assert [(table.states[slot], table.receipt(slot)) for slot in table.occupied()] == [(WAITING, "2")]
+    ledger.deleted([(each, each.receipt) for each in ledger.done([row])], 2.0)
+    assert table.occupied() == []
+    table.close()
+
+
 def test_credentials_that_do_not_fit_are_no_reason_to_give_no_signs_of_life(
     table: Table, caplog: pytest.LogCaptureFixture
 ) -> None:

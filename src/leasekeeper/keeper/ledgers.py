@@ -14,7 +14,7 @@ from leasekeeper.core.leases import EXTENDED, Leases
 from leasekeeper.core.ledger import Ledger
 from leasekeeper.core.states import State
 from leasekeeper.keeper.entries import KeptDelivery, KeptGroupedDelivery
-from leasekeeper.keeper.layout import FINISHED, RELEASING, RUNNING, WAITING
+from leasekeeper.keeper.layout import FINISHED, NOWHERE, RELEASING, RUNNING, WAITING
 from leasekeeper.outcomes import Settled
 
 if TYPE_CHECKING:
@@ -117,12 +117,14 @@ class _Kept(Ledger):
         return fresh, finished
 
     def _take_over(self, row: Delivery, received: Received, lease: Lease, requested_at: float) -> bool:
-        """As for any consumer; the newer receipt gets another slot, in the same state, before the older goes."""
-        receipt = row.receipt
+        """As for any consumer; the newer receipt gets another slot, in the same state, before the older goes.
+
+        One without a slot gets none here: if both came with the same receive, it is entered with that.
+        """
+        kept = cast("Kept", row)
+        receipt, older = row.receipt, kept.slot
         taken = super()._take_over(row, received, lease, requested_at)
-        if taken and row.receipt != receipt:
-            kept = cast("Kept", row)
-            older = kept.slot
+        if taken and row.receipt != receipt and older != NOWHERE:
             self.entries.enter([kept], [received], _state_of(row))
             kept.slot, newer = older, kept.slot
             self.entries.leave_while_starting(kept)
