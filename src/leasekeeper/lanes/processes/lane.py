@@ -136,7 +136,7 @@ class ProcessLane(Generic[U]):
             return
         worker.running = task
         task.started(frame)
-        if self._runs is not None:
+        if self._runs is not None and running is None:  # later, some may be finished, and their slots be used again
             for row in task.rows.values():
                 self._runs(row)
         self._controls.begin(task)
