@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
+from leasekeeper.api import MAX_BYTES
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.local.objects import Objects
 from leasekeeper.outbox import outbox, storing
+from leasekeeper.outbox.connections import Connections
+from leasekeeper.outbox.rows import Row
+from leasekeeper.outbox.storing import Storing
 from leasekeeper.payload import PayloadUnavailable
 from leasekeeper.payloads import S3Payloads
+from leasekeeper.sending.outgoing import Target
 
 if TYPE_CHECKING:
     from outbox_bench import Bench
@@ -121,6 +127,28 @@ def test_everything_can_go_to_s3_and_goes_there_once(bench: Bench) -> None:
         bench.until(lambda: bench.empty)
     assert _keys(bench) == [key for _, key in bench.objects.stored]
     assert "MessageS3Pointer" in bench.bodies()[0]
+
+
+def test_a_payload_that_another_relay_has_stored_is_not_stored_again(bench: Bench) -> None:
+    """Both have read the row when it was large; the second comes to it when it points to its payload."""
+    bench.keep_payloads(S3Payloads("bucket", above=0, client=bench.objects))
+    bench.add("q", "small")
+    [(number,)] = bench.execute("SELECT id FROM {t}")
+    row = Row(number, None, "", "small", "{}", 0, 5)
+    target = Target("q", fifo=False, content_based=False, most_bytes=MAX_BYTES, payloads=bench.outbox.payloads)
+
+    async def store_twice() -> None:
+        connections = Connections(bench.dsn, 1)
+        for _ in range(2):
+            stored = await Storing(bench.outbox, connections, bench.objects).store([row], target)
+            assert (stored.again, stored.refused) == ([], [])
+        await connections.close()
+
+    asyncio.run(store_twice())
+    assert [stored.data for stored in bench.objects.stored.values()] == [b"small"]
+    with bench.relay():
+        bench.until(lambda: bench.empty)
+    assert _keys(bench) == [key for _, key in bench.objects.stored]
 
 
 def test_without_a_place_a_large_row_is_set_aside_and_can_be_brought_back(bench: Bench) -> None:

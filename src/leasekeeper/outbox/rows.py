@@ -51,8 +51,8 @@ def message_of(row: Row, target: Target) -> Ready | None:
         ConfigurationError: SQS would refuse it.
     """
     attributes = _attributes(row.attributes)
-    if target.payloads is not None and any(marker in attributes for marker in MARKERS.values()):
-        target = target.without_payloads()  # it points to its payload already
+    if target.payloads is not None and _points(attributes):
+        target = target.without_payloads()
     if row.body is None:
         if target.payloads is not None:
             return None
@@ -65,15 +65,23 @@ def message_of(row: Row, target: Target) -> Ready | None:
 
 
 def pointer_of(row: Row, body: str, target: Target, name: str) -> OutgoingPointer | None:
-    """The message that points to the payload of a row, under that name; None: the queue takes the payload by now.
+    """The message that points to the payload of a row, under that name; None: it can be sent as it is by now.
 
     Raises:
         ConfigurationError: SQS would refuse it.
     """
-    outgoing, _ = _outgoing(row, body, target, _attributes(row.attributes))
+    attributes = _attributes(row.attributes)
+    if _points(attributes):
+        return None
+    outgoing, _ = _outgoing(row, body, target, attributes)
     if target.payloads is None or not isinstance(outgoing, OutgoingPointer):
         return None
     return outgoing.renamed(target.payloads, name)
+
+
+def _points(attributes: dict[str, Any]) -> bool:
+    """Whether it points to its payload already."""
+    return any(marker in attributes for marker in MARKERS.values())
 
 
 def _outgoing(row: Row, body: str, target: Target, attributes: dict[str, Any]) -> tuple[Outgoing, int]:

@@ -105,7 +105,7 @@ ORDER BY id
 """  # noqa: S608
 # A row whose payload goes to S3. Its group is locked too, or the statement before would wait for the row.
 TAKE_LARGE = """
-SELECT body, extract(epoch FROM due)::text FROM {table}
+SELECT body, attributes::text, extract(epoch FROM due)::text FROM {table}
 WHERE id = %(id)s AND failed IS NULL
   AND (NOT fifo OR pg_try_advisory_xact_lock(hashtextextended(queue || ' ' || group_id, 8027)))
 FOR UPDATE SKIP LOCKED

@@ -74,8 +74,10 @@ class Storing:
             found = await cursor.fetchone()
             if found is None:  # another relay works on it
                 return
-            body, due = found
-            pointer = pointer_of(row, body, target, self._name(row, body, due))
+            body, attributes, due = found
+            # Race: since this relay has read the row, another may have stored its payload.
+            now = row._replace(attributes=attributes)
+            pointer = pointer_of(now, body, target, self._name(row, body, due))
             if pointer is not None:
                 await pointer.store(self._store)
                 values = {"id": row.id, "body": pointer.body, "attributes": attributes_as_json(pointer.attributes)}
