@@ -60,7 +60,7 @@ SERVERS = {
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "differs(*servers, because): these servers differ from AWS here")
     config.addinivalue_line("markers", "always: `make test` runs it with the servers that others wrote too")
-    config.addinivalue_line("markers", "only(*servers): the others have not the services that this needs")
+    config.addinivalue_line("markers", "only(*servers): the others lack a service or a promise that this needs")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
