@@ -198,6 +198,8 @@ class Consumer(Declaration):
     def set_concurrency(self, concurrency: int) -> Completion[str]:
         """Let this many handlers run at the same time, until the next start. Those that are too many run to their end.
 
+        `payload_memory` is a number of bytes for all handlers together, and stays.
+
         Args:
             concurrency: 1 to 120,000; with batches, the number of batches; of worker processes 1 to 1,024.
 

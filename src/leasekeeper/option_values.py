@@ -533,7 +533,7 @@ class OptionValues(TypedDict, total=False):
 
     payload_memory: int
     """Bytes of payloads that are here at the same time, fetched or being fetched (these count twice). A larger one is
-    let in alone.
+    let in alone. Another `concurrency` at run time does not change it.
 
     Default: 268435456; 1 to 1e+15.
     """

@@ -518,7 +518,7 @@ class Options:
     payload_memory: int = _payloads(
         268_435_456,
         "Bytes of payloads that are here at the same time, fetched or being fetched (these count twice). A larger one "
-        "is let in alone.",
+        "is let in alone. Another `concurrency` at run time does not change it.",
         low=1,
         high=1_000_000_000_000_000,
     )

@@ -181,8 +181,8 @@ def test_an_outage_is_told_once_a_minute_with_what_it_costs(caplog: pytest.LogCa
         (
             logging.ERROR,
             (
-                f"handler pay is not run, its message is given back ({number} in a row): down; Is it up?; each try "
-                "spends a receive, and after 5 receives SQS moves a message to the dead-letter queue, if there is one"
+                f"handler pay is not run, its message is given back ({number} in a row): down; Is it up?; this "
+                "receive counts, and after 5 receives SQS moves a message to the dead-letter queue, if there is one"
             ),
         )
         for number in (1, 61, 121)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -95,6 +96,15 @@ def test_the_policy_has_what_s3_needs() -> None:
 def test_the_policy_allows_no_deletes_that_are_never_made() -> None:
     statements = {each["Resource"]: each["Action"] for each in policy_for([needs(delete="never")])["Statement"]}
     assert statements["arn:aws:s3:::bucket/*"] == ["s3:GetObject"]
+
+
+def test_the_policy_lets_the_relay_of_an_outbox_write_its_payloads() -> None:
+    store = S3Payloads("large", prefix="orders/", kms_key="abc")
+    relaying = replace(needs(), options=Options(), sends_to=[], outboxes=[store])
+    statements = {each["Resource"]: each["Action"] for each in policy_for([relaying])["Statement"]}
+    assert statements["arn:aws:s3:::large/orders/*"] == ["s3:PutObject"]
+    assert statements["arn:aws:kms:eu-west-1:123456789012:key/abc"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+    assert not [resource for resource in statements if "bucket" in resource]
 
 
 @pytest.mark.parametrize(

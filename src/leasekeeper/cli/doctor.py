@@ -99,9 +99,8 @@ def doctor(
     if policy:
         from leasekeeper.cli.policy_command import print_policy
 
-        raise Stopped(
-            interrupts.run(print_policy([(each.connection, each.options, each.senders) for each in patients]))
-        )
+        consumers = [(each.connection, each.options, each.senders) for each in patients]
+        raise Stopped(interrupts.run(print_policy(consumers, patients[0].relays)))
     raise Stopped(interrupts.run(_doctor(patients, explain=explain)))
 
 

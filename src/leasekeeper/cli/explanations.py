@@ -31,7 +31,8 @@ EXPLANATIONS = {
         "lifecycle rule of the bucket deletes what is left. See docs/how-to/payloads.md."
     ),
     "idempotency": (
-        "While its store cannot be asked, no handler runs: messages go back, and each try spends a receive. A table "
+        "While its store cannot be asked, no handler runs. Messages that are here go back, and SQS has counted their "
+        "receive; a consumer receives nothing more until the store answers, a Lambda function does. A table "
         "that is missing would move good messages to the dead-letter queue. See docs/how-to/idempotency.md."
     ),
     "outbox": (

@@ -43,6 +43,7 @@ class Needs:
         region: the region, if the code or the environment says one.
         sends_to: the queues that handlers send to.
         schedules: how handlers have messages sent later.
+        outboxes: where the relays of outboxes keep payloads.
     """
 
     address: QueueAddress
@@ -52,6 +53,7 @@ class Needs:
     region: str | None = None
     sends_to: Sequence[str] = ()
     schedules: Sequence[Schedules] = ()
+    outboxes: Sequence[S3Payloads] = ()
 
     @property
     def sender_arns(self) -> list[str]:
@@ -101,6 +103,8 @@ def _statements(needs: Needs) -> list[dict[str, Any]]:
     for schedules in needs.schedules:
         found += _scheduling(needs, schedules)
     found += _payloads(needs)
+    for payloads in needs.outboxes:
+        found += _writing(needs, payloads)
     if _reports_tasks(needs.options):
         # IAM knows no resource for a task token.
         found.append(_allow(("states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat"), "*"))
@@ -129,10 +133,18 @@ def _payloads(needs: Needs) -> list[dict[str, Any]]:
         arn = f"arn:{partition}:s3:::{bucket}"
         found += [_allow(reads, f"{arn}/*"), _allow(("s3:ListBucket",), arn)]
     if needs.sends_to:
-        found.append(_allow(("s3:PutObject",), f"arn:{partition}:s3:::{payloads.bucket}/{payloads.prefix}*"))
-    if payloads.kms_key:
-        found += _key({"KmsMasterKeyId": payloads.kms_key}, needs.arn, ("kms:Decrypt", "kms:GenerateDataKey"))
-    return found
+        return [*found, *_writing(needs, payloads)]
+    return [*found, *_key_of(needs, payloads)]
+
+
+def _writing(needs: Needs, payloads: S3Payloads) -> list[dict[str, Any]]:
+    partition = needs.arn.split(":")[1]
+    puts = _allow(("s3:PutObject",), f"arn:{partition}:s3:::{payloads.bucket}/{payloads.prefix}*")
+    return [puts, *_key_of(needs, payloads)]
+
+
+def _key_of(needs: Needs, payloads: S3Payloads) -> list[dict[str, Any]]:
+    return _key({"KmsMasterKeyId": payloads.kms_key or ""}, needs.arn, ("kms:Decrypt", "kms:GenerateDataKey"))
 
 
 def _allow(actions: Sequence[str], resource: str) -> dict[str, Any]:

@@ -62,7 +62,10 @@ PollOption = Annotated[
 ]
 PayloadsOption = Annotated[
     str | None,
-    typer.Option(metavar="s3://BUCKET[/FOLDER]", help="relay: where payloads go that are too large for a message."),
+    typer.Option(
+        metavar="s3://BUCKET[/FOLDER]",
+        help="relay: where payloads go that are too large for a message; needs s3:PutObject there.",
+    ),
 ]
 
 

@@ -6,10 +6,11 @@ Owned by the doctor. It reads attributes where it may; what it cannot read stand
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from leasekeeper.cli.errors import Exit, say
-from leasekeeper.cli.iam import ACCOUNT, Needs, policy_for
+from leasekeeper.cli.iam import ACCOUNT, SEND, Needs, policy_for
 from leasekeeper.cli.policy import RedrivePolicy
 from leasekeeper.errors import ConfigurationError, CredentialsMissing, SqsError
 from leasekeeper.options import Options
@@ -20,16 +21,28 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from leasekeeper.cli.connection import Connection
+    from leasekeeper.outbox import Relay
     from leasekeeper.sending.senders import Senders
 
 
-async def print_policy(consumers: Sequence[tuple[Connection, Options | None, Senders | None]]) -> Exit:
-    """Print the policy of these consumers, with what their handlers send; unknown options count as default ones."""
+async def print_policy(
+    consumers: Sequence[tuple[Connection, Options | None, Senders | None]], relays: Sequence[Relay] = ()
+) -> Exit:
+    """Print the policy of these consumers, with what their handlers send; unknown options count as default ones.
+
+    Args:
+        consumers: how to reach each, its options, and the senders of its handlers.
+        relays: those of outboxes, which run in the same process.
+    """
     needs = [await _needs(connection, options or Options(), senders) for connection, options, senders in consumers]
+    stores = [relay.outbox.payloads for relay in relays if relay.outbox.payloads is not None]
+    needs[0] = replace(needs[0], outboxes=stores)
     text = json.dumps(policy_for(needs), indent=2)
     print(text)
     if f":{ACCOUNT}:" in text:
         say("not every queue could be read: replace REGION and ACCOUNT, and add its keys of KMS if it has any")
+    if relays:
+        say(f"rows of an outbox name their queues: add {', '.join(SEND)} on those")
     return Exit.CLEAN
 
 

@@ -28,9 +28,7 @@ JITTER = 0.1
 TOLD = 60.0
 """Seconds between two log lines about one outage."""
 NOT_RUN = "is not run, its message is given back"
-_COSTS = (
-    "; each try spends a receive, and after {} receives SQS moves a message to the dead-letter queue, if there is one"
-)
+_COSTS = "; this receive counts, and after {} receives SQS moves a message to the dead-letter queue, if there is one"
 
 
 class Outage:
