@@ -198,13 +198,11 @@ class Consumer(Declaration):
     def set_concurrency(self, concurrency: int) -> Completion[str]:
         """Let this many handlers run at the same time, until the next start. Those that are too many run to their end.
 
-        `payload_memory` is a number of bytes for all handlers together, and stays.
-
         Args:
             concurrency: 1 to 120,000; with batches, the number of batches; of worker processes 1 to 1,024.
 
         Returns:
-            A sentence that says what has changed; as `start`.
+            A sentence that says what has changed (`payload_memory` does not: it is a number of bytes); as `start`.
 
         Raises:
             ConfigurationError: the number is out of bounds, or this consumer cannot have another: its handlers are
