@@ -123,6 +123,8 @@ def test_it_has_a_limit_in_bytes(client: Any, monkeypatch: pytest.MonkeyPatch) -
     status, code, message = refused(client.put_object, Bucket="docs", Key="b", Body=b"x" * 6_000_000)
     assert (status, code) == (503, "SlowDown")
     assert "at most" in message
+    assert refused(client.put_object, Bucket="docs", Key="a", Body=b"x" * 11_000_000)[1] == "SlowDown"
+    assert client.head_object(Bucket="docs", Key="a")["ContentLength"] == 6_000_000
     client.delete_object(Bucket="docs", Key="a")
     client.put_object(Bucket="docs", Key="b", Body=b"x" * 6_000_000)
 

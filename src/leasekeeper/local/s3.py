@@ -196,12 +196,12 @@ class S3:
         digest = md5(data, usedforsecurity=False)
         if stated and stated != b64encode(digest.digest()):
             raise S3Error(400, "BadDigest", "the body is not that of the header Content-MD5")
-        self._remove(objects, key)
-        if self._bytes + len(data) > MOST_BYTES:
+        older = len(objects[key].data) if key in objects else 0
+        if self._bytes - older + len(data) > MOST_BYTES:
             raise S3Error(
                 503, "SlowDown", f"the local S3 keeps at most {MOST_BYTES // 1_048_576} MiB in all: delete some objects"
             )
-        self._bytes += len(data)
+        self._bytes += len(data) - older
         kind = request.header(b"content-type").decode("latin-1") or "binary/octet-stream"
         objects[key] = made = S3Object(data, f'"{digest.hexdigest()}"', kind, datetime.now(UTC), _metadata(request))
         return S3Answer(200, headers=f"ETag: {made.etag}\r\n")
