@@ -82,10 +82,18 @@ async def test_work_goes_on_soon_after_the_store_is_back() -> None:
 async def test_a_store_that_answers_but_takes_no_claims_is_asked_less_and_less() -> None:
     async with World(max_receives=100) as world:
         done: list[int] = []
-        await world.start(_consumer(world, Away(world, only=True), done))
+        consumer = await world.start(_consumer(world, Away(world, only=True), done))
         await world.until(lambda: world.now > BEGIN)
         await world.send(json.dumps({"id": 1}))
-        await world.until(lambda: world.now > END, step=1)
+        outage = consumer.runner.context.outage
+        assert outage is not None
+        paused = 0
+        while world.now < END:
+            await world.until(lambda now=world.now: world.now > now + 1, step=1)  # type: ignore[misc]
+            if outage.active and world.now > BEGIN + 60:
+                paused += 1
+                assert not consumer.runner.healthy
+        assert paused > 30
         assert world.broker.calls["ReceiveMessage"] < 60  # one in 20 s is of a queue that is idle
         await world.until(lambda: done == [1], within=END + 120)
 

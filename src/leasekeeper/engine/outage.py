@@ -28,6 +28,7 @@ POLL_ENDS = 1.0
 """Seconds by which an answer may be late."""
 OTHERS = 0.25
 """Seconds until the other pollers look again while one of them asks."""
+TAKES_NONE = "its store of idempotency keys answers, but takes no claims: nothing is received for {:.0f} s"
 
 
 class StoreOutage:
@@ -82,6 +83,8 @@ class StoreOutage:
         self._repeated = self._repeated + 1 if repeats else 0
         pause = AGAIN.delay(self._repeated, self._draw()) if self._repeated else 0.0
         self.active, self._failures, self._next = True, 0, now + pause
+        if pause:
+            self._health.held_up(TAKES_NONE.format(pause), now)
 
     async def look(self) -> float:
         """Ask the store if it is time to; returns the seconds until the next look, 0 if it has answered."""
