@@ -69,3 +69,27 @@ logging.getLogger().addHandler(Hangs())
 atexit.register(threading.Event().wait)
 """
     assert ended(handler, 0.1).returncode == 3
+
+
+def test_the_time_that_a_sender_takes_to_close_is_not_taken_from_other_code() -> None:
+    """Telemetry, which ends after it, tells of what it sent last."""
+    sender = """
+import concurrent.futures
+from leasekeeper.sending import exits
+
+class Sender:
+    done = None
+    def finish(self):
+        if self.done is None:
+            self.done = concurrent.futures.Future()
+            threading.Timer(3.5, self.done.set_result, [None]).start()
+        return self.done
+
+exits.remember(Sender())
+atexit.unregister(print)
+atexit.unregister(exits.close_all)
+atexit.register(lambda: (threading.Event().wait(0.3), print("flushed")))
+atexit.register(exits.close_all)
+"""
+    done = ended(sender, 3.0)  # a busy machine has time enough
+    assert (done.returncode, done.stdout, done.stderr) == (3, "flushed\n", "")

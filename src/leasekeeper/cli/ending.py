@@ -12,11 +12,13 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 LIMIT = 4.0
 """Seconds for what other code does at the end: less than the 5 that supervisors and manifests leave a process after the
 longest stop."""
+LOOK = 0.05
+"""Seconds between looks at whose exit function runs."""
 TELLING = 0.5
 """Seconds for the log line that says so: a log handler may hang at the same collector."""
 SAID = (
@@ -34,24 +36,43 @@ def end(code: int, *, limit: float = LIMIT) -> NoReturn:
         code: the exit code.
         limit: seconds for what other code has registered with `atexit`.
     """
-    threading.Thread(target=_cut, args=(code, limit), name="leasekeeper-end", daemon=True).start()
+    cut = threading.Thread(target=_cut, args=(code, limit, threading.get_ident()), name="leasekeeper-end", daemon=True)
+    cut.start()
     atexit._run_exitfuncs()  # noqa: SLF001 - what other code has registered (telemetry, coverage) still runs
     _leave(code)
 
 
-def _cut(code: int, limit: float) -> None:
+def _cut(code: int, limit: float, thread: int) -> None:
     """End the process when the time is over, but not before our own ends: each of those bounds itself."""
-    time.sleep(limit)
+    left = limit
+    while left > 0:
+        time.sleep(min(LOOK, left))
+        if not _runs_ours(thread):
+            left -= LOOK
     from leasekeeper.loggers import safe_logger
 
     telling = threading.Thread(target=safe_logger("leasekeeper.run").warning, args=(SAID, limit), daemon=True)
     telling.start()
     telling.join(TELLING)
     with suppress(BaseException):
-        for module, ours in (("leasekeeper.alive", "drain_at_exit"), ("leasekeeper.sending.exits", "close_all")):
-            if module in sys.modules:
-                getattr(sys.modules[module], ours)()
+        for ours in _ours():
+            ours()
     _leave(code)
+
+
+def _ours() -> list[Any]:
+    """Our own exit functions."""
+    names = (("leasekeeper.alive", "drain_at_exit"), ("leasekeeper.sending.exits", "close_all"))
+    return [getattr(sys.modules[module], name) for module, name in names if module in sys.modules]
+
+
+def _runs_ours(thread: int) -> bool:
+    """Whether one of them runs in the thread that ends the process: a drain takes none of the time of others."""
+    codes = {ours.__code__ for ours in _ours()}
+    frame = sys._current_frames().get(thread)  # noqa: SLF001 - the only way to see where another thread is
+    while frame is not None and frame.f_code not in codes:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _leave(code: int) -> NoReturn:
