@@ -190,3 +190,15 @@ def test_orphans_of_children_are_waited_for(supervised: Callable[..., Supervised
     run.until(lambda: children() == {str(run.lines("pid")[0][1])})
     run.process.send_signal(signal.SIGTERM)
     assert run.end() == 0
+
+
+def test_a_mistake_that_all_children_make_is_printed_once(supervised: Callable[..., Supervised]) -> None:
+    refused = """
+    assert line.refuse("leasekeeper: --concurrency='x': must be a whole number")
+    say("refused", line.number)
+    """
+    run = supervised(2, textwrap.dedent(refused) + DRAINS)
+    run.until(lambda: sorted(run.lines("refused")) == [[1], [2]])
+    run.process.send_signal(signal.SIGTERM)
+    assert run.end() == 0
+    assert run.said.splitlines().count("leasekeeper: --concurrency='x': must be a whole number") == 1

@@ -47,10 +47,13 @@ def exit_of(error: LeasekeeperError) -> Exit:
 
 
 def say(sentence: str, *commands: str) -> None:
-    """Print a sentence on standard error: on one line, or wrapped between words on a terminal.
+    """Print a sentence on standard error; each command goes below it on one line, so that it can be copied."""
+    shown = (f"  {printable_lines(command)}" for command in commands)
+    print(printed(sentence), *shown, sep="\n", file=sys.stderr, flush=True)
 
-    Each command goes below it on one line, so that it can be copied.
-    """
+
+def printed(sentence: str) -> str:
+    """A sentence as standard error shows it: on one line, or wrapped between words on a terminal."""
     line = f"leasekeeper: {printable(redacted(sentence))}"
     if sys.stderr.isatty():
         import shutil
@@ -58,4 +61,4 @@ def say(sentence: str, *commands: str) -> None:
 
         columns = max(20, shutil.get_terminal_size().columns)
         line = textwrap.fill(line, columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-    print(line, *(f"  {printable_lines(command)}" for command in commands), sep="\n", file=sys.stderr, flush=True)
+    return line

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from leasekeeper import __version__
-from leasekeeper.cli.errors import Exit, Stopped, exit_of, say
+from leasekeeper.cli.errors import Exit, Stopped, exit_of, printed, say
 from leasekeeper.cli.layout import HelpfulCommand, HelpfulGroup
 from leasekeeper.cli.mistakes import UsageError, sentence
 from leasekeeper.errors import LeasekeeperError
+from leasekeeper.supervision.lifeline import Lifeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,7 +141,10 @@ def _refuse(error: Exception) -> Exit:
     """Say what is wrong with the arguments; without any, show the help."""
     arguments = sys.argv[1:]
     if arguments:
-        say(sentence(error, arguments, list(COMMANDS), _function(arguments[0])))
+        words = sentence(error, arguments, list(COMMANDS), _function(arguments[0]))
+        lifeline = Lifeline.from_environment(os.environ)
+        if lifeline is None or not lifeline.refuse(printed(words)):
+            say(words)
     else:
         typer.echo(error, err=True)
     return Exit.USAGE

@@ -8,13 +8,14 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from leasekeeper.cli import admin, logs, settings
-from leasekeeper.cli.errors import Stopped
+from leasekeeper.cli.errors import Exit, Stopped, printed
 from leasekeeper.cli.grace import GraceOption  # noqa: TC001 - typer reads the annotations
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.loggers import safe_logger
@@ -23,7 +24,7 @@ from leasekeeper.supervision.plan import MOST, plan_of
 from leasekeeper.supervision.start import supervise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 log = safe_logger("leasekeeper.run")
 
@@ -113,28 +114,41 @@ def run(
     lifeline = Lifeline.from_environment(os.environ)
     if (processes or reload or local) and lifeline is None:
         raise Stopped(_supervise(supervisor=supervisor))
-    surface = admin.AdminWishes.of(options)
-    file, queues = settings.from_file(config, Path.cwd())
-    given = settings.RunSettings(
-        file=file,
-        queues=queues,
-        environment=settings.from_environment(os.environ),
-        flags=settings.from_flags(options),
-    )
-    logs.set_up(log_level, log_format, lifeline.number if lifeline is not None and lifeline.count > 1 else None)
-    for name, near in settings.misspelt(os.environ).items():
-        log.warning("%s is not an option; did you mean %s?", name, near)
-    from leasekeeper.cli.serve import Wishes, serve
+    with _said_once(lifeline):
+        surface = admin.AdminWishes.of(options)
+        file, queues = settings.from_file(config, Path.cwd())
+        given = settings.RunSettings(
+            file=file,
+            queues=queues,
+            environment=settings.from_environment(os.environ),
+            flags=settings.from_flags(options),
+        )
+        logs.set_up(log_level, log_format, lifeline.number if lifeline is not None and lifeline.count > 1 else None)
+        for name, near in settings.misspelt(os.environ).items():
+            log.warning("%s is not an option; did you mean %s?", name, near)
+        from leasekeeper.cli.serve import Wishes, serve
 
-    wishes = Wishes(
-        references=targets,
-        given=given,
-        admin=surface,
-        grace_period=grace_period,
-        exit_when_empty=exit_when_empty,
-        lifeline=lifeline,
-    )
-    raise Stopped(serve(wishes))
+        wishes = Wishes(
+            references=targets,
+            given=given,
+            admin=surface,
+            grace_period=grace_period,
+            exit_when_empty=exit_when_empty,
+            lifeline=lifeline,
+        )
+        code = serve(wishes)
+    raise Stopped(code)
+
+
+@contextmanager
+def _said_once(lifeline: Lifeline | None) -> Iterator[None]:
+    """Leave what is wrong in arguments and settings to the supervisor: all of its processes have the same."""
+    try:
+        yield
+    except ConfigurationError as error:
+        if lifeline is None or not lifeline.refuse(printed(str(error))):
+            raise
+        raise Stopped(Exit.USAGE) from error
 
 
 def _supervise(*, supervisor: bool) -> int:

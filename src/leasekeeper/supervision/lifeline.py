@@ -106,6 +106,16 @@ class Lifeline:
             return 2
         return 1 if number == signal.SIGTERM or self._interrupted else count
 
+    def refuse(self, mistake: str) -> bool:
+        """Leave a mistake that all processes make to the supervisor, which prints it once.
+
+        Returns:
+            Whether it does. The only process of a supervisor prints it itself.
+        """
+        if self.count > 1:
+            self.tell(mistake=mistake)
+        return self.count > 1
+
     def tell(self, **words: Any) -> None:
         """Say something to the supervisor; without one, nothing happens."""
         with suppress(OSError):

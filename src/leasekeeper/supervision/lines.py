@@ -35,5 +35,9 @@ class Lines:
             line = json.dumps({"time": at, "level": level, "logger": LOGGER, "message": words, **fields})
         else:
             line = f"{at} {level.upper()} {LOGGER}: {words}"
+        self.show(line)
+
+    def show(self, line: str) -> None:
+        """Print what a process has left to its supervisor."""
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()

@@ -74,6 +74,8 @@ class Supervisor:
         self._asides = asides
         self._changes = changes
         self._told = told
+        self._mistakes = set[str]()
+        """What processes have found wrong in arguments and settings since the last start of one."""
         self._known: list[dict[str, Any]] = []
         self._children: dict[int, Child] = {}
         self._attendants: dict[int, Attendant] = {}
@@ -147,6 +149,9 @@ class Supervisor:
                 self._do(self._policy.ready(number, float(words["ready"]), now))
             if "ends" in words:
                 self._policy.ends(number, str(words["ends"]))
+            if "mistake" in words and words["mistake"] not in self._mistakes:
+                self._mistakes.add(words["mistake"])
+                self._lines.show(words["mistake"])
             if "reports" in words:
                 self._summary.add(words["reports"])
         if child is not None and child.silent:
@@ -209,6 +214,7 @@ class Supervisor:
                         self._children[number].signal(signal.SIGKILL)
 
     def _start(self, number: int) -> None:
+        self._mistakes.clear()
         attendant = self._attend(number) if self._attend is not None else None
         try:
             child = Child(
