@@ -189,6 +189,16 @@ def test_worker_processes(sqs: LocalSqs) -> None:
     lines_until([sys.executable, "worker_processes.py"], {"25 primes below 100", "168 primes below 1000"})
 
 
+def test_process_batches(sqs: LocalSqs) -> None:
+    """A crash ends the worker of four messages; halves find the one that did it, and the others are done at once."""
+    dead = Queue("measurements-dead")
+    policy = json.dumps({"deadLetterTargetArn": dead.arn, "maxReceiveCount": 5})
+    queue = Queue("measurements", RedrivePolicy=policy)
+    queue.put(*(json.dumps({"degrees": degrees}) for degrees in (20, -300, 20, 20)))
+    lines_until([sys.executable, "process_batches.py"], {"average of 2: 20.0 degrees", "average of 1: 20.0 degrees"})
+    assert sum(queue.left()) + sum(dead.left()) == 1
+
+
 def test_batches(sqs: LocalSqs) -> None:
     """The event that the table refuses is found by halves; the unknown customer is rejected; the rest is stored."""
     dead = Queue("dead")
