@@ -90,7 +90,7 @@ class RemoteRow(RemoteDelivery):
         self.bundle = bundle
 
     def _found(self) -> Lease | None:
-        return self.bundle.lease_of(self.number)
+        return self.bundle.lease_of(self.number) or super()._found()  # kept when the batch is over
 
 
 def _numbers(rows: Sequence[Any]) -> list[int]:

@@ -180,7 +180,8 @@ class ProcessLane(Generic[U]):
         else:
             kept = task.kept(outcome)
             for number, row in task.rows.items():
-                self._let_go(worker, number, row, keeps=number in kept)
+                if number not in worker.withheld:  # kept since an earlier call of the batch
+                    self._let_go(worker, number, row, keeps=number in kept)
             self._answers.post((Answer(task.unit, outcome),))
         self._crew.look_at_age(worker, frame.rss)
         self._pump()
@@ -206,7 +207,7 @@ class ProcessLane(Generic[U]):
                 self._queue.appendleft(task.unit)
         if running is not None:
             self._stop_timer(running.number)
-            self._controls.end(running.rows)
+            self._controls.end([number for number in running.rows if number not in worker.withheld])
             if not (self._ending or worker.ended_by):
                 log.warning("queue %s: a worker process ended %s while it ran %r", self._queue_name, why, running)
             outcome = self._outcome_of_death(worker, running, why)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from leasekeeper.lanes.api import U
 from leasekeeper.lanes.processes.deaths import MOST, Deaths
 from leasekeeper.lanes.processes.frames import Run, RunBatch, pack_received
-from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, WITHHELD
+from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, WITHHELD, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -171,6 +171,7 @@ class BatchTask:
     def died(self, outcome_of: OutcomeOf | None, *, alone: bool) -> Outcome | None:
         """As `Task.died`. Nothing tells which message of a call it was, so parts of the call find that out."""
         unit = self.unit
+        self._give_back_kept()
         for row in unit.rows:
             if row.settlement is not None:
                 unit.outcomes.setdefault(row, DONE)  # what the handler has said of it stands
@@ -187,6 +188,11 @@ class BatchTask:
             parts.append(left)
         unit.parts = parts
         return None if parts else DONE
+
+    def _give_back_kept(self) -> None:
+        """The worker that kept messages has ended: they are retried at once."""
+        outcomes = self.unit.outcomes
+        outcomes.update({row: Retry(0.0) for row, outcome in outcomes.items() if outcome is WITHHELD})
 
     def _open(self) -> tuple[Sequence[Delivery], Sequence[Delivery]]:
         """The messages of the call without an outcome, and those that had not been called."""
@@ -213,6 +219,7 @@ class BatchTask:
 
     def stopped(self) -> Outcome:
         """As `Task.stopped`."""
+        self._give_back_kept()
         _, left = self._open()
         self.unit.outcomes.update(dict.fromkeys(left, NOT_STARTED))
         return ENDED
