@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import deeds
 import pytest
+import redis
 
 from leasekeeper import Consumer
 from leasekeeper.idempotency import Idempotency, IdempotencyStatistics, RedisStore
@@ -15,6 +16,9 @@ from leasekeeper.idempotency.keys import digest
 
 if TYPE_CHECKING:
     from once_bench import Bench
+
+OUTAGE = 6.0
+"""Seconds: without the pause, messages would come again after 2 and a little."""
 
 
 async def claim_elsewhere(url: str, key: str) -> None:
@@ -55,3 +59,41 @@ def test_workers_claim_keys(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> No
     assert isinstance(statistics.idempotency, IdempotencyStatistics)
     assert (statistics.idempotency.claimed, statistics.idempotency.done) == (10, 10)
     assert 0 < statistics.idempotency.running <= 8
+
+
+@pytest.mark.parametrize("bench", ["redis"], indirect=True)
+def test_an_outage_pauses_the_consumer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full Redis takes no claims: what is here has one receive, and what comes meanwhile none."""
+    path = bench.folder / "deeds"
+    path.touch()
+    monkeypatch.setenv("DEEDS", str(path))
+    consumer = Consumer(
+        "orders",
+        deeds.work,
+        idempotency=Idempotency(RedisStore.from_url(bench.place), key="id", scope="s"),
+        lane="processes",
+        workers=2,
+        endpoint_url=bench.sqs.endpoint_url,
+        region="us-east-1",
+        visibility_timeout=30,
+        wait_time=0.2,
+    )
+
+    calls = bench.sqs.broker.calls
+    consumer.start()
+    bench.send(range(1))
+    bench.until(lambda: bench.left() == 0, "the workers run")
+    with redis.Redis.from_url(bench.place) as server:
+        server.config_set("maxmemory", 1)
+        bench.send(range(1, 6))
+        bench.until(lambda: not consumer.healthy, "the outage is noticed")
+        time.sleep(1.0)  # a receive that is on its way ends
+        receives = calls["ReceiveMessage"]
+        bench.send(range(6, 11))
+        time.sleep(OUTAGE)
+        assert calls["ReceiveMessage"] == receives
+        server.config_set("maxmemory", 0)
+    bench.until(lambda: bench.left() == 0, "all are done")
+    report = consumer.stop().result()
+    assert sorted(map(int, path.read_text().split())) == list(range(11))
+    assert report.received <= 11 + 5  # those that were here when it began come twice
