@@ -23,9 +23,11 @@ from leasekeeper.admin import AdminServer, admin_app, surface
 from leasekeeper.admin.address import AdminAddress
 from leasekeeper.admin.asking import Place, ask
 from leasekeeper.admin.server import CONNECTIONS
+from leasekeeper.idempotency import Idempotency, MemoryStore
 from leasekeeper.observe.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
+    from leasekeeper.idempotency.api import Found
     from leasekeeper.local import LocalSqs
 
 pytest_plugins = ["surface_fixtures"]
@@ -126,6 +128,40 @@ def test_a_handler_that_blocks_its_event_loop_does_not_make_it_look_dead(sqs: Lo
         finally:
             gate.go_on.set()
             consumer.stop().result()
+
+
+class Away(MemoryStore):
+    """A store that is down from the first message on."""
+
+    began = False
+
+    async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:
+        if key.startswith("leasekeeper:check") and not self.began:
+            return await super().claim(key, token, fingerprint, lease)
+        self.began = True
+        raise ConnectionError("refused")
+
+
+def test_all_paths_give_the_same_reason_of_an_unhealthy_consumer(sqs: LocalSqs) -> None:
+    """Also when something else than SQS is missing."""
+    store = Idempotency(Away(), key=str)
+    consumer = Consumer("orders", Gate().waiting, idempotency=store, **create(sqs, "a"))
+    reason = "nothing is received until its store of idempotency keys answers: "
+    with AdminServer(consumer, address="0") as server:
+        consumer.start()
+        try:
+            until(lambda: not consumer.healthy)
+            status, ready = get(server, "/readyz")
+            found = json.loads(get(server, "/statusz")[1])["consumers"][0]
+            (process,) = json.loads(get(server, "/api/state")[1])["processes"].values()
+        finally:
+            consumer.stop().result()
+    (said,) = json.loads(ready)["reasons"]
+    assert status == 503
+    assert said.startswith(f"orders: {reason}")
+    assert said.endswith("refused")
+    assert said == f"orders: {found['problem']}" == f"orders: {process['reason']}"
+    assert process["state"] == "UNHEALTHY"
 
 
 def test_during_a_stop_it_is_alive_and_not_ready(sqs: LocalSqs) -> None:

@@ -164,5 +164,3 @@ def test_what_happens_to_leases_is_kept_with_reasons() -> None:
     assert (older.what, older.message_id, older.leases) == ("lost", "m1", 1)
     assert (newest.what, newest.message_id) == ("failed", "m2")
     assert newest.reason == "Throttled: Slow down; it is tried again"
-    source.channel.emit(events.HealthChanged("orders", healthy=False, reason="no receive has succeeded for 60 s"))
-    assert recorder.unhealthy == "no receive has succeeded for 60 s"

@@ -49,12 +49,19 @@ def key() -> str:
     return f"{HOST}:{os.getpid()}"
 
 
-def state_of(consumer: Consumer, recorder: Recorder) -> tuple[str, str]:
+def why_unhealthy(consumer: Consumer) -> str:
+    """Why a consumer that runs, or is paused, is not healthy, as a sentence; empty for any other."""
+    runner = consumer.runner
+    if runner is None or runner.phase not in (Phase.RUNNING, Phase.PAUSED):
+        return ""
+    return safe_str(runner.context.health.reason(runner.context.clock()))
+
+
+def state_of(consumer: Consumer) -> tuple[str, str]:
     """The state of a consumer, and why, as a sentence."""
     phase, problem = consumer.phase, consumer.problem
-    if phase in (Phase.RUNNING, Phase.PAUSED) and not consumer.healthy:
-        why = recorder.unhealthy or "no receive succeeds, or settling is refused"
-        return "UNHEALTHY", safe_str(problem) if problem is not None and not recorder.unhealthy else why
+    if unhealthy := why_unhealthy(consumer):
+        return "UNHEALTHY", unhealthy
     reasons = {
         Phase.NEW: "it was not started yet",
         Phase.STARTING: "it connects, and looks at its queue",
@@ -83,7 +90,7 @@ def most_urgent(states: dict[str, tuple[str, str]]) -> tuple[str, str]:
 def consumer_state(consumer: Consumer, recorder: Recorder) -> ConsumerState:
     """A consumer as it is now, without its detail."""
     now, runner, rates = recorder.last, consumer.runner, recorder.rates
-    state, reason = state_of(consumer, recorder)
+    state, reason = state_of(consumer)
     return {
         "queue": consumer.address.name,
         "handler": consumer.handler.name,

@@ -26,6 +26,7 @@ from leasekeeper.admin.browser import page_routes
 from leasekeeper.admin.fleet import Fleet
 from leasekeeper.admin.guarding import HostCheck, Refused
 from leasekeeper.admin.letters import DeskRoutes
+from leasekeeper.admin.process import why_unhealthy
 from leasekeeper.admin.scaling import ScaledStatistics
 from leasekeeper.admin.streaming import stream
 from leasekeeper.admin.watching import Watch
@@ -219,7 +220,6 @@ def _latency(text: str | None) -> float:
 
 
 def _status(consumer: Consumer) -> dict[str, Any]:
-    problem = consumer.problem
     return {
         "queue": consumer.address.name,
         "handler": consumer.handler.name,
@@ -227,17 +227,21 @@ def _status(consumer: Consumer) -> dict[str, Any]:
         "drain_timeout": consumer.options.drain_timeout,
         "healthy": consumer.healthy,
         "ready": consumer.ready,
-        "problem": None if problem is None else safe_str(problem),
+        "problem": _problem(consumer) or None,
     }
 
 
 def _why(consumer: Consumer) -> str:
     """Why a consumer is not ready, in words."""
-    if consumer.problem is not None:
-        return safe_str(consumer.problem)
-    if consumer.phase is not Phase.RUNNING:
-        return str(consumer.phase.value)
-    return "a stop was asked for" if consumer.healthy else "unhealthy: no receive succeeds, or settling is refused"
+    if problem := _problem(consumer):
+        return problem
+    return "a stop was asked for" if consumer.phase is Phase.RUNNING else str(consumer.phase.value)
+
+
+def _problem(consumer: Consumer) -> str:
+    """What keeps a consumer from its work, or ended it, as a sentence; empty when nothing does."""
+    unhealthy, problem = why_unhealthy(consumer), consumer.problem
+    return unhealthy or ("" if problem is None else safe_str(problem))
 
 
 def _json(content: Any, *, ok: bool) -> Response:

@@ -107,7 +107,7 @@ class Health:
 
     def healthy(self, now: float) -> bool:
         """Whether messages can be received and settled, as far as is known."""
-        return not self._reason(now)
+        return not self.reason(now)
 
     def next_look(self) -> float:
         """When the time without a good receive becomes too long; inf while no poller asks."""
@@ -116,13 +116,14 @@ class Health:
 
     def report(self, now: float) -> None:
         """Emit an event if the health has changed since the last one."""
-        reason = self._reason(now)
+        reason = self.reason(now)
         if self._reported is not (not reason):
             self._reported = not reason
             if self._emit is not None:
                 self._emit(HealthChanged(self._queue, not reason, reason))
 
-    def _reason(self, now: float) -> str:
+    def reason(self, now: float) -> str:
+        """Why it is not healthy, as a sentence; empty while it is."""
         if self._refused:
             operation, error = next(iter(self._refused.items()))
             advice = ""

@@ -54,7 +54,6 @@ class Recorder:
         failures: in groups.
         decisions: of the throttler.
         backlog: what SQS says of the queue, if it is asked.
-        unhealthy: why the consumer is unhealthy, in words; empty while it is healthy.
         last: the statistics of the last look; None before the start.
     """
 
@@ -63,13 +62,11 @@ class Recorder:
         self.failures = Failures()
         self.decisions = Decisions()
         self.backlog = Backlog()
-        self.unhealthy = ""
         self.last: ConsumerStatistics | None = None
         self._leases: deque[LeaseEvent] = deque(maxlen=KEPT)
         source.subscribe(self._on_ended, events.HandlersEnded)
         source.subscribe(self._on_lost, events.LeaseLost)
         source.subscribe(self._on_entries_failed, events.EntriesFailed)
-        source.subscribe(self._on_health, events.HealthChanged)
 
     # On the engine's thread
 
@@ -88,9 +85,6 @@ class Recorder:
             reason = bounded(f"{failure.code}: {failure.message}".rstrip(". ")) + what
             self._leases.append(LeaseEvent(time.time(), "failed", len(event.failures), name, reason))
 
-    def _on_health(self, event: events.HealthChanged) -> None:
-        self.unhealthy = event.reason
-
     # On the surface's thread
 
     def look(self, now: ConsumerStatistics | None, at: float) -> None:
@@ -99,7 +93,7 @@ class Recorder:
         if now is None:
             return
         if before is not None and now.seconds < before.seconds:  # it was started again
-            before, self.unhealthy = None, ""
+            before = None
         self.rates.add(Sample(at, now.receives.messages, now.work.done, now.work.failed, calls_of(now)))
         self.decisions.look(before, now, at)
         extended = now.heartbeat.extended - (before.heartbeat.extended if before is not None else 0)
