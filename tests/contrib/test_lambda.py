@@ -185,6 +185,14 @@ def test_batches_of_a_fifo_queue_keep_the_order_too(groups: Any, make: Callable[
     assert sorted(ran) == [["a1", "a2"], ["b1"]]
 
 
+def test_a_batch_handler_that_returns_a_count_fails_all(make: Callable[..., LambdaHandler]) -> None:
+    async def handle(numbers: list[int]) -> int:
+        return len(numbers)
+
+    consumer = Consumer("orders", handle, batch=4, region="eu-west-1")
+    assert failed(make(consumer)(lambda_event(*range(2)))) == ["message-0", "message-1"]
+
+
 def test_a_batch_handler_gets_batches_and_names_failures(make: Callable[..., LambdaHandler]) -> None:
     sizes: list[int] = []
 

@@ -120,10 +120,11 @@ async def test_a_window_calls_the_handler_once_with_what_has_come() -> None:
     assert 2.0 <= waited <= 2.01
 
 
+@pytest.mark.parametrize("result", [{"batchItemFailures": [{"itemIdentifier": "no such id"}]}, 5, True], ids=str)
 @virtual
-async def test_an_unknown_id_in_lambdas_shape_deletes_nothing() -> None:
-    async def load(batch: Batch[str]) -> Any:
-        return {"batchItemFailures": [{"itemIdentifier": "no such id"}]}
+async def test_a_result_that_is_not_understood_deletes_nothing(result: Any) -> None:
+    async def load(_batch: Batch[str]) -> Any:
+        return result
 
     async with World() as world:
         await world.send_many(5)

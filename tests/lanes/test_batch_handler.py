@@ -79,7 +79,7 @@ def raising(error: BaseException) -> Any:
 @pytest.mark.parametrize("plain", [True, False])
 @pytest.mark.parametrize(
     "value",
-    [None, 5, "text", b"bytes", True, (), [], {}, {"batchItemFailures": []}, {"batchItemFailures": None}],
+    [None, DONE, (), [], {}, {"batchItemFailures": []}, {"batchItemFailures": None}],
     ids=str,
 )
 def test_all_are_done_when_none_is_named(value: Any, deliver: Callable[..., Delivery], *, plain: bool) -> None:
@@ -136,6 +136,13 @@ def test_lambdas_dictionary_works_for_bodies_too(deliver: Callable[..., Delivery
         ({"BatchItemFailures": []}, "a mapping without the key 'batchItemFailures' and without messages"),
         (["m1"], "something with 'm1', which is no message of this call: name messages of the batch"),
         ([1, 2], "something with 1, which is no message of this call"),
+        (5, "returned 5, of type int, which says of no message how it went: return None if all are done"),
+        (0, "returned 0, of type int"),
+        (True, "returned True, of type bool"),
+        ("text", "returned 'text', of type str"),
+        (b"bytes", "returned b'bytes', of type bytes"),
+        (object, "returned <class 'object'>, of type type"),
+        (ValueError("x"), "returned ValueError('x'), of type ValueError"),
     ],
     ids=str,
 )
@@ -172,6 +179,20 @@ def test_bodies_cannot_be_named(deliver: Callable[..., Delivery]) -> None:
     for outcome in found.values():
         assert isinstance(outcome, Failed)
         assert "annotate its parameter with Batch[...], or return None" in str(outcome.error)
+
+
+def test_a_count_of_a_handler_of_bodies_fails_all(deliver: Callable[..., Delivery]) -> None:
+    def load(bodies: list[str]) -> int:
+        return len(bodies)
+
+    found = Scene(load).run([deliver(), deliver()])
+    for outcome in found.values():
+        assert isinstance(outcome, Failed)
+        assert "returned 2, of type int" in str(outcome.error)
+
+
+def test_a_settlement_that_a_batch_handler_returns_is_no_failure(deliver: Callable[..., Delivery]) -> None:
+    assert outcomes_of(lambda batch: batch.ack(batch[0]), [deliver(), deliver()])["2"] is DONE
 
 
 def test_a_result_that_raises_fails_all(deliver: Callable[..., Delivery]) -> None:

@@ -1,7 +1,7 @@
 """What the return value of a batch handler says of its messages.
 
-Used by `BatchRun`, where the handler ran. A value that names something which is not a message of the call fails all
-messages that the handler has not named: it is never taken for success.
+Used by `BatchRun`, where the handler ran. A value that is not understood (a count, a text), or names something which is
+not a message of the call, fails all messages that the handler has not named: it is never taken for success.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from leasekeeper.errors import HandlerError
 from leasekeeper.lanes.failures import outcome_of_error, outcome_of_result
 from leasekeeper.message import Message
-from leasekeeper.outcomes import DONE, Done, Failed, Reject, Retry
+from leasekeeper.outcomes import DONE, Done, Failed, Reject, Retry, Settlement
 from leasekeeper.texts import safe_repr
 
 if TYPE_CHECKING:
@@ -45,22 +45,40 @@ def named_by(
         messages: the messages that it was given; empty if it was given bodies.
         handler: its name.
     """
+    if result is None:
+        return {}, DONE
     if not _may_name(result):
-        return {}, outcome_of_result(result, handler) or DONE
+        return {}, _outcome_of_all(result, handler)
     try:
         return dict(_read(result, rows, messages, handler)), DONE
     except _WrongError as error:
-        return {}, Failed(ValueError(f"handler {handler} returned {error}; all messages that it has not named fail"))
+        return {}, _wrong(error, handler)
     except BaseException as error:  # to iterate over it runs a user's code
         return {}, outcome_of_error(error)
 
 
 def _may_name(result: Any) -> bool:
-    """Whether it is of a kind that names messages; any other value (a count, a text) means what `None` means."""
+    """Whether it is of a kind that names messages."""
     kind = type(result)
     return issubclass(kind, Iterable) and not (
         issubclass(kind, (str, bytes, bytearray, type)) or hasattr(kind, "__await__")
     )
+
+
+def _outcome_of_all(result: Any, handler: str) -> Outcome:
+    """What a result that names no message says of all: only `Done` and a pending settlement mean success."""
+    outcome = outcome_of_result(result, handler)
+    if outcome is not None or issubclass(type(result), (Done, Settlement)):
+        return outcome or DONE
+    return _wrong(
+        f"{safe_repr(result, SHOWN)}, of type {type(result).__name__}, which says of no message how it went: return "
+        "None if all are done, else the messages that failed, Retry(...) or Reject(...)",
+        handler,
+    )
+
+
+def _wrong(what: object, handler: str) -> Failed:
+    return Failed(ValueError(f"handler {handler} returned {what}; all messages that it has not named fail"))
 
 
 def _read(
