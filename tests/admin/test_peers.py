@@ -227,6 +227,23 @@ def test_what_answers_otherwise_is_said(sqs: LocalSqs, monkeypatch: pytest.Monke
             reader.until(lambda: says(f"{sqs.endpoint_url}: it answers 4"))
 
 
+def test_an_answer_without_text_is_said_without_a_colon() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.0 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async def look() -> str:
+        async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+            port = str(server.sockets[0].getsockname()[1])
+            source = fleet._Source(Place.parse(port), member=False, deep=False)
+            await source._ask_all()
+            source.task.cancel()
+            return source.processes(None, None)[port]["reason"].removeprefix(port)
+
+    assert asyncio.run(look()) == ": it answers 426 instead of its state"
+
+
 def test_names_are_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet, "RESOLVE", 0.02)
     with surface("b") as peer:
@@ -254,7 +271,7 @@ def test_the_password_of_an_address_is_shown_nowhere() -> None:
 
 
 @pytest.mark.parametrize(
-    "peer", ["", "ftp://x:1", "http://", "unix:relative", "dns:name", "dns::1", "dns:x:0", "http://x:y"]
+    "peer", ["", "ftp://x:1", "http://", "unix:relative", "dns:name", "dns::1", "dns:x:0", "http://x:y", "99999"]
 )
 def test_an_address_that_cannot_be_read_is_refused(peer: str) -> None:
     with pytest.raises(ConfigurationError, match="give"):
@@ -263,6 +280,9 @@ def test_an_address_that_cannot_be_read_is_refused(peer: str) -> None:
 
 def test_an_address_may_be_short() -> None:
     assert Place.parse("10.0.0.7").authority == "10.0.0.7:9900"
+    for alone in ("19901", ":19901"):
+        assert Place.parse(alone).authority == "127.0.0.1:19901"
+        assert Place.parse(alone).private
     assert Place.parse("https://shop.example/admin/").prefix == "/admin"
     assert Place.parse("http://[::1]:9900").authority == "[::1]:9900"
     with pytest.raises(Unreachable, match="its socket does not exist"):

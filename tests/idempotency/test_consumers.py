@@ -63,16 +63,18 @@ async def test_a_consumer_without_idempotency_has_no_such_metrics() -> None:
         (4, None, ""),
         (7, 3, "kept for 7 days, and messages for 8 days in the queue and its dead-letter queue: what comes later"),
         (8, 3, ""),
+        (None, 3, ""),
     ],
 )
 def test_a_consumer_warns_once_of_keys_that_are_forgotten_too_early(
-    keep: int, max_receives: int | None, sentence: str, caplog: pytest.LogCaptureFixture
+    keep: int | None, max_receives: int | None, sentence: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     @virtual
     async def run() -> None:
         attributes = {"MessageRetentionPeriod": str(4 * DAY)}
         async with World(max_receives=max_receives, attributes=attributes) as world:
-            idempotency = Idempotency(MemoryStore(), key="id", keep=timedelta(days=keep))
+            values: dict[str, Any] = {} if keep is None else {"keep": timedelta(days=keep)}
+            idempotency = Idempotency(MemoryStore(), key="id", **values)
             await world.start(handle, idempotency=idempotency, logger=LOG)
 
     with caplog.at_level(logging.WARNING):

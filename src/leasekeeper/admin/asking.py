@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
+from leasekeeper.admin.address import LOOPBACK
 from leasekeeper.errors import ConfigurationError, LeasekeeperError
 from leasekeeper.sqs.urls import redacted
 
@@ -62,7 +63,7 @@ class Place(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Place:
-        """Read `http://10.0.0.7:9900`, `10.0.0.7:9900` or `unix:/run/consumers/1.sock`.
+        """Read `http://10.0.0.7:9900`, `10.0.0.7:9900`, a port of this machine or `unix:/run/consumers/1.sock`.
 
         Raises:
             ConfigurationError: it is none of these.
@@ -74,9 +75,13 @@ class Place(NamedTuple):
                 raise ConfigurationError(f"{text!r}: give the whole path of the socket, e.g. unix:/run/orders.sock")
             return cls(text, path=path)
         shown = redacted(f"//{text}")[2:]
-        wrong = f"{shown!r} is not the address of an admin surface: give http://HOST:PORT, HOST:PORT or unix:/PATH"
+        wrong = (
+            f"{shown!r} is not the address of an admin surface: give http://HOST:PORT, HOST:PORT, PORT or unix:/PATH"
+        )
         try:
-            url = urlsplit(text if "://" in text else f"http://{text}")
+            alone = text.removeprefix(":")  # `9900` and `:9900` are ports, as in `--admin`
+            address = f"{LOOPBACK}:{alone}" if alone.isascii() and alone.isdigit() else text
+            url = urlsplit(address if "://" in address else f"http://{address}")
             host, port = url.hostname, url.port
         except ValueError:
             raise ConfigurationError(wrong) from None

@@ -199,8 +199,8 @@ class _Source:
         if answer.status != 200:
             if answer.body.lstrip().startswith(b"<"):  # the page of another program
                 raise Unreachable(f"it answers {answer.status}: {STRANGER}")
-            text = bounded(answer.body.decode(errors="replace"), 200)
-            raise Unreachable(f"it answers {answer.status} instead of its state: {text}")
+            text = bounded(answer.body.decode(errors="replace").strip(), 200)
+            raise Unreachable(f"it answers {answer.status} instead of its state" + (f": {text}" if text else ""))
         self.known = dict(msgspec.json.decode(answer.body)["processes"].items())
         self._reason = ""
         if key:

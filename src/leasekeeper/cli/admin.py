@@ -56,8 +56,8 @@ class AdminWishes:
     peers: Sequence[str] = _flag(
         list[str] | None,
         (),
-        "Other surfaces to show too: URLs, unix:/PATH, or dns:NAME:PORT for all addresses of a name. An action for one "
-        "of them takes the token there.",
+        "Other surfaces to show too: URLs, HOST:PORT, a port of 127.0.0.1, unix:/PATH, or dns:NAME:PORT for all "
+        "addresses of a name. An action for one of them takes the token there.",
         metavar="URL,...",
     )
     actions_over_http: bool = _flag(

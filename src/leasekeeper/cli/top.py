@@ -39,8 +39,8 @@ def top(
         list[str] | None,
         typer.Argument(
             metavar="URL...",
-            help="Admin surfaces: HOST:PORT, URLs, unix:/PATH, or dns:NAME:PORT; unset: LEASEKEEPER_ADMIN, or "
-            f"{DEFAULT}.",
+            help="Admin surfaces: HOST:PORT, a port of 127.0.0.1, URLs, unix:/PATH, or dns:NAME:PORT; unset: "
+            f"LEASEKEEPER_ADMIN, or {DEFAULT}.",
         ),
     ] = None,
     *,

@@ -82,7 +82,7 @@ class PostgresInbox:
     """
 
     def __init__(
-        self, dsn: str, *, key: Key, keep: timedelta = timedelta(days=4), table: str = "leasekeeper_inbox"
+        self, dsn: str, *, key: Key, keep: timedelta = timedelta(days=8), table: str = "leasekeeper_inbox"
     ) -> None:
         check_psycopg("PostgresInbox")
         check_key("PostgresInbox", key)

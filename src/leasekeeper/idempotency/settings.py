@@ -37,7 +37,8 @@ class Idempotency:
         fingerprint: a function of the message, or a path, for what must be the same in all messages with one key. A
             message with another is rejected.
         keep: how long a key is remembered after the handler has returned. It should be longer than the retention
-            periods of the queue and its dead-letter queue together. One second to ten years.
+            periods of the queue and its dead-letter queue together: SQS keeps messages for four days in each by
+            default, so the default is eight. One second to ten years.
         result: whether what the handler returns is kept, as JSON, and is the result of the message's duplicates too.
             Only middleware and envelopes see results.
         on_store_error: what follows when the store cannot be asked: 'retry' gives the message back, and runs nothing;
@@ -59,7 +60,7 @@ class Idempotency:
         *,
         key: Key,
         fingerprint: Callable[[Message[Any]], Any] | str | None = None,
-        keep: timedelta = timedelta(days=4),
+        keep: timedelta = timedelta(days=8),
         result: bool = False,
         on_store_error: OnStoreError = "retry",
         missing: OnMissing = "error",
