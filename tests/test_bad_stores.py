@@ -28,7 +28,7 @@ class Down(MemoryStore):
         raise ConnectionRefusedError("store:6379")
 
     def __repr__(self) -> str:
-        return "<RedisStore>"
+        return "<RedisStore, store:6379/0>"
 
 
 async def ship(_body: dict[str, Any]) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from leasekeeper import Consumer
 from leasekeeper.idempotency import Idempotency, MemoryStore
+from leasekeeper.testing.handling import run_handler
 from leasekeeper.testing.world import World, virtual
 
 if TYPE_CHECKING:
@@ -155,3 +157,61 @@ async def test_a_store_that_fails_for_one_key_only_delays_no_other_message() -> 
             await world.until(lambda sent=sent: world.now > sent + 10)  # type: ignore[misc]
         assert slowest < 5
         assert 0 not in done
+
+
+class Breaks(MemoryStore):
+    """A store that goes down while handlers run."""
+
+    def __init__(self, now: list[float]) -> None:
+        super().__init__(clock=lambda: now[0])
+        self.down = True
+
+    async def complete(self, key: str, token: str, fingerprint: str, result: bytes | None, keep: float) -> bool:
+        self._answer()
+        return await super().complete(key, token, fingerprint, result, keep)
+
+    async def release(self, key: str, token: str) -> bool:
+        self._answer()
+        return await super().release(key, token)
+
+    def _answer(self) -> None:
+        if self.down:
+            raise ConnectionError("refused")
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_keys_that_an_outage_leaves_are_told_of_once_a_minute_and_counted(
+    plain: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def handle(body: dict[str, int]) -> None:
+        if body["id"] < 0:
+            raise ValueError("bad")
+
+    async def handle_later(body: dict[str, int]) -> None:
+        handle(body)
+
+    now = [100.0]
+    store = Breaks(now)
+    consumer = Consumer(
+        "orders", handle if plain else handle_later, idempotency=Idempotency(store, key="id"), region="eu-west-1"
+    )
+    name = "handle" if plain else "handle_later"
+    with caplog.at_level(logging.WARNING, "leasekeeper.idempotency"):
+        for number in (*range(1, 21), -1, -2):
+            run_handler(consumer, {"id": number})
+        done, free = [each.getMessage() for each in caplog.records]
+        assert f"{name} ended well, but the key of message" in done
+        assert "is not marked as done yet: ConnectionError: refused; the message is deleted" in done
+        assert f"{name} did not end well, and the key of message" in free
+        assert "could not be freed: ConnectionError: refused; it stays claimed until" in free
+        caplog.clear()
+        now[0] += 30
+        run_handler(consumer, {"id": 21})
+        assert caplog.records == []
+        now[0] += 31
+        store.down = False
+        run_handler(consumer, {"id": 22})
+        [more] = [each.getMessage() for each in caplog.records]
+        assert more.endswith(f"{name}: 21 more keys could not be marked as done or freed, as told before")
+        run_handler(consumer, {"id": 23})
+        assert len(caplog.records) == 1

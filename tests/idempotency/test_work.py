@@ -60,6 +60,19 @@ def test_a_claim_is_extended_when_its_lease_was_also_after_the_store_has_failed_
     assert all(work.release(claim, 5).result(PATIENCE) for claim in claims)
 
 
+def test_claims_that_are_not_extended_are_told_of_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    store = Recorded()
+    store.fails = 2
+    work = work_on(store)
+    message, claim = leased("k", 0.3)
+    assert work.claim(claim, 5).result(PATIENCE) == Claimed()
+    message.lease_deadline += 90
+    assert store.seen.wait(PATIENCE)
+    [told] = [each.getMessage() for each in caplog.records]
+    assert told.startswith("1 claim was not extended: ")
+    assert work.release(claim, 5).result(PATIENCE)
+
+
 def leased(key: str, seconds: float) -> tuple[Any, Claim]:
     message: Any = Leased(seconds)
     message.id = "m"
@@ -103,6 +116,7 @@ class Slow(MemoryStore):
 
     inline = False
     lost = 0
+    __repr__ = lambda _: "<Slow>"  # noqa: E731
     lingers = 0.5
 
     async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:
@@ -147,7 +161,7 @@ def test_a_key_that_cannot_be_completed_at_once_is_completed_later() -> None:
     _, claim = leased("k", 600)
     assert work.claim(claim, 5).result(PATIENCE) == Claimed()
     store.lost = 1
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailable, match=r"^<Slow>: no answer in 0\.05 s$"):
         work.complete(claim, None, 60.0, 0.05).result(PATIENCE)
     until = time.monotonic() + PATIENCE
     while store._records["k"].done is None and time.monotonic() < until:

@@ -67,10 +67,10 @@ class Guard:
         try:
             result = await call_next(message)
         except BaseException:
-            await self._quietly(self._work.release(claim, self._terms.timeout), claim)
+            await self._quietly(self._work.release(claim, self._terms.timeout), claim, completes=False)
             raise
         ending, completes = self._ending(claim, result)
-        if ending is not None and await self._quietly(ending, claim) is False and completes:
+        if ending is not None and await self._quietly(ending, claim, completes=completes) is False and completes:
             self._tell(claim)
         return result
 
@@ -89,10 +89,10 @@ class Guard:
         try:
             result = call_next(message)
         except BaseException:
-            self._quietly_blocking(self._work.release(claim, self._terms.timeout), claim)
+            self._quietly_blocking(self._work.release(claim, self._terms.timeout), claim, completes=False)
             raise
         ending, completes = self._ending(claim, result)
-        if ending is not None and self._quietly_blocking(ending, claim) is False and completes:
+        if ending is not None and self._quietly_blocking(ending, claim, completes=completes) is False and completes:
             self._tell(claim)
         return result
 
@@ -181,26 +181,24 @@ class Guard:
         log.warning("the result of handler %s is not kept: %s", self._handler, reason)
         return None
 
-    async def _quietly(self, ending: Future[bool], claim: Claim) -> bool | None:
+    async def _quietly(self, ending: Future[bool], claim: Claim, *, completes: bool) -> bool | None:
         """Wait for the end of a claim. It is made also if this waiting is cancelled."""
         try:
             return await _result_of(ending)
         except StoreUnavailable as error:
-            self._not_ended(claim, error)
+            self._not_ended(claim, error, completes=completes)
             return None
 
-    def _quietly_blocking(self, ending: Future[bool], claim: Claim) -> bool | None:
+    def _quietly_blocking(self, ending: Future[bool], claim: Claim, *, completes: bool) -> bool | None:
         try:
             return ending.result()
         except StoreUnavailable as error:
-            self._not_ended(claim, error)
+            self._not_ended(claim, error, completes=completes)
             return None
 
-    def _not_ended(self, claim: Claim, error: StoreUnavailable) -> None:
+    def _not_ended(self, claim: Claim, error: StoreUnavailable, *, completes: bool) -> None:
         self._count(claim, "store_errors")
-        log.warning(
-            "the key of message %s is still claimed, until its lease would have ended: %s", claim.message.id, error
-        )
+        self._outage.not_ended(claim.message.id, error, completes=completes)
 
     def _tell(self, claim: Claim) -> None:
         """Tell of a handler that did the work although another run had taken the key from it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import random
+import time
 from typing import TYPE_CHECKING
 
 from leasekeeper.errors import LeasekeeperError
@@ -28,6 +29,15 @@ JITTER = 0.1
 TOLD = 60.0
 """Seconds between two log lines about one outage."""
 NOT_RUN = "is not run, its message is given back"
+_NOT_DONE = (
+    "handler %s ended well, but the key of message %s is not marked as done yet: %s; the message is deleted, and the "
+    "key is tried again for a minute. Nothing needs to be done, unless a later warning says that it could not be "
+    "completed"
+)
+_NOT_FREE = (
+    "handler %s did not end well, and the key of message %s could not be freed: %s; it stays claimed until the lease "
+    "of the message would have ended, and a retry waits until then. Nothing needs to be done"
+)
 _COSTS = "; this receive counts, and after {} receives SQS moves a message to the dead-letter queue, if there is one"
 
 
@@ -44,6 +54,9 @@ class Outage:
         self._since: float | None = None
         self.failures = 0
         self._tell_again = -math.inf
+        self._told: dict[bool, float] = {}
+        """When a key that was not completed (True) or freed (False) was told of."""
+        self._left_out = 0
 
     def failed(self, error: Exception, follows: str, *, limit: int | None, spends: bool = True) -> float:
         """Note one more failure; returns after how many seconds the message should come again.
@@ -68,7 +81,55 @@ class Outage:
 
     def over(self) -> None:
         """Note that the store has answered."""
+        if self._left_out and (self.failures or self._clock() >= max(self._told.values()) + TOLD):
+            self._tell_left_out()
         self.failures, self._since, self._tell_again = 0, None, -math.inf
+
+    def not_ended(self, message_id: str, error: Exception, *, completes: bool) -> None:
+        """Tell that the store did not answer at the end of a run: once a minute, and then how many were left out.
+
+        Args:
+            message_id: of the message.
+            error: what the store said.
+            completes: whether its key was going to be done; otherwise, free.
+        """
+        now = self._clock()
+        if now < self._told.get(completes, -math.inf) + TOLD:
+            self._left_out += 1
+            return
+        if self._left_out and completes in self._told:
+            self._tell_left_out()
+        self._told[completes] = now
+        log.warning(_NOT_DONE if completes else _NOT_FREE, self._handler, message_id, _text(error))
+
+    def _tell_left_out(self) -> None:
+        count, self._left_out = self._left_out, 0
+        log.warning(
+            "handler %s: %d more key%s could not be marked as done or freed, as told before",
+            self._handler,
+            count,
+            "" if count == 1 else "s",
+        )
+
+
+class NotExtended:
+    """Tells once a minute of claims that are not extended. They are tried again each second."""
+
+    def __init__(self) -> None:
+        self._tell_again = -math.inf
+
+    def tell(self, count: int, error: Exception) -> None:
+        """Tell of so many."""
+        if (now := time.monotonic()) < self._tell_again:
+            return
+        self._tell_again = now + TOLD
+        claims = "1 claim was" if count == 1 else f"{count} claims were"
+        log.warning(
+            "%s not extended: %s; this is tried again until the store answers. If it does before the claims end, "
+            "nothing is lost",
+            claims,
+            _text(error),
+        )
 
 
 def _text(error: Exception) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.extras import needs
@@ -61,6 +62,7 @@ class RedisStore:
         self._url = url
         self._cluster = cluster
         self._settings = settings
+        self._place = _place(url, settings)
         self._opened: tuple[object, Any] | None = None
         self._slots = asyncio.Semaphore(CONNECTIONS)
 
@@ -74,7 +76,7 @@ class RedisStore:
             settings: further arguments of `from_url` of `redis.asyncio.Redis`, or of `RedisCluster`.
 
         Raises:
-            ConfigurationError: redis-py is not installed.
+            ConfigurationError: redis-py is not installed, or the URL cannot be read.
         """
         try:
             import redis.asyncio  # noqa: F401 - whether it is there
@@ -89,9 +91,20 @@ class RedisStore:
             from redis.asyncio import Redis, RedisCluster
 
             made = RedisCluster if self._cluster else Redis
-            self._opened = loop, made.from_url(self._url, **self._settings)
+            self._opened = loop, made.from_url(self._url, **self._reconnecting() | self._settings)
             self._slots = asyncio.Semaphore(CONNECTIONS)
         return self._opened[1]
+
+    def _reconnecting(self) -> dict[str, Any]:
+        """What lets a connection that the server has closed, such as an idle one, be opened again at once and used.
+
+        Each verb may be made twice: it carries the token of its claim. A cluster's client does this by itself.
+        """
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+        from redis.exceptions import ConnectionError as Closed
+
+        return {} if self._cluster else {"retry": Retry(NoBackoff(), 1, (Closed,))}
 
     async def _call(self, script: str, key: str, *arguments: Any) -> Any:
         client = self._client()
@@ -137,7 +150,33 @@ class RedisStore:
         return partial(RedisStore, cluster=self._cluster, **self._settings), (self._url,)
 
     def __repr__(self) -> str:
-        return "<RedisStore>"  # the URL may have a password
+        return f"<RedisStore, {self._place}>"
+
+
+def _place(url: str, settings: dict[str, Any]) -> str:
+    """Host, port and database of a URL, or its socket: no user, no password, also not in an error.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    problem = (
+        "the URL of the RedisStore cannot be read: it is redis://host:port/db, rediss://... or unix:///path; in a "
+        "password, encode characters such as / # ? @ with urllib.parse.quote(password, safe='')"
+    )
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or settings.get("host", "localhost"), parts.port or settings.get("port", 6379)
+    except ValueError:  # its text has a part of the password
+        raise ConfigurationError(problem) from None
+    if parts.scheme not in {"redis", "rediss", "unix"} or "@" in parts.fragment:
+        raise ConfigurationError(problem)
+    path = parts.path.replace("/", "")
+    database = parse_qs(parts.query).get("db", [path if path.isdecimal() else settings.get("db", 0)])[0]
+    if parts.scheme == "unix":
+        return f"{parts.path}, db {database}"
+    if "@" in path:
+        raise ConfigurationError(problem)
+    return f"{f'[{host}]' if ':' in host else host}:{port}/{database}"
 
 
 def _ms(seconds: float) -> int:

@@ -14,7 +14,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from leasekeeper.engine.host import LoopThread
-from leasekeeper.idempotency.api import Claimed, Extension, StoreUnavailable, TableMissing
+from leasekeeper.futures import failed_future
+from leasekeeper.idempotency.api import Claimed, Extension, StoreUnavailable
+from leasekeeper.idempotency.outage import NotExtended
 from leasekeeper.loggers import safe_logger
 from leasekeeper.texts import one_line, safe_str
 
@@ -88,6 +90,7 @@ class Work:
         """Tokens by key that no run uses: the store may have taken their claims without an answer. The next run of
         such a key claims it with that token, and need not wait until that claim ends."""
         self._sweep_above = SWEEP
+        self._not_extended = NotExtended()
         self._active = 0
         self._held = False
         self._closing: asyncio.TimerHandle | None = None
@@ -173,7 +176,7 @@ class Work:
             loop = self._thread.enter()
         except OSError as error:  # no descriptors are left
             verb.close()
-            return _failed(self._unavailable(error))
+            return failed_future(self._unavailable(error))
         return asyncio.run_coroutine_threadsafe(self._run(verb, timeout), loop)
 
     async def _claim(self, claim: Claim, lease: float) -> Found:
@@ -231,7 +234,7 @@ class Work:
                 task.add_done_callback(lambda late: late.cancelled() or late.exception())
 
     def _unavailable(self, error: Exception) -> StoreUnavailable:
-        if isinstance(error, TableMissing):
+        if isinstance(error, StoreUnavailable):  # also one that has passed here already
             return error
         return StoreUnavailable(f"{self._store!r}: {type(error).__name__}: {one_line(error)}")
 
@@ -277,7 +280,7 @@ class Work:
             failed = True
             for claim, until in before:  # all of them once more
                 claim.until = until
-            log.warning("%d claims were not extended: %s", len(extensions), error)
+            self._not_extended.tell(len(extensions), error)
         finally:
             self._looking = None
             if running := list(self._running.values()):
@@ -332,12 +335,6 @@ def _finished(verb: Coroutine[Any, Any, T]) -> Future[T]:
     else:
         verb.close()
         future.set_exception(StoreUnavailable("a verb of a store with inline=True has waited"))
-    return future
-
-
-def _failed(error: Exception) -> Future[Any]:
-    future: Future[Any] = Future()
-    future.set_exception(error)
     return future
 
 
