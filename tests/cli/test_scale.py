@@ -86,6 +86,31 @@ def test_numbers_have_three_digits(value: float, text: str) -> None:
     assert number(value) == text
 
 
+FAILING = dataclasses.replace(QUICK, handler=0.006, rate=1.0, given_back=9.0, again=9.0, arrivals=1.0)
+
+
+def test_while_most_runs_fail_there_is_no_advice() -> None:
+    """The time of a handler that raises at once is not that of its work."""
+    lines = "\n".join(report(FAILING, 60))
+    assert "90% of the runs failed in the last minute, so there is no advice" in " ".join(lines.split())
+    assert "KEDA" not in lines
+    assert "for a latency" not in lines
+    some = dataclasses.replace(FAILING, handler=0.2, rate=200.0, given_back=200.0, again=200.0, arrivals=200.0)
+    assert values(advice(some, 60))["processes now"] == "6"  # 400 runs a second, and the backlog
+    assert together([FAILING, FAILING]).failing == 0.9
+
+
+def test_a_young_process_is_told_to_work_for_a_minute() -> None:
+    """After four seconds of a burst its rates say nothing of the queue, or of other processes."""
+    young = dataclasses.replace(QUICK, seconds=4.2)
+    text = " ".join(" ".join(report(young, 60)).split())
+    assert "the process has worked for 4 s: ask again when it has worked for 60 s" in text
+    assert "arrivals 4" not in text
+    assert "processes now" not in text
+    assert values(advice(young, 60))["in flight / process"] == "16"
+    assert not together([young, QUICK]).young
+
+
 def test_a_report_fits_into_a_terminal() -> None:
     lines = report(LONG, 60)
     assert lines[0] == "queue films.fifo"
@@ -120,7 +145,8 @@ def test_a_queue_of_two_processes_is_printed_and_named_once(
 ) -> None:
     statistics = {
         "throttler": {"handler": 0.2, "prefetch": 0},
-        "load": {"slots": 20, "utilisation": 0.5, "rate": 50.0},
+        "load": {"slots": 20, "utilisation": 0.5, "rate": 50.0, "given_back": 0.0},
+        "seconds": 300.0,
         "scaling": None,
         "ledger": {"held": {"running": 10}},
     }

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leasekeeper.admin.scaling import with_scaling
 from leasekeeper.core.scaling import (
     TARGET_UTILISATION,
     WINDOW,
     LoadMeter,
     LoadStatistics,
+    ScalingStatistics,
     backlog_per_replica,
     backlog_seconds,
     capacity,
@@ -20,6 +23,10 @@ from leasekeeper.core.scaling import (
     scaling,
     wanted_replicas,
 )
+from leasekeeper.engine.queue_counts import QueueCounts
+from leasekeeper.observe.backlog import Backlog
+from leasekeeper.schedules import Exponential
+from leasekeeper.testing.world import World, virtual
 
 slots = st.integers(1, 1000)
 seconds = st.floats(0.001, 3600)
@@ -94,7 +101,7 @@ class Load:
 
     def read(self, running: float = 0.0) -> LoadStatistics:
         return self.meter.read(
-            self.now, ended=self.ended, running=running, finished=self.finished, slots=10, handler=2.0
+            self.now, ended=self.ended, running=running, finished=self.finished, given_back=0, slots=10, handler=2.0
         )
 
 
@@ -141,20 +148,94 @@ def test_handlers_of_hours_count_while_they_run() -> None:
     assert load.read().utilisation == 1.0
 
 
-def load(rate: float) -> LoadStatistics:
-    return LoadStatistics(slots=20, busy_seconds=0.0, utilisation=0.5, rate=rate, capacity=100.0)
+def load(rate: float, given_back: float = 0.0, utilisation: float = 0.5) -> LoadStatistics:
+    return LoadStatistics(
+        slots=20, busy_seconds=0.0, utilisation=utilisation, rate=rate, given_back=given_back, capacity=100.0
+    )
 
 
 def test_one_process_concludes_for_all() -> None:
     """Messages are held for 0.25 s and 60 are in flight, so all finish 240 a second; the queue grows by 20."""
     found = scaling(
-        load(60.0), handler=0.2, held=0.25, visible=2400, in_flight=60.0, delayed=7, growth=20.0, latency=60
+        load(60.0), handler=0.2, held=0.25, hidden=0, visible=2400, in_flight=60.0, delayed=7, growth=20.0, latency=60
     )
     assert (found.replicas, found.arrivals, found.backlog_seconds) == (4.0, 260.0, 10.0)
     assert found.wanted_replicas == math.ceil(260 / 80 + 2400 / 6000)
 
 
+def conclude(
+    load: LoadStatistics,
+    *,
+    handler: float = 0.2,
+    held: float = 0.25,
+    hidden: int = 0,
+    in_flight: float = 0.0,
+    growth: float | None = None,
+) -> ScalingStatistics:
+    return scaling(
+        load,
+        handler=handler,
+        held=held,
+        hidden=hidden,
+        visible=0,
+        in_flight=in_flight,
+        delayed=0,
+        growth=growth,
+        latency=60.0,
+    )
+
+
+def test_messages_in_back_off_are_no_work_of_other_processes() -> None:
+    """300 messages fail at once and wait: SQS counts them in flight. 100 runs a second ended, none with a message done.
+
+    None is sent meanwhile, and one process is enough.
+    """
+    found = conclude(load(0.0, 100.0, 0.0), handler=0.0056, held=0.02, hidden=300, in_flight=300.0)
+    assert (found.arrivals, found.replicas, found.wanted_replicas) == (0.0, 1.0, 1)
+    assert found.again == 100.0
+    later = conclude(load(0.0, 0.0, 0.0), handler=0.0056, held=0.02, hidden=150, in_flight=300.0)
+    assert (later.arrivals, later.again, later.wanted_replicas) == (0.0, 0.0, 1)
+
+
+def test_a_fleet_with_failures_is_seen_in_full() -> None:
+    """Each of 4 processes ends 80 runs a second, 20 of them in failures, and has 20 messages at work and 200 hidden."""
+    found = conclude(load(60.0, 20.0), hidden=200, in_flight=4 * 220.0)
+    assert (found.replicas, found.arrivals, found.again) == pytest.approx((4.0, 240.0, 80.0))
+    assert found.wanted_replicas == 4  # 320 runs a second, of which each process does 80 at its target
+
+
+def test_long_handlers_of_other_processes_count_while_none_ends() -> None:
+    """10 of our handlers run, and 30 messages wait here: a quarter of all in flight is at work."""
+    found = conclude(load(0.0), held=100.0, hidden=30, in_flight=80.0)
+    assert found.arrivals == 0.2
+    assert conclude(load(0.0), held=100.0, in_flight=80.0).arrivals == 0.8
+
+
 @pytest.mark.parametrize(("growth", "arrivals"), [(None, 60.0), (-20.0, 40.0), (-100.0, 0.0)])
 def test_a_queue_that_shrinks_gets_less_than_is_finished(growth: float | None, arrivals: float) -> None:
-    found = scaling(load(60.0), handler=0.2, held=0.0, visible=0, in_flight=0, delayed=0, growth=growth, latency=60.0)
+    found = conclude(load(60.0), held=0.0, growth=growth)
     assert (found.replicas, found.arrivals, found.wanted_replicas, found.backlog_seconds) == (1.0, arrivals, 1, 0.0)
+
+
+@virtual
+async def test_a_consumer_knows_what_it_gave_back_and_until_when() -> None:
+    async def fail(_body: str) -> None:
+        await asyncio.sleep(5)
+        raise ValueError
+
+    async with World() as world:
+        for number in range(30):
+            await world.send(str(number))
+        running = await world.start(fail, concurrency=20, retry=Exponential(base=60, jitter="none"))
+        await world.until(lambda: running.statistics().ledger.released == 30)
+        now = running.statistics()
+        assert (now.ledger.hidden, now.load.rate) == (30, 0.0)
+        assert now.load.given_back == pytest.approx(30 / now.seconds)
+        counts = QueueCounts(visible=0, in_flight=world.queue().in_flight, delayed=0, dead_letters=None)
+        backlog = Backlog()
+        backlog.add(0.0, counts)
+        found = with_scaling(now, backlog, 60.0).scaling
+        assert found is not None
+        assert (found.in_flight, found.arrivals, found.wanted_replicas) == (30, 0.0, 1)
+        await world.until(lambda: running.statistics().ledger.hidden == 0, within=70)
+        assert world.now > 60

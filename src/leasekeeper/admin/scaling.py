@@ -50,6 +50,7 @@ def with_scaling(now: ConsumerStatistics, backlog: Backlog, latency: float) -> C
         now.load,
         handler=now.throttler.handler,
         held=now.throttler.held_seconds,
+        hidden=now.ledger.hidden,
         visible=counts.visible,
         in_flight=backlog.in_flight,
         delayed=counts.delayed,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from leasekeeper.cli.words import counted
 from leasekeeper.core.scaling import (
     TARGET_UTILISATION,
+    WINDOW,
     backlog_per_replica,
     capacity,
     messages_in_flight,
@@ -28,6 +29,8 @@ FRESH = 10.0
 """Seconds for which an answer of SQS counts as new."""
 ELSEWHERE = 2.0
 """How many times what is held here SQS has to count in flight, to tell that other machines consume the queue too."""
+FAILING = 0.5
+"""The share of failed runs above which the times of handlers say nothing about their work."""
 FULL = 0.95
 """The utilisation from which a process may be the bottleneck."""
 
@@ -52,6 +55,9 @@ class Measured:
         drain: seconds that handlers get at a stop; None: not known.
         held: messages that these processes hold now.
         in_flight: messages that all processes hold, as SQS counts; None: not asked.
+        given_back: messages a second that this process gives back.
+        again: messages a second that all processes give back: they come again.
+        seconds: since the start of the process; of several, of the one that was started first.
     """
 
     queue: str
@@ -69,6 +75,19 @@ class Measured:
     drain: float | None = None
     held: int = 0
     in_flight: float | None = None
+    given_back: float = 0.0
+    again: float = 0.0
+    seconds: float = inf
+
+    @property
+    def failing(self) -> float:
+        """The share of the runs of the last minute that ended with the message given back."""
+        return self.given_back / (self.rate + self.given_back) if self.given_back > 0 else 0.0
+
+    @property
+    def young(self) -> bool:
+        """Whether it has worked for too short a time to say anything of the queue, or of other processes."""
+        return self.seconds < WINDOW
 
     @property
     def fifo(self) -> bool:
@@ -94,7 +113,7 @@ def measured_lines(now: Measured) -> list[Line]:
     if now.utilisation is not None:
         full = "; it is full, so the backlog grows or is being worked off" if now.utilisation >= FULL else ""
         lines.append(Line("utilisation", f"{now.utilisation:.0%}", f"of the handlers' time, in the last minute{full}"))
-    if now.arrivals is not None and now.replicas is not None:
+    if now.arrivals is not None and now.replicas is not None and not now.young:
         count = max(1, round(now.replicas))
         fleet = "1 process" if count == 1 else f"{count} processes"
         why = f"to the queue, with about {fleet} at work"
@@ -107,7 +126,9 @@ def measured_lines(now: Measured) -> list[Line]:
 
 
 def advice(now: Measured, latency: float) -> list[Line]:
-    """The numbers to set, for a backlog that is worked off within `latency` seconds."""
+    """The numbers to set, for a backlog that is worked off within `latency` seconds; none while most runs fail."""
+    if now.failing > FAILING:
+        return []
     in_flight, backlog = messages_in_flight(now.slots), backlog_per_replica(now.slots, now.handler, latency)
     lines = [
         Line(
@@ -122,9 +143,13 @@ def advice(now: Measured, latency: float) -> list[Line]:
         Line("KEDA formula", "", f"(all - visible) / {in_flight} + visible / {backlog:g}, with the target 1"),
         Line("ECS metric math", "", f"(held / {in_flight} + visible / {backlog:g}) / tasks, with the target 1"),
     ]
-    if now.arrivals is not None and now.visible is not None:
+    if now.arrivals is not None and now.visible is not None and not now.young:
         wanted = wanted_replicas(
-            arrivals=now.arrivals, backlog=now.visible, slots=now.slots, handler=now.handler, latency=latency
+            arrivals=now.arrivals + now.again,
+            backlog=now.visible,
+            slots=now.slots,
+            handler=now.handler,
+            latency=latency,
         )
         why = f"arrivals at a utilisation of {TARGET_UTILISATION:g}, and the backlog of {_ago(now, 'now')} "
         why += f"within {latency:g} s"
@@ -134,7 +159,15 @@ def advice(now: Measured, latency: float) -> list[Line]:
 
 def remarks(now: Measured, latency: float) -> list[str]:
     """What else matters for these numbers."""
+    if now.failing > FAILING:
+        share = f"{now.failing:.0%} of the runs failed in the last minute, so there is no advice"
+        return [f"{share}: their times are not those of work. Ask again when handlers succeed"]
     found = []
+    if now.young:
+        found.append(
+            f"the process has worked for {now.seconds:.0f} s: ask again when it has worked for {WINDOW:g} s, for the "
+            "arrivals and the number of processes"
+        )
     if latency < 2 * LAG:
         found.append(
             f"SQS's counts are up to {LAG:g} s late and KEDA looks every 30 s, so a sudden load waits longer than "
@@ -193,6 +226,10 @@ def together(found: Sequence[Measured]) -> Measured:
         counted=True,
         held=sum(each.held for each in found),
         in_flight=newest.in_flight,
+        given_back=sum(each.given_back for each in found),
+        again=sum(each.given_back for each in found),
+        rate=sum(each.rate for each in found),
+        seconds=max(each.seconds for each in found),
     )
 
 

@@ -76,8 +76,7 @@ def report(now: Measured, latency: float) -> list[str]:
     return [
         f"queue {printable_lines(now.queue)}",
         *_table(measured_lines(now)),
-        f"for a latency of {latency:g} s",
-        *_table(advice(now, latency)),
+        *([f"for a latency of {latency:g} s", *_table(numbers)] if (numbers := advice(now, latency)) else []),
         *(
             line
             for remark in remarks(now, latency)
@@ -136,6 +135,9 @@ def measured(consumer: dict[str, Any]) -> Measured | None:
         drain=consumer["drain_timeout"],
         held=sum(now["ledger"]["held"].values()),
         in_flight=scaling.get("in_flight"),
+        given_back=now["load"]["given_back"],
+        again=scaling.get("again") or 0.0,
+        seconds=now["seconds"],
     )
 
 

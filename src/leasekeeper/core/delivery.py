@@ -201,3 +201,5 @@ class LedgerStatistics:
     """Messages deleted that were not done here: `dead_letter`, `known_duplicate`, `skipped`."""
     gone: int
     """Messages that left without a confirmed delete or release, because their lease ended: they come again."""
+    hidden: int
+    """Messages given back that are still hidden, because their back-off is not over. SQS counts them as in flight."""

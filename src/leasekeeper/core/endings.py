@@ -6,6 +6,7 @@ Owned by a ledger. Pure. With it every received message is counted where it ende
 from __future__ import annotations
 
 from collections import Counter
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from leasekeeper.outcomes import Settled
@@ -32,6 +33,7 @@ class Endings:
         self.released = Counter[str]()
         self.deleted = Counter[str]()
         self.known_duplicates = self.gone = 0
+        self._hidden: list[float] = []  # when messages that were given back can be received again: a heap
 
     def recognise(self, rows: Sequence[Delivery]) -> None:
         """These are redeliveries of messages that were finished here before."""
@@ -42,6 +44,19 @@ class Endings:
     def skip(self, row: Delivery) -> None:
         """This one is deleted although no handler did its work."""
         self.why[row] = "skipped"
+
+    def hide(self, rows: Iterable[Delivery], now: float) -> None:
+        """These were given back, and stay hidden until their back-off is over."""
+        hidden = self._hidden
+        while hidden and hidden[0] <= now:
+            heappop(hidden)
+        for row in rows:
+            if row.visible_at > now:
+                heappush(hidden, row.visible_at)
+
+    def hidden(self, now: float) -> int:
+        """How many messages that were given back here are hidden at `now`; may be asked from any thread."""
+        return sum(at > now for at in list(self._hidden))
 
     def came_back(self, rows: Iterable[Delivery], settled: Settled, counted: str | None) -> None:
         """These were not deleted."""

@@ -343,6 +343,7 @@ class Ledger:
             released_by=dict(self.endings.released),
             deleted_by=dict(self.endings.deleted),
             gone=self.endings.gone,
+            hidden=self.endings.hidden(now),
         )
 
     def __repr__(self) -> str:

@@ -89,6 +89,8 @@ class LoadStatistics:
     """The share of the handlers' time that was used, from 0 to 1; with batches, of the time of full batches."""
     rate: float
     """Messages finished a second: deletes confirmed."""
+    given_back: float
+    """Messages given back a second, after a failure above all."""
     capacity: float | None
     """Messages a second that all handlers can finish, by their median time; None before the first has ended."""
 
@@ -112,12 +114,14 @@ class ScalingStatistics:
     """About how many processes consume the queue, by the rate of all and that of this one; 1.0 or more."""
     arrivals: float
     """Messages a second that are sent to the queue: what all processes finish, and the growth."""
+    again: float
+    """Messages a second that all processes give back: they come again."""
     backlog_seconds: float | None
     """Seconds that the visible messages need at the rate of all processes; None while nothing is being finished."""
     latency: float
     """Seconds in which a backlog should be worked off."""
     wanted_replicas: int
-    """Processes that work off what arrives, and the backlog within `latency`."""
+    """Processes that work off what arrives and what comes again, and the backlog within `latency`."""
 
 
 def scaling(
@@ -125,6 +129,7 @@ def scaling(
     *,
     handler: float,
     held: float,
+    hidden: int,
     visible: int,
     in_flight: float,
     delayed: int,
@@ -136,14 +141,18 @@ def scaling(
     Args:
         load: how busy it is.
         handler: its median seconds of a handler.
-        held: its median seconds from receive to settled: by Little's law what is in flight, divided by it, is the rate.
+        held: its median seconds from receive to settled.
+        hidden: messages that it gave back and that are in back-off now: SQS counts them as in flight.
         visible: as SQS says; so are `in_flight` and `delayed`.
         in_flight: see `visible`.
         delayed: see `visible`.
         growth: messages a second by which `visible` grows; None: not known.
         latency: seconds in which a backlog should be worked off.
     """
-    rate = max(load.rate, in_flight / held if held > 0 else 0.0)
+    runs = _runs(load, held=held, hidden=hidden, in_flight=in_flight)
+    ended = load.rate + load.given_back
+    rate = max(load.rate, runs * (load.rate / ended if ended > 0 else 1.0))
+    again = max(load.given_back, runs - rate)
     arrivals = max(0.0, rate + (growth or 0.0))
     replicas = max(1.0, rate / load.rate) if load.rate > 0 else 1.0
     return ScalingStatistics(
@@ -153,12 +162,26 @@ def scaling(
         growth=growth,
         replicas=replicas,
         arrivals=arrivals,
+        again=again,
         backlog_seconds=backlog_seconds(visible, rate),
         latency=latency,
         wanted_replicas=wanted_replicas(
-            arrivals=arrivals, backlog=visible, slots=load.slots, handler=handler, latency=latency
+            arrivals=arrivals + again, backlog=visible, slots=load.slots, handler=handler, latency=latency
         ),
     )
+
+
+def _runs(load: LoadStatistics, *, held: float, hidden: int, in_flight: float) -> float:
+    """Messages a second that all processes run, if they are like this one.
+
+    By Little's law, what is at work, divided by the time for which a message is held, is this rate. Messages in
+    back-off are in flight too, and no work: the others are taken to have as many, beside their work, as this one.
+    """
+    if held <= 0:
+        return 0.0
+    ended = load.rate + load.given_back
+    work = ended * held if ended > 0 else load.utilisation * load.slots
+    return in_flight * (work / (work + hidden) if hidden else 1.0) / held
 
 
 class LoadMeter:
@@ -168,10 +191,10 @@ class LoadMeter:
     """
 
     def __init__(self) -> None:
-        self._readings: tuple[tuple[float, float, float], ...] = ((0.0, 0.0, 0.0),)
+        self._readings: tuple[tuple[float, float, float, float], ...] = ((0.0, 0.0, 0.0, 0.0),)
 
     def read(
-        self, at: float, *, ended: float, running: float, finished: int, slots: int, handler: float
+        self, at: float, *, ended: float, running: float, finished: int, given_back: int, slots: int, handler: float
     ) -> LoadStatistics:
         """Take a reading, and compare it with one of about `WINDOW` seconds before.
 
@@ -180,6 +203,7 @@ class LoadMeter:
             ended: seconds that handlers which have ended took.
             running: seconds for which the handlers that run now have been at work.
             finished: messages finished since the start.
+            given_back: messages given back since the start.
             slots: messages that may be at work at the same time.
             handler: median seconds of a handler; 0.0 before the first.
         """
@@ -187,9 +211,9 @@ class LoadMeter:
         recent = tuple(each for each in readings if at - each[0] <= WINDOW)
         if len(recent) < len(readings):  # the newest of those before the window is the one to compare with
             recent = (readings[len(readings) - len(recent) - 1], *recent)
-        since, busy_then, finished_then = recent[0]
+        since, busy_then, finished_then, back_then = recent[0]
         if at - recent[-1][0] >= STEP:
-            recent = (*recent, (at, busy, float(finished)))
+            recent = (*recent, (at, busy, float(finished), float(given_back)))
         self._readings = recent
         seconds = at - since
         return LoadStatistics(
@@ -197,6 +221,7 @@ class LoadMeter:
             busy_seconds=ended,
             utilisation=min(1.0, max(0.0, busy - busy_then) / (seconds * slots)) if seconds > 0 else 0.0,
             rate=max(0.0, finished - finished_then) / seconds if seconds > 0 else 0.0,
+            given_back=max(0.0, given_back - back_then) / seconds if seconds > 0 else 0.0,
             capacity=capacity(slots, handler),
         )
 

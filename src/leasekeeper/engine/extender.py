@@ -176,6 +176,7 @@ class Extender:
         for row in confirmed:
             ledger.released(row, now, beside=row in beside)
         if confirmed:
+            ledger.endings.hide([row for row in confirmed if row.state is State.RELEASED], now)
             self._failed.failures = 0
             if context.health.problem is not None:
                 context.health.succeeded(CHANGE, now)

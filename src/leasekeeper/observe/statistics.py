@@ -261,6 +261,7 @@ class Observer:
                 ended=now.busy,
                 running=now.running_seconds,
                 finished=now.ledger.acked + now.ledger.late,
+                given_back=now.ledger.released,
                 slots=now.slots,
                 handler=now.throttler.handler,
             ),
