@@ -131,3 +131,9 @@ def test_calls_and_messages_of_others_appear_by_themselves(tab: Opener, sqs: Sqs
     expect(page.locator(".log")).to_contain_text("SendMessage")
     kinds = "performance.getEntriesByType('resource').map(each => each.name.split('/').pop().split('?')[0])"
     assert "state" not in page.evaluate(kinds)  # nothing is polled
+
+
+def test_the_field_for_a_new_queue_is_wide_enough_on_a_phone(tab: Opener, sqs: Sqs) -> None:
+    page = tab(sqs.page, width=390)
+    page.wait_for_selector("#new")
+    assert page.eval_on_selector("#new", "field => field.clientWidth") > 200

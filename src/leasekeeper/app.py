@@ -313,7 +313,7 @@ class Leasekeeper:
         return tuple(snapshot for consumer in self.consumers if (snapshot := consumer.statistics()) is not None)
 
     def __repr__(self) -> str:
-        return f"<Leasekeeper {', '.join(repr(consumer) for consumer in self._consumers) or 'no consumers yet'}>"
+        return f"<Leasekeeper {', '.join(repr(each) for each in self._services) or 'no consumers yet'}>"
 
 
 def refuse_shared_queues(consumers: Sequence[Consumer]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from leasekeeper.cli.demo.page import Pages
 from leasekeeper.cli.demo.world import Producer
 from leasekeeper.local import LocalSqs
 
@@ -24,3 +25,8 @@ def test_a_producer_that_is_stopped_ends_also_while_the_queue_is_full() -> None:
 
     with LocalSqs() as sqs:
         assert asyncio.run(run(sqs.endpoint_url)) == 20
+
+
+def test_the_demo_says_what_its_token_is_for() -> None:
+    pages = Pages("http://127.0.0.1:9900", "http://127.0.0.1:9324/_leasekeeper/", "6e1fdc58")
+    assert "http://127.0.0.1:9900 (token for its buttons: 6e1fdc58)\n" in pages.line

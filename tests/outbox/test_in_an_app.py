@@ -28,6 +28,7 @@ def test_an_app_relays_what_its_handlers_have_written(bench: Bench) -> None:
         handled.append(body)
 
     relay = app.relay(bench.outbox, poll=0.05)
+    assert repr(app).endswith(f", <Relay of {bench.outbox.table}, 0 sent>>"), "`leasekeeper run` logs this when ready"
     bench.add("q", "a", "b")
     app.start()
     try:

@@ -38,7 +38,7 @@ class Pages(NamedTuple):
     def line(self) -> str:
         """Both, a line each."""
         first = f"consumer {self.consumer}" if self.consumer else f"consumer: {INSTALL['admin']}"
-        token = f" (token {self.token})" if self.consumer else ""
+        token = f" (token for its buttons: {self.token})" if self.consumer else ""
         return f"In the browser: {first}{token}\n                queue {self.queues}"
 
 
