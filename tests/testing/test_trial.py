@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import threading
 import time
 from contextlib import asynccontextmanager
@@ -59,6 +60,28 @@ async def test_settled_waits_for_retries_and_dead_letters() -> None:
         assert trial.statistics("orders").outcomes
         with pytest.raises(ConfigurationError, match="there is no queue 'order' here: there are orders, orders-dead"):
             await trial.send("order", "x")
+
+
+@virtual
+async def test_what_is_not_settled_is_named_with_its_last_failure() -> None:
+    app = Leasekeeper()
+
+    @app.consumer("orders", retry_base=4, retry_maximum=4)
+    async def ship(order: dict[str, Any]) -> int:
+        return int(order["id"])
+
+    async with Trial(app) as trial:
+        await trial.send("orders", {})
+        with pytest.raises(AssertionError) as caught:
+            await trial.settled(within=1)
+        assert re.fullmatch(
+            r"1 message of orders is not settled after 1 s: '\{\}' "
+            r"\(received 1 time, visible again in [1-4](\.\d+)? s; last failure KeyError: 'id'\)",
+            str(caught.value),
+        )
+        await trial.send("orders", *range(4), delay=9)
+        with pytest.raises(AssertionError, match=r"5 messages of orders .* visible in 8 s\), and 2 more$"):
+            await trial.settled(within=1)
 
 
 @virtual

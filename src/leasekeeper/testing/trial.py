@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -16,9 +17,11 @@ import msgspec
 from leasekeeper.api import EntryFailure
 from leasekeeper.app import Leasekeeper
 from leasekeeper.errors import ConfigurationError, SqsError
+from leasekeeper.events import HandlersEnded
 from leasekeeper.lanes.parameters import NO_LIFESPAN
 from leasekeeper.testing.handling import body_text
 from leasekeeper.testing.sending import RecordedSenders
+from leasekeeper.testing.unsettled import LastEnds
 from leasekeeper.testing.world import GROUP, World
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from leasekeeper.lanes.parameters import Resources
     from leasekeeper.lifespan import Lifespan
     from leasekeeper.local import Faults
+    from leasekeeper.local.model.stored import Stored
     from leasekeeper.observe.statistics import ConsumerStatistics
     from leasekeeper.testing.running import Running
 
@@ -56,6 +60,7 @@ class Trial:
         self._world = World(seed, fifo=first.endswith(".fifo"), max_receives=max_receives)
         self._world.name, self._world.dead_letters = first, dead_letters_of(first)
         self._running: dict[str, Running] = {}
+        self._ends = LastEnds()
         self._lifespan: Lifespan | None = None
         self._number = 0
 
@@ -66,7 +71,8 @@ class Trial:
         self._world.senders = RecordedSenders(self._deliver)
         self._world.resources = await self._resources()
         for consumer in self._consumers:
-            self._running[consumer.address.name] = await self._world.start(consumer)
+            running = self._running[consumer.address.name] = await self._world.start(consumer)
+            running.events.subscribe(self._ends.note, HandlersEnded)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -147,9 +153,20 @@ class Trial:
         """Wait until no message is left in the queues of the app: each is deleted, or a dead letter.
 
         Raises:
-            AssertionError: some are left after that many virtual seconds.
+            AssertionError: some are left after that many virtual seconds. It says which, when they are visible again,
+                and why they failed last.
         """
-        await self._world.until(lambda: not any(map(self._world.bodies, self._running)), within=within)
+        with suppress(AssertionError):  # of `until`, which knows nothing of messages
+            await self._world.until(lambda: not self._left(), within=within)
+        now = asyncio.get_running_loop().time()
+        sentences = [self._ends.describe(*each, within=within, now=now) for each in self._left().items()]
+        if sentences:
+            raise AssertionError("; ".join(sentences))
+
+    def _left(self) -> dict[str, list[Stored]]:
+        """The messages that are left, by the names of their queues."""
+        found = {name: self._world.queue(name).contents() for name in self._running}
+        return {name: messages for name, messages in found.items() if messages}
 
     def sent(self, queue: str, kind: Any = None) -> list[Any]:
         """What handlers have sent to a queue with a `Sender`, in order.
