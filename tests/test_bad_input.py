@@ -181,7 +181,7 @@ def test_no_such_queue_fails_the_start(sqs: LocalSqs) -> None:
     """L18: errors that will not pass fail a start fast and loudly."""
     with pytest.raises(QueueUnusable) as caught:
         Consumer("orders", ship, endpoint_url=sqs.endpoint_url).start()
-    assert documented(caught.value)
+    assert documented(str(caught.value).replace(f"{sqs.endpoint_url}/", "<endpoint>"))
 
 
 def test_a_denied_queue_fails_the_start(desk: Desk) -> None:

@@ -55,14 +55,15 @@ def hint(name: str, known: Sequence[str]) -> str:
     for option, others in _OTHER_NAMES.items():
         if name in others.split():
             return f"; did you mean {option!r}?"
-    return _near(name, known) or "; `help(leasekeeper.Options)` lists the options"
+    return near(name, known) or "; `help(leasekeeper.Options)` lists the options"
 
 
-def _near(name: object, known: Sequence[str]) -> str:
+def near(name: object, known: Sequence[str]) -> str:
+    """The end of a sentence about an unknown name: the known one that it resembles; empty if it resembles none."""
     import difflib
 
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.75)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    found = difflib.get_close_matches(str(name), known, n=1, cutoff=0.75)
+    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def _choice(choices: Sequence[str], kind: str) -> str:
@@ -85,7 +86,7 @@ def check_value(option: dataclasses.Field[Any], value: Any) -> None:
     elif kind == "bool" and not isinstance(value, bool):
         raise ConfigurationError(f"{option.name}={value!r}: must be True or False")
     elif choices and value not in choices:
-        raise ConfigurationError(f"{option.name}={value!r}: must be {_choice(choices, kind)}{_near(value, choices)}")
+        raise ConfigurationError(f"{option.name}={value!r}: must be {_choice(choices, kind)}{near(value, choices)}")
     elif kind == "str | None" and not isinstance(value, str):
         raise ConfigurationError(f"{option.name}={value!r}: must be text")
     elif option.name in _NAMES and (

@@ -148,6 +148,8 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
         (("send", "orders", "b", "-a", "x"), "leasekeeper: --attribute 'x': must be NAME=VALUE"),
         (("send", "orders.fifo", "b"), "leasekeeper: queue orders.fifo is FIFO: give --group-id"),
         (("redrive", "orders", "--status", "--cancel"), "leasekeeper: --status and --cancel are both given"),
+        (("local", "--queue", "or ders"), "leasekeeper: --queue 'or ders': 'or ders' is not the name of a queue"),
+        (("local", "--queue", "a:dlq=b c"), "leasekeeper: --queue 'a:dlq=b c': 'b c' is not the name of a queue"),
         (("local", "--queue", "a:b=1"), "leasekeeper: --queue 'a:b=1': 'b=1' is not understood"),
         (
             ("local", "--queue", "a:max=1"),

@@ -99,7 +99,11 @@ def test_buckets(client: Any) -> None:
     client.delete_object(Bucket="more", Key="k")
     client.delete_bucket(Bucket="more")
     assert refused(client.head_bucket, Bucket="more")[0] == 404
-    assert refused(client.put_object, Bucket="more", Key="k", Body=b"")[:2] == (404, "NoSuchBucket")
+    assert refused(client.put_object, Bucket="more", Key="k", Body=b"") == (
+        404,
+        "NoSuchBucket",
+        "bucket more does not exist",
+    )
     assert refused(client.get_object, Bucket="docs", Key="k")[:2] == (404, "NoSuchKey")
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -280,8 +281,24 @@ def test_a_message_that_sqs_would_refuse_is_refused_at_once(sqs: LocalSqs, wrong
 def test_numbers_out_of_their_bounds_are_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"Sender\('q', linger=-1\): must be from 0 to 60"):
         Sender("q", linger=-1)
+    for no_number in ("x", True):
+        with pytest.raises(ConfigurationError, match=rf"linger={no_number!r}\): must be a number from 0 to 60"):
+            Sender("q", linger=no_number)  # type: ignore[arg-type] # the mistake
     with pytest.raises(ConfigurationError, match="at most 240 on a FIFO queue"):
         Sender("q.fifo", timeout=300)
+
+
+def test_an_unknown_argument_is_named_with_the_one_that_was_meant() -> None:
+    with pytest.raises(ConfigurationError, match=r"^Sender\(\): unknown argument 'liner'; did you mean 'linger'\?$"):
+        Sender("q", liner=3)  # type: ignore[call-arg] # the mistake
+    assert "linger" in signature(Sender).parameters
+
+
+def test_a_queue_that_does_not_exist_is_named_with_what_was_asked(sqs: LocalSqs) -> None:
+    with pytest.raises(QueueUnusable) as refused, sender(sqs, "nowhere"):
+        pass
+    assert f"does not exist (asked {sqs.endpoint_url}/ in eu-west-1); create it" in str(refused.value)
+    assert str(refused.value).count("check") == 1
 
 
 def test_an_attribute_may_be_given_as_sqs_has_it(sqs: LocalSqs) -> None:

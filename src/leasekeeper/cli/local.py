@@ -20,6 +20,7 @@ import typer
 from leasekeeper.cli.errors import Exit, Stopped, say
 from leasekeeper.cli.words import counted
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.sqs.address import NAME_RULE, is_queue_name
 from leasekeeper.supervision.lifeline import Lifeline
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ class QueueWish:
                 f"--queue {given!r}: max={maximum} must be a whole number, given together with dlq=NAME"
             )
         dead = wish.get("dlq", "")
+        for each in filter(lambda each: not is_queue_name(each), (name, dead or name)):
+            raise ConfigurationError(f"--queue {given!r}: {each!r} is not the name of a queue, which has {NAME_RULE}")
         if dead and dead.endswith(".fifo") is not name.endswith(".fifo"):
             kind = "a FIFO queue: end its name in .fifo" if name.endswith(".fifo") else "a standard queue"
             raise ConfigurationError(f"--queue {given!r}: dlq={dead} must be {kind}, as {name} is")
@@ -208,7 +211,7 @@ def _create_buckets(server: LocalServer, names: Sequence[str]) -> None:
         try:
             server.s3.create(name)
         except S3Error as error:
-            raise ConfigurationError(f"--bucket {name}: {error.message}") from error
+            raise ConfigurationError(f"--bucket {name!r}: {error.message}") from error
 
 
 async def _create(server: LocalServer, wish: QueueWish) -> None:
@@ -222,7 +225,7 @@ async def _create(server: LocalServer, wish: QueueWish) -> None:
             attributes["RedrivePolicy"] = json.dumps(policy)
         await server.broker.call("CreateQueue", {"QueueName": wish.name, "Attributes": attributes})
     except Refusal as refusal:
-        raise ConfigurationError(f"--queue {wish.name}: {refusal.message}") from refusal
+        raise ConfigurationError(f"--queue {wish.name!r}: {refusal.message}") from refusal
 
 
 async def _arn_of(server: LocalServer, wish: QueueWish) -> str:

@@ -149,7 +149,7 @@ class S3:
     def _objects(self, bucket: str) -> dict[str, S3Object]:
         found = self.buckets.get(bucket)
         if found is None:
-            raise S3Error(404, "NoSuchBucket", f"bucket {bucket} does not exist: create it, or check its name")
+            raise S3Error(404, "NoSuchBucket", f"bucket {bucket} does not exist")
         return found
 
     def _delete_several(self, objects: dict[str, S3Object], body: bytes) -> S3Answer:

@@ -15,7 +15,7 @@ from leasekeeper.payload import PayloadUnavailable
 from leasekeeper.payloads.pointers import PointerName
 from leasekeeper.sqs.services import S3
 from leasekeeper.sqs.settings import ClientSettings
-from leasekeeper.sqs.urls import check_endpoint
+from leasekeeper.sqs.urls import check_endpoint, redacted
 from leasekeeper.texts import one_line
 
 if TYPE_CHECKING:
@@ -162,8 +162,10 @@ class S3Payloads:
                 log.warning("bucket %s cannot be looked at, payloads may not be found: %s", bucket, one_line(error))
             else:
                 if not there:
+                    asked = f" at {redacted(store.endpoint_url)}" if hasattr(store, "endpoint_url") else ""
                     raise ConfigurationError(
-                        f"S3Payloads: bucket {bucket} does not exist: create it, or check its name and S3's endpoint"
+                        f"S3Payloads: bucket {bucket} does not exist{asked}: create it, or check its name and S3's "
+                        "endpoint"
                     )
 
     def __repr__(self) -> str:

@@ -20,7 +20,7 @@ from leasekeeper.sending.dispatcher import Entry
 from leasekeeper.sending.room import Room
 from leasekeeper.sending.scheduling import Scheduling, scheduled_answer
 from leasekeeper.sending.send_loop import Flush, SendLoop
-from leasekeeper.sending.settings import SendSettings
+from leasekeeper.sending.settings import SendSettings, checks_names
 from leasekeeper.sqs.address import address_of
 from leasekeeper.sqs.settings import ClientSettings
 
@@ -68,6 +68,7 @@ class Sender:
         ConfigurationError: a malformed queue, or a number out of its bounds.
     """
 
+    @checks_names
     def __init__(
         self,
         queue: str,

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import wraps
+from inspect import signature
+from typing import TYPE_CHECKING, ParamSpec
 
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.option_checks import near
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from leasekeeper.api import Outgoing
     from leasekeeper.payloads.settings import S3Payloads
+
+P = ParamSpec("P")
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "linger": (0, 60),
@@ -24,6 +29,20 @@ BOUNDS: dict[str, tuple[float, float]] = {
 """The least and the most of each number; times are in seconds."""
 LONGEST_FIFO_TIMEOUT = 240.0
 """Seconds: SQS remembers deduplication ids for five minutes, so a later try could make a second message."""
+
+
+def checks_names(init: Callable[P, None]) -> Callable[P, None]:
+    """Have the constructor of a sender refuse an unknown argument with the name that was probably meant."""
+    known = [name for name, each in signature(init).parameters.items() if each.kind is each.KEYWORD_ONLY]
+
+    @wraps(init)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> None:
+        for name in kwargs:
+            if name not in known and name != "queue":
+                raise ConfigurationError(f"Sender(): unknown argument {name!r}{near(name, known)}")
+        init(*args, **kwargs)
+
+    return checked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +66,9 @@ class SendSettings:
         """
         for name, (low, high) in BOUNDS.items():
             value = more.get(name) if name in more else getattr(self, name)
-            if not isinstance(value, (int, float)) or not low <= value <= high:
-                raise ConfigurationError(f"Sender({queue!r}, {name}={value!r}): must be from {low:g} to {high:,}")
+            kind = "" if isinstance(value, (int, float)) and not isinstance(value, bool) else "a number "
+            if kind or not low <= value <= high:  # type: ignore[operator] # it is a number
+                raise ConfigurationError(f"Sender({queue!r}, {name}={value!r}): must be {kind}from {low:g} to {high:,}")
         if fifo and self.timeout > LONGEST_FIFO_TIMEOUT:
             raise ConfigurationError(
                 f"Sender({queue!r}, timeout={self.timeout!r}): at most {LONGEST_FIFO_TIMEOUT:g} on a FIFO queue: SQS "

@@ -13,6 +13,7 @@ from leasekeeper.errors import ConfigurationError
 from leasekeeper.sqs.urls import UNSAFE, redacted
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
+NAME_RULE = "1 to 80 letters, digits, - and _; a FIFO queue's ends in .fifo"
 _ACCOUNT = re.compile(r"\d{12}")
 _REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-\d+")
 _HOST_WITH_REGION = re.compile(
@@ -78,8 +79,13 @@ class QueueAddress:
         if "://" in reference:
             return _from_url(reference)
         if _NAME.fullmatch(reference) is None:
-            raise _malformed(reference, "a name has 1 to 80 letters, digits, - and _; a FIFO queue's ends in .fifo")
+            raise _malformed(reference, f"a name has {NAME_RULE}")
         return cls(name=reference)
+
+
+def is_queue_name(text: str) -> bool:
+    """Whether a queue may have that name."""
+    return _NAME.fullmatch(text) is not None
 
 
 def address_of(queue: str, region: str | None) -> QueueAddress:

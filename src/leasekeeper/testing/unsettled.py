@@ -1,4 +1,4 @@
-"""The sentence of a trial whose messages are not settled in time: which ones, when they come again, and why they failed.
+"""The sentence of a trial whose messages are not settled: which ones, when they come again, and why they failed.
 
 Owned by a `Trial`, which has it note how handlers end.
 """
