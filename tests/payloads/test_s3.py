@@ -119,8 +119,9 @@ async def test_a_bucket_that_does_not_exist_refuses_the_start() -> None:
     async with s3_that_says("404 Not Found", "<Error><Code>NoSuchBucket</Code></Error>") as store:
         with pytest.raises(ConfigurationError) as refused:
             await payloads.check(store)
+        where: Any = store
         assert str(refused.value) == (
-            f"S3Payloads: bucket bucket does not exist at {store.endpoint_url}: create it, or check its name and S3's "
+            f"S3Payloads: bucket bucket does not exist at {where.endpoint_url}: create it, or check its name and S3's "
             "endpoint"
         )
     for status in ("200 OK", "403 Forbidden"):  # what exists may be closed to this question

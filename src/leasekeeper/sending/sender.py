@@ -17,10 +17,11 @@ from leasekeeper.futures import done_future, running_future
 from leasekeeper.running import Completion, in_event_loop
 from leasekeeper.sending.answers import new_answer, set_answer
 from leasekeeper.sending.dispatcher import Entry
+from leasekeeper.sending.misspelled import checks_names
 from leasekeeper.sending.room import Room
 from leasekeeper.sending.scheduling import Scheduling, scheduled_answer
 from leasekeeper.sending.send_loop import Flush, SendLoop
-from leasekeeper.sending.settings import SendSettings, checks_names
+from leasekeeper.sending.settings import SendSettings
 from leasekeeper.sqs.address import address_of
 from leasekeeper.sqs.settings import ClientSettings
 
@@ -53,10 +54,8 @@ class Sender:
         strict_order: FIFO queues: at most one message of a group in a call. Without it SQS may, rarely, refuse one
             message of a group for a while and take the next one; that one says `out_of_order`.
         on_error: called with a posted message and the error when it could not be sent, on the sender's thread.
-        payloads: where payloads go that are too large for a message: `leasekeeper.payloads.S3Payloads`. Unset: such
-            messages are refused.
-        trace: whether messages carry the span in which they were sent, and the baggage; unset: if a `Tracing` was made
-            before the start.
+        payloads: where large payloads go: `leasekeeper.payloads.S3Payloads`. Unset: such messages are refused.
+        trace: whether messages carry their span and the baggage; unset: if a `Tracing` was made before the start.
         schedules: how `schedule` reaches EventBridge Scheduler: `leasekeeper.sending.Schedules`.
         client: a client to use, of any `SqsApi`; it is not closed. Unset: one made from the next four.
         region: the region; unset: as boto3 finds it.
@@ -65,7 +64,7 @@ class Sender:
         credentials: credentials, or a function that returns some.
 
     Raises:
-        ConfigurationError: a malformed queue, or a number out of its bounds.
+        ConfigurationError: a malformed queue, an unknown argument, or a number out of its bounds.
     """
 
     @checks_names

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import wraps
-from inspect import signature
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING
 
 from leasekeeper.errors import ConfigurationError
-from leasekeeper.option_checks import near
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from leasekeeper.api import Outgoing
     from leasekeeper.payloads.settings import S3Payloads
-
-P = ParamSpec("P")
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "linger": (0, 60),
@@ -29,20 +24,6 @@ BOUNDS: dict[str, tuple[float, float]] = {
 """The least and the most of each number; times are in seconds."""
 LONGEST_FIFO_TIMEOUT = 240.0
 """Seconds: SQS remembers deduplication ids for five minutes, so a later try could make a second message."""
-
-
-def checks_names(init: Callable[P, None]) -> Callable[P, None]:
-    """Have the constructor of a sender refuse an unknown argument with the name that was probably meant."""
-    known = [name for name, each in signature(init).parameters.items() if each.kind is each.KEYWORD_ONLY]
-
-    @wraps(init)
-    def checked(*args: P.args, **kwargs: P.kwargs) -> None:
-        for name in kwargs:
-            if name not in known and name != "queue":
-                raise ConfigurationError(f"Sender(): unknown argument {name!r}{near(name, known)}")
-        init(*args, **kwargs)
-
-    return checked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
