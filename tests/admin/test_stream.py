@@ -83,6 +83,24 @@ def test_a_second_start_of_the_consumer_is_seen(sqs: LocalSqs) -> None:
             reader.until(lambda: reader.process["state"] == "STOPPED")
 
 
+def test_a_backlog_is_asked_for_again_soon_when_receives_come_back_empty(
+    sqs: LocalSqs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leasekeeper.admin.watching.SOON", 0.0)
+    gate = Gate()
+    options = create(sqs, *map(str, range(9)))
+    consumer = Consumer("orders", gate.waiting, concurrency=1, prefetch=0, wait_time=1, **options)
+    with AdminServer(consumer, address="0", queue_interval=3600) as server, Reader(server) as reader:
+        consumer.start()
+        try:
+            reader.until(lambda: (found := reader.consumer.get("backlog")) and found["visible"] > 0)
+            gate.go_on.set()
+            reader.until(lambda: reader.consumer["backlog"]["visible"] == 0)
+        finally:
+            gate.go_on.set()
+            consumer.stop().result()
+
+
 def test_the_backlog_and_the_dead_letters_are_asked_of_sqs(sqs: LocalSqs) -> None:
     gate = Gate()
     options = create(sqs, *map(str, range(20)))

@@ -131,6 +131,21 @@ def test_rates_are_of_the_last_seconds() -> None:
     assert rates.by_second("received") == [0.0] * (KEPT - 1) + [3.0]
 
 
+def test_a_backlog_is_out_of_date_when_nothing_is_received_of_it() -> None:
+    backlog = Backlog()
+    assert not backlog.outdated(1)
+    backlog.ask(100.0, empty=3, early=False)
+    backlog.add(100.1, QueueCounts(visible=7, in_flight=0, delayed=0, dead_letters=None))
+    assert not backlog.outdated(3)
+    assert backlog.outdated(4)
+    backlog.ask(105.0, empty=4, early=True)
+    assert not backlog.outdated(5)  # once is enough: a blocked FIFO queue stays so
+    backlog.ask(130.0, empty=9, early=False)
+    assert backlog.outdated(10)
+    backlog.add(130.1, QueueCounts(visible=0, in_flight=0, delayed=0, dead_letters=None))
+    assert not backlog.outdated(10)
+
+
 def test_the_trend_of_the_backlog_is_that_of_the_last_answers() -> None:
     backlog = Backlog()
     assert (backlog.last, backlog.trend) == (None, None)

@@ -41,6 +41,8 @@ SELF = "self"
 """The name of this process in a request, beside its key."""
 ASK_EVERY = 30.0
 """Seconds between two questions to SQS about the counts of the queues."""
+SOON = 5.0
+"""Seconds from one of them to the next when the answer seems to be out of date."""
 EVERY = 1.0
 """Seconds between two looks."""
 
@@ -104,18 +106,21 @@ class Watch:
         for consumer in self._consumers():
             recorder = self.recorder(consumer)
             recorder.look(_statistics(consumer), at)
-            if self._ask_every > 0 and at - recorder.backlog.asked >= self._ask_every:
-                self._ask(consumer, recorder.backlog, at)
+            if self._ask_every > 0:
+                self._ask(consumer, recorder, at)
         if self._fleet is not None:
             self._fleet.look()
         self._wake()
 
-    @staticmethod
-    def _ask(consumer: Consumer, backlog: Backlog, at: float) -> None:
-        """Have SQS asked for the counts of a queue that is being consumed; nothing waits for the answer."""
+    def _ask(self, consumer: Consumer, recorder: Recorder, at: float) -> None:
+        """Have SQS asked for the counts of a queue that is being consumed, when it is time; nothing waits for it."""
+        backlog, empty = recorder.backlog, recorder.last.receives.empty if recorder.last is not None else 0
+        usual = at - backlog.asked >= self._ask_every
+        if not usual and not (at - backlog.asked >= SOON and backlog.outdated(empty)):
+            return
         answer = consumer.on_engine(lambda runner: queue_counts(runner.context))
         if answer is not None:
-            backlog.asked = at
+            backlog.ask(at, empty=empty, early=not usual)
             answer.add_done_callback(partial(_take_counts, backlog, consumer.address.name))
 
     def _wake(self) -> None:

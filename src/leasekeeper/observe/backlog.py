@@ -27,13 +27,31 @@ class Backlog:
 
     Attributes:
         asked: when SQS was asked last, in seconds since 1970; 0.0 before the first time.
+        early: whether that was because the answer before seemed to be out of date.
+        empty: receives of the consumer that had come back empty by then.
         problem: why the last question was not answered; empty when it was.
     """
 
     def __init__(self) -> None:
         self._answers: deque[Answer] = deque(maxlen=OVER)
         self.asked = 0.0
+        self.early = False
+        self.empty = 0
         self.problem = ""
+
+    def outdated(self, empty: int) -> bool:
+        """Whether receives have come back empty since SQS was asked, although it counted visible messages.
+
+        A question that was asked early for this is not followed by another: a blocked FIFO queue is both for long.
+
+        Args:
+            empty: receives that have come back empty by now.
+        """
+        return self.last is not None and self.last.counts.visible > 0 and empty > self.empty and not self.early
+
+    def ask(self, at: float, *, empty: int, early: bool) -> None:
+        """SQS is asked now."""
+        self.asked, self.empty, self.early = at, empty, early
 
     def add(self, at: float, counts: QueueCounts) -> None:
         """Take an answer."""
