@@ -19,7 +19,6 @@ from leasekeeper.cli.errors import Exit, Stopped, exit_of, printed, say
 from leasekeeper.cli.layout import HelpfulCommand, HelpfulGroup
 from leasekeeper.cli.mistakes import UsageError, sentence
 from leasekeeper.errors import LeasekeeperError
-from leasekeeper.supervision.lifeline import Lifeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,6 +141,8 @@ def _refuse(error: Exception) -> Exit:
     arguments = sys.argv[1:]
     if arguments:
         words = sentence(error, arguments, list(COMMANDS), _function(arguments[0]))
+        from leasekeeper.supervision.lifeline import Lifeline
+
         lifeline = Lifeline.from_environment(os.environ)
         if lifeline is None or not lifeline.refuse(printed(words)):
             say(words)
