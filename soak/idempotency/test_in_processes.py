@@ -15,6 +15,8 @@ from leasekeeper.idempotency import Idempotency, IdempotencyStatistics, RedisSto
 from leasekeeper.idempotency.keys import digest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from once_bench import Bench
 
 OUTAGE = 6.0
@@ -27,17 +29,15 @@ async def claim_elsewhere(url: str, key: str) -> None:
     await store.close()
 
 
-@pytest.mark.parametrize("bench", ["redis"], indirect=True)
-def test_workers_claim_keys(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that runs elsewhere is given back until its claim ends: it is not tried again at once."""
+def a_consumer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> tuple[Consumer, Path]:
+    """A consumer with two worker processes, and the file in which they write what they have done."""
     path = bench.folder / "deeds"
     path.touch()
     monkeypatch.setenv("DEEDS", str(path))
-    once = Idempotency(RedisStore.from_url(bench.place), key="id", scope="s")
     consumer = Consumer(
         "orders",
         deeds.work,
-        idempotency=once,
+        idempotency=Idempotency(RedisStore.from_url(bench.place), key="id", scope="s"),
         lane="processes",
         workers=2,
         endpoint_url=bench.sqs.endpoint_url,
@@ -45,6 +45,13 @@ def test_workers_claim_keys(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> No
         visibility_timeout=30,
         wait_time=0.2,
     )
+    return consumer, path
+
+
+@pytest.mark.parametrize("bench", ["redis"], indirect=True)
+def test_workers_claim_keys(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that runs elsewhere is given back until its claim ends: it is not tried again at once."""
+    consumer, path = a_consumer(bench, monkeypatch)
     consumer.start()
     asyncio.run(claim_elsewhere(bench.place, f"leasekeeper:s:{digest(7)}"))
     claimed = time.monotonic()
@@ -64,21 +71,7 @@ def test_workers_claim_keys(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("bench", ["redis"], indirect=True)
 def test_an_outage_pauses_the_consumer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full Redis takes no claims: what is here has one receive, and what comes meanwhile none."""
-    path = bench.folder / "deeds"
-    path.touch()
-    monkeypatch.setenv("DEEDS", str(path))
-    consumer = Consumer(
-        "orders",
-        deeds.work,
-        idempotency=Idempotency(RedisStore.from_url(bench.place), key="id", scope="s"),
-        lane="processes",
-        workers=2,
-        endpoint_url=bench.sqs.endpoint_url,
-        region="us-east-1",
-        visibility_timeout=30,
-        wait_time=0.2,
-    )
-
+    consumer, path = a_consumer(bench, monkeypatch)
     calls = bench.sqs.broker.calls
     consumer.start()
     bench.send(range(1))

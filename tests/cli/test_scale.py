@@ -134,7 +134,7 @@ def test_the_processes_of_a_queue_are_one_report_that_counts_them() -> None:
         "130/s",
         "to the queue, by what the 2 processes here finish; those of other machines are not counted",
     )
-    assert found["backlog"] == ("463", "messages that can be received, as SQS counted them 20 s ago")
+    assert found["backlog"] == ("463", "messages that can be received, counted by SQS 20 s ago")
     assert found["utilisation"][0] == "50%"
     assert found["processes now"] == ("2", "arrivals at a utilisation of 0.8, and the backlog of 20 s ago within 60 s")
     assert together([one]) is one

@@ -10,7 +10,7 @@ from math import inf
 from statistics import mean
 from typing import TYPE_CHECKING, NamedTuple
 
-from leasekeeper.cli.words import counted
+from leasekeeper.cli.words import ago, counted
 from leasekeeper.core.scaling import (
     TARGET_UTILISATION,
     WINDOW,
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 LAG = 60.0
 """Seconds by which the counts of SQS may be late."""
-FRESH = 10.0
-"""Seconds for which an answer of SQS counts as new."""
 ELSEWHERE = 2.0
 """How many times what is held here SQS has to count in flight, to tell that other machines consume the queue too."""
 FAILING = 0.5
@@ -121,7 +119,9 @@ def measured_lines(now: Measured) -> list[Line]:
             why = f"to the queue, by what the {fleet} here finish; those of other machines are not counted"
         lines.append(Line("arrivals", f"{number(now.arrivals)}/s", why))
     if now.visible is not None:
-        lines.append(Line("backlog", f"{now.visible:,}", f"messages that can be received, as SQS counted {_ago(now)}"))
+        lines.append(
+            Line("backlog", f"{now.visible:,}", f"messages that can be received, counted by SQS {ago(now.age)}")
+        )
     return lines
 
 
@@ -151,7 +151,7 @@ def advice(now: Measured, latency: float) -> list[Line]:
             handler=now.handler,
             latency=latency,
         )
-        why = f"arrivals at a utilisation of {TARGET_UTILISATION:g}, and the backlog of {_ago(now, 'now')} "
+        why = f"arrivals at a utilisation of {TARGET_UTILISATION:g}, and the backlog of {ago(now.age)} "
         why += f"within {latency:g} s"
         lines.append(Line("processes now", str(wanted), why))
     return lines
@@ -231,12 +231,6 @@ def together(found: Sequence[Measured]) -> Measured:
         rate=sum(each.rate for each in found),
         seconds=max(each.seconds for each in found),
     )
-
-
-def _ago(now: Measured, fresh: str = "them just now") -> str:
-    if now.age is None or now.age < FRESH:
-        return fresh
-    return f"{'' if fresh == 'now' else 'them '}{now.age:.0f} s ago"
 
 
 def number(value: float) -> str:

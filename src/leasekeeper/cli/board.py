@@ -13,6 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from leasekeeper.cli.words import ago
 from leasekeeper.texts import printable
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 _COLOURS = {"RUNNING": "green", "UNHEALTHY": "bold red", "UNREACHABLE": "bold red", "STOPPED": "dim"}
 _BARS = " ▁▂▃▄▅▆▇█"
-FRESH = 10.0
-"""Seconds for which an answer of SQS is shown without its age."""
 SPARK = 20
 """Seconds in the small chart of the rate."""
 
@@ -185,7 +184,7 @@ def _counted(queue: QueueState, now: float) -> str:
     backlog = queue.get("backlog")
     if backlog is None:
         return "-"
-    return f"{age:.0f} s ago" if (age := now - backlog["asked"]) > FRESH else "now"
+    return ago(now - backlog["asked"])
 
 
 def _spark(values: list[float]) -> str:

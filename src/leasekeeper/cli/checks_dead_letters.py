@@ -8,6 +8,7 @@ from __future__ import annotations
 from leasekeeper.cli.facts import DAY, Facts, Finding, Level, duration
 from leasekeeper.cli.policy import number
 from leasekeeper.cli.words import counted, listed
+from leasekeeper.core.attempts import MORE_RECEIVES
 
 LONGEST_RETENTION = 14 * DAY
 FEW_ON_FIFO = 10
@@ -52,7 +53,7 @@ def _halts(facts: Facts) -> bool:
 def _receives(facts: Facts) -> int:
     """The maxReceiveCount to suggest: more than the attempts, as stops and lost answers count too."""
     least = FEW_ON_FIFO if facts.address.fifo else 5
-    return max(least, (_max_attempts(facts) or 0) + 3)
+    return max(least, (_max_attempts(facts) or 0) + MORE_RECEIVES)
 
 
 def _max_attempts(facts: Facts) -> int | None:

@@ -34,6 +34,15 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
+FRESH = 10.0
+"""Seconds for which an answer of SQS is shown without its age."""
+
+
+def ago(seconds: float | None) -> str:
+    """When SQS was asked: `now`, or `25 s ago` once that is not new; None: not known."""
+    return "now" if seconds is None or seconds <= FRESH else f"{seconds:.0f} s ago"
+
+
 def counted(number: int, noun: str) -> str:
     """A number and its noun: `1 message`, `2,000 messages`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

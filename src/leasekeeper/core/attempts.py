@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MOST = 10_000
 """Messages remembered, at times up to twice as many."""
 
+MORE_RECEIVES = 3
+"""Receives that a redrive policy should allow beyond the attempts: a stop, a lost answer and a crash count one each."""
+
 
 class Attempts:
     """`Delivery.extra` by message id, bounded: two generations, of which the older is forgotten as a whole.

@@ -8,15 +8,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from leasekeeper.engine.opening import AGAIN
 from leasekeeper.errors import ConfigurationError, LeasekeeperError
 from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:
     from leasekeeper.engine.context import SourceQueue
     from leasekeeper.options import Options
-
-AGAIN = 0.5
-"""Seconds between tries while `wait_for_endpoint` waits."""
 
 
 async def ask_store(options: Options, source: SourceQueue) -> None:

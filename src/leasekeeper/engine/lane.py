@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from leasekeeper.lanes.batch_handler import BatchHandler
 from leasekeeper.lanes.bundles import BundleLane
@@ -57,64 +57,52 @@ def open_lane(
         entries: where the keeper hears of messages that start; None: there is no keeper.
         copies: whether rejected messages are copied to a dead-letter queue.
     """
-    if isinstance(handler, BatchHandler):
-        inside = partial(
-            _open_inside, handler, options, queue=queue, application=application, clock=clock, entries=entries
-        )
-        in_threads = not handler.is_coroutine and handler.blueprint is None
-        return BundleLane(
-            options,
-            queue=queue,
-            parallel=attrgetter("thread_count" if in_threads else "concurrency"),
-            answers=answers,
-            clock=clock,
-            open_inside=inside,
-            copies=copies,
-        )
-    if handler.blueprint is not None:
-        return _in_processes(
-            handler, options, answers, MessageTasks(answers), queue=queue, clock=clock, entries=entries
-        )
-    called = _called(handler, queue, entries)
-    if handler.is_coroutine:
-        return CoroutineLane(called, options, loop=application, answers=answers, clock=clock)
-    return ThreadLane(called, options, answers=answers, clock=clock, timer=asyncio.get_running_loop())
-
-
-def _open_inside(
-    handler: BatchHandler,
-    options: Options,
-    answers: Answers[Bundle],
-    *,
-    queue: str,
-    application: asyncio.AbstractEventLoop,
-    clock: Callable[[], float],
-    entries: Entries | None,
-) -> Lane[Bundle]:
-    """The lane of batches, inside of the bundle lane."""
-    if handler.blueprint is not None:
-        tasks = BatchTasks(singly=options.on_batch_error == "singly")
-        return _in_processes(handler, options, answers, tasks, queue=queue, clock=clock, entries=entries)
-    called = _called_with_batches(handler, queue, entries)
-    if handler.is_coroutine:
-        return CoroutineLane(called, options, loop=application, answers=answers, clock=clock)
-    return ThreadLane(called, options, answers=answers, clock=clock, timer=asyncio.get_running_loop())
-
-
-def _in_processes(
-    handler: Any,
-    options: Options,
-    answers: Answers[U],
-    tasks: Tasks[U],
-    *,
-    queue: str,
-    clock: Callable[[], float],
-    entries: Entries | None,
-) -> Lane[U]:
-    runs = None if entries is None else entries.runs
-    return ProcessLane(
-        handler, handler.blueprint, options, queue=queue, answers=answers, clock=clock, tasks=tasks, runs=runs
+    place = _Place(options, queue, application, clock, entries)
+    if not isinstance(handler, BatchHandler):
+        return _open(handler, _called(handler, queue, entries), MessageTasks(answers), place, answers)
+    tasks = BatchTasks(singly=options.on_batch_error == "singly")
+    in_threads = not handler.is_coroutine and handler.blueprint is None
+    return BundleLane(
+        options,
+        queue=queue,
+        parallel=attrgetter("thread_count" if in_threads else "concurrency"),
+        answers=answers,
+        clock=clock,
+        open_inside=partial(_open, handler, _called_with_batches(handler, queue, entries), tasks, place),
+        copies=copies,
     )
+
+
+class _Place(NamedTuple):
+    """Where a handler runs: as the arguments of `open_lane`."""
+
+    options: Options
+    queue: str
+    application: asyncio.AbstractEventLoop
+    clock: Callable[[], float]
+    entries: Entries | None
+
+
+def _open(handler: AnyHandler, called: UnitHandler[U], tasks: Tasks[U], place: _Place, answers: Answers[U]) -> Lane[U]:
+    """The lane of units, be they messages or batches: in worker processes, on the application's loop, or in threads.
+
+    Args:
+        handler: as its user has given it; a worker process makes it again.
+        called: the same with what has to be around it in this process.
+        tasks: makes what worker processes run.
+        place: where it runs.
+        answers: where the lane puts its answers.
+    """
+    options, queue, application, clock, entries = place
+    if handler.blueprint is not None:
+        runs = None if entries is None else entries.runs
+        whole: Any = handler
+        return ProcessLane(
+            whole, handler.blueprint, options, queue=queue, answers=answers, clock=clock, tasks=tasks, runs=runs
+        )
+    if handler.is_coroutine:
+        return CoroutineLane(called, options, loop=application, answers=answers, clock=clock)
+    return ThreadLane(called, options, answers=answers, clock=clock, timer=asyncio.get_running_loop())
 
 
 def _called(handler: Handler | RoutedHandler, queue: str, entries: Entries | None) -> UnitHandler[Delivery]:

@@ -10,6 +10,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
+from leasekeeper.core.attempts import MORE_RECEIVES
 from leasekeeper.engine.context import SourceQueue
 from leasekeeper.engine.dead_letter_address import Source, find_dead_letters
 from leasekeeper.engine.keeping_keys import check_keep
@@ -144,7 +145,7 @@ def _check_attempts(source: SourceQueue, options: Options) -> None:
             source.name,
             attempts,
             receives,
-            attempts + 3,
+            attempts + MORE_RECEIVES,
         )
 
 

@@ -103,7 +103,7 @@ class MessageTask:
         self.unit.started = frame.at
 
     def tell(self, row: Delivery, outcome: Outcome, *, final: bool) -> None:
-        """It is of batches."""
+        """Never called: the one message of this task ends with it."""
 
     def died(self, outcome_of: OutcomeOf | None, *, alone: bool) -> Outcome | None:  # noqa: ARG002 - it is alone
         """As `Task.died`."""
