@@ -43,6 +43,10 @@ Written with all notes empty. The generation is another one when the block is us
 """
 NOTE = struct.Struct("<dddI4x")
 """About one message: a deadline of its own, visible at (engine); until, and for which generation (keeper)."""
+NOTE_VISIBLE_AT, NOTE_UNTIL = 1, 2
+"""Positions in a note, of eight bytes each; its deadline is at 0."""
+HEAD_GENERATION, NOTE_GENERATION = 5, 6
+"""Positions in a head and in a note, of four bytes each."""
 NOTES = HEAD.size - MESSAGES * NOTE.size
 BLOCK = 5120
 """Bytes of a block: ten receipts of AWS have about 400 characters each."""

@@ -20,10 +20,14 @@ from leasekeeper.keeper.layout import (
     CREDENTIALS,
     CREDENTIALS_LENGTH,
     HEAD,
+    HEAD_GENERATION,
     MAGIC,
     MESSAGES,
     MOST_RECEIVES,
     NOTE,
+    NOTE_GENERATION,
+    NOTE_UNTIL,
+    NOTE_VISIBLE_AT,
     NOTES,
     PAGE,
     RECEIVE,
@@ -149,7 +153,7 @@ class Table:
 
     def write_visible_at(self, slot: int, visible_at: float) -> None:
         """Write when a message that is given back becomes visible."""
-        self._times[_note(slot) // 8 + 1] = visible_at
+        self._times[_note(slot) // 8 + NOTE_VISIBLE_AT] = visible_at
 
     def alive(self, now: float, next_beat: float) -> None:
         """A sign of life, with the time of the next one."""
@@ -184,8 +188,8 @@ class Table:
 
     def extended(self, slot: int, generation: int, until: float) -> None:
         """The keeper has extended the lease of what is in a slot; `stood_in` has to follow."""
-        self._times[_note(slot) // 8 + 2] = until
-        self._generations[_note(slot) // 4 + 6] = generation
+        self._times[_note(slot) // 8 + NOTE_UNTIL] = until
+        self._generations[_note(slot) // 4 + NOTE_GENERATION] = generation
 
     def note_stood_in(self) -> None:
         """Tell the engine that there are extensions to take over."""
@@ -242,13 +246,13 @@ class Table:
 
     def generation(self, slot: int) -> int:
         """The generation of what is in a slot, or was last."""
-        return self._generations[(slot - STATES) // MESSAGES * BLOCK // 4 + 5]
+        return self._generations[(slot - STATES) // MESSAGES * BLOCK // 4 + HEAD_GENERATION]
 
     def until(self, slot: int, generation: int) -> float:
         """When the keeper's last extension of this message ends; 0.0: it made none."""
-        if self._generations[_note(slot) // 4 + 6] != generation:
+        if self._generations[_note(slot) // 4 + NOTE_GENERATION] != generation:
             return 0.0
-        return self._times[_note(slot) // 8 + 2]
+        return self._times[_note(slot) // 8 + NOTE_UNTIL]
 
     def texts(self, block: int) -> list[tuple[str, str]]:
         """Receipt and receive count of each message in a block. Race: none, while the engine writes the block."""
