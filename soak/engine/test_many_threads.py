@@ -30,10 +30,10 @@ THREADS, SECONDS, VISIBILITY = map(int, os.environ.get("LEASEKEEPER_HOGS", "32x1
 @pytest.fixture
 def endpoint() -> Iterator[str]:
     """The address of a server in another process, so that it has an interpreter's lock for itself."""
-    command = [sys.executable, "-m", "leasekeeper.local", "--port", "0"]
+    command = [sys.executable, "-m", "leasekeeper", "local", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().split()[-1]
+        yield process.stdout.readline().partition(" at ")[2].partition(". ")[0]
         process.terminate()
 
 

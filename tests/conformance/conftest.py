@@ -45,7 +45,7 @@ class Server:
 SERVERS = {
     server.name: server
     for server in (
-        Server("leasekeeper", ("-m", "leasekeeper.local", "--port", "{port}")),
+        Server("leasekeeper", ("-m", "leasekeeper", "local", "--port", "{port}")),
         Server("moto", ("-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}")),
         # It listens on all addresses by default.
         Server(

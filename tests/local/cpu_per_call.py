@@ -108,11 +108,11 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=3_000)
     options = parser.parse_args()
     server = subprocess.Popen(
-        [sys.executable, "-m", "leasekeeper.local", "--port", "0"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "leasekeeper", "local", "--port", "0"], stdout=subprocess.PIPE, text=True
     )
     try:
         assert server.stdout is not None
-        client = Client(server.stdout.readline().rpartition(" ")[2].strip())
+        client = Client(server.stdout.readline().partition(" at ")[2].partition(". ")[0])
         fifo = {"FifoQueue": "true"}
         for depth in options.depths:
             measure_depth(client, server.pid, depth, options.calls, {})

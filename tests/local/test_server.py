@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import urllib.request
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import boto3
@@ -24,6 +25,7 @@ from botocore.parsers import create_parser
 
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.local import Broker, LocalServer, LocalSqs
+from leasekeeper.local.s3 import S3Object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -374,6 +376,48 @@ def test_a_name_of_another_site_reaches_neither_the_fault_switches_nor_the_queue
         assert f"The Host header '{host}' does not name this server" in json.loads(answer.body)["message"]
 
 
+S3_SIGNED = "X-Amz-Credential=k%2F20260101%2Feu-west-1%2Fs3%2Faws4_request"
+ANY_REQUEST = [
+    ("PUT", "/_leasekeeper/faults", "{}"),
+    ("DELETE", "/_leasekeeper/calls", ""),
+    ("POST", "/_leasekeeper/do", '{"action": "create", "queue": "made"}'),
+    ("GET", "/_leasekeeper/state", ""),
+    ("POST", f"/docs?delete&{S3_SIGNED}", "<Delete><Object><Key>kept</Key></Object></Delete>"),
+    ("PUT", f"/docs/kept?{S3_SIGNED}", "other"),
+    ("GET", f"/docs/kept?{S3_SIGNED}", ""),
+    ("POST", "/", "{}"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), ANY_REQUEST)
+def test_a_page_of_another_origin_can_neither_read_nor_write(sqs: LocalSqs, method: str, path: str, body: str) -> None:
+    """A form with text/plain, or `fetch` without CORS, needs no leave of the server; then only its headers tell."""
+
+    def status(*headers: str) -> int:
+        host = sqs.endpoint_url.removeprefix("http://")
+        target = ["X-Amz-Target: AmazonSQS.ListQueues"] if path == "/" else []
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", f"Content-Length: {len(body)}", *target, *headers]
+        with Wire(sqs.endpoint_url) as wire:
+            wire.socket.sendall("\r\n".join([*lines, "", body]).encode())
+            return wire.answer().status
+
+    sqs.s3.create("docs")
+    kept = sqs.s3.buckets["docs"].setdefault("kept", S3Object(b"1", '"e"', "text/html", datetime.now(UTC)))
+    for origin in ("http://evil.example", "http://127.0.0.1:1", "null"):
+        assert status(f"Origin: {origin}") == 403
+    assert status("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors") == 403
+    assert sqs.s3.buckets["docs"] == {"kept": kept}
+    assert status("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate") == 200
+    assert status(f"Origin: {sqs.endpoint_url}", "Sec-Fetch-Site: same-origin") == 200
+
+
+def test_an_object_that_is_a_page_is_no_page_of_the_server(sqs: LocalSqs, wire: Wire) -> None:
+    sqs.s3.create("docs")
+    sqs.s3.buckets["docs"]["page"] = S3Object(b"<script>", '"e"', "text/html", datetime.now(UTC))
+    wire.socket.sendall(f"GET /docs/page?{S3_SIGNED} HTTP/1.1\r\n\r\n".encode())
+    assert wire.answer().headers["content-security-policy"] == "sandbox"
+
+
 def test_a_server_for_other_machines_may_have_any_name() -> None:
     with LocalSqs(anywhere=True) as sqs, Wire(sqs.endpoint_url) as wire:
         wire.socket.sendall(b"GET /_leasekeeper/health HTTP/1.1\r\nHost: sqs:9324\r\n\r\n")
@@ -576,13 +620,13 @@ def test_a_port_that_is_taken_is_an_error_at_start(sqs: LocalSqs) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_process_prints_its_address_and_ends_with_status_0(number: signal.Signals) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "leasekeeper.local", "--port", "0"],
+        [sys.executable, "-m", "leasekeeper", "local", "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stdout is not None
-        endpoint_url = process.stdout.readline().rpartition(" ")[2].strip()
+        endpoint_url = process.stdout.readline().partition(" at ")[2].partition(". ")[0]
         with Wire(endpoint_url) as wire:
             url = json.loads(wire.call("CreateQueue", b'{"QueueName": "q"}').body)["QueueUrl"]
             assert url == f"{endpoint_url}/000000000000/q"

@@ -187,6 +187,8 @@ async def _serve(
         loop.add_signal_handler(number, stopping.set if lifeline is None else lambda: None)
     if lifeline is not None:
         lifeline.listen(lambda: loop.call_soon_threadsafe(stopping.set))
+    from leasekeeper.local.running import collect_rarely
+
     await server.open()
     try:
         for wish in wishes:
@@ -194,6 +196,7 @@ async def _serve(
         for operation, switches in faults:  # only now, so that no fault can prevent the queues
             server.broker.faults.set(operation, **switches)
         server.broker.faults.dead_polls = dead_polls
+        collect_rarely()
         _greet(server, wishes, faults)
         await stopping.wait()
     finally:

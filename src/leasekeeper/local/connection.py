@@ -84,7 +84,7 @@ class Front:
 
     Attributes:
         broker: what answers the requests.
-        hosts: the names that requests may call this server by.
+        hosts: refuses requests for other names, and of pages of other sites.
         require_credentials: refuse requests without an Authorization header.
         most_connections: connections at a time; one more is answered with 503 and closed.
         request_timeout: seconds from the first byte of a request to its last.
@@ -223,9 +223,8 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, request: HttpRequest) -> None:
         try:
-            if not self._front.hosts.accept(request.host):
-                self._send(403, _wrong_host(request.host))
-            elif request.path.startswith(admin.ROOT):
+            self._front.hosts.check(request)
+            if request.path.startswith(admin.ROOT):
                 self._answer_page(request)
             elif request.method == b"POST" and request.target.startswith(_PREFIX):
                 self._answer_call(request)
@@ -335,14 +334,6 @@ class Connection(asyncio.Protocol):
         transport.write(head.encode("latin-1", "replace") + (b"" if self._bodiless else body))
         if self._close:
             transport.close()
-
-
-def _wrong_host(host: bytes) -> Refusal:
-    name = host[:200].decode("latin-1")
-    return refusals.access_denied(
-        f"The Host header {name!r} does not name this server: call it by its IP address or as localhost, or start it "
-        "with --anywhere to accept every name."
-    )
 
 
 def _next_request_id() -> str:

@@ -1,12 +1,18 @@
-"""The Host header: which names a server accepts requests by.
+"""What keeps web pages of other sites away from a server on this machine: the headers `Host` and `Origin`.
 
-Owned by the server. It keeps out web pages of other sites: a page that makes its name resolve to 127.0.0.1 (DNS
-rebinding) sends that name. IP addresses are accepted, because no site can make a browser send one.
+Owned by the server. A page that makes its name resolve to 127.0.0.1 (DNS rebinding) sends that name. IP addresses are
+accepted, because no site can make a browser send one. A page that calls this server by its address sends its origin.
 """
 
 from __future__ import annotations
 
 import ipaddress
+from typing import TYPE_CHECKING
+
+from leasekeeper.local.model import refusals
+
+if TYPE_CHECKING:
+    from leasekeeper.local.http import HttpRequest
 
 _MOST_REMEMBERED = 256
 
@@ -18,8 +24,24 @@ class AllowedHosts:
         self._names = names
         self._accepted: set[bytes] = {b""}  # HTTP/1.0 has no Host header; browsers always send one
 
-    def accept(self, host: bytes) -> bool:
-        """Whether a request with this Host header is accepted."""
+    def check(self, request: HttpRequest) -> None:
+        """Refuse a request that is meant for another host, or that a browser sends from a page of another origin.
+
+        Raises:
+            Refusal: with the reason.
+        """
+        if not self._accept(request.host):
+            raise refusals.access_denied(
+                f"The Host header {_shown(request.host)} does not name this server: call it by its IP address or as "
+                "localhost, or start it with --anywhere to accept every name."
+            )
+        if request.origin and request.origin.partition(b"//")[2].lower() != request.host.lower():
+            raise refusals.access_denied(f"A page of {_shown(request.origin)} may not use this server.")
+        # An image or a script of a page has no Origin. Its link to this server is one that the user follows.
+        if request.header(b"sec-fetch-site") == b"cross-site" and request.header(b"sec-fetch-mode") != b"navigate":
+            raise refusals.access_denied("A page of another site may not use this server.")
+
+    def _accept(self, host: bytes) -> bool:
         if self._names is None or host in self._accepted:
             return True
         accepted = self._check(host.decode("latin-1").lower())
@@ -39,3 +61,7 @@ class AllowedHosts:
         except ValueError:
             return False
         return True
+
+
+def _shown(header: bytes) -> str:
+    return repr(header[:200].decode("latin-1"))

@@ -7,6 +7,7 @@ messages after that.
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Self
@@ -119,6 +120,12 @@ class LocalSqs:
         listening.set_result(None)
         await self._stopping.wait()
         await self._server.close()
+
+
+def collect_rarely() -> None:
+    """Have garbage collected rarely in this process, whose work is to serve: messages are many and hold no cycles."""
+    gc.freeze()  # what there is now stays until the end
+    gc.set_threshold(100_000, 50, 50)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -247,7 +247,9 @@ def _object(request: HttpRequest, found: S3Object) -> S3Answer:
         raise S3Error(412, "PreconditionFailed", "the object is another one by now")
     size, status = len(found.data), 200
     modified = format_datetime(found.modified, usegmt=True)
-    headers = f"ETag: {found.etag}\r\nAccept-Ranges: bytes\r\nLast-Modified: {modified}\r\n"
+    # Shown in a browser, an object is no page of this server.
+    headers = "Content-Security-Policy: sandbox\r\n"
+    headers += f"ETag: {found.etag}\r\nAccept-Ranges: bytes\r\nLast-Modified: {modified}\r\n"
     headers += "".join(f"{name}: {value}\r\n" for name, value in found.metadata)
     data = found.data
     if stated := request.header(b"range").decode("latin-1"):

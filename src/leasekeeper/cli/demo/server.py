@@ -7,21 +7,20 @@ the demo is killed.
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 
-from leasekeeper.local.__main__ import main
+from leasekeeper.local import LocalSqs
+from leasekeeper.local.running import collect_rarely
 
 
-def end_with_the_parent() -> None:
-    """Ask for a stop when standard input ends: the parent closed it, or has ended."""
-    # Not through sys.stdin: its buffer has a lock, and a daemon thread that holds it aborts the interpreter's end.
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
+def main() -> None:
+    """Print the address, and serve until standard input ends: the parent closed it, or has ended."""
+    with LocalSqs() as sqs:
+        collect_rarely()
+        print(sqs.endpoint_url, flush=True)
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
 
 
 if __name__ == "__main__":
-    threading.Thread(target=end_with_the_parent, daemon=True).start()
-    sys.exit(main(["--port", "0"]))
+    main()

@@ -68,7 +68,7 @@ class OwnSqs:
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        self.endpoint_url = line.rpartition(" ")[2].strip()
+        self.endpoint_url = line.strip()
         if not self.endpoint_url.startswith("http"):
             self.__exit__(None, None, None)
             raise LeasekeeperError(f"the local SQS did not start; it printed {line!r}")
