@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
     from leasekeeper.batch import Batch
     from leasekeeper.channel import Channel
-    from leasekeeper.sqs.request_ids import RequestIds
     from leasekeeper.trace_headers import Trace
 
     Unit = Message[Any] | Batch[Any]
@@ -97,7 +96,7 @@ class Tracing:
         self._settle = settle
         self._queues: dict[str, dict[str, AttributeValue]] = {}
         self._attributes: dict[tuple[str, str], dict[str, AttributeValue]] = {}
-        self._ids: dict[str, RequestIds] = {}
+        self._last_ids: dict[str, Callable[[], str]] = {}
         MessageContext.trace_fields = current_ids
 
     # What consumers ask of it
@@ -176,9 +175,9 @@ class Tracing:
                 known["server.port"] = address.port
         self._queues[event.queue] = known
         self._attributes.clear()
-        note_ids = getattr(event.client, "request_ids", None) if self._receive or self._settle else None
-        if note_ids is not None:
-            self._ids[event.queue] = note_ids()
+        last_id = getattr(event.client, "last_request_id", None)
+        if last_id is not None:
+            self._last_ids[event.queue] = last_id
 
     def _call(
         self,
@@ -192,8 +191,11 @@ class Tracing:
         attributes = self._of_queue(queue, operation).copy()
         if count is not None:
             attributes["messaging.batch.message_count"] = count
-        if (ids := self._ids.get(queue)) is not None and ids.last:
-            attributes["aws.request_id"] = ids.last  # events come in the step of the loop that read the answer
+        last_id = self._last_ids.get(queue)
+        if last_id is not None and (
+            request_id := last_id()
+        ):  # events come in the step of the loop that read the answer
+            attributes["aws.request_id"] = request_id
         now = time.time_ns()
         span = self._tracer.start_span(
             f"{operation} {queue}",

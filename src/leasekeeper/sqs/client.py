@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from leasekeeper.api import Credentials, EntryFailure, Outgoing, Sent
     from leasekeeper.message import Received
     from leasekeeper.sqs.endpoint import Endpoint
-    from leasekeeper.sqs.request_ids import RequestIds
     from leasekeeper.sqs.wire import Wire
 
 T = TypeVar("T")
@@ -75,9 +74,9 @@ class SqsClient:
         """What calls are signed with now; None when that is being renewed. Begins a refresh that is due."""
         return self._wire.credentials
 
-    def request_ids(self) -> RequestIds:
-        """Note the server's ids of calls that begin from now on; what it returns has the id of the last one."""
-        return self._wire.request_ids()
+    def last_request_id(self) -> str:
+        """The server's id of the call that ended last, for the code that goes on with its answer; empty without one."""
+        return self._wire.last_request_id()
 
     async def __aenter__(self) -> Self:
         return self
@@ -199,18 +198,6 @@ class SqsClient:
         """The URLs of all queues that have this dead-letter queue."""
         asked = {"QueueUrl": queue_url, "MaxResults": 1000}
         return await self._pages("ListDeadLetterSourceQueues", asked, codec.SourcesAnswer)
-
-    async def tag_queue(self, queue_url: str, tags: Mapping[str, str]) -> None:
-        """Add tags to a queue, or change their values."""
-        await self._tell("TagQueue", {"QueueUrl": queue_url, "Tags": tags})
-
-    async def untag_queue(self, queue_url: str, keys: Sequence[str]) -> None:
-        """Remove tags from a queue."""
-        await self._tell("UntagQueue", {"QueueUrl": queue_url, "TagKeys": list(keys)})
-
-    async def queue_tags(self, queue_url: str) -> dict[str, str]:
-        """The tags of a queue."""
-        return (await self._ask("ListQueueTags", {"QueueUrl": queue_url}, codec.TagsAnswer)).tags or {}
 
     async def start_message_move_task(
         self, source_arn: str, *, destination_arn: str | None = None, per_second: int | None = None

@@ -142,12 +142,6 @@ class SourcesAnswer(msgspec.Struct, rename={"queue_urls": "queueUrls", "next_tok
     next_token: str | None = None
 
 
-class TagsAnswer(msgspec.Struct, rename="pascal"):
-    """The answer to ListQueueTags."""
-
-    tags: dict[str, str] | None = None
-
-
 class MoveTask(msgspec.Struct, frozen=True, rename="pascal", kw_only=True):
     """One task that moves messages out of a dead-letter queue (ListMessageMoveTasks).
 

@@ -16,10 +16,11 @@ from leasekeeper.errors import Closed, SqsError, Verdict
 from leasekeeper.loggers import safe_logger
 from leasekeeper.sqs import tolerant
 from leasekeeper.sqs.errors import EXCERPT, error_of
-from leasekeeper.sqs.request_ids import RequestIds
 from leasekeeper.texts import bounded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from leasekeeper.api import Credentials, Response, Transport
     from leasekeeper.sqs.credentials import CredentialKeeper
     from leasekeeper.sqs.signer import Signer
@@ -56,14 +57,15 @@ class Wire:
         self._calls = calls
         self._timeout = timeout
         self._closed = False
-        self._ids: RequestIds | None = None
+        self._header: Callable[[str], str | None] = _no_header
 
-    def request_ids(self) -> RequestIds:
-        """Note the server's ids of calls that begin from now on."""
-        if self._ids is None:
-            self._ids = RequestIds()
-            self._polls, self._calls = self._ids.of(self._polls), self._ids.of(self._calls)
-        return self._ids
+    def last_request_id(self) -> str:
+        """The server's id of the call that ended last; empty if that had no answer, or its answer no id.
+
+        A call's own code goes on in the same step of the loop in which its answer was read, so until its next `await`
+        this is the id of that call.
+        """
+        return self._header("x-amzn-requestid") or ""
 
     @property
     def credentials(self) -> Credentials | None:
@@ -158,10 +160,17 @@ class Wire:
         timeout: float,  # noqa: ASYNC109
     ) -> Response:
         try:
-            return await transport.post(body, self._signer.sign(credentials, operation, body), timeout)
+            answer = await transport.post(body, self._signer.sign(credentials, operation, body), timeout)
         except SqsError as error:
+            self._header = _no_header
             error.operation = operation
             raise
+        self._header = answer.header
+        return answer
+
+
+def _no_header(_: str) -> None:
+    """What a call without an answer says of every header."""
 
 
 def _refusal(operation: str, answer: Response) -> SqsError:
