@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leasekeeper.cli.causes import Cause, DeadLetter, causes_of, normalised, one_line
+from leasekeeper.cli.causes import Cause, Causes, DeadLetter, normalised, one_line
 from leasekeeper.cli.filters import Filters, Pattern
 from leasekeeper.failure import FAILURE, Failure, timestamp
 from leasekeeper.message import Received
@@ -115,7 +115,7 @@ def test_messages_of_one_cause_are_one_group() -> None:
         failed(6, error="TimeoutError", message="no answer in 1 s"),
         moved(7, "bills"),
     ]
-    causes = causes_of(received)
+    causes = Causes(received).sorted()
     assert [(cause.count, cause.title, cause.where) for cause in causes] == [
         (3, "TimeoutError: no answer in * s", ("error=TimeoutError", "message=no answer in * s")),
         (2, "moved by SQS (maxReceiveCount)", ("reason=maxReceiveCount",)),
@@ -137,15 +137,15 @@ def test_the_suggested_filter_of_a_cause_chooses_its_messages_and_no_others() ->
         message(4),
     ]
     for each in received:
-        (cause,) = causes_of([each])
+        (cause,) = Causes([each]).sorted()
         filters = Filters.read(cause.where, None, None)
         assert [other for other in received if filters.match(other, DeadLetter.of(other))] == [each]
 
 
 def test_a_cause_as_json() -> None:
-    (cause,) = causes_of(
+    (cause,) = Causes(
         [failed(1, error="TimeoutError", message="in 3 s"), failed(9, error="TimeoutError", message="in 4 s")]
-    )
+    ).sorted()
     assert isinstance(cause, Cause)
     assert json.loads(json.dumps(cause.as_object())) == {
         "count": 2,

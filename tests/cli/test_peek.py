@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from leasekeeper.cli.causes import causes_of
+from leasekeeper.cli.causes import Causes
 from leasekeeper.cli.showing import as_object, show, show_causes
 from leasekeeper.failure import FAILURE, Failure
 from leasekeeper.message import MessageAttribute, Received
@@ -147,7 +147,7 @@ FOUND = [
 def causes(width: int, *, terminal: bool) -> str:
     console = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None, highlight=False)
     with console.capture() as capture:
-        show_causes(causes_of(FOUND), console)
+        show_causes(Causes(FOUND).sorted(), console)
     return capture.get()
 
 

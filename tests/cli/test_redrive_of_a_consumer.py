@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from leasekeeper import Message, Reject
-from leasekeeper.cli.causes import DeadLetter, causes_of
+from leasekeeper.cli.causes import Causes, DeadLetter
 from leasekeeper.cli.copying import Copying, CopyPlan, Target
 from leasekeeper.failure import FAILURE, REDRIVEN
 from leasekeeper.testing.world import World, virtual
@@ -91,7 +91,7 @@ async def test_a_message_counts_its_redrives_and_carries_only_its_last_failure()
             await asyncio.sleep(10)
             (letter,) = await dead_letters(world)
             assert DeadLetter.of(letter).text == f"no stock in shop {times}"
-            (cause,) = causes_of([letter])
+            (cause,) = Causes([letter]).sorted()
             assert (cause.title, dict(cause.queues)) == ("Reject: no stock in shop *", {"orders": 1})
             await redrive(world)
         await asyncio.sleep(10)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from leasekeeper.contrib.lambda_ import LambdaHandler
 
 GOLDEN = Path(__file__).parent / "golden"
-Make = "Callable[..., LambdaHandler]"
 
 
 class Context:

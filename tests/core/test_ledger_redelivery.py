@@ -64,14 +64,6 @@ def test_two_deliveries_of_finished_work_in_one_batch_are_one_delete() -> None:
     assert (fresh, [each.receipt for each in finished]) == ([], ["a-3"])
 
 
-def test_a_settlement_may_be_tried_again_while_the_lease_lasts() -> None:
-    """L12."""
-    ledger = Ledger(POLICY)
-    [row] = run(ledger, "a")
-    assert ledger.may_try_again(row, 128.9)
-    assert not ledger.may_try_again(row, 129.0)
-
-
 # Redeliveries
 
 

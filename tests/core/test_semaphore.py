@@ -22,13 +22,6 @@ class SemaphoreMachine(RuleBasedStateMachine):
         self.held: list[int] = []
 
     @rule(weight=weights)
-    def try_acquire(self, weight: int) -> None:
-        fits = sum(self.held) + weight <= self.permits
-        assert self.semaphore.try_acquire(weight) is fits
-        if fits:
-            self.held.append(weight)
-
-    @rule(weight=weights)
     def acquire_up_to(self, weight: int) -> None:
         got = self.semaphore.acquire_up_to(weight)
         assert got == min(weight, max(0, self.permits - sum(self.held)))
@@ -66,19 +59,18 @@ def test_ten_thousand_takings_leave_every_permit_there() -> None:
     for turn in range(10_000):
         semaphore.release(semaphore.acquire_up_to(turn % 11))
     assert semaphore.available == semaphore.permits == 64
-    assert semaphore.try_acquire(64)
 
 
 def test_fewer_permits_than_are_out_leaves_a_debt() -> None:
     semaphore = WeightedSemaphore(3)
-    assert semaphore.try_acquire(3)
+    assert semaphore.acquire_up_to(3) == 3
     semaphore.resize(1)
     assert semaphore.available == -2
     assert semaphore.acquire_up_to(1) == 0
     semaphore.release(2)
-    assert not semaphore.try_acquire()
+    assert semaphore.acquire_up_to(1) == 0
     semaphore.release()
-    assert semaphore.try_acquire()
+    assert semaphore.acquire_up_to(1) == 1
     assert repr(semaphore) == "<WeightedSemaphore 1/1 taken>"
 
 
@@ -88,8 +80,6 @@ def test_numbers_below_nothing_are_refused() -> None:
     semaphore = WeightedSemaphore(1)
     with pytest.raises(ValueError, match="a semaphore of -2 permits cannot be: give 0 or more"):
         semaphore.resize(-2)
-    with pytest.raises(ValueError, match="-1 permits cannot be taken: give 0 or more"):
-        semaphore.try_acquire(-1)
     with pytest.raises(ValueError, match="-1 permits cannot be taken: give 0 or more"):
         semaphore.acquire_up_to(-1)
     with pytest.raises(ValueError, match="-1 permits cannot be given back: 0 are out"):

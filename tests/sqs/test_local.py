@@ -109,9 +109,6 @@ def test_a_queue_is_administered(play: Any) -> None:
         await client.set_queue_attributes(queue, {"VisibilityTimeout": "7"})
         assert (await client.queue_attributes(queue))["VisibilityTimeout"] == "7"
         assert await client.queue_attributes(queue, ["VisibilityTimeout"]) == {"VisibilityTimeout": "7"}
-        await client.tag_queue(queue, {"team": "a", "stage": "b"})
-        await client.untag_queue(queue, ["stage"])
-        assert await client.queue_tags(queue) == {"team": "a"}
         assert queue in await client.list_queues(queue.rpartition("/")[2])
         await client.send(queue, Outgoing(body="x"))
         await client.purge_queue(queue)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from leasekeeper.sqs.client import SqsClient
 
 QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
-MD5_OF_A = hashlib.md5(b"a").hexdigest()
 GOOD = {"MessageId": "good", "ReceiptHandle": "r-good", "Body": "good"}
 
 

@@ -181,10 +181,16 @@ def _widened(span: tuple[float, float] | None, moment: float) -> tuple[float, fl
 
 
 class Causes:
-    """Dead letters in groups of one cause. Bodies are not kept."""
+    """Dead letters in groups of one cause. Bodies are not kept.
 
-    def __init__(self) -> None:
+    Args:
+        messages: those to begin with.
+    """
+
+    def __init__(self, messages: Iterable[Received] = ()) -> None:
         self._causes: dict[tuple[str, str, str], Cause] = {}
+        for message in messages:
+            self.add(message)
 
     def add(self, message: Received) -> None:
         """Put one into its group."""
@@ -203,11 +209,3 @@ class Causes:
     def sorted(self) -> list[Cause]:
         """The causes, that of most messages first."""
         return sorted(self._causes.values(), key=lambda cause: (-cause.count, cause.title))
-
-
-def causes_of(messages: Iterable[Received]) -> list[Cause]:
-    """The messages in groups of one cause, the largest first."""
-    causes = Causes()
-    for message in messages:
-        causes.add(message)
-    return causes.sorted()

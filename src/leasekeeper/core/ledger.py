@@ -281,10 +281,6 @@ class Ledger:
             self.released(row, now)
         return row.state is not State.RELEASING
 
-    def may_try_again(self, row: Delivery, at: float) -> bool:
-        """Whether a settlement tried again at that time would still fall within the lease (L12)."""
-        return at < row.lease.deadline or (at < row.visible_at and row in self._repeated)
-
     def _lose(self, row: Delivery) -> None:
         """The lease of a delivery has ended."""
         row.lease.members.pop(row, None)

@@ -1,6 +1,6 @@
 """The weighted semaphore: permits that are taken and returned, several at a time.
 
-The dispatch of a lane owns one, and the engine's capacity another. It promises that no more permits are taken than
+The dispatch of a lane owns one. It promises that no more permits are taken than
 exist, and no more returned than were taken.
 """
 
@@ -30,21 +30,6 @@ class WeightedSemaphore:
     def taken(self) -> int:
         """How many are out."""
         return self.permits - self.available
-
-    def try_acquire(self, weight: int = 1) -> bool:
-        """Take `weight` permits, all or none; returns whether they were there.
-
-        A weight above `permits` is never there.
-
-        Raises:
-            ValueError: the weight is below 0.
-        """
-        if weight < 0:
-            raise ValueError(f"{weight} permits cannot be taken: give 0 or more")
-        if weight > self.available:
-            return False
-        self.available -= weight
-        return True
 
     def acquire_up_to(self, weight: int) -> int:
         """Take `weight` permits, or as many as there are; returns how many were taken, perhaps 0.
