@@ -72,6 +72,7 @@ class Throttler:
         "_rate",
         "_rate_at",
         "_refreshed",
+        "_scales",
         "_worked",
         "backlog",
         "limit",
@@ -100,6 +101,7 @@ class Throttler:
         self.prefetch = 0 if policy.enabled else policy.prefetch or 0
         most = 2 * policy.concurrency if policy.enabled else policy.concurrency + self.prefetch
         self.limit = min(most, policy.max_in_flight)
+        self._scales = policy.enabled and policy.pollers is None
 
     def resize(self, concurrency: int, now: float) -> None:
         """Let this many messages be at work at once from now on."""
@@ -216,10 +218,6 @@ class Throttler:
         """
         return self._latency or self._partial
 
-    @property
-    def _scales(self) -> bool:
-        return self.policy.enabled and self.policy.pollers is None
-
     def _rate_by(self, now: float) -> float:
         """Messages received a second, averaged over about the last second before `now`."""
         return self._rate * math.exp(min(0.0, self._rate_at - now) / MEMORY)
@@ -237,11 +235,10 @@ class Throttler:
         return max(self.policy.concurrency / self._handler, self._rate) if self._handler else math.inf
 
     def _most_pollers(self) -> int:
-        """The most pollers that the handlers can use; `max_pollers` until the first handler has ended."""
+        """The most pollers that the handlers can use; `max_pollers` until a handler and a receive have been timed."""
         most = self.policy.max_pollers
-        if not (self._handler and self.latency):
-            return most
-        return int(min(HEADROOM * self._calls_at_once(self._capacity()) + 1, most))
+        calls = self._calls_at_once(self._capacity()) if self._handler else 0.0
+        return int(min(HEADROOM * calls + 1, most)) if calls else most
 
     def _receives_ready(self) -> int:
         """How many receives must be out so that one almost always waits at the queue; 1 if pauses are allowed."""
