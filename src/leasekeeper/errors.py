@@ -20,11 +20,19 @@ class ConfigurationError(LeasekeeperError):
     """Options, a handler or an address that cannot work. Raised before anything starts."""
 
 
-class CredentialsMissing(ConfigurationError):
+class Unusable(LeasekeeperError):
+    """Something outside that is needed does not exist, cannot be reached, or refuses; its subclasses say what."""
+
+
+class NotFound(Unusable, ConfigurationError):
+    """A bucket or a table that the configuration names does not exist."""
+
+
+class CredentialsMissing(Unusable, ConfigurationError):
     """No AWS credentials were found, or they could not be refreshed."""
 
 
-class QueueUnusable(LeasekeeperError):
+class QueueUnusable(Unusable):
     """The queue does not exist, or access is denied. A start fails with it; a running consumer becomes unhealthy."""
 
 
@@ -94,7 +102,7 @@ class Verdict(Enum):
     """The request itself is wrong, through a bug or bad input: reported once, never retried."""
 
 
-class SqsError(LeasekeeperError):
+class SqsError(Unusable):
     """SQS refused a call or could not be reached.
 
     Attributes:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from weakref import WeakSet
 
 from leasekeeper.engine.host import LINGER, place_of
+from leasekeeper.exit_codes import Exit
 from leasekeeper.futures import when_all
 from leasekeeper.loggers import safe_logger
 
@@ -32,8 +33,6 @@ FORCED_LINGER = 1.0
 """As `LINGER`, after a second signal."""
 LOOK = 1.0
 """Seconds between two looks for the end, at the longest; a signal is heard at once."""
-EXIT_CODE = 1
-"""Exit code of a process that could not end by itself."""
 
 log = safe_logger("leasekeeper.run")
 
@@ -117,7 +116,7 @@ class Guard:
     def _abandon(self, ends: Sequence[Future[Any]]) -> None:
         _try(partial(_tell, ends))
         _try(logging.shutdown)
-        os._exit(EXIT_CODE)
+        os._exit(Exit.FAILED)
 
 
 def _try(call: Callable[[], object]) -> None:

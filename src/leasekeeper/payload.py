@@ -11,7 +11,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
-from leasekeeper.errors import LeasekeeperError
+from leasekeeper.errors import Unusable
 from leasekeeper.message import Received
 from leasekeeper.outcomes import Reject
 
@@ -30,7 +30,7 @@ class PayloadGone(Reject):
     """The object that a message points to does not exist: the message is rejected, because no retry brings it back."""
 
 
-class PayloadUnavailable(LeasekeeperError):
+class PayloadUnavailable(Unusable):
     """A payload cannot be read or written now: access denied, S3 unavailable, or damaged. The message is retried."""
 
 

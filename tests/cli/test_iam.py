@@ -11,10 +11,10 @@ import pytest
 
 from leasekeeper.cli.checks import examine
 from leasekeeper.cli.connection import Connection
-from leasekeeper.cli.errors import Exit
 from leasekeeper.cli.facts import Facts, Finding, Level
 from leasekeeper.cli.iam import CONSUME, Needs, policy_for
 from leasekeeper.cli.policy_command import print_policy
+from leasekeeper.exit_codes import Exit
 from leasekeeper.local import LocalSqs
 from leasekeeper.options import make_options
 from leasekeeper.sending import Schedules, Sender

@@ -14,17 +14,21 @@ import typer
 
 from leasekeeper import Leasekeeper
 from leasekeeper.cli import settings
-from leasekeeper.cli.errors import Exit, exit_of
+from leasekeeper.cli.errors import exit_of
 from leasekeeper.cli.program import execute, program
 from leasekeeper.errors import (
     Closed,
     ConfigurationError,
     CredentialsMissing,
     LeasekeeperError,
+    NotFound,
     QueueUnusable,
     SqsError,
     Verdict,
 )
+from leasekeeper.exit_codes import Exit
+from leasekeeper.idempotency.api import TableMissing
+from leasekeeper.payload import PayloadUnavailable
 
 SCHEMA = {option.flag for option in settings.schema()}
 CHECKED_AT_ONCE = ("run", "local", "demo", "send", "peek", "redrive", "doctor", "health", "scale", "manifest")
@@ -199,7 +203,7 @@ def test_a_file_that_cannot_be_written_is_told_in_one_line(
     monkeypatch.setitem(sys.modules, "some_service", service := ModuleType("some_service"))
     service.app = Leasekeeper()  # type: ignore[attr-defined]
     service.app.consumer("orders")(lambda _: None)
-    assert run(monkeypatch, "docs", "some_service:app", "--output", str(tmp_path)) == Exit.FAILED
+    assert run(monkeypatch, "docs", "some_service:app", "--output", str(tmp_path)) == Exit.USAGE
     assert capsys.readouterr().err == f"leasekeeper: {tmp_path}: Is a directory\n"
 
 
@@ -207,7 +211,10 @@ def test_a_file_that_cannot_be_written_is_told_in_one_line(
     ("error", "code"),
     [
         (ConfigurationError("x"), 2),
-        (CredentialsMissing("x"), 2),
+        (CredentialsMissing("x"), 3),
+        (NotFound("x"), 3),
+        (TableMissing("x"), 3),
+        (PayloadUnavailable("x"), 3),
         (QueueUnusable("x"), 3),
         (SqsError(Verdict.DENIED, "AccessDenied", "no"), 3),
         (Closed("x"), 1),

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from leasekeeper import Consumer, Leasekeeper
-from leasekeeper.cli.errors import Exit, Stopped
+from leasekeeper.cli.errors import Stopped
 from leasekeeper.cli.settings import RunSettings, Setting
 from leasekeeper.cli.targets import configure, consumers_of, load
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.exit_codes import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

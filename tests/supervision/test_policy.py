@@ -175,6 +175,16 @@ def test_what_another_start_does_not_change_stops_all(status: int, ready: bool) 
     assert run.policy.code == status
 
 
+def test_a_queue_that_cannot_be_reached_when_a_process_is_replaced_is_tried_again() -> None:
+    """What is needed outside was there before: it may be back in a moment."""
+    run = Run(3)
+    run.ended(2, -signal.SIGKILL)
+    assert run.after(FIRST_PAUSE) == [Start(2)]
+    assert run.ended(2, 3) == []
+    assert run.words[-1].endswith("; starting another in 1 s")
+    assert run.after(2 * FIRST_PAUSE) == [Start(2)]
+
+
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("status", [0, 1, 2, 3, 7])
 def test_a_ready_process_that_ends_and_does_not_say_why_is_started_again(status: int, count: int) -> None:

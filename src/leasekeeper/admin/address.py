@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from leasekeeper.errors import ConfigurationError
+from leasekeeper.errors import ConfigurationError, Unusable
 
 DEFAULT = "127.0.0.1:9900"
 LOOPBACK = "127.0.0.1"
 _ANY = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 - it is looked up, not bound
+
+
+class AddressUnusable(Unusable, ConfigurationError):
+    """Nothing can listen at the address: another program does, or it is none of this machine."""
 
 
 class AdminAddress(NamedTuple):

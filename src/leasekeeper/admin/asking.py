@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from leasekeeper.admin.address import LOOPBACK
-from leasekeeper.errors import ConfigurationError, LeasekeeperError
+from leasekeeper.errors import ConfigurationError, LeasekeeperError, Unusable
 from leasekeeper.sqs.urls import redacted
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class Unreachable(LeasekeeperError):
+class Unreachable(Unusable):
     """A surface did not answer, or not as one."""
 
 

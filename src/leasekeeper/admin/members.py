@@ -22,7 +22,8 @@ import msgspec
 from leasekeeper.admin.asking import Place, Unreachable, ask
 from leasekeeper.admin.exposition import merged
 from leasekeeper.admin.server import AdminServer
-from leasekeeper.errors import ConfigurationError
+from leasekeeper.errors import ConfigurationError, Unusable
+from leasekeeper.exit_codes import Exit
 from leasekeeper.supervision.folder import Folder
 from leasekeeper.supervision.lifeline import Lifeline
 
@@ -163,8 +164,8 @@ def main(
             wait()
     except ConfigurationError as error:
         sys.stderr.write(f"leasekeeper: {error}\n")
-        return 2
-    return 0
+        return Exit.UNUSABLE if isinstance(error, Unusable) else Exit.USAGE
+    return Exit.CLEAN
 
 
 def _listed(text: str) -> list[str]:

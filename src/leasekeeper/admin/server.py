@@ -14,11 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from leasekeeper.admin.address import DEFAULT, AdminAddress
+from leasekeeper.admin.address import DEFAULT, AddressUnusable, AdminAddress
 from leasekeeper.admin.application import application_of, missing
 from leasekeeper.admin.settings import SurfaceSettings
 from leasekeeper.engine.host import close_loop, new_event_loop
-from leasekeeper.errors import ConfigurationError
 from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:
@@ -175,7 +174,7 @@ def _listen(address: AdminAddress) -> socket.socket:
             else "give an address of this machine, such as 127.0.0.1:9900"
         )
         why = str(error.strerror or error).partition(" (while")[0]  # Python adds the address in a form of its own
-        raise ConfigurationError(f"admin={str(address)!r}: cannot listen: {why}; {hint}") from error
+        raise AddressUnusable(f"admin={str(address)!r}: cannot listen: {why}; {hint}") from error
 
 
 def _listen_at_path(path: str) -> socket.socket:
@@ -192,7 +191,7 @@ def _listen_at_path(path: str) -> socket.socket:
         listener.listen()
     except OSError as error:
         listener.close()
-        raise ConfigurationError(
+        raise AddressUnusable(
             f"admin='unix:{path}': cannot listen: {error.strerror or error}; give a path of at most 100 characters in "
             "a folder that this user may write to"
         ) from error

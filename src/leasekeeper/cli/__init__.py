@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from leasekeeper.cli import start  # noqa: F401 - its clock starts here
 from leasekeeper.cli.light import answer
+from leasekeeper.exit_codes import Exit
 from leasekeeper.supervision.plan import plan_of
 from leasekeeper.supervision.protocol import VARIABLE
 
@@ -45,7 +46,7 @@ def _run() -> int:
         from leasekeeper.extras import needs
 
         print(f"leasekeeper: {needs('the command line', ' and '.join(missing), 'cli')}", file=sys.stderr)
-        return 2
+        return Exit.USAGE
     # Ctrl-C while the commands are imported ends this process as any other, and not with a traceback.
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     from leasekeeper.cli.program import execute

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from leasekeeper.cli.connection import with_advice
 from leasekeeper.cli.copying import Copying, CopyPlan
 from leasekeeper.cli.dead_letter_queue import DeadLetterQueue, OneTarget, ToSources
-from leasekeeper.cli.errors import Exit, say
+from leasekeeper.cli.errors import say
 from leasekeeper.cli.interrupts import finished
 from leasekeeper.cli.showing import show_causes
 from leasekeeper.cli.words import counted
+from leasekeeper.exit_codes import Exit
 from leasekeeper.texts import printable
 
 if TYPE_CHECKING:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from leasekeeper.errors import ConfigurationError, LeasekeeperError, NotFound, Unusable
 from leasekeeper.texts import one_line
 
 
-def trouble(error: Exception, dsn: str, variable: str, create: str) -> str:
-    """The sentence for an error of psycopg.
+def trouble(what: str, error: Exception, dsn: str, variable: str, create: str = "") -> LeasekeeperError:
+    """An error of psycopg as ours.
 
     Args:
+        what: what cannot be used, in words.
         error: the error.
         dsn: the connection string that was given; empty if none was.
         variable: in which it may be.
@@ -18,10 +20,10 @@ def trouble(error: Exception, dsn: str, variable: str, create: str) -> str:
     """
     kind, text = type(error).__name__, one_line(error)
     if kind == "UndefinedTable":
-        return f"the table does not exist; run `{create}`"
+        return NotFound(f"{what}: the table does not exist; run `{create}`")
     if kind == "ProgrammingError":  # libpq cannot read it
-        return f"--dsn or {variable} is no connection string: {text}"
-    return text if dsn else f"{text.rstrip('.')}; give --dsn or set {variable}"
+        return ConfigurationError(f"{what}: --dsn or {variable} is no connection string: {text}")
+    return Unusable(f"{what}: " + (text if dsn else f"{text.rstrip('.')}; give --dsn or set {variable}"))
 
 
 def exists(connection: Any, table: str) -> bool:

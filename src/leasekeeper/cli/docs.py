@@ -11,8 +11,9 @@ from typing import Annotated
 
 import typer
 
-from leasekeeper.cli.errors import Exit, Stopped, say
+from leasekeeper.cli.errors import Stopped, say
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.exit_codes import Exit
 
 
 def docs(

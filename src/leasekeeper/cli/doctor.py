@@ -27,12 +27,13 @@ from leasekeeper.cli.connection import (
     RegionOption,
     with_advice,
 )
-from leasekeeper.cli.errors import Exit, Stopped
+from leasekeeper.cli.errors import Stopped
 from leasekeeper.cli.facts import Facts, Finding, Level
 from leasekeeper.cli.grace import GraceOption  # noqa: TC001 - typer reads the annotation
 from leasekeeper.cli.policy import RedrivePolicy, account_in, name_in
 from leasekeeper.cli.words import printable_lines
 from leasekeeper.errors import ConfigurationError, SqsError
+from leasekeeper.exit_codes import Exit
 from leasekeeper.sqs.address import QueueAddress
 from leasekeeper.sqs.client import SqsClient
 from leasekeeper.sqs.urls import redacted, without_user_info

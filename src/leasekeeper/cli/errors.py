@@ -6,27 +6,12 @@ Used by every command. It promises that an error which Leasekeeper raises on pur
 from __future__ import annotations
 
 import sys
-from enum import IntEnum
 
 from leasekeeper.cli.words import printable_lines
-from leasekeeper.errors import ConfigurationError, LeasekeeperError, QueueUnusable, SqsError
+from leasekeeper.errors import ConfigurationError, LeasekeeperError, Unusable
+from leasekeeper.exit_codes import Exit
 from leasekeeper.sqs.urls import redacted
 from leasekeeper.texts import printable
-
-
-class Exit(IntEnum):
-    """The exit codes of every command."""
-
-    CLEAN = 0
-    """The command did its work; `run` settled every message."""
-    FAILED = 1
-    """An error ended it, `run` left messages unsettled, `send` had some refused, or `doctor` found a failure."""
-    USAGE = 2
-    """Wrong usage or configuration: nothing was done."""
-    UNUSABLE = 3
-    """The queue does not exist, cannot be reached, or the credentials do not allow its use."""
-    INTERRUPTED = 130
-    """Ctrl-C or SIGTERM ended it before its work was done."""
 
 
 class Stopped(Exception):
@@ -39,10 +24,10 @@ class Stopped(Exception):
 
 def exit_of(error: LeasekeeperError) -> Exit:
     """The exit code that stands for an error."""
+    if isinstance(error, Unusable):
+        return Exit.UNUSABLE
     if isinstance(error, ConfigurationError):
         return Exit.USAGE
-    if isinstance(error, (QueueUnusable, SqsError)):
-        return Exit.UNUSABLE
     return Exit.FAILED
 
 

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from leasekeeper.cli.errors import Exit, Stopped, say
 from leasekeeper.cli.words import counted
-from leasekeeper.errors import ConfigurationError
+from leasekeeper.errors import ConfigurationError, Unusable
 from leasekeeper.sqs.address import NAME_RULE, is_queue_name
 from leasekeeper.supervision.lifeline import Lifeline
 
@@ -171,8 +170,7 @@ def local(
             runner.run(_serve(server, wishes, faults, dead_polls=dead_polls))
     except OSError as error:
         why = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-        say(f"cannot listen on {host}:{port}: {why}. Give another --port, or 0 for a free one")
-        raise Stopped(Exit.FAILED) from error
+        raise Unusable(f"cannot listen on {host}:{port}: {why}. Give another --port, or 0 for a free one") from error
 
 
 async def _serve(

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from leasekeeper.cli.errors import Exit, Stopped, say
+from leasekeeper.cli.errors import Stopped, say
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.exit_codes import Exit
 
 if TYPE_CHECKING:
     from leasekeeper.cli.manifests.service import Service
@@ -64,26 +65,22 @@ def manifest(
     Grace periods are computed from the options: drain, flush, and a margin. Capital words, such as ACCOUNT, stand for
     what the code does not say.
     """
-    _check(kind, jobs=jobs, guessed=handler_seconds is None)
+    if jobs and kind is Kind.ECS:
+        raise ConfigurationError("--jobs is for kubernetes: ECS has no jobs that scale by a queue")
     from leasekeeper.cli.manifests.service import service_of
     from leasekeeper.cli.targets import configured
 
     consumers = configured(target, config, os.environ)
+    if handler_seconds is None:
+        say(
+            "without --handler-seconds the numbers of the scaling are a guess; `leasekeeper scale advise` measures them"
+        )
     service = service_of(
         target, consumers, name=name, image=image, most=most, handler_seconds=handler_seconds, latency=latency
     )
     files = _kubernetes(service, jobs=jobs) if kind is Kind.KUBERNETES else _ecs(service, apart=output is not None)
     _write(files, output)
     raise Stopped(Exit.CLEAN)
-
-
-def _check(kind: Kind, *, jobs: bool, guessed: bool) -> None:
-    if jobs and kind is Kind.ECS:
-        raise ConfigurationError("--jobs is for kubernetes: ECS has no jobs that scale by a queue")
-    if guessed:
-        say(
-            "without --handler-seconds the numbers of the scaling are a guess; `leasekeeper scale advise` measures them"
-        )
 
 
 def _kubernetes(service: Service, *, jobs: bool) -> dict[str, str]:

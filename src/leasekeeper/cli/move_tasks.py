@@ -10,10 +10,11 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from leasekeeper.cli.errors import Exit, say
+from leasekeeper.cli.errors import say
 from leasekeeper.cli.policy import name_in
 from leasekeeper.cli.words import counted
 from leasekeeper.errors import LeasekeeperError
+from leasekeeper.exit_codes import Exit
 from leasekeeper.texts import printable
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from leasekeeper.cli.connection import EndpointOption, ProfileOption, RegionOpti
 from leasekeeper.cli.databases import exists, trouble
 from leasekeeper.cli.run import FormatOption, LevelOption  # noqa: TC001
 from leasekeeper.cli.words import counted, printable_lines
-from leasekeeper.errors import LeasekeeperError
 from leasekeeper.idempotency.postgres import check_psycopg, checked_table
 from leasekeeper.outbox import Outbox, Relay
 from leasekeeper.outbox.statements import AGAIN, ASIDE, BRING_BACK, COUNTED, FRESH, QUEUES, STATISTICS, TROUBLE
@@ -104,8 +103,7 @@ def outbox(
         with psycopg.connect(dsn) as connection:
             _act(box, action, queue, connection)
     except psycopg.Error as error:
-        text = trouble(error, dsn, "LEASEKEEPER_OUTBOX_DSN", box.creates)
-        raise LeasekeeperError(f"outbox {box.table}: {text}") from error
+        raise trouble(f"outbox {box.table}", error, dsn, "LEASEKEEPER_OUTBOX_DSN", box.creates) from error
 
 
 def _act(box: Outbox, action: Action, queue: str | None, connection: Any) -> None:

@@ -25,12 +25,13 @@ from leasekeeper.cli.connection import (
     RegionOption,
     opened,
 )
-from leasekeeper.cli.errors import Exit, Stopped, say
+from leasekeeper.cli.errors import Stopped, say
 from leasekeeper.cli.holding import PARALLEL, WAIT, Holding
 from leasekeeper.cli.policy import RedrivePolicy, number
 from leasekeeper.cli.showing import as_object, show, show_causes
 from leasekeeper.cli.words import counted
 from leasekeeper.errors import ConfigurationError, SqsError
+from leasekeeper.exit_codes import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,10 +9,11 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from leasekeeper.cli.errors import Exit, say
+from leasekeeper.cli.errors import say
 from leasekeeper.cli.iam import ACCOUNT, SEND, Needs, policy_for
 from leasekeeper.cli.policy import RedrivePolicy
 from leasekeeper.errors import ConfigurationError, CredentialsMissing, SqsError
+from leasekeeper.exit_codes import Exit
 from leasekeeper.options import Options
 from leasekeeper.sqs.address import QueueAddress
 from leasekeeper.sqs.client import SqsClient

@@ -12,8 +12,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from leasekeeper.cli.errors import Exit, say
+from leasekeeper.cli.errors import say
 from leasekeeper.cli.words import printable_lines
+from leasekeeper.exit_codes import Exit
 
 if TYPE_CHECKING:
     from leasekeeper.admin.address import AdminAddress
@@ -28,7 +29,8 @@ def probe(address: AdminAddress, *, ready: bool, timeout: float) -> Exit:
     try:
         status, body = _get(where, "/readyz" if ready else "/livez", timeout)
     except (OSError, ValueError) as error:
-        say(f"no answer from http://{where}: {str(error) or type(error).__name__}")
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        say(f"no answer from http://{where}: {why}")
         return Exit.FAILED
     if status != 200:
         say(f"{'not ready' if ready else 'not alive'}: {_reasons(body) or f'HTTP status {status}'}")

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from leasekeeper import __version__
-from leasekeeper.cli.errors import Exit, Stopped, exit_of, printed, say
+from leasekeeper.cli.errors import Stopped, exit_of, printed, say
 from leasekeeper.cli.layout import HelpfulCommand, HelpfulGroup
 from leasekeeper.cli.mistakes import UsageError, sentence
 from leasekeeper.errors import LeasekeeperError
+from leasekeeper.exit_codes import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +77,9 @@ class Commands(HelpfulGroup):
         return COMMANDS[name]
 
 
+WRONG_PATH = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""Errors of files that say that another path has to be given; others say that the disk is full, for example."""
+
 program = typer.Typer(
     name="leasekeeper",
     cls=Commands,
@@ -128,7 +132,7 @@ def execute() -> int:
         if error.filename is None:  # not about a file that was given
             raise
         say(f"{os.fsdecode(error.filename)}: {error.strerror}")
-        return Exit.FAILED
+        return Exit.USAGE if isinstance(error, WRONG_PATH) else Exit.FAILED
     except (KeyboardInterrupt, typer.Abort):
         ended = Exit.INTERRUPTED
     if ended == Exit.INTERRUPTED:

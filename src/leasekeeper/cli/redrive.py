@@ -24,12 +24,13 @@ from leasekeeper.cli.connection import (
 )
 from leasekeeper.cli.copying import CopyPlan, Target
 from leasekeeper.cli.dead_letter_queue import DeadLetterQueue, arn_of, dead_letter_queue_of, target_at
-from leasekeeper.cli.errors import Exit, Stopped, say
+from leasekeeper.cli.errors import Stopped, say
 from leasekeeper.cli.filters import Filters
 from leasekeeper.cli.holding import Holding
 from leasekeeper.cli.policy import number
 from leasekeeper.cli.words import counted, listed
 from leasekeeper.errors import ConfigurationError, SqsError, Verdict
+from leasekeeper.exit_codes import Exit
 
 LOOKED_AT = 20
 """Seconds that the messages of a first look stay hidden if they cannot be given back."""

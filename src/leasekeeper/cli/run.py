@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from leasekeeper.cli import admin, logs, settings
-from leasekeeper.cli.errors import Exit, Stopped, printed
+from leasekeeper.cli.errors import Stopped, exit_of, printed
 from leasekeeper.cli.grace import GraceOption  # noqa: TC001 - typer reads the annotations
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.loggers import safe_logger
@@ -35,7 +35,7 @@ for the consumer of one queue in [tool.leasekeeper.queues.NAME]). A flag wins ov
 and the file over the code.
 
 Exit codes: 0 stopped, everything settled; 1 ended by an error, or messages unsettled; 2 wrong usage or configuration; \
-3 a queue cannot be used.
+3 a queue, a table or a bucket cannot be used; 130 a second signal cut the drain short.
 """
 
 
@@ -148,7 +148,7 @@ def _said_once(lifeline: Lifeline | None) -> Iterator[None]:
     except ConfigurationError as error:
         if lifeline is None or not lifeline.refuse(printed(str(error))):
             raise
-        raise Stopped(Exit.USAGE) from error
+        raise Stopped(exit_of(error)) from error
 
 
 def _supervise(*, supervisor: bool) -> int:

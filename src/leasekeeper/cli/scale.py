@@ -15,10 +15,11 @@ import typer
 
 from leasekeeper.admin.address import DEFAULT, AdminAddress
 from leasekeeper.cli.advice import Line, Measured, advice, measured_lines, remarks, together
-from leasekeeper.cli.errors import Exit, Stopped, say
+from leasekeeper.cli.errors import Stopped, say
 from leasekeeper.cli.words import printable_lines
 from leasekeeper.core.scaling import LATENCY
-from leasekeeper.errors import ConfigurationError
+from leasekeeper.errors import ConfigurationError, Unusable
+from leasekeeper.exit_codes import Exit
 
 TIMEOUT = 10.0
 """Seconds that an answer may take."""
@@ -58,7 +59,8 @@ def scale(
 ) -> None:
     """Print KEDA's queueLength and the target of ECS for a queue, from what its consumer measures, and why.
 
-    Ask a process that has worked for some minutes. The exit code is 1 when it does not answer, or has measured nothing.
+    Ask a process that has worked for some minutes. The exit code is 3 when it does not answer, and 1 when it
+    has measured nothing.
     """
     if (concurrency is None) != (handler_seconds is None):
         raise ConfigurationError("--concurrency and --handler-seconds belong together: give both, or ask a process")
@@ -150,14 +152,13 @@ def _status(address: AdminAddress) -> dict[str, Any]:
         status: dict[str, Any] = json.loads(body)
         _ = [each["queue"] for each in status["consumers"]]
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
-        why = str(error) or type(error).__name__
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         if not isinstance(error, (OSError, http.client.HTTPException)):
             why = "what answers there is no admin surface of Leasekeeper"
-        say(
+        raise Unusable(
             f"no answer of a consumer from http://{address}: {why}; run it with --admin, or give --concurrency and "
             "--handler-seconds"
-        )
-        raise Stopped(Exit.FAILED) from None
+        ) from None
     else:
         return status
     finally:

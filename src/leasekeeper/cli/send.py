@@ -28,9 +28,10 @@ from leasekeeper.cli.connection import (
     RegionOption,
     opened,
 )
-from leasekeeper.cli.errors import Exit, Stopped, say
+from leasekeeper.cli.errors import Stopped, say
 from leasekeeper.cli.words import counted
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.exit_codes import Exit
 from leasekeeper.message import MessageAttribute
 from leasekeeper.sizes import size_of
 from leasekeeper.texts import printable
@@ -215,7 +216,7 @@ async def _send(connection: Connection, messages: Iterable[Outgoing], payloads: 
             if payloads is not None:
                 from leasekeeper.cli.storing import storing
 
-                queue, messages = await stack.enter_async_context(storing(queue, connection, payloads, messages))
+                queue, messages = await storing(stack, queue, connection, payloads, messages)
             ready: list[list[Outgoing]] = []
             parallel = 1 if queue.address.fifo else PARALLEL
             for batch in batches(messages):

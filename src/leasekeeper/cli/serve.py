@@ -16,11 +16,11 @@ from leasekeeper.app import refuse_shared_queues
 from leasekeeper.cli import settings
 from leasekeeper.cli.admin import AdminWishes
 from leasekeeper.cli.emptiness import UntilEmpty, polls_within
-from leasekeeper.cli.errors import Exit
 from leasekeeper.cli.grace import cut_off
 from leasekeeper.cli.local_queues import create_queues
 from leasekeeper.cli.service import Services, reports_of, tell
 from leasekeeper.cli.targets import configure, consumers_of, load
+from leasekeeper.exit_codes import Exit
 from leasekeeper.guard import SIGNALS
 from leasekeeper.loggers import safe_logger
 from leasekeeper.options import Options
@@ -94,9 +94,11 @@ def serve(wishes: Wishes) -> Exit:
         UntilEmpty(consumers, wishes.exit_when_empty, services.stop_unasked).watch()
     with wishes.admin.served(targets):  # until the end: a process that drains is alive
         reports = reports_of(run_in_foreground(services, lifeline))
-        tell(reports)
+        tell(reports, forced=services.forced)
     if lifeline is not None:
         lifeline.tell(ends="signal" if services.signalled else "itself", reports=list(map(asdict, reports)))
+    if services.forced:
+        return Exit.INTERRUPTED
     return _verdict(
         reports, len(consumers), unusable=not services.signalled and any(consumer.problem for consumer in consumers)
     )

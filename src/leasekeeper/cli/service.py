@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from leasekeeper.cli.words import counted
 from leasekeeper.loggers import safe_logger
 from leasekeeper.observe.statistics import Report
 from leasekeeper.running import Several
@@ -30,6 +31,8 @@ class Services(Several):
         self._lifeline = lifeline
         self.signalled = False
         """Whether a signal asked for the stop."""
+        self.forced = False
+        """Whether a second signal cut the stop short."""
         self.begun = False
         """Whether it was started."""
 
@@ -55,6 +58,7 @@ class Services(Several):
     def request_stop(self, *, force: bool = False) -> None:
         """Ask for a stop from a signal handler, also while the main thread is in a handler that blocks."""
         self.signalled = True
+        self.forced |= force
         super().request_stop(force=force)
 
 
@@ -63,7 +67,21 @@ def reports_of(results: Sequence[Report | tuple[Report, ...]]) -> list[Report]:
     return [report for result in results for report in ((result,) if isinstance(result, Report) else result)]
 
 
-def tell(reports: Sequence[Report]) -> None:
-    """Log what each consumer did."""
+def tell(reports: Sequence[Report], *, forced: bool) -> None:
+    """Log what each consumer did, and what a forced stop gave up."""
     for report in reports:
         log.info("%s", report, extra={"report": {name: getattr(report, name) for name in report.__dataclass_fields__}})
+    if forced:
+        cancelled = sum(report.given_back.get("ended", 0) for report in reports)
+        unsettled = sum(report.unsettled for report in reports)
+        log.warning(
+            "a second signal cut the drain short: %s (%d given back when their handlers were cancelled, %d unsettled)",
+            _come_again(cancelled + unsettled),
+            cancelled,
+            unsettled,
+        )
+
+
+def _come_again(count: int) -> str:
+    """`1 message comes again`, `2 messages come again`."""
+    return f"{counted(count, 'message')} {'comes' if count == 1 else 'come'} again"

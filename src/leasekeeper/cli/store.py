@@ -13,7 +13,6 @@ import typer
 
 from leasekeeper.cli.connection import EndpointOption, ProfileOption, RegionOption  # noqa: TC001 - typer reads them
 from leasekeeper.cli.databases import exists, trouble
-from leasekeeper.errors import LeasekeeperError
 from leasekeeper.idempotency import inbox, postgres
 from leasekeeper.idempotency.dynamodb import DynamoDbStore
 
@@ -96,6 +95,5 @@ def _create(dsn: str, definition: str, table: str) -> bool:
             there = exists(connection, table)
             connection.execute(definition.encode())
     except psycopg.Error as error:
-        text = trouble(error, dsn, "LEASEKEEPER_STORE_DSN", "")
-        raise LeasekeeperError(f"table {table} cannot be created: {text}") from error
+        raise trouble(f"table {table} cannot be created", error, dsn, "LEASEKEEPER_STORE_DSN") from error
     return there

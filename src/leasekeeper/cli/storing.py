@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -13,7 +12,8 @@ from leasekeeper.sending.opening import open_target
 from leasekeeper.sizes import size_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from contextlib import AsyncExitStack
 
     from leasekeeper.api import EntryFailure, Outgoing, Sent
     from leasekeeper.cli.connection import Connection, OpenQueue
@@ -34,13 +34,13 @@ class StoringClient:
         return await self._client.send_batch(queue_url, messages)
 
 
-@asynccontextmanager
 async def storing(
-    queue: OpenQueue, connection: Connection, place: str, messages: Iterable[Outgoing]
-) -> AsyncIterator[tuple[OpenQueue, Iterator[Outgoing]]]:
+    stack: AsyncExitStack, queue: OpenQueue, connection: Connection, place: str, messages: Iterable[Outgoing]
+) -> tuple[OpenQueue, Iterator[Outgoing]]:
     """The queue and the messages, with pointers in place of those that are too large.
 
     Args:
+        stack: closes the connection to S3.
         queue: the queue.
         connection: how it is reached; S3 is reached in the same region, with the same credentials.
         place: `s3://bucket` or `s3://bucket/folder`.
@@ -48,12 +48,15 @@ async def storing(
 
     Raises:
         ConfigurationError: the place is malformed, or a message has too many attributes.
+        NotFound: the bucket does not exist.
         PayloadUnavailable: a payload cannot be stored.
     """
     payloads = S3Payloads.from_url(place)
     settings = connection.settings()
     _, target = await open_target(queue.client, queue.address, payloads)
     store = await payloads.connect(region=settings.region, profile=settings.profile, credentials=settings.credentials)
+    stack.push_async_callback(store.close)
+    await payloads.check(store)
     limit = threshold(payloads, target.most_bytes)
 
     def made() -> Iterator[Outgoing]:
@@ -61,7 +64,4 @@ async def storing(
             large = size_of(message.body, message.attributes) > limit
             yield pointing(message, payloads, queue.name) if large else message
 
-    try:
-        yield replace(queue, client=cast("SqsClient", StoringClient(queue.client, store))), made()
-    finally:
-        await store.close()
+    return replace(queue, client=cast("SqsClient", StoringClient(queue.client, store))), made()

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from leasekeeper.app import Leasekeeper
 from leasekeeper.cli import logs, settings
-from leasekeeper.cli.errors import Exit, Stopped, say
+from leasekeeper.cli.errors import Stopped, say
 from leasekeeper.cli.preparing import prepared
 from leasekeeper.cli.words import printable_lines
 from leasekeeper.consumer import Consumer
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.exit_codes import Exit
 from leasekeeper.tracebacks import from_user_code
 
 if TYPE_CHECKING:

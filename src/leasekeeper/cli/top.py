@@ -19,7 +19,8 @@ from leasekeeper.admin.address import DEFAULT
 from leasekeeper.admin.fleet import NOT_YET, Fleet
 from leasekeeper.admin.queues import queues_of
 from leasekeeper.cli.board import board
-from leasekeeper.cli.errors import Exit, Stopped
+from leasekeeper.cli.errors import Stopped
+from leasekeeper.exit_codes import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,7 +65,7 @@ async def _print(given: list[str]) -> Exit:
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False, color_system=None)
     console.print(board(state, console.width, plain=True))
     lost = all(each["state"] == "UNREACHABLE" for each in state["processes"].values())
-    return Exit.FAILED if lost else Exit.CLEAN
+    return Exit.UNUSABLE if lost else Exit.CLEAN
 
 
 async def _watch(given: list[str]) -> Exit:

@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.engine.opening import AGAIN
-from leasekeeper.errors import ConfigurationError, LeasekeeperError
+from leasekeeper.errors import ConfigurationError, LeasekeeperError, Unusable
 from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ async def ask_store(options: Options, source: SourceQueue) -> None:
 
     Raises:
         ConfigurationError: its table does not exist.
-        LeasekeeperError: it cannot be reached.
+        Unusable: it cannot be reached.
     """
     idempotency: Any = options.idempotency
     counts = getattr(idempotency, "counts", None)
@@ -39,7 +39,7 @@ async def ask_store(options: Options, source: SourceQueue) -> None:
         except LeasekeeperError as error:
             left = began + options.wait_for_endpoint - loop.time()
             if left <= 0:
-                raise LeasekeeperError(_sentence(source.name, error, options)) from error
+                raise Unusable(_sentence(source.name, error, options)) from error
             if not waited:
                 safe_logger(options.logger).warning(
                     "queue %s: the store of idempotency keys is not up yet, waiting up to %.1f s: %s",

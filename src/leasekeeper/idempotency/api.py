@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from leasekeeper.errors import ConfigurationError, LeasekeeperError
+from leasekeeper.errors import LeasekeeperError, NotFound, Unusable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +19,11 @@ class KeyMissing(LeasekeeperError):
     """A message has no idempotency key, and `missing` does not say what to do with such messages."""
 
 
-class StoreUnavailable(LeasekeeperError):
+class StoreUnavailable(Unusable):
     """The store of idempotency keys did not answer, or answered with an error."""
 
 
-class TableMissing(StoreUnavailable, ConfigurationError):
+class TableMissing(StoreUnavailable, NotFound):
     """The table of a store does not exist, or is another table. It says with which command to create it."""
 
 

@@ -10,7 +10,7 @@ import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.errors import ConfigurationError, LeasekeeperError
+from leasekeeper.errors import ConfigurationError, NotFound, Unusable
 from leasekeeper.loggers import safe_logger
 from leasekeeper.outbox.connections import Connections
 from leasekeeper.outbox.statements import AGAIN, ASIDE, COMMENT, FRESH, LABEL, QUEUES, STATISTICS, VERSION
@@ -115,9 +115,9 @@ class Looking:
                 cursor = await connection.execute(COMMENT, {"table": self._outbox.table})
                 comment, exists = await cursor.fetchone()
         except (psycopg.Error, TimeoutError) as error:
-            raise LeasekeeperError(f"{self._outbox!r}: the database cannot be used: {one_line(error)}") from error
+            raise Unusable(f"{self._outbox!r}: the database cannot be used: {one_line(error)}") from error
         if not exists:
-            raise ConfigurationError(f"{self._outbox!r} does not exist: run `{self._outbox.creates}`")
+            raise NotFound(f"{self._outbox!r} does not exist: run `{self._outbox.creates}`")
         if comment != f"{LABEL} {VERSION}":
             found = "no comment" if comment is None else f"the comment {comment!r}"
             raise ConfigurationError(

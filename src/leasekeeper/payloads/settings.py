@@ -9,7 +9,7 @@ import asyncio
 import re
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from leasekeeper.errors import ConfigurationError
+from leasekeeper.errors import ConfigurationError, NotFound
 from leasekeeper.loggers import safe_logger
 from leasekeeper.payload import PayloadUnavailable
 from leasekeeper.payloads.pointers import PointerName
@@ -151,7 +151,7 @@ class S3Payloads:
         """Ask S3 once whether the buckets exist. One that does not answer is a warning: it may be back in a moment.
 
         Raises:
-            ConfigurationError: a bucket does not exist.
+            NotFound: a bucket does not exist.
         """
         exists: Any = getattr(store, "exists", None)
         for bucket in sorted(self.buckets) if exists is not None else ():
@@ -163,7 +163,7 @@ class S3Payloads:
             else:
                 if not there:
                     asked = f" at {redacted(store.endpoint_url)}" if hasattr(store, "endpoint_url") else ""
-                    raise ConfigurationError(
+                    raise NotFound(
                         f"S3Payloads: bucket {bucket} does not exist{asked}: create it, or check its name and S3's "
                         "endpoint"
                     )

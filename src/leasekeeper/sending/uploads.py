@@ -136,12 +136,19 @@ class Uploads:
 
 
 async def open_uploads(settings: SendSettings, reach: ClientSettings, *, fifo: bool) -> Uploads:
-    """The uploads of a sender.
+    """The uploads of a sender. S3 is asked once whether the bucket exists.
 
     Raises:
         ConfigurationError: S3 cannot be reached with these settings.
+        NotFound: the bucket does not exist.
     """
     payloads = settings.payloads
     assert payloads is not None
     store = await payloads.connect(region=reach.region, profile=reach.profile, credentials=reach.credentials)
-    return Uploads(store, ours=payloads.client is None, fifo=fifo, timeout=settings.timeout)
+    uploads = Uploads(store, ours=payloads.client is None, fifo=fifo, timeout=settings.timeout)
+    try:
+        await payloads.check(store)
+    except BaseException:
+        await uploads.close()
+        raise
+    return uploads

@@ -8,13 +8,14 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
-FAILED, USAGE, UNUSABLE = 1, 2, 3
-"""Exit codes of a process that was ended by an error, that was used or configured wrongly, that cannot use a queue."""
-_CODES = {
-    0: "everything settled",
-    FAILED: "ended by an error, or messages unsettled",
-    USAGE: "wrong usage or configuration",
-    UNUSABLE: "a queue cannot be used",
+from leasekeeper.exit_codes import Exit
+
+_CODES: dict[int, str] = {
+    Exit.CLEAN: "everything settled",
+    Exit.FAILED: "ended by an error, or messages unsettled",
+    Exit.USAGE: "wrong usage or configuration",
+    Exit.UNUSABLE: "something outside that it needs cannot be used",
+    Exit.INTERRUPTED: "its drain was cut short",
 }
 _UNEXPECTED = "it was not told to stop, and did not say why it ends"
 _SIGNALS = {
@@ -49,7 +50,7 @@ class Ending:
     @property
     def code(self) -> int:
         """The exit code that the supervisor passes on; a signal and an unexpected end count as an error."""
-        return FAILED if self.status < 0 or self.unexpected else self.status
+        return Exit.FAILED if self.status < 0 or self.unexpected else self.status
 
     def __str__(self) -> str:
         if self.status >= 0:

@@ -10,8 +10,9 @@ import signal
 from dataclasses import dataclass, field
 from enum import Enum
 
+from leasekeeper.exit_codes import Exit
 from leasekeeper.supervision.commands import Command, Kill, Say, Start, Stop
-from leasekeeper.supervision.endings import FAILED, UNUSABLE, USAGE, Ending
+from leasekeeper.supervision.endings import Ending
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds before a process that died is started again; doubled with each death, up to the second."""
@@ -225,7 +226,8 @@ class Policy:
             return [Say("warning", f"{who} ended with {ending}; waiting for a change of the code")]
         if unexpected:
             return self._died(process, who, state, now)
-        if status == UNUSABLE or (status == USAGE and state is State.STARTING):
+        lasting = status == Exit.UNUSABLE and (state is State.READY or not process.was_ready)
+        if lasting or (status == Exit.USAGE and state is State.STARTING):
             commands = self._give_up(process, f"{who} ended with {ending}, which another start does not change", now)
             return [] if self.alone else commands
         # What ends well before it is ready was signalled. Of one process that is the end of all, of several it is not.
@@ -238,15 +240,15 @@ class Policy:
     def failed_to_start(self, number: int, error: str, now: float) -> list[Command]:
         """No process could be started."""
         process = self.processes[number]
-        process.last = Ending(FAILED)
+        process.last = Ending(Exit.FAILED)
         who = f"{self._names([process])}: {error}; it"
         return self._died(process, who, State.STARTING, now, words="could not be started")
 
-    def failed(self, why: str, now: float, code: int = FAILED) -> list[Command]:
+    def failed(self, why: str, now: float, code: int = Exit.FAILED) -> list[Command]:
         """Something that all processes need has failed."""
         if self.stopping:
             return []
-        self._failed, self._code = True, max(code, FAILED)
+        self._failed, self._code = True, max(code, Exit.FAILED)
         return [Say("error", f"giving up: {why}"), *self._stop_all(now)]
 
     # Decisions
@@ -275,7 +277,7 @@ class Policy:
 
     def _give_up(self, process: Process, why: str, now: float) -> list[Command]:
         first = not self.stopping
-        self._failed, self._code = True, FAILED
+        self._failed, self._code = True, Exit.FAILED
         self._enter(process, State.OVER, now)
         others = [each for each in self.processes.values() if each.state is not State.OVER]
         then = f"; stopping {self._names(others)}" if others and first else ""

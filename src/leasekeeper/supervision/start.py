@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from leasekeeper.exit_codes import Exit
 from leasekeeper.extras import needs
 from leasekeeper.supervision.asides import Aside
 from leasekeeper.supervision.child import leasekeeper
-from leasekeeper.supervision.endings import USAGE
 from leasekeeper.supervision.folder import Folder
 from leasekeeper.supervision.lines import Lines
 from leasekeeper.supervision.supervisor import Supervisor
@@ -102,4 +102,4 @@ def _free_port(wanted: int) -> int:
 
 def _refuse(sentence: str) -> int:
     sys.stderr.write(f"leasekeeper: {sentence}\n")
-    return USAGE
+    return Exit.USAGE

@@ -14,11 +14,12 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from leasekeeper.exit_codes import Exit
 from leasekeeper.supervision.asides import PAUSE
 from leasekeeper.supervision.attendant import LONGEST_AFTER, LOOKS
 from leasekeeper.supervision.child import Child
 from leasekeeper.supervision.commands import Command, Kill, Say, Start, Stop
-from leasekeeper.supervision.endings import FAILED, USAGE, Ending
+from leasekeeper.supervision.endings import Ending
 from leasekeeper.supervision.lines import Lines
 from leasekeeper.supervision.policy import Policy
 from leasekeeper.supervision.summary import Summary
@@ -261,11 +262,11 @@ class Supervisor:
         aside.child = None
         self._lost_aside(aside, f"ended with {Ending(status)}", Ending(status).code)
 
-    def _lost_aside(self, aside: Aside, why: str, code: int = FAILED) -> None:
+    def _lost_aside(self, aside: Aside, why: str, code: int = Exit.FAILED) -> None:
         if self._policy.over:
             return
         now = time.monotonic()
-        if aside.again and code != USAGE:
+        if aside.again and code not in {Exit.USAGE, Exit.UNUSABLE}:
             aside.start_at = now + PAUSE
             self._lines.say("error", f"{aside.name} {why}; starting it again in {PAUSE:g} s")
         else:

@@ -1,0 +1,135 @@
+"""The exit code of each command for each kind of ending, as `leasekeeper.exit_codes` and the reference have it."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leasekeeper.cli.program import COMMANDS
+from leasekeeper.exit_codes import Exit
+
+Bench = Any  # of conftest.py, which tests cannot import
+SHOP = """
+    from leasekeeper import Leasekeeper
+    from leasekeeper.idempotency import DynamoDbStore, Idempotency
+    from leasekeeper.payloads import S3Payloads
+
+    app, stored, pointed = Leasekeeper(), Leasekeeper(), Leasekeeper()
+
+    @app.consumer("nowhere")
+    async def ship(order: dict) -> None: ...
+
+    store = DynamoDbStore("keys", region="us-east-1", endpoint_url="http://127.0.0.1:1")
+
+    @stored.consumer("orders", idempotency=Idempotency(store, key="id"))
+    async def pack(order: dict) -> None: ...
+
+    @pointed.consumer("orders", payloads=S3Payloads("no-such-bucket", endpoint_url={endpoint!r}))
+    async def load(order: dict) -> None: ...
+"""
+CLOSED = "127.0.0.1:1"
+POSTGRES = "host=127.0.0.1 port=1 connect_timeout=2"
+
+
+def all_alone(bench: Bench) -> None:
+    bench.environment["AWS_ENDPOINT_URL_S3"] = bench.sqs.endpoint_url
+    bench.module("shop", SHOP.format(endpoint=bench.sqs.endpoint_url))
+    bench.queue("orders")
+
+
+UNUSABLE = [
+    ("run", "shop:app"),
+    ("run", "shop:stored"),
+    ("run", "shop:pointed"),
+    ("send", "nowhere", "hello"),
+    ("send", "orders", "hello", "--payloads", "s3://no-such-bucket"),
+    ("peek", "nowhere"),
+    ("redrive", "nowhere"),
+    ("top", "--once", CLOSED),
+    ("scale", "advise", "orders", "--admin", CLOSED),
+    ("store", "create", "postgres", "--dsn", POSTGRES),
+    ("store", "create", "inbox", "--dsn", POSTGRES),
+    ("store", "create", "dynamodb", "--endpoint-url", f"http://{CLOSED}"),
+    ("outbox", "create", "--dsn", POSTGRES),
+    ("outbox", "status", "--dsn", POSTGRES),
+    ("outbox", "retry", "--dsn", POSTGRES),
+    ("outbox", "relay", "--dsn", POSTGRES),
+]
+USAGE = [
+    ("run", "nowhere:app"),
+    ("send", "two words", "hello"),
+    ("send", "orders", "--file", "no-such-file"),
+    ("peek", "two words"),
+    ("redrive", "orders", "--status", "--cancel"),
+    ("doctor", "two words"),
+    ("scale", "advise", "orders", "--concurrency", "1"),
+    ("manifest", "kubernetes", "nowhere:app", "--image", "shop"),
+    ("options", "nowhere:app"),
+    ("docs", "nowhere:app"),
+    ("docs", "shop:app", "--output", "."),
+    ("new", "Two Words"),
+    ("top", "unix:nowhere"),
+    ("outbox", "status", "--table", "two words"),
+    ("outbox", "status", "--dsn", "no connection string"),
+    ("store", "create", "postgres", "--table", "two words"),
+    ("health", "--admin", "two words"),
+    ("local", "--queue", "two words"),
+    ("demo", "--messages", "0"),
+]
+NO = [("doctor", "nowhere"), ("health", "--admin", CLOSED), ("docs", "shop:app", "--output", "missing.json", "--check")]
+
+
+@pytest.mark.parametrize("command", [pytest.param(each, id=" ".join(each)) for each in UNUSABLE])
+def test_what_is_missing_or_refuses_outside_is_3_and_one_sentence(shop: Bench, command: tuple[str, ...]) -> None:
+    all_alone(shop)
+    code, said = ended(shop, command)
+    assert code == Exit.UNUSABLE, said
+    assert "Traceback" not in said
+    assert said.count("leasekeeper: ") == (0 if command[0] == "top" else 1), said
+
+
+@pytest.mark.parametrize("command", [pytest.param(each, id=" ".join(each)) for each in USAGE])
+def test_wrong_usage_or_configuration_is_2_and_one_sentence(shop: Bench, command: tuple[str, ...]) -> None:
+    all_alone(shop)
+    code, said = ended(shop, command)
+    assert code == Exit.USAGE, said
+    assert "Traceback" not in said
+    assert said.count("leasekeeper: ") == 1, said
+
+
+@pytest.mark.parametrize("command", [pytest.param(each, id=" ".join(each)) for each in NO])
+def test_an_answer_of_no_is_1(shop: Bench, command: tuple[str, ...]) -> None:
+    all_alone(shop)
+    code, said = ended(shop, command)
+    assert code == Exit.FAILED, said
+
+
+def test_a_port_that_another_program_has_is_3(shop: Bench) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, said = ended(shop, ("local", "--port", str(port)))
+    assert code == Exit.UNUSABLE
+    assert f"cannot listen on 127.0.0.1:{port}: the port is in use. Give another --port, or 0" in said
+
+
+def ended(bench: Bench, command: tuple[str, ...]) -> tuple[int, str]:
+    if command[0] == "run":  # it takes signals and ends its process
+        running = bench.leasekeeper(*command, "--no-supervisor")
+        code = running.end()
+        return code, running.err
+    called = bench.call(*command)
+    return called.code, called.err
+
+
+def test_every_command_is_tried_with_a_mistake() -> None:
+    assert {command[0] for command in USAGE} == set(COMMANDS)
+
+
+def test_the_reference_has_the_table() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "cli.md").read_text()
+    section = page.partition("## Exit codes")[2].partition("\n## ")[0]
+    assert [int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)] == list(Exit)
