@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LATENCY = 60.0
 
+GUESSED = "without --handler-seconds the numbers of the scaling are a guess; `leasekeeper scale advise` measures them"
+
 
 class Kind(StrEnum):
     """What runs the service."""
@@ -72,9 +74,7 @@ def manifest(
 
     consumers = configured(target, config, os.environ)
     if handler_seconds is None:
-        say(
-            "without --handler-seconds the numbers of the scaling are a guess; `leasekeeper scale advise` measures them"
-        )
+        say(GUESSED)
     service = service_of(
         target, consumers, name=name, image=image, most=most, handler_seconds=handler_seconds, latency=latency
     )
