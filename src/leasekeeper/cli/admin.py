@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from contextlib import contextmanager
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,61 +24,71 @@ if TYPE_CHECKING:
 log = safe_logger("leasekeeper.run")
 
 
-def _flag(kind: Any, default: Any, text: str, **more: Any) -> Any:
-    """A flag: the type that typer reads, the default, the text, and what else typer is told."""
-    secret = more.get("metavar") == "TOKEN"
-    return field(default=default, repr=not secret, metadata={"kind": kind, "told": {"help": text, **more}})
+def _flag(name: str, text: str, **more: Any) -> Any:
+    """How typer reads a field: `name` alone, so that a switch gets no `--no-` beside it, or a variable."""
+    variable = f"LEASEKEEPER_{name.removeprefix('--').replace('-', '_').upper()}"
+    return typer.Option(name, envvar=variable, rich_help_panel="Admin surface", help=text, **more)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminWishes:
     """The surface that is asked for. Each field is a flag of `run`, and a variable: `LEASEKEEPER_` and its name."""
 
-    admin: str | None = _flag(
+    admin: Annotated[
         str | None,
-        None,
-        "Serve the live page, health, statistics and metrics there, e.g. 127.0.0.1:9900; a port alone is one of "
-        "127.0.0.1; or unix:/PATH.",
-        metavar="HOST:PORT",
-    )
-    admin_token: str | None = _flag(
+        _flag(
+            "--admin",
+            "Serve the live page, health, statistics and metrics there, e.g. 127.0.0.1:9900; a port alone is one of "
+            "127.0.0.1; or unix:/PATH.",
+            metavar="HOST:PORT",
+        ),
+    ] = None
+    admin_token: Annotated[
         str | None,
-        None,
-        "What actions need (pause, stop, concurrency, redrive), 8 characters or more; unset: read-only.",
-        metavar="TOKEN",
-    )
-    admin_hosts: Sequence[str] = _flag(
+        _flag(
+            "--admin-token",
+            "What actions need (pause, stop, concurrency, redrive), 8 characters or more; unset: read-only.",
+            metavar="TOKEN",
+        ),
+    ] = field(default=None, repr=False)
+    admin_hosts: Annotated[
         list[str] | None,
-        (),
-        "Names by which browsers may ask for the page, besides addresses and this machine's name.",
-        metavar="NAME,...",
-    )
-    peers: Sequence[str] = _flag(
+        _flag(
+            "--admin-hosts",
+            "Names by which browsers may ask for the page, besides addresses and this machine's name.",
+            metavar="NAME,...",
+        ),
+    ] = None
+    peers: Annotated[
         list[str] | None,
-        (),
-        "Other surfaces to show too: URLs, HOST:PORT, a port of 127.0.0.1, unix:/PATH, or dns:NAME:PORT for all "
-        "addresses of a name. An action for one of them takes the token there.",
-        metavar="URL,...",
-    )
-    actions_over_http: bool = _flag(
+        _flag(
+            "--peers",
+            "Other surfaces to show too: URLs, HOST:PORT, a port of 127.0.0.1, unix:/PATH, or dns:NAME:PORT for all "
+            "addresses of a name. An action for one of them takes the token there.",
+            metavar="URL,...",
+        ),
+    ] = None
+    actions_over_http: Annotated[
         bool,
-        False,
-        "Pass actions, and with them the token, on to peers of other machines over plain http too.",
-    )
-    queue_interval: float = _flag(
+        _flag(
+            "--actions-over-http",
+            "Pass actions, and with them the token, on to peers of other machines over plain http too.",
+        ),
+    ] = False
+    queue_interval: Annotated[
         float,
-        30.0,
-        "How often SQS is asked for the counts of the queues while a surface is served; 0: never.",
-        metavar="SECONDS",
-        min=0,
-    )
+        _flag(
+            "--queue-interval",
+            "How often SQS is asked for the counts of the queues while a surface is served; 0: never.",
+            metavar="SECONDS",
+            min=0,
+        ),
+    ] = 30.0
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> AdminWishes:
         """Take what was given for these flags out of all that was given."""
-        values = {each.name: given.pop(each.name) for each in fields(cls)}
-        lists = {name: _listed(values[name] or ()) for name in ("admin_hosts", "peers")}
-        return cls(**values | lists)
+        return cls(**{each.name: given.pop(each.name) for each in fields(cls)})
 
     @contextmanager
     def served(self, targets: Sequence[Target]) -> Iterator[None]:
@@ -95,8 +105,8 @@ class AdminWishes:
             *targets,
             address=self.admin,
             token=self.admin_token or None,
-            hosts=self.admin_hosts,
-            peers=self.peers,
+            hosts=_listed(self.admin_hosts),
+            peers=_listed(self.peers),
             actions_over_http=self.actions_over_http,
             queue_interval=self.queue_interval,
             desk=CommandLineDesk() if self.admin_token else None,
@@ -107,23 +117,9 @@ class AdminWishes:
 
 def flags() -> list[inspect.Parameter]:
     """The flags as typer reads them: as parameters of a function."""
-    return [_parameter(each) for each in fields(AdminWishes)]
+    return list(inspect.signature(AdminWishes, eval_str=True).parameters.values())
 
 
-def _parameter(flag: Field[Any]) -> inspect.Parameter:
-    kind = flag.metadata["kind"]
-    name = f"--{flag.name.replace('_', '-')}"  # alone, so that a switch gets no `--no-` beside it
-    option = typer.Option(
-        name, envvar=f"LEASEKEEPER_{flag.name.upper()}", rich_help_panel="Admin surface", **flag.metadata["told"]
-    )
-    return inspect.Parameter(
-        flag.name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None if flag.default == () else flag.default,
-        annotation=Annotated[kind, option],
-    )
-
-
-def _listed(given: Sequence[str]) -> list[str]:
+def _listed(given: Sequence[str] | None) -> list[str]:
     """What was given, several with commas, or several times."""
-    return [each.strip() for text in given for each in text.split(",") if each.strip()]
+    return [each.strip() for text in given or () for each in text.split(",") if each.strip()]

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import inf
 from statistics import mean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
 
 from leasekeeper.cli.words import ago, counted
 from leasekeeper.core.scaling import (
@@ -23,6 +25,9 @@ from leasekeeper.core.scaling import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+LatencyOption = Annotated[
+    float, typer.Option(metavar="SECONDS", help="The time in which a backlog should be worked off.", min=1)
+]
 LAG = 60.0
 """Seconds by which the counts of SQS may be late."""
 ELSEWHERE = 2.0

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import typer
+
 from leasekeeper.errors import ConfigurationError, LeasekeeperError, NotFound, Unusable
 from leasekeeper.texts import one_line
+
+
+def dsn_option(variable: str) -> Any:
+    """The flag `--dsn`, as typer reads it, with the variable that it may come from."""
+    return typer.Option(
+        metavar="DSN",
+        help="Connection string or URL of Postgres; unset, the variables of libpq count, such as PGHOST.",
+        envvar=variable,
+    )
 
 
 def trouble(what: str, error: Exception, dsn: str, variable: str, create: str = "") -> LeasekeeperError:

@@ -31,6 +31,7 @@ from leasekeeper.cli.errors import Stopped
 from leasekeeper.cli.facts import Facts, Finding, Level
 from leasekeeper.cli.grace import GraceOption  # noqa: TC001 - typer reads the annotation
 from leasekeeper.cli.policy import RedrivePolicy, account_in, name_in
+from leasekeeper.cli.settings import ConfigOption  # noqa: TC001
 from leasekeeper.cli.words import printable_lines
 from leasekeeper.errors import ConfigurationError, SqsError
 from leasekeeper.exit_codes import Exit
@@ -69,14 +70,7 @@ def doctor(
         ),
     ] = None,
     grace_period: GraceOption = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="TOML file with the options of consumers; unset, ./pyproject.toml.",
-            envvar="LEASEKEEPER_CONFIG",
-        ),
-    ] = None,
+    config: ConfigOption = None,
     policy: Annotated[
         bool, typer.Option("--policy", help="Print the IAM policy that the consumers need, and check nothing.")
     ] = False,

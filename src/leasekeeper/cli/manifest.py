@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from leasekeeper.cli.advice import LatencyOption  # noqa: TC001 - typer reads the annotations
 from leasekeeper.cli.errors import Stopped, say
+from leasekeeper.cli.settings import ConfigOption  # noqa: TC001
+from leasekeeper.core.scaling import LATENCY
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.exit_codes import Exit
 
 if TYPE_CHECKING:
     from leasekeeper.cli.manifests.service import Service
-
-LATENCY = 60.0
 
 GUESSED = "without --handler-seconds the numbers of the scaling are a guess; `leasekeeper scale advise` measures them"
 
@@ -43,20 +44,11 @@ def manifest(
         float | None,
         typer.Option(metavar="SECONDS", help="The usual time of a handler, for the numbers of the scaling.", min=0),
     ] = None,
-    latency: Annotated[
-        float, typer.Option(metavar="SECONDS", help="The time in which a backlog should be worked off.", min=1)
-    ] = LATENCY,
+    latency: LatencyOption = LATENCY,
     jobs: Annotated[
         bool, typer.Option("--jobs", help="Kubernetes: jobs that end when the queue is empty, for work of hours.")
     ] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="TOML file with the options of consumers; unset, ./pyproject.toml.",
-            envvar="LEASEKEEPER_CONFIG",
-        ),
-    ] = None,
+    config: ConfigOption = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FOLDER", help="Write files there; unset, to standard output."),

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from leasekeeper.cli import settings
-from leasekeeper.cli.run import ConfigOption, TargetsArgument, with_flags
+from leasekeeper.cli.run import TargetsArgument, with_flags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +29,7 @@ shown, unless --all is given.
 def options(
     targets: TargetsArgument,
     *,
-    config: ConfigOption = None,
+    config: settings.ConfigOption = None,
     everything: Annotated[bool, typer.Option("--all", help="Show options with their default values too.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON: for each queue, its options with their text and unit.")
@@ -41,13 +40,7 @@ def options(
     from leasekeeper.admin.effective import effective_options
     from leasekeeper.cli.targets import configure, consumers_of, load
 
-    file, queues = settings.from_file(config, Path.cwd())
-    given = settings.RunSettings(
-        file=file,
-        queues=queues,
-        environment=settings.from_environment(os.environ),
-        flags=settings.from_flags(flags),
-    )
+    given = settings.RunSettings.read(config, os.environ, flags)
     found: dict[str, list[OptionState]] = {}
     for target in map(load, targets):
         configure(target, given)

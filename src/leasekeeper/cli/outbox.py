@@ -12,7 +12,7 @@ import typer
 
 from leasekeeper.cli import logs
 from leasekeeper.cli.connection import EndpointOption, ProfileOption, RegionOption  # noqa: TC001 - typer reads them
-from leasekeeper.cli.databases import exists, trouble
+from leasekeeper.cli.databases import dsn_option, exists, trouble
 from leasekeeper.cli.run import FormatOption, LevelOption  # noqa: TC001
 from leasekeeper.cli.words import counted, printable_lines
 from leasekeeper.idempotency.postgres import check_psycopg, checked_table
@@ -40,14 +40,8 @@ class Action(StrEnum):
 ActionArgument = Annotated[
     Action, typer.Argument(metavar="create|relay|status|retry", help="What to do.", show_choices=False)
 ]
-DsnOption = Annotated[
-    str,
-    typer.Option(
-        metavar="DSN",
-        help="Connection string or URL of Postgres; unset, the variables of libpq count, such as PGHOST.",
-        envvar="LEASEKEEPER_OUTBOX_DSN",
-    ),
-]
+VARIABLE = "LEASEKEEPER_OUTBOX_DSN"
+DsnOption = Annotated[str, dsn_option(VARIABLE)]
 TableOption = Annotated[
     str, typer.Option(metavar="NAME", help="The table, also with its schema.", envvar="LEASEKEEPER_OUTBOX_TABLE")
 ]
@@ -103,7 +97,7 @@ def outbox(
         with psycopg.connect(dsn) as connection:
             _act(box, action, queue, connection)
     except psycopg.Error as error:
-        raise trouble(f"outbox {box.table}", error, dsn, "LEASEKEEPER_OUTBOX_DSN", box.creates) from error
+        raise trouble(f"outbox {box.table}", error, dsn, VARIABLE, box.creates) from error
 
 
 def _act(box: Outbox, action: Action, queue: str | None, connection: Any) -> None:

@@ -9,7 +9,6 @@ import inspect
 import os
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -41,14 +40,6 @@ Exit codes: 0 stopped, everything settled; 1 ended by an error, or messages unse
 
 TargetsArgument = Annotated[
     list[str], typer.Argument(metavar="MODULE:NAME...", help="Apps and consumers to run, e.g. shop:app.")
-]
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="TOML file with a [leasekeeper] table; unset, [tool.leasekeeper] of ./pyproject.toml.",
-        envvar="LEASEKEEPER_CONFIG",
-    ),
 ]
 LevelOption = Annotated[
     str, typer.Option(metavar="|".join(logs.LEVELS), help="Least level to log.", envvar="LEASEKEEPER_LOG_LEVEL")
@@ -98,7 +89,7 @@ LocalOption = Annotated[
 def run(
     targets: TargetsArgument,
     *,
-    config: ConfigOption = None,
+    config: settings.ConfigOption = None,
     log_level: LevelOption = "info",
     log_format: FormatOption = "plain",
     processes: ProcessesOption = None,
@@ -116,13 +107,7 @@ def run(
         raise Stopped(_supervise(supervisor=supervisor))
     with _said_once(lifeline):
         surface = admin.AdminWishes.of(options)
-        file, queues = settings.from_file(config, Path.cwd())
-        given = settings.RunSettings(
-            file=file,
-            queues=queues,
-            environment=settings.from_environment(os.environ),
-            flags=settings.from_flags(options),
-        )
+        given = settings.RunSettings.read(config, os.environ, options)
         logs.set_up(log_level, log_format, lifeline.number if lifeline is not None and lifeline.count > 1 else None)
         for name, near in settings.misspelt(os.environ).items():
             log.warning("%s is not an option; did you mean %s?", name, near)

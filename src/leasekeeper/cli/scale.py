@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from leasekeeper.admin.address import DEFAULT, AdminAddress
-from leasekeeper.cli.advice import Line, Measured, advice, measured_lines, remarks, together
+from leasekeeper.cli.advice import LatencyOption, Line, Measured, advice, measured_lines, remarks, together
 from leasekeeper.cli.errors import Stopped, say
 from leasekeeper.cli.words import printable_lines
 from leasekeeper.core.scaling import LATENCY
@@ -43,9 +43,7 @@ def scale(
         str, typer.Argument(metavar="QUEUE|URL", help="The queue; or the admin URL of a process, for all its queues.")
     ],
     *,
-    latency: Annotated[
-        float, typer.Option(metavar="SECONDS", help="The time in which a backlog should be worked off.", min=1)
-    ] = LATENCY,
+    latency: LatencyOption = LATENCY,
     admin: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Where a process of the queue listens.", envvar="LEASEKEEPER_ADMIN")
     ] = DEFAULT,

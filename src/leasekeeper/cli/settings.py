@@ -11,7 +11,10 @@ import difflib
 import re
 import tomllib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
 
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.option_checks import hint
@@ -21,8 +24,15 @@ from leasekeeper.sqs.urls import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="TOML file with a [leasekeeper] table; unset, [tool.leasekeeper] of ./pyproject.toml.",
+        envvar="LEASEKEEPER_CONFIG",
+    ),
+]
 PREFIX = "LEASEKEEPER_"
 _OUTSIDE = {
     "envelope": (
@@ -182,6 +192,18 @@ class RunSettings:
     queues: Mapping[str, Layer] = field(default_factory=dict)
     environment: Layer = field(default_factory=dict)
     flags: Layer = field(default_factory=dict)
+
+    @classmethod
+    def read(
+        cls, config: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any] | None = None
+    ) -> RunSettings:
+        """Read them all; the file is `config`, or ./pyproject.toml.
+
+        Raises:
+            ConfigurationError: a file or a value that cannot be used.
+        """
+        file, queues = from_file(config, Path.cwd())
+        return cls(file=file, queues=queues, environment=from_environment(environment), flags=from_flags(flags or {}))
 
     def of(self, queue: str) -> Layer:
         """The settings for the consumer of a queue, which is given by name, URL or ARN."""

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from leasekeeper.cli.connection import EndpointOption, ProfileOption, RegionOption  # noqa: TC001 - typer reads them
-from leasekeeper.cli.databases import exists, trouble
+from leasekeeper.cli.databases import dsn_option, exists, trouble
 from leasekeeper.idempotency import inbox, postgres
 from leasekeeper.idempotency.dynamodb import DynamoDbStore
 
@@ -40,14 +40,8 @@ KindArgument = Annotated[
         show_choices=False,
     ),
 ]
-DsnOption = Annotated[
-    str,
-    typer.Option(
-        metavar="DSN",
-        help="Connection string or URL of Postgres; unset, the variables of libpq count, such as PGHOST.",
-        envvar="LEASEKEEPER_STORE_DSN",
-    ),
-]
+VARIABLE = "LEASEKEEPER_STORE_DSN"
+DsnOption = Annotated[str, dsn_option(VARIABLE)]
 TableOption = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="The table, in Postgres also with its schema.", show_default="leasekeeper_keys"),
@@ -95,5 +89,5 @@ def _create(dsn: str, definition: str, table: str) -> bool:
             there = exists(connection, table)
             connection.execute(definition.encode())
     except psycopg.Error as error:
-        raise trouble(f"table {table} cannot be created", error, dsn, "LEASEKEEPER_STORE_DSN") from error
+        raise trouble(f"table {table} cannot be created", error, dsn, VARIABLE) from error
     return there

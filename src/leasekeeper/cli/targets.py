@@ -146,9 +146,8 @@ def configured(reference: str, config: Path | None, environment: Mapping[str, st
     Raises:
         ConfigurationError: as `load` and `configure`.
     """
-    file, queues = settings.from_file(config, Path.cwd())
+    given = settings.RunSettings.read(config, environment)
     target = load(reference)
-    given = settings.RunSettings(file=file, queues=queues, environment=settings.from_environment(environment))
     configure(target, given)
     return consumers_of(target)
 
