@@ -154,3 +154,12 @@ def test_without_a_supervisor_nothing_that_needs_one_runs(shop: Bench) -> None:
     assert called.err == (
         "leasekeeper: --no-supervisor: --processes, --reload and --local need one; leave one of them out\n"
     )
+
+
+@pytest.mark.parametrize("wrong", [(":app",), ("shop:app", "--concurrency", "0")], ids=["target", "option"])
+def test_a_mistake_is_refused_before_the_local_sqs_is_started(shop: Bench, wrong: tuple[str, ...]) -> None:
+    shop.module("shop", SHIP)
+    command = shop.leasekeeper("run", *wrong, "--local")
+    assert command.end() == 2
+    assert command.err.count("leasekeeper: ") == 1
+    assert command.out == ""  # where the local SQS greets

@@ -29,12 +29,11 @@ WAIT, PAUSE = 30.0, 0.05
 HERE = ("http://127.0.0.1:", "http://localhost:", "http://[::1]:")
 
 
-async def create_queues(consumers: Sequence[Consumer]) -> None:
-    """Create the queue of each consumer, and those that it names or sends to, if they are not there.
+def check_places(consumers: Sequence[Consumer]) -> None:
+    """Refuse consumers that do not consume here.
 
     Raises:
         ConfigurationError: a consumer has a client of its own, or consumes elsewhere.
-        SqsError: the local SQS refuses a queue, or does not answer.
     """
     for consumer in consumers:
         options = consumer.options
@@ -42,6 +41,16 @@ async def create_queues(consumers: Sequence[Consumer]) -> None:
             raise ConfigurationError(
                 f"queue {consumer.address.name}: --local needs a consumer without an option client, on this machine"
             )
+
+
+async def create_queues(consumers: Sequence[Consumer]) -> None:
+    """Create the queue of each consumer, and those that it names or sends to, if they are not there.
+
+    Raises:
+        SqsError: the local SQS refuses a queue, or does not answer.
+    """
+    for consumer in consumers:
+        options = consumer.options
         settings = ClientSettings(endpoint_url=options.endpoint_url, region=options.region, http=options.http)
         names = [consumer.address.name]
         if options.dead_letter_queue:

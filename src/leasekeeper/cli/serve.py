@@ -17,7 +17,7 @@ from leasekeeper.cli import settings
 from leasekeeper.cli.admin import AdminWishes
 from leasekeeper.cli.emptiness import UntilEmpty, polls_within
 from leasekeeper.cli.grace import cut_off
-from leasekeeper.cli.local_queues import create_queues
+from leasekeeper.cli.local_queues import check_places, create_queues
 from leasekeeper.cli.service import Services, reports_of, tell
 from leasekeeper.cli.targets import configure, consumers_of, load
 from leasekeeper.exit_codes import Exit
@@ -87,6 +87,8 @@ def serve(wishes: Wishes) -> Exit:
             if problem := cut_off(consumer.options, consumer.longest_stop, wishes.grace_period):
                 log.warning("queue %s: %s", consumer.address.name, problem)
     if lifeline is not None and lifeline.local:
+        check_places(consumers)
+        lifeline.tell(loaded=True)  # nothing is wrong here: the supervisor starts the local SQS
         asyncio.run(create_queues(consumers))
     if wishes.exit_when_empty is not None:
         for consumer in consumers:

@@ -1,6 +1,6 @@
 """What the supervisor runs beside the consumers, for as long as there are any: a local SQS, the admin surface of all.
 
-Owned by the supervisor. It promises to start them before the consumers, and to stop them after the last.
+Owned by the supervisor. It promises that consumers start after them, and to stop them after the last.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Aside:
         name: what it is, for the log.
         command: what it runs.
         again: whether to start it again when it ends; if not, its end stops all.
+        waits: whether it starts only when a process has read its targets and options: a mistake in them starts nothing.
         variables: for its environment, beside the supervisor's.
         child: its process, while there is one.
         start_at: when it is started again.
@@ -33,6 +34,7 @@ class Aside:
     name: str
     command: Sequence[str]
     again: bool = False
+    waits: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)
     child: Child | None = None
     start_at: float | None = None
@@ -43,6 +45,6 @@ class Aside:
         Raises:
             OSError: the process cannot be made.
         """
-        self.start_at = None
+        self.start_at, self.waits = None, False
         self.child = Child(self.command, {**environment, **self.variables})
         return self.child

@@ -49,7 +49,7 @@ def supervise(plan: Plan, environment: Mapping[str, str]) -> int:
     if plan.local:
         port = _free_port(LOCAL_PORT)
         url = f"http://127.0.0.1:{port}"
-        asides.append(Aside("the local SQS", leasekeeper(("local", "--port", str(port)))))
+        asides.append(Aside("the local SQS", leasekeeper(("local", "--port", str(port))), waits=True))
         environment = {name: value for name, value in environment.items() if name not in _ACCOUNT}
         region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
         environment |= _LOCAL | {"AWS_ENDPOINT_URL_SQS": url, "AWS_DEFAULT_REGION": region}

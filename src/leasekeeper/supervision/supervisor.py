@@ -94,7 +94,8 @@ class Supervisor:
             if self._changes is not None:
                 self._selector.register(self._changes.connection, selectors.EVENT_READ, _CHANGES)
             for aside in self._asides:
-                self._start_aside(aside)
+                if not aside.waits:
+                    self._start_aside(aside)
             if self._plan.count > 1:
                 self._lines.say("info", f"starting {self._plan.count} processes")
             self._do(self._policy.begin(time.monotonic()))
@@ -146,6 +147,10 @@ class Supervisor:
         child = self._children.get(number)
         for words in child.said() if child is not None else ():
             now = time.monotonic()
+            if "loaded" in words:
+                for aside in self._asides:
+                    if aside.waits:
+                        self._start_aside(aside)
             if "ready" in words:
                 self._do(self._policy.ready(number, float(words["ready"]), now))
             if "ends" in words:
