@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
@@ -25,12 +26,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("explore", max_examples=1000, deadline=None)
 settings.load_profile("explore" if os.environ.get("LEASEKEEPER_EXPLORE") else "same")
+if not os.environ.get("LEASEKEEPER_EXPLORE"):
+    # Hypothesis also draws constants that it finds in the modules imported so far. Then examples would depend on which
+    # tests are collected, and each worker would read all modules first.
+    providers._get_local_constants = lambda: providers._local_constants
+
+# Nothing of what is collected becomes garbage. `pytest_collection_finish` turns the garbage collector on again.
+gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """Take what exists now (modules, 3,500 tests) out of the garbage collector, which else walks through it often."""
-    gc.collect()
+    """Take what exists now (modules, thousands of tests) out of the garbage collector, which else often walks it."""
     gc.freeze()
+    gc.enable()
 
 
 LONG = frozenset(Path(__file__).with_name("long.txt").read_text().splitlines())

@@ -10,13 +10,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 from served import Gate, Reader, create, get, until
-from starlette.applications import Starlette
-from starlette.routing import Mount
 
 from leasekeeper import ConfigurationError, Consumer, Leasekeeper, events
 from leasekeeper.admin import AdminServer, admin_app, surface
@@ -27,6 +24,8 @@ from leasekeeper.idempotency import Idempotency, MemoryStore
 from leasekeeper.observe.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
+    from httpx import Response
+
     from leasekeeper.idempotency.api import Found
     from leasekeeper.local import LocalSqs
 
@@ -259,22 +258,27 @@ def test_it_ends_in_time_while_an_answer_is_awaited(sqs: LocalSqs, monkeypatch: 
 
 
 def test_it_can_be_mounted_in_a_web_app() -> None:
-    web = Starlette(routes=[Mount("/admin", admin_app(Consumer("orders", Gate().waiting)))])
-    answer = httpx_get(web, "/admin/livez", "probe.example")
+    answer = get_mounted(admin_app(Consumer("orders", Gate().waiting)), "/admin/livez", "probe.example")
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize(("hosts", "status"), [({}, 421), ({"hosts": ["shop.example"]}, 200), ({"hosts": None}, 200)])
 def test_a_mounted_surface_answers_for_the_names_that_it_was_given(hosts: dict[str, Any], status: int) -> None:
-    web = Starlette(routes=[Mount("/admin", admin_app(Consumer("orders", Gate().waiting), **hosts))])
-    assert httpx_get(web, "/admin/api/state", "shop.example").status_code == status
-    assert httpx_get(web, "/admin/api/state", "127.0.0.1").status_code == 200
+    admin = admin_app(Consumer("orders", Gate().waiting), **hosts)
+    assert get_mounted(admin, "/admin/api/state", "shop.example").status_code == status
+    assert get_mounted(admin, "/admin/api/state", "127.0.0.1").status_code == 200
 
 
-def httpx_get(web: Starlette, path: str, host: str) -> httpx.Response:
-    async def ask() -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=web), base_url=f"http://{host}") as client:
+def get_mounted(admin: Any, path: str, host: str) -> Response:
+    """The answer of a web app that has the surface under `/admin`."""
+    from httpx import ASGITransport, AsyncClient  # slow to import
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    async def ask() -> Response:
+        web = Starlette(routes=[Mount("/admin", admin)])
+        async with AsyncClient(transport=ASGITransport(app=web), base_url=f"http://{host}") as client:
             return await client.get(path)
 
     return asyncio.run(ask())

@@ -1,4 +1,7 @@
-"""Injection by dishka, svcs and FastDepends, with the libraries themselves: scopes, overrides, and mistakes."""
+"""Injection by dishka, svcs and FastDepends, with the libraries themselves: scopes, overrides, and mistakes.
+
+svcs is imported by the tests, so that only the worker which runs them pays for that: it brings four web frameworks.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +16,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import dishka
 import pytest
-import svcs
 from dishka import FromDishka, Provider, Scope, provide
 from fast_depends import Depends
 
 from leasekeeper import Batch, Closed, ConfigurationError, Consumer, Leasekeeper, Message, Reject
 from leasekeeper.contrib.dishka import DishkaInjector
 from leasekeeper.contrib.fast_depends import FastDependsInjector
-from leasekeeper.contrib.svcs import SvcsInjector
 from leasekeeper.local import Broker, LocalClient
 from leasekeeper.testing.handling import run_batch_handler, run_handler
 from leasekeeper.testing.world import World, virtual
 
 if TYPE_CHECKING:
+    import svcs  # noqa: TC004 - see `_svcs`
+
+    from leasekeeper.contrib.svcs import SvcsInjector  # noqa: TC004
     from leasekeeper.injection import Injector
 
 story: list[str] = []
@@ -42,6 +46,15 @@ class Repository:
 
     db: Db
     message: str = ""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _svcs() -> None:
+    """Import what annotations of this module name, too."""
+    global svcs, SvcsInjector  # noqa: PLW0603
+    import svcs
+
+    from leasekeeper.contrib.svcs import SvcsInjector
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,7 @@
-"""FastAPI, Starlette, Litestar and Flask themselves, around consumers of an SQS in this process."""
+"""FastAPI, Starlette, Litestar and Flask themselves, around consumers of an SQS in this process.
+
+Each is imported by its test, so that only the worker which runs it pays for that.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fastapi import FastAPI
-from flask import Flask, current_app, g, has_app_context
-from litestar import Litestar
-from starlette.applications import Starlette
 
 from leasekeeper import Consumer, Leasekeeper
 from leasekeeper.contrib.asgi import consuming
-from leasekeeper.contrib.flask import FlaskContext
 from leasekeeper.local import Broker, LocalClient
 from leasekeeper.testing.handling import run_handler
 
@@ -32,14 +30,20 @@ async def own(_: Any) -> AsyncIterator[dict[str, str]]:
 
 
 def fastapi(app: Leasekeeper) -> Any:
+    from fastapi import FastAPI
+
     return FastAPI(lifespan=consuming(app, lifespan=own))
 
 
 def starlette(app: Leasekeeper) -> Any:
+    from starlette.applications import Starlette
+
     return Starlette(lifespan=consuming(app, lifespan=own))
 
 
 def litestar(app: Leasekeeper) -> Any:
+    from litestar import Litestar
+
     return Litestar(lifespan=[own, consuming(app)], logging_config=None)  # it would set up the root logger
 
 
@@ -87,6 +91,10 @@ def test_a_web_app_runs_consumers_as_long_as_it_lives(make: Callable[[Leasekeepe
 
 @pytest.mark.parametrize("kind", ["def", "async def"])
 def test_a_handler_has_the_context_of_the_flask_app(kind: str) -> None:
+    from flask import Flask, current_app, g, has_app_context
+
+    from leasekeeper.contrib.flask import FlaskContext
+
     web, story = Flask("shop"), []
 
     @web.teardown_appcontext

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from example_kit import EXAMPLES, FAKE, Queue, lines_until
-from fastapi.testclient import TestClient
 
 from leasekeeper.local import LocalSqs
 from leasekeeper.testing.envelopes import lambda_event
@@ -72,6 +71,8 @@ def test_flask(sqs: LocalSqs, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_fastapi(sqs: LocalSqs) -> None:
+    from fastapi.testclient import TestClient  # slow to import
+
     example = runpy.run_path(str(EXAMPLES / "fastapi_shop.py"))
     queue = Queue("orders")
     queue.put('{"item": "tea", "count": 3}')

@@ -1,4 +1,7 @@
-"""Error trackers and log pipelines get from our records what they need: Sentry, OpenTelemetry's logs, structlog."""
+"""Error trackers and log pipelines get from our records what they need: Sentry, OpenTelemetry's logs, structlog.
+
+Each is imported by its test, so that only the worker which runs it pays for that.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import sentry_sdk
-import structlog
-from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
-from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
-from opentelemetry.sdk.trace import TracerProvider
-from sentry_sdk.integrations.logging import LoggingIntegration
-from sentry_sdk.transport import Transport
 
 from leasekeeper import MessageContext, Reject
 from leasekeeper.observe.tracing import Tracing
@@ -25,20 +21,21 @@ if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope
 
 
-class Collected(Transport):
-    """Keeps the events that Sentry would send."""
-
-    events: list[Any]
-
-    def capture_envelope(self, envelope: Envelope) -> None:
-        event = envelope.get_event()
-        if event is not None:
-            self.events.append(event)
-
-
 @pytest.fixture
 def events() -> Iterator[list[Any]]:
-    Collected.events = []
+    """The events that Sentry would send."""
+    import sentry_sdk
+    from sentry_sdk.integrations.logging import LoggingIntegration
+    from sentry_sdk.transport import Transport
+
+    collected: list[Any] = []
+
+    class Collected(Transport):
+        def capture_envelope(self, envelope: Envelope) -> None:
+            event = envelope.get_event()
+            if event is not None:
+                collected.append(event)
+
     sentry_sdk.init(
         dsn="http://key@127.0.0.1:1/1",
         transport=Collected,
@@ -46,7 +43,7 @@ def events() -> Iterator[list[Any]]:
         auto_enabling_integrations=False,
         integrations=[LoggingIntegration()],
     )
-    yield Collected.events
+    yield collected
     sentry_sdk.get_client().close()
     sentry_sdk.init(default_integrations=False, auto_enabling_integrations=False)
 
@@ -95,6 +92,10 @@ def test_sentry_gets_a_rejection_as_an_event(events: list[Any]) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the SDK, for its own handler
 def test_opentelemetry_gets_the_fields_as_attributes_and_the_spans_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
+    from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+    from opentelemetry.sdk.trace import TracerProvider
+
     monkeypatch.setattr(MessageContext, "in_use", False)
     kept, provider = InMemoryLogRecordExporter(), LoggerProvider()  # type: ignore[no-untyped-call]
     provider.add_log_record_processor(SimpleLogRecordProcessor(kept))
@@ -134,6 +135,8 @@ def test_opentelemetry_gets_the_fields_as_attributes_and_the_spans_ids(monkeypat
 
 
 def test_structlog_gets_the_message_of_a_handler(monkeypatch: pytest.MonkeyPatch) -> None:
+    import structlog
+
     monkeypatch.setattr(MessageContext, "in_use", False)
     monkeypatch.setattr(MessageContext, "trace_fields", None)
     written: list[Any] = []

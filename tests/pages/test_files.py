@@ -8,13 +8,16 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
 import leasekeeper.pages
 from leasekeeper.admin import admin_app
 from leasekeeper.pages import INDEX, LOCAL, TYPES, page_file
+
+if TYPE_CHECKING:
+    from httpx import Response
 
 FOLDER = Path(leasekeeper.pages.__file__).parent
 FILES = sorted(path.name for path in FOLDER.iterdir() if path.suffix[1:] in TYPES)
@@ -37,11 +40,13 @@ POLICY = (
 class Browser:
     """Asks the admin surface without a socket."""
 
-    def get(self, path: str, **headers: str) -> httpx.Response:
+    def get(self, path: str, **headers: str) -> Response:
         return asyncio.run(self._get(path, {name.replace("_", "-"): value for name, value in headers.items()}))
 
-    async def _get(self, path: str, headers: dict[str, str]) -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=admin_app()), base_url="http://127.0.0.1") as to:
+    async def _get(self, path: str, headers: dict[str, str]) -> Response:
+        from httpx import ASGITransport, AsyncClient  # slow to import
+
+        async with AsyncClient(transport=ASGITransport(app=admin_app()), base_url="http://127.0.0.1") as to:
             return await to.get(path, headers=headers)
 
 
