@@ -19,7 +19,8 @@ from leasekeeper.local import LocalSqs
 from leasekeeper.message import MessageAttribute
 from leasekeeper.sending import Sender
 from leasekeeper.sending.dispatcher import Dispatcher
-from leasekeeper.sending.send_loop import Flush
+from leasekeeper.sending.flushes import Flush, Flushes
+from leasekeeper.sending.unsent import FailedPosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 CLOSE_AT_EXIT = """
 from leasekeeper.sending import Sender
-from leasekeeper.sending.dispatcher import Dispatcher
-from leasekeeper.sending.send_loop import Flush
 import sys
 sender = Sender("q", endpoint_url=sys.argv[1], region="eu-west-1", linger=30)
 sender.start()
@@ -189,7 +188,7 @@ def test_a_sender_that_is_not_open_refuses(sqs: LocalSqs) -> None:
 
 def test_in_a_forked_child_it_refuses_also_if_a_thread_of_the_parent_was_sending(sqs: LocalSqs) -> None:
     with sender(sqs) as out:
-        ours, out._pid = out._pid, 0  # as in a child
+        ours, out._loop._pid = out._loop._pid, 0  # as in a child
         refused: list[bool] = []
 
         def send() -> None:
@@ -204,7 +203,7 @@ def test_in_a_forked_child_it_refuses_also_if_a_thread_of_the_parent_was_sending
             thread.start()
             thread.join(60)
             assert refused == [True] * 4
-        out._pid = ours
+        out._loop._pid = ours
 
 
 def test_a_start_without_threads_fails_each_time(sqs: LocalSqs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,11 +328,11 @@ def test_a_bug_in_it_ends_it_loudly_and_names_what_was_not_sent(
     assert "a bug of Leasekeeper has ended the sender" in caplog.text
 
 
-def test_a_flush_that_is_done_leaves_no_timer(sqs: LocalSqs) -> None:
-    with sender(sqs) as out:
-        out.post("a")
+def test_a_flush_that_is_done_leaves_no_timer() -> None:
+    async def story() -> list[bool]:
         flush = Flush()
-        out._loop.post(flush)
-        flush.done.result(timeout=5)
-        assert flush.timer is not None
-        assert flush.timer.cancelled()
+        Flushes("q", 30.0, FailedPosts()).begin(flush, ())
+        flush.done.result(timeout=0)
+        return [timer.cancelled() for timer in vars(asyncio.get_running_loop())["_scheduled"]]
+
+    assert asyncio.run(story()) == [True]

@@ -29,8 +29,7 @@ class Room:
         self._size = size
         self.taken = 0
         self.taken_bytes = 0
-        self.accepted = 0
-        """Messages that ever took a place."""
+        self._accepted = 0
         self.lock = threading.Lock()
         self._freed = threading.Condition(self.lock)
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
@@ -41,11 +40,12 @@ class Room:
             return True
         return self.taken < self._messages and self.taken_bytes + size <= self._size
 
-    def take(self, size: int) -> None:
-        """Take a place; the lock is held."""
+    def take(self, size: int) -> int:
+        """Take a place; returns how many messages ever took one. The lock is held."""
         self.taken += 1
         self.taken_bytes += size
-        self.accepted += 1
+        self._accepted += 1
+        return self._accepted
 
     def wait(self, size: int, timeout: float, go_on: Callable[[], bool]) -> bool:
         """Wait for a place, at most `timeout` seconds and while `go_on()`; whether it is there. The lock is held."""

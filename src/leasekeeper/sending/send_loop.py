@@ -1,4 +1,4 @@
-"""The part of a sender that runs on its loop: it connects, dispatches, answers callers, and closes.
+"""What a sender is behind its verbs: it accepts from any thread, and on its loop connects, dispatches and closes.
 
 Owned by a sender. It promises that each entry which was posted to it is answered, also at a close that runs out of time
 and at the end of the process.
@@ -7,23 +7,24 @@ and at the end of the process.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.api import Sent
 from leasekeeper.engine.host import LINGER
-from leasekeeper.errors import Closed, Unsent
+from leasekeeper.errors import BufferFull, Closed
 from leasekeeper.futures import done_future, running_future
 from leasekeeper.lanes.mailbox import Mailbox
 from leasekeeper.loggers import safe_logger
+from leasekeeper.sending.accepted import Accepted
 from leasekeeper.sending.dispatcher import Dispatcher, Entry
 from leasekeeper.sending.exits import forget, remember
+from leasekeeper.sending.flushes import Flush
 from leasekeeper.sending.opening import open_target
 from leasekeeper.sending.outgoing import Target
 from leasekeeper.sending.settings import SenderStatistics
 from leasekeeper.sending.tracing import trace_source
-from leasekeeper.sending.unsent import FailedPosts
 from leasekeeper.sqs.client import SqsClient
 
 if TYPE_CHECKING:
@@ -40,19 +41,6 @@ if TYPE_CHECKING:
     from leasekeeper.sqs.settings import ClientSettings
 
 log = safe_logger("leasekeeper.send")
-
-
-class Flush:
-    """Asks for everything that was accepted before it.
-
-    Attributes:
-        done: done when SQS has it, or when the time is over.
-    """
-
-    def __init__(self) -> None:
-        self.done = running_future()
-        self.left: set[Entry] = set()
-        self.timer: asyncio.TimerHandle | None = None
 
 
 class SendLoop:
@@ -81,6 +69,7 @@ class SendLoop:
         self._settings = settings
         self._room = room
         self._thread = thread
+        self._pid = os.getpid()
         self._ready: Future[None] | None = None
         self._ended = running_future()
         self._mailbox: Mailbox[Entry | Flush] | None = None
@@ -89,10 +78,7 @@ class SendLoop:
         self._task: asyncio.Task[Any] | None = None
         self._asked = False
         self._close_asked: asyncio.Event | None = None
-        self._outstanding: dict[Entry, None] = {}
-        self._flushes: list[Flush] = []
-        self._unsent = FailedPosts()
-        self._sent = self._failed = 0
+        self._accepted = Accepted(address.name, room, settings)
 
     # From any thread
 
@@ -109,8 +95,60 @@ class SendLoop:
             asyncio.run_coroutine_threadsafe(self._live(self._ready), loop)
         return self._ready
 
-    def post(self, item: Entry | Flush) -> None:
-        """Take an entry, or a flush of those before it; it is open."""
+    @property
+    def forked(self) -> bool:
+        """Whether this is a forked child of the process that made it."""
+        return self._pid != os.getpid()
+
+    def check_open(self) -> None:
+        """Raise `Closed` unless it accepts here."""
+        if not self.open or self.forked:
+            raise Closed(
+                f"sender of {self.target.name} is not open here: use `with Sender(...)`, `async with`, or start(); "
+                "a forked child needs another one"
+            )
+
+    def accept(self, entry: Entry, *, wait: bool, beyond: bool) -> None:
+        """Take an entry, and so promise its answer.
+
+        Args:
+            entry: the message.
+            wait: whether to wait for room, at most `timeout`.
+            beyond: whether it needs no room.
+
+        Raises:
+            Closed: it is not open.
+            BufferFull: there is no room.
+        """
+        room = self._room
+        self.check_open()  # first without the lock: another thread may have held it when this process was forked
+        with room.lock:
+            if not (room.has(entry.held) or beyond) and not (
+                wait and room.wait(entry.held, self._settings.timeout, lambda: self.open)
+            ):
+                self.check_open()
+                raise BufferFull(
+                    f"sender of {self.target.name} holds {room.taken:,} messages with {room.taken_bytes:,} bytes: "
+                    "await sender.room(), send less, or raise buffer= and buffer_bytes="
+                )
+            self.check_open()
+            entry.number = room.take(entry.held)
+            self._post(entry)  # under the lock: the order of numbers is that of the mailbox
+
+    def flush(self) -> Future[None]:
+        """A future that is done when everything that was accepted before is sent, or when the time is over.
+
+        Raises:
+            Closed: it is not open.
+        """
+        flush = Flush()
+        self.check_open()  # as in `accept`
+        with self._room.lock:
+            self.check_open()
+            self._post(flush)
+        return flush.done
+
+    def _post(self, item: Entry | Flush) -> None:
         assert self._mailbox is not None
         self._mailbox.post_one(item)
 
@@ -170,7 +208,7 @@ class SendLoop:
             timeout=settings.timeout,
             parallel=settings.parallel,
             strict_order=settings.strict_order,
-            answered=self._answered,
+            answered=self._accepted.answered,
             emit=_tell,
             clock=time.monotonic,
             draw=random.random,
@@ -178,7 +216,7 @@ class SendLoop:
         mailbox = self._mailbox = Mailbox(asyncio.get_running_loop(), self._received)
         assert self._close_asked is not None
         if self._uploads is not None:
-            self._uploads.begin(dispatcher.add, lambda entry, error: self._answered([(entry, error)]))
+            self._uploads.begin(dispatcher.add, lambda entry, error: self._accepted.answered([(entry, error)]))
         run = asyncio.ensure_future(dispatcher.run())
         self.open = not self._asked
         remember(self)
@@ -219,7 +257,7 @@ class SendLoop:
         """Leave the loop; callers hear of the end when its thread is gone."""
         if isinstance(failure, asyncio.CancelledError):
             failure = Closed(f"sender of {self.target.name} was closed at its start")
-        unsent = self._unsent.take(self.target.name)
+        unsent = self._accepted.take_failed()
 
         def conclude(_: object) -> None:
             if not ready.done():
@@ -241,54 +279,14 @@ class SendLoop:
                 continue
             self._take(entries)
             entries = []
-            self._begin_flush(item)
+            self._accepted.flush(item)
+            self._dispatcher.flush()
         self._take(entries)
 
     def _take(self, entries: Sequence[Entry]) -> None:
         if entries and self._dispatcher is not None:
-            self._outstanding.update(dict.fromkeys(entries))
+            self._accepted.add(entries)
             (self._uploads.take if self._uploads is not None else self._dispatcher.add)(entries)
-
-    def _begin_flush(self, flush: Flush) -> None:
-        assert self._dispatcher is not None
-        flush.left = set(self._outstanding)
-        self._flushes.append(flush)
-        limit = self._settings.flush_timeout
-        flush.timer = asyncio.get_running_loop().call_later(limit, self._end_flush, flush)
-        self._dispatcher.flush()
-        self._look_at_flushes()
-
-    def _answered(self, done: Sequence[tuple[Entry, Sent | Exception]]) -> None:
-        """Give the places back, and tell the callers, who may send at once."""
-        self._room.give_back(len(done), sum(entry.held for entry, _ in done))
-        failures: list[Exception] = []
-        for entry, found in done:
-            self._outstanding.pop(entry, None)
-            if isinstance(found, Sent):
-                self._sent += 1
-            else:
-                failures.append(found)
-                self._note_failure(entry, found)
-            if entry.answer is not None:
-                entry.answer(found)
-        if self._flushes:
-            for flush in self._flushes:
-                flush.left.difference_update([entry for entry, _ in done])
-            self._look_at_flushes()
-        if failures:
-            messages = "1 message was" if len(failures) == 1 else f"{len(failures)} messages were"
-            log.error("queue %s: %s not sent: %s", self.target.name, messages, failures[0])
-
-    def _note_failure(self, entry: Entry, error: Exception) -> None:
-        self._failed += 1
-        if entry.answer is not None:
-            return
-        self._unsent.note(entry.outgoing, error)
-        if self._settings.on_error is not None:
-            try:
-                self._settings.on_error(entry.outgoing, error)
-            except BaseException:  # also `sys.exit()` of the user's function must not end the sending of others
-                log.exception("queue %s: on_error raised; the sender goes on", self.target.name)
 
     def _give_up(self, run: asyncio.Future[None]) -> None:
         """Name everything that is left at the end, which a bug of ours may have brought about."""
@@ -299,42 +297,15 @@ class SendLoop:
         else:
             log.error("queue %s: a bug of Leasekeeper has ended the sender", self.target.name, exc_info=bug)
             error = Closed(f"sender of {self.target.name} was ended by a bug of Leasekeeper, {bug!r}: please report it")
-        left = list(self._outstanding)
-        if left:
-            self._answered([(entry, error) for entry in left])
-        for flush in list(self._flushes):
-            self._end_flush(flush)
-
-    def _look_at_flushes(self) -> None:
-        for flush in [each for each in self._flushes if not each.left]:
-            self._end_flush(flush)
-
-    def _end_flush(self, flush: Flush) -> None:
-        if flush.done.done():
-            return
-        self._flushes.remove(flush)
-        if flush.timer is not None:
-            flush.timer.cancel()
-        error = self._unsent.take(self.target.name)
-        if error is None and flush.left:
-            limit = self._settings.flush_timeout
-            error = Unsent(
-                f"{len(flush.left):,} messages to {self.target.name} were not confirmed within "
-                f"flush_timeout={limit:g} s; they are still tried",
-                [(entry.outgoing, TimeoutError()) for entry in flush.left],
-            )
-        if error is None:
-            flush.done.set_result(None)
-        else:
-            flush.done.set_exception(error)
+        self._accepted.give_up(error)
 
     def statistics(self) -> SenderStatistics:
         """A snapshot; may be called from any thread."""
         dispatcher = self._dispatcher
         return SenderStatistics(
             queue=self.target.name,
-            sent=self._sent,
-            failed=self._failed,
+            sent=self._accepted.sent,
+            failed=self._accepted.failed,
             held=self._room.taken,
             held_bytes=self._room.taken_bytes,
             calls=0 if dispatcher is None else dispatcher.statistics().calls,
@@ -342,7 +313,7 @@ class SendLoop:
         )
 
     def __repr__(self) -> str:
-        return f"<SendLoop {self.target.name} {len(self._outstanding)} outstanding>"
+        return f"<SendLoop {self.target.name} {len(self._accepted)} outstanding>"
 
 
 def _tell(event: Event) -> None:

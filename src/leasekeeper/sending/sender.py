@@ -7,12 +7,11 @@ makes the calls. It promises that each accepted message is sent, or named with t
 from __future__ import annotations
 
 import copy
-import os
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from leasekeeper.engine.host import LoopThread
-from leasekeeper.errors import BufferFull, Closed
+from leasekeeper.errors import Closed
 from leasekeeper.futures import done_future, running_future
 from leasekeeper.running import Completion, in_event_loop
 from leasekeeper.sending.answers import new_answer, set_answer
@@ -20,7 +19,7 @@ from leasekeeper.sending.dispatcher import Entry
 from leasekeeper.sending.misspelled import checks_names
 from leasekeeper.sending.room import Room
 from leasekeeper.sending.scheduling import Scheduling, scheduled_answer
-from leasekeeper.sending.send_loop import Flush, SendLoop
+from leasekeeper.sending.send_loop import SendLoop
 from leasekeeper.sending.settings import SendSettings
 from leasekeeper.sqs.address import address_of
 from leasekeeper.sqs.settings import ClientSettings
@@ -117,7 +116,6 @@ class Sender:
         )
         self.posted: list[Future[Any]] | None = None
         """What was posted in one run of a handler; None outside."""
-        self._timeout, self._pid = timeout, os.getpid()
 
     # Verbs
 
@@ -168,7 +166,7 @@ class Sender:
         )
         tell, completion = new_answer()
         waits = in_event_loop()
-        self._accept(Entry(outgoing, size, tell), wait=not waits, beyond=waits)
+        self._loop.accept(Entry(outgoing, size, tell), wait=not waits, beyond=waits)
         return completion()
 
     def post(
@@ -197,7 +195,7 @@ class Sender:
             posted: Future[Sent] = running_future()
             tell = partial(set_answer, posted)
             self.posted.append(posted)
-        self._accept(Entry(outgoing, size, tell), wait=not in_event_loop(), beyond=False)
+        self._loop.accept(Entry(outgoing, size, tell), wait=not in_event_loop(), beyond=False)
 
     def schedule(
         self,
@@ -229,7 +227,7 @@ class Sender:
             Closed: at the call: the sender is not open.
             SqsError: SQS or the scheduler refused the message, or could not be reached.
         """
-        self._check_open()
+        self._loop.check_open()
         target = self._loop.target
         plan = self._scheduling.plan(target, at, name)
         outgoing, size = target.outgoing(
@@ -239,7 +237,7 @@ class Sender:
             return self._begun(lambda: self._scheduling.schedule(target, outgoing, plan.at, name))
         tell, answered = scheduled_answer(plan.at)
         waits = in_event_loop()
-        self._accept(Entry(outgoing, size, tell), wait=not waits, beyond=waits)
+        self._loop.accept(Entry(outgoing, size, tell), wait=not waits, beyond=waits)
         return Completion(answered)
 
     def unschedule(self, name: str) -> Completion[bool]:
@@ -250,7 +248,7 @@ class Sender:
             Closed: at the call: the sender is not open.
             SqsError: the scheduler refused the call, or could not be reached.
         """
-        self._check_open()
+        self._loop.check_open()
         return self._begun(lambda: self._scheduling.unschedule(self._loop.target, name))
 
     def _begun(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Completion[T]:
@@ -261,33 +259,9 @@ class Sender:
 
     async def room(self, size: int = 0) -> None:
         """Wait until there is room for a message of that many bytes."""
-        self._check_open()
+        self._loop.check_open()
         await self._room.wait_in_loop(size)
-        self._check_open()
-
-    def _accept(self, entry: Entry, *, wait: bool, beyond: bool) -> None:
-        room = self._room
-        self._check_open()  # first without the lock: another thread may have held it when this process was forked
-        with room.lock:
-            if not (room.has(entry.held) or beyond) and not (
-                wait and room.wait(entry.held, self._timeout, lambda: self._loop.open)
-            ):
-                self._check_open()
-                raise BufferFull(
-                    f"sender of {self.address.name} holds {room.taken:,} messages with {room.taken_bytes:,} bytes: "
-                    "await sender.room(), send less, or raise buffer= and buffer_bytes="
-                )
-            self._check_open()
-            room.take(entry.held)
-            entry.number = room.accepted
-            self._loop.post(entry)  # under the lock: the order of numbers is that of the mailbox
-
-    def _check_open(self) -> None:
-        if not self._loop.open or self._pid != os.getpid():
-            raise Closed(
-                f"sender of {self.address.name} is not open here: use `with Sender(...)`, `async with`, or start(); "
-                "a forked child needs another one"
-            )
+        self._loop.check_open()
 
     def flush(self) -> Completion[None]:
         """Send everything that was accepted, and wait until SQS has it.
@@ -295,12 +269,7 @@ class Sender:
         Raises:
             Unsent: messages that were posted since the last `flush` could not be sent, or not within `flush_timeout`.
         """
-        flush = Flush()
-        self._check_open()  # as in `_accept`
-        with self._room.lock:
-            self._check_open()
-            self._loop.post(flush)
-        return Completion(flush.done)
+        return Completion(self._loop.flush())
 
     def close(self) -> Completion[None]:
         """Send everything that was accepted, wait at most `flush_timeout`, and close. May be called twice.
@@ -312,7 +281,7 @@ class Sender:
 
     def finish(self) -> Future[None]:
         """`close()` without waiting. Never raises."""
-        if self._pid != os.getpid():
+        if self._loop.forked:
             return done_future(None)
         self._thread.begin(self._scheduling.close)
         return self._loop.finish()
