@@ -101,7 +101,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def soon_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     """No thread of one test is left in the next."""
-    monkeypatch.setattr("leasekeeper.step_functions.IDLE", 0.05)
+    monkeypatch.setattr("leasekeeper.step_functions.reports.IDLE", 0.05)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The client of Step Functions: the three calls that report on a task, by its token.
 
-Owned by `leasekeeper.step_functions`, used on one event loop. Temporary errors are retried, up to three tries in all.
+Owned by the reports, used on one event loop. Temporary errors are retried, up to three tries in all.
 """
 
 from __future__ import annotations
