@@ -159,6 +159,29 @@ def unknown(order: Order) -> None:  # type: ignore[name-defined] # noqa: F821 - 
     """A handler with an annotation that does not exist."""
 
 
+def test_all_mistakes_in_options_are_reported_at_once() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Leasekeeper(concurency=5, concurrency=0)  # type: ignore[call-arg]
+    assert str(caught.value).splitlines() == [
+        "unknown option 'concurency'; did you mean 'concurrency'?",
+        "concurrency=0: must be from 1 to 120000",
+    ]
+    app = Leasekeeper()
+    with pytest.raises(ConfigurationError) as caught:
+        app.consumer("orders", timeout=5, pollers=0, wait_time="soon")(ship)  # type: ignore[call-arg, arg-type]
+    assert [each.partition(":")[0] for each in caught.value.args] == [
+        "unknown option 'timeout'; did you mean 'handler_timeout'?",
+        "wait_time='soon'",
+        "pollers=0",
+    ]
+    with pytest.raises(ConfigurationError) as caught:
+        Consumer("orders", ship, burst=5, retry_base=20, retry_maximum=10)
+    assert [each.partition(":")[0] for each in str(caught.value).splitlines()] == [
+        "retry_base=20 with retry_maximum=10",
+        "burst=5 without rate",
+    ]
+
+
 def test_a_decorator_without_its_queue_is_refused_where_it_stands() -> None:
     """It replaced the handler, and the app had no consumer."""
     decorate: Any = Leasekeeper().consumer

@@ -17,7 +17,7 @@ from leasekeeper.injection import Injection
 from leasekeeper.lanes.signature import name_of
 from leasekeeper.lifespan import Lifespan
 from leasekeeper.observe.statistics import Report
-from leasekeeper.options import check_names
+from leasekeeper.options import check_alone
 from leasekeeper.running import Completion, Several, in_event_loop, run
 from leasekeeper.sending.senders import Senders
 
@@ -49,7 +49,7 @@ class Leasekeeper:
         defaults: options for every consumer, unless the consumer sets its own.
 
     Raises:
-        ConfigurationError: `lifespan` is not such a function, or there is no option of that name.
+        ConfigurationError: `lifespan` is not such a function, or options do not exist or are out of bounds.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Leasekeeper:
         **defaults: Unpack[OptionValues],
     ) -> None:
         self._lifespan = None if lifespan is None else Lifespan(lifespan, self)
-        check_names(defaults)
+        check_alone(defaults)
         self._defaults = defaults
         self._injection = Injection(Senders())
         self._host = Host("leasekeeper")

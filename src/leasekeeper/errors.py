@@ -6,10 +6,12 @@ Every error says what was wrong, with which value, and what to do. All of them d
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+T = TypeVar("T")
 
 
 class LeasekeeperError(Exception):
@@ -17,7 +19,39 @@ class LeasekeeperError(Exception):
 
 
 class ConfigurationError(LeasekeeperError):
-    """Options, a handler or an address that cannot work. Raised before anything starts."""
+    """Options, a handler or an address that cannot work. Raised before anything starts.
+
+    Of several mistakes, `args` has a sentence for each, and the text a line for each.
+    """
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
+
+
+class Mistakes:
+    """Collects the refusals in a `with` block, which raises all of them at its end as one `ConfigurationError`."""
+
+    def __init__(self) -> None:
+        self._sentences: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None and self._sentences:
+            raise ConfigurationError(*dict.fromkeys(self._sentences))
+
+    def add(self, sentences: Iterable[str]) -> None:
+        """Note these."""
+        self._sentences += sentences
+
+    def noted(self, make: Callable[..., T], *given: Any, **named: Any) -> T | None:
+        """What the call returns; None if it refuses, which is noted."""
+        try:
+            return make(*given, **named)
+        except ConfigurationError as error:
+            self.add(error.args)
+        return None
 
 
 class Unusable(LeasekeeperError):

@@ -8,155 +8,161 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.memory import available_memory
 from leasekeeper.retries import retries_of
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-def check_together(options: Any) -> None:
-    """Refuse what cannot work in combination."""
+
+def clashes(options: Any) -> Iterator[str]:
+    """A sentence for each combination that cannot work."""
     # A lease is counted up to a fifth shorter than it is, and the extension has to get there.
     if options.extend_after > options.visibility_timeout * 0.75:
-        raise ConfigurationError(
+        yield (
             f"heartbeat_interval={options.heartbeat_interval!r} with visibility_timeout={options.visibility_timeout}: "
             "the lease would end before its first extension; make the interval at most half of the timeout"
         )
     if options.pollers is not None and options.pollers > options.slots + (options.prefetch or options.slots):
-        raise ConfigurationError(
+        yield (
             f"pollers={options.pollers} with concurrency={options.concurrency}: each poll needs room for a message; "
             "raise concurrency or prefetch, or lower pollers"
         )
     if options.threads is not None and options.concurrency > options.threads * (1 + options.thread_queue_depth):
-        raise ConfigurationError(
+        yield (
             f"concurrency={options.concurrency} with threads={options.threads} and thread_queue_depth="
             f"{options.thread_queue_depth}: {options.threads} threads hold at most "
             f"{options.threads * (1 + options.thread_queue_depth)} messages; raise threads or lower concurrency"
         )
-    _check_retries(options)
+    yield from _retries(options)
     if options.ack_interval >= options.visibility_timeout:
-        raise ConfigurationError(
+        yield (
             f"ack_interval={options.ack_interval!r} with visibility_timeout={options.visibility_timeout}: finished "
             "messages would wait for their delete until their lease ends; use a second or less"
         )
-    for check in (_check_batches, _check_share, _check_processes, _check_payloads):
-        check(options)
+    for rules in (_batches, _share, _processes, _payloads):
+        yield from rules(options)
     if options.keeper:
-        _check_keeper(options)
+        yield from _keeper(options)
     if options.batch is not None and options.group_concurrency is not None:
-        raise ConfigurationError(
+        yield (
             f"group_concurrency={options.group_concurrency} with batch={options.batch}: a batch has messages of "
             "several groups; leave one of them out"
         )
     if options.burst is not None and options.rate is None:
-        raise ConfigurationError(
+        yield (
             f"burst={options.burst!r} without rate: set rate= to the handlers that may start in a second, or leave "
             "burst out"
         )
     if options.max_in_flight < options.concurrency:
-        raise ConfigurationError(
+        yield (
             f"max_in_flight={options.max_in_flight} with concurrency={options.concurrency}: handlers could never all "
             "be at work; raise max_in_flight or lower concurrency"
         )
     if options.dead_letter_queue is not None and options.on_reject == "redrive":
-        raise ConfigurationError(
+        yield (
             f"dead_letter_queue={options.dead_letter_queue!r} with on_reject='redrive': rejected messages would never "
             "be copied there; leave one of them out"
         )
 
 
-def _check_payloads(options: Any) -> None:
-    """Refuse payloads where nothing could be put in the place of their pointers."""
+def _payloads(options: Any) -> Iterator[str]:
+    """Payloads where nothing could be put in the place of their pointers."""
     envelope = options.envelope
     parts = tuple(envelope) if isinstance(envelope, (list, tuple)) else (envelope,)
     if options.payloads is not None and any(type(part).__name__ == "Sns" for part in parts):
-        raise ConfigurationError(
+        yield (
             "payloads= with envelope=Sns(...): a signature is of the pointer, and not of the payload that takes its "
             "place; give envelope='sns', and let the queue's policy check the topic"
         )
 
 
-def _check_retries(options: Any) -> None:
-    """Refuse retries that cannot work."""
+def _retries(options: Any) -> Iterator[str]:
+    """Retries that cannot work."""
     if options.retry_base > options.retry_maximum:
-        raise ConfigurationError(
+        yield (
             f"retry_base={options.retry_base!r} with retry_maximum={options.retry_maximum!r}: the first back-off would "
             "be longer than the longest"
         )
     if options.retry is not None:
-        retries_of(options.retry)
+        try:
+            retries_of(options.retry)
+        except ConfigurationError as error:
+            yield str(error)
         for name, usual in (("retry_base", 2.0), ("retry_maximum", 900.0)):
             if (value := getattr(options, name)) != usual:
-                raise ConfigurationError(
+                yield (
                     f"{name}={value!r} with retry={options.retry!r}: both say how long a failed message waits; leave "
                     "one of them out"
                 )
 
 
-def _check_keeper(options: Any) -> None:
-    """Refuse a keeper where there can be none."""
+def _keeper(options: Any) -> Iterator[str]:
+    """A keeper where there can be none."""
     if not hasattr(os, "memfd_create") or not hasattr(os, "pidfd_open"):
-        raise ConfigurationError(
+        yield (
             f"keeper=True on {sys.platform}: the keeper needs anonymous shared memory and descriptors of processes, "
             "which Linux has; leave it out here, e.g. keeper=sys.platform == 'linux'"
         )
     if not sys.executable or getattr(sys, "frozen", False):
-        raise ConfigurationError(
+        yield (
             f"keeper=True in a program without a Python interpreter (sys.executable={sys.executable!r}): the keeper is "
             "a process of that interpreter; leave it out"
         )
     for name in ("client", "http"):
         value = getattr(options, name)
         if value is not None and not isinstance(value, str):
-            raise ConfigurationError(
+            yield (
                 f"keeper=True with {name}={value!r}: the keeper makes its calls itself, from another process, and "
                 f"cannot use yours; leave one of them out"
             )
 
 
-def _check_batches(options: Any) -> None:
-    """Refuse batches that cannot work."""
+def _batches(options: Any) -> Iterator[str]:
+    """Batches that cannot work."""
     if options.batch is None:
         return
     if options.max_in_flight < options.slots:
-        raise ConfigurationError(
+        yield (
             f"max_in_flight={options.max_in_flight} with concurrency={options.concurrency} and batch={options.batch}: "
             f"{options.concurrency} batches of {options.batch} are {options.slots} messages; lower concurrency or "
             "batch, or raise max_in_flight (SQS allows 120,000)"
         )
     memory = available_memory()
     if options.batch_bytes is not None and options.batch_bytes * options.concurrency > memory:
-        raise ConfigurationError(
+        yield (
             f"batch_bytes={options.batch_bytes} with concurrency={options.concurrency}: these batches may hold "
             f"{options.batch_bytes * options.concurrency:,} bytes, and this process may use {memory:,.0f}; lower one "
             "of them"
         )
 
 
-def _check_share(options: Any) -> None:
-    """Refuse what cannot be shared."""
+def _share(options: Any) -> Iterator[str]:
+    """What cannot be shared."""
     if options.share is None:
         for name in ("weight", "priority"):
             if (value := getattr(options, name)) != 1:
-                raise ConfigurationError(
+                yield (
                     f"{name}={value} without share: give the consumers one Share(concurrency=...) as share=, or leave "
                     f"{name} out"
                 )
         return
     if options.batch is not None:
-        raise ConfigurationError(
+        yield (
             f"share={options.share!r} with batch={options.batch}: a share counts handlers for single messages; leave "
             "one of them out"
         )
     for name in ("fair", "group_concurrency"):
         if value := getattr(options, name):
-            raise ConfigurationError(
+            yield (
                 f"share={options.share!r} with {name}={value!r}: a share receives only what can start at "
                 "once, so no messages wait here to choose from; leave one of them out"
             )
     if options.prefetch:
-        raise ConfigurationError(
+        yield (
             f"share={options.share!r} with prefetch={options.prefetch}: what waits here would keep its queue's place "
             "in the share; leave prefetch out"
         )
@@ -165,17 +171,15 @@ def _check_share(options: Any) -> None:
 _OF_PROCESSES = ("workers", "max_tasks", "max_age", "max_rss", "kill_rss", "start_method")
 
 
-def _check_processes(options: Any) -> None:
-    """Refuse what worker processes cannot do, and options that would have no effect without them."""
+def _processes(options: Any) -> Iterator[str]:
+    """What worker processes cannot do, and options that would have no effect without them."""
     if options.lane != "processes":
         given = next((name for name in _OF_PROCESSES if getattr(options, name) is not None), None)
         if given is not None:
-            raise ConfigurationError(
+            yield (
                 f"{given}={getattr(options, given)!r} without lane='processes': there are no worker processes; set "
                 f"lane='processes', or leave {given} out (concurrency= is for handlers in this process)"
             )
         return
     if options.threads is not None:
-        raise ConfigurationError(
-            f"threads={options.threads} with lane='processes': handlers run in processes; set workers= instead"
-        )
+        yield (f"threads={options.threads} with lane='processes': handlers run in processes; set workers= instead")

@@ -9,18 +9,18 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from leasekeeper.api import Credentials, CredentialsProvider, SqsApi, TransportFactory
 from leasekeeper.batch import Batch
 from leasekeeper.envelopes.choosing import Envelope, check_envelope, parts_of
-from leasekeeper.errors import ConfigurationError
+from leasekeeper.errors import Mistakes
 from leasekeeper.message import Message
 from leasekeeper.option_checks import check_value, hint
 from leasekeeper.option_fields import section
-from leasekeeper.option_rules import check_together
+from leasekeeper.option_rules import clashes
 from leasekeeper.payload import PayloadsOption  # noqa: TC001 - as below
 from leasekeeper.retries import RetryPolicy  # noqa: TC001 - the annotations of options are read
 from leasekeeper.share import Share
@@ -567,12 +567,14 @@ class Options:
     )
 
     def __post_init__(self) -> None:
-        for option in dataclasses.fields(self):
-            check_value(option, getattr(self, option.name))
-        check_envelope(self.envelope)
+        with Mistakes() as mistakes:
+            for option in dataclasses.fields(self):
+                mistakes.noted(check_value, option, getattr(self, option.name))
+            mistakes.noted(check_envelope, self.envelope)
         if self.lane == "processes":
             object.__setattr__(self, "concurrency", self.worker_count)  # it is frozen for everyone else
-        check_together(self)
+        with Mistakes() as mistakes:
+            mistakes.add(clashes(self))
 
     @property
     def extend_after(self) -> float:
@@ -617,26 +619,40 @@ def make_options(values: Mapping[str, Any]) -> Options:
     """Options from keyword values.
 
     Raises:
-        ConfigurationError: an unknown name (the sentence suggests the right one), a value out of bounds, or values that
+        ConfigurationError: unknown names (the sentence suggests the right one), values out of bounds, or values that
             cannot work together.
     """
-    check_names(values)
-    share = values.get("share")
-    if isinstance(share, Share) and "concurrency" not in values:
-        values = {**values, "concurrency": share.concurrency}
-    return Options(**values)
+    known = {name: value for name, value in values.items() if name in _FIELDS}
+    share = known.get("share")
+    if isinstance(share, Share) and "concurrency" not in known:
+        known["concurrency"] = share.concurrency
+    with Mistakes() as mistakes:
+        mistakes.add(_unknown(values))
+        made = mistakes.noted(Options, **known)
+    assert made is not None
+    return made
 
 
-def check_names(values: Mapping[str, Any]) -> None:
-    """Refuse a name that no option has.
+def check_alone(values: Mapping[str, Any]) -> None:
+    """Refuse names that no option has, and values that are wrong whatever the others are.
 
     Raises:
-        ConfigurationError: with the name that was probably meant.
+        ConfigurationError: with the names that were probably meant, and the bounds of the values.
     """
-    known = [option.name for option in dataclasses.fields(Options)]
-    for name in values:
-        if name not in known:
-            raise ConfigurationError(f"unknown option {name!r}{hint(name, known)}")
+    with Mistakes() as mistakes:
+        mistakes.add(_unknown(values))
+        for name, value in values.items():
+            if name in _FIELDS:
+                mistakes.noted(check_value, _FIELDS[name], value)
+
+
+_FIELDS = {option.name: option for option in dataclasses.fields(Options)}
+
+
+def _unknown(values: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each name that no option has."""
+    known = list(_FIELDS)
+    return (f"unknown option {name!r}{hint(name, known)}" for name in values if name not in _FIELDS)
 
 
 def _cpus() -> int:

@@ -108,6 +108,11 @@ def test_an_answer_of_no_is_1(shop: Bench, command: tuple[str, ...]) -> None:
     assert code == Exit.FAILED, said
 
 
+def test_a_store_that_needs_no_table_is_no_error(shop: Bench) -> None:
+    called = shop.call("store", "create", "redis")
+    assert called == ("a RedisStore needs no table: there is nothing to create\n", "", Exit.CLEAN)
+
+
 def test_a_port_that_another_program_has_is_3(shop: Bench) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -136,10 +136,10 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
         ),
         (("run", "a:b", "--processes", "0"), "leasekeeper: --processes='0': must be a whole number, 1 to 1000. See "),
         (
-            ("store", "create", "redis"),
-            "leasekeeper: kind='redis': must be postgres, inbox or dynamodb. See leasekeeper ",
+            ("store", "create", "mysql"),
+            "leasekeeper: kind='mysql': must be postgres, inbox, dynamodb or redis. See leasekeeper ",
         ),
-        (("store", "create"), "leasekeeper: the kind is missing: give postgres, inbox or dynamodb. See leasekeeper "),
+        (("store", "create"), "leasekeeper: the kind is missing: give postgres, inbox, dynamodb or redis. See "),
         (
             ("outbox", "statuss"),
             "leasekeeper: action='statuss': must be create, relay, status or retry; did you mean status? See ",

@@ -188,3 +188,24 @@ def test_the_help_of_an_option_names_only_values_that_can_be_written_outside_the
         "native|aiohttp",
         "HTTP client: 'native', or 'aiohttp' (needs the extra of that name). [default: native]",
     )
+
+
+def test_all_mistakes_of_all_places_are_reported_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(
+        "[leasekeeper]\nconcurency = 1\nregion = 5\npollers = 0\n[leasekeeper.queues.orders]\nwait_time = 'soon'\n"
+    )
+    variables = {"LEASEKEEPER_PREFETCH": "few", "LEASEKEEPER_ACK_INTERVAL": "-1"}
+    with pytest.raises(ConfigurationError) as caught:
+        RunSettings.read(path, variables, {"concurrency": "many", "on_reject": "drop"})
+    table = "x.toml [leasekeeper]"
+    assert str(caught.value).splitlines() == [
+        f"{table}: 'concurency' is not an option; did you mean 'concurrency'?",
+        f"{table}: region=5: must be text, in quotes",
+        f"pollers=0: must be from 1 to 1000 (pollers is set by {table})",
+        f"wait_time='soon': must be a number from 0 to 20 seconds (wait_time is set by {table[:-1]}.queues.orders])",
+        "LEASEKEEPER_PREFETCH='few': must be a whole number, 0 to 120000",
+        "ack_interval=-1.0: must be from 0 to 60 seconds (ack_interval is set by LEASEKEEPER_ACK_INTERVAL)",
+        "--concurrency='many': must be a whole number, 1 to 120000",
+        "on_reject='drop': must be 'dead-letter' or 'redrive' (on_reject is set by --on-reject)",
+    ]

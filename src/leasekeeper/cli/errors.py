@@ -6,12 +6,16 @@ Used by every command. It promises that an error which Leasekeeper raises on pur
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from leasekeeper.cli.words import printable_lines
 from leasekeeper.errors import ConfigurationError, LeasekeeperError, Unusable
 from leasekeeper.exit_codes import Exit
 from leasekeeper.sqs.urls import redacted
 from leasekeeper.texts import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Stopped(Exception):
@@ -35,6 +39,17 @@ def say(sentence: str, *commands: str) -> None:
     """Print a sentence on standard error; each command goes below it on one line, so that it can be copied."""
     shown = (f"  {printable_lines(command)}" for command in commands)
     print(printed(sentence), *shown, sep="\n", file=sys.stderr, flush=True)
+
+
+def say_error(error: LeasekeeperError) -> None:
+    """Print an error on standard error; of several mistakes one line each."""
+    for sentence in sentences_of(error):
+        say(sentence)
+
+
+def sentences_of(error: LeasekeeperError) -> Sequence[str]:
+    """What is to be said of an error: one sentence, or one for each mistake in the configuration."""
+    return [str(each) for each in error.args] if isinstance(error, ConfigurationError) else [str(error)]
 
 
 def printed(sentence: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from leasekeeper import __version__
-from leasekeeper.cli.errors import Stopped, exit_of, printed, say
+from leasekeeper.cli.errors import Stopped, exit_of, printed, say, say_error
 from leasekeeper.cli.layout import HelpfulCommand, HelpfulGroup
 from leasekeeper.cli.mistakes import UsageError, sentence
 from leasekeeper.errors import LeasekeeperError
@@ -126,7 +126,7 @@ def execute() -> int:
     except Stopped as stopped:
         return stopped.code
     except LeasekeeperError as error:
-        say(str(error))
+        say_error(error)
         return exit_of(error)
     except OSError as error:
         if error.filename is None:  # not about a file that was given

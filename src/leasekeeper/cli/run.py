@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from leasekeeper.cli import admin, logs, settings
-from leasekeeper.cli.errors import Stopped, exit_of, printed
+from leasekeeper.cli.errors import Stopped, exit_of, printed, sentences_of
 from leasekeeper.cli.grace import GraceOption  # noqa: TC001 - typer reads the annotations
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.loggers import safe_logger
@@ -24,6 +24,8 @@ from leasekeeper.supervision.start import supervise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from leasekeeper.cli.option_words import OptionWords
 
 log = safe_logger("leasekeeper.run")
 
@@ -131,7 +133,7 @@ def _said_once(lifeline: Lifeline | None) -> Iterator[None]:
     try:
         yield
     except ConfigurationError as error:
-        if lifeline is None or not lifeline.refuse(printed(str(error))):
+        if lifeline is None or not lifeline.refuse("\n".join(map(printed, sentences_of(error)))):
             raise
         raise Stopped(exit_of(error)) from error
 
@@ -171,7 +173,7 @@ def with_flags(function: Callable[..., None], text: str, more: Sequence[inspect.
     return flagged
 
 
-def _flag(option: settings.OptionWords) -> inspect.Parameter:
+def _flag(option: OptionWords) -> inspect.Parameter:
     panel = f"Options: {option.section.lower()}"
     if option.kind == "bool":
         both = f"{option.flag}/--no-{option.flag.removeprefix('--')}"

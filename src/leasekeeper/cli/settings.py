@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from leasekeeper.errors import ConfigurationError
+from leasekeeper.cli.option_words import PREFIX, OptionWords, parsed, typed
+from leasekeeper.errors import ConfigurationError, Mistakes
 from leasekeeper.option_checks import hint
-from leasekeeper.options import Options
+from leasekeeper.options import Options, check_alone
 from leasekeeper.sqs.address import QueueAddress
 from leasekeeper.sqs.urls import redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 ConfigOption = Annotated[
     Path | None,
@@ -33,7 +34,6 @@ ConfigOption = Annotated[
         envvar="LEASEKEEPER_CONFIG",
     ),
 ]
-PREFIX = "LEASEKEEPER_"
 _OUTSIDE = {
     "envelope": (
         "NAMES",
@@ -59,8 +59,6 @@ _OTHERS = (
     "SUPERVISOR",
 )
 """Variables of `leasekeeper run` that are no options."""
-_NONE = "none"
-_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,35 +70,6 @@ class Setting:
 
 
 Layer: TypeAlias = "Mapping[str, Setting]"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OptionWords:
-    """An option as a flag: its name, its kind, and the words of its help."""
-
-    name: str
-    kind: str
-    section: str
-    doc: str
-    metavar: str
-    bounds: str
-    default: str | None
-
-    @property
-    def flag(self) -> str:
-        """Its flag."""
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def variable(self) -> str:
-        """Its environment variable."""
-        return PREFIX + self.name.upper()
-
-    @property
-    def help(self) -> str:
-        """Its text for `--help`."""
-        facts = "; ".join(filter(None, [f"default: {self.default}" if self.default is not None else "", self.bounds]))
-        return f"{self.doc} [{facts}]" if facts else self.doc
 
 
 def schema() -> list[OptionWords]:
@@ -149,20 +118,40 @@ def _shown(value: Any) -> str | None:
 
 def from_flags(given: Mapping[str, Any]) -> Layer:
     """The settings on the command line; None stands for a flag that was not given."""
-    return {
-        option.name: Setting(_parsed(option, given[option.name], option.flag), option.flag)
-        for option in schema()
-        if given.get(option.name) not in (None, [])
-    }
+    return _layer(
+        (option, given[option.name], option.flag) for option in schema() if given.get(option.name) not in (None, [])
+    )
 
 
 def from_environment(environment: Mapping[str, str]) -> Layer:
     """The settings in environment variables; an empty one counts as not set."""
-    return {
-        option.name: Setting(_parsed(option, environment[option.variable], option.variable), option.variable)
+    return _layer(
+        (option, environment[option.variable], option.variable)
         for option in schema()
         if environment.get(option.variable)
-    }
+    )
+
+
+def _layer(given: Iterable[tuple[OptionWords, Any, str]]) -> Layer:
+    """The options, each given as a text from a source."""
+    with Mistakes() as mistakes:
+        return {option.name: _setting(mistakes, parsed, option, text, place) for option, text, place in given}
+
+
+def _setting(
+    mistakes: Mistakes, read: Callable[[OptionWords, Any, str], Any], option: OptionWords, given: Any, source: str
+) -> Setting:
+    """One setting; what is wrong with it whatever the others are is noted."""
+    try:
+        setting = Setting(read(option, given, source), source)
+    except ConfigurationError as error:
+        mistakes.add(error.args)
+        return Setting(None, source)
+    try:
+        check_alone({option.name: setting.value})
+    except ConfigurationError as error:
+        mistakes.add(blamed(error, {option.name: setting}).args)
+    return setting
 
 
 def misspelt(environment: Mapping[str, str]) -> dict[str, str]:
@@ -202,8 +191,11 @@ class RunSettings:
         Raises:
             ConfigurationError: a file or a value that cannot be used.
         """
-        file, queues = from_file(config, Path.cwd())
-        return cls(file=file, queues=queues, environment=from_environment(environment), flags=from_flags(flags or {}))
+        with Mistakes() as mistakes:
+            file, queues = mistakes.noted(from_file, config, Path.cwd()) or ({}, {})
+            variables = mistakes.noted(from_environment, environment) or {}
+            given = mistakes.noted(from_flags, flags or {}) or {}
+        return cls(file=file, queues=queues, environment=variables, flags=given)
 
     def of(self, queue: str) -> Layer:
         """The settings for the consumer of a queue, which is given by name, URL or ARN."""
@@ -223,11 +215,12 @@ def places(layer: Layer) -> dict[str, str]:
 
 def blamed(error: ConfigurationError, layer: Layer) -> ConfigurationError:
     """The same error, with the sources of the options that it names."""
-    text = str(error)
+    return ConfigurationError(*(_with_sources(text, layer) for text in error.args))
+
+
+def _with_sources(text: str, layer: Layer) -> str:
     named = [name for name in dict.fromkeys(re.findall(r"\b([a-z_0-9]+)=", text)) if name in layer]
-    if not named:
-        return error
-    return ConfigurationError(f"{text} ({', '.join(f'{name} is set by {layer[name].source}' for name in named)})")
+    return f"{text} ({', '.join(f'{name} is set by {layer[name].source}' for name in named)})" if named else text
 
 
 def from_file(config: Path | None, directory: Path) -> tuple[Layer, Mapping[str, Layer]]:
@@ -257,9 +250,12 @@ def from_file(config: Path | None, directory: Path) -> tuple[Layer, Mapping[str,
     queues = table.pop("queues", {})
     if not isinstance(queues, dict) or not all(isinstance(table, dict) for table in queues.values()):
         raise ConfigurationError(f"{path.name} [{title}.queues]: give each queue a table, e.g. [{title}.queues.orders]")
-    return _table(table, f"{path.name} [{title}]"), {
-        name: _table(own, f"{path.name} [{title}.queues.{name}]") for name, own in queues.items()
-    }
+    with Mistakes() as mistakes:
+        general = mistakes.noted(_table, table, f"{path.name} [{title}]")
+        own = {
+            each: mistakes.noted(_table, its, f"{path.name} [{title}.queues.{each}]") for each, its in queues.items()
+        }
+    return general or {}, {each: its or {} for each, its in own.items()}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -274,55 +270,16 @@ def _read(path: Path) -> dict[str, Any]:
 def _table(table: Mapping[str, Any], source: str) -> Layer:
     known = {option.name: option for option in schema()}
     layer = {}
-    for key, value in table.items():
-        name = key.replace("-", "_")
-        if name not in known:
+    with Mistakes() as mistakes:
+        for key, value in table.items():
+            name = key.replace("-", "_")
+            if name in known:
+                layer[name] = _setting(mistakes, typed, known[name], value, source)
+                continue
             code_only = name in {option.name for option in dataclasses.fields(Options)}
             why = " can be given in code only" if code_only else f" is not an option{hint(name, list(known))}"
-            raise ConfigurationError(f"{source}: {key!r}{why}")
-        layer[name] = Setting(_typed(known[name], value, source), source)
+            mistakes.add([f"{source}: {key!r}{why}"])
     return layer
-
-
-def _typed(option: OptionWords, value: Any, source: str) -> Any:
-    """A value of TOML, which has its own types; `Options` checks numbers and bounds."""
-    if isinstance(value, list):
-        return tuple(value)
-    if isinstance(value, str) and (value == _NONE or option.kind == "Sequence[str]"):
-        return _parsed(option, value, source)
-    if option.metavar == "TEXT" and not isinstance(value, (str, bool)):
-        raise ConfigurationError(f"{source}: {option.name}={value!r}: must be text, in quotes")
-    return value
-
-
-def _parsed(option: OptionWords, given: Any, source: str) -> Any:
-    if isinstance(given, bool):
-        return given
-    text = given if isinstance(given, str) else ",".join(given)
-    if "None" in option.kind and text.lower() == _NONE:
-        return None
-    if option.kind == "Sequence[str]":
-        return tuple(name.strip() for name in text.split(",") if name.strip())
-    if option.kind == "bool":
-        if text.lower() not in _WORDS:
-            raise ConfigurationError(f"{_assigned(option, text, source)}: must be true or false")
-        return _WORDS[text.lower()]
-    return _number(option, text, source) if option.kind.startswith(("int", "float")) else text
-
-
-def _number(option: OptionWords, text: str, source: str) -> float:
-    whole = option.kind.startswith("int")
-    try:
-        return int(text) if whole else float(text)
-    except ValueError:
-        kind = "a whole number" if whole else "a number"
-        bounds = f", {option.bounds}" if option.bounds else ""
-        raise ConfigurationError(f"{_assigned(option, text, source)}: must be {kind}{bounds}") from None
-
-
-def _assigned(option: OptionWords, text: str, source: str) -> str:
-    """`--concurrency='x'`, or with the place: `pyproject.toml [tool.leasekeeper]: concurrency='x'`."""
-    return f"{source}={text!r}" if source in (option.flag, option.variable) else f"{source}: {option.name}={text!r}"
 
 
 def described(layer: Layer) -> str:

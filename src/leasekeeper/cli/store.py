@@ -24,19 +24,20 @@ class Action(StrEnum):
 
 
 class Kind(StrEnum):
-    """What keeps keys in a table."""
+    """What keeps keys."""
 
     POSTGRES = "postgres"
     INBOX = "inbox"
     DYNAMODB = "dynamodb"
+    REDIS = "redis"
 
 
 ActionArgument = Annotated[Action, typer.Argument(metavar="create", help="What to do.", show_choices=False)]
 KindArgument = Annotated[
     Kind,
     typer.Argument(
-        metavar="postgres|inbox|dynamodb",
-        help="PostgresStore, PostgresInbox or DynamoDbStore. A RedisStore needs no table.",
+        metavar="postgres|inbox|dynamodb|redis",
+        help="PostgresStore, PostgresInbox, DynamoDbStore, or RedisStore, which needs no table.",
         show_choices=False,
     ),
 ]
@@ -61,6 +62,9 @@ def store(
     profile: ProfileOption = None,
 ) -> None:
     """Create the table of a store of idempotency keys, or of an inbox; nothing happens if it is there."""
+    if kind is Kind.REDIS:
+        print("a RedisStore needs no table: there is nothing to create")
+        return
     default = "leasekeeper_inbox" if kind is Kind.INBOX else "leasekeeper_keys"
     name = table or default
     if kind is Kind.DYNAMODB:

@@ -10,7 +10,6 @@ import difflib
 import importlib
 import sys
 import traceback
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +19,12 @@ from leasekeeper.cli.errors import Stopped, say
 from leasekeeper.cli.preparing import prepared
 from leasekeeper.cli.words import printable_lines
 from leasekeeper.consumer import Consumer
-from leasekeeper.errors import ConfigurationError
+from leasekeeper.errors import ConfigurationError, Mistakes
 from leasekeeper.exit_codes import Exit
 from leasekeeper.tracebacks import from_user_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from types import ModuleType
 
 Target = Leasekeeper | Consumer
@@ -71,7 +70,7 @@ def _imported(reference: str, name: str) -> ModuleType:
         raise _failed(reference, name, error) from error
     except ConfigurationError as error:
         # Our own sentence about a line of the user's: a traceback would add nothing.
-        raise ConfigurationError(f"{_where(error)}: {error}") from error
+        raise ConfigurationError(*(f"{_where(error)}: {each}" for each in error.args)) from error
     except (Exception, SystemExit) as error:  # a user's module may raise anything
         _show(error)
         raise _failed(reference, name, error) from error
@@ -128,16 +127,13 @@ def configure(target: Target, given: settings.RunSettings) -> None:
     Raises:
         ConfigurationError: an invalid value, or options that cannot work together.
     """
-    for consumer in consumers_of(target):
-        layer = given.of(consumer.address.name)
-        _blaming(layer, partial(consumer.configure, settings.values(layer), settings.places(layer)))
-
-
-def _blaming(layer: settings.Layer, make: Callable[[], object]) -> None:
-    try:
-        make()
-    except ConfigurationError as error:
-        raise settings.blamed(error, layer) from error
+    with Mistakes() as mistakes:
+        for consumer in consumers_of(target):
+            layer = given.of(consumer.address.name)
+            try:
+                consumer.configure(settings.values(layer), settings.places(layer))
+            except ConfigurationError as error:
+                mistakes.add(settings.blamed(error, layer).args)
 
 
 def configured(reference: str, config: Path | None, environment: Mapping[str, str]) -> tuple[Consumer, ...]:
