@@ -31,6 +31,8 @@ ROOT = DOCS.parent
 MERMAID = re.compile(r"^```mermaid\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 OUTSIDE = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+)((?:src|examples|deploy|benchmarks|tests)/[^)#\s]*)\)")
 """A link to a file of the repository that is not in `docs`."""
+NAME_IN_CELL = re.compile(r"(?<=<td><code>)[^<]+")
+"""A name that begins a cell of a table."""
 SHOWN = ("examples", "deploy")
 """Folders with files that have a page in the site."""
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".json": "json", ".toml": "toml", "Dockerfile": "dockerfile"}
@@ -83,6 +85,11 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     up = "../" * where.count("/")
     markdown = MERMAID.sub(lambda found: _picture(found[1], up, where), markdown)
     return OUTSIDE.sub(lambda found: _link(found[1], found[3], up), markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Let long names in tables break after an underscore, so that the other columns have room."""
+    return NAME_IN_CELL.sub(lambda found: found[0].replace("_", "_<wbr>"), html)
 
 
 def picture_of(diagram: str) -> str:
