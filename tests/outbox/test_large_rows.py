@@ -12,10 +12,10 @@ import pytest
 from leasekeeper.api import MAX_BYTES
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.local.objects import Objects
-from leasekeeper.outbox import outbox, storing
+from leasekeeper.outbox import outbox, row_payloads
 from leasekeeper.outbox.connections import Connections
+from leasekeeper.outbox.row_payloads import RowPayloads
 from leasekeeper.outbox.rows import Row
-from leasekeeper.outbox.storing import Storing
 from leasekeeper.payload import PayloadUnavailable
 from leasekeeper.payloads import S3Payloads
 from leasekeeper.sending.outgoing import Target
@@ -99,7 +99,7 @@ def test_a_relay_that_dies_after_the_put_leaves_no_litter(bench: Bench, monkeypa
     """The next relay stores the payload under the same key, and the message that it sends points there."""
     bench.keep_payloads()
     bench.add("q", "x" * LARGE)
-    monkeypatch.setattr("leasekeeper.outbox.storing.POINT", "SELECT pg_terminate_backend(pg_backend_pid())")
+    monkeypatch.setattr("leasekeeper.outbox.row_payloads.POINT", "SELECT pg_terminate_backend(pg_backend_pid())")
     with bench.relay(poll=0.02):
         bench.until(lambda: len(bench.objects.calls) > 1)
     assert not bench.bodies()
@@ -140,7 +140,7 @@ def test_a_payload_that_another_relay_has_stored_is_not_stored_again(bench: Benc
     async def store_twice() -> None:
         connections = Connections(bench.dsn, 1)
         for _ in range(2):
-            stored = await Storing(bench.outbox, connections, bench.objects).store([row], target)
+            stored = await RowPayloads(bench.outbox, connections, bench.objects).store([row], target)
             assert (stored.again, stored.refused) == ([], [])
         await connections.close()
 
@@ -187,13 +187,13 @@ def test_a_payload_that_is_too_large_for_a_row_is_refused_by_add(bench: Bench, m
 def test_many_large_rows_do_not_hold_up_small_ones(bench: Bench) -> None:
     bench.keep_payloads(S3Payloads("bucket", above=1000, client=bench.objects))
     bench.objects.latency = 0.01
-    bench.add("q", *["x" * 2000] * (storing.TOGETHER + 5))
+    bench.add("q", *["x" * 2000] * (row_payloads.TOGETHER + 5))
     with bench.relay():
         bench.until(lambda: bench.objects.calls)
         bench.add("q", "small")
         bench.until(lambda: bench.empty)
     sent = _keys(bench)
-    assert len(sent) == storing.TOGETHER + 6
+    assert len(sent) == row_payloads.TOGETHER + 6
     assert sent.index("small") < len(sent) - 1
 
 

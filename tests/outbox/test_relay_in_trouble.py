@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from leasekeeper.outbox import looking, working
+from leasekeeper.outbox import queue_work, relay_loop
 
 if TYPE_CHECKING:
     import pytest
@@ -27,7 +27,7 @@ def test_a_row_that_is_no_message_is_set_aside_and_stops_no_other(bench: Bench) 
 
 
 def test_a_look_that_gets_no_answer_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looking, "LOOK", 0.2)
+    monkeypatch.setattr(relay_loop, "LOOK", 0.2)
     with bench.relay() as relay:
         bench.add("q", "a")
         bench.until(lambda: bench.empty)
@@ -39,7 +39,7 @@ def test_a_look_that_gets_no_answer_ends(bench: Bench, monkeypatch: pytest.Monke
 
 
 def test_looks_do_not_wait_for_queues_that_are_slow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looking, "CONNECTIONS", 1)
+    monkeypatch.setattr(relay_loop, "CONNECTIONS", 1)
     bench.add("q", "a")
     bench.sqs.faults.set("SendMessageBatch", latency=2)
     with bench.relay(poll=0.01) as relay:
@@ -60,15 +60,15 @@ def test_a_relay_that_is_stopped_while_it_looks_begins_nothing(bench: Bench) -> 
         waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
         bench.until(lambda: bench.execute(waiting))
         ended = relay.finish()
-        bench.until(lambda: relay._looking is None or relay._looking.closed.is_set())
+        bench.until(lambda: relay._loop is None or relay._loop.closed.is_set())
     assert ended.result(30).sent == 0
     assert bench.bodies() == []
 
 
 def test_a_slow_queue_is_confirmed_step_by_step(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A transaction that is rolled back at its time limit would send the same rows again, for ever."""
-    monkeypatch.setattr(working, "PASS", 1)
-    monkeypatch.setattr(working, "SENDING", 0.2)
+    monkeypatch.setattr(queue_work, "PASS", 1)
+    monkeypatch.setattr(queue_work, "SENDING", 0.2)
     bench.add("q.fifo", *range(12), group="g")
     bench.sqs.faults.set("SendMessageBatch", latency=0.15)
     with bench.relay() as relay:

@@ -29,12 +29,12 @@ async def store(options: Options | None) -> list[Finding]:
 async def outboxes(relays: Sequence[Relay]) -> list[Finding]:
     """Whether the tables of these relays are there."""
     from leasekeeper.outbox.counts import Counts
-    from leasekeeper.outbox.looking import Looking
+    from leasekeeper.outbox.relay_loop import RelayLoop
 
     found = []
     for relay in relays:
         try:
-            await Looking(relay.outbox, Counts(), relay.settings).check()
+            await RelayLoop(relay.outbox, Counts(), relay.settings).check()
         except LeasekeeperError as error:
             found.append(Finding(Level.FAIL, "outbox", str(error)))
         else:

@@ -17,7 +17,7 @@ from leasekeeper.futures import done_future, failed_future, running_future
 from leasekeeper.idempotency.postgres import check_psycopg
 from leasekeeper.loggers import safe_logger
 from leasekeeper.outbox.counts import Counts, QueueCounts
-from leasekeeper.outbox.looking import Looking
+from leasekeeper.outbox.relay_loop import RelayLoop
 from leasekeeper.outbox.settings import RelaySettings
 from leasekeeper.outbox.statistics import OutboxQueue, RelayStatistics
 from leasekeeper.running import Completion, run
@@ -88,7 +88,7 @@ class Relay:
         self._counts = Counts()
         self._ready: Future[None] | None = None
         self._ended: Future[RelayStatistics] = done_future(self.statistics())
-        self._looking: Looking | None = None
+        self._loop: RelayLoop | None = None
         self._stop_asked = False
 
     def reach_as(self, options: Options) -> None:
@@ -163,24 +163,24 @@ class Relay:
     # On its loop
 
     def _close(self) -> None:
-        if self._looking is not None:
-            self._looking.close()
+        if self._loop is not None:
+            self._loop.close()
 
     async def _live(self, ready: Future[None], ended: Future[RelayStatistics]) -> None:
-        looking = Looking(self.outbox, self._counts, self.settings)
+        relay_loop = RelayLoop(self.outbox, self._counts, self.settings)
         failure: BaseException | None = None
         try:
-            await looking.open()
-            self._looking = looking
+            await relay_loop.open()
+            self._loop = relay_loop
             if self._stop_asked:
-                looking.close()
+                relay_loop.close()
             ready.set_result(None)
-            await self._run(looking)
+            await self._run(relay_loop)
         except (Exception, asyncio.CancelledError) as error:
             failure = error
             if ready.done():
                 log.exception("outbox %s: the relay ended with an error", self.outbox.table)
-        self._looking = None
+        self._loop = None
         self._counts.connected = False
 
         def conclude(_: object) -> None:
@@ -194,9 +194,9 @@ class Relay:
 
         self._thread.leave().add_done_callback(conclude)
 
-    async def _run(self, looking: Looking) -> None:
-        work = asyncio.ensure_future(looking.run())
-        closed = asyncio.ensure_future(looking.closed.wait())
+    async def _run(self, relay_loop: RelayLoop) -> None:
+        work = asyncio.ensure_future(relay_loop.run())
+        closed = asyncio.ensure_future(relay_loop.closed.wait())
         await asyncio.wait((work, closed), return_when=asyncio.FIRST_COMPLETED)
         closed.cancel()
         await asyncio.wait((work,), timeout=STOP)

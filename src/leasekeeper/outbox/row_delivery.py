@@ -1,4 +1,4 @@
-"""Delivering: locked rows of one queue, sent ten to a call, and what became of each.
+"""The delivery of rows: locked rows of one queue, sent ten to a call, and what became of each.
 
 Owned by a relay, one for each queue. It promises that after a row which could not be sent nothing of its group is sent
 in the same delivery, and that a row which SQS refuses for itself stops no other row.
@@ -55,7 +55,7 @@ class _Teller(NamedTuple):
     emit: Callable[[Event], None]
 
 
-class Delivering:
+class RowDelivery:
     """Sends rows to one queue.
 
     Args:

@@ -1,4 +1,4 @@
-"""Looking: the loop of a relay. It finds the queues that have rows, wakes the work on each, and counts what waits.
+"""The loop of a relay: it finds the queues that have rows, wakes the work on each, and counts what waits.
 
 Owned by a relay. It promises that no queue waits for another, and that it goes on by itself when the database was away.
 """
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from leasekeeper.errors import ConfigurationError, NotFound, Unusable
 from leasekeeper.loggers import safe_logger
 from leasekeeper.outbox.connections import Connections
+from leasekeeper.outbox.queue_work import QueueWork
+from leasekeeper.outbox.row_payloads import RowPayloads
 from leasekeeper.outbox.statements import AGAIN, ASIDE, COMMENT, FRESH, LABEL, QUEUES, STATISTICS, VERSION
-from leasekeeper.outbox.storing import Storing
-from leasekeeper.outbox.working import QueueWork
 from leasekeeper.schedules import Exponential
 from leasekeeper.texts import one_line
 
@@ -39,7 +39,7 @@ CONNECTIONS = 7
 """Connections for queues at once, one for each that is worked on. The looks have another one, and wait for no queue."""
 
 
-class Looking:
+class RelayLoop:
     """A relay on its loop.
 
     Args:
@@ -58,7 +58,7 @@ class Looking:
         self._connections = Connections(outbox.dsn, CONNECTIONS)
         self._own = Connections(outbox.dsn, 1)
         self._store: ObjectStore | None = None
-        self._storing: Storing | None = None
+        self._payloads: RowPayloads | None = None
         self._queues: dict[str, QueueWork] = {}
         self._warned: set[str] = set()
         """The URLs of queues with several names."""
@@ -93,7 +93,7 @@ class Looking:
             region=settings.region, profile=settings.profile, credentials=settings.credentials
         )
         await payloads.check(self._store)
-        self._storing = Storing(self._outbox, self._connections, self._store)
+        self._payloads = RowPayloads(self._outbox, self._connections, self._store)
 
     async def _close_store(self) -> None:
         if self._store is not None and self._store is not getattr(self._outbox.payloads, "client", None):
@@ -190,7 +190,7 @@ class Looking:
         for name in found:
             if name not in self._queues:
                 self._queues[name] = QueueWork(
-                    name, self._outbox, self._connections, self._counts, self._settings, storing=self._storing
+                    name, self._outbox, self._connections, self._counts, self._settings, payloads=self._payloads
                 )
             self._queues[name].work()
         self._warn_of_names()

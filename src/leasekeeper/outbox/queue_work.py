@@ -1,4 +1,4 @@
-"""Working: the rows of one queue, a transaction at a time, until none is left that can be sent now.
+"""Work on the rows of one queue, a transaction at a time, until none is left that can be sent now.
 
 Owned by a relay, one for each queue that has had rows. It promises that rows are deleted in the transaction that holds
 them, after SQS has confirmed them: who dies in between leaves them to the next relay.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from leasekeeper.errors import ConfigurationError, QueueUnusable, SqsError
 from leasekeeper.loggers import safe_logger
-from leasekeeper.outbox.delivering import Delivered, Delivering
+from leasekeeper.outbox.row_delivery import Delivered, RowDelivery
 from leasekeeper.outbox.rows import Row
 from leasekeeper.outbox.statements import (
     DELETE,
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from leasekeeper.outbox.connections import Connections
     from leasekeeper.outbox.counts import Counts
     from leasekeeper.outbox.outbox import Outbox
+    from leasekeeper.outbox.row_payloads import RowPayloads
     from leasekeeper.outbox.settings import RelaySettings
-    from leasekeeper.outbox.storing import Storing
     from leasekeeper.sending.outgoing import Target
 
 log = safe_logger("leasekeeper.outbox")
@@ -69,7 +69,7 @@ class QueueWork:
         connections: to its database.
         counts: where it counts.
         settings: of the relay.
-        storing: stores payloads that are too large for messages; None: such rows are set aside.
+        payloads: stores payloads that are too large for messages; None: such rows are set aside.
     """
 
     def __init__(
@@ -80,23 +80,23 @@ class QueueWork:
         counts: Counts,
         settings: RelaySettings,
         *,
-        storing: Storing | None = None,
+        payloads: RowPayloads | None = None,
     ) -> None:
         self._name = name
         self._outbox = outbox
         self._connections = connections
         self._counts = counts
         self._settings = settings
-        self._storing = storing
+        self._payloads = payloads
         self._fifo = name.endswith(".fifo")
         self._client: SqsApi | None = None
-        self._delivering: Delivering | None = None
+        self._delivery: RowDelivery | None = None
         self._after = ""
         """The last message group that was looked at; empty: the round begins."""
         self._failures = 0
         """Transactions in a row after which the queue had to pause."""
         self._resume = 0.0
-        self._error = self._storing_error = ""
+        self._error = self._payload_error = ""
         self._asked = self._closing = False
         self.url = ""
         """Where its rows go, once that is known."""
@@ -141,22 +141,22 @@ class QueueWork:
             delivered = await self._deliver(rows) if rows else Delivered()
             await self._settle(connection, delivered)
         self._note(delivered)
-        if delivered.large and self._delivering is not None:
-            await self._store(delivered.large, self._delivering.target)
+        if delivered.large and self._delivery is not None:
+            await self._store(delivered.large, self._delivery.target)
         return len(rows)
 
     async def _store(self, rows: Sequence[Row], target: Target) -> None:
         """Store payloads; their rows are small then, and sent by the next transaction."""
-        assert self._storing is not None
-        stored = await self._storing.store(rows, target)
+        assert self._payloads is not None
+        stored = await self._payloads.store(rows, target)
         if stored.again or stored.refused:
             async with asyncio.timeout(PASS), self._connections.taken() as connection, connection.transaction():
                 await self._settle(connection, stored)
         self._note(stored)
         error = stored.again[0][1] if stored.again else ""
-        if error and error != self._storing_error:
+        if error and error != self._payload_error:
             log.error("outbox %s: queue %s: %s; it is tried again later", self._outbox.table, self._name, error)
-        self._storing_error = error
+        self._payload_error = error
 
     async def _take(self, connection: Any) -> list[Row]:
         rows: list[Row] = []
@@ -188,7 +188,7 @@ class QueueWork:
 
     async def _deliver(self, rows: Sequence[Row]) -> Delivered:
         try:
-            delivering = self._delivering or await self._open()
+            delivery = self._delivery or await self._open()
         except (QueueUnusable, SqsError, ConfigurationError) as error:
             delivered = Delivered()
             delivered.stopped = str(error)
@@ -196,20 +196,20 @@ class QueueWork:
             return delivered
         clock = asyncio.get_running_loop().time
         until = clock() + SENDING
-        return await delivering.deliver(rows, lambda: not self._closing and clock() < until)
+        return await delivery.deliver(rows, lambda: not self._closing and clock() < until)
 
-    async def _open(self) -> Delivering:
+    async def _open(self) -> RowDelivery:
         settings = self._settings
         address = address_of(self._name, settings.region)
         if self._client is None:
             self._client = settings.client or await SqsClient.connect(settings.connection(address))
-        payloads = None if self._storing is None else self._outbox.payloads
+        payloads = None if self._payloads is None else self._outbox.payloads
         url, target = await open_target(self._client, address, payloads)
         self.url = url
-        self._delivering = Delivering(
+        self._delivery = RowDelivery(
             self._client, url, target, parallel=settings.parallel, strict_order=settings.strict_order, emit=_tell
         )
-        return self._delivering
+        return self._delivery
 
     async def _settle(self, connection: Any, delivered: Delivered) -> None:
         statement = self._outbox.statement
@@ -231,7 +231,7 @@ class QueueWork:
         for row, error in delivered.refused:
             log.error("outbox %s: row %d for %s is set aside: %s", self._outbox.table, row.id, self._name, error)
         if delivered.stopped:
-            self._delivering = None  # it may have another URL, or be another queue, when it is back
+            self._delivery = None  # it may have another URL, or be another queue, when it is back
             self._pause(delivered.stopped, delivered.retry_after)
         elif delivered.confirmed:
             if self._error:

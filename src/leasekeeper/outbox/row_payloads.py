@@ -1,4 +1,4 @@
-"""Storing: payloads of rows on their way to S3, before the messages that point to them are sent.
+"""The payloads of rows on their way to S3, before the messages that point to them are sent.
 
 Owned by a relay, one for each queue. It promises that a row points to its payload only when S3 has confirmed it, and
 that a relay which dies in between leaves no litter: the next one stores the payload under the same key.
@@ -11,8 +11,8 @@ import uuid
 from typing import TYPE_CHECKING
 
 from leasekeeper.errors import ConfigurationError
-from leasekeeper.outbox.delivering import Delivered
 from leasekeeper.outbox.outbox import attributes_as_json
+from leasekeeper.outbox.row_delivery import Delivered
 from leasekeeper.outbox.rows import pointer_of
 from leasekeeper.outbox.statements import POINT, SESSION, TAKE_LARGE
 from leasekeeper.payload import PayloadUnavailable
@@ -34,7 +34,7 @@ _NAMES = uuid.UUID("0b9a0f52-6a5c-4c2e-9d0e-6b3f1c7de1a4")
 """The namespace of the names of objects."""
 
 
-class Storing:
+class RowPayloads:
     """Stores the payloads of one queue's rows.
 
     Args:
