@@ -43,8 +43,7 @@ def test_a_reject_has_a_reason() -> None:
 
 
 def test_outcomes_without_a_detail_are_the_same_always() -> None:
-    assert NOT_STARTED.after == 0
-    for each in (DONE, ENDED, FREED, WITHHELD):
+    for each in (DONE, ENDED, FREED, NOT_STARTED, WITHHELD):
         assert type(each)() == each
         assert repr(each) == f"{type(each).__name__}()"
 

@@ -136,6 +136,10 @@ class Verdict(Enum):
     """The request itself is wrong, through a bug or bad input: reported once, never retried."""
 
 
+class KeyUnusable(LeasekeeperError):
+    """The store of idempotency keys answers, and refuses the key of one message: the handler was not called."""
+
+
 class SqsError(Unusable):
     """SQS refused a call or could not be reached.
 

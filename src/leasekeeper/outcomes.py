@@ -90,23 +90,30 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class NotStarted:
-    """The handler was not called (a stop, or the lease ended first): the message is released.
+    """The handler was not called (a stop, or the lease ended first): the message is released."""
 
-    `after`: seconds until it can be received again; above 0 when another run holds its idempotency key, or the store of
-    such keys has failed. `store_failures`: how often in a row that has; 1: it has answered others just before.
+
+@dataclass(frozen=True, slots=True)
+class Unclaimed:
+    """The handler was not called, because the message's idempotency key could not be claimed. That is no attempt.
+
+    `after`: seconds until the message can be received again, or until the claim is tried again here (`waits`).
+    `error`: what the store said; None: another run has claimed the key. `answered`: whether the store has answered, so
+    that the error may be about this key only.
     """
 
-    after: float = 0.0
-    store_failures: int = 0
+    after: float
+    error: BaseException | None = None
+    answered: bool = False
+    waits: bool = False
 
 
 class NotNow(Exception):
-    """What is around a handler raises this when the message cannot be run now; it is no failure (`NotStarted`)."""
+    """What is around a handler raises this when a key is not claimed; it is no failure (`Unclaimed`)."""
 
-    def __init__(self, after: float, *, store_failures: int = 0) -> None:
+    def __init__(self, after: float, error: BaseException | None = None, *, answered: bool = False) -> None:
         super().__init__(after)
-        self.after = after
-        self.store_failures = store_failures
+        self.outcome = Unclaimed(after, error, answered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +138,7 @@ WITHHELD = Withheld()
 ENDED = Ended()
 FREED = Freed()
 
-Outcome = Done | Retry | Reject | Failed | Skipped | NotStarted | Ended | Withheld | Freed
+Outcome = Done | Retry | Reject | Failed | Skipped | NotStarted | Unclaimed | Ended | Withheld | Freed
 
 
 class Settled(Enum):

@@ -22,6 +22,7 @@ from leasekeeper.outcomes import (
     Reject,
     Retry,
     Skipped,
+    Unclaimed,
 )
 from leasekeeper.retries import Retries
 from leasekeeper.schedules import Exponential, Table
@@ -46,6 +47,8 @@ UNDECODABLE.__cause__ = UndecodableBody("not JSON")
         (Skipped("a test event"), Decision(Action.DELETE, 0.0, True, "skipped")),
         (WITHHELD, Decision(Action.KEEP, 0.0, False, "")),
         (NOT_STARTED, Decision(Action.RELEASE, 0.0, True, "not_started")),
+        (Unclaimed(7.5), Decision(Action.RELEASE, 7.5, True, "not_started")),
+        (Unclaimed(7.5, waits=True), Decision(Action.AGAIN, 7.5, False, "")),
         (ENDED, Decision(Action.RELEASE, 0.0, True, "ended")),
         (FREED, Decision(Action.NOTHING, 0.0, True, "")),
     ],
@@ -57,7 +60,19 @@ def test_the_table(outcome: Outcome, decision: Decision) -> None:
 def test_every_outcome_is_in_the_table() -> None:
     """A new outcome without a row would free no slot."""
     kinds: Any = Outcome
-    decided = (DONE, Retry(), Reject(), Failed(ValueError()), Skipped(""), NOT_STARTED, ENDED, WITHHELD, FREED)
+    unclaimed = Unclaimed(1.0)
+    decided = (
+        DONE,
+        Retry(),
+        Reject(),
+        Failed(ValueError()),
+        Skipped(""),
+        NOT_STARTED,
+        unclaimed,
+        ENDED,
+        WITHHELD,
+        FREED,
+    )
     assert {type(outcome) for outcome in decided} == set(kinds.__args__)
     for outcome in decided:
         assert isinstance(decide(outcome, attempt=1, policy=COPIES, draw=0.5), Decision)

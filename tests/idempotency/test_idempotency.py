@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from leasekeeper import Batch, ConfigurationError, Consumer, Message, Reject, Retry
 from leasekeeper.idempotency import MESSAGE_ID, Completed, Idempotency, IdempotencyStatistics, KeyMissing, MemoryStore
 from leasekeeper.idempotency.keys import digest
-from leasekeeper.outcomes import Done, NotStarted, Skipped
+from leasekeeper.outcomes import Done, Skipped, Unclaimed
 from leasekeeper.testing.handling import run_handler
 from leasekeeper.testing.world import World, virtual
 
@@ -120,7 +120,7 @@ def test_a_key_that_runs_elsewhere_is_given_back_until_its_claim_ends(kind: int)
     handler = both(nested)[kind]
     assert handled(handler, idempotency).acked
     outcome = inside[1]
-    assert isinstance(outcome, NotStarted)
+    assert isinstance(outcome, Unclaimed)
     assert 25 < outcome.after < 34
     assert idempotency.statistics() == IdempotencyStatistics(claimed=1, running=1)
 
@@ -222,7 +222,7 @@ def test_a_store_that_does_not_answer_does_not_use_up_the_time_of_the_handler(ki
     consumer = Consumer(
         "payments", handler, idempotency=Idempotency(Silent(), key="id"), handler_timeout=0.2, region="eu-west-1"
     )
-    assert isinstance(run_handler(consumer, BODY).outcome, NotStarted)
+    assert isinstance(run_handler(consumer, BODY).outcome, Unclaimed)
     assert made == []
 
 
@@ -233,7 +233,7 @@ def test_many_failures_at_once_do_not_make_an_outage_longer() -> None:
     consumer = Consumer("payments", handler, idempotency=idempotency, region="eu-west-1")
     for _ in range(40):
         outcome = run_handler(consumer, BODY).outcome
-        assert isinstance(outcome, NotStarted)
+        assert isinstance(outcome, Unclaimed)
         assert outcome.after <= 5
 
 
@@ -254,7 +254,7 @@ def test_a_store_that_is_down_lets_nothing_run_and_is_no_failure_of_the_message(
     idempotency = Idempotency(Down(), key="id")
     handler = both(lambda _: made.append(1))[kind]
     first = handled(handler, idempotency).outcome
-    assert isinstance(first, NotStarted)
+    assert isinstance(first, Unclaimed)
     assert 2 <= first.after <= 3
     assert made == []
     assert idempotency.statistics() == IdempotencyStatistics(store_errors=1)

@@ -11,7 +11,7 @@ from store_servers import postgres_server
 from leasekeeper import ConfigurationError, Consumer, LeasekeeperError, Message, Retry
 from leasekeeper.idempotency import IdempotencyStatistics, KeyMissing, PostgresInbox
 from leasekeeper.idempotency import inbox as inbox_module
-from leasekeeper.outcomes import NotStarted, Skipped
+from leasekeeper.outcomes import Skipped, Unclaimed
 from leasekeeper.testing.handling import run_handler
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def test_a_database_that_is_down_is_no_failure_of_the_message() -> None:
     handlers: list[Any] = [coroutine, plain]
     for handler in handlers:
         outcome = run_handler(Consumer("down", handler, idempotency=inbox, region="eu-west-1"), {"id": 1}).outcome
-        assert isinstance(outcome, NotStarted)
+        assert isinstance(outcome, Unclaimed)
         assert outcome.after >= 2
     assert inbox.statistics() == IdempotencyStatistics(store_errors=2)
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from leasekeeper import Consumer
+from leasekeeper import Consumer, Message
 from leasekeeper.idempotency import Idempotency, MemoryStore
+from leasekeeper.idempotency.keys import digest
 from leasekeeper.testing.handling import run_handler
 from leasekeeper.testing.world import World, virtual
 
 if TYPE_CHECKING:
     from leasekeeper.idempotency.api import Found
+    from leasekeeper.idempotency.terms import OnStoreError
 
 BEGIN, END = 5.0, 605.0
 """The outage, in seconds of the world."""
@@ -35,12 +38,15 @@ class Away(MemoryStore):
         return await super().claim(key, token, fingerprint, lease)
 
 
-def _consumer(world: World, store: MemoryStore, done: list[int], **options: Any) -> Consumer:
+def _consumer(
+    world: World, store: MemoryStore, done: list[int], on_store_error: OnStoreError = "retry", **options: Any
+) -> Consumer:
     async def handle(body: dict[str, int]) -> None:
         await asyncio.sleep(1)
         done.append(body["id"])
 
-    return Consumer(world.name, handle, idempotency=Idempotency(store, key="id", **options), region="eu-west-1")
+    idempotency = Idempotency(store, key="id", on_store_error=on_store_error)
+    return Consumer(world.name, handle, idempotency=idempotency, region="eu-west-1", **options)
 
 
 @pytest.mark.parametrize("fifo", [False, True])
@@ -81,26 +87,6 @@ async def test_work_goes_on_soon_after_the_store_is_back() -> None:
 
 
 @virtual
-async def test_a_store_that_answers_but_takes_no_claims_is_asked_less_and_less() -> None:
-    async with World(max_receives=100) as world:
-        done: list[int] = []
-        consumer = await world.start(_consumer(world, Away(world, only=True), done))
-        await world.until(lambda: world.now > BEGIN)
-        await world.send(json.dumps({"id": 1}))
-        outage = consumer.runner.context.outage
-        assert outage is not None
-        paused = 0
-        while world.now < END:
-            await world.until(lambda now=world.now: world.now > now + 1, step=1)  # type: ignore[misc]
-            if outage.active and world.now > BEGIN + 60:
-                paused += 1
-                assert not consumer.runner.healthy
-        assert paused > 30
-        assert world.broker.calls["ReceiveMessage"] < 60  # one in 20 s is of a queue that is idle
-        await world.until(lambda: done == [1], within=END + 120)
-
-
-@virtual
 async def test_a_consumer_that_runs_without_its_store_goes_on_receiving() -> None:
     async with World() as world:
         done: list[int] = []
@@ -128,35 +114,144 @@ async def test_a_stop_and_a_pause_during_an_outage_wait_for_nothing() -> None:
         assert world.now < began + 5
 
 
-class Picky(MemoryStore):
-    """A store that takes every key but the first: its record cannot be read, for example."""
+class Flaps(MemoryStore):
+    """A store of which half of the claims fail, also those that ask whether it is there."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: type[Exception] = ConnectionError) -> None:
         super().__init__(clock=asyncio.get_running_loop().time)
-        self._bad = ""
+        self._draw = random.Random(7)
+        self._error = error
+        self.failed = 0
 
     async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:
-        self._bad = self._bad or key
-        if key == self._bad:
-            raise ValueError("its record cannot be read")
+        if self._draw.random() < 0.5:
+            self.failed += 1
+            raise self._error("refused")
         return await super().claim(key, token, fingerprint, lease)
 
 
+@pytest.mark.parametrize("error", [ConnectionError, RuntimeError])
+@pytest.mark.parametrize("fifo", [False, True])
 @virtual
-async def test_a_store_that_fails_for_one_key_only_delays_no_other_message() -> None:
-    async with World(max_receives=100) as world:
+async def test_claims_that_fail_now_and_then_cost_no_receive(fifo: bool, error: type[Exception]) -> None:
+    """L26: the queue allows two receives. Each message waits here; on a FIFO queue its followers wait behind it."""
+    async with World(fifo=fifo, max_receives=2) as world:
         done: list[int] = []
-        await world.start(_consumer(world, Picky(), done))
-        await world.send(json.dumps({"id": 0}))
+        store = Flaps(error)
+        consumer = await world.start(_consumer(world, store, done, visibility_timeout=10))
+        for number in range(200):
+            await world.send(json.dumps({"id": number}), group=str(number % 20) if fifo else None)
+        await world.until(lambda: len(done) == 200, within=900, step=0.5)
+        await world.until(lambda: not world.bodies())
+        assert store.failed > 150
+        assert consumer.runner.context.ledger.statistics().received == 200
+        assert world.bodies(world.dead_letters) == []
+        assert sorted(done) == list(range(200))
+        if fifo:
+            assert all(sorted(group) == group for group in ([n for n in done if n % 20 == g] for g in range(20)))
+
+
+@virtual
+async def test_an_outage_of_a_fifo_queue_costs_nothing() -> None:
+    """L26: a group waits in place for ten minutes, with its leases of 30 seconds, and runs when the store is back."""
+    async with World(fifo=True, max_receives=1) as world:
+        done: list[int] = []
+        consumer = await world.start(_consumer(world, Away(world), done, visibility_timeout=30))
+        await world.until(lambda: world.now > BEGIN)
+        for number in range(30):
+            await world.send(json.dumps({"id": number}), group=str(number % 3))
+        await world.until(lambda: world.now > END - 1, step=5)
+        assert done == []
+        await world.until(lambda: len(done) == 30, within=60)
+        assert consumer.runner.context.ledger.statistics().received == 30
+        assert world.now < END + 30
+
+
+@pytest.mark.parametrize("fifo", [False, True])
+@virtual
+async def test_a_stop_gives_back_what_waits_for_the_store(fifo: bool) -> None:
+    async with World(fifo=fifo) as world:
+        done: list[int] = []
+        consumer = await world.start(_consumer(world, Away(world), done))
+        await world.until(lambda: world.now > BEGIN)
+        for number in range(5):
+            await world.send(json.dumps({"id": number}), group="one" if fifo else None)
+        await world.until(lambda: not consumer.runner.healthy)
+        began = world.now
+        await consumer.close()
+        assert world.now < began + 5
+        await world.until(lambda: world.queue().visible == 5, within=10)  # the first of a group after its pause
+        assert done == []
+
+
+@virtual
+async def test_a_long_outage_gives_messages_of_a_standard_queue_to_other_machines() -> None:
+    """Another machine may reach the store. The receive counts, once for each outage of this one."""
+    async with World() as world:
+        done: list[int] = []
+        consumer = await world.start(_consumer(world, Away(world), done))
+        await world.until(lambda: world.now > BEGIN)
+        await world.send(json.dumps({"id": 1}))
+        await world.until(lambda: not consumer.runner.healthy)
+        back = await world.until(lambda: world.queue().visible == 1, within=90)
+        assert back > BEGIN + 25
+
+
+class Picky(MemoryStore):
+    """A store that takes every key but the first: its record cannot be read, for example."""
+
+    def __init__(self, error: type[Exception] = ValueError) -> None:
+        super().__init__(clock=asyncio.get_running_loop().time)
+        self._bad = ""
+        self._error = error
+
+    async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:
+        if not key.startswith("leasekeeper:check"):
+            self._bad = self._bad or key
+        if key == self._bad:
+            raise self._error("its record cannot be read")
+        return await super().claim(key, token, fingerprint, lease)
+
+
+@pytest.mark.parametrize("error", [ValueError, ConnectionError])
+@pytest.mark.parametrize("fifo", [False, True])
+@virtual
+async def test_a_store_that_fails_for_one_key_only_delays_no_other_message(fifo: bool, error: type[Exception]) -> None:
+    async with World(max_receives=100, fifo=fifo) as world:
+        done: list[int] = []
+        await world.start(_consumer(world, Picky(error), done))
+        await world.send(json.dumps({"id": 0}), group="0" if fifo else None)
         slowest = 0.0
-        for number in range(1, 40):
+        for number in range(1, 20):
             sent = world.now
-            await world.send(json.dumps({"id": number}))
+            await world.send(json.dumps({"id": number}), group=str(number) if fifo else None)
             await world.until(lambda number=number: number in done)  # type: ignore[misc]
             slowest = max(slowest, world.now - sent)
             await world.until(lambda sent=sent: world.now > sent + 10)  # type: ignore[misc]
         assert slowest < 5
         assert 0 not in done
+
+
+@pytest.mark.parametrize("fifo", [False, True])
+@virtual
+async def test_a_key_that_its_store_cannot_answer_costs_its_message_its_attempts(fifo: bool) -> None:
+    """Nothing else is in the queue, so nothing else succeeds. Then the dead-letter queue has it, with the reason."""
+    async with World(max_receives=3, fifo=fifo) as world:
+        done: list[int] = []
+        consumer = await world.start(_consumer(world, Picky(), done, max_attempts=3))
+        await world.send(json.dumps({"id": 0}), group="g" if fifo else None)
+        unhealthy = 0
+        while not world.bodies(world.dead_letters):
+            unhealthy += not consumer.runner.healthy
+            await world.until(lambda now=world.now: world.now > now + 1, step=0.5, within=600)  # type: ignore[misc]
+            assert world.now < 300
+        assert unhealthy == 0
+        [copy] = world.queue(world.dead_letters).contents(1)
+        reason = str(copy.content.attributes)
+        assert "KeyUnusable" in reason
+        assert "its record cannot be read" in reason
+        await world.send(json.dumps({"id": 1}), group="g" if fifo else None)
+        await world.until(lambda: done == [1], within=5)
 
 
 class Breaks(MemoryStore):
@@ -215,3 +310,60 @@ def test_keys_that_an_outage_leaves_are_told_of_once_a_minute_and_counted(
         assert more.endswith(f"{name}: 21 more keys could not be marked as done or freed, as told before")
         run_handler(consumer, {"id": 23})
         assert len(caplog.records) == 1
+
+
+@virtual
+async def test_a_key_that_another_run_has_claimed_holds_up_its_group_and_costs_no_receive() -> None:
+    """L26: the head of a group waits here until the other claim ends, and its followers behind it."""
+    async with World(fifo=True, max_receives=2) as world:
+        done: list[int] = []
+        store = MemoryStore(clock=asyncio.get_running_loop().time)
+        idempotency = Idempotency(store, key="id", scope="s")
+        await store.claim(f"leasekeeper:s:{digest(0)}", "another", "", 100.0)
+
+        async def handle(body: dict[str, int]) -> None:
+            done.append(body["id"])
+
+        consumer = await world.start(
+            Consumer(world.name, handle, idempotency=idempotency, region="eu-west-1", visibility_timeout=20)
+        )
+        for number in range(10):
+            await world.send(json.dumps({"id": number}))
+        assert await world.until(lambda: len(done) == 10) < 115
+        assert done == list(range(10))
+        assert consumer.runner.context.ledger.statistics().received == 10
+
+
+class Recovers(MemoryStore):
+    """A store that refuses each key some times, and then takes it."""
+
+    def __init__(self, refusals: int) -> None:
+        super().__init__(clock=asyncio.get_running_loop().time)
+        self._refusals = refusals
+        self.tries: list[float] = []
+
+    async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:
+        if not key.startswith("leasekeeper:check"):
+            self.tries.append(self.clock())
+            if len(self.tries) <= self._refusals:
+                raise ConnectionError("refused")
+        return await super().claim(key, token, fingerprint, lease)
+
+
+@pytest.mark.parametrize("fifo", [False, True])
+@virtual
+async def test_claims_that_fail_are_no_attempts(fifo: bool) -> None:
+    async with World(fifo=fifo, max_receives=3) as world:
+        attempts: list[int] = []
+
+        async def handle(message: Message[dict[str, int]]) -> None:
+            attempts.append(message.attempt)
+            if len(attempts) == 1:
+                raise ValueError("once")
+
+        store = Recovers(8)
+        idempotency = Idempotency(store, key="id")
+        await world.start(Consumer(world.name, handle, idempotency=idempotency, region="eu-west-1", max_attempts=3))
+        await world.send(json.dumps({"id": 0}))
+        await world.until(lambda: len(attempts) == 2, within=120)
+        assert attempts == [1, 2]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.core.delivery import Action
 from leasekeeper.errors import HandlerTimeout, UndecodableBody
-from leasekeeper.outcomes import Done, Ended, Failed, Freed, NotStarted, Reject, Retry, Skipped, Withheld
+from leasekeeper.outcomes import Done, Ended, Failed, Freed, NotStarted, Reject, Retry, Skipped, Unclaimed, Withheld
 from leasekeeper.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -96,7 +96,11 @@ def decide(outcome: Outcome, *, attempt: int, policy: OutcomePolicy, draw: float
         case Withheld():
             return WITHHELD
         case NotStarted():
-            return replace(NOT_STARTED, after=outcome.after) if outcome.after else NOT_STARTED
+            return NOT_STARTED
+        case Unclaimed():
+            if outcome.waits:
+                return Decision(Action.AGAIN, outcome.after, frees=False)
+            return replace(NOT_STARTED, after=outcome.after)
         case Ended():
             return ENDED
         case Freed():

@@ -25,10 +25,8 @@ async def ask_store(options: Options, source: SourceQueue) -> None:
         Unusable: it cannot be reached.
     """
     idempotency: Any = options.idempotency
-    counts = getattr(idempotency, "counts", None)
-    if counts is None:
+    if getattr(idempotency, "counts", None) is None:
         return
-    counts.limits[source.name] = source.max_receives
     loop = asyncio.get_running_loop()
     began, waited = loop.time(), False
     while True:

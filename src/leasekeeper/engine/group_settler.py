@@ -6,6 +6,7 @@ this handler.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.decisions import Decision, decide, decide_early
@@ -13,7 +14,7 @@ from leasekeeper.core.delivery import Action
 from leasekeeper.core.group import GroupedDelivery
 from leasekeeper.core.group_decisions import FOR_GOOD, GroupPolicy, Situation, decide_in_group
 from leasekeeper.engine.settler import Settler
-from leasekeeper.outcomes import Retry
+from leasekeeper.outcomes import Retry, Unclaimed
 
 if TYPE_CHECKING:
     from leasekeeper.core.decisions import OutcomePolicy
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from leasekeeper.core.groups import Groups
     from leasekeeper.core.throttler import Throttler
     from leasekeeper.engine.context import QueueContext
-    from leasekeeper.outcomes import Outcome
+    from leasekeeper.outcomes import Failed, Outcome
 
 
 class GroupSettler(Settler):
@@ -40,6 +41,21 @@ class GroupSettler(Settler):
         super().__init__(context, throttler, policy, handler=handler)
         self._groups = groups
         self._group_policy = group_policy
+
+    def judge(self, row: Delivery, outcome: Unclaimed) -> Unclaimed | Failed:
+        """As for any queue, but it waits here as long as it can: given back, it would take its followers along."""
+        if not isinstance(row, GroupedDelivery):
+            raise TypeError(f"{row!r} is not of a FIFO queue")
+        outage = self._context.outage
+        if outcome.error is None or outage is None:
+            judged: Unclaimed | Failed = replace(outcome, waits=True)
+        else:
+            judged = outage.judge(row.received.message_id, outcome, holds=True)
+        situation = self._situation(row)
+        if isinstance(judged, Unclaimed) and (situation.stopping or situation.lifetime <= judged.after):
+            row.going_back = True
+            return replace(outcome, after=0.0)
+        return judged
 
     def decide(self, row: Delivery, outcome: Outcome, *, final: bool, kept: bool) -> Decision:
         """What the outcome means for this message, and for its group."""

@@ -1,16 +1,21 @@
-"""An outage of the store of idempotency keys: nothing is received until the store answers again.
+"""A store of idempotency keys that does not answer: what is held waits here, and nothing is received meanwhile.
 
-Owned by a runner whose consumer has such a store. Without a claim no handler runs, so SQS would only count the receive,
-and after some receives it moves messages to the dead-letter queue. It promises that an outage costs one receive of what
-is here, or on its way, when it begins.
+Owned by a runner whose consumer has such a store. Without a claim no handler runs, and each receive without a run
+counts: after some of them SQS moves a message to the dead-letter queue. It promises that a message waits under its own
+lease while claims fail, that the store is asked and not guessed about, and that a key which the store cannot answer for
+is in the way of its own message only.
 """
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from leasekeeper.errors import KeyUnusable
+from leasekeeper.outcomes import Failed, Unclaimed
 from leasekeeper.schedules import Exponential
-from leasekeeper.texts import one_line
+from leasekeeper.texts import one_line, safe_str
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -20,19 +25,42 @@ if TYPE_CHECKING:
 
 PROBES = Exponential(base=0.5, maximum=10.0)
 """Pauses between questions to a store that does not answer."""
-AGAIN = Exponential(base=1.0, maximum=60.0)
-"""Pauses before the first question when the last outage was over a moment ago: it answers, and takes no claims."""
-RECENT = 60.0
-"""Seconds: a shorter time between two outages makes them one."""
+TRIES = Exponential(base=1.0, maximum=10.0)
+"""Pauses between the claims of one key."""
+LOOK = 0.25
+"""Seconds between looks of a poller whether the outage is over."""
 POLL_ENDS = 1.0
 """Seconds by which an answer may be late."""
-OTHERS = 0.25
-"""Seconds until the other pollers look again while one of them asks."""
-TAKES_NONE = "its store of idempotency keys answers, but takes no claims: nothing is received for {:.0f} s"
+HOLD = 30.0
+"""Seconds without an answer of the store after which messages of a standard queue go back: other machines may reach
+it."""
+LONGEST_HOLD = 120.0
+"""Seconds for which such a message waits at most, also if the store answers others."""
+MOST_TRIES = 5
+"""Claims of one key that the store refuses in a row, while it takes others in between, until the key is at fault."""
+FORGET = 120.0
+"""Seconds after its last try at which a key is forgotten: it was claimed, or is here no more."""
+MANY = 10_000
+"""Keys that are remembered until those to forget are looked for."""
+
+
+@dataclass(slots=True)
+class _Wait:
+    """A message that waits for its key."""
+
+    first: float
+    """When its claim failed first."""
+    last: float
+    tries: int = 0
+    refused: int = 0
+    """Claims in a row that the store refused, although it had answered others since the one before."""
+    answers: int = 0
+    silences: int = 0
+    """`StoreOutage` had counted so many of both when the last claim failed."""
 
 
 class StoreOutage:
-    """Whether the store is down, as far as is known.
+    """Whether the store answers, as far as is known.
 
     Args:
         probe: asks the store; raises if it cannot be used.
@@ -58,58 +86,94 @@ class StoreOutage:
         self._health = health
         self._clock = clock
         self._draw = draw
-        self._probing = False
-        self._next = self._over = 0.0
-        """When the store is asked next, and when the last outage was over."""
-        self._failures = self._repeated = 0
+        self._since = 0.0
+        self._answers = self._silences = 0
+        """How often the store has answered a probe, and has not."""
+        self._waits: dict[str, _Wait] = {}
+        """By message id."""
+        self._many = MANY
+        self._probing: asyncio.Task[None] | None = None
 
-    def noticed(self, after: float, *, alone: bool) -> float:
-        """A message is given back because its key could not be claimed; seconds until it may be received again.
-
-        Polls that are open would get it, and spend another receive: it comes back when they have ended.
+    def judge(self, name: str, outcome: Unclaimed, *, holds: bool) -> Unclaimed | Failed:
+        """What follows when a key could not be claimed: the message waits here, goes back, or has failed.
 
         Args:
-            after: seconds that it waits at least.
-            alone: whether the store has answered others just before. It may have failed for this key only, which is
-                no reason to let all others wait.
+            name: the id of the message.
+            outcome: what the handler's guard says.
+            holds: whether it waits here as long as it can: a message that its group waits for.
         """
         now = self._clock()
+        self._begin(now)
+        wait = self._wait_of(name, now)
+        self._count(wait, outcome, now)
+        if wait.refused >= MOST_TRIES:
+            del self._waits[name]
+            return Failed(KeyUnusable(_REFUSED.format(safe_str(outcome.error, 1_000))))
+        if not holds and (now - self._since >= HOLD or now - wait.first >= LONGEST_HOLD):
+            del self._waits[name]
+            # Polls that are open would get it, and spend another receive: it comes back when they have ended.
+            ends = max(self.open_polls.values(), default=now) - now + POLL_ENDS
+            return replace(outcome, after=max(outcome.after, ends))
+        return replace(outcome, after=TRIES.delay(wait.tries, self._draw()), waits=True)
+
+    def _wait_of(self, name: str, now: float) -> _Wait:
+        """What is known of the claims of a message."""
+        wait = self._waits.get(name)
+        if wait is None or now - wait.last > FORGET:
+            wait = self._waits[name] = _Wait(now, now)
+            if len(self._waits) > self._many:
+                self._waits = {each: kept for each, kept in self._waits.items() if now - kept.last <= FORGET}
+                self._many = 2 * len(self._waits) + MANY
+        return wait
+
+    def _count(self, wait: _Wait, outcome: Unclaimed, now: float) -> None:
+        """Count one more claim of it that has failed now."""
+        if not outcome.answered:
+            wait.refused = 0
+        elif not wait.refused or self._silences > wait.silences:
+            wait.refused = 1
+        elif self._answers > wait.answers:
+            wait.refused += 1
+        wait.tries += 1
+        wait.last, wait.answers, wait.silences = now, self._answers, self._silences
+
+    # Asking the store
+
+    def _begin(self, now: float) -> None:
+        """Receive nothing, and ask the store, until it answers."""
         if not self.active:
-            self._begin(now, alone=alone)
-        return max(after, max(self.open_polls.values(), default=now) - now + POLL_ENDS)
+            self.active, self._since = True, now
+            self._probing = asyncio.get_running_loop().create_task(self._ask())
 
-    def _begin(self, now: float, *, alone: bool) -> None:
-        repeats = not alone and self._over and now - self._over < RECENT
-        self._repeated = self._repeated + 1 if repeats else 0
-        pause = AGAIN.delay(self._repeated, self._draw()) if self._repeated else 0.0
-        self.active, self._failures, self._next = True, 0, now + pause
-        if pause:
-            self._health.held_up(TAKES_NONE.format(pause), now)
+    async def _ask(self) -> None:
+        failures = 0
+        while True:
+            try:
+                await self._probe()
+                break
+            except Exception as error:
+                failures += 1
+                self._silences += 1
+                reason = f"nothing is received until its store of idempotency keys answers: {one_line(error)}"
+                self._health.held_up(reason, self._clock())
+            await asyncio.sleep(PROBES.delay(failures, self._draw()))
+        self._answers += 1
+        self.active = False
+        self._health.held_up("", self._clock())
 
-    async def look(self) -> float:
-        """Ask the store if it is time to; returns the seconds until the next look, 0 if it has answered."""
-        now = self._clock()
-        if self._probing or now < self._next:
-            return max(self._next - now, OTHERS)
-        self._probing = True
-        try:
-            await self._probe()
-        except Exception as error:
-            now = self._clock()
-            self._failures += 1
-            self._next = now + PROBES.delay(self._failures, self._draw())
-            self._health.held_up(
-                f"nothing is received until its store of idempotency keys answers: {one_line(error)}", now
-            )
-            return self._next - now
-        finally:
-            self._probing = False
-        self.active, self._over = False, self._clock()
-        self._health.held_up("", self._over)
-        return 0.0
+    def close(self) -> None:
+        """Ask no more."""
+        if self._probing is not None:
+            self._probing.cancel()
 
     def __repr__(self) -> str:
         return f"<StoreOutage {'active' if self.active else 'over'}>"
+
+
+_REFUSED = (
+    "the store of idempotency keys answers for others, and refuses the key of this message, so the handler was not "
+    "called: {}"
+)
 
 
 def outage_of(

@@ -12,7 +12,7 @@ from leasekeeper.core.decisions import Decision, decide, decide_early, decide_se
 from leasekeeper.core.delivery import Action, Delivery
 from leasekeeper.engine.dead_letters import failure_of
 from leasekeeper.events import Conclusion, HandlersMeasured, InternalError
-from leasekeeper.outcomes import NotStarted, Retry, Skipped
+from leasekeeper.outcomes import Retry, Skipped, Unclaimed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from leasekeeper.core.decisions import OutcomePolicy
     from leasekeeper.core.throttler import Throttler
     from leasekeeper.engine.context import QueueContext
-    from leasekeeper.outcomes import Outcome
+    from leasekeeper.outcomes import Failed, Outcome
 
 RETRIED = (Action.RELEASE, Action.AGAIN)
 MEASURED = 8
@@ -66,6 +66,13 @@ class Settler:
         except Exception as error:
             self._give_back(row, error)
 
+    def judge(self, row: Delivery, outcome: Unclaimed) -> Unclaimed | Failed:
+        """What it means that the key of this message was not claimed: it waits here, goes back, or has failed."""
+        outage = self._context.outage
+        if outcome.error is None or outage is None:
+            return outcome
+        return outage.judge(row.received.message_id, outcome, holds=False)
+
     def decide(self, row: Delivery, outcome: Outcome, *, final: bool, kept: bool) -> Decision:
         """What the outcome means for this message; `kept`: its handler has ended, and withheld it."""
         if isinstance(outcome, Retry) and not row.started:  # the worker's: this process is still running the message
@@ -80,6 +87,8 @@ class Settler:
 
     def carry_out(self, row: Delivery, outcome: Outcome, decision: Decision, *, final: bool) -> Conclusion | None:
         """Have the decision carried out; returns how the message ended, None if nothing is counted for it."""
+        if isinstance(outcome, Unclaimed):
+            row.extra -= 1  # this was no attempt
         settled = not row.open or (final and row.settlement is not None)
         attempt = row.attempt
         try:
@@ -114,10 +123,8 @@ class Settler:
             row.failure = failure_of(row, outcome, context.source, reason=reason, at=context.wall())
             context.act(context.ledger.reject(row), [row])
         elif action is Action.RELEASE:
-            why, after = decision.counted or "other", decision.after
-            if isinstance(outcome, NotStarted) and outcome.store_failures and context.outage is not None:
-                after = context.outage.noticed(after, alone=outcome.store_failures == 1)
-            context.act(context.ledger.release(row, after, context.clock(), why), [row])
+            why = decision.counted or "other"
+            context.act(context.ledger.release(row, decision.after, context.clock(), why), [row])
         elif action is Action.AGAIN:
             context.ledger.again(row, context.clock())
 

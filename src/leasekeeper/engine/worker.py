@@ -13,7 +13,7 @@ from leasekeeper.core.delivery import Action, Delivery, note
 from leasekeeper.core.states import State
 from leasekeeper.events import HandlersEnded, LeaseLost
 from leasekeeper.lanes.api import Answer
-from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, Failed, Freed, NotStarted, Retry, Settled
+from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, Failed, Freed, NotStarted, Retry, Settled, Unclaimed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -130,6 +130,8 @@ class Worker:
     def _conclude(self, answer: Answer[Delivery], others: list[Conclusion]) -> int:
         """Settle one message; returns how many slots come free."""
         row, outcome, final = answer.unit, answer.outcome, answer.final
+        if isinstance(outcome, Unclaimed):
+            outcome = self._settler.judge(row, outcome)
         decision = self._settler.decide(row, outcome, final=final, kept=row in self._withheld)
         if decision.action is Action.KEEP:
             if row.state <= State.RUNNING:
@@ -138,7 +140,7 @@ class Worker:
             decision = TOO_LATE
         if decision.action is Action.AGAIN:
             return self._run_again(row, outcome, decision, others)
-        if isinstance(outcome, NotStarted) and self._stopped and self._held_back is not None:
+        if isinstance(outcome, NotStarted | Unclaimed) and self._stopped and self._held_back is not None:
             self._held_back.append(row)
             decision = HELD_BACK
         conclusion = self._settler.carry_out(row, outcome, decision, final=final)
@@ -149,7 +151,8 @@ class Worker:
         if isinstance(outcome, Freed):
             self._thread_ended(row)
             return 1
-        self._settler.measure([row])
+        if not isinstance(outcome, Unclaimed):
+            self._settler.measure([row])
         if isinstance(outcome, Failed) and outcome.still_running:
             self._runs_on(row)
         return int(decision.frees)
@@ -157,7 +160,8 @@ class Worker:
     def _run_again(self, row: Delivery, outcome: Outcome, decision: Decision, others: list[Conclusion]) -> int:
         """Plan another run, for which the message keeps its slot; without a lease there is none."""
         self._withheld.pop(row, None)
-        self._settler.measure([row])
+        if not isinstance(outcome, Unclaimed):  # that took the time of a store, and not of a handler
+            self._settler.measure([row])
         conclusion = self._settler.carry_out(row, outcome, decision, final=True)
         if conclusion is not None:
             others.append(conclusion)
@@ -211,6 +215,8 @@ class Worker:
     def end(self) -> None:
         """Settle nothing more: settlements that still wait are resolved as not made (L14)."""
         self._ended = True
+        if self._context.outage is not None:
+            self._context.outage.close()
         self._resolve_as_lost(self._context.ledger)
 
     @staticmethod

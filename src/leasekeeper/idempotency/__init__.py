@@ -6,6 +6,7 @@ The option `idempotency` of a consumer takes an `Idempotency` with a store. Noth
 from __future__ import annotations
 
 from leasekeeper.core.claims import IdempotencyStatistics
+from leasekeeper.errors import KeyUnusable
 from leasekeeper.idempotency.api import (
     Claimed,
     Completed,
@@ -32,6 +33,7 @@ __all__ = [
     "Idempotency",
     "IdempotencyStatistics",
     "KeyMissing",
+    "KeyUnusable",
     "MemoryStore",
     "PostgresInbox",
     "PostgresStore",

@@ -20,7 +20,15 @@ class KeyMissing(LeasekeeperError):
 
 
 class StoreUnavailable(Unusable):
-    """The store of idempotency keys did not answer, or answered with an error."""
+    """The store of idempotency keys did not answer, or answered with an error.
+
+    Attributes:
+        answered: whether it answered, so that the error may be about one key only.
+    """
+
+    def __init__(self, text: str, *, answered: bool = False) -> None:
+        super().__init__(text)
+        self.answered = answered
 
 
 class TableMissing(StoreUnavailable, NotFound):

@@ -120,10 +120,9 @@ class Guard:
         self._count(claim, "store_errors")
         runs = self._terms.on_store_error == "run"
         follows = "runs without idempotency" if runs else NOT_RUN
-        limit = self._terms.counts.limits.get(claim.message.queue)
-        after = self._outage.failed(error, follows, limit=limit, spends=not runs)
+        after = self._outage.failed(error, follows, warns=runs)
         if not runs:
-            raise NotNow(after, store_failures=self._outage.failures) from error
+            raise NotNow(after, error, answered=error.answered) from error
 
     def _count(self, claim: Claim, name: str) -> None:
         self._terms.counts.add(claim.message.queue, name)

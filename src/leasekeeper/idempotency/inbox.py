@@ -250,8 +250,7 @@ class PostgresInbox:
             if missing is None and not isinstance(error, psycopg.OperationalError | TimeoutError):
                 raise
             self.counts.add(message.queue, "store_errors")
-            after = outage.failed(missing or error, NOT_RUN, limit=self.counts.limits.get(message.queue))
-            raise NotNow(after, store_failures=outage.failures) from error
+            raise NotNow(outage.failed(missing or error, NOT_RUN), error) from error
         outage.over()
 
     def _check(self, row: Any, message: Message[Any]) -> None:

@@ -28,7 +28,7 @@ JITTER = 0.1
 
 TOLD = 60.0
 """Seconds between two log lines about one outage."""
-NOT_RUN = "is not run, its message is given back"
+NOT_RUN = "is not run, its message is tried again"
 _NOT_DONE = (
     "handler %s ended well, but the key of message %s is not marked as done yet: %s; the message is deleted, and the "
     "key is tried again for a minute. Nothing needs to be done, unless a later warning says that it could not be "
@@ -38,7 +38,6 @@ _NOT_FREE = (
     "handler %s did not end well, and the key of message %s could not be freed: %s; it stays claimed until the lease "
     "of the message would have ended, and a retry waits until then. Nothing needs to be done"
 )
-_COSTS = "; this receive counts, and after {} receives SQS moves a message to the dead-letter queue, if there is one"
 
 
 class Outage:
@@ -58,32 +57,28 @@ class Outage:
         """When a key that was not completed (True) or freed (False) was told of."""
         self._left_out = 0
 
-    def failed(self, error: Exception, follows: str, *, limit: int | None, spends: bool = True) -> float:
+    def failed(self, error: Exception, follows: str, *, warns: bool = False) -> float:
         """Note one more failure; returns after how many seconds the message should come again.
 
         Args:
             error: what the store said.
             follows: what happens to the message.
-            limit: the `maxReceiveCount` of the queue; None: unknown.
-            spends: whether the message is received again because of it.
+            warns: whether this is no error, because the handler runs.
         """
         now = self._clock()
         since = self._since = now if self._since is None else self._since
         self.failures += 1
         if now >= self._tell_again:
             self._tell_again = now + TOLD
-            level = logging.ERROR if spends else logging.WARNING
-            costs = _COSTS.format("maxReceiveCount" if limit is None else limit) if spends else ""
-            log.log(
-                level, "handler %s %s (%d in a row): %s%s", self._handler, follows, self.failures, _text(error), costs
-            )
+            level = logging.WARNING if warns else logging.ERROR
+            log.log(level, "handler %s %s (%d in a row): %s", self._handler, follows, self.failures, _text(error))
         return jittered(min(max(now - since, SHORTEST), LONGEST))
 
     def over(self) -> None:
         """Note that the store has answered."""
         if self._left_out and (self.failures or self._clock() >= max(self._told.values()) + TOLD):
             self._tell_left_out()
-        self.failures, self._since, self._tell_again = 0, None, -math.inf
+        self.failures, self._since = 0, None
 
     def not_ended(self, message_id: str, error: Exception, *, completes: bool) -> None:
         """Tell that the store did not answer at the end of a run: once a minute, and then how many were left out.

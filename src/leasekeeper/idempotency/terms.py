@@ -24,8 +24,6 @@ class Counts:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: dict[str, dict[str, int]] = {}
-        self.limits: dict[str, int | None] = {}
-        """The `maxReceiveCount` of each queue that is open; None: unknown."""
 
     def add(self, queue: str, name: str, by: int = 1) -> None:
         """Add to one of a queue."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from leasekeeper.envelopes.opening import NothingToHandle
 from leasekeeper.errors import HandlerError, UndecodableBody
 from leasekeeper.lanes.decoding import MANY, error_count
-from leasekeeper.outcomes import Failed, NotNow, NotStarted, Outcome, Reject, Retry, Settlement, Skipped
+from leasekeeper.outcomes import Failed, NotNow, Outcome, Reject, Retry, Settlement, Skipped
 from leasekeeper.texts import LIMIT, safe_str
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def outcome_of_error(error: BaseException) -> Outcome:
     if issubclass(kind, (Retry, Reject)):
         return checked(error)
     if kind is NotNow:
-        return NotStarted(error.after, error.store_failures)  # type: ignore[attr-defined] # of this kind
+        return error.outcome  # type: ignore[attr-defined,no-any-return] # of this kind
     if issubclass(kind, NothingToHandle):
         return Skipped(safe_str(error))
     if issubclass(kind, UndecodableBody):

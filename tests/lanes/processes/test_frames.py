@@ -26,7 +26,7 @@ from leasekeeper.lanes.processes.frames import (
 )
 from leasekeeper.message import MessageAttribute, Received
 from leasekeeper.observe.failures import place_of
-from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, WITHHELD, Failed, NotStarted, Skipped
+from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, WITHHELD, Failed, Skipped, Unclaimed
 
 if TYPE_CHECKING:
     from leasekeeper.outcomes import Outcome
@@ -65,9 +65,15 @@ def test_a_frame_for_the_worker_is_read_there() -> None:
     assert to_worker(body) == run
 
 
-@pytest.mark.parametrize("outcome", [DONE, WITHHELD, NOT_STARTED, NotStarted(7.5), ENDED, Skipped("no use", warn=True)])
+@pytest.mark.parametrize("outcome", [DONE, WITHHELD, NOT_STARTED, Unclaimed(7.5), ENDED, Skipped("no use", warn=True)])
 def test_a_plain_outcome_is_the_same_on_the_other_side(outcome: Outcome) -> None:
     assert unpack_outcome(pack_outcome(outcome)) == outcome
+
+
+def test_a_key_that_was_not_claimed_keeps_what_the_store_said() -> None:
+    found = unpack_outcome(pack_outcome(Unclaimed(7.5, ConnectionError("refused"), answered=True)))
+    assert isinstance(found, Unclaimed)
+    assert (found.after, str(found.error), found.answered, found.waits) == (7.5, "refused", True, False)
 
 
 def test_a_retry_and_a_rejection_keep_what_they_say() -> None:

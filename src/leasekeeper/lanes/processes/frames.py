@@ -14,7 +14,7 @@ import msgspec
 from leasekeeper.batch import Trigger  # noqa: TC001 - msgspec reads the types of fields
 from leasekeeper.lanes.processes.errors import pack_error, unpack_error
 from leasekeeper.message import Received
-from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, WITHHELD, Failed, NotStarted, Outcome, Reject, Retry, Skipped
+from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, WITHHELD, Failed, Outcome, Reject, Retry, Skipped, Unclaimed
 from leasekeeper.texts import safe_repr
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Frames:
 
 # Outcomes
 
-_PLAIN: dict[str, Outcome] = {"done": DONE, "withheld": WITHHELD, "ended": ENDED}
+_PLAIN: dict[str, Outcome] = {"done": DONE, "withheld": WITHHELD, "ended": ENDED, "not started": NOT_STARTED}
 _NAMES = {type(outcome): name for name, outcome in _PLAIN.items()}
 
 
@@ -203,8 +203,8 @@ def pack_outcome(outcome: Outcome) -> list[Any]:
         return ["reject", str(outcome.reason), _packed(outcome.__cause__)]
     if isinstance(outcome, Skipped):
         return ["skipped", outcome.reason, outcome.warn]
-    if isinstance(outcome, NotStarted):
-        return ["not started", float(outcome.after), outcome.store_failures]
+    if isinstance(outcome, Unclaimed):
+        return ["unclaimed", float(outcome.after), _packed(outcome.error), outcome.answered]
     return [_NAMES[type(outcome)]]
 
 
@@ -226,8 +226,9 @@ def unpack_outcome(packed: list[Any]) -> Outcome:
         return rejected
     if kind == "skipped":
         return Skipped(values[0], warn=values[1])
-    if kind == "not started":
-        return NotStarted(*values) if values[0] else NOT_STARTED
+    if kind == "unclaimed":
+        after, error, answered = values
+        return Unclaimed(after, _unpacked(error), answered)
     return _PLAIN[kind]
 
 
