@@ -11,7 +11,7 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from leasekeeper.errors import LeasekeeperError
+from leasekeeper.errors import LeasekeeperError, SqsError, Verdict
 from leasekeeper.loggers import safe_logger
 from leasekeeper.texts import one_line
 
@@ -26,6 +26,11 @@ JITTER = 0.1
 """Part of a pause by which a message comes later, at most; at least a second."""
 
 
+_NO_ANSWER = frozenset(
+    {"OSError", "ConnectionError", "TimeoutError", "EOFError", "StoreUnavailable"}  # also those of redis-py
+    | {"ClusterError", "TryAgainError", "OperationalError", "InterfaceError"}
+)
+"""Names of errors that say nothing about a key: no connection, no answer, a part of a cluster that is down, a lock."""
 TOLD = 60.0
 """Seconds between two log lines about one outage."""
 NOT_RUN = "is not run, its message is tried again"
@@ -125,6 +130,13 @@ class NotExtended:
             claims,
             _text(error),
         )
+
+
+def has_answered(error: Exception) -> bool:
+    """Whether a store has answered with this error, by the classes of redis-py, psycopg and of our own."""
+    if isinstance(error, SqsError):
+        return error.verdict is Verdict.REFUSED
+    return not any(each.__name__ in _NO_ANSWER for each in type(error).__mro__)
 
 
 def _text(error: Exception) -> str:

@@ -14,10 +14,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from leasekeeper.engine.host import LoopThread
-from leasekeeper.errors import SqsError, Verdict
 from leasekeeper.futures import failed_future
 from leasekeeper.idempotency.api import Claimed, Extension, StoreUnavailable
-from leasekeeper.idempotency.outage import NotExtended
+from leasekeeper.idempotency.outage import NotExtended, has_answered
 from leasekeeper.loggers import safe_logger
 from leasekeeper.texts import one_line, safe_str
 
@@ -50,11 +49,6 @@ SWEEP = 1_000
 """Claims in a store that does not wait above which those that are gone are looked for."""
 NOTHING = "leasekeeper:check"
 """A key that no message has."""
-_NO_ANSWER = frozenset(
-    {"OSError", "ConnectionError", "TimeoutError", "EOFError", "StoreUnavailable"}  # also those of redis-py
-    | {"ClusterError", "TryAgainError", "OperationalError", "InterfaceError"}
-)
-"""Names of errors that say nothing about a key: no connection, no answer, a part of a cluster that is down, a lock."""
 UNANSWERED = 10_000
 """Claims without an answer whose tokens are remembered, at most."""
 
@@ -243,7 +237,7 @@ class Work:
         if isinstance(error, StoreUnavailable):  # also one that has passed here already
             return error
         text = f"{self._store!r}: {type(error).__name__}: {one_line(error)}"
-        return StoreUnavailable(text, answered=_has_answered(error))
+        return StoreUnavailable(text, answered=has_answered(error))
 
     async def _persist(self, verb: Callable[[], Coroutine[Any, Any, bool]], claim: Claim, within: float) -> None:
         """Complete a key that its handler could not complete."""
@@ -339,18 +333,11 @@ def _finished(verb: Coroutine[Any, Any, T]) -> Future[T]:
         future.set_result(end.value)
     except Exception as error:
         text = f"{type(error).__name__}: {safe_str(error, 300)}"
-        future.set_exception(StoreUnavailable(text, answered=_has_answered(error)))
+        future.set_exception(StoreUnavailable(text, answered=has_answered(error)))
     else:
         verb.close()
         future.set_exception(StoreUnavailable("a verb of a store with inline=True has waited"))
     return future
-
-
-def _has_answered(error: Exception) -> bool:
-    """Whether a store has answered with this error, by the classes of redis-py, psycopg and of our own."""
-    if isinstance(error, SqsError):
-        return error.verdict is Verdict.REFUSED
-    return not any(each.__name__ in _NO_ANSWER for each in type(error).__mro__)
 
 
 def work_on(store: Store) -> Work:
