@@ -120,7 +120,7 @@ class UntilEmpty:
                 return
 
     def _empty(self, consumer: Consumer) -> bool:
-        """Whether nothing is left, by what is in hand here and by what SQS counts."""
+        """Whether nothing is left, by what is held here and by what SQS counts."""
         statistics = consumer.statistics()
         if statistics is None or any(statistics.ledger.held.values()):
             return False

@@ -1,9 +1,9 @@
 """A store of idempotency keys that does not answer: what is held waits here, and nothing is received meanwhile.
 
-Owned by a runner whose consumer has such a store. Without a claim no handler runs, and each receive without a run
+Owned by a runner with such a store. Without a claim no handler runs, and each receive without a run
 counts: after some of them SQS moves a message to the dead-letter queue. It promises that a message waits under its own
 lease while claims fail, that the store is asked and not guessed about, and that a key which the store cannot answer for
-is in the way of its own message only.
+delays that message only.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class StoreOutage:
         draw: random numbers from 0 to 1, for jitter.
 
     Attributes:
-        active: whether nothing is to be received now.
+        active: whether receiving waits.
         open_polls: when each poll that is open ends at the latest, by poller.
     """
 

@@ -80,7 +80,7 @@ class Extension(NamedTuple):
 class Store(Protocol):
     """Where idempotency keys are kept. All times are in seconds from now, by the store's clock.
 
-    A key whose claim, or whose time to be kept, has ended counts as absent.
+    A key counts as absent when its claim, or the time for which it is kept, has ended.
     """
 
     inline: bool

@@ -263,7 +263,7 @@ class PostgresInbox:
             raise NothingToHandle("its work was done before, by its idempotency key")
 
     def _cleans(self) -> bool:
-        """Whether it is time to delete keys whose time is over."""
+        """Whether it is time to delete keys that are over."""
         self._runs += 1
         return self._runs % CLEANING == 0
 

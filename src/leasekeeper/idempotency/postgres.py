@@ -74,7 +74,7 @@ DELETE FROM {table} WHERE key IN (
 )
 """
 CLEANING = 1000
-"""Claims after which keys whose time is over are deleted, at most twice as many."""
+"""Claims after which keys that are over are deleted, at most twice as many."""
 TRIES = 3
 """Questions about a key that other transactions are just changing."""
 LONGEST_TABLE = 50

@@ -1,6 +1,6 @@
 """The option `idempotency`: which key a message has, where keys are kept, and what follows when something is missing.
 
-Made by users, given to consumers. It may be given to several, whose handlers then keep their keys apart.
+Made by users, given to consumers. It may be given to several; their handlers keep their keys apart.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ SWEEP = 1_000
 NOTHING = "leasekeeper:check"
 """A key that no message has."""
 UNANSWERED = 10_000
-"""Claims without an answer whose tokens are remembered, at most."""
+"""Tokens of claims without an answer that are remembered, at most."""
 
 
 class Claim:
@@ -268,7 +268,7 @@ class Work:
         self._looking = asyncio.ensure_future(self._extend())
 
     async def _extend(self) -> None:
-        """Extend the claims whose leases were extended."""
+        """Extend claims after the leases of their messages."""
         before = [(claim, claim.until) for claim in list(self._running.values())]
         failed, extensions = False, self._extensions([claim for claim, _ in before])
         try:
@@ -289,7 +289,7 @@ class Work:
                 self._plan(AFTER_FAILURE / LOOK if failed else min(each.until - now for each in running))
 
     async def _claim_again(self, extension: Extension) -> None:
-        """Claim a key again that the store has forgotten, or whose claim has ended before its lease was extended."""
+        """Claim a key again that the store has forgotten, or that ended before the lease was extended."""
         key, token, lease = extension
         claim = self._running.get(key)
         if claim is None or claim.token != token:  # its run has ended meanwhile

@@ -123,7 +123,7 @@ class LocalSqs:
 
 
 def collect_rarely() -> None:
-    """Have garbage collected rarely in this process, whose work is to serve: messages are many and hold no cycles."""
+    """Have garbage collected rarely in a process that only serves: messages are many and hold no cycles."""
     gc.freeze()  # what there is now stays until the end
     gc.set_threshold(100_000, 50, 50)
 
