@@ -15,7 +15,6 @@ from leasekeeper.channel import Channel
 from leasekeeper.core.phases import Phase
 from leasekeeper.declaration import Declaration
 from leasekeeper.engine.host import Host, refuse_green_threads
-from leasekeeper.engine.resizing import resize
 from leasekeeper.errors import Closed, ConfigurationError
 from leasekeeper.futures import done_future, failed_future
 from leasekeeper.life import Life, longest_stop
@@ -209,7 +208,7 @@ class Consumer(Declaration):
                 shared, or its lane has a fixed size.
             Closed: the consumer is not running here.
         """
-        done = self.on_engine(partial(resize, concurrency))
+        done = self.on_engine(lambda runner: runner.sizing.change(concurrency, runner.context.clock()))
         if done is None:
             raise Closed(f"consumer of {self.address.name} does not run: set concurrency= in its options instead")
         return Completion(done)

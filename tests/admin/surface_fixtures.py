@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from leasekeeper.admin import watching
+from leasekeeper.admin import watch
 from leasekeeper.local import LocalSqs
 
 if TYPE_CHECKING:
@@ -23,4 +23,4 @@ def sqs() -> Iterator[LocalSqs]:
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks come fifty times a second, so that tests need not wait."""
-    monkeypatch.setattr(watching, "EVERY", 0.02)
+    monkeypatch.setattr(watch, "EVERY", 0.02)

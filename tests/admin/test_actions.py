@@ -12,7 +12,7 @@ import pytest
 from served import Gate, Reader, connect, create, get, until
 
 from leasekeeper import ConfigurationError, Consumer
-from leasekeeper.admin import AdminServer, guarding, surface
+from leasekeeper.admin import AdminServer, access, surface
 from leasekeeper.admin.settings import SurfaceSettings
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def test_requests_of_strangers_change_nothing(headers: dict[str, str], status: i
 
 
 def test_bodies_that_cannot_be_used_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guarding, "LARGEST_BODY", 200)
+    monkeypatch.setattr(access, "LARGEST_BODY", 200)
     with AdminServer(Consumer("orders", Gate().waiting), address="0", token=TOKEN) as server:
         assert post(server, b"{")[0] == 400
         assert post(server, {"action": "explode"})[0] == 400

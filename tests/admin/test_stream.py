@@ -86,7 +86,7 @@ def test_a_second_start_of_the_consumer_is_seen(sqs: LocalSqs) -> None:
 def test_a_backlog_is_asked_for_again_soon_when_receives_come_back_empty(
     sqs: LocalSqs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leasekeeper.admin.watching.SOON", 0.0)
+    monkeypatch.setattr("leasekeeper.admin.watch.SOON", 0.0)
     gate = Gate()
     options = create(sqs, *map(str, range(9)))
     consumer = Consumer("orders", gate.waiting, concurrency=1, prefetch=0, wait_time=1, **options)

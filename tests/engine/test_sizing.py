@@ -9,11 +9,10 @@ import pytest
 
 from leasekeeper import Batch, Closed, ConfigurationError, Consumer, Share
 from leasekeeper.core.semaphore import WeightedSemaphore
-from leasekeeper.engine.resizing import resize
 from leasekeeper.testing.world import World, virtual
 
 if TYPE_CHECKING:
-    from leasekeeper.testing.running import Running
+    from leasekeeper.engine.runner import Runner
 
 
 class Gauge:
@@ -38,9 +37,12 @@ class Gauge:
         await self("")
 
 
-async def full(world: World, running: Running, gauge: Gauge, count: int) -> None:
+async def resize(concurrency: int, runner: Runner) -> str:
+    return await runner.sizing.change(concurrency, runner.context.clock())
+
+
+async def full(world: World, gauge: Gauge, count: int) -> None:
     """Wait until that many run, and see that no more start."""
-    del running
     await world.until(lambda: gauge.running == count)
     await asyncio.sleep(5)
     assert gauge.running == count
@@ -57,10 +59,10 @@ async def test_more_and_fewer_handlers(options: dict[str, Any]) -> None:
     async with World(1) as world:
         await world.send(*(str(number) for number in range(60)))
         running = await world.start(gauge, concurrency=2, visibility_timeout=60, **options)
-        await full(world, running, gauge, 2)
+        await full(world, gauge, 2)
         said = await resize(8, running.runner)
         assert said.startswith("concurrency was 2 and is 8: at most 8 handlers run at the same time")
-        await full(world, running, gauge, 8)
+        await full(world, gauge, 8)
         await resize(3, running.runner)
         assert gauge.running == 8  # none is ended
         gauge.free.set()
@@ -81,9 +83,9 @@ async def test_more_groups_of_a_fifo_queue() -> None:
             for group in "abcdef":
                 await world.send(f"{number}", MessageGroupId=group, MessageDeduplicationId=f"{group}{number}")
         running = await world.start(gauge, concurrency=2, visibility_timeout=60)
-        await full(world, running, gauge, 2)
+        await full(world, gauge, 2)
         await resize(5, running.runner)
-        await full(world, running, gauge, 5)
+        await full(world, gauge, 5)
         gauge.free.set()
         await world.until(lambda: gauge.done == 18)
         assert (await running.stop()).acked == 18
@@ -95,9 +97,9 @@ async def test_more_batches() -> None:
     async with World(1) as world:
         await world.send(*(str(number) for number in range(40)))
         running = await world.start(gauge.batch, concurrency=1, batch=5, batch_wait=1, visibility_timeout=60)
-        await full(world, running, gauge, 1)
+        await full(world, gauge, 1)
         await resize(4, running.runner)
-        await full(world, running, gauge, 4)
+        await full(world, gauge, 4)
         gauge.free.set()
         await world.until(lambda: gauge.done == 8)
         assert (await running.stop()).acked == 40

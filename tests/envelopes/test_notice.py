@@ -16,8 +16,8 @@ from leasekeeper.core.delivery import LeasePolicy
 from leasekeeper.core.ledger import Ledger
 from leasekeeper.envelopes import Envelope, EventBridgeEvent, S3Event, S3Record, SnsNotification
 from leasekeeper.lanes.decoding import decoder_of
+from leasekeeper.lanes.envelope_notices import LOOKS
 from leasekeeper.lanes.handler import Handler
-from leasekeeper.lanes.noticing import LOOKS
 from leasekeeper.message import Received
 from leasekeeper.outcomes import Done
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from leasekeeper.lanes.processes.frames import Ended, Frames, Lease, framed, to_engine, to_worker
 from leasekeeper.lanes.processes.worker import WorkerProcess
 from leasekeeper.worker_process.channel import Channel
-from leasekeeper.worker_process.inside import Inside
+from leasekeeper.worker_process.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -99,7 +99,7 @@ class SimulatedWorker(WorkerProcess):
         """Whether SIGTERM does not end it, as when its handler hangs in C."""
         self.dead = False
         self._code: int | None = None
-        self._inside: Inside | None = None
+        self._inside: Worker | None = None
         self._work: asyncio.Task[None] | None = None
         self._coming: deque[tuple[float, bytes]] = deque()
         self._arrives = 0.0
@@ -114,7 +114,7 @@ class SimulatedWorker(WorkerProcess):
         if self.shop.random.random() < self.shop.unsteady:
             self.crash(3)
             return
-        inside = self._inside = Inside(lambda **takes: _SimulatedChannel(self, **takes), tell_rss=False)
+        inside = self._inside = Worker(lambda **takes: _SimulatedChannel(self, **takes), tell_rss=False)
         await inside.open(blueprint, None)
         await inside.serve()
         await inside.close()

@@ -12,8 +12,8 @@ import msgspec
 from starlette.responses import Response
 from starlette.routing import Route
 
+from leasekeeper.admin.access import Refused, body_of, check_permission
 from leasekeeper.admin.asking import Exposed, Unreachable
-from leasekeeper.admin.guarding import Refused, body_of, check_permission
 from leasekeeper.errors import Closed, ConfigurationError
 from leasekeeper.loggers import safe_logger
 from leasekeeper.texts import bounded, printable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from leasekeeper.admin.settings import SurfaceSettings
-    from leasekeeper.admin.watching import Watch
+    from leasekeeper.admin.watch import Watch
     from leasekeeper.consumer import Consumer
 
 log = safe_logger("leasekeeper.admin")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from starlette.routing import Route
 
+from leasekeeper.admin.access import Refused, body_of, check_permission
 from leasekeeper.admin.actions import answered, audit, forwarded
-from leasekeeper.admin.guarding import Refused, body_of, check_permission
 from leasekeeper.errors import LeasekeeperError
 from leasekeeper.texts import safe_str
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.admin.desk import Desk
     from leasekeeper.admin.settings import SurfaceSettings
-    from leasekeeper.admin.watching import Watch
+    from leasekeeper.admin.watch import Watch
     from leasekeeper.consumer import Consumer
 
 PEEK, REDRIVE, DOCTOR = "/api/dead-letters/peek", "/api/dead-letters/redrive", "/api/doctor"

@@ -13,7 +13,7 @@ from leasekeeper.core.scaling import LATENCY, scaling
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from leasekeeper.admin.watching import Watch
+    from leasekeeper.admin.watch import Watch
     from leasekeeper.consumer import Consumer
     from leasekeeper.observe.backlog import Backlog
     from leasekeeper.observe.statistics import ConsumerStatistics

@@ -108,7 +108,7 @@ class AdminServer:
         try:
             import uvicorn
 
-            from leasekeeper.admin.crowding import protocol_for
+            from leasekeeper.admin.connection_limit import protocol_for
         except ModuleNotFoundError as error:
             raise missing(error) from error
         app = self._app = application_of(self._targets, self._settings)

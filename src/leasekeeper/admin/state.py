@@ -1,6 +1,6 @@
 """The state that the admin surface gives: what the page, `leasekeeper top` and a fleet read, as typed dictionaries.
 
-Made once a second by `leasekeeper.admin.watching`. Every value can be written as JSON. Times are seconds since 1970,
+Made once a second by `leasekeeper.admin.watch`. Every value can be written as JSON. Times are seconds since 1970,
 durations seconds. It holds no message's body.
 """
 

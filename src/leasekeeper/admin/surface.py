@@ -21,15 +21,15 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from leasekeeper.admin.access import HostCheck, Refused
 from leasekeeper.admin.actions import Actions, refused
 from leasekeeper.admin.browser import page_routes
 from leasekeeper.admin.fleet import Fleet
-from leasekeeper.admin.guarding import HostCheck, Refused
 from leasekeeper.admin.letters import DeskRoutes
 from leasekeeper.admin.process import why_unhealthy
 from leasekeeper.admin.scaling import ScaledStatistics
 from leasekeeper.admin.streaming import stream
-from leasekeeper.admin.watching import Watch
+from leasekeeper.admin.watch import Watch
 from leasekeeper.consumer import Consumer
 from leasekeeper.core.phases import Phase
 from leasekeeper.core.scaling import LATENCY

@@ -13,7 +13,6 @@ import typer
 
 from leasekeeper.cli import interrupts, move_tasks
 from leasekeeper.cli.causes import DeadLetter
-from leasekeeper.cli.chosen import send_chosen
 from leasekeeper.cli.connection import (
     Connection,
     EndpointOption,
@@ -28,6 +27,7 @@ from leasekeeper.cli.errors import Stopped, say
 from leasekeeper.cli.filters import Filters
 from leasekeeper.cli.holding import Holding
 from leasekeeper.cli.policy import number
+from leasekeeper.cli.redrive_chosen import send_chosen
 from leasekeeper.cli.words import counted, listed
 from leasekeeper.errors import ConfigurationError, SqsError, Verdict
 from leasekeeper.exit_codes import Exit

@@ -214,7 +214,7 @@ async def _send(connection: Connection, messages: Iterable[Outgoing], payloads: 
         async with AsyncExitStack() as stack:
             queue = await stack.enter_async_context(opened(connection))
             if payloads is not None:
-                from leasekeeper.cli.storing import storing
+                from leasekeeper.cli.storing_client import storing
 
                 queue, messages = await storing(stack, queue, connection, payloads, messages)
             ready: list[list[Outgoing]] = []

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from leasekeeper.lanes.handlers import AnyHandler
     from leasekeeper.lanes.mailbox import Mailbox
     from leasekeeper.options import Options
-    from leasekeeper.payloads.finished import FinishedObjects
+    from leasekeeper.payloads.finished_objects import FinishedObjects
     from leasekeeper.payloads.lane import PayloadLane
 
 

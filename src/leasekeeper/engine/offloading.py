@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.lanes.routed import RoutedHandler
 from leasekeeper.payload import takes_payload
-from leasekeeper.payloads.finished import FinishedObjects
+from leasekeeper.payloads.finished_objects import FinishedObjects
 from leasekeeper.payloads.lane import PayloadLane
 from leasekeeper.payloads.settings import S3Payloads
 

@@ -58,13 +58,18 @@ class Sizing:
         self._capacity = capacity
         self._changed = changed
 
-    def checked(self, concurrency: int) -> Options:
-        """The options with another concurrency; may be asked from any thread.
+    async def change(self, concurrency: int, now: float) -> str:
+        """Let this many handlers run at the same time; what has changed, in words. A coroutine, for `on_engine`.
 
         Raises:
             ConfigurationError: this consumer cannot have it: its handlers are shared, its lane has a fixed size, or the
                 number is out of bounds.
         """
+        before = self.options
+        self._apply(self._checked(concurrency), now)
+        return self._said(before)
+
+    def _checked(self, concurrency: int) -> Options:
         what, options = f"concurrency={concurrency!r}", self.options
         if options.share is not None:
             raise ConfigurationError(
@@ -79,8 +84,7 @@ class Sizing:
             checked = replace(options, concurrency=concurrency)
         return replace(checked, max_in_flight=max(options.max_in_flight, checked.slots))
 
-    def apply(self, options: Options, now: float) -> None:
-        """Let as many handlers run as these options say."""
+    def _apply(self, options: Options, now: float) -> None:
         self.options = options
         self._throttler.resize(options.slots, now)
         if self._gate is not None:
@@ -90,8 +94,7 @@ class Sizing:
         self._capacity.resize(options)
         self._changed()
 
-    def said(self, before: Options) -> str:
-        """What has changed, in words."""
+    def _said(self, before: Options) -> str:
         now = self.options
         if now.lane == "processes":
             return (

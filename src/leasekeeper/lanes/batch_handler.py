@@ -20,9 +20,9 @@ from leasekeeper.envelopes.s3 import S3Record
 from leasekeeper.errors import ConfigurationError, HandlerTimeout
 from leasekeeper.lanes.batch_run import BatchPlan, BatchRun
 from leasekeeper.lanes.decoding import decoder_of
+from leasekeeper.lanes.envelope_notices import warn
 from leasekeeper.lanes.handler import loop_is_gone
 from leasekeeper.lanes.middleware import compose
-from leasekeeper.lanes.noticing import warn
 from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources, bind
 from leasekeeper.lanes.signature import Signature, read_signature
 from leasekeeper.lanes.unwrapping import Unwrapping

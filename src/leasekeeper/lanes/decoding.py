@@ -19,7 +19,7 @@ from leasekeeper.envelopes.choosing import ANNOTATIONS, NAMES, advice, envelope_
 from leasekeeper.envelopes.opening import NothingToHandle
 from leasekeeper.envelopes.s3 import S3Event, read_s3
 from leasekeeper.errors import ConfigurationError, UndecodableBody
-from leasekeeper.lanes.noticing import looking
+from leasekeeper.lanes.envelope_notices import noticing
 from leasekeeper.lanes.unwrapping import Unwrapping, has_envelope, takes_records, whole
 from leasekeeper.payload import Payload, payload_of
 from leasekeeper.texts import bounded, safe_repr, safe_str
@@ -143,7 +143,7 @@ def _checked(
         decode = bare
 
     if notice is not None:
-        decode = looking(bare, wanted.type, notice, looked)
+        decode = noticing(bare, wanted.type, notice, looked)
 
     def checked(received: Received) -> Any:
         body = received.body

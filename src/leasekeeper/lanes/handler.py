@@ -16,10 +16,10 @@ from leasekeeper.envelopes.opening import Blocked
 from leasekeeper.envelopes.s3 import S3Record
 from leasekeeper.errors import HandlerTimeout
 from leasekeeper.lanes.decoding import decoder_of
+from leasekeeper.lanes.envelope_notices import warn
 from leasekeeper.lanes.failures import outcome_of_error, outcome_of_result
 from leasekeeper.lanes.lease_control import LeaseControl
 from leasekeeper.lanes.middleware import compose
-from leasekeeper.lanes.noticing import warn
 from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources, bind
 from leasekeeper.lanes.records import each_record
 from leasekeeper.lanes.rules import with_rule

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from leasekeeper.errors import ConfigurationError
-from leasekeeper.local import looking
+from leasekeeper.local import page_content
 from leasekeeper.local.model import Refusal
 from leasekeeper.pages import LOCAL, page_file
 
@@ -68,11 +68,11 @@ def _file(name: str, known: str) -> Page:
 def _shown(broker: Broker, log: CallLog, page: tuple[str, str], query: dict[str, str], body: bytes) -> Any:
     match page:
         case ("GET", "state"):
-            return looking.state(broker, log, query.get("queue", ""))
+            return page_content.state(broker, log, query.get("queue", ""))
         case ("GET", "message"):
-            return looking.body(broker, query.get("queue", ""), int(query.get("number", 0)))
+            return page_content.body(broker, query.get("queue", ""), int(query.get("number", 0)))
         case ("POST", "do"):
-            return looking.act(broker, msgspec.json.decode(body, type=dict[str, Any]))
+            return page_content.act(broker, msgspec.json.decode(body, type=dict[str, Any]))
         case ("GET", "health"):
             return {"status": "running", "queues": len(broker.account.queues)}
         case ("GET", "calls"):

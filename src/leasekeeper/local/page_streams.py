@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from leasekeeper.admin.streaming import stream
-from leasekeeper.local import looking
+from leasekeeper.local import page_content
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,7 +51,7 @@ class PageStreams:
         """The events of one stream; `?queue=NAME` adds the messages of a queue."""
         query = parse_qs(path.partition(b"?")[2].decode("latin-1"))
         queue = query.get("queue", [""])[0]
-        return stream(self, lambda: looking.state(broker, log, queue), lasts=math.inf)
+        return stream(self, lambda: page_content.state(broker, log, queue), lasts=math.inf)
 
     async def next_look(self) -> bool:
         """Wait for a second, or for a change; False when the server closes."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from leasekeeper.lanes.api import Lane
     from leasekeeper.options import Options
     from leasekeeper.outcomes import Outcome
-    from leasekeeper.payloads.finished import FinishedObjects
+    from leasekeeper.payloads.finished_objects import FinishedObjects
     from leasekeeper.payloads.pointers import Pointer
     from leasekeeper.payloads.settings import S3Payloads
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from leasekeeper.lanes.processes.frames import Broken
 from leasekeeper.worker_process.channel import Channel
-from leasekeeper.worker_process.inside import Inside
+from leasekeeper.worker_process.worker import Worker
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -36,7 +36,7 @@ def run_worker(connection: Connection, blueprint: bytes, log_level: int, *, tell
     pipe = socket.socket(fileno=os.dup(connection.fileno()))
     pipe.setblocking(True)
     connection.close()
-    worker = Inside(partial(Channel, pipe), tell_rss=tell_rss)
+    worker = Worker(partial(Channel, pipe), tell_rss=tell_rss)
     with asyncio.Runner() as runner:
         try:
             runner.run(worker.open(blueprint, log_level))
@@ -64,7 +64,7 @@ def _die_with_parent() -> None:
         server._forkserver_alive_fd = server._forkserver_address = None  # noqa: SLF001
 
 
-def _tell_broken(worker: Inside, error: BaseException) -> None:
+def _tell_broken(worker: Worker, error: BaseException) -> None:
     lines = "".join(traceback.format_exception(error))
     worker.channel.send(Broken(f"{type(error).__name__}: {error}", lines))
     os._exit(BROKEN)

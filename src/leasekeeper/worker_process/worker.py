@@ -1,4 +1,4 @@
-"""The inside of a worker process: its handler, and the messages that it was given.
+"""The worker: the handler of a worker process, and the messages that it was given.
 
 Owned by the process's main thread, or by a test in its place. It promises to run one message or batch at a time, in the
 order in which they come.
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from leasekeeper.worker_process.channel import Channel
 
 
-class Inside:
-    """The inside of one worker.
+class Worker:
+    """Runs what one worker process is given.
 
     Args:
         channel_to: makes the channel to the engine, given what takes its frames.

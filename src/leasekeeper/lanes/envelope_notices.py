@@ -1,4 +1,4 @@
-"""Noticing: whether a handler takes an envelope for its payload, looked for in the first bodies that it decodes.
+"""Notices: whether a handler takes an envelope for its payload, looked for in the first bodies that it decodes.
 
 Made by `leasekeeper.lanes.decoding` for handlers without the option `envelope`. It promises one notice a handler, and
 that a message costs nothing for it after the first `LOOKS`.
@@ -22,7 +22,7 @@ PAYLOADS = {"sns": "message", "eventbridge": "detail", "s3": "records", "cloudev
 """The field of each envelope that holds the payload: a type that declares it is meant for the envelope."""
 
 
-def looking(
+def noticing(
     decode: Callable[[str], Any], body_type: Any, notice: Callable[[str], None], looked: Callable[[], None]
 ) -> Callable[[str], Any]:
     """Decode and look. A body that cannot be decoded is not looked at: its error names the envelope.
