@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import made_up
 import pytest
@@ -230,6 +231,46 @@ def test_a_part_that_cannot_be_loaded_says_so_and_the_page_can_be_loaded_again(t
     page.unroute("**/throttler.js")
     page.get_by_role("button", name="Load the page again").click()
     expect(page.locator(".chart")).to_be_visible()
+
+
+def test_a_part_that_does_not_come_says_so_and_is_shown_when_it_comes_after_all(tab: Opener, stage: Stage) -> None:
+    page = open_consumer(tab, stage)
+    kept: list[Any] = []
+    page.route("**/options.js", lambda route: kept.append(route))  # noqa: PLW0108 - playwright marks the function
+    page.clock.install()
+    page.locator("#tab-options").click()
+    expect(page.locator(".tab")).to_contain_text("Loading")
+    page.clock.fast_forward(16_000)
+
+    expect(page.locator(".tab")).to_contain_text("This part of the page could not be loaded.")
+    kept[0].continue_()
+    expect(page.locator(".options")).to_contain_text("concurrency")
+
+
+def test_a_stream_that_says_nothing_is_opened_again(tab: Opener, stage: Stage) -> None:
+    """Its connection may be dead, which no browser says: a laptop slept, or a router has forgotten it."""
+    page = tab(stage.url("calm"))
+    expect(page.locator(".status.live")).to_be_visible()
+    silent: list[Any] = []
+    page.route("**/api/stream*", lambda route: route.continue_() if silent else silent.append(route))
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # it opens the stream again
+    expect(page.locator(".status.stale")).to_be_visible(timeout=15_000)
+    page.clock.install()
+    page.clock.fast_forward(16_000)
+
+    expect(page.locator(".status.live")).to_be_visible(timeout=15_000)
+
+
+def test_a_backlog_is_unknown_fresh_or_out_of_date(tab: Opener, stage: Stage) -> None:
+    page = tab(stage.url("aged"))
+    row = page.locator("tr.whole")
+    backlog = row.locator("td[data-label=backlog]")
+
+    expect(backlog.nth(0)).to_have_text("\N{EN DASH}")
+    expect(backlog.nth(1)).to_contain_text(re.compile(r"→ \d+ s to clear"))
+    expect(backlog.nth(2)).to_contain_text("out of date, from")
+    expect(row.nth(2).locator("td[data-label=backlog].warn, td[data-label=backlog].bad")).to_have_count(0)
+    expect(row.nth(3).locator("td[data-label='lag p95']")).to_have_text("\N{EN DASH}")
 
 
 def test_a_state_of_another_version_loads_the_page_again(tab: Opener, stage: Stage) -> None:

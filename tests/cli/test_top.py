@@ -68,6 +68,18 @@ def test_a_backlog_that_is_not_new_has_its_age() -> None:
     assert row.split()[4:11] == ["1,200", "↑", "109.1", "s", "28", "s", "ago"]
 
 
+def test_a_backlog_that_receives_do_not_find_has_its_age_and_no_time_to_clear() -> None:
+    shown = state("host:1") | {"now": 4.0}
+    shown["queues"]["orders"]["backlog"]["outdated"] = True
+    assert drawn(shown, 160)[2].split()[4:10] == ["1,200", "↑", "-", "3", "s", "ago"]
+
+
+def test_a_lag_is_not_shown_when_nothing_was_received_lately() -> None:
+    titles, row = drawn(state("host:1", lag_p95=None), 160)[1:]
+    at = titles.index("lag p95")
+    assert row[at : at + len("lag p95")].strip() == "-"
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 140, 160, 200])
 def test_a_column_is_whole_or_not_there(width: int) -> None:
     shown = state("host:1") | {"now": 29.0}

@@ -131,6 +131,18 @@ def test_rates_are_of_the_last_seconds() -> None:
     assert rates.by_second("received") == [0.0] * (KEPT - 1) + [3.0]
 
 
+def test_what_was_received_lately_is_of_the_last_minute() -> None:
+    rates = Rates()
+    assert not rates.received_lately
+    rates.add(Sample(0.0, 3, 0, 0, 0))
+    assert rates.received_lately  # since the start
+    for second in range(1, KEPT + 1):
+        rates.add(Sample(float(second), 3, 3, 0, 0))
+    assert not rates.received_lately
+    rates.add(Sample(KEPT + 1.0, 4, 3, 0, 0))
+    assert rates.received_lately
+
+
 def test_a_backlog_is_out_of_date_when_nothing_is_received_of_it() -> None:
     backlog = Backlog()
     assert not backlog.outdated(1)

@@ -121,11 +121,10 @@ def test_all_files_together_are_small() -> None:
 
 
 def test_every_file_belongs_to_a_page() -> None:
-    on_demand = {
-        each for name in FILES for each in re.findall(r"import\(\"\./([\w.-]+)\"\)", (FOLDER / name).read_text())
-    }
+    asked_later = r"(?:import|stylesheet)\(\"(?:\./|pages/)([\w.-]+)\"\)"
+    on_demand = {each for name in FILES for each in re.findall(asked_later, (FOLDER / name).read_text())}
 
-    assert set(CONSUMER) - {"consumer.css"} <= on_demand
+    assert set(CONSUMER) <= on_demand
     assert loaded_by(INDEX, *CONSUMER, *on_demand) | loaded_by(LOCAL) == set(FILES)
 
 

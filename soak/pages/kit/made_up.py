@@ -82,6 +82,7 @@ def backlog(visible: int, trend: float, now: float, **changed: Any) -> dict[str,
         "seconds": visible / 96,
         "trend": trend,
         "asked": now - 3.2,
+        "outdated": False,
     }
     return given | changed
 
@@ -102,7 +103,7 @@ def consumer(queue: str, now: float, **changed: Any) -> dict[str, Any]:
         "pollers": [EVENTS[(n + int(now)) % len(EVENTS)] for n in range(6)],
         "rate_in": spark[-1], "rate_out": spark[-1] * 0.99, "rate_out_minute": sum(spark) / 60, "failures_per_minute": round(draw.uniform(0, 1.4), 1),
         "calls_per_message": 0.23, "spark_in": spark, "spark_out": [round(each * 0.99, 1) for each in spark],
-        "lag_p50": 0.04, "lag_p95": 0.21, "handler_p50": 0.34, "handler_p95": 1.2, "lease_margin": 14.2,
+        "lag_p95": 0.21, "handler_p50": 0.34, "handler_p95": 1.2, "lease_margin": 14.2,
         "groups": {"held": 12, "running": 9, "backing_off": 1, "halted": 0, "waiting": 20} if queue.endswith(".fifo") else None,
         "backlog": backlog(int(base * 9), -1.4, now),
         "totals": {
@@ -209,6 +210,18 @@ def trouble(now: float) -> dict[str, Any]:
     )
 
 
+def aged(now: float) -> dict[str, Any]:
+    """Backlogs of which SQS was not asked, that are new, and that receives have shown to be out of date; no lag."""
+    drained = backlog(90_000, 12.0, now, seconds=900.0, outdated=True)
+    each = [
+        consumer("a-unknown", now, backlog=None),
+        consumer("b-fresh", now, backlog=backlog(1_200, 0.0, now, seconds=12.0, dead_letters=None)),
+        consumer("c-old", now, backlog=drained),
+        consumer("d-idle", now, lag_p95=None, rate_in=0.0, rate_out=0.0, backlog=backlog(0, 0.0, now, seconds=0.0)),
+    ]
+    return state(now, process("shop-7f9c:4121", now, each))
+
+
 def fleet(now: float) -> dict[str, Any]:
     """Five processes; one is far behind the others, one cannot be reached."""
     made = [
@@ -264,4 +277,4 @@ def crowded(now: float) -> dict[str, Any]:
     return state(now, process("shop-7f9c:4121", now, [each]))
 
 
-SCENES = {made.__name__: made for made in (calm, trouble, fleet, many, hostile, empty, crowded)}
+SCENES = {made.__name__: made for made in (calm, trouble, aged, fleet, many, hostile, empty, crowded)}

@@ -26,6 +26,8 @@ class Backlog(TypedDict):
     """Messages a second by which the visible ones grow (above 0) or shrink; None before the second answer."""
     asked: float
     """When SQS was asked."""
+    outdated: bool
+    """Whether receives have come back empty since, although it counted visible messages."""
 
 
 class Totals(TypedDict):
@@ -159,9 +161,9 @@ class ConsumerState(TypedDict):
     spark_in: list[float]
     """Messages received in each of the last 60 seconds, oldest first."""
     spark_out: list[float]
-    lag_p50: float
-    """Seconds from sent to received, of the last 63 first receives."""
-    lag_p95: float
+    lag_p95: float | None
+    """Seconds from sent to received that 95 % of the last 63 first receives had at most; None when nothing was received
+    in the last minute."""
     handler_p50: float
     """Seconds that handlers took, of the last 63."""
     handler_p95: float

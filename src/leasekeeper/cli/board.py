@@ -174,17 +174,18 @@ def _backlog(queue: QueueState) -> str:
 
 
 def _to_clear(queue: QueueState) -> str:
-    """The time that the backlog needs at the rate of all processes."""
+    """The time that the backlog needs at the rate of all processes; unknown while its count is out of date."""
     backlog = queue.get("backlog")
-    return _seconds(backlog.get("seconds") if backlog else None)
+    return _seconds(backlog.get("seconds") if backlog and not backlog.get("outdated") else None)
 
 
 def _counted(queue: QueueState, now: float) -> str:
-    """When SQS was asked, once that is not new: it is asked every 30 seconds."""
+    """When SQS was asked, once that is not new: it is asked every 30 seconds, or receives have found no messages."""
     backlog = queue.get("backlog")
     if backlog is None:
         return "-"
-    return ago(now - backlog["asked"])
+    age = now - backlog["asked"]
+    return f"{age:.0f} s ago" if backlog.get("outdated") else ago(age)
 
 
 def _spark(values: list[float]) -> str:

@@ -57,6 +57,13 @@ class Rates:
         return (last.received - first.received) / seconds if seconds > 0 else 0.0
 
     @property
+    def received_lately(self) -> bool:
+        """Whether anything was received in the last minute; before it was sampled for so long, since the start."""
+        samples = self._samples
+        before = samples[0].received if len(samples) > KEPT else 0
+        return bool(samples) and samples[-1].received > before
+
+    @property
     def done(self) -> float:
         """Messages finished a second, lately."""
         first, last, seconds = self._over(RECENT)

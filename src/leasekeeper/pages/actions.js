@@ -59,7 +59,7 @@ export function confirm(view, { title, says, label, danger, more, path, body, do
 
 export async function post(path, body) {
   try {
-    const answer = await fetch(path, { method: "POST", headers: { "content-type": "application/json", authorization: `Bearer ${token.get()}` }, body: JSON.stringify(body) });
+    const answer = await fetch(path, { method: "POST", headers: { "content-type": "application/json", authorization: `Bearer ${token.get()}` }, body: JSON.stringify(body), signal: AbortSignal.timeout(60_000) });
     const read = await answer.json().catch(() => ({}));
     if (answer.ok) return read;
     return { error: read.said || read.error || `The answer was ${answer.status}.`, refused: answer.status === 401 };

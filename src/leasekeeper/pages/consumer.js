@@ -3,18 +3,24 @@
 import { h } from "./dom.js";
 import { Leases, flow } from "./flow.js";
 import { headline } from "./overview.js";
-import { empty, later, name, pill, sentence } from "./parts.js";
+import { empty, later, name, pill, sentence, stylesheet } from "./parts.js";
 import { count, seconds } from "./text.js";
+
+let styles = null;
+const tab = load => later(async () => {
+  await (styles ||= stylesheet("pages/tabs.css"));
+  return load();
+});
 
 // Each tab: its title, its module, and the number beside the title.
 const TABS = {
   "in-hand": ["In hand", later(() => import("./in-hand.js")), (_, detail) => detail?.in_hand_total],
-  failures: ["Failures", later(() => import("./failures.js")), (_, detail) => detail?.failures.length || null],
-  "dead-letters": ["Dead letters", later(() => import("./dead-letters.js")), each => each.backlog?.dead_letters],
-  throttler: ["Throttler", later(() => import("./throttler.js"))],
-  leases: ["Leases", later(() => import("./leases.js"))],
-  options: ["Options", later(() => import("./options.js"))],
-  doctor: ["Doctor", later(() => import("./doctor.js"))],
+  failures: ["Failures", tab(() => import("./failures.js")), (_, detail) => detail?.failures.length || null],
+  "dead-letters": ["Dead letters", tab(() => import("./dead-letters.js")), each => each.backlog?.dead_letters],
+  throttler: ["Throttler", tab(() => import("./throttler.js"))],
+  leases: ["Leases", tab(() => import("./leases.js"))],
+  options: ["Options", tab(() => import("./options.js"))],
+  doctor: ["Doctor", tab(() => import("./doctor.js"))],
 };
 const FILTERED = new Set(["in-hand", "failures", "leases", "options"]);
 const RUNS = ["RUNNING", "UNHEALTHY"];
@@ -49,7 +55,7 @@ export function consumerPage(view) {
   }
   const each = process.consumers[route.consumer];
   const detail = each.detail;
-  const tab = TABS[route.tab] ? route.tab : "in-hand";
+  const open = TABS[route.tab] ? route.tab : "in-hand";
   return [
     h("nav", { class: "crumbs", "aria-label": "where this is" }, link.to({}, "All consumers"), h("span", { "aria-hidden": "true" }, "/"), name(route.consumer),
       holders.length > 1 ? h("span", { class: "holders" }, holders.map(one => link.to({ ...route, process: one.key }, h("span", { class: `chip${one === process ? " on" : ""}`, key: one.key }, name(one.key))))) : null),
@@ -65,12 +71,12 @@ export function consumerPage(view) {
       Object.entries(TABS).map(([key, [label, , number]]) => {
         const much = number?.(each, detail);
         return h("a", {
-          key, role: "tab", "aria-selected": String(key === tab), id: `tab-${key}`, href: link.address({ ...route, tab: key, q: "", sort: "" }),
+          key, role: "tab", "aria-selected": String(key === open), id: `tab-${key}`, href: link.address({ ...route, tab: key, q: "", sort: "" }),
           onclick: event => { event.preventDefault(); link.go({ ...route, tab: key, q: "", sort: "" }, true); },
         }, label, much != null && h("small", {}, ` ${count(much)}`));
       })),
-    h("div", { class: "tab", role: "tabpanel", "aria-labelledby": `tab-${tab}`, key: tab },
-      FILTERED.has(tab) ? h("div", { class: "tools" }, h("input", { type: "search", id: "filter", placeholder: "Filter  /", "aria-label": "filter", value: route.q, oninput: event => link.filter(event.target.value) })) : null,
-      detail ? TABS[tab][1](shown => shown.tab({ ...view, leases, process, each, detail }), view.redraw) : empty("Loading…")),
+    h("div", { class: "tab", role: "tabpanel", "aria-labelledby": `tab-${open}`, key: open },
+      FILTERED.has(open) ? h("div", { class: "tools" }, h("input", { type: "search", id: "filter", placeholder: "Filter  /", "aria-label": "filter", value: route.q, oninput: event => link.filter(event.target.value) })) : null,
+      detail ? TABS[open][1](shown => shown.tab({ ...view, leases, process, each, detail }), view.redraw) : empty("Loading…")),
   ];
 }

@@ -6,12 +6,10 @@ import { later } from "./parts.js";
 import { ago, count, counted, rate, seconds, trend } from "./text.js";
 
 const MOST_CELLS = 480; // above, the cells become a heat map
-const GAP = 3;
-const HEAD = 20; // height of a group's name
+export const GAP = 3;
 const RING = 1200; // milliseconds that the ring of an extension is seen
 const FADE = 260;
 
-const order = new Intl.Collator("en", { numeric: true });
 const reduced = matchMedia("(prefers-reduced-motion: reduce)");
 const MARKS = { waiting: "◌", full: "●", short: "◐", empty: "○", paused: "‖", failed: "✕" };
 const MEANS = {
@@ -19,6 +17,7 @@ const MEANS = {
   paused: "in a pause", failed: "failed",
 };
 
+let groups = null; // the layout of a FIFO queue, once it is loaded
 const choices = later(() => import("./chosen.js"), null);
 const speed = value => (value <= 0 ? 0 : value < 2 ? 1 : value < 20 ? 2 : value < 200 ? 3 : 4);
 const link = value => h("div", { class: `link speed-${speed(value)}`, "aria-hidden": "true" }, h("i"));
@@ -31,7 +30,7 @@ export function flow(each, detail, now, leases) {
     station("queue", "Queue", "queue", backlog ? count(backlog.visible) : "–", backlog ? "visible" : "SQS was not asked",
       backlog && h("dl", {}, line("in flight", count(backlog.in_flight)), line("delayed", count(backlog.delayed)),
         backlog.dead_letters != null && line("dead letters", count(backlog.dead_letters), { class: backlog.dead_letters ? "warn" : "" }),
-        line("trend", way.sign ? `${way.sign} ${way.word}` : "–"), line("asked", ago(backlog.asked, now)))),
+        line("trend", way.sign && !backlog.outdated ? `${way.sign} ${way.word}` : "–"), line(backlog.outdated ? "out of date" : "asked", ago(backlog.asked, now)))),
     link(each.rate_in),
     station("pollers", "Pollers", "pollers", String(each.pollers.length), `${rate(each.rate_in)} per s`, pollers(each.pollers)),
     link(each.rate_in),
@@ -99,7 +98,7 @@ export class Leases {
   }
 
   reset() {
-    Object.assign(this, { cells: new Map(), slots: [], lease: 1, scale: 1, heat: false, lost: 0, chosen: null, offset: 0, fifo: false });
+    Object.assign(this, { cells: new Map(), slots: [], lease: 1, scale: 1, heat: false, lost: 0, chosen: null, offset: 0, fifo: false, spots: new Map() });
   }
 
   now() {
@@ -179,46 +178,19 @@ export class Leases {
   }
 
   layout(width) {
-    this.boxes = [];
     const many = Math.max(this.slots.length, Math.min(this.concurrency || 0, 200), 1);
     const size = many <= 80 ? 28 : many <= 200 ? 21 : 15;
     const across = Math.max(1, Math.floor((width + GAP) / (size + GAP)));
     this.size = size;
     if (this.heat) return 240;
-    if (!this.fifo) {
-      this.spot = slot => [(slot % across) * (size + GAP), Math.floor(slot / across) * (size + GAP)];
-      this.many = many;
-      return Math.ceil(many / across) * (size + GAP);
+    if (this.fifo) {
+      if (groups) return groups.layout(this, width);
+      import("./groups.js").then(found => ((groups = found), this.resize()));
+      return 60;
     }
-    return this.layoutGroups(width, size);
-  }
-
-  // FIFO: a box for each group, its messages in order, the head first.
-  layoutGroups(width, size) {
-    const groups = new Map();
-    for (const [id, cell] of this.cells) {
-      const group = cell.row[5] ?? "";
-      if (!groups.has(group)) groups.set(group, []);
-      groups.get(group).push([cell.row[1], id]);
-    }
-    const largest = Math.max(3, ...[...groups.values()].map(list => list.length));
-    const column = Math.max(88, Math.min(6, largest) * (size + GAP) + 16);
-    const across = Math.max(1, Math.floor(width / column));
-    const spots = new Map();
-    let x = 0;
-    let y = 0;
-    let tallest = 0;
-    for (const [group, list] of [...groups].sort((one, other) => order.compare(one[0], other[0]))) {
-      list.sort((one, other) => one[0] - other[0]);
-      const inside = Math.max(1, Math.floor((column - 16 + GAP) / (size + GAP)));
-      const rows = Math.ceil(list.length / inside);
-      list.forEach(([, id], at) => spots.set(id, [x * column + (at % inside) * (size + GAP), y + HEAD + Math.floor(at / inside) * (size + GAP), at === 0]));
-      this.boxes.push({ group, x: x * column, y, width: column - 16 });
-      tallest = Math.max(tallest, HEAD + rows * (size + GAP) + 8);
-      if (++x === across) [x, y, tallest] = [0, y + tallest, 0];
-    }
-    this.spots = spots;
-    return Math.max(60, y + tallest);
+    this.spot = slot => [(slot % across) * (size + GAP), Math.floor(slot / across) * (size + GAP)];
+    this.many = many;
+    return Math.ceil(many / across) * (size + GAP);
   }
 
   resize() {
@@ -263,11 +235,8 @@ export class Leases {
     pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     pen.clearRect(0, 0, this.width, this.height);
     if (this.heat) return void import("./heat.js").then(({ drawHeat }) => this.heat && drawHeat(pen, this));
-    if (this.fifo) {
-      pen.font = "12px system-ui, sans-serif";
-      pen.fillStyle = this.colors.soft;
-      for (const { group, x, y, width } of this.boxes) pen.fillText(fitted(pen, group || "no group", width), x, y + 13);
-    } else {
+    if (this.fifo) groups?.drawNames(pen, this);
+    else {
       pen.fillStyle = this.colors.faint;
       for (let slot = 0; slot < this.many; slot++) if (this.slots[slot] === undefined) box(pen, ...this.spot(slot), this.size);
     }
@@ -372,10 +341,4 @@ function sign(pen, lines, x, y, size, color, width) {
     for (let at = 0; at < points.length; at += 2) pen[at ? "lineTo" : "moveTo"](x + (size * points[at]) / 100, y + (size * points[at + 1]) / 100);
   }
   pen.stroke();
-}
-
-function fitted(pen, text, width) {
-  let short = text.length > 40 ? `${text.slice(0, 40)}…` : text;
-  while (short.length > 2 && pen.measureText(short).width > width) short = `${short.slice(0, -2).replace(/…$/, "")}…`;
-  return short;
 }

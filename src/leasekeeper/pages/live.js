@@ -5,7 +5,7 @@ import { h, render } from "./dom.js";
 import { explain } from "./explain.js";
 import { listen, showHelp } from "./keyboard.js";
 import { overview } from "./overview.js";
-import { empty, later, name, pill, sentence, urgent } from "./parts.js";
+import { empty, later, name, pill, sentence, stylesheet, urgent } from "./parts.js";
 import { Stream } from "./stream.js";
 import { clock, counted, seconds } from "./text.js";
 
@@ -141,10 +141,6 @@ function settle() {
   const { key } = holders.find(each => each.consumers[route.consumer].state === worst);
   history.replaceState(null, "", address({ ...route, process: key }));
   arrive(true);
-}
-
-function stylesheet(href) {
-  return new Promise((onload, onerror) => document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href, onload, onerror })));
 }
 
 // Give the drawn leases the newest state.

@@ -60,7 +60,7 @@ function set(changes) {
 
 async function ask(method, path, body) {
   try {
-    const answer = await fetch(path, { method, headers: { "content-type": "application/json" }, body: body === undefined ? undefined : JSON.stringify(body) });
+    const answer = await fetch(path, { method, headers: { "content-type": "application/json" }, body: body === undefined ? undefined : JSON.stringify(body), signal: AbortSignal.timeout(20_000) });
     const found = await answer.json();
     if (!answer.ok) set({ said: found.error, failed: true });
     return answer.ok ? found : null;

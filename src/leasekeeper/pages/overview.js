@@ -34,7 +34,7 @@ export function tones(each) {
   const perMinute = each.rate_out * 60 + each.failures_per_minute;
   const failing = perMinute ? each.failures_per_minute / perMinute : 0;
   const margin = (each.lease_margin ?? Infinity) / (each.visibility_timeout || 30);
-  const late = each.backlog ? needs(each.backlog) : 0;
+  const late = each.backlog && !each.backlog.outdated ? needs(each.backlog) : 0;
   return {
     failures: each.failures_per_minute < 1 ? "" : failing > 0.1 ? "bad" : failing > 0.01 ? "warn" : "",
     margin: margin < 0.08 ? "bad" : margin < 0.2 ? "warn" : "",
@@ -49,10 +49,14 @@ const RECENT = 10; // seconds for which a count of SQS is taken for the present 
 const needs = backlog => backlog.seconds ?? (backlog.visible ? Infinity : 0);
 const brief = value => seconds(value).split(" ").slice(0, 2).join(" ");
 
-// What a count of SQS means: where it is going, how long it needs, and how old it is, once it is not new.
-function meaning(growth, time, asked, now) {
+// What the counts of SQS mean: where they are going, how long they need, and how old they are, once they are not new.
+// Those that receives have shown to be out of date say only that.
+function meaning(list, now) {
+  const age = ago(least(list, each => each.asked), now);
+  if (list.some(each => each.outdated)) return `out of date, from ${age}`;
+  const time = most(list, needs);
   const clear = time === Infinity ? "not clearing" : `${brief(time)} to clear`;
-  return `${trend(growth).sign} ${clear}${now - asked > RECENT ? `, ${ago(asked, now)}` : ""}`;
+  return `${trend(sum(list, each => each.trend)).sign} ${clear}${list.some(each => now - each.asked > RECENT) ? `, ${age}` : ""}`;
 }
 
 export function headline(all, now) {
@@ -63,8 +67,8 @@ export function headline(all, now) {
     figure("out", "rate_out", rate(sum(all, each => each.rate_out)), { unit: "per s", note: "handled" }),
     figure("backlog", "backlog", backlogs.length ? count(sum(backlogs, each => each.visible)) : "–", {
       unit: "messages", tone: worst("backlog"),
-      note: backlogs.length ? meaning(sum(backlogs, each => each.trend), most(backlogs, needs), least(backlogs, each => each.asked), now) : "SQS was not asked" }),
-    figure("lag p95", "lag", seconds(most(all, each => each.lag_p95)), { tone: worst("lag"), note: "sent to received" }),
+      note: backlogs.length ? meaning(backlogs, now) : "SQS was not asked" }),
+    figure("lag p95", "lag", seconds(most(all, each => each.lag_p95)), { tone: worst("lag"), note: all.some(each => each.lag_p95 != null) ? "sent to received" : "none in 60 s" }),
     figure("failures", "failures", rate(sum(all, each => each.failures_per_minute)), { unit: "per min", tone: worst("failures"), note: "handlers that raised" }),
     figure("lease margin", "margin", seconds(least(all, each => each.lease_margin)), { tone: worst("margin"), note: "smallest now" }));
 }
@@ -96,7 +100,7 @@ function cells(each, now, uneven) {
     cell("running", "", h("span", { class: "of" }, count(each.running), h("small", {}, ` of ${count(each.concurrency)}`)), meter(each.running, each.concurrency, `${count(each.running)} of ${count(each.concurrency)} running`)),
     cell("waiting", "", count(each.waiting)),
     backlog
-      ? cell("backlog", tone.backlog, count(backlog.visible), h("small", {}, meaning(backlog.trend, needs(backlog), backlog.asked, now)),
+      ? cell("backlog", tone.backlog, count(backlog.visible), h("small", {}, meaning([backlog], now)),
           backlog.dead_letters ? h("small", {}, h("span", { class: "warn" }, counted(backlog.dead_letters, "dead letter"))) : null)
       : cell("backlog", "", uneven ? "" : "–"),
     cell("lag p95", tone.lag, seconds(each.lag_p95), differs("lag_p95")),

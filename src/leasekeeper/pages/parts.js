@@ -70,6 +70,12 @@ export function empty(title, ...more) {
   return h("div", { class: "empty" }, h("p", { class: "title" }, title), ...more.map(each => h("p", {}, each)));
 }
 
+export function stylesheet(href) {
+  return new Promise((onload, onerror) => document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href, onload, onerror })));
+}
+
+const PATIENCE = 15_000; // milliseconds after which a part that does not come counts as one that cannot be loaded
+
 // A part of the page that is loaded when it is first shown: draws with it, or says that it comes, and redraws then.
 export function later(load, waiting = empty("Loading…")) {
   let loaded = null;
@@ -77,7 +83,11 @@ export function later(load, waiting = empty("Loading…")) {
   let asked = false;
   return (draw, redraw) => {
     if (loaded) return draw(loaded);
-    if (!asked) load().then(found => (loaded = found), () => (failed = true)).then(redraw);
+    const give = () => ((failed = !loaded), redraw());
+    if (!asked) {
+      load().then(found => (loaded = found)).then(redraw, give);
+      setTimeout(give, PATIENCE);
+    }
     asked = true;
     return failed ? empty("This part of the page could not be loaded.", h("button", { type: "button", onclick: () => location.reload() }, "Load the page again")) : waiting;
   };

@@ -2,6 +2,7 @@
 // A state is never changed in place: a patch makes new objects along its path, so a held view keeps what it shows.
 
 const STALE_AFTER = 4000; // milliseconds without an event
+const SILENT_AFTER = 15_000; // milliseconds after which a connection that says nothing is given up: it may be dead
 const LONGEST_WAIT = 8000;
 
 export function merge(target, patch) {
@@ -32,6 +33,7 @@ export class Stream {
   open(url = this.url) {
     this.close();
     this.url = url;
+    this.opened = Date.now();
     if (document.hidden) return;
     const source = (this.source = new EventSource(url));
     const take = apply => event => {
@@ -62,6 +64,7 @@ export class Stream {
 
   check() {
     if (this.status.phase === "live" && this.late()) this.say("stale");
+    if (this.source && Date.now() - Math.max(this.opened, this.last) > SILENT_AFTER) this.retry("stale");
   }
 
   pause() {
