@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from leasekeeper.local import Account, Broker, Refusal
-from leasekeeper.local.broker import NoAnswer
+from leasekeeper.local.faults import NoAnswer
 from leasekeeper.testing.clock import run_virtual
 
 if TYPE_CHECKING:

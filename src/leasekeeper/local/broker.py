@@ -11,33 +11,22 @@ import asyncio
 import time
 from collections import Counter, deque
 from contextlib import suppress
-from inspect import isawaitable
 from math import inf
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from leasekeeper.local.faults import CallFault, CallPlan, Faults
-from leasekeeper.local.model import OPERATIONS, Account, Refusal, refusals
+from leasekeeper.local.faults import Faults
+from leasekeeper.local.faulty_calls import FaultyCalls
+from leasekeeper.local.model import OPERATIONS, Account, Refusal
 from leasekeeper.local.model.message_operations import receive_wait, spoil_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from leasekeeper.local.model.fields import Request
+    from leasekeeper.local.model.fields import Answer, Request
     from leasekeeper.local.model.queue import Queue
 
-Answer = dict[str, Any]
-
-_BATCHES = ("SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
 _MOVE_EVERY = 0.01
-
-
-class NoAnswer(Exception):
-    """A fault took the answer: the connection was reset, or the answer is garbage (`garbage`)."""
-
-    def __init__(self, *, garbage: bool) -> None:
-        super().__init__(garbage)
-        self.garbage = garbage
 
 
 class Broker:
@@ -59,6 +48,9 @@ class Broker:
         seed = Random().getrandbits(64) if seed is None else seed  # noqa: S311 - not a secret
         self.account = account or Account(Random(seed))  # noqa: S311 - the ids must repeat from the seed
         self.faults = Faults(seed)
+        self._faulty = FaultyCalls(
+            self.faults, perform=self.perform, spoil=self._spoil, outlive_client=self._continue_without_client
+        )
         self.calls: Counter[str] = Counter()
         self._epoch = epoch
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -88,7 +80,7 @@ class Broker:
         if operation in OPERATIONS:
             self.calls[operation] += 1
         if self.faults.active:
-            return self._call_with_faults(operation, request)
+            return self._faulty.call(operation, request)
         return self.perform(operation, request)
 
     async def close(self) -> None:
@@ -230,6 +222,9 @@ class Broker:
         if due < inf:
             self._moving = asyncio.get_running_loop().call_at(max(due, now + _MOVE_EVERY), self._move)
 
+    def _spoil(self, request: Request) -> None:
+        spoil_attempt(self.account, request, self.now())
+
     def _continue_without_client(self, poll: Awaitable[Answer]) -> None:
         task = asyncio.ensure_future(poll)
         assert isinstance(task, asyncio.Task)
@@ -241,110 +236,7 @@ class Broker:
         if not task.cancelled():
             task.exception()  # marks it as seen, so that asyncio does not log it
 
-    # ---- faults
-
-    async def _call_with_faults(self, operation: str, request: Request) -> Answer:
-        plan = self.faults.draw(operation)
-        await self._delay_request(operation, request, plan.latency / 2)
-        if plan.fault is CallFault.HANG:
-            await _for_ever()
-        outcome: Answer | Exception
-        try:
-            outcome = await self._take_effect(operation, request, plan)
-        except (Refusal, NoAnswer) as error:
-            outcome = error
-        if plan.latency:
-            await asyncio.sleep(plan.latency / 2)
-        if plan.fault is CallFault.LOSE:
-            await _for_ever()
-        if plan.fault is CallFault.LOSE_BY_RESET:
-            raise NoAnswer(garbage=False)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
-
-    async def _delay_request(self, operation: str, request: Request, seconds: float) -> None:
-        if not seconds:
-            return
-        loop = asyncio.get_running_loop()
-        arrival = loop.time() + seconds
-        try:
-            await asyncio.sleep(seconds)
-        except asyncio.CancelledError:
-            # The client has disconnected, and its call is on the way and takes effect. A receive would take messages
-            # that no client sees; that is another fault, `dead_polls`.
-            if operation != "ReceiveMessage" or self.faults.dead_polls:
-                loop.call_at(arrival, self._apply_without_client, operation, request)
-            raise
-
-    def _apply_without_client(self, operation: str, request: Request) -> None:
-        with suppress(Refusal):
-            answer = self.perform(operation, request)
-            if isawaitable(answer):
-                self._continue_without_client(answer)
-
-    async def _take_effect(self, operation: str, request: Request, plan: CallPlan) -> Answer:
-        if plan.fault is CallFault.THROTTLE:
-            if operation == "ReceiveMessage":
-                spoil_attempt(self.account, request, self.now())
-            raise refusals.throttled("The request was denied due to request throttling.")
-        if plan.fault is CallFault.UNAVAILABLE:
-            raise refusals.unavailable()
-        if plan.fault is CallFault.DENY:
-            raise refusals.access_denied(f"User is not authorized to perform: sqs:{operation} on this resource.")
-        if plan.fault in (CallFault.RESET, CallFault.GARBAGE):
-            raise NoAnswer(garbage=plan.fault is CallFault.GARBAGE)
-        if operation == "ReceiveMessage":
-            return await self._receive_with_faults(request, plan)
-        if operation in _BATCHES and (plan.switches.fail_entries or plan.switches.lose_entries):
-            return await self._batch_with_faults(operation, request, plan)
-        return await self._finished(self.perform(operation, request))
-
-    async def _receive_with_faults(self, request: Request, plan: CallPlan) -> Answer:
-        if self.faults.happens(plan.switches.empty):
-            return {}
-        most = request.get("MaxNumberOfMessages")
-        if isinstance(most, int) and 1 < most <= 10 and self.faults.happens(plan.switches.shorten):
-            request = {**request, "MaxNumberOfMessages": self.faults.random.randint(1, most - 1)}
-        answer = await self._finished(self.perform("ReceiveMessage", request))
-        for message in answer.get("Messages", ()):
-            if self.faults.happens(plan.switches.duplicate):
-                again = {**request, "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0}
-                self.perform("ChangeMessageVisibility", again)
-        return answer
-
-    async def _batch_with_faults(self, operation: str, request: Request, plan: CallPlan) -> Answer:
-        entries = request.get("Entries")
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            return await self._finished(self.perform(operation, request))
-        switches = plan.switches
-        failing = [self.faults.happens(switches.fail_entries) for _ in entries]
-        others = [entry for entry, fails in zip(entries, failing, strict=True) if not fails]
-        answer: Answer = {}
-        if others or not entries:
-            answer = await self._finished(self.perform(operation, {**request, "Entries": others}))
-        failed = [_failed(entry) for entry, fails in zip(entries, failing, strict=True) if fails]
-        if switches.lose_entries:
-            answer = {**answer, "Successful": list(answer.get("Successful", ()))}
-            for entry in answer["Successful"][:]:
-                if self.faults.happens(switches.lose_entries):
-                    answer["Successful"].remove(entry)
-                    failed.append(_failed(entry))
-        return {**answer, "Failed": [*answer.get("Failed", ()), *failed]} if failed else answer
-
-    async def _finished(self, answer: Answer | Awaitable[Answer]) -> Answer:
-        return answer if isinstance(answer, dict) else await answer
-
 
 def _resolve(woken: asyncio.Future[bool], value: bool) -> None:
     if not woken.done():
         woken.set_result(value)
-
-
-def _failed(entry: dict[str, Any]) -> dict[str, Any]:
-    message = "We encountered an internal error. Please try again."
-    return {"Id": entry.get("Id"), "Code": "InternalError", "Message": message, "SenderFault": False}
-
-
-async def _for_ever() -> None:
-    await asyncio.get_running_loop().create_future()

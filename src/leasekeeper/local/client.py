@@ -15,7 +15,7 @@ import msgspec
 
 from leasekeeper.api import RECEIVE_GRACE, EntryFailure, Sent
 from leasekeeper.errors import Closed, SqsError, Verdict
-from leasekeeper.local.broker import NoAnswer
+from leasekeeper.local.faults import NoAnswer
 from leasekeeper.local.model import Refusal
 from leasekeeper.message import Received
 from leasekeeper.sqs.errors import verdict_of
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from leasekeeper.api import Outgoing
-    from leasekeeper.local.broker import Answer
+    from leasekeeper.local.model.fields import Answer
 
 TIMEOUT = 10.0
 """Seconds after which a call other than a receive is given up."""

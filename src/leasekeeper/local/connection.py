@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from leasekeeper.local import admin, query
-from leasekeeper.local.broker import Answer, Broker, NoAnswer
 from leasekeeper.local.call_log import Call, CallLog
+from leasekeeper.local.faults import NoAnswer
 from leasekeeper.local.http import MOST_BODY, HttpRequest, Malformed, RequestReader
 from leasekeeper.local.model import Refusal, refusals
 from leasekeeper.local.model.message_operations import TRACE_HEADER
@@ -26,7 +26,9 @@ from leasekeeper.local.s3 import S3
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from leasekeeper.local.broker import Broker
     from leasekeeper.local.hosts import AllowedHosts
+    from leasekeeper.local.model.fields import Answer
 
 log = logging.getLogger("leasekeeper.local")
 

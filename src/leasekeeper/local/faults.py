@@ -83,6 +83,14 @@ class CallFault(Enum):
 _CALL_FAULTS = [fault for fault in CallFault if fault is not CallFault.NONE]
 
 
+class NoAnswer(Exception):
+    """A fault took the answer: the connection was reset, or the answer is garbage (`garbage`)."""
+
+    def __init__(self, *, garbage: bool) -> None:
+        super().__init__(garbage)
+        self.garbage = garbage
+
+
 class CallPlan(NamedTuple):
     """What was drawn for one call."""
 

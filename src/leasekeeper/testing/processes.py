@@ -12,13 +12,14 @@ from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVarTuple
 from weakref import WeakSet
 
-from leasekeeper.local.broker import NoAnswer
+from leasekeeper.local.faults import NoAnswer
 from leasekeeper.testing.clock import VirtualLoop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from leasekeeper.local.broker import Answer, Broker
+    from leasekeeper.local.broker import Broker
+    from leasekeeper.local.model.fields import Answer
 
 Ts = TypeVarTuple("Ts")
 

@@ -11,6 +11,7 @@ from typing import Any
 from leasekeeper.local.model import refusals
 
 Request = dict[str, Any]
+Answer = dict[str, Any]
 
 MOST_ENTRIES = 10
 _ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
