@@ -35,7 +35,7 @@ def test_what_hangs_is_cut_off_and_said() -> None:
     done = ended("atexit.register(threading.Event().wait)", 0.1)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith(
-        "WARNING leasekeeper.run: what other code does at the end of the process has not ended"
+        "WARNING leasekeeper.run: exit function threading.Event.wait has not ended within 0.1 s, so it is cut off; an "
     )
 
 
@@ -93,3 +93,45 @@ atexit.register(exits.close_all)
 """
     done = ended(sender, 3.0)  # a busy machine has time enough
     assert (done.returncode, done.stdout, done.stderr) == (3, "flushed\n", "")
+
+
+SLOW = """
+import time
+from leasekeeper.cli import ending
+
+def save():
+    time.sleep(0.4)
+    print("saved")
+
+atexit.register(save)
+ending.grant({granted})
+"""
+
+
+def test_an_exit_function_of_the_program_has_the_time_that_the_stop_has_left() -> None:
+    """Also after a stop that took all of its time, and after an exit function of a library that hangs."""
+    done = ended(SLOW.format(granted=60.0), 0.1)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "saved\nflushed\n", "")
+
+
+def test_an_exit_function_of_the_program_that_hangs_is_cut_off_and_named() -> None:
+    hangs = "atexit.register(lambda: threading.Event().wait())\nfrom leasekeeper.cli import ending\nending.grant(0.1)"
+    done = ended(hangs, 0.1)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == (
+        "WARNING leasekeeper.run: exit function __main__.<lambda> has not ended within 0.2 s, so it is cut off\n"
+    )
+
+
+def test_a_signal_cuts_exit_functions_short() -> None:
+    hangs = """
+import os, signal, sys
+
+def save():
+    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Event().wait()
+
+atexit.register(save)
+"""
+    done = ended(hangs, 60.0)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")

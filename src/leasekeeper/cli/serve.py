@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from leasekeeper.app import refuse_shared_queues
-from leasekeeper.cli import settings
+from leasekeeper.cli import ending, settings
 from leasekeeper.cli.admin import AdminWishes
 from leasekeeper.cli.emptiness import UntilEmpty, polls_within
 from leasekeeper.cli.grace import cut_off
@@ -97,6 +97,7 @@ def serve(wishes: Wishes) -> Exit:
     with wishes.admin.served(targets):  # until the end: a process that drains is alive
         reports = reports_of(run_in_foreground(services, lifeline))
         tell(reports, forced=services.forced)
+    ending.grant(services.stop_left)
     if lifeline is not None:
         lifeline.tell(ends="signal" if services.signalled else "itself", reports=list(map(asdict, reports)))
     if services.forced:

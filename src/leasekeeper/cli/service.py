@@ -5,6 +5,7 @@ Owned by `leasekeeper run`. It promises that the log says when all are ready, an
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from leasekeeper.cli.words import counted
@@ -35,6 +36,7 @@ class Services(Several):
         """Whether a second signal cut the stop short."""
         self.begun = False
         """Whether it was started."""
+        self._asked: float | None = None
 
     def begin(self) -> Future[None]:
         """Start all or none; the log says when they are ready."""
@@ -53,13 +55,22 @@ class Services(Several):
 
     def stop_unasked(self) -> None:
         """Stop although no signal asks for it: there is nothing left to do."""
+        self._asked = self._asked or time.monotonic()
         super().request_stop()
 
     def request_stop(self, *, force: bool = False) -> None:
         """Ask for a stop from a signal handler, also while the main thread is in a handler that blocks."""
         self.signalled = True
+        self._asked = self._asked or time.monotonic()
         self.forced |= force
         super().request_stop(force=force)
+
+    @property
+    def stop_left(self) -> float:
+        """Seconds that the stop might still have taken; 0 if a second signal cut it short."""
+        if self.forced:
+            return 0.0
+        return self.longest_stop - (0.0 if self._asked is None else time.monotonic() - self._asked)
 
 
 def reports_of(results: Sequence[Report | tuple[Report, ...]]) -> list[Report]:
