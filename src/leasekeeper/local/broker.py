@@ -49,7 +49,10 @@ class Broker:
         self.account = account or Account(Random(seed))  # noqa: S311 - the ids must repeat from the seed
         self.faults = Faults(seed)
         self._faulty = FaultyCalls(
-            self.faults, perform=self.perform, spoil=self._spoil, outlive_client=self._continue_without_client
+            self.faults,
+            perform=lambda operation, request: self.perform(operation, request),  # noqa: PLW0108 - tests replace it
+            spoil=self._spoil,
+            outlive_client=self._continue_without_client,
         )
         self.calls: Counter[str] = Counter()
         self._epoch = epoch
