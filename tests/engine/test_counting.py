@@ -105,3 +105,45 @@ async def test_the_number_of_handlers_left_is_that_of_those_which_run() -> None:
         go_on.set()
         assert any("HandlersLeft" in line and "count=1," in line for line in lines), lines
         assert report.released == 9
+
+
+@virtual
+async def test_the_figures_of_a_report_can_be_added_up() -> None:
+    """What failed and comes again is counted where its message ended, and not beside it."""
+    async with World() as world:
+        go_on = asyncio.Event()
+
+        async def handle(body: str) -> None:
+            if body == "fail":
+                raise ValueError(body)
+            if body == "reject":
+                raise Reject(body)
+            if body == "retry":
+                raise Retry(600)
+            if body == "wait":
+                await go_on.wait()
+
+        ends = [*["done"] * 7, *["fail"] * 3, "reject", "retry", *["wait"] * 6]
+        await world.send(*ends)
+        consumer = await world.start(
+            handle, concurrency=2, prefetch=18, retry_base=600, throttle=False, drain_timeout=1
+        )
+        await world.until(lambda: consumer.statistics().lane.running == 2 and consumer.statistics().work.done == 7)
+        report = await consumer.stop()
+
+        assert report.ends == {
+            "done": 7,
+            "skipped": 0,
+            "dead_letters": 0,
+            "known_duplicates": 0,
+            "taken_over": 0,
+            "released": 11,
+            "gone": 0,
+            "unsettled": 0,
+        }
+        assert sum(report.ends.values()) == report.received == len(ends)
+        assert report.given_back == {"failed": 3, "rejected": 1, "retried": 1, "not_started": 4, "ended": 2}
+        assert sum(report.given_back.values()) == report.released
+        assert report.acked == report.done + report.skipped + report.dead_letters + report.known_duplicates
+        assert (report.failed, report.handled) == (3, 7)
+        assert "18 received: 7 done, 11 given back (" in str(report)

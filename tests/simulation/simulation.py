@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,6 @@ from conditions import CHANGE, SILENT
 from leasekeeper.engine.runner import END_GRACE
 from leasekeeper.message import Message  # noqa: TC001 - a handler's annotation is read at run time
 from leasekeeper.outcomes import Reject, Retry
-from leasekeeper.tallies import ENDS
 from leasekeeper.testing.clock import run_virtual
 from leasekeeper.testing.world import DEAD_LETTERS, START, World
 
@@ -266,5 +265,4 @@ def _leave(end: str, body: str) -> object:
 
 def unaccounted(report: Report) -> int:
     """Messages that were received and ended nowhere, or in two places."""
-    counts: dict[str, int] = asdict(report)
-    return counts["received"] - sum(counts[each] for each in ENDS)
+    return report.received - sum(report.ends.values())

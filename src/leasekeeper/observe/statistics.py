@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from leasekeeper.core.scaling import LoadMeter, LoadStatistics, ScalingStatistics
 from leasekeeper.observe.counts import (
@@ -20,7 +20,7 @@ from leasekeeper.observe.counts import (
 )
 from leasekeeper.observe.durations import Durations
 from leasekeeper.observe.logs import Logs
-from leasekeeper.tallies import sentence
+from leasekeeper.tallies import ENDS, sentence
 from leasekeeper.texts import safe_str
 
 if TYPE_CHECKING:
@@ -50,43 +50,42 @@ class Report:
     seconds: float
     """Seconds from the start to the end."""
     received: int
-    """Messages received."""
-    handled: int
-    """Handlers that returned."""
-    acked: int
-    """Deletes confirmed."""
-    retried: int
-    """Messages for which the handler asked for a retry."""
-    failed: int
-    """Handlers that raised or ran into their time-out."""
-    rejected: int
-    """Messages that can never be processed."""
-    released: int
-    """Messages given back, after a failure or at the stop."""
-    lost: int
-    """Leases that ended while the message was held."""
-    unsettled: int
-    """Messages without a confirmed delete or release; they come again."""
-    known_duplicates: int
-    """Redeliveries of finished messages, deleted without being run."""
-    exhausted: int = 0
-    """Messages that were not done at their last allowed attempt (`max_attempts`)."""
+    """Messages received. Each ended in one of the next eight ways, so these add up to it (`ends`)."""
     done: int = 0
-    """Messages deleted because their work was done. With the next five, and with `released`, `known_duplicates` and
-    `unsettled`, this adds up to `received`."""
+    """Messages deleted because their work was done."""
     skipped: int = 0
     """Messages deleted because no handler had to see them."""
     dead_letters: int = 0
     """Messages deleted after they were copied to the dead-letter queue."""
+    known_duplicates: int = 0
+    """Redeliveries of finished messages, deleted without being run."""
     taken_over: int = 0
     """Redeliveries of messages that were still held here; they end as one."""
+    released: int = 0
+    """Messages given back, after a failure or at the stop: `given_back` says why. They come again."""
     gone: int = 0
     """Messages that left without a delete or a release, because their lease had ended; they come again."""
+    unsettled: int = 0
+    """Messages left without a confirmed delete or release; they come again."""
     given_back: dict[str, int] = field(default_factory=dict)
-    """The released, by why: `failed`, `timed_out`, `retried`, `rejected`, `exhausted`, `not_started`, `ended`, or
+    """The `released`, by why: `failed`, `timed_out`, `retried`, `rejected`, `exhausted`, `not_started`, `ended`, or
     `other`."""
+    acked: int = 0
+    """Deletes confirmed: the first four ways together."""
+    handled: int = 0
+    """Handlers that returned. This and the next five count runs of handlers, of which a message may have several."""
+    failed: int = 0
+    """Handlers that raised or ran into their time-out."""
+    retried: int = 0
+    """Runs after which the handler asked for a retry."""
+    rejected: int = 0
+    """Runs that found a message that can never be processed."""
+    exhausted: int = 0
+    """Runs that were the last allowed attempt (`max_attempts`) of a message, and did not do it."""
     unmatched: int = 0
     """Deliveries that none of the queue's several handlers took."""
+    lost: int = 0
+    """Leases that ended while the message was held."""
     stopped_by: str = ""
     """Why it stopped: `SIGTERM` or another signal, `stop()`, or what made it stop by itself."""
     draining: float = 0.0
@@ -99,8 +98,12 @@ class Report:
     @classmethod
     def empty(cls, queue: str) -> Report:
         """The report of a consumer that was never started."""
-        counts: dict[str, Any] = {each.name: 0 for each in fields(cls) if each.type == "int"}
-        return cls(queue=queue, seconds=0.0, **counts)
+        return cls(queue=queue, seconds=0.0, received=0)
+
+    @property
+    def ends(self) -> dict[str, int]:
+        """Where the received messages ended: counts that add up to `received`, by the names of their fields."""
+        return {name: getattr(self, name) for name in ENDS}
 
     def __str__(self) -> str:
         error = f"; {self.lifespan_error}" if self.lifespan_error is not None else ""
