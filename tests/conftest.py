@@ -6,6 +6,8 @@ Property tests draw the same examples every time; `LEASEKEEPER_EXPLORE=1 make te
 from __future__ import annotations
 
 import gc
+import itertools
+import logging
 import os
 import re
 import signal
@@ -17,6 +19,8 @@ from hypothesis import settings
 from hypothesis.internal.conjecture import providers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from xdist.scheduler import LoadScopeScheduling
 
 # A shell script that runs the tests in the background has SIGINT ignored, and so would the programs that they start.
@@ -41,6 +45,14 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_runtest_logfinish() -> None:
+    """Undo what a command that ran in this process did to the root logger, so that the next test does not see it."""
+    root = logging.getLogger()
+    if root.level != logging.WARNING:
+        root.setLevel(logging.WARNING)
+    root.handlers[:] = [handler for handler in root.handlers if type(handler) is not logging.StreamHandler]
+
+
 LONG = frozenset(Path(__file__).with_name("long.txt").read_text().splitlines())
 LEFT = """\
 The tests that take long are left to `make long`, which CI runs too: each server that others wrote, most programs as
@@ -60,7 +72,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(LEFT)
 
 
+@pytest.fixture(scope="session")
+def database() -> Iterator[Callable[[str], str]]:
+    """Makes an empty database, named after what it is for; its connection string. One Postgres has all of them."""
+    import psycopg
+    from store_servers import postgres_server
+
+    numbers = itertools.count(1)
+    with postgres_server() as dsn:
+
+        def make(purpose: str) -> str:
+            name = f"{purpose}_{next(numbers)}"
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {name}".encode())
+            return psycopg.conninfo.make_conninfo(dsn, dbname=name)
+
+        yield make
+
+
 SINGLE = tuple(f"tests/{folder}/" for folder in ("acceptance", "costs", "engine", "examples", "simulation"))
+OF_STORES = ("tests/idempotency/", "tests/outbox/")
 
 # The two hooks below are pytest-xdist's; without it the tests run one after another.
 
@@ -76,7 +107,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     """A worker takes a whole file, a single test of the folders where tests take a second, or all tests of a server.
 
     Few and large pieces spare the scheduler work, and single long tests at the end let the workers end together. One
-    worker takes all conformance tests of a server, because it starts the server once.
+    worker takes all conformance tests of a server, and one all that need a store, because it starts the server once.
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -84,6 +115,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
         def _split_scope(self, nodeid: str) -> str:
             if of_a_server := re.match(r"tests/conformance/.*?\[(\w+)", nodeid):
                 return of_a_server[1]
+            if nodeid.startswith(OF_STORES):
+                return "stores"
             single = nodeid.startswith(SINGLE)
             return nodeid if single else nodeid.partition("::")[0]
 

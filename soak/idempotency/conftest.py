@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from once_bench import Bench, create_tables
-from store_servers import dynamodb_process, postgres_server, redis_server
+from store_servers import moto_process, postgres_server, redis_server
 
 from leasekeeper.local import LocalSqs
 
@@ -21,7 +21,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     kind = request.param
     with ExitStack() as stack:
         sqs = stack.enter_context(LocalSqs(seed=1))
-        servers: dict[str, Any] = {"redis": redis_server, "dynamodb": dynamodb_process}
+        servers: dict[str, Any] = {"redis": redis_server, "dynamodb": moto_process}
         place = stack.enter_context(servers.get(kind, postgres_server)())
         create_tables(kind, place)
         made = Bench(sqs, tmp_path, kind, place)

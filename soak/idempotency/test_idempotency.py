@@ -102,7 +102,7 @@ def test_pause_the_store(bench: Bench) -> None:
     bench.start(seconds=0.05)
     bench.send(range(20))
     bench.until(lambda: bench.left() == 0, "the first are done")
-    name = {"redis": "redis-server", "dynamodb": "store_servers.py"}.get(bench.kind, "postgres")
+    name = {"redis": "redis-server", "dynamodb": "moto_server.py"}.get(bench.kind, "postgres")
     server = [each for each in psutil.Process().children(recursive=True) if name in " ".join(each.cmdline()[:2])]
     assert server
     for each in server:

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
-from botocore.exceptions import EndpointConnectionError
 from payload_world import play
+from store_servers import moto_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,13 +67,8 @@ asyncio.run(main())
 
 @pytest.fixture
 def endpoint_url() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        yield f"http://127.0.0.1:{port}"
-        server.terminate()
+    with moto_process() as url:
+        yield url
 
 
 def client(name: str, endpoint_url: str) -> Any:
@@ -85,12 +78,7 @@ def client(name: str, endpoint_url: str) -> Any:
 def test_memory_is_bounded_by_the_option_while_large_payloads_come(endpoint_url: str) -> None:
     s3, sqs = client("s3", endpoint_url), client("sqs", endpoint_url)
     bucket = f"b-{uuid.uuid4().hex}"
-    for _ in range(100):
-        try:
-            s3.create_bucket(Bucket=bucket)
-            break
-        except EndpointConnectionError:  # it has not started yet
-            time.sleep(0.2)
+    s3.create_bucket(Bucket=bucket)
     s3.put_object(Bucket=bucket, Key="k", Body=b"x" * SIZE)
     url = sqs.create_queue(QueueName="large")["QueueUrl"]
     pointer = json.dumps(["software.amazon.payloadoffloading.PayloadS3Pointer", {"s3BucketName": bucket, "s3Key": "k"}])

@@ -24,6 +24,8 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from starting import ending_with_us, free_port
+from store_servers import moto_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +40,7 @@ class Server:
     """A server under test: the command that starts it on a port, and its environment."""
 
     name: str
-    command: tuple[str, ...]
+    command: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -46,7 +48,7 @@ SERVERS = {
     server.name: server
     for server in (
         Server("leasekeeper", ("-m", "leasekeeper", "local", "--port", "{port}")),
-        Server("moto", ("-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}")),
+        Server("moto"),  # see `moto_server`
         # It listens on all addresses by default.
         Server(
             "ministack",
@@ -59,7 +61,7 @@ SERVERS = {
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "differs(*servers, because): these servers differ from AWS here")
-    config.addinivalue_line("markers", "always: `make test` runs it with the servers that others wrote too")
+    config.addinivalue_line("markers", "always: `make test` runs it with moto too, and `make long` with all servers")
     config.addinivalue_line("markers", "only(*servers): the others lack a service or a promise that this needs")
 
 
@@ -76,7 +78,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if isinstance(item, pytest.Function) and "endpoint_url" in item.fixturenames:
             server = item.callspec.params["endpoint_url"]
             item.add_marker(pytest.mark.slow)
-            if server != "leasekeeper" and item.get_closest_marker("always") is None:
+            if server == "ministack" or (server == "moto" and item.get_closest_marker("always") is None):
                 item.add_marker(pytest.mark.long)
             for mark in list(item.iter_markers("differs")):
                 _expect_failure(item, mark, server)
@@ -92,21 +94,19 @@ def _expect_failure(item: pytest.Item, mark: pytest.Mark, server: object) -> Non
 
 @pytest.fixture(scope="session")
 def endpoint_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    with running(SERVERS[request.param]) as url:
+    with moto_process() if request.param == "moto" else running(SERVERS[request.param]) as url:
         yield url
 
 
 @contextmanager
 def running(server: Server) -> Iterator[str]:
     """The server as a process on a free port of the loopback address. The process ends with the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {name: value.format(port=port) for name, value in server.environment.items()}
     # Its log goes to a file: a pipe that is not read would be full after some hundred requests, and stop the server.
     log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
     process = subprocess.Popen(
-        [sys.executable, *(word.format(port=port) for word in server.command)],
+        ending_with_us(sys.executable, *(word.format(port=port) for word in server.command)),
         env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
         stderr=log,

@@ -32,8 +32,6 @@ def left(queue: Any) -> int:
 
 def consume(queue: Any, handler: Callable[..., Any], done: threading.Event, **options: Any) -> Any:
     """Run a consumer until it is done, then stop it. Returns its report."""
-    if queue.sqs.server == "moto":
-        options["max_pollers"] = 1  # moto answers in threads without a lock: two receives may take the same message
     consumer = Consumer(queue.url, handler, poll_grace=0.1, ack_interval=0.1, **options)
     consumer.start()
     try:

@@ -75,8 +75,6 @@ def left(queue: Any) -> tuple[int, int]:
 def consume(queue: Any, handler: Callable[..., Any] | list[Any], seen: Seen, **options: Any) -> Any:
     """Run a consumer until it has seen enough, then stop it. Returns its report."""
     (first, when), *more = handler if isinstance(handler, list) else [(handler, None)]
-    if queue.sqs.server == "moto":
-        options["max_pollers"] = 1  # moto answers in threads without a lock: two receives may take the same message
     consumer = Consumer(queue.url, first, when=when, concurrency=10, poll_grace=0.1, ack_interval=0.1, **options)
     for another, condition in more:
         consumer.add_handler(another, when=condition)

@@ -1,8 +1,7 @@
 """The consumer of a FIFO queue, and messages sent by boto3: the order of each group, and retries.
 
-moto cannot show this. It answers in threads without a lock, and it ignores attempt ids: of two receives at once, both
-take messages of one group. A receive that a client gave up on a busy machine still takes messages there, so a second
-one is enough to break the order, even with one poller.
+moto cannot show this, because it ignores attempt ids. A receive that a client gave up on a busy machine still takes
+messages there, and so does a second one.
 """
 
 from __future__ import annotations

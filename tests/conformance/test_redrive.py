@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
 ONE_AT_A_TIME = 30
-"""A rate at which one receive is made at a time: moto answers in threads without a lock, and two receives may take the
-same message."""
+"""A rate at which one receive is made at a time: an answer that comes late on a busy machine takes no messages from the
+next receive."""
 
 
 def put(queue: Any, count: int, error: str, **request: str) -> list[str]:

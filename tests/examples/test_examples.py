@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from example_kit import EXAMPLES, FAKE, Queue, lines_until
-from store_servers import postgres_server
 
 from leasekeeper.local import LocalSqs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.slow
 
@@ -133,11 +132,10 @@ def test_middleware(sqs: LocalSqs) -> None:
     assert queue.left() == (0, 0)
 
 
-def test_outbox(sqs: LocalSqs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outbox(sqs: LocalSqs, monkeypatch: pytest.MonkeyPatch, database: Callable[[str], str]) -> None:
     shipped = Queue("shipped")
-    with postgres_server() as dsn:
-        monkeypatch.setenv("DATABASE_URL", dsn)
-        printed = lines_until([sys.executable, "outbox.py"], {"order 1 was shipped", "order 3 was shipped"})
+    monkeypatch.setenv("DATABASE_URL", database("example"))
+    printed = lines_until([sys.executable, "outbox.py"], {"order 1 was shipped", "order 3 was shipped"})
     assert "order 2 is rolled back" in printed
     assert "order 2 was shipped" not in printed
     assert shipped.left() == (0, 0)

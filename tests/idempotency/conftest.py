@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
-from store_servers import dynamodb_server, postgres_server, redis_server
+from moto_server import moto_server
+from store_servers import redis_server
 
 from leasekeeper.api import Credentials
 from leasekeeper.idempotency import DynamoDbStore, MemoryStore, PostgresStore, RedisStore
@@ -32,8 +33,9 @@ class Wall:
 class Servers:
     """The servers that this session has started."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, request: pytest.FixtureRequest) -> None:
         self._stack = stack
+        self._request = request
         self._makers: dict[str, Callable[[], Store]] = {}
 
     def store(self, kind: str) -> Store:
@@ -51,12 +53,12 @@ class Servers:
         return lambda: RedisStore.from_url(url)
 
     def _postgres(self) -> Callable[[], Store]:
-        dsn = self._stack.enter_context(postgres_server())
+        dsn = self._request.getfixturevalue("database")("stores")
         PostgresStore(dsn).create_table()
         return lambda: PostgresStore(dsn)
 
     def _dynamodb(self) -> Callable[[], Store]:
-        url = self._stack.enter_context(dynamodb_server())
+        url = self._stack.enter_context(moto_server())
         keys = Credentials(access_key="k", secret_key="s")
 
         def make() -> DynamoDbStore:
@@ -67,9 +69,9 @@ class Servers:
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[Servers]:
+def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
     with ExitStack() as stack:
-        yield Servers(stack)
+        yield Servers(stack, request)
 
 
 @pytest.fixture(params=KINDS)

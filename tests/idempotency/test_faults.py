@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from store_servers import free_port, redis_server
+from starting import free_port
+from store_servers import redis_server
 
 from leasekeeper.api import Response
 from leasekeeper.errors import Verdict

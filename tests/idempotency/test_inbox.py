@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from store_servers import postgres_server
 
 from leasekeeper import ConfigurationError, Consumer, LeasekeeperError, Message, Retry
 from leasekeeper.idempotency import IdempotencyStatistics, KeyMissing, PostgresInbox
@@ -15,18 +14,18 @@ from leasekeeper.outcomes import Skipped, Unclaimed
 from leasekeeper.testing.handling import run_handler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def dsn() -> Iterator[str]:
-    with postgres_server() as dsn:
-        PostgresInbox(dsn, key="id").create_table()
-        with psycopg.connect(dsn) as connection:
-            connection.execute("CREATE TABLE effects (id int)")
-        yield dsn
+def dsn(database: Callable[[str], str]) -> str:
+    dsn = database("inbox")
+    PostgresInbox(dsn, key="id").create_table()
+    with psycopg.connect(dsn) as connection:
+        connection.execute("CREATE TABLE effects (id int)")
+    return dsn
 
 
 def effects(dsn: str) -> list[int]:

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from store_servers import free_port
+from starting import free_port
 
 from leasekeeper import Consumer
 from leasekeeper.cli.checks_stores import outboxes, store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import runpy
@@ -40,6 +41,7 @@ def alerts() -> list[dict[str, Any]]:
     return found
 
 
+@functools.cache
 def expressions() -> dict[str, str]:
     """Every expression of dashboard and rules, by where it stands."""
     found = {f"alert {each['alert']}": each["expr"] for each in alerts()}

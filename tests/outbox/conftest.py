@@ -6,18 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 from outbox_bench import Bench
-from store_servers import postgres_server
 
 from leasekeeper.local import LocalSqs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture(scope="session")
-def dsn() -> Iterator[str]:
-    with postgres_server() as dsn:
-        yield dsn
+def dsn(database: Callable[[str], str]) -> str:
+    return database("outbox")
 
 
 @pytest.fixture

@@ -67,13 +67,12 @@ def test_a_relay_that_is_stopped_while_it_looks_begins_nothing(bench: Bench) -> 
 
 def test_a_slow_queue_is_confirmed_step_by_step(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A transaction that is rolled back at its time limit would send the same rows again, for ever."""
-    monkeypatch.setattr(queue_work, "PASS", 1)
-    monkeypatch.setattr(queue_work, "SENDING", 0.2)
+    monkeypatch.setattr(queue_work, "PASS", 4)
+    monkeypatch.setattr(queue_work, "SENDING", 0.6)
     bench.add("q.fifo", *range(12), group="g")
-    bench.sqs.faults.set("SendMessageBatch", latency=0.15)
+    bench.sqs.faults.set("SendMessageBatch", latency=0.5)
     with bench.relay() as relay:
-        bench.until(lambda: bench.empty)
-        assert relay.statistics().sent == 12
+        bench.until(lambda: bench.empty and relay.statistics().sent == 12)
     assert bench.bodies("q.fifo") == [str(number) for number in range(12)]
 
 
@@ -85,8 +84,7 @@ def test_relays_do_not_depend_on_the_isolation_level_of_the_database(bench: Benc
         bench.add("q", *range(400))
         bench.sqs.faults.set("SendMessageBatch", latency=0.005)
         with bench.relay() as one, bench.relay() as other:
-            bench.until(lambda: bench.empty)
-            assert one.statistics().sent + other.statistics().sent == 400
+            bench.until(lambda: bench.empty and one.statistics().sent + other.statistics().sent == 400)
     finally:
         with psycopg.connect(bench.dsn, autocommit=True) as connection:
             connection.execute(f"ALTER DATABASE {name} RESET default_transaction_isolation".encode())

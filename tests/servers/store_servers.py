@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import urllib.request
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import moto_server
 import pytest
+from starting import ending_with_us, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,36 +26,10 @@ STARTS_WITHIN = 60.0
 
 
 @contextmanager
-def dynamodb_server() -> Iterator[str]:
-    """The URL of moto's DynamoDB. It runs in this process: as one by itself it would import moto once more."""
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        # A conditional write of DynamoDB is one step. Moto's threads take turns within it, unless requests come singly.
-        assert server._server is not None
-        served, turn = server._server.app, threading.Lock()
-
-        def one_at_a_time(environ: Any, start_response: Any) -> Any:
-            with turn:
-                return list(served(environ, start_response))
-
-        server._server.app = one_at_a_time
-        # Its tables outlive it, for whatever serves in this process next.
-        urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", data=b"").close()
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
-
-
-@contextmanager
-def dynamodb_process() -> Iterator[str]:
-    """The same in a process, which can be suspended."""
+def moto_process() -> Iterator[str]:
+    """The URL of moto in a process, which can be suspended."""
     with subprocess.Popen(
-        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, moto_server.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -64,14 +38,6 @@ def dynamodb_process() -> Iterator[str]:
         finally:
             process.stdin.close()  # it ends then
             process.wait(30)
-
-
-def free_port() -> int:
-    """A port on which nothing listens now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @contextmanager
@@ -155,7 +121,12 @@ def _process(
     command: list[str], ready: Callable[[], bool], *, user: str | None = None, cwd: str | None = None
 ) -> Iterator[None]:
     process = subprocess.Popen(
-        command, user=user, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        ending_with_us(*command, by="INT"),
+        user=user,
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         deadline = time.monotonic() + STARTS_WITHIN
@@ -165,7 +136,7 @@ def _process(
             time.sleep(0.02)
         yield
     finally:
-        process.send_signal(2)  # for Postgres a fast shutdown
+        process.send_signal(signal.SIGINT)  # for Postgres a fast shutdown
         process.wait(STARTS_WITHIN)
 
 
@@ -182,10 +153,3 @@ def _answers(dsn: str) -> bool:
             return True
     except psycopg.OperationalError:
         return False
-
-
-if __name__ == "__main__":
-    with dynamodb_server() as address:
-        sys.stdout.write(f"{address}\n")
-        sys.stdout.flush()
-        sys.stdin.read()
