@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
 from leasekeeper import ConfigurationError, Consumer, LeasekeeperError, Message, Retry
-from leasekeeper.idempotency import IdempotencyStatistics, KeyMissing, PostgresInbox
+from leasekeeper.idempotency import IdempotencyStatistics, KeyMissing, PostgresInbox, StoreUnavailable
 from leasekeeper.idempotency import inbox as inbox_module
 from leasekeeper.outcomes import Skipped, Unclaimed
 from leasekeeper.testing.handling import run_handler
@@ -96,6 +98,59 @@ def test_a_handler_cannot_commit_itself(dsn: str) -> None:
     for _ in range(2):
         handled = run_handler(consumer, {"id": 1})
         assert isinstance(handled.error, psycopg.ProgrammingError)
+    inbox.close_idle()
+
+
+@pytest.mark.parametrize(
+    ("number", "statement", "words"),
+    [
+        (70, "SELECT 1 / 0", "returned after a statement of its transaction had failed"),
+        (72, "ROLLBACK", "has ended the transaction of its inbox"),
+    ],
+)
+def test_a_transaction_that_would_commit_nothing_is_a_failure(
+    dsn: str, number: int, statement: str, words: str
+) -> None:
+    """Postgres answers its COMMIT with a ROLLBACK, and psycopg says nothing: the message would be deleted."""
+    inbox = PostgresInbox(dsn, key="id")
+    broken = [True]
+
+    async def coroutine(body: dict[str, int], tx: psycopg.AsyncConnection) -> None:
+        await tx.execute("INSERT INTO effects VALUES (%s)", [body["id"]])
+        if broken:
+            with suppress(psycopg.Error):
+                await tx.execute(statement)
+
+    def plain(body: dict[str, int], tx: psycopg.Connection) -> None:
+        tx.execute("INSERT INTO effects VALUES (%s)", [body["id"]])
+        if broken:
+            with suppress(psycopg.Error):
+                tx.execute(statement)
+
+    handlers: list[Any] = [coroutine, plain]
+    consumers = [Consumer("failed", handler, idempotency=inbox, region="eu-west-1") for handler in handlers]
+    for offset, consumer in enumerate(consumers):
+        assert words in str(run_handler(consumer, {"id": number + offset}).error)
+    assert not {number, number + 1} & set(effects(dsn))
+    broken.clear()
+    for offset, consumer in enumerate(consumers):
+        assert run_handler(consumer, {"id": number + offset}).acked
+    assert {number, number + 1} <= set(effects(dsn))
+    inbox.close_idle()
+
+
+def test_a_standby_that_takes_no_keys_is_an_outage_and_no_failure(dsn: str) -> None:
+    """After a failover the address may be that of a server which only reads."""
+    inbox = PostgresInbox(f"{dsn} options='-c default_transaction_read_only=on'", key="id")
+
+    async def coroutine(body: dict[str, int], tx: psycopg.AsyncConnection) -> None: ...
+
+    consumer = Consumer("standby", coroutine, idempotency=inbox, region="eu-west-1")
+    outcome = run_handler(consumer, {"id": 1}).outcome
+    assert isinstance(outcome, Unclaimed)
+    assert isinstance(outcome.error, psycopg.errors.ReadOnlySqlTransaction)
+    with pytest.raises(StoreUnavailable, match="read-only transaction"):
+        asyncio.run(inbox.probe())
     inbox.close_idle()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from leasekeeper.idempotency import Claimed, MemoryStore, Running, StoreUnavailable
+from leasekeeper.idempotency import Claimed, Idempotency, MemoryStore, Running, StoreUnavailable
 from leasekeeper.idempotency.work import Claim, work_on
 
 if TYPE_CHECKING:
@@ -177,3 +177,30 @@ def test_claims_that_ended_long_ago_are_forgotten() -> None:
     for claim in claims:
         assert work.claim(claim, 5).result() == Claimed()
     assert len(work._running) < 3
+
+
+class Guarded(MemoryStore):
+    """A store that allows keys of one prefix only, as a Redis with ACLs may."""
+
+    inline = False
+
+    async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:
+        self._check(key)
+        return await super().claim(key, token, fingerprint, lease)
+
+    async def release(self, key: str, token: str) -> bool:
+        self._check(key)
+        return await super().release(key, token)
+
+    @staticmethod
+    def _check(key: str) -> None:
+        if not key.startswith("shop:"):
+            raise PermissionError(key)
+
+
+def test_a_store_is_asked_with_keys_of_the_prefix() -> None:
+    allowed = Idempotency(Guarded(), key="id", prefix="shop")
+    asyncio.run(allowed.check())
+    asyncio.run(allowed.probe())
+    with pytest.raises(StoreUnavailable, match="PermissionError: leasekeeper:check"):
+        asyncio.run(Idempotency(Guarded(), key="id").probe())

@@ -7,6 +7,7 @@ two runs one commits, and the other is rolled back.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
@@ -16,15 +17,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.envelopes.opening import NothingToHandle
-from leasekeeper.errors import ConfigurationError, LeasekeeperError
+from leasekeeper.errors import ConfigurationError
 from leasekeeper.idempotency.api import KeyMissing, StoreUnavailable
+from leasekeeper.idempotency.committing import check_open, ends_well
 from leasekeeper.idempotency.connections import IdleConnections
 from leasekeeper.idempotency.keys import check_keep, check_key, digest, key_function, why_missing
-from leasekeeper.idempotency.outage import NOT_RUN, Outage
+from leasekeeper.idempotency.outage import NOT_RUN, Outage, has_answered
 from leasekeeper.idempotency.postgres import CLEAN, CLEANING, check_psycopg, checked_table, for_table, missing_table
 from leasekeeper.idempotency.terms import Counts
-from leasekeeper.lanes.failures import outcome_of_result
-from leasekeeper.lanes.lease_control import LeaseControl
 from leasekeeper.outcomes import NotNow
 from leasekeeper.texts import one_line
 
@@ -54,7 +54,6 @@ inserted AS (
 )
 SELECT free, EXISTS (SELECT FROM inserted) FROM lock
 """
-LOOK = "SELECT key, expires FROM {table} LIMIT 0"
 AGAIN = 5.0
 """Seconds after which a message comes again whose key another transaction holds, plus up to half as many."""
 CLAIM_TIMEOUT = 10.0
@@ -117,18 +116,23 @@ class PostgresInbox:
             connection.execute(self.definition)
 
     async def check(self) -> None:
-        """Ask the database once whether the table is there.
+        """Ask the database once whether it takes a key, which is rolled back: a standby answers, and takes none.
 
         Raises:
-            ConfigurationError: it is not.
+            ConfigurationError: the table does not exist.
             StoreUnavailable: the database cannot be reached, or answers with an error.
         """
         import psycopg
 
         connecting = psycopg.AsyncConnection.connect(self._dsn, autocommit=True, **self._idle.limits)
+        key = {"key": f"leasekeeper:check:{os.urandom(16).hex()}", "keep": 1.0}
         try:
-            async with asyncio.timeout(CLAIM_TIMEOUT), await connecting as connection:
-                await connection.execute(for_table(LOOK, self._table))
+            async with (
+                asyncio.timeout(CLAIM_TIMEOUT),
+                await connecting as connection,
+                connection.transaction(force_rollback=True),
+            ):
+                await connection.execute(self._claim, key)
         except (psycopg.Error, TimeoutError) as error:
             if missing := missing_table(error, self, "inbox", self._table):
                 raise missing from error
@@ -163,8 +167,9 @@ class PostgresInbox:
                     self._check(row, message)
                     with _given(connection):
                         result = await call_next(message)
-                    if not _ends_well(message, result, name):
+                    if not ends_well(message, result, name):
                         raise psycopg.Rollback
+                    check_open(connection, name)
                 if self._cleans():
                     with suppress(psycopg.Error):
                         await connection.execute(for_table(CLEAN, self._table))
@@ -183,8 +188,9 @@ class PostgresInbox:
                     self._check(row, message)
                     with _given(connection):
                         result = call_next(message)
-                    if not _ends_well(message, result, name):
+                    if not ends_well(message, result, name):
                         raise psycopg.Rollback
+                    check_open(connection, name)
                 if self._cleans():
                     with suppress(psycopg.Error):
                         connection.execute(for_table(CLEAN, self._table))
@@ -247,10 +253,9 @@ class PostgresInbox:
             yield
         except (psycopg.Error, TimeoutError) as error:
             missing = missing_table(error, self, "inbox", self._table)
-            if missing is None and not isinstance(error, psycopg.OperationalError | TimeoutError):
-                raise
             self.counts.add(message.queue, "store_errors")
-            raise NotNow(outage.failed(missing or error, NOT_RUN), error) from error
+            answered = missing is None and has_answered(error)
+            raise NotNow(outage.failed(missing or error, NOT_RUN), missing or error, answered=answered) from error
         outage.over()
 
     def _check(self, row: Any, message: Message[Any]) -> None:
@@ -325,17 +330,3 @@ def _given(connection: Any) -> Iterator[None]:
         yield
     finally:
         _transaction.reset(before)
-
-
-def _ends_well(message: Message[Any], result: Any, handler: str) -> bool:
-    """Whether the transaction of a handler that has returned is committed."""
-    lease = message._lease  # noqa: SLF001 - what the handler has said of its message
-    if isinstance(lease, LeaseControl):
-        if lease.withheld:
-            raise LeasekeeperError(
-                f"handler {handler} withholds message {message.id}, and its inbox commits when it returns: return when "
-                "the work is done, or use an Idempotency with a store"
-            )
-        if lease.retried:
-            return False
-    return result is None or outcome_of_result(result, handler) is None

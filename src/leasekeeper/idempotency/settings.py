@@ -114,7 +114,7 @@ class Idempotency:
             ConfigurationError: its table does not exist.
             StoreUnavailable: it does not answer, or answers with an error.
         """
-        await self._terms.work.check(self._terms.timeout)
+        await self._terms.work.check(self._terms.prefix, self._terms.timeout)
 
     async def probe(self) -> None:
         """Claim a key that no message has, and give it up, to see whether the store takes claims.
@@ -122,7 +122,7 @@ class Idempotency:
         Raises:
             StoreUnavailable: it does not.
         """
-        await self._terms.work.probe(self._terms.timeout)
+        await self._terms.work.probe(self._terms.prefix, self._terms.timeout)
 
     def statistics(self, queue: str | None = None) -> IdempotencyStatistics:
         """What became of the messages so far: those of a queue, by its name, or of all."""

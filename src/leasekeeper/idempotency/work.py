@@ -47,8 +47,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
 """Seconds between these tries; doubled each time."""
 SWEEP = 1_000
 """Claims in a store that does not wait above which those that are gone are looked for."""
-NOTHING = "leasekeeper:check"
-"""A key that no message has."""
 UNANSWERED = 10_000
 """Tokens of claims without an answer that are remembered, at most."""
 
@@ -98,7 +96,7 @@ class Work:
         self._looking: asyncio.Task[None] | None = None
         self._persisting: set[asyncio.Task[None]] = set()
 
-    async def check(self, timeout: float) -> None:  # noqa: ASYNC109 - of the verb
+    async def check(self, prefix: str, timeout: float) -> None:  # noqa: ASYNC109 - of the verb
         """Ask the store whether it can be used.
 
         It gives up a claim that does not exist: for this, all stores need the table and the right to write.
@@ -108,21 +106,23 @@ class Work:
         """
         if not self._inline:
             self._own_process()
-            await asyncio.wrap_future(self._submit(self._store.release(NOTHING, os.urandom(16).hex()), timeout))
+            releasing = self._store.release(f"{prefix}:check", os.urandom(16).hex())
+            await asyncio.wrap_future(self._submit(releasing, timeout))
 
-    async def probe(self, timeout: float) -> None:  # noqa: ASYNC109 - of the verb
+    async def probe(self, prefix: str, timeout: float) -> None:  # noqa: ASYNC109 - of the verb
         """Ask the store whether it takes claims: some take none while they answer, such as a Redis without memory.
 
         Raises:
             StoreUnavailable: it does not.
         """
         self._own_process()
-        trying = self._try_out(os.urandom(16).hex())
+        trying = self._try_out(prefix, os.urandom(16).hex())
         await (trying if self._inline else asyncio.wrap_future(self._submit(trying, timeout)))
 
-    async def _try_out(self, token: str) -> None:
-        await self._store.claim(f"{NOTHING}:{token}", token, "", SHORTEST_LEASE)
-        await self._store.release(f"{NOTHING}:{token}", token)
+    async def _try_out(self, prefix: str, token: str) -> None:
+        key = f"{prefix}:check:{token}"  # a server may allow keys of the prefix only
+        await self._store.claim(key, token, "", SHORTEST_LEASE)
+        await self._store.release(key, token)
 
     # Verbs: each returns a future, of which only waiting may be cancelled
 
