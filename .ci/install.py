@@ -1,8 +1,9 @@
 """Install packages into the environment of the Python that runs this file: with uv, in seconds, or else with pip.
 
-The arguments are those of `pip install`. pip itself brings uv, so a package index, a proxy or a certificate that pip
-is configured for is asked for uv too, and uv is then told the same. pip does the whole work where pip has a setting
-that uv has no word for, where there is no uv for the platform, and where uv fails for any reason.
+The arguments are those of `pip install`; a `+` among them begins another installation. pip itself brings uv, so a
+package index, a proxy or a certificate that pip is configured for is asked for uv too, and uv is then told the same.
+pip does the whole work where pip has a setting that uv has no word for, where there is no uv for the platform, and
+where uv fails for any reason.
 """
 
 from __future__ import annotations
@@ -65,15 +66,36 @@ def uv_environment(settings: dict[str, str]) -> dict[str, str] | None:
     return {"UV_INDEX_STRATEGY": "unsafe-best-match", **told, **os.environ}
 
 
-def install_with_uv(arguments: list[str]) -> bool:
-    """Whether uv is there and installed it."""
+def brought_uv() -> dict[str, str] | None:
+    """Install uv; the variables for it. None where pip does the work."""
     environment = uv_environment(pip_settings())
     if environment is None:
-        return False
+        return None
     brought = subprocess.run([*PIP, "install", "--quiet", "-c", CONSTRAINTS, "uv"], capture_output=True, check=False)
-    return brought.returncode == 0 and subprocess.run([*UV, *arguments], env=environment, check=False).returncode == 0
+    return environment if brought.returncode == 0 else None
+
+
+def installations(arguments: list[str]) -> list[list[str]]:
+    """The arguments of each installation."""
+    found: list[list[str]] = [[]]
+    for argument in arguments:
+        if argument == "+":
+            found.append([])
+        else:
+            found[-1].append(argument)
+    return found
+
+
+def main() -> int:
+    """Install; the exit code of pip where it had to."""
+    environment = brought_uv()
+    for arguments in installations(sys.argv[1:]):
+        if environment and subprocess.run([*UV, *arguments], env=environment, check=False).returncode == 0:
+            continue
+        if code := subprocess.run([*PIP, "install", "--quiet", *arguments], check=False).returncode:
+            return code
+    return 0
 
 
 if __name__ == "__main__":
-    if not install_with_uv(sys.argv[1:]):
-        sys.exit(subprocess.run([*PIP, "install", "--quiet", *sys.argv[1:]], check=False).returncode)
+    sys.exit(main())

@@ -58,3 +58,7 @@ def test_what_the_user_sets_for_uv_wins(install: Any, monkeypatch: pytest.Monkey
 
 def test_a_setting_that_uv_has_no_word_for_leaves_the_work_to_pip(install: Any) -> None:
     assert install.uv_environment({"client-cert": "/mine.pem"}) is None
+
+
+def test_a_plus_begins_another_installation(install: Any) -> None:
+    assert install.installations(["-e", ".", "+", "--no-deps", "x"]) == [["-e", "."], ["--no-deps", "x"]]

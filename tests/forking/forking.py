@@ -143,15 +143,19 @@ def _serve(link: socket.socket) -> dict[str, Any] | None:
     wake.setblocking(False)
     signal.set_wakeup_fd(wake.fileno())
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    running: set[int] = set()
     buffer = b""
     while True:
         ready = select.select([link, woken], [], [])[0]
         if woken in ready:
             woken.recv(4096)
-            _report(link)
+            _report(link, running)
         if link in ready:
             data = link.recv(1 << 20)
-            if not data:
+            if not data:  # the tests have ended, or were killed
+                for pid in running:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
                 return None
             buffer += data
         while b"\n" in buffer:
@@ -164,10 +168,11 @@ def _serve(link: socket.socket) -> dict[str, Any] | None:
                     each.close()
                 request: dict[str, Any] = json.loads(line)
                 return request
+            running.add(pid)
             link.sendall(b"started %d\n" % pid)
 
 
-def _report(link: socket.socket) -> None:
+def _report(link: socket.socket, running: set[int]) -> None:
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -175,6 +180,7 @@ def _report(link: socket.socket) -> None:
             return
         if not pid:
             return
+        running.discard(pid)
         link.sendall(b"ended %d %d\n" % (pid, os.waitstatus_to_exitcode(status)))
 
 
