@@ -107,7 +107,7 @@ def test_a_message_without_a_slot_is_not_kept_and_costs_nothing(table: Table) ->
     rows = [_row(number) for number in range(3)]
     for row in rows:
         _enter(entries, [row])
-    too_long = _row(9, receipt="r" * TEXTS)
+    too_long = _row(9, receipt="r" * (TEXTS + 1))
     entries.leave(rows[:1])
     _enter(entries, [too_long])
     assert [row.slot for row in (rows[2], too_long)] == [NOWHERE, NOWHERE]
@@ -202,7 +202,7 @@ def test_credentials_that_are_being_written_are_not_read(table: Table) -> None:
     found = table.credentials()
     assert found is not None
     assert found[1] == ("key", "secret", None)
-    table._numbers[6] |= 1  # the writer died in the middle
+    table.numbers[6] |= 1  # the writer died in the middle
     assert table.credentials() is None
     assert b"secret" in table.memory[CREDENTIALS : CREDENTIALS + 100]
 

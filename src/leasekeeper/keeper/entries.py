@@ -10,9 +10,23 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
+import msgspec
+
 from leasekeeper.core.delivery import Delivery
 from leasekeeper.core.group import GroupedDelivery
-from leasekeeper.keeper.layout import BLOCK, FREE, HEAD, MESSAGES, NOWHERE, OVER, RUNNING, SEPARATOR, STATES, TEXTS
+from leasekeeper.keeper.layout import (
+    AT_STOOD_IN,
+    BLOCK,
+    FREE,
+    HEAD,
+    MESSAGES,
+    NOWHERE,
+    OVER,
+    RUNNING,
+    SEPARATOR,
+    STATES,
+    TEXTS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,11 +37,12 @@ if TYPE_CHECKING:
 COUNT = "ApproximateReceiveCount"
 EMPTY = bytes((FREE,)) * MESSAGES
 """The states of a block that can be used again."""
-FULL = tuple(bytes((state,)) * MESSAGES for state in range(5))
-PART = BLOCK // MESSAGES
+FILLED = [[(bytes((state,)) * count).ljust(MESSAGES, EMPTY[:1]) for count in range(MESSAGES + 1)] for state in range(5)]
+"""The states of a block with so many messages in this state, from the first slot on."""
 LOOKS = 2
 """Blocks that are looked at before one is used that was never in use: of those in use at least half hold messages."""
 _GENERATIONS = 0xFFFF_FFFF
+_pack_head = HEAD.pack_into
 
 
 class KeptDelivery(Delivery, eq=False):
@@ -48,6 +63,18 @@ class KeptGroupedDelivery(GroupedDelivery, eq=False):
 Kept = KeptDelivery | KeptGroupedDelivery
 
 
+class Block:
+    """Where a block is."""
+
+    __slots__ = ("head", "slots", "states", "texts")
+
+    def __init__(self, slot: int, head: int) -> None:
+        self.slots = list(range(slot, slot + MESSAGES))
+        self.states = slice(slot, slot + MESSAGES)
+        self.head = head
+        self.texts = head + HEAD.size
+
+
 class Entries:
     """The blocks of a table, and their slots.
 
@@ -59,85 +86,97 @@ class Entries:
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        self._blocks = deque[int]()
+        self._blocks = deque[Block]()
         """Those that were ever in use; the one that was looked at last is the last."""
-        self._start = table.first - STATES * PART
-        """A block begins here, and `PART` bytes for each slot before its first one."""
-        self._left = 0
-        """The first slot of the block that a message has left last; 0 before the first."""
+        self._reserved = deque[int]()
         self._generation = 0
         """Of the block that was written last."""
         self._stood_in = 0
+        self._use_another()
+
+    def row_type(self, base: type[Delivery]) -> type[Delivery]:
+        """The class of rows that take a reserved slot when they are made: to set it afterwards takes thrice as long."""
+        slot = ("slot", int, msgspec.field(default_factory=self._reserved.popleft))
+        return cast("type[Delivery]", msgspec.defstruct(base.__name__, [slot], bases=(base,), eq=False))
+
+    def reserve(self, count: int) -> Block | None:
+        """Reserve slots for so many rows of `row_type`, which are made before anything else is entered."""
+        reserved = self._reserved
+        if reserved:  # fewer rows were made than messages came
+            reserved.clear()
+        block = self._block() if count <= MESSAGES else None
+        reserved.extend([NOWHERE] * count if block is None else block.slots)
+        return block
 
     def enter(self, rows: Sequence[Kept], received: Sequence[Received], state: int) -> None:
-        """Write messages that were received together, or one whose receipt is another one now."""
-        # As text, and back-offs by the count in the keeper: to do more about each message here would take longer.
-        texts = [each.receipt for each in received]
-        texts += [each.system.get(COUNT, "1") for each in received]
-        text = SEPARATOR.join(texts).encode()
-        count, length = len(rows), len(text)
-        if length > TEXTS or count > MESSAGES:
-            self._enter_parts(rows, received, state)
-            return
-        slot = self._block()
-        row = rows[0]
-        if slot == NOWHERE:
-            for row in rows:
-                row.slot = NOWHERE
-            return
-        table, lease, at = self.table, row.lease, self._start + slot * PART
-        self._generation = generation = (self._generation + 1) & _GENERATIONS
-        head = HEAD.pack(lease.deadline, row.requested_at, lease.seconds, generation, count, length)
-        table.memory[at : at + HEAD.size + length] = head + text
-        table.states[slot : slot + count] = FULL[state][:count]
-        for number, row in enumerate(rows, slot):
-            row.slot = number
-
-    def _enter_parts(self, rows: Sequence[Kept], received: Sequence[Received], state: int) -> None:
-        """Write messages that do not fit into one block."""
-        half = len(rows) // 2
-        if half:
+        """Write messages that were received together, or one whose receipt is another one now, in other slots."""
+        block, half = self._block(), len(rows) // 2
+        if block is not None and len(rows) <= MESSAGES and self.write(block, rows[0], received, state):
+            for slot, row in zip(block.slots, rows, strict=False):
+                row.slot = slot
+        elif block is not None and half:  # they do not fit into one block
             self.enter(rows[:half], received[:half], state)
             self.enter(rows[half:], received[half:], state)
         else:
-            rows[0].slot = NOWHERE
+            for row in rows:
+                row.slot = NOWHERE
 
-    def _block(self) -> int:
-        """The first slot of a block without messages; `NOWHERE`: there is none, and the keeper does not know these."""
+    def write(self, block: Block | None, row: Delivery, received: Sequence[Received], state: int) -> bool:
+        """Write messages that share the lease of this row into a block; False if they do not fit."""
+        # As text, and back-offs by the count in the keeper: to do more about each message here would take longer.
+        texts = [each.receipt for each in received]
+        count = len(texts)
+        for each in received:
+            if each.system.get(COUNT, "1") != "1":
+                texts += [each.system.get(COUNT, "1") for each in received]
+                break
+        text = SEPARATOR.join(texts).encode()
+        length = len(text)
+        if block is None or length > TEXTS:
+            return False
+        table, lease, at = self.table, row.lease, block.texts
+        self._generation = generation = (self._generation + 1) & _GENERATIONS
+        _pack_head(table.memory, block.head, lease.deadline, row.requested_at, lease.seconds, generation, count, length)
+        table.memory[at : at + length] = text
+        table.states[block.states] = FILLED[state][count]
+        return True
+
+    def _block(self) -> Block | None:
+        """A block without messages; None: there is none."""
+        blocks = self._blocks
+        blocks.rotate(-1)
+        block = blocks[-1]
+        return block if self.table.states[block.states] == EMPTY else self._another()
+
+    def _another(self) -> Block | None:
+        """Another one than that: one of the next, or one that was never in use."""
         blocks, states = self._blocks, self.table.states
-        first = self._left
-        if first and states[first : first + MESSAGES] == EMPTY:  # so the memory that is used is the same
-            return first
-        used, total = len(blocks), self.table.blocks
-        for _ in range(used if used == total else min(used, LOOKS)):
+        full = len(blocks) == self.table.blocks
+        for _ in range(1, len(blocks) if full else min(len(blocks), LOOKS)):
             blocks.rotate(-1)
-            first = STATES + blocks[-1] * MESSAGES
-            if states[first : first + MESSAGES] == EMPTY:
-                return first
-        if used == total:
-            return NOWHERE
-        blocks.append(used)
-        self.table.note_used(used + 1)
-        return STATES + used * MESSAGES
+            if states[blocks[-1].states] == EMPTY:
+                return blocks[-1]
+        return None if full else self._use_another()
+
+    def _use_another(self) -> Block:
+        table, number = self.table, len(self._blocks)
+        block = Block(STATES + number * MESSAGES, table.first + number * BLOCK)
+        self._blocks.append(block)
+        table.note_used(number + 1)
+        return block
 
     def leave(self, rows: Sequence[Kept]) -> None:
         """Free the slots of messages that are not held any more."""
-        states, slot = self.table.states, NOWHERE
+        states = self.table.states
         for row in rows:
             slot, row.slot = row.slot, NOWHERE
             states[slot] = FREE
-        self._left_from(slot)
 
     def leave_deleted(self, rows: Sequence[Kept]) -> None:
         """Free the slots of messages that have run and are deleted: no lane writes about them any more."""
         states = self.table.states
         for row in rows:
             states[row.slot] = FREE
-        self._left_from(row.slot)
-
-    def _left_from(self, slot: int) -> None:
-        if slot != NOWHERE:
-            self._left = slot - (slot - STATES) % MESSAGES
 
     def leave_while_starting(self, row: Kept) -> None:
         """Free the slot of a message that a lane may start in this very moment.
@@ -173,7 +212,7 @@ class Entries:
 
     def news(self) -> bool:
         """Whether the keeper has extended leases since the last time this was asked."""
-        stood_in = self.table.stood_in()
+        stood_in = self.table.numbers[AT_STOOD_IN]
         if stood_in == self._stood_in:
             return False
         self._stood_in = stood_in

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAGIC = 0x4C4B_0003
+MAGIC = 0x4C4B_0004
 """Marks a table of this layout: engine and keeper are of the same version."""
 
 FREE, WAITING, RUNNING, FINISHED, RELEASING = range(5)
@@ -51,7 +51,10 @@ NOTES = HEAD.size - MESSAGES * NOTE.size
 BLOCK = 5120
 """Bytes of a block: ten receipts of AWS have about 400 characters each."""
 TEXTS = BLOCK - HEAD.size
-"""Bytes of the texts of a block: the receipts, then the receive counts. More than twice a receipt's 1,024 at most."""
+"""Bytes of the texts of a block: the receipts, then the receive counts if one of them is not 1.
+
+More than twice a receipt's 1,024 at most.
+"""
 SEPARATOR = "\0"
 OVER = -1.0
 """A deadline for a message that has left in the very moment in which it starts."""

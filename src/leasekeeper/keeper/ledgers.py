@@ -14,7 +14,7 @@ from leasekeeper.core.leases import EXTENDED, Leases
 from leasekeeper.core.ledger import Ledger
 from leasekeeper.core.states import State
 from leasekeeper.keeper.entries import KeptDelivery, KeptGroupedDelivery
-from leasekeeper.keeper.layout import FINISHED, NOWHERE, RELEASING, RUNNING, WAITING
+from leasekeeper.keeper.layout import FINISHED, RELEASING, RUNNING, WAITING
 from leasekeeper.outcomes import Settled
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ class _Kept(Ledger):
 
     def __init__(self, entries: Entries) -> None:
         self.entries = entries
+        self.row_type = entries.row_type(self.row_type)
+        self._renewed: list[Delivery] = []
 
     def _keep(self, policy: LeasePolicy) -> None:
         self._kept_leases = self.leases = KeptLeases(policy, self.rows, self._lose, self.entries)
@@ -105,38 +107,52 @@ class _Kept(Ledger):
         visibility: float | None = None,
     ) -> tuple[list[Delivery], list[Delivery]]:
         """As for any consumer; each message gets a slot."""
+        block = self.entries.reserve(len(batch))
         fresh, finished = self.plain.receive(
             self, batch, requested_at=requested_at, now=now, began=began, visibility=visibility
         )
-        if len(fresh) == len(batch) and batch:
-            self.entries.enter(fresh, batch, WAITING)  # type: ignore[arg-type] # they are of `row_type`
-            return fresh, finished
+        if len(fresh) < len(batch) or not fresh or not self.entries.write(block, fresh[0], batch, WAITING):
+            self._enter_some(fresh, finished)
+        return fresh, finished
+
+    def _enter_some(self, fresh: list[Delivery], finished: list[Delivery]) -> None:
+        """Enter the messages of a receive that do not fit, or that came with others: finished, or held here already."""
         for rows, state in ((fresh, WAITING), (finished, FINISHED)):
             if rows:
                 self.entries.enter(cast("list[Kept]", rows), [row.received for row in rows], state)
-        return fresh, finished
+        for row in self._renewed:
+            if row not in fresh and row not in finished:
+                self._enter_again(cast("Kept", row))
+        self._renewed.clear()
+
+    def _enter_again(self, row: Kept) -> None:
+        """Give a newer receipt another slot, in the same state, before the older one goes."""
+        older = row.slot
+        self.entries.enter([row], [row.received], _state_of(row))
+        row.slot, newer = older, row.slot
+        self.entries.leave_while_starting(row)
+        row.slot = newer
+        if row.started:  # since its state was looked at
+            self.entries.mark([row], _state_of(row))
 
     def _take_over(self, row: Delivery, received: Received, lease: Lease, requested_at: float) -> bool:
-        """As for any consumer; the newer receipt gets another slot, in the same state, before the older goes.
-
-        One without a slot gets none here: if both came with the same receive, it is entered with that.
-        """
-        kept = cast("Kept", row)
-        receipt, older = row.receipt, kept.slot
+        """As for any consumer; the newer receipt is entered with the messages that came with it."""
+        receipt = row.receipt
         taken = super()._take_over(row, received, lease, requested_at)
-        if taken and row.receipt != receipt and older != NOWHERE:
-            self.entries.enter([kept], [received], _state_of(row))
-            kept.slot, newer = older, kept.slot
-            self.entries.leave_while_starting(kept)
-            kept.slot = newer
-            if row.started:  # since its state was looked at
-                self.entries.mark([kept], _state_of(row))
+        if taken and row.receipt != receipt:
+            self._renewed.append(row)
         return taken
 
     def done(self, rows: Sequence[Delivery]) -> list[Delivery]:
-        """As for any consumer; if this process dies now, the keeper deletes them."""
-        deletes = self.plain.done(self, rows)
-        self.entries.mark(deletes, FINISHED)  # type: ignore[arg-type] # they are of `row_type`
+        """As for any consumer; if this process dies now, the keeper deletes them. In one pass: a second takes longer."""
+        deletes: list[Delivery] = []
+        states = self.entries.table.states
+        for row in rows:
+            if row.state in NOT_SETTLED:
+                row.state = ACKING
+                states[row.slot] = FINISHED  # type: ignore[attr-defined] # of `row_type`
+                deletes.append(row)
+        self._remember(rows, deletes)
         return deletes
 
     def copied(self, row: Delivery) -> Action:
@@ -184,7 +200,7 @@ class _Kept(Ledger):
     def _end(self, rows: Sequence[Delivery], settled: Settled, counted: str | None = None) -> None:
         if not rows:
             return
-        super()._end(rows, settled, counted)
+        self.plain._end(self, rows, settled, counted)  # noqa: SLF001 - of this class
         leave = self.entries.leave_deleted if settled is Settled.ACKED else self.entries.leave
         leave(rows)  # type: ignore[arg-type] # they are of `row_type`
 

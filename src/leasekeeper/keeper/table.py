@@ -53,6 +53,7 @@ class Table:
             gives back all claims of that process.
         blocks: how many there are. A block has the messages of one receive, and is used again when all have left it.
         slots: how many messages it has room for, if each receive brings ten.
+        numbers: the header, by the positions that `layout` names; `AT_STOOD_IN` is how often the keeper has extended.
         states: where the states are written. It is the memory, as long as that is ours and open.
         first: where the blocks begin.
     """
@@ -64,7 +65,7 @@ class Table:
         self.descriptor = descriptor
         view = memoryview(memory)
         self.first = _blocks_at(blocks)
-        self._numbers = view[:SETTINGS].cast("Q")
+        self.numbers = view[:SETTINGS].cast("Q")
         self._header_times = view[:SETTINGS].cast("d")
         self._times = view[self.first :].cast("d")
         self._generations = view[self.first :].cast("I")
@@ -121,7 +122,7 @@ class Table:
             raise ValueError(f"settings of {len(text):,} bytes do not fit into a table")
         self.memory[SETTINGS : SETTINGS + len(text)] = text
         _not_dumped(self.memory)
-        numbers = self._numbers
+        numbers = self.numbers
         numbers[layout.AT_BLOCKS], numbers[layout.AT_PID], numbers[layout.AT_BEGAN] = self.blocks, pid, began_at(pid)
         numbers[layout.AT_SETTINGS_USED] = len(text)
         self._header_times[layout.AT_KEEP_FOR] = keep_for
@@ -130,7 +131,7 @@ class Table:
     def close(self) -> None:
         """Let go of the memory and its descriptor; a handler that outlives its consumer writes into nothing then."""
         self.forget()
-        for view in (self._numbers, self._header_times, self._times, self._generations):
+        for view in (self.numbers, self._header_times, self._times, self._generations):
             view.release()
         del self.memory  # not closed: a lane's thread may write a state in this very moment
         if self.descriptor >= 0:
@@ -145,7 +146,7 @@ class Table:
 
     def note_used(self, blocks: int) -> None:
         """Tell the keeper how many blocks it has to look at."""
-        self._numbers[layout.AT_USED] = blocks
+        self.numbers[layout.AT_USED] = blocks
 
     def move(self, slot: int, deadline: float) -> None:
         """Write a deadline for one message only: its lease was extended, or it has left (`OVER`)."""
@@ -162,17 +163,17 @@ class Table:
 
     def end(self) -> None:
         """The engine has stopped cleanly."""
-        self._numbers[layout.AT_CLOSED] = 1
+        self.numbers[layout.AT_CLOSED] = 1
 
     def write_credentials(self, credentials: Credentials) -> None:
         """Tell the keeper what to sign with. Its number is odd while this writes."""
         text = json.dumps(credentials).encode()
         if len(text) > CREDENTIALS_LENGTH:
             raise ValueError(f"credentials of {len(text):,} bytes do not fit into a table")
-        self._numbers[layout.AT_NUMBER] |= 1
+        self.numbers[layout.AT_NUMBER] |= 1
         self.memory[CREDENTIALS : CREDENTIALS + len(text)] = text
-        self._numbers[layout.AT_CREDENTIALS_USED] = len(text)
-        self._numbers[layout.AT_NUMBER] += 1
+        self.numbers[layout.AT_CREDENTIALS_USED] = len(text)
+        self.numbers[layout.AT_NUMBER] += 1
 
     def write_receive(self, place: int, sent: float, visibility: float, maximum: int, attempt_id: str) -> None:
         """Note an open receive of a FIFO queue."""
@@ -193,29 +194,29 @@ class Table:
 
     def note_stood_in(self) -> None:
         """Tell the engine that there are extensions to take over."""
-        self._numbers[layout.AT_STOOD_IN] += 1
+        self.numbers[layout.AT_STOOD_IN] += 1
 
     # What both read
 
     @property
     def pid(self) -> int:
         """The engine's process."""
-        return self._numbers[layout.AT_PID]
+        return self.numbers[layout.AT_PID]
 
     @property
     def began(self) -> int:
         """When the engine's process began, in the kernel's own unit: a process id may be used again."""
-        return self._numbers[layout.AT_BEGAN]
+        return self.numbers[layout.AT_BEGAN]
 
     @property
     def used(self) -> int:
         """Blocks that were ever in use."""
-        return self._numbers[layout.AT_USED]
+        return self.numbers[layout.AT_USED]
 
     @property
     def closed(self) -> bool:
         """Whether the engine has stopped cleanly."""
-        return bool(self._numbers[layout.AT_CLOSED])
+        return bool(self.numbers[layout.AT_CLOSED])
 
     @property
     def keep_for(self) -> float:
@@ -231,10 +232,6 @@ class Table:
     def next_beat(self) -> float:
         """When the engine wanted to beat next."""
         return self._header_times[layout.AT_NEXT_BEAT]
-
-    def stood_in(self) -> int:
-        """How often the keeper has written extensions."""
-        return self._numbers[layout.AT_STOOD_IN]
 
     def head(self, slot: int) -> Head:
         """What is known about the message in a slot."""
@@ -260,6 +257,8 @@ class Table:
         _, _, _, _, count, length = HEAD.unpack_from(self.memory, at)
         text = self.memory[at + HEAD.size : at + HEAD.size + min(length, TEXTS)].decode(errors="replace")
         parts = text.split(SEPARATOR)
+        if len(parts) == count:  # without their receive counts: all are received for the first time
+            parts += ["1"] * count
         return list(zip(parts[:count], parts[count:], strict=True)) if len(parts) == 2 * count else []
 
     def receipt(self, slot: int) -> str:
@@ -270,21 +269,21 @@ class Table:
 
     def settings(self) -> Settings:
         """Where the keeper sends its calls."""
-        read = Settings(*json.loads(self.memory[SETTINGS : SETTINGS + self._numbers[layout.AT_SETTINGS_USED]]))
+        read = Settings(*json.loads(self.memory[SETTINGS : SETTINGS + self.numbers[layout.AT_SETTINGS_USED]]))
         return read._replace(back_offs=tuple(read.back_offs))
 
     def credentials(self) -> tuple[int, Credentials] | None:
         """What to sign with, and its number; None while the engine writes it, and before."""
-        number = self._numbers[layout.AT_NUMBER]
-        text = self.memory[CREDENTIALS : CREDENTIALS + self._numbers[layout.AT_CREDENTIALS_USED]]
-        if not number or number & 1 or self._numbers[layout.AT_NUMBER] != number:
+        number = self.numbers[layout.AT_NUMBER]
+        text = self.memory[CREDENTIALS : CREDENTIALS + self.numbers[layout.AT_CREDENTIALS_USED]]
+        if not number or number & 1 or self.numbers[layout.AT_NUMBER] != number:
             return None
         return number, Credentials(*json.loads(text))
 
     @property
     def credentials_number(self) -> int:
         """Changes with each refresh."""
-        return self._numbers[layout.AT_NUMBER]
+        return self.numbers[layout.AT_NUMBER]
 
     def open_receives(self) -> list[tuple[float, float, int, str]]:
         """The receives without an answer: when they were sent, visibility timeout, messages, attempt id."""
