@@ -187,6 +187,26 @@ def test_two_deliveries_of_one_message_in_one_receive_take_one_slot() -> None:
     table.close()
 
 
+@pytest.mark.parametrize(("messages", "length"), [(10, 900), (12, 20)])
+def test_a_receive_that_is_too_large_for_a_block_is_held_in_several(messages: int, length: int) -> None:
+    table = Table.private(4, SETTINGS, keep_for=60)
+    ledger = KeptLedger(LeasePolicy(visibility=30, extend_after=15), Entries(table), on_lease_lost=lambda _: None)
+    batch = [Received(message_id=str(each), receipt=f"{each:0{length}d}") for each in range(messages)]
+    rows, _ = ledger.receive(batch, requested_at=1.0, now=1.0)
+    assert [table.receipt(slot) for slot in table.occupied()] == [each.receipt for each in batch]
+    ledger.deleted([(each, each.receipt) for each in ledger.done(rows)], 2.0)
+    assert table.occupied() == []
+    table.close()
+
+
+def test_receive_counts_are_there_if_one_of_them_is_not_1(table: Table) -> None:
+    entries = Entries(table)
+    rows = [_row(1), _row(2)]
+    rows[1].received.system[COUNT] = "3"
+    _enter(entries, rows)
+    assert table.texts(0) == [("receipt-1", "1"), ("receipt-2", "3")]
+
+
 def test_credentials_that_do_not_fit_are_no_reason_to_give_no_signs_of_life(
     table: Table, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from leasekeeper.core.delivery import Lease, TellMany, TellOne
     from leasekeeper.message import Received
 
-_NOT_SETTLED = (State.WAITING, State.RUNNING, State.LEASE_LOST)
+NOT_SETTLED = (State.WAITING, State.RUNNING, State.LEASE_LOST)
 _FINISHED = next_state(State.RUNNING, Event.DONE)
-"""Where DONE leads from each state of `_NOT_SETTLED`: looked up once, because each message needs it."""
+"""Where DONE leads from each state of `NOT_SETTLED`: looked up once, because each message needs it."""
 _DELETED = next_state(_FINISHED, Event.CONFIRM)
-_WORKED = (_FINISHED, State.LOST)
+WORKED = (_FINISHED, State.LOST)
 """The states of messages after their handler has finished its work."""
 
 
@@ -141,11 +141,11 @@ class Ledger:
         """The work on these is finished: remember their ids (L8), and return those to delete now."""
         deletes: list[Delivery] = []
         for row in rows:
-            if row.state in _NOT_SETTLED:
+            if row.state in NOT_SETTLED:
                 row.state = _FINISHED
                 deletes.append(row)
         # Also remember what started at the moment its lease ended.
-        self._finished.add(deletes if len(deletes) == len(rows) else [row for row in rows if row.state in _WORKED])
+        self._finished.add(deletes if len(deletes) == len(rows) else [row for row in rows if row.state in WORKED])
         return deletes
 
     def release(self, row: Delivery, after: float, now: float, why: str = "other") -> Action:
@@ -154,7 +154,7 @@ class Ledger:
         `why` is counted when that is confirmed.
         """
         catch_up(row)
-        if row.state not in _NOT_SETTLED:
+        if row.state not in NOT_SETTLED:
             return Action.NOTHING
         if now >= row.lease.deadline and row.state is not State.LEASE_LOST:
             self._lose(row)
@@ -318,7 +318,7 @@ class Ledger:
 
     def starts(self) -> list[float]:
         """When the handlers that run now were called, one for each message; may be asked from any thread."""
-        return [row.started for row in list(self.rows.values()) if row.started and row.state in _NOT_SETTLED]
+        return [row.started for row in list(self.rows.values()) if row.started and row.state in NOT_SETTLED]
 
     def statistics(self, now: float = math.inf) -> LedgerStatistics:
         """Counts, and what is held at `now`; may be asked from any thread."""

@@ -49,15 +49,12 @@ class KeptDelivery(Delivery, eq=False):
     """A message of a standard queue, with its slot in the keeper's table."""
 
     slot: int = NOWHERE
-    until: float = 0.0
-    """The end of the keeper's extension that was taken over last."""
 
 
 class KeptGroupedDelivery(GroupedDelivery, eq=False):
     """A message of a FIFO queue, with its slot in the keeper's table."""
 
     slot: int = NOWHERE
-    until: float = 0.0
 
 
 Kept = KeptDelivery | KeptGroupedDelivery
@@ -92,6 +89,8 @@ class Entries:
         self._generation = 0
         """Of the block that was written last."""
         self._stood_in = 0
+        self._taken_over: dict[int, float] = {}
+        """The end of the keeper's extension that was taken over last, by slot."""
         self._use_another()
 
     def row_type(self, base: type[Delivery]) -> type[Delivery]:
@@ -223,9 +222,9 @@ class Entries:
         if row.slot == NOWHERE:
             return 0.0
         until = self.table.until(row.slot, self.table.generation(row.slot))
-        if until == row.until:
+        if until == self._taken_over.get(row.slot, 0.0):
             return 0.0
-        row.until = until
+        self._taken_over[row.slot] = until
         return until
 
     def __repr__(self) -> str:

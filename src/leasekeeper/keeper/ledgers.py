@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from leasekeeper.core.delivery import Action, Lease
 from leasekeeper.core.group_ledger import GroupLedger
 from leasekeeper.core.leases import EXTENDED, Leases
-from leasekeeper.core.ledger import Ledger
+from leasekeeper.core.ledger import NOT_SETTLED, WORKED, Ledger
 from leasekeeper.core.states import State
 from leasekeeper.keeper.entries import KeptDelivery, KeptGroupedDelivery
 from leasekeeper.keeper.layout import FINISHED, RELEASING, RUNNING, WAITING
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from leasekeeper.core.groups import Groups
     from leasekeeper.keeper.entries import Entries, Kept
     from leasekeeper.message import Received
+
+_ACKED = Settled.ACKED
+_ACKING = State.ACKING
 
 
 class KeptLeases(Leases):
@@ -144,15 +147,15 @@ class _Kept(Ledger):
         return taken
 
     def done(self, rows: Sequence[Delivery]) -> list[Delivery]:
-        """As for any consumer; if this process dies now, the keeper deletes them. In one pass: a second takes longer."""
+        """As for any consumer, in one pass with the states; if this process dies now, the keeper deletes them."""
         deletes: list[Delivery] = []
         states = self.entries.table.states
         for row in rows:
             if row.state in NOT_SETTLED:
-                row.state = ACKING
+                row.state = _ACKING
                 states[row.slot] = FINISHED  # type: ignore[attr-defined] # of `row_type`
                 deletes.append(row)
-        self._remember(rows, deletes)
+        self._finished.add(deletes if len(deletes) == len(rows) else [row for row in rows if row.state in WORKED])
         return deletes
 
     def copied(self, row: Delivery) -> Action:
@@ -201,7 +204,7 @@ class _Kept(Ledger):
         if not rows:
             return
         self.plain._end(self, rows, settled, counted)  # noqa: SLF001 - of this class
-        leave = self.entries.leave_deleted if settled is Settled.ACKED else self.entries.leave
+        leave = self.entries.leave_deleted if settled is _ACKED else self.entries.leave
         leave(rows)  # type: ignore[arg-type] # they are of `row_type`
 
 
