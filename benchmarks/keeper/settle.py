@@ -7,7 +7,6 @@ else asks it anything meanwhile. On a busy machine only the CPU says something.
 
 from __future__ import annotations
 
-import asyncio
 import multiprocessing
 import os
 import sys
@@ -23,14 +22,9 @@ from leasekeeper.local import LocalSqs
 from leasekeeper.message import Received
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
     from multiprocessing.connection import Connection
 
 VISIBILITY = 900
-
-
-async def _of(asked: Awaitable[Any]) -> Any:
-    return await asked
 
 
 def _serve(connection: Connection, held: int) -> None:
@@ -40,12 +34,9 @@ def _serve(connection: Connection, held: int) -> None:
     for number in range(held):
         sqs.broker.account.call("SendMessage", {"QueueUrl": url, "MessageBody": str(number)}, 0.0)
     sqs.start()
-    loop = sqs._loop  # noqa: SLF001 - its calls are made on its own loop
-    assert loop is not None
 
     def call(operation: str, **request: Any) -> Any:
-        asked = sqs.broker.call(operation, {"QueueUrl": url, **request})
-        return asyncio.run_coroutine_threadsafe(_of(asked), loop).result()
+        return sqs.call(operation, QueueUrl=url, **request)
 
     receives = []
     for _ in range(held // 10):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -36,8 +35,7 @@ signal.pause()
 def sqs() -> Iterator[LocalSqs]:
     """A server in a process that counts what it has."""
     with LocalSqs(seed=1) as sqs:
-        assert sqs._loop is not None
-        asyncio.run_coroutine_threadsafe(sqs.broker.call("CreateQueue", {"QueueName": "q"}), sqs._loop).result()
+        sqs.call("CreateQueue", QueueName="q")
         yield sqs
 
 
@@ -86,9 +84,7 @@ def test_a_full_buffer_blocks_and_bounds_memory(sqs: LocalSqs) -> None:
 @pytest.mark.parametrize("fault", ["fail_entries", "lose_by_reset"])
 def test_a_fifo_queue_has_each_message_once_and_in_order_over_faults(sqs: LocalSqs, fault: str) -> None:
     """20 % of all entries fail, or the answers of 20 % of all calls are lost."""
-    assert sqs._loop is not None
-    request = {"QueueName": "q.fifo", "Attributes": {"FifoQueue": "true"}}
-    asyncio.run_coroutine_threadsafe(sqs.broker.call("CreateQueue", request), sqs._loop).result()
+    sqs.call("CreateQueue", QueueName="q.fifo", Attributes={"FifoQueue": "true"})
     sqs.faults.set("SendMessageBatch", **{fault: 0.2})
     with Sender("q.fifo", endpoint_url=sqs.endpoint_url, region="eu-west-1", strict_order=True, timeout=200) as sender:
         for number in range(30):

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import os
@@ -158,10 +157,7 @@ class Stage:
         (self.directory / "shop.py").write_text(textwrap.dedent(code))
 
     def ask(self, operation: str, **request: Any) -> dict[str, Any]:
-        assert self.sqs._loop is not None
-        future = asyncio.run_coroutine_threadsafe(self.sqs.broker.call(operation, request), self.sqs._loop)
-        answer: dict[str, Any] = future.result()
-        return answer
+        return self.sqs.call(operation, **request)
 
     def fill(self, count: int) -> set[str]:
         bodies = {f"m{number}" for number in range(count)}

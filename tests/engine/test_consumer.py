@@ -31,7 +31,7 @@ class Orders:
     def __init__(self, server: LocalSqs, name: str) -> None:
         self.server = server
         self.name = name
-        self.call("CreateQueue", QueueName=name)
+        self.server.call("CreateQueue", QueueName=name)
         self.url = server.broker.account.url(server.broker.account.queues[name])
         self.handled: list[str] = []
         self.options: dict[str, Any] = {
@@ -42,14 +42,9 @@ class Orders:
             "poll_grace": 0.1,
         }
 
-    def call(self, operation: str, **request: Any) -> dict[str, Any]:
-        loop = self.server._loop
-        assert loop is not None
-        return asyncio.run_coroutine_threadsafe(self.server.broker.call(operation, request), loop).result(60)
-
     def send(self, count: int) -> None:
         for number in range(count):
-            self.call("SendMessage", QueueUrl=self.url, MessageBody=str(number))
+            self.server.call("SendMessage", QueueUrl=self.url, MessageBody=str(number))
 
     @property
     def left(self) -> int:

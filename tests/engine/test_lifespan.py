@@ -42,17 +42,12 @@ class Queue:
             "poll_grace": 0.1,
             "lifespan_timeout": 0.2,
         }
-        self._call("CreateQueue", QueueName=self.name)
-
-    def _call(self, operation: str, **request: Any) -> Any:
-        loop = self.server._loop
-        assert loop is not None
-        return asyncio.run_coroutine_threadsafe(self.server.broker.call(operation, request), loop).result(60)
+        self.server.call("CreateQueue", QueueName=self.name)
 
     def send(self, *bodies: str) -> None:
         url = self.server.broker.account.url(self.server.broker.account.queues[self.name])
         for body in bodies:
-            self._call("SendMessage", QueueUrl=url, MessageBody=body)
+            self.server.call("SendMessage", QueueUrl=url, MessageBody=body)
 
     @property
     def left(self) -> int:

@@ -24,7 +24,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutE
 from botocore.parsers import create_parser
 
 from leasekeeper.errors import ConfigurationError
-from leasekeeper.local import Broker, LocalServer, LocalSqs
+from leasekeeper.local import Broker, LocalServer, LocalSqs, Refusal
 from leasekeeper.local.s3 import S3Object
 
 if TYPE_CHECKING:
@@ -651,3 +651,17 @@ def test_a_server_that_starts_again_repeats_no_message_ids() -> None:
             url = client.create_queue(QueueName="orders")["QueueUrl"]
             ids.append(client.send_message(QueueUrl=url, MessageBody="x")["MessageId"])
     assert ids[0] != ids[1]
+
+
+def test_calls_are_made_without_a_client() -> None:
+    sqs = LocalSqs()
+    with pytest.raises(RuntimeError, match="does not run: use `with LocalSqs"):
+        sqs.call("ListQueues")
+    with sqs:
+        url = sqs.call("CreateQueue", QueueName="orders")["QueueUrl"]
+        sqs.call("SendMessage", QueueUrl=url, MessageBody="a")
+        assert [each.content.body for each in sqs.on_loop(sqs.broker.account.queues["orders"].contents)] == ["a"]
+        with pytest.raises(Refusal, match="does not exist"):
+            sqs.call("GetQueueUrl", QueueName="bills")
+    with pytest.raises(RuntimeError, match="does not run"):
+        sqs.call("ListQueues")

@@ -41,7 +41,7 @@ def test_a_large_payload_is_stored_and_its_message_points_to_it(bench: Bench) ->
     assert (bucket, key[:5], stored.data) == ("bucket", "docs/", b"x" * LARGE)
     assert _keys(bench) == ["small", key]
     kinds: list[Any] = []
-    bench.on_server(
+    bench.sqs.on_loop(
         lambda: kinds.extend(each.content.attributes for each in bench.sqs.broker.account.queues["q"].contents())
     )
     assert [sorted(each) for each in kinds] == [["kind"], ["ExtendedPayloadSize", "kind"]]

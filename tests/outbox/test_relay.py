@@ -75,7 +75,7 @@ def test_other_drivers_may_write_rows_with_plain_sql(bench: Bench) -> None:
         bench.until(lambda: bench.bodies() == ["a"])
         bench.until(lambda: bench.execute("SELECT id FROM {t} WHERE failed IS NOT NULL"))
     kinds: list[Any] = []
-    bench.on_server(
+    bench.sqs.on_loop(
         lambda: kinds.extend(each.content.attributes for each in bench.sqs.broker.account.queues["q"].contents())
     )
     assert {name: value["StringValue"] for name, value in kinds[0].items()} == {"kind": "order", "weight": "1.5"}

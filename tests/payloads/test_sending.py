@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -28,11 +27,6 @@ def sqs() -> Iterator[LocalSqs]:
         yield sqs
 
 
-def call(sqs: LocalSqs, operation: str, **request: Any) -> Any:
-    assert sqs._loop is not None
-    return asyncio.run_coroutine_threadsafe(sqs.broker.call(operation, request), sqs._loop).result()
-
-
 def sent(sqs: LocalSqs, queue: str) -> list[tuple[Any, dict[str, str | None]]]:
     """The bodies in a queue, read as JSON if they are a pointer, and their attributes."""
     contents = [each.content for each in sqs.broker.account.queues[queue].contents()]
@@ -47,7 +41,7 @@ def _values(attributes: Any) -> dict[str, str | None]:
 
 def sender(sqs: LocalSqs, queue: str, objects: Objects, **options: Any) -> Sender:
     attributes = {"FifoQueue": "true", "ContentBasedDeduplication": "true"} if queue.endswith(".fifo") else {}
-    call(sqs, "CreateQueue", QueueName=queue, Attributes=attributes)
+    sqs.call("CreateQueue", QueueName=queue, Attributes=attributes)
     payloads = S3Payloads("bucket", client=objects, **options.pop("s3", {}))
     return Sender(queue, endpoint_url=sqs.endpoint_url, region="eu-west-1", payloads=payloads, **options)
 

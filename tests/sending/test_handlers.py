@@ -23,25 +23,16 @@ class Bench:
     def __init__(self, sqs: LocalSqs) -> None:
         self.sqs = sqs
         for name in ("orders", "shipped"):
-            self.call("CreateQueue", QueueName=name)
+            self.sqs.call("CreateQueue", QueueName=name)
         self.options: Any = {"endpoint_url": sqs.endpoint_url, "region": "eu-west-1", "wait_time": 0.2}
-
-    def call(self, operation: str, **request: Any) -> Any:
-        assert self.sqs._loop is not None
-        return asyncio.run_coroutine_threadsafe(self.sqs.broker.call(operation, request), self.sqs._loop).result()
 
     def put(self, *bodies: str) -> None:
         for body in bodies:
-            self.call("SendMessage", QueueUrl=f"{self.sqs.endpoint_url}/000000000000/orders", MessageBody=body)
+            self.sqs.call("SendMessage", QueueUrl=f"{self.sqs.endpoint_url}/000000000000/orders", MessageBody=body)
 
     def contents(self, name: str) -> list[Any]:
         """What a queue holds, read on the server's loop: it changes there."""
-
-        async def read() -> list[Any]:
-            return self.sqs.broker.account.queues[name].contents()
-
-        assert self.sqs._loop is not None
-        return asyncio.run_coroutine_threadsafe(read(), self.sqs._loop).result()
+        return self.sqs.on_loop(self.sqs.broker.account.queues[name].contents)
 
     def bodies(self, name: str) -> list[str]:
         return sorted(each.content.body for each in self.contents(name))
@@ -133,7 +124,7 @@ def _failed(failed: list[object], bench: Bench) -> bool:
 
 def test_the_consumers_of_an_app_share_a_sender_and_can_start_again(bench: Bench) -> None:
     app = Leasekeeper(**bench.options, ack_interval=0)
-    bench.call("CreateQueue", QueueName="returns")
+    bench.sqs.call("CreateQueue", QueueName="returns")
     app.consumer("orders")(ship)
     app.consumer("returns")(ship_in_a_thread)
     for body in ("a", "b"):

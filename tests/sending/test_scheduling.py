@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,17 +22,11 @@ ROLE = "arn:aws-cn:iam::123456789012:role/later"
 AT = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
 
 
-def call(sqs: LocalSqs, operation: str, **request: Any) -> Any:
-    """Call the server on its own loop."""
-    assert sqs._loop is not None
-    return asyncio.run_coroutine_threadsafe(sqs.broker.call(operation, request), sqs._loop).result()
-
-
 def test_sqs_delays_by_itself_what_is_near_and_the_rest_is_refused_with_the_reason() -> None:
     with LocalSqs() as sqs:
         for name in ("q", "q.fifo"):
             attributes = {"FifoQueue": "true"} if name == "q.fifo" else {}
-            call(sqs, "CreateQueue", QueueName=name, Attributes=attributes)
+            sqs.call("CreateQueue", QueueName=name, Attributes=attributes)
         soon = datetime.now(UTC) + timedelta(seconds=600)
         with Sender("q", endpoint_url=sqs.endpoint_url, region="eu-west-1") as out:
             found = out.schedule("a", at=soon).result()
@@ -52,7 +45,7 @@ def test_sqs_delays_by_itself_what_is_near_and_the_rest_is_refused_with_the_reas
             pytest.raises(ConfigurationError, match="on a FIFO queue not at all"),
         ):
             out.schedule("c", at=soon, group="g")
-        shown = call(sqs, "GetQueueAttributes", QueueUrl=f"{sqs.endpoint_url}/000000000000/q", AttributeNames=["All"])
+        shown = sqs.call("GetQueueAttributes", QueueUrl=f"{sqs.endpoint_url}/000000000000/q", AttributeNames=["All"])
     assert shown["Attributes"]["ApproximateNumberOfMessagesDelayed"] == "1"
     assert shown["Attributes"]["ApproximateNumberOfMessages"] == "1"
 
@@ -114,7 +107,7 @@ def test_wrong_schedules_are_refused(given: dict[str, Any], sentence: str) -> No
 
 def test_a_scheduler_that_cannot_be_reached_is_said() -> None:
     with LocalSqs() as sqs:
-        call(sqs, "CreateQueue", QueueName="q", Attributes={})
+        sqs.call("CreateQueue", QueueName="q", Attributes={})
         schedules = Schedules(role=ROLE, endpoint_url="http://127.0.0.1:1")
         with (
             Sender("q", endpoint_url=sqs.endpoint_url, region="eu-west-1", schedules=schedules) as out,

@@ -41,15 +41,9 @@ for number in range(25):
 def sqs() -> Iterator[LocalSqs]:
     """A server with two empty queues."""
     with LocalSqs(seed=1) as sqs:
-        call(sqs, "CreateQueue", QueueName="q")
-        call(sqs, "CreateQueue", QueueName="q.fifo", Attributes={"FifoQueue": "true"})
+        sqs.call("CreateQueue", QueueName="q")
+        sqs.call("CreateQueue", QueueName="q.fifo", Attributes={"FifoQueue": "true"})
         yield sqs
-
-
-def call(sqs: LocalSqs, operation: str, **request: Any) -> Any:
-    """Call the server on its own loop."""
-    assert sqs._loop is not None
-    return asyncio.run_coroutine_threadsafe(sqs.broker.call(operation, request), sqs._loop).result()
 
 
 def bodies(sqs: LocalSqs, name: str = "q") -> list[str]:

@@ -31,15 +31,9 @@ TRACER = TracerProvider().get_tracer("test")
 def sqs(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalSqs]:
     monkeypatch.setattr(MessageContext, "trace_fields", None)
     with LocalSqs() as sqs:
-        call(sqs, "CreateQueue", QueueName="q")
-        call(sqs, "CreateQueue", QueueName="orders")
+        sqs.call("CreateQueue", QueueName="q")
+        sqs.call("CreateQueue", QueueName="orders")
         yield sqs
-
-
-def call(sqs: LocalSqs, operation: str, **request: Any) -> Any:
-    """Call the server on its own loop."""
-    assert sqs._loop is not None
-    return asyncio.run_coroutine_threadsafe(sqs.broker.call(operation, request), sqs._loop).result()
 
 
 def sent(sqs: LocalSqs) -> tuple[dict[str, str], str]:
@@ -127,7 +121,7 @@ def test_what_a_traced_handler_sends_belongs_to_its_span(sqs: LocalSqs) -> None:
         await out.send(body)
         done.set()
 
-    call(sqs, "SendMessage", QueueUrl=f"{sqs.endpoint_url}/000000000000/orders", MessageBody="x")
+    sqs.call("SendMessage", QueueUrl=f"{sqs.endpoint_url}/000000000000/orders", MessageBody="x")
 
     async def story() -> None:
         async with app:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
 import subprocess
@@ -39,10 +38,7 @@ class Bench:
         self.killed: set[int] = set()
 
     def ask(self, operation: str, **request: Any) -> dict[str, Any]:
-        assert self.sqs._loop is not None
-        future = asyncio.run_coroutine_threadsafe(self.sqs.broker.call(operation, request), self.sqs._loop)
-        answer: dict[str, Any] = future.result()
-        return answer
+        return self.sqs.call(operation, **request)
 
     def send(self, numbers: range, times: int = 1) -> None:
         for _ in range(times):

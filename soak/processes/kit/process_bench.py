@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from typing import TYPE_CHECKING, Any
@@ -25,24 +24,16 @@ class Bench:
     def __init__(self, sqs: LocalSqs, notes: Path) -> None:
         self.sqs = sqs
         self._notes = notes
-        self._call("CreateQueue", QueueName="dead")
+        self.sqs.call("CreateQueue", QueueName="dead")
         policy = '{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:dead","maxReceiveCount":"10"}'
-        self._call("CreateQueue", QueueName="jobs", Attributes={"RedrivePolicy": policy})
-
-    def _call(self, operation: str, **request: Any) -> Any:
-        assert self.sqs._loop is not None
-        return asyncio.run_coroutine_threadsafe(self.sqs.broker.call(operation, request), self.sqs._loop).result()
+        self.sqs.call("CreateQueue", QueueName="jobs", Attributes={"RedrivePolicy": policy})
 
     def put(self, *bodies: str) -> None:
         for body in bodies:
-            self._call("SendMessage", QueueUrl=f"{self.sqs.endpoint_url}/000000000000/jobs", MessageBody=body)
+            self.sqs.call("SendMessage", QueueUrl=f"{self.sqs.endpoint_url}/000000000000/jobs", MessageBody=body)
 
     def left(self, name: str = "jobs") -> list[Any]:
-        async def read() -> list[Any]:  # on the server's loop: it changes there
-            return self.sqs.broker.account.queues[name].contents()
-
-        assert self.sqs._loop is not None
-        return asyncio.run_coroutine_threadsafe(read(), self.sqs._loop).result()
+        return self.sqs.on_loop(self.sqs.broker.account.queues[name].contents)
 
     @property
     def notes(self) -> list[str]:

@@ -10,7 +10,7 @@ import asyncio
 import gc
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from leasekeeper.local.broker import Broker
 from leasekeeper.local.server import LocalServer, check_host
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from leasekeeper.local.faults import Faults
     from leasekeeper.local.s3 import S3
+
+T = TypeVar("T")
 
 
 class LocalSqs:
@@ -72,6 +74,36 @@ class LocalSqs:
     def calls(self) -> Counter[str]:
         """The number of calls of each operation."""
         return self.broker.calls
+
+    def call(self, operation: str, **request: Any) -> dict[str, Any]:
+        """Make a call of the API, from any thread but the server's, and wait for its answer.
+
+        For example `sqs.call("CreateQueue", QueueName="orders")`; names and answers are those of the API. Faults hold
+        for it too.
+
+        Raises:
+            Refusal: the error that SQS answers with.
+            RuntimeError: the server does not run.
+        """
+        loop = self._running_loop()
+        return asyncio.run_coroutine_threadsafe(self.broker.call(operation, request), loop).result()
+
+    def on_loop(self, look: Callable[[], T]) -> T:
+        """Call a function on the server's loop, where nothing changes meanwhile; what it returns.
+
+        Raises:
+            RuntimeError: the server does not run.
+        """
+
+        async def call() -> T:
+            return look()
+
+        return asyncio.run_coroutine_threadsafe(call(), self._running_loop()).result()
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None or self._loop.is_closed():
+            raise RuntimeError(f"{self!r} does not run: use `with LocalSqs() as sqs`, or start()")
+        return self._loop
 
     def start(self) -> None:
         """Start, and return when it listens; raises `OSError` if it cannot listen."""

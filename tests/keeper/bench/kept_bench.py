@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import textwrap
@@ -75,12 +74,8 @@ class KeptBench:
             self.sqs.broker.account.call("SendMessage", message, 0.0)
 
     def call(self, operation: str, **request: Any) -> dict[str, Any]:
-        """Make a call at the server, on its own loop."""
-        loop = self.sqs._loop
-        assert loop is not None
-        asked = self.sqs.broker.call(operation, {"QueueUrl": self.url, **request})
-        answer: dict[str, Any] = asyncio.run_coroutine_threadsafe(_of(asked), loop).result()
-        return answer
+        """Make a call at the server, about the queue."""
+        return self.sqs.call(operation, QueueUrl=self.url, **request)
 
     def counts(self) -> tuple[int, int]:
         """Messages that are visible, and in flight."""
@@ -137,10 +132,6 @@ class KeptBench:
             return condition()
 
         self.until(look, what, within=within)
-
-
-async def _of(asked: Any) -> Any:
-    return await asked
 
 
 @pytest.fixture

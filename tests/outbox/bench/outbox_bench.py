@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 import time
@@ -42,9 +41,8 @@ class Bench:
         self.outbox = Outbox(self.dsn, table=self.outbox.table, payloads=payloads)
 
     def call(self, operation: str, **request: Any) -> Any:
-        """Call the server on its own loop."""
-        assert self.sqs._loop is not None
-        return asyncio.run_coroutine_threadsafe(self.sqs.broker.call(operation, request), self.sqs._loop).result()
+        """Call the server."""
+        return self.sqs.call(operation, **request)
 
     def execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Run a statement about the table `{t}`."""
@@ -72,17 +70,8 @@ class Bench:
             found = [each.content.body for each in self.sqs.broker.account.queues[queue].contents()]
             asked.extend(body for body in found if body.startswith(prefix))
 
-        self.on_server(look)
+        self.sqs.on_loop(look)
         return asked
-
-    def on_server(self, look: Callable[[], None]) -> None:
-        """Call on the loop of the server."""
-
-        async def call() -> None:
-            look()
-
-        assert self.sqs._loop is not None
-        asyncio.run_coroutine_threadsafe(call(), self.sqs._loop).result()
 
     def until(self, done: Callable[[], object]) -> None:
         """Wait for what other threads do."""
