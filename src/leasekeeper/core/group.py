@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,11 +31,13 @@ class Receive:
         """The groups of its messages. Not the messages: they refer to the receive, and nothing would free a circle."""
 
 
+NO_RECEIVE = Receive(full=False)
+
+
 class Group:
     """All that we hold of one message group, in the order of the queue."""
 
     __slots__ = (
-        "acks",
         "acks_due",
         "acks_out",
         "active",
@@ -43,6 +46,7 @@ class Group:
         "halted",
         "held",
         "name",
+        "receive",
         "refused",
         "rows",
         "run",
@@ -52,6 +56,8 @@ class Group:
     def __init__(self, name: str) -> None:
         self.name = name
         self.rows: list[GroupedDelivery] = []
+        self.receive = NO_RECEIVE
+        """The last receive that brought messages of it. A group that is dropped leaves it: it refers to the group."""
         self.first = 0
         """The place of the first message in `rows` that may not be finished: those before it are."""
         self.active: GroupedDelivery | None = None
@@ -68,10 +74,18 @@ class Group:
         """Whether it counts among the groups that are at work."""
         self.held = 0
         """How many of its messages count among those that wait for a back-off."""
-        self.acks: list[GroupedDelivery] = []
-        """Finished messages that wait for their delete, in order. `core.group_batch` uses these three."""
-        self.acks_due = 0.0
-        self.acks_out = False
+        self.acks_due = math.inf
+        """When the deletes that wait are due; inf: none waits. `core.group_batch` uses these two."""
+        self.acks_out: Sequence[GroupedDelivery] = ()
+        """The messages of which a delete is out."""
+
+    @property
+    def acks(self) -> list[GroupedDelivery]:
+        """Finished messages that wait for their delete, in order."""
+        rows, out = self.rows, self.acks_out
+        if not out and rows and self.first >= len(rows) - 1 and rows[-1].state is State.ACKING:
+            return rows[:]  # nearly always: all are finished
+        return [row for row in rows if row.state is State.ACKING and row not in out]
 
     def __repr__(self) -> str:
         return f"<Group {self.name!r} {len(self.rows)} held, active {self.active!r}>"
@@ -79,14 +93,12 @@ class Group:
 
 NONE = Group("")
 """Stands for a group until a message is put into one."""
-_NO_RECEIVE = Receive(full=False)
 
 
 class GroupedDelivery(Delivery, eq=False):
     """A message of a FIFO queue that we hold."""
 
     group: Group = NONE
-    receive: Receive = _NO_RECEIVE
     sequence: int = 0
     """Its place in the queue: grows within a group."""
     going_back: bool = False

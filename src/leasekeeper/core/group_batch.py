@@ -11,7 +11,7 @@ import math
 from heapq import heappop, heappush
 from itertools import count
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from leasekeeper.core.batch import Why
 from leasekeeper.core.states import State
@@ -44,90 +44,66 @@ class GroupBatch:
             those of a batch are. Their deletes wait for it: else they would be gone if that one had to run again.
     """
 
-    __slots__ = ("_again", "_behind_copies", "_dues", "_ready", "_ticket", "_waiting", "linger", "size", "unlock")
+    __slots__ = ("_again", "_behind_copies", "_dues", "_ticket", "_waiting", "linger", "size", "unlock")
 
     def __init__(self, *, size: int = 10, linger: float, unlock: float, behind_copies: bool = False) -> None:
         self.size = size
         self._behind_copies = behind_copies
         self.linger = linger
         self.unlock = min(unlock, linger)
-        self._ready: dict[Group, None] = {}
-        """Groups with deletes that wait and no call out, the longest wait first."""
+        self._waiting: dict[Group, None] = {}
+        """Groups with deletes that wait, the longest wait first."""
         self._dues: list[tuple[float, int, Group]] = []
         self._ticket = count()
-        self._waiting = 0
         self._again: set[Delivery] = set()
         """Those that failed and wait to go again."""
 
     def add(self, items: Sequence[Any], now: float, *, latest: float = math.inf) -> bool:
         """Add finished messages; returns whether something is due at once."""
         at_once = False
-        repeated = 0
         row: GroupedDelivery
         for row in items:
             group = row.group
-            acks = group.acks
             more = group.rows[-1].state is not _ACKING
-            if not acks:
-                acks.append(row)
-            elif acks[-1].sequence < row.sequence:
-                acks.append(row)
-                if more and group.acks_due <= latest:
-                    continue  # nearly always: the group has more to run, and its deletes have their time
-            elif row in acks:  # a newer receipt came for one that waits already
-                repeated += 1
-                continue
-            else:
-                _insert(acks, row)
             if more:
+                if group.acks_due < latest:
+                    continue  # nearly always: the group has more to run, and its deletes have their time
                 due = min(now + self.linger, latest)
-            elif row.receive.full:
+            elif group.receive.full:
                 due = now
             else:
                 due = min(now + self.unlock, latest)
             at_once |= due <= now
-            self._set_due(group, due)
-        self._waiting += len(items) - repeated
+            # After a failure there is a pause, for the whole group.
+            if due < group.acks_due and (not self._again or self._again.isdisjoint(group.rows)):
+                self._set_due(group, due)
         return at_once
 
     def put_back(self, item: Any, *, ready: float, latest: float = math.inf) -> None:
         """Take back one that has gone and failed: nothing later of its group goes before it."""
-        row: GroupedDelivery = item
-        group = row.group
-        if row not in group.acks:
-            _insert(group.acks, row)
-            self._waiting += 1
-        self._again.add(row)
-        group.acks_due = min(ready, latest)
-        self._list(group)
+        self._again.add(item)
+        self._set_due(item.group, min(ready, latest))
 
     def answered(self, items: Sequence[Any]) -> None:
         """The call with these has been answered: what waits of their groups may go."""
         for group in dict.fromkeys(map(_group_of, items)):
             if group.acks_out:
-                group.acks_out = False
-                if group.acks:
-                    self._list(group)
+                group.acks_out = ()
+                if group in self._waiting:
+                    self._set_due(group, group.acks_due)
 
     def _set_due(self, group: Group, due: float) -> None:
-        first = group.acks[0]
-        if first in self._again:
-            return  # the pause after a failure is for the whole group
-        if len(group.acks) == 1 or due < group.acks_due:
-            group.acks_due = due
-            self._list(group)
-
-    def _list(self, group: Group) -> None:
+        group.acks_due = due
+        self._waiting[group] = None
         if not group.acks_out:
-            self._ready[group] = None
-            heappush(self._dues, (group.acks_due, next(self._ticket), group))
+            heappush(self._dues, (due, next(self._ticket), group))
 
     def _first(self) -> Group | None:
         """The group that is due next; entries that no longer hold are dropped."""
         dues = self._dues
         while dues:
             due, _, group = dues[0]
-            if group.acks and not group.acks_out and group.acks_due == due:
+            if not group.acks_out and group.acks_due == due:
                 return group
             heappop(dues)
         return None
@@ -143,8 +119,7 @@ class GroupBatch:
         while first is not None and self._behind_copies and not flush and not self._free(first):
             if first.acks_due > now:
                 return None
-            first.acks_due = now + LOOK_AGAIN
-            self._list(first)
+            self._set_due(first, now + LOOK_AGAIN)
             first = self._first()
         if first is None or (first.acks_due > now and not flush):
             return None
@@ -153,8 +128,11 @@ class GroupBatch:
         self._move(first, batch, flush=flush)
         if len(batch) < self.size:
             # Those received together go together: SQS keeps the messages of a receive in one partition.
-            for group in (*cast("GroupedDelivery", batch[0]).receive.groups, *self._ready):
-                if group in self._ready and (flush or group.acks[0] not in self._again or group.acks_due <= now):
+            again = self._again
+            for group in (*first.receive.groups, *self._waiting):
+                if group.acks_out or group not in self._waiting:
+                    continue
+                if flush or not again or group.acks_due <= now or again.isdisjoint(group.rows):
                     self._move(group, batch, flush=flush)
                     if len(batch) >= self.size:
                         break
@@ -174,10 +152,11 @@ class GroupBatch:
             room = min(room, self._free(group))
             if not room:
                 return
-        taken, group.acks = group.acks[:room], group.acks[room:]
-        group.acks_out = True
-        del self._ready[group]
-        self._waiting -= len(taken)
+        acks = group.acks
+        group.acks_out = taken = acks[:room]
+        if len(acks) <= room:
+            group.acks_due = math.inf
+            del self._waiting[group]
         if self._again:
             self._again.difference_update(taken)
         batch.extend(taken)
@@ -188,15 +167,7 @@ class GroupBatch:
         return len(self._again)
 
     def __len__(self) -> int:
-        return self._waiting
+        return sum(len(group.acks) for group in list(self._waiting))
 
     def __repr__(self) -> str:
-        return f"<GroupBatch {self._waiting} waiting in {len(self._ready)} groups, {len(self._again)} put back>"
-
-
-def _insert(acks: list[GroupedDelivery], row: GroupedDelivery) -> None:
-    if not acks or acks[-1].sequence <= row.sequence:
-        acks.append(row)
-        return
-    place = next(index for index, other in enumerate(acks) if other.sequence > row.sequence)
-    acks.insert(place, row)
+        return f"<GroupBatch {len(self)} waiting in {len(self._waiting)} groups, {len(self._again)} put back>"

@@ -7,13 +7,11 @@ message is started (L25).
 
 from __future__ import annotations
 
-from bisect import insort
-from itertools import groupby
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.core.collecting import together
-from leasekeeper.core.group import Group, GroupedDelivery, GroupStatistics, Receive
+from leasekeeper.core.group import NO_RECEIVE, Group, GroupedDelivery, GroupStatistics, Receive
 from leasekeeper.core.states import State
 
 if TYPE_CHECKING:
@@ -76,49 +74,57 @@ class Groups:
             running: the groups of messages in the same answer that were held already.
             full: whether SQS had as many messages as it hands out at once.
         """
-        if not rows:
-            return
         receive = Receive(full=full)
-        names = [row.received.system.get("MessageGroupId", "") for row in rows]
-        if names.count(names[0]) == len(names):  # often: SQS hands out as many messages of one group as it can
-            self._put(names[0], rows, receive, behind=names[0] in running)
-            return
         earlier = set(running)
-        for name, run in groupby(zip(names, rows, strict=True), itemgetter(0)):
-            self._put(name, [row for _, row in run], receive, behind=name in earlier)
-            earlier.add(name)
+        while rows:
+            rows = rows[self._put(rows, receive, earlier) :]
 
-    def _put(self, name: str, rows: Sequence[GroupedDelivery], receive: Receive, *, behind: bool) -> None:
-        """Put messages of one group at their places; `behind`: they came behind others of it, in the same receive."""
+    def _put(self, rows: Sequence[GroupedDelivery], receive: Receive, earlier: set[str]) -> int:
+        """Put the first messages, as many as are of one group, at their places in it; returns how many these are.
+
+        Args:
+            rows: one or more.
+            receive: what brought them.
+            earlier: the groups of messages that stood before them in the same answer.
+        """
+        name = rows[0].received.system.get("MessageGroupId", "")
+        behind = name in earlier
+        earlier.add(name)
         group = self._groups.get(name)
         if group is None:
             group = self._groups[name] = Group(name)
         self.changed[group] = None
+        group.receive = receive
         receive.groups.append(group)
-        held, later = group.rows, behind
+        held, later, in_order = group.rows, behind, True
         last = held[-1].sequence if held else 0
         for row in rows:
-            row.group, row.receive = group, receive
             system = row.received.system
+            if system.get("MessageGroupId", "") != name:
+                rows = rows[: rows.index(row)]
+                break
+            row.group = group
             try:
                 sequence = int(system["SequenceNumber"])
             except (KeyError, ValueError):  # another server's: then the order of receiving counts
                 sequence = last + 1
             row.sequence = sequence
-            if sequence >= last:
-                held.append(row)
-                last = sequence
-            else:
-                insort(held, row, key=_sequence_of)
-                group.first = 0
+            if sequence < last:
+                in_order = False
+            last = sequence
             if later and system.get("ApproximateReceiveCount") != "1" and not row.extra:
                 row.extra = 1 - row.received.receive_count  # SQS kept it behind another message: it has never run
             later = True
+        held += rows
+        if not in_order:
+            held.sort(key=_sequence_of)
+            group.first = 0
         if group.refused:
             waiting = [row for row in rows if row.state is _WAITING]
             for row in waiting:
                 row.going_back = True
                 self._give_back([(row, 0.0 if behind or row is not rows[0] else group.refused)])
+        return len(rows)
 
     # What may start
 
@@ -144,7 +150,7 @@ class Groups:
                 self.held_back += held - group.held
                 group.held = held
             if not busy and not group.rows:
-                self._groups.pop(group.name, None)
+                self._drop(group)
         return starting
 
     def follow(self, finished: Sequence[Any], now: float) -> list[GroupedDelivery]:
@@ -252,7 +258,7 @@ class Groups:
             if group.rows or group.busy or group.active is not None or group.until or group.held:
                 self.changed[group] = None
             else:
-                self._groups.pop(group.name, None)
+                self._drop(group)
                 self.changed.pop(group, None)
             return
         for row in rows:
@@ -269,6 +275,10 @@ class Groups:
                 group.first = 0
             if not held or self._confirmed or not deleted:
                 self.changed[group] = None
+
+    def _drop(self, group: Group) -> None:
+        self._groups.pop(group.name, None)
+        group.receive = NO_RECEIVE
 
     def lost(self, row: GroupedDelivery, before: State) -> None:
         """The lease of this message has ended: nothing behind it may start (L25)."""
