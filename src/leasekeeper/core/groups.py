@@ -96,7 +96,7 @@ class Groups:
         self.changed[group] = None
         group.receive = receive
         receive.groups.append(group)
-        held, later, in_order = group.rows, behind, True
+        held, in_order = group.rows, True
         last = held[-1].sequence if held else 0
         for row in rows:
             system = row.received.system
@@ -112,13 +112,13 @@ class Groups:
             if sequence < last:
                 in_order = False
             last = sequence
-            if later and system.get("ApproximateReceiveCount") != "1" and not row.extra:
-                row.extra = 1 - row.received.receive_count  # SQS kept it behind another message: it has never run
-            later = True
         held += rows
         if not in_order:
             held.sort(key=_sequence_of)
             group.first = 0
+        if rows[0].received.receive_count > 1:  # else no message behind it was received before: SQS kept it back
+            for row in rows if behind else rows[1:]:
+                row.extra = row.extra or 1 - row.received.receive_count  # kept behind another one, it has never run
         if group.refused:
             waiting = [row for row in rows if row.state is _WAITING]
             for row in waiting:
@@ -159,11 +159,14 @@ class Groups:
         `ended` and `starts` in one: nearly every message of a FIFO queue starts in this way.
         """
         starting: list[GroupedDelivery] = []
-        one_by_one = self._run == 1 and not self._confirmed
         row: GroupedDelivery
+        if self._run > 1 or self._confirmed:
+            for row in finished:
+                self.ended(row)
+            return starting
         for row in finished:
             group = row.group
-            if group.active is row and row.state is _ACKING and one_by_one:
+            if group.active is row and row.state is _ACKING:
                 rows, place = group.rows, group.first + 1
                 if place < len(rows):
                     following = rows[place]
