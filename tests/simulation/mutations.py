@@ -5,6 +5,7 @@ Used by `test_mutations.py`, which shows that the simulation notices each of the
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -13,6 +14,7 @@ from fifo_conditions import Kind
 from leasekeeper.core import group_ledger, groups
 from leasekeeper.core.delivery import Action, Delivery
 from leasekeeper.core.finished import Finished
+from leasekeeper.core.group import Group
 from leasekeeper.core.group_batch import GroupBatch
 from leasekeeper.core.groups import Groups
 from leasekeeper.core.states import State
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from leasekeeper.core.decisions import Decision
-    from leasekeeper.core.group import Group, GroupedDelivery
+    from leasekeeper.core.group import GroupedDelivery
 
 Mutation = tuple[Kind, int, "Callable[[], AbstractContextManager[Any]]"]
 
@@ -75,23 +77,30 @@ def _two_deletes_of_a_group_are_out() -> AbstractContextManager[Any]:
 
     def mutated(self: GroupBatch, group: Group, batch: Any, *, flush: bool = False) -> None:
         move(self, group, batch, flush=flush)
-        group.acks_out = False
+        group.acks_out = ()
 
     return mock.patch.object(GroupBatch, "_move", mutated)
 
 
 def _an_ack_goes_out_of_order() -> AbstractContextManager[Any]:
     """What failed goes again behind what has finished later."""
-    put_back = GroupBatch.put_back
+    put_back, acks = GroupBatch.put_back, vars(Group)["acks"].fget
+    failed: set[Delivery] = set()
 
     def mutated(self: GroupBatch, item: Any, *, ready: float, latest: float = float("inf")) -> None:
         put_back(self, item, ready=ready, latest=latest)
-        later = [row for row in item.group.acks if row is not item]
+        failed.add(item)
+        later = [row for row in item.group.acks if row not in failed]
         if later:
-            item.group.acks[:] = [*later, item]
             self.size = max(1, len(later))
 
-    return mock.patch.object(GroupBatch, "put_back", mutated)
+    def failed_last(self: Group) -> list[GroupedDelivery]:
+        return sorted(acks(self), key=failed.__contains__)
+
+    patches = ExitStack()
+    patches.enter_context(mock.patch.object(GroupBatch, "put_back", mutated))
+    patches.enter_context(mock.patch.object(Group, "acks", property(failed_last)))
+    return patches
 
 
 def _a_failure_spends_the_counts_of_the_followers() -> AbstractContextManager[Any]:
