@@ -33,6 +33,14 @@ if TYPE_CHECKING:
 Mutation = tuple[Kind, int, "Callable[[], AbstractContextManager[Any]]"]
 
 
+def _together(*patches: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
+    """All of these, on top of one another."""
+    stack = ExitStack()
+    for patch in patches:
+        stack.enter_context(patch)
+    return stack
+
+
 def _a_follower_starts_beside_its_head() -> AbstractContextManager[Any]:
     """The group does not note that a handler of it is at work."""
     starts = Groups.starts
@@ -73,13 +81,25 @@ def _followers_of_a_lost_message_stay() -> AbstractContextManager[Any]:
 
 def _two_deletes_of_a_group_are_out() -> AbstractContextManager[Any]:
     """A delete does not wait for the answer to the one before."""
-    move = GroupBatch._move
+    move, put_back, acks = GroupBatch._move, GroupBatch.put_back, vars(Group)["acks"].fget
+    out: set[Delivery] = set()
 
-    def mutated(self: GroupBatch, group: Group, batch: Any, *, flush: bool = False) -> None:
+    def moved(self: GroupBatch, group: Group, batch: Any, *, flush: bool = False) -> None:
         move(self, group, batch, flush=flush)
+        out.update(group.acks_out)
         group.acks_out = ()
 
-    return mock.patch.object(GroupBatch, "_move", mutated)
+    def taken_back(self: GroupBatch, item: Any, *, ready: float, latest: float = float("inf")) -> None:
+        out.discard(item)
+        put_back(self, item, ready=ready, latest=latest)
+
+    def not_out(self: Group) -> list[GroupedDelivery]:
+        return [row for row in acks(self) if row not in out]
+
+    return _together(
+        mock.patch.multiple(GroupBatch, _move=moved, put_back=taken_back),
+        mock.patch.object(Group, "acks", property(not_out)),
+    )
 
 
 def _an_ack_goes_out_of_order() -> AbstractContextManager[Any]:
@@ -97,10 +117,9 @@ def _an_ack_goes_out_of_order() -> AbstractContextManager[Any]:
     def failed_last(self: Group) -> list[GroupedDelivery]:
         return sorted(acks(self), key=failed.__contains__)
 
-    patches = ExitStack()
-    patches.enter_context(mock.patch.object(GroupBatch, "put_back", mutated))
-    patches.enter_context(mock.patch.object(Group, "acks", property(failed_last)))
-    return patches
+    return _together(
+        mock.patch.object(GroupBatch, "put_back", mutated), mock.patch.object(Group, "acks", property(failed_last))
+    )
 
 
 def _a_failure_spends_the_counts_of_the_followers() -> AbstractContextManager[Any]:
@@ -218,7 +237,7 @@ MUTATIONS: dict[str, Mutation] = {
         (Kind.FAILURES, 5, _a_follower_starts_while_its_head_backs_off),
         (Kind.NETWORK, 1, _followers_of_a_lost_message_stay),
         (Kind.NETWORK, 5, _two_deletes_of_a_group_are_out),
-        (Kind.NETWORK, 9, _an_ack_goes_out_of_order),
+        (Kind.NETWORK, 10, _an_ack_goes_out_of_order),
         (Kind.FAILURES, 5, _a_failure_spends_the_counts_of_the_followers),
         (Kind.FAILURES, 18, _attempts_are_forgotten),
         (Kind.FAILURES, 1, _a_follower_starts_before_the_copy_is_confirmed),

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
 _ACKING, _WAITING = State.ACKING, State.WAITING  # the lookup of an enum's member takes time
-
-
 _sequence_of = attrgetter("sequence")
 
 
@@ -82,10 +80,7 @@ class Groups:
     def _put(self, rows: Sequence[GroupedDelivery], receive: Receive, earlier: set[str]) -> int:
         """Put the first messages, as many as are of one group, at their places in it; returns how many these are.
 
-        Args:
-            rows: one or more.
-            receive: what brought them.
-            earlier: the groups of messages that stood before them in the same answer.
+        `earlier` has the groups of messages that stood before them in the same answer.
         """
         name = rows[0].received.system.get("MessageGroupId", "")
         behind = name in earlier
@@ -120,8 +115,7 @@ class Groups:
             for row in rows if behind else rows[1:]:
                 row.extra = row.extra or 1 - row.received.receive_count  # kept behind another one, it has never run
         if group.refused:
-            waiting = [row for row in rows if row.state is _WAITING]
-            for row in waiting:
+            for row in [row for row in rows if row.state is _WAITING]:
                 row.going_back = True
                 self._give_back([(row, 0.0 if behind or row is not rows[0] else group.refused)])
         return len(rows)
