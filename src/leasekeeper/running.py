@@ -27,12 +27,17 @@ log = safe_logger("leasekeeper.run")
 
 
 class Completion(Generic[T]):
-    """What `start()` and `stop()` return: await it inside an event loop; in synchronous code it is done already."""
+    """What `start()` and `stop()` return: await it inside an event loop; in synchronous code it is done already.
 
-    __slots__ = ("_future",)
+    Attributes:
+        asked: whether its caller has awaited it, or asked for its result.
+    """
+
+    __slots__ = ("_future", "asked")
 
     def __init__(self, future: Future[T]) -> None:
         self._future = future
+        self.asked = False
         if not in_event_loop():
             future.result()
 
@@ -42,9 +47,11 @@ class Completion(Generic[T]):
 
     def result(self, timeout: float | None = None) -> T:
         """Wait for the end, at most `timeout` seconds, and return its result. Not from inside the event loop."""
+        self.asked = True
         return self._future.result(timeout)
 
     def __await__(self) -> Generator[object, None, T]:
+        self.asked = True
         # A caller that stops waiting does not cancel the start or the stop: the future is one that cannot be cancelled.
         return asyncio.wrap_future(self._future).__await__()
 

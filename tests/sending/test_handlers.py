@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 
-from leasekeeper import Batch, Consumer, Leasekeeper, QueueUnusable, Sender
+from leasekeeper import Batch, Consumer, Leasekeeper, QueueUnusable, Sender, SqsError
 from leasekeeper.local import LocalSqs
 
 if TYPE_CHECKING:
@@ -100,7 +101,11 @@ def post_in_a_thread(body: str, out: Shipped) -> None:
     out.post(f"{body} shipped")
 
 
-@pytest.mark.parametrize("handler", [post, post_in_a_thread])
+async def send_without_waiting(body: str, out: Shipped) -> None:
+    out.send(f"{body} shipped")
+
+
+@pytest.mark.parametrize("handler", [post, post_in_a_thread, send_without_waiting])
 def test_a_message_is_not_deleted_before_what_its_handler_posted_is_confirmed(
     bench: Bench, handler: Callable[..., Any]
 ) -> None:
@@ -113,6 +118,18 @@ def test_a_message_is_not_deleted_before_what_its_handler_posted_is_confirmed(
     bench.sqs.faults.clear()
     bench.consume(handler, lambda: not bench.bodies("orders"), ack_interval=0)
     assert bench.bodies("shipped") == ["a shipped"]
+
+
+def test_a_send_that_fails_is_the_handlers_own_affair_if_it_waits_for_it(bench: Bench) -> None:
+    async def handler(body: str, out: Shipped) -> None:
+        with suppress(SqsError):
+            await out.send(body)
+        [found] = await asyncio.gather(out.send(body), return_exceptions=True)
+        assert isinstance(found, SqsError)
+
+    bench.put("a")
+    bench.sqs.faults.set("SendMessageBatch", deny=1.0)
+    bench.consume(handler, lambda: not bench.bodies("orders"), ack_interval=0)
 
 
 def _failed(failed: list[object], bench: Bench) -> bool:

@@ -32,6 +32,7 @@ class InLoop(Completion[Sent]):
 
     def __init__(self, future: asyncio.Future[Sent]) -> None:
         self._awaited = future
+        self.asked = False
 
     def done(self) -> bool:
         """Whether there is an answer."""
@@ -39,9 +40,11 @@ class InLoop(Completion[Sent]):
 
     def result(self, timeout: float | None = None) -> Sent:  # noqa: ARG002 - it cannot wait in its own loop
         """The answer; await it first."""
+        self.asked = True
         return self._awaited.result()
 
     def __await__(self) -> Generator[object, None, Sent]:
+        self.asked = True
         return self._awaited.__await__()
 
 

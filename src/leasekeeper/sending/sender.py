@@ -114,8 +114,8 @@ class Sender:
             room=self._room,
             thread=self._thread,
         )
-        self.posted: list[Future[Any]] | None = None
-        """What was posted in one run of a handler; None outside."""
+        self.posted: list[Future[Any] | Completion[Any]] | None = None
+        """What was posted or sent in one run of a handler; None outside."""
 
     # Verbs
 
@@ -167,7 +167,7 @@ class Sender:
         tell, completion = new_answer()
         waits = in_event_loop()
         self._loop.accept(Entry(outgoing, size, tell), wait=not waits, beyond=waits)
-        return completion()
+        return self._noted(completion())
 
     def post(
         self,
@@ -238,7 +238,7 @@ class Sender:
         tell, answered = scheduled_answer(plan.at)
         waits = in_event_loop()
         self._loop.accept(Entry(outgoing, size, tell), wait=not waits, beyond=waits)
-        return Completion(answered)
+        return self._noted(Completion(answered))
 
     def unschedule(self, name: str) -> Completion[bool]:
         """Take back a message that was scheduled under a name. Its answer is False if there is none, or no more.
@@ -255,7 +255,13 @@ class Sender:
         begun = self._thread.begin(work)
         if begun is None:
             raise Closed(f"sender of {self.address.name} is closing")
-        return Completion(begun)
+        return self._noted(Completion(begun))
+
+    def _noted(self, completion: Completion[T]) -> Completion[T]:
+        """The same; the end of a handler's run waits for it, if the handler does not."""
+        if self.posted is not None:
+            self.posted.append(completion)
+        return completion
 
     async def room(self, size: int = 0) -> None:
         """Wait until there is room for a message of that many bytes."""

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args, get_origin
 from leasekeeper.engine.host import LINGER
 from leasekeeper.errors import Unsent
 from leasekeeper.loggers import safe_logger
+from leasekeeper.running import Completion
 from leasekeeper.sending.schedules import Schedules
 from leasekeeper.sending.sender import Sender
 
 if TYPE_CHECKING:
     import inspect
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
@@ -53,8 +54,8 @@ class Senders:
         """The senders of one run of a `def` handler; at its end what was posted is waited for."""
         runs: dict[str, Sender] = {}
         yield lambda parameter: self._for_run(runs, parameter)
-        for queue, posted in _posts(runs):
-            _raise_unsent(queue, [each.exception() for each in posted])
+        for queue, posted in _posts(runs):  # what was sent here is confirmed: `send` has waited
+            _raise_unsent(queue, [each.exception() for each in posted if not isinstance(each, Completion)])
 
     @asynccontextmanager
     async def scope_async(self, message: Any, /) -> AsyncIterator[GetLater]:  # noqa: ARG002 - the injectors'
@@ -66,8 +67,9 @@ class Senders:
 
         yield get
         for queue, posted in _posts(runs):
-            await asyncio.wait([asyncio.wrap_future(each) for each in posted])
-            _raise_unsent(queue, [each.exception() for each in posted])
+            waited = [each if isinstance(each, Completion) else asyncio.wrap_future(each) for each in posted]
+            found = await asyncio.gather(*waited, return_exceptions=True)
+            _raise_unsent(queue, [each for each in found if isinstance(each, BaseException)])
 
     def override(self, kind: Any, value: Any) -> AbstractContextManager[object]:  # noqa: ARG002 - the injectors'
         """Nothing here depends on other values."""
@@ -148,14 +150,16 @@ def schedules_of(parameter: inspect.Parameter) -> Schedules | None:
     return next((each for each in get_args(parameter.annotation)[1:] if isinstance(each, Schedules)), None)
 
 
-def _posts(runs: dict[str, Sender]) -> Iterator[tuple[str, list[Future[Any]]]]:
+def _posts(runs: dict[str, Sender]) -> Iterator[tuple[str, list[Future[Any] | Completion[Any]]]]:
+    """What was posted, and what was sent without a wait for it: the handler may have forgotten the `await`."""
     for queue, sender in runs.items():
-        if sender.posted:
-            yield queue, sender.posted
+        posted = [each for each in sender.posted or () if not (isinstance(each, Completion) and each.asked)]
+        if posted:
+            yield queue, posted
 
 
-def _raise_unsent(queue: str, errors: list[BaseException | None]) -> None:
+def _raise_unsent(queue: str, errors: Sequence[BaseException | None]) -> None:
     failed = [error for error in errors if isinstance(error, Exception)]
     if failed:
-        what = "a message that the handler posted was" if len(failed) == 1 else f"{len(failed)} posted messages were"
+        what = "a message of the handler was" if len(failed) == 1 else f"{len(failed)} messages of the handler were"
         raise Unsent(f"{what} not sent to {queue}, so its own message is tried again; the first: {failed[0]}", [])
