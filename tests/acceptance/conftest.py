@@ -88,6 +88,18 @@ class Called(NamedTuple):
     code: int
 
 
+@contextlib.contextmanager
+def _not_imported(names: set[str]) -> Iterator[None]:
+    """Forget modules with these names, which another test may have imported, until the end of the block."""
+    before = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
+    try:
+        yield
+    finally:
+        for name in names:
+            sys.modules.pop(name, None)
+        sys.modules.update(before)
+
+
 class Bench:
     """A directory with a user's module, and an SQS."""
 
@@ -142,6 +154,7 @@ class Bench:
         """Run `leasekeeper` in this process, for tests of what it does and says; a process takes a second more."""
         out, err = io.StringIO(), io.StringIO()
         with (
+            _not_imported({path.stem for path in self.directory.glob("*.py")}),
             mock.patch.object(sys, "argv", ["leasekeeper", *arguments]),
             mock.patch.dict(os.environ, self.environment, clear=True),
             contextlib.chdir(self.directory),

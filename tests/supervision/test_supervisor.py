@@ -50,8 +50,8 @@ for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, hear)
 line.listen()
 line.begins()
-say("pid", line.number, os.getpid())
 line.tell(ready=1.0)
+say("pid", line.number, os.getpid())
 """
 DRAINS = """
 told.wait()
