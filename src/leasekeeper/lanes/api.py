@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Unit(Protocol):
-    """What one call of a handler works on: one delivery today, a batch of deliveries later."""
+    """What one call of a handler works on: one delivery, or a bundle of them."""
 
     started: float
     """When the handler was called, on the engine's clock. The lane writes it, once for each submit; 0.0 before."""
