@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from leasekeeper.cli.checks import examine
-from leasekeeper.cli.facts import DAY, Facts, Finding, Level
+from leasekeeper.cli.doctor.checks import examine
+from leasekeeper.cli.doctor.facts import DAY, Facts, Finding, Level
 from leasekeeper.cli.policy import RedrivePolicy, account_in
 from leasekeeper.options import Options
 from leasekeeper.sqs.address import QueueAddress

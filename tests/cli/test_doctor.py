@@ -12,12 +12,12 @@ import pytest
 from rich.console import Console
 
 from leasekeeper.api import EntryFailure
-from leasekeeper.cli import doctor, permissions
 from leasekeeper.cli.connection import Connection
-from leasekeeper.cli.doctor import show
-from leasekeeper.cli.explanations import explanation
-from leasekeeper.cli.facts import Finding, Level
-from leasekeeper.cli.permissions import Answer, Trial, judge
+from leasekeeper.cli.doctor import permissions, report
+from leasekeeper.cli.doctor.explanations import explanation
+from leasekeeper.cli.doctor.facts import Finding, Level
+from leasekeeper.cli.doctor.permissions import Answer, Trial, judge
+from leasekeeper.cli.doctor.report import show
 from leasekeeper.errors import SqsError, Verdict
 from leasekeeper.local import LocalSqs
 from leasekeeper.sqs.client import SqsClient
@@ -184,7 +184,7 @@ def test_an_unused_verdict_is_no_proof() -> None:
 
 
 def test_every_topic_of_a_check_has_an_explanation() -> None:
-    source = "".join(each.read_text() for each in (Path(doctor.__file__).parent).glob("*.py"))
+    source = "".join(each.read_text() for each in (Path(report.__file__).parent).glob("*.py"))
     topics = set(re.findall(r"Finding\(\s*[\w. ]+,\s*\"([a-z ]+)\"", source)) | {"dead letters", "attempts", "redrive"}
     assert len(topics) > 12
     assert {topic for topic in topics if not explanation(topic)} == set()
@@ -192,7 +192,7 @@ def test_every_topic_of_a_check_has_an_explanation() -> None:
 
 def test_an_explanation_stands_below_its_finding() -> None:
     console = Console(width=100, record=True, file=io.StringIO())
-    doctor.show(Finding(Level.OK, "retention", "4 days"), console)
-    doctor._explain(Finding(Level.OK, "retention", "4 days"), console)
+    show(Finding(Level.OK, "retention", "4 days"), console)
+    report._explain(Finding(Level.OK, "retention", "4 days"), console)
     text = console.export_text()
     assert text.index("4 days") < text.index("      Messages that are older are deleted")

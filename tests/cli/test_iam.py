@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import pytest
 
-from leasekeeper.cli.checks import examine
 from leasekeeper.cli.connection import Connection
-from leasekeeper.cli.facts import Facts, Finding, Level
-from leasekeeper.cli.iam import CONSUME, Needs, policy_for
-from leasekeeper.cli.policy_command import print_policy
+from leasekeeper.cli.doctor.checks import examine
+from leasekeeper.cli.doctor.facts import Facts, Finding, Level
+from leasekeeper.cli.doctor.iam import CONSUME, Needs, policy_for
+from leasekeeper.cli.doctor.policy_command import print_policy
 from leasekeeper.exit_codes import Exit
 from leasekeeper.local import LocalSqs
 from leasekeeper.options import make_options

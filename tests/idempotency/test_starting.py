@@ -10,8 +10,8 @@ import pytest
 from starting import free_port
 
 from leasekeeper import Consumer
-from leasekeeper.cli.checks_stores import outboxes, store
-from leasekeeper.cli.facts import Level
+from leasekeeper.cli.doctor.facts import Level
+from leasekeeper.cli.doctor.stores import outboxes, store
 from leasekeeper.engine.asking_store import ask_store
 from leasekeeper.engine.context import SourceQueue
 from leasekeeper.errors import ConfigurationError, LeasekeeperError

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from payload_scene import Scene
 
-from leasekeeper.cli.checks_payloads import lifecycle
-from leasekeeper.cli.facts import Level
-from leasekeeper.cli.iam import Needs, policy_for
+from leasekeeper.cli.doctor.facts import Level
+from leasekeeper.cli.doctor.iam import Needs, policy_for
+from leasekeeper.cli.doctor.payloads import lifecycle
 from leasekeeper.envelopes import Sns
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.message import Message  # noqa: TC001 - annotations below are resolved while the tests run

@@ -12,9 +12,9 @@ import pytest
 
 from leasekeeper import Consumer
 from leasekeeper.api import Credentials
-from leasekeeper.cli.checks_payloads import payloads as payloads_of
 from leasekeeper.cli.connection import Connection
-from leasekeeper.cli.facts import Level
+from leasekeeper.cli.doctor.facts import Level
+from leasekeeper.cli.doctor.payloads import payloads as payloads_of
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.local import LocalSqs
 from leasekeeper.local.objects import Objects

@@ -72,7 +72,7 @@ class CommandLineDesk:
 
     async def examine(self, consumer: Consumer) -> Sequence[Examined]:
         """As `Desk.examine`."""
-        from leasekeeper.cli.doctor import findings, patient_of
+        from leasekeeper.cli.doctor.examination import findings, patient_of
 
         _refuse_own_client(consumer)
         found = [each async for each in findings(patient_of(consumer))]

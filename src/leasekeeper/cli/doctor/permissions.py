@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.api import EntryFailure, Outgoing, Sent
 from leasekeeper.cli.connection import with_advice
-from leasekeeper.cli.facts import Finding, Level
+from leasekeeper.cli.doctor.facts import Finding, Level
 from leasekeeper.errors import SqsError, Verdict
 from leasekeeper.sqs.address import QueueAddress
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.cli.facts import Facts, Finding, Level
+from leasekeeper.cli.doctor.facts import Facts, Finding, Level
 from leasekeeper.envelopes.choosing import parts_of
 
 if TYPE_CHECKING:

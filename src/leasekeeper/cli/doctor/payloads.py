@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, cast
 
-from leasekeeper.cli.facts import Finding, Level
+from leasekeeper.cli.doctor.facts import Finding, Level
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.payload import PayloadUnavailable
 

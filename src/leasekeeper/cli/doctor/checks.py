@@ -1,6 +1,6 @@
 """The checks of `leasekeeper doctor`: each turns facts about a queue into a finding, with the commands that change it.
 
-Pure. A check promises one finding, or None when it does not apply. `checks_dead_letters.py` has those on dead letters.
+Pure. A check promises one finding, or None when it does not apply. `dead_letters.py` has those on dead letters.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from leasekeeper.cli.checks_dead_letters import (
+from leasekeeper.cli.doctor.dead_letters import (
     attempts,
     dead_letter_retention,
     dead_letters_waiting,
@@ -17,8 +17,8 @@ from leasekeeper.cli.checks_dead_letters import (
     redrive,
     shared_dead_letters,
 )
-from leasekeeper.cli.checks_sns import subscription
-from leasekeeper.cli.facts import DAY, Facts, Finding, Level, duration
+from leasekeeper.cli.doctor.facts import DAY, Facts, Finding, Level, duration
+from leasekeeper.cli.doctor.sns import subscription
 from leasekeeper.cli.grace import cut_off
 from leasekeeper.engine.attempt_ids import MARGIN, shortened
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.cli.facts import Finding, Level
+from leasekeeper.cli.doctor.facts import Finding, Level
 from leasekeeper.errors import LeasekeeperError
 
 if TYPE_CHECKING:

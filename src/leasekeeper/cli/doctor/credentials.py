@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.cli.facts import Finding, Level
+from leasekeeper.cli.doctor.facts import Finding, Level
 from leasekeeper.sqs.blocking import in_thread
 
 if TYPE_CHECKING:

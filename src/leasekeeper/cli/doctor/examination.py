@@ -1,102 +1,34 @@
-"""`leasekeeper doctor`: is the queue ready to be consumed, and may these credentials do it; with what to change.
+"""The examination of one queue: all checks, in the order in which a person would make them.
 
-Owned by the command line. Of a module it checks the queue and the options of each consumer. It promises to change
-nothing and to receive nothing. What it tries, it tries with requests that SQS must refuse.
+Used by the command and by the desk of an admin surface. What it tries, it tries with requests that SQS must refuse.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from dataclasses import dataclass, replace
-from pathlib import Path  # noqa: TC003 - typer reads the annotation
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import typer
-
-from leasekeeper.cli import interrupts, permissions
-from leasekeeper.cli.checks import examine
-from leasekeeper.cli.checks_credentials import credentials
-from leasekeeper.cli.checks_payloads import payloads
-from leasekeeper.cli.checks_stores import outboxes, store
-from leasekeeper.cli.connection import (
-    Connection,
-    EndpointOption,
-    OpenQueue,
-    ProfileOption,
-    RegionOption,
-    with_advice,
-)
-from leasekeeper.cli.errors import Stopped
-from leasekeeper.cli.facts import Facts, Finding, Level
-from leasekeeper.cli.grace import GraceOption  # noqa: TC001 - typer reads the annotation
+from leasekeeper.cli.connection import Connection, OpenQueue, with_advice
+from leasekeeper.cli.doctor import permissions
+from leasekeeper.cli.doctor.checks import examine
+from leasekeeper.cli.doctor.credentials import credentials
+from leasekeeper.cli.doctor.facts import Facts, Finding, Level
+from leasekeeper.cli.doctor.payloads import payloads
+from leasekeeper.cli.doctor.stores import outboxes, store
 from leasekeeper.cli.policy import RedrivePolicy, account_in, name_in
-from leasekeeper.cli.settings import ConfigOption  # noqa: TC001
-from leasekeeper.cli.words import printable_lines
 from leasekeeper.errors import ConfigurationError, SqsError
-from leasekeeper.exit_codes import Exit
 from leasekeeper.sqs.address import QueueAddress
 from leasekeeper.sqs.client import SqsClient
-from leasekeeper.sqs.urls import redacted, without_user_info
-from leasekeeper.texts import printable
+from leasekeeper.sqs.urls import without_user_info
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-
-    from rich.console import Console
 
     from leasekeeper.consumer import Consumer
     from leasekeeper.options import Options
     from leasekeeper.outbox import Relay
     from leasekeeper.sending.senders import Senders
-
-COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
-NARROW = 64
-"""Columns below which the message goes under its topic."""
-
-
-def doctor(
-    queue: Annotated[
-        str,
-        typer.Argument(
-            metavar="QUEUE|MODULE:NAME", help="The queue's name, URL or ARN; or an app or a consumer, e.g. shop:app."
-        ),
-    ],
-    *,
-    handler_seconds: Annotated[
-        float | None,
-        typer.Option(
-            min=0, metavar="SECONDS", help="The longest time that your handler takes; unset, its handler_timeout."
-        ),
-    ] = None,
-    grace_period: GraceOption = None,
-    config: ConfigOption = None,
-    policy: Annotated[
-        bool, typer.Option("--policy", help="Print the IAM policy that the consumers need, and check nothing.")
-    ] = False,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Say of each check why it matters, and where to read more.")
-    ] = False,
-    endpoint_url: EndpointOption = None,
-    region: RegionOption = None,
-    profile: ProfileOption = None,
-) -> None:
-    """Check credentials, endpoint, permissions and the queue's attributes, and say what to change.
-
-    Of an app or a consumer the options are checked too, as `leasekeeper run` would set them. Receives nothing and
-    changes nothing. The exit code is 1 when a check fails.
-    """
-    connection = Connection(queue=queue, endpoint_url=endpoint_url, region=region, profile=profile)
-    patients = [Patient(connection=connection, handler_seconds=handler_seconds)]
-    if names_a_module(queue):
-        patients = [patient_of(each, connection, handler_seconds, grace_period) for each in _consumers(queue, config)]
-        patients[0] = replace(patients[0], relays=_relays(queue))
-    if policy:
-        from leasekeeper.cli.policy_command import print_policy
-
-        consumers = [(each.connection, each.options, each.senders) for each in patients]
-        raise Stopped(interrupts.run(print_policy(consumers, patients[0].relays)))
-    raise Stopped(interrupts.run(_doctor(patients, explain=explain)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,24 +52,6 @@ class Patient:
     grace_period: float | None = None
     senders: Senders | None = None
     relays: Sequence[Relay] = ()
-
-
-def names_a_module(reference: str) -> bool:
-    """Whether `MODULE:NAME` is meant: a colon is in no name of a queue, but in its URL and its ARN."""
-    return ":" in reference and "://" not in reference and not reference.startswith("arn:")
-
-
-def _consumers(reference: str, config: Path | None) -> Sequence[Consumer]:
-    """The consumers of a module with the options that `leasekeeper run` would give them."""
-    from leasekeeper.cli.targets import configured
-
-    return configured(reference, config, os.environ)
-
-
-def _relays(reference: str) -> Sequence[Relay]:
-    from leasekeeper.cli.targets import load
-
-    return getattr(load(reference), "relays", ())
 
 
 def patient_of(
@@ -165,23 +79,6 @@ def patient_of(
         grace_period=grace_period,
         senders=consumer.senders,
     )
-
-
-async def _doctor(patients: Sequence[Patient], *, explain: bool) -> Exit:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    counts = dict.fromkeys(Level, 0)
-    for number, patient in enumerate(patients):
-        if patient.options is not None:
-            print(("\n" if number else "") + f"consumer of {patient.connection.queue}")
-        async for finding in findings(patient):
-            show(finding, console)
-            if explain:
-                _explain(finding, console)
-            counts[finding.level] += 1
-    print(f"\n{counts[Level.FAIL]} to fix, {counts[Level.WARN]} to consider, {counts[Level.OK]} ok")
-    return Exit.FAILED if counts[Level.FAIL] else Exit.CLEAN
 
 
 async def findings(patient: Patient) -> AsyncIterator[Finding]:
@@ -287,38 +184,3 @@ async def _dead_letter_sources(client: SqsClient, url: str) -> tuple[str, ...]:
         return tuple(sorted(map(name_in, await client.list_dead_letter_sources(url))))
     except SqsError:
         return ()
-
-
-def _explain(finding: Finding, console: Console) -> None:
-    """Say what a finding is about."""
-    from rich.padding import Padding
-
-    from leasekeeper.cli.explanations import explanation
-
-    if text := explanation(finding.topic):
-        console.print(Padding(text, (0, 0, 0, 6)), style="dim", markup=False)
-
-
-def show(finding: Finding, console: Console) -> None:
-    """Print a finding; its commands are never wrapped or cut, so that they can be copied."""
-    from rich.table import Table
-    from rich.text import Text
-
-    level = Text(finding.level.value, style=COLOURS[finding.level])
-    topic, message = Text(finding.topic, style="bold"), Text(printable(redacted(finding.message)))
-    if not console.is_terminal:
-        line = Text.assemble(f"{level.plain:<4}  {topic.plain:<14}  ", message)
-        console.print(line, soft_wrap=True)
-    else:
-        narrow = console.width < NARROW
-        table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(width=4)
-        table.add_column(width=None if narrow else 14)
-        if not narrow:
-            table.add_column()
-        table.add_row(level, topic, *(() if narrow else (message,)))
-        if narrow:
-            table.add_row("", message)
-        console.print(table)
-    for command in finding.commands:
-        console.print(Text(f"      {printable_lines(command)}", style="cyan"), soft_wrap=True)

@@ -9,8 +9,8 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from leasekeeper.cli.doctor.iam import ACCOUNT, SEND, Needs, policy_for
 from leasekeeper.cli.errors import say
-from leasekeeper.cli.iam import ACCOUNT, SEND, Needs, policy_for
 from leasekeeper.cli.policy import RedrivePolicy
 from leasekeeper.errors import ConfigurationError, CredentialsMissing, SqsError
 from leasekeeper.exit_codes import Exit
