@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -136,6 +138,23 @@ def test_a_transaction_that_would_commit_nothing_is_a_failure(
     for offset, consumer in enumerate(consumers):
         assert run_handler(consumer, {"id": number + offset}).acked
     assert {number, number + 1} <= set(effects(dsn))
+    inbox.close_idle()
+
+
+def test_a_key_in_another_transaction_is_tried_again_less_and_less_often(dsn: str) -> None:
+    """Each try is a receive: a handler of ten minutes would take its duplicate to the dead-letter queue."""
+    inbox = PostgresInbox(dsn, key="id")
+    found: list[Any] = []
+
+    def handler(body: dict[str, int], tx: psycopg.Connection) -> None:
+        for count in (1, 2, 9):
+            other = partial(run_handler, consumer, {"id": 80}, receive_count=count)
+            with ThreadPoolExecutor(1) as thread:
+                found.append(thread.submit(other).result().outcome)
+
+    consumer = Consumer("held", handler, idempotency=inbox, region="eu-west-1")
+    assert run_handler(consumer, {"id": 80}).acked
+    assert [int(each.after // least) for each, least in zip(found, (5, 10, 60), strict=True)] == [1, 1, 1]
     inbox.close_idle()
 
 

@@ -26,6 +26,7 @@ from leasekeeper.idempotency.outage import NOT_RUN, Outage, has_answered
 from leasekeeper.idempotency.postgres import CLEAN, CLEANING, check_psycopg, checked_table, for_table, missing_table
 from leasekeeper.idempotency.terms import Counts
 from leasekeeper.outcomes import NotNow
+from leasekeeper.schedules import Exponential
 from leasekeeper.texts import one_line
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ inserted AS (
 )
 SELECT free, EXISTS (SELECT FROM inserted) FROM lock
 """
-AGAIN = 5.0
-"""Seconds after which a message comes again whose key another transaction holds, plus up to half as many."""
+AGAIN = Exponential(base=5.0, maximum=60.0)
+"""Seconds until a message comes again while another transaction holds its key, by its receives; half as many may be
+added. SQS counts each of them, and a long handler must not take its duplicate to the dead-letter queue."""
 CLAIM_TIMEOUT = 10.0
 """Seconds that connecting and claiming may take, for `async def` handlers."""
 
@@ -262,7 +264,8 @@ class PostgresInbox:
         free, inserted = row
         if not free:
             self.counts.add(message.queue, "running")
-            raise NotNow(AGAIN * random.uniform(1, 1.5))  # noqa: S311 - jitter, not a secret
+            after = AGAIN.ceiling(message.receive_count) * random.uniform(1, 1.5)  # noqa: S311 - jitter, not a secret
+            raise NotNow(after)
         self.counts.add(message.queue, "claimed" if inserted else "done")
         if not inserted:
             raise NothingToHandle("its work was done before, by its idempotency key")

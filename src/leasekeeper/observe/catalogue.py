@@ -622,7 +622,7 @@ CATALOGUE: tuple[Metric, ...] = (
         "idempotency_store_errors",
         Unit.CALLS,
         "Calls that the store of idempotency keys did not answer, or refused.",
-        "Alarm when it rises: messages are given back, and nothing runs; the log says why.",
+        "Alarm when it rises: messages wait, and nothing runs; the log says why.",
         _idempotency(lambda keys: keys.store_errors),
     ),
 )
