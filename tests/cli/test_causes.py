@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leasekeeper.cli.causes import Cause, Causes, DeadLetter, normalised, one_line
-from leasekeeper.cli.filters import Filters, Pattern
+from leasekeeper.cli.redrive.filters import Filters, Pattern
 from leasekeeper.failure import FAILURE, Failure, timestamp
 from leasekeeper.message import Received
 

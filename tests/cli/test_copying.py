@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from leasekeeper.api import MAX_BYTES, EntryFailure
-from leasekeeper.cli.copying import HIDDEN, Copying, CopyPlan, Target, copy_of
-from leasekeeper.cli.filters import Filters
+from leasekeeper.cli.redrive.copying import HIDDEN, Copying, CopyPlan, Target, copy_of
+from leasekeeper.cli.redrive.filters import Filters
 from leasekeeper.errors import Verdict
 from leasekeeper.failure import FAILURE, REDRIVEN, Failure
 from leasekeeper.local import Broker, LocalClient

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from leasekeeper.cli.causes import DeadLetter
-from leasekeeper.cli.filters import Filters, Pattern, moment
+from leasekeeper.cli.redrive.filters import Filters, Pattern, moment
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.failure import FAILURE, Failure
 from leasekeeper.message import MessageAttribute, Received

@@ -10,7 +10,7 @@ import pytest
 
 from leasekeeper import Message, Reject
 from leasekeeper.cli.causes import Causes, DeadLetter
-from leasekeeper.cli.copying import Copying, CopyPlan, Target
+from leasekeeper.cli.redrive.copying import Copying, CopyPlan, Target
 from leasekeeper.failure import FAILURE, REDRIVEN
 from leasekeeper.testing.world import World, virtual
 

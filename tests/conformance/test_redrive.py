@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from leasekeeper.cli.causes import Causes, DeadLetter
-from leasekeeper.cli.copying import Copying, CopyPlan, Target
-from leasekeeper.cli.filters import Filters
 from leasekeeper.cli.holding import Holding
 from leasekeeper.cli.peek import look
+from leasekeeper.cli.redrive.copying import Copying, CopyPlan, Target
+from leasekeeper.cli.redrive.filters import Filters
 from leasekeeper.failure import FAILURE, REDRIVEN, Failure
 from leasekeeper.sqs.client import SqsClient
 from leasekeeper.sqs.settings import ClientSettings

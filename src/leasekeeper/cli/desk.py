@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from leasekeeper.admin.desk import Examined, Letter
 from leasekeeper.cli.causes import DeadLetter
 from leasekeeper.cli.connection import OpenQueue, unusable
-from leasekeeper.cli.dead_letter_queue import dead_letter_queue_of
 from leasekeeper.cli.holding import Holding
 from leasekeeper.cli.peek import HIDDEN, look
 from leasekeeper.cli.policy import number
 from leasekeeper.cli.redrive import other_queues
+from leasekeeper.cli.redrive.dead_letter_queue import dead_letter_queue_of
 from leasekeeper.cli.words import counted, listed
 from leasekeeper.errors import ConfigurationError, SqsError
 from leasekeeper.sqs.client import SqsClient
@@ -26,7 +26,7 @@ from leasekeeper.sqs.urls import redacted
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from leasekeeper.cli.dead_letter_queue import DeadLetterQueue
+    from leasekeeper.cli.redrive.dead_letter_queue import DeadLetterQueue
     from leasekeeper.consumer import Consumer
     from leasekeeper.message import Received
 

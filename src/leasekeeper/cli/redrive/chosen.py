@@ -11,10 +11,10 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from leasekeeper.cli.connection import with_advice
-from leasekeeper.cli.copying import Copying, CopyPlan
-from leasekeeper.cli.dead_letter_queue import DeadLetterQueue, OneTarget, ToSources
 from leasekeeper.cli.errors import say
 from leasekeeper.cli.interrupts import finished
+from leasekeeper.cli.redrive.copying import Copying, CopyPlan
+from leasekeeper.cli.redrive.dead_letter_queue import DeadLetterQueue, OneTarget, ToSources
 from leasekeeper.cli.showing import show_causes
 from leasekeeper.cli.words import counted
 from leasekeeper.exit_codes import Exit
@@ -22,7 +22,7 @@ from leasekeeper.texts import printable
 
 if TYPE_CHECKING:
     from leasekeeper.cli.connection import Connection
-    from leasekeeper.cli.copying import Target
+    from leasekeeper.cli.redrive.copying import Target
 
 SHOWN = 5
 """Refused messages that are reported one by one."""

@@ -19,7 +19,7 @@ from leasekeeper.texts import printable
 
 if TYPE_CHECKING:
     from leasekeeper.cli.connection import Connection
-    from leasekeeper.cli.dead_letter_queue import DeadLetterQueue
+    from leasekeeper.cli.redrive.dead_letter_queue import DeadLetterQueue
     from leasekeeper.sqs.codec import MoveTask
 
 LOOK_EVERY = 0.5

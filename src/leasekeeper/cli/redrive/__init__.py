@@ -1,6 +1,6 @@
 """`leasekeeper redrive`: move messages of a dead-letter queue back to where they came from, or to another queue.
 
-Owned by the command line. SQS moves all of them (`move_tasks.py`), or we send those that are chosen (`copying.py`). It
+Owned by the command line. SQS moves all of them (`move_tasks.py`), or we send those that are chosen (`chosen.py`). It
 promises to say what goes where before it starts, and to start nothing that SQS would leave half done.
 """
 
@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from leasekeeper.cli import interrupts, move_tasks
+from leasekeeper.cli import interrupts
 from leasekeeper.cli.causes import DeadLetter
 from leasekeeper.cli.connection import (
     Connection,
@@ -21,13 +21,14 @@ from leasekeeper.cli.connection import (
     RegionOption,
     opened,
 )
-from leasekeeper.cli.copying import CopyPlan, Target
-from leasekeeper.cli.dead_letter_queue import DeadLetterQueue, arn_of, dead_letter_queue_of, target_at
 from leasekeeper.cli.errors import Stopped, say
-from leasekeeper.cli.filters import Filters
 from leasekeeper.cli.holding import Holding
 from leasekeeper.cli.policy import number
-from leasekeeper.cli.redrive_chosen import send_chosen
+from leasekeeper.cli.redrive import move_tasks
+from leasekeeper.cli.redrive.chosen import send_chosen
+from leasekeeper.cli.redrive.copying import CopyPlan, Target
+from leasekeeper.cli.redrive.dead_letter_queue import DeadLetterQueue, arn_of, dead_letter_queue_of, target_at
+from leasekeeper.cli.redrive.filters import Filters
 from leasekeeper.cli.words import counted, listed
 from leasekeeper.errors import ConfigurationError, SqsError, Verdict
 from leasekeeper.exit_codes import Exit

@@ -1,7 +1,7 @@
 """A dead-letter queue: which one is meant, which queues it serves, and where a message of it goes.
 
-Used by `redrive` and `peek`. It promises that a message's own words choose only among the queues that SQS lists for the
-dead-letter queue: anyone who may send to it can write them.
+Used by `redrive` and by the desk of a surface. It promises that a message's own words choose only among the queues
+that SQS lists for the dead-letter queue: anyone who may send to it can write them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leasekeeper.cli.connection import OpenQueue, unusable, with_advice
-from leasekeeper.cli.copying import Target
 from leasekeeper.cli.policy import RedrivePolicy, account_in, name_in
+from leasekeeper.cli.redrive.copying import Target
 from leasekeeper.errors import ConfigurationError, QueueUnusable, SqsError, Verdict
 from leasekeeper.sqs.address import QueueAddress
 
