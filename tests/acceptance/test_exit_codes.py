@@ -73,6 +73,8 @@ USAGE = [
     ("docs", "shop:app", "--output", "."),
     ("new", "Two Words"),
     ("top", "unix:nowhere"),
+    ("top", "--once", "two words"),
+    ("scale", "advise", "https://127.0.0.1:9900"),
     ("outbox", "status", "--table", "two words"),
     ("outbox", "status", "--dsn", "no connection string"),
     ("store", "create", "postgres", "--table", "two words"),
@@ -106,6 +108,26 @@ def test_an_answer_of_no_is_1(shop: Bench, command: tuple[str, ...]) -> None:
     all_alone(shop)
     code, said = ended(shop, command)
     assert code == Exit.FAILED, said
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("peek", "orders"), "allow sqs:GetQueueUrl to these credentials"),
+        (("redrive", "orders"), "allow sqs:GetQueueUrl to these credentials"),
+        (("send", "orders", "hello"), "allow sqs:GetQueueUrl to these credentials"),
+        (("doctor", "orders"), "fail  queue           orders: GetQueueUrl: AccessDenied"),
+        (("top", "--once", CLOSED), f"{CLOSED}: the connection was refused: nothing listens there; is the process"),
+        (("health", "--admin", CLOSED), f"no answer from http://{CLOSED}: Connection refused; is the process running"),
+        (("docs", "shop:app", "--output", "missing/x.json"), "missing/x.json: No such file or directory; give another"),
+        (("health", "--timeout", "soon"), "must be a number, 0.1 to 1000000"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_value_and_what_to_do(shop: Bench, command: tuple[str, ...], words: str) -> None:
+    all_alone(shop)
+    shop.sqs.faults.set(deny=1)
+    called = shop.call(*command)
+    assert words in called.err + called.out, called
 
 
 def test_a_store_that_needs_no_table_is_no_error(shop: Bench) -> None:

@@ -60,7 +60,9 @@ def test_a_peer_that_dies_is_unreachable_and_comes_back() -> None:
             reader.until(lambda: states(reader) == {"a": "STARTING", "b": "STARTING"})
             assert reader.state["fleet"] is True
             peer.__exit__()
-            refused = f"{where}: the connection was refused: nothing listens there"
+            refused = (
+                f"{where}: the connection was refused: nothing listens there; is the process running, with --admin?"
+            )
             reader.until(lambda: reader.state["processes"]["b"]["reason"] == refused)
             gone = reader.state["processes"]["b"]
             assert (gone["state"], gone["since"] > 0) == ("UNREACHABLE", True)

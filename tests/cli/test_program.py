@@ -204,7 +204,7 @@ def test_a_file_that_cannot_be_written_is_told_in_one_line(
     service.app = Leasekeeper()  # type: ignore[attr-defined]
     service.app.consumer("orders")(lambda _: None)
     assert run(monkeypatch, "docs", "some_service:app", "--output", str(tmp_path)) == Exit.USAGE
-    assert capsys.readouterr().err == f"leasekeeper: {tmp_path}: Is a directory\n"
+    assert capsys.readouterr().err == f"leasekeeper: {tmp_path}: Is a directory; give another path\n"
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,9 @@ def test_without_a_terminal_it_prints_once() -> None:
     assert lines[1].split()[:2] == ["STARTING", "one"]
     assert lines[2].split()[:2] == ["STARTING", "orders"]
     assert lines[3].split()[:2] == ["UNREACHABLE", "127.0.0.1:1"]
-    assert "127.0.0.1:1: the connection was refused: nothing listens there" in lines
+    assert (
+        "127.0.0.1:1: the connection was refused: nothing listens there; is the process running, with --admin?" in lines
+    )
     assert run("127.0.0.1:1").returncode == 3
 
 

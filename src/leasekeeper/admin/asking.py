@@ -7,6 +7,7 @@ connection.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from contextlib import suppress
 from ipaddress import ip_address
@@ -85,7 +86,7 @@ class Place(NamedTuple):
             host, port = url.hostname, url.port
         except ValueError:
             raise ConfigurationError(wrong) from None
-        if url.scheme not in {"http", "https"} or not host:
+        if url.scheme not in {"http", "https"} or not host or any(map(str.isspace, host)):
             raise ConfigurationError(wrong)
         if "@" in url.netloc:  # the address is shown to all who read the surface
             raise ConfigurationError(f"{shown!r} holds a user or a password, and a surface asks for none: leave it out")
@@ -134,9 +135,11 @@ async def ask(
 
 def _why(error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError):
-        return "the connection was refused: nothing listens there"
+        return "the connection was refused: nothing listens there; is the process running, with --admin?"
     if isinstance(error, FileNotFoundError):
         return "its socket does not exist"
+    if isinstance(error, socket.gaierror):
+        return f"its host name cannot be resolved ({error.strerror}): check its spelling, and DNS"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower() if error.strerror.istitle() else error.strerror
     return str(error) or type(error).__name__

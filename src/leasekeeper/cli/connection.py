@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from leasekeeper.engine.opening import ADVICE
+from leasekeeper.engine import opening
+from leasekeeper.engine.opening import CONSUMING
 from leasekeeper.errors import QueueUnusable, SqsError
 from leasekeeper.sqs.address import QueueAddress
 from leasekeeper.sqs.client import SqsClient
@@ -111,6 +112,5 @@ def unusable(name: str, error: SqsError) -> QueueUnusable:
 
 
 def with_advice(error: SqsError) -> str:
-    """The error and what to do about it, in one sentence."""
-    advice = None if error.advised else ADVICE.get(error.verdict)
-    return str(error).rstrip(".") + (f"; {advice}" if advice else "")
+    """The error and what to do about it, in one sentence: of a call that is denied, the permission that it needs."""
+    return opening.with_advice(error, f"sqs:{error.operation.removesuffix('Batch')}" if error.operation else CONSUMING)

@@ -120,7 +120,7 @@ def _wanted(parameter: Any, function: Callable[..., Any] | None) -> str:
     low, high = info.min, info.max
     if low is None:
         return words
-    return f"{words}, {low:g} or more" if high is None else f"{words}, {low:g} to {high:g}"
+    return f"{words}, {low:g} or more" if high is None else f"{words}, {low:g} to {high:.15g}"
 
 
 def _taken(context: Any) -> str:

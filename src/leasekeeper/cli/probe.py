@@ -30,7 +30,10 @@ def probe(address: AdminAddress, *, ready: bool, timeout: float) -> Exit:
         status, body = _get(where, "/readyz" if ready else "/livez", timeout)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        say(f"no answer from http://{where}: {why}")
+        say(f"no answer from http://{where}: {why}; is the process running there, with --admin?")
+        return Exit.FAILED
+    if status == 404:
+        say(f"what answers at http://{where} is no admin surface of Leasekeeper: give its address with --admin")
         return Exit.FAILED
     if status != 200:
         say(f"{'not ready' if ready else 'not alive'}: {_reasons(body) or f'HTTP status {status}'}")

@@ -131,8 +131,9 @@ def execute() -> int:
     except OSError as error:
         if error.filename is None:  # not about a file that was given
             raise
-        say(f"{os.fsdecode(error.filename)}: {error.strerror}")
-        return Exit.USAGE if isinstance(error, WRONG_PATH) else Exit.FAILED
+        wrong = isinstance(error, WRONG_PATH)
+        say(f"{os.fsdecode(error.filename)}: {error.strerror}{'; give another path' if wrong else ''}")
+        return Exit.USAGE if wrong else Exit.FAILED
     except (KeyboardInterrupt, typer.Abort):
         ended = Exit.INTERRUPTED
     if ended == Exit.INTERRUPTED:

@@ -95,6 +95,8 @@ def _table(lines: list[Line]) -> list[str]:
 
 def _measured(target: str, admin: str) -> list[Measured]:
     url = target.removeprefix("http://").rstrip("/")
+    if target.startswith("https://") and target.count("/") < 4:
+        raise ConfigurationError(f"{target!r} is no queue, and processes are asked over http: give http://HOST:PORT")
     whole = target.startswith("http://") and "/" not in url
     address = AdminAddress.parse(url if whole else admin).reachable
     consumers = _status(address)["consumers"]

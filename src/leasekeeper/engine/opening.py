@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from leasekeeper.options import Options
     from leasekeeper.sqs.address import QueueAddress
 
-ADVICE = {
+CONSUMING = (
+    "sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility, sqs:GetQueueAttributes and sqs:GetQueueUrl"
+)
+"""What a consumer must be allowed."""
+_ADVICE = {
     Verdict.MISSING: "create it, or check name, account and region",
-    Verdict.DENIED: (
-        "allow sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility, sqs:GetQueueAttributes and "
-        "sqs:GetQueueUrl to these credentials, and check that they belong to the right account"
-    ),
+    Verdict.DENIED: "allow %s to these credentials, and check that they belong to the right account",
     Verdict.CREDENTIALS: "check that the credentials are valid and not expired",
     Verdict.UNAVAILABLE: "check the endpoint, the network and the region",
     Verdict.THROTTLED: "too many calls are made with these credentials; start again in a moment",
@@ -38,6 +39,17 @@ NO_RECEIPT = "leasekeeper-asks-whether-it-may-delete"
 """A receipt that cannot exist: SQS checks the permission before it looks at receipts."""
 AGAIN = 0.5
 """Seconds between tries while `wait_for_endpoint` waits."""
+
+
+def with_advice(error: SqsError, allow: str) -> str:
+    """The error and what to do about it, in one sentence.
+
+    Args:
+        error: what SQS or the network answered.
+        allow: the permissions that are needed.
+    """
+    advice = None if error.advised else _ADVICE.get(error.verdict)
+    return str(error).rstrip(".") + ("" if advice is None else f"; {advice.replace('%s', allow)}")
 
 
 async def open_queue(client: SqsApi, address: QueueAddress, options: Options) -> SourceQueue:
@@ -73,9 +85,7 @@ async def open_queue(client: SqsApi, address: QueueAddress, options: Options) ->
 
 
 def _unusable(address: QueueAddress, error: SqsError, options: Options) -> QueueUnusable:
-    sentence = f"queue {address.name} cannot be used: {str(error).rstrip('.')}"
-    if not error.advised and (advice := ADVICE.get(error.verdict)):
-        sentence = f"{sentence}; {advice}"
+    sentence = f"queue {address.name} cannot be used: {with_advice(error, CONSUMING)}"
     if error.verdict is Verdict.UNAVAILABLE and not options.wait_for_endpoint:
         sentence = f"{sentence}; to wait for an endpoint that is still starting, set wait_for_endpoint"
     return QueueUnusable(sentence)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from leasekeeper.api import MAX_BYTES
-from leasekeeper.engine.opening import ADVICE
+from leasekeeper.engine.opening import with_advice
 from leasekeeper.errors import QueueUnusable, SqsError, Verdict
 from leasekeeper.sending.outgoing import Target
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from leasekeeper.api import SqsApi
     from leasekeeper.payloads.settings import S3Payloads
     from leasekeeper.sqs.address import QueueAddress
+
+
+SENDING = "sqs:SendMessage, sqs:GetQueueAttributes and sqs:GetQueueUrl"
+"""What a sender must be allowed."""
 
 
 async def open_target(client: SqsApi, address: QueueAddress, payloads: S3Payloads | None = None) -> tuple[str, Target]:
@@ -30,10 +34,7 @@ async def open_target(client: SqsApi, address: QueueAddress, payloads: S3Payload
         url = address.url or await client.queue_url(address.name, account=address.account)
         attributes = await _attributes(client, url)
     except SqsError as error:
-        sentence = f"queue {address.name} cannot be used: {str(error).rstrip('.')}"
-        if not error.advised and (advice := ADVICE.get(error.verdict)):
-            sentence = f"{sentence}; {advice}"
-        raise QueueUnusable(sentence) from error
+        raise QueueUnusable(f"queue {address.name} cannot be used: {with_advice(error, SENDING)}") from error
     most = attributes.get("MaximumMessageSize", "")
     target = Target(
         address.name,

@@ -100,7 +100,7 @@ async def findings(patient: Patient) -> AsyncIterator[Finding]:
             url = address.url or await client.queue_url(address.name, account=address.account)
             attributes = await client.queue_attributes(url)
         except SqsError as error:
-            yield Finding(Level.FAIL, "queue", with_advice(error))
+            yield Finding(Level.FAIL, "queue", f"{address.name}: {with_advice(error)}")
             return
         yield Finding(Level.OK, "queue", f"{url}, answered in {(time.monotonic() - began) * 1000:.0f} ms")
         queue = OpenQueue(client=client, address=address, url=url)
