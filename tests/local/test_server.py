@@ -412,9 +412,9 @@ def test_a_page_of_another_origin_can_neither_read_nor_write(sqs: LocalSqs, meth
 
 
 def test_an_object_that_is_a_page_is_no_page_of_the_server(sqs: LocalSqs, wire: Wire) -> None:
-    sqs.s3.create("docs")
-    sqs.s3.buckets["docs"]["page"] = S3Object(b"<script>", '"e"', "text/html", datetime.now(UTC))
-    wire.socket.sendall(f"GET /docs/page?{S3_SIGNED} HTTP/1.1\r\n\r\n".encode())
+    sqs.s3.create("pages")
+    sqs.s3.buckets["pages"]["page"] = S3Object(b"<script>", '"e"', "text/html", datetime.now(UTC))
+    wire.socket.sendall(f"GET /pages/page?{S3_SIGNED} HTTP/1.1\r\n\r\n".encode())
     assert wire.answer().headers["content-security-policy"] == "sandbox"
 
 

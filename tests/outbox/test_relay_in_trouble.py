@@ -41,7 +41,7 @@ def test_a_look_that_gets_no_answer_ends(bench: Bench, monkeypatch: pytest.Monke
 def test_looks_do_not_wait_for_queues_that_are_slow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay_loop, "CONNECTIONS", 1)
     bench.add("q", "a")
-    bench.sqs.faults.set("SendMessageBatch", latency=2)
+    bench.sqs.faults.set("SendMessageBatch", latency=8)
     with bench.relay(poll=0.01) as relay:
         bench.until(lambda: relay.statistics().waiting == 1)
         bench.add("q.fifo", "b", group="g")
