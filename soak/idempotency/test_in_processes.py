@@ -70,7 +70,7 @@ def test_workers_claim_keys(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("bench", ["redis"], indirect=True)
 def test_an_outage_pauses_the_consumer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full Redis takes no claims: what is here waits, what comes meanwhile is not received, and no receive is spent."""
+    """A full Redis takes no claims: what is here waits, nothing more is received, and no receive is spent."""
     consumer, path = a_consumer(bench, monkeypatch)
     calls = bench.sqs.broker.calls
     consumer.start()

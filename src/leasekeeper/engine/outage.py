@@ -171,8 +171,8 @@ class StoreOutage:
 
 
 _REFUSED = (
-    "the store of idempotency keys answers for others, and refuses the key of this message, so the handler was not "
-    "called: {}"
+    "the store of idempotency keys takes others, and refuses the key of this message, so the handler was not called: "
+    "{}; look at the record of the key there, then redrive the message"
 )
 
 
