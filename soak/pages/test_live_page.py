@@ -268,6 +268,7 @@ def test_a_backlog_is_unknown_fresh_or_out_of_date(tab: Opener, stage: Stage) ->
 
     expect(backlog.nth(0)).to_have_text("\N{EN DASH}")
     expect(backlog.nth(1)).to_contain_text(re.compile(r"→ \d+ s to clear"))
+    expect(backlog.nth(3)).to_have_text("0empty")
     expect(backlog.nth(2)).to_contain_text("out of date, from")
     expect(row.nth(2).locator("td[data-label=backlog].warn, td[data-label=backlog].bad")).to_have_count(0)
     expect(row.nth(3).locator("td[data-label='lag p95']")).to_have_text("\N{EN DASH}")

@@ -217,7 +217,14 @@ def aged(now: float) -> dict[str, Any]:
         consumer("a-unknown", now, backlog=None),
         consumer("b-fresh", now, backlog=backlog(1_200, 0.0, now, seconds=12.0, dead_letters=None)),
         consumer("c-old", now, backlog=drained),
-        consumer("d-idle", now, lag_p95=None, rate_in=0.0, rate_out=0.0, backlog=backlog(0, 0.0, now, seconds=0.0)),
+        consumer(
+            "d-idle",
+            now,
+            lag_p95=None,
+            rate_in=0.0,
+            rate_out=0.0,
+            backlog=backlog(0, 0.0, now, seconds=0.0, dead_letters=None),
+        ),
     ]
     return state(now, process("shop-7f9c:4121", now, each))
 

@@ -92,10 +92,9 @@ function bar(shown, status) {
       shown && processes.length > 0 && pill(worst),
       one && h("span", { class: "quiet" }, `up ${seconds(Math.floor(shown.now - one.started))}`),
       shown && h("span", { class: "quiet version" }, shown.version),
-      h("span", { class: "gap" }),
-      h("button", { type: "button", class: `status ${held ? "held" : status.phase}`, "data-about": "stream", "aria-pressed": String(!!held), onclick: hold },
+      h("span", { class: "ends" }, h("button", { type: "button", class: `status ${held ? "held" : status.phase}`, "data-about": "stream", "aria-pressed": String(!!held), onclick: hold },
         h("i", { "aria-hidden": "true" }), held ? `held at ${clock(held.now)}` : status.phase === "hidden" ? "paused" : status.phase),
-      h("button", { type: "button", class: "key", title: "keyboard", "aria-label": "keyboard and legend", onclick: showHelp }, "?")),
+      h("button", { type: "button", class: "key", title: "keyboard", "aria-label": "keyboard and legend", onclick: showHelp }, "?"))),
     notice(status),
     worst !== "RUNNING" && reasons.length && !route.consumer
       ? h("p", { class: `reason ${worst.toLowerCase()}`, role: "status" }, reasons.slice(0, 3).map(each => h("span", { key: each.key }, !one && h("b", {}, each.key, ": "), sentence(each.reason), each.since ? ` (since ${clock(each.since)})` : "")))

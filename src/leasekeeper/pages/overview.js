@@ -55,8 +55,10 @@ function meaning(list, now) {
   const age = ago(least(list, each => each.asked), now);
   if (list.some(each => each.outdated)) return `out of date, from ${age}`;
   const time = most(list, needs);
-  const clear = time === Infinity ? "not clearing" : `${brief(time)} to clear`;
-  return `${trend(sum(list, each => each.trend)).sign} ${clear}${list.some(each => now - each.asked > RECENT) ? `, ${age}` : ""}`;
+  const old = list.some(each => now - each.asked > RECENT) ? `, ${age}` : "";
+  if (!sum(list, each => each.visible)) return `empty${old}`;
+  const clear = time === Infinity ? "not clearing" : `${time < 1 ? "under 1 s" : brief(time)} to clear`;
+  return `${trend(sum(list, each => each.trend)).sign} ${clear}${old}`;
 }
 
 export function headline(all, now) {
