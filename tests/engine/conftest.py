@@ -1,4 +1,4 @@
-"""What the tests of the engine share: whether threads of ours are left."""
+"""What the tests of the engine share: a server, and whether threads of ours are left."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from leasekeeper.local import LocalSqs
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LocalSqs]:
+    with LocalSqs() as sqs:
+        yield sqs
 
 
 @pytest.fixture

@@ -9,20 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from leasekeeper import Closed, Consumer, Leasekeeper, QueueUnusable
-from leasekeeper.local import LocalSqs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
 
     from leasekeeper import Report
+    from leasekeeper.local import LocalSqs
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LocalSqs]:
-    with LocalSqs() as sqs:
-        yield sqs
 
 
 class Orders:

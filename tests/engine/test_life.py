@@ -17,24 +17,18 @@ from starlette.applications import Starlette
 from leasekeeper import Closed, ConfigurationError, Consumer, Leasekeeper, QueueUnusable, Share
 from leasekeeper.app import refuse_shared_queues
 from leasekeeper.events import HandlersEnded, PhaseChanged
-from leasekeeper.local import LocalSqs
 from leasekeeper.routing import field
 from leasekeeper.sqs.client import SqsClient
 from leasekeeper.sqs.settings import ClientSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from leasekeeper import Report
+    from leasekeeper.local import LocalSqs
 
 pytestmark = pytest.mark.slow
 NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LocalSqs]:
-    with LocalSqs() as sqs:
-        yield sqs
 
 
 class Queue:

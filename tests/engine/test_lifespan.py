@@ -14,19 +14,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from leasekeeper import Closed, ConfigurationError, Consumer, Leasekeeper, LifespanError, QueueUnusable
-from leasekeeper.local import LocalSqs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from leasekeeper.local import LocalSqs
+
 pytestmark = pytest.mark.slow
 NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LocalSqs]:
-    with LocalSqs() as sqs:
-        yield sqs
 
 
 class Queue:
