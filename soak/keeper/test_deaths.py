@@ -347,7 +347,10 @@ def test_the_supervisor_is_process_1_of_a_container(bench: KeptBench) -> None:
     with (bench.directory / "said").open("w+") as said:
         process = subprocess.Popen(command, cwd=bench.directory, env=environment, stdout=said, stderr=said)
         try:
-            bench.until(lambda: bench.counts() == (0, 0) or process.poll() is not None, "all are done")
+            bench.until(lambda: bench.counts() == (0, 0) or process.poll() is not None, "all are done", within=90)
+        except AssertionError as error:
+            error.add_note((bench.directory / "said").read_text())
+            raise
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import signal
+import ssl
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 if TYPE_CHECKING:
     from kept_bench import KeptBench
@@ -52,6 +54,30 @@ def test_kill_what_a_killed_consumer_held_is_settled_at_once(bench: KeptBench) -
     calls = bench.sqs.calls
     assert calls["DeleteMessageBatch"] == 1
     assert calls["ChangeMessageVisibilityBatch"] == 5
+
+
+def test_a_consumer_and_its_keeper_speak_tls(bench: KeptBench, tmp_path: Path) -> None:
+    """With a certificate that only the file named by `AWS_CA_BUNDLE` vouches for."""
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    bench.fill(3)
+    bench.sqs.start()
+    with bench.tls(context) as url:
+        bench.variables = {"AWS_ENDPOINT_URL_SQS": url, "AWS_CA_BUNDLE": str(tmp_path / "ca.pem")}
+        program = bench.start("""
+            def handle(message: Message[str]) -> None:
+                note("start")
+                if message.body != "0":
+                    time.sleep(600)
+
+            Consumer("orders", handle, keeper=True, visibility_timeout=600, concurrency=1, retry_base=1).start()
+            threading.Event().wait()
+        """)
+        bench.until(lambda: program.said("start") == 2 and bench.counts() == (0, 2), "one is done, and one runs")
+        program.signal(signal.SIGKILL)
+        bench.until(lambda: bench.counts() == (2, 0), "both are visible")
+    assert "held 2 messages: 0 deleted and 2 given back" in program.err
 
 
 def test_the_keeper_ends_with_a_clean_stop_and_is_started_again_when_it_dies(bench: KeptBench) -> None:

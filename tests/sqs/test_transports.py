@@ -288,7 +288,10 @@ def test_a_certificate_is_checked_against_the_ca_bundle(kit: Any, certificate: t
         context.load_cert_chain(certificate[1])
         async with kit.serve(tls=context) as script:
             async with await kit.connect(script.url) as stranger:
-                assert (await send(stranger)).code == "ConnectError"
+                error = await send(stranger)
+                assert error.code == "ConnectError"
+                assert error.message.startswith(f"{script.url}/ cannot be reached: ")
+                assert "has signed the certificate; set AWS_CA_BUNDLE to the PEM file of the authority" in error.message
             async with await kit.connect(script.url, ca_bundle=str(certificate[0])) as friend:
                 await friend.delete(QUEUE, "r")
             async with await kit.connect(script.url, verify_tls=False) as careless:

@@ -79,6 +79,7 @@ if __name__ == "__main__":
         visibility_timeout=5,
         concurrency=10,
         wait_time=1,
+        wait_for_endpoint=60,
     )
     run(consumer)
     counts = once.statistics()

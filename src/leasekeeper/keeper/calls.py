@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
 from leasekeeper.sqs.chunks import Chunks
+from leasekeeper.sqs.http import failure
 from leasekeeper.sqs.proxy import Proxy
 from leasekeeper.sqs.signer import FIXED_HEADERS, Signer
 from leasekeeper.sqs.urls import host_of, port_of
@@ -31,8 +32,6 @@ TIMEOUT = 5.0
 still take effect, and undo a back-off: with 2 s that happened on a busy machine."""
 LOST = frozenset(("ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidParameterValue", "InvalidIdFormat"))
 """Codes of entries, without their prefix, that no other try will change."""
-
-
 LASTING = (b"QueueDoesNotExist", b"NonExistentQueue", b"AccessDenied")
 """Codes of calls that will be refused again."""
 LONGEST_ANSWER = 32 * 1024 * 1024
@@ -170,8 +169,13 @@ class SqsCalls:
                 self.close()
                 # Race: a server closes idle connections, sometimes at the moment in which a call uses one.
                 if not again or isinstance(error, TimeoutError):
-                    raise Refused(f"{operation}: {error!r}") from error
+                    raise Refused(f"{operation}: {self._said(error)}") from error
                 again = False
+
+    def _said(self, error: Exception) -> str:
+        if isinstance(error, ssl.SSLError):
+            return failure("ConnectError", self._settings.endpoint, error).message
+        return repr(error)
 
     def _exchange(self, request: bytes, until: float) -> Answer:
         connection = self._socket

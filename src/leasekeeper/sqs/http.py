@@ -47,12 +47,19 @@ def failure(code: str, url: str, detail: object) -> SqsError:
     shown = redacted(str(detail))[:_DETAIL]
     if any(reason in shown for reason in _PLAIN):
         shown += ": the server does not speak TLS on this port; write http:// in the endpoint URL if that is right"
+    elif any(reason in shown for reason in _UNKNOWN):
+        shown += (
+            ": nothing that this machine trusts has signed the certificate; set AWS_CA_BUNDLE to the PEM file of the "
+            "authority that has"
+        )
     elif "Connect call failed" in shown and urlsplit(url).hostname in _LOOPBACK:
         shown += "; the server is on this machine: is it running?"
     return SqsError(Verdict.UNAVAILABLE, code, f"{redacted(url)} {_ADVICE[code]} ({shown})")
 
 
 _PLAIN = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # what OpenSSL says when the other side sends plain text
+_UNKNOWN = ("self-signed certificate", "self signed certificate", "unable to get local issuer certificate")
+"""What OpenSSL says of certificates, in its versions 3 and 1, whose authority is not among the trusted ones."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ADVICE = {
     "NameNotResolved": "has a host name that cannot be resolved: check its spelling, the region, and DNS",

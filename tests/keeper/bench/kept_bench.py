@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,11 @@ import pytest
 
 from forking import forker
 from leasekeeper.local import LocalSqs
+from leasekeeper.local.connection import Connection
 
 if TYPE_CHECKING:
     import signal
+    import ssl
     from collections.abc import Callable, Iterator
 
     from forking import Forked
@@ -66,6 +69,24 @@ class KeptBench:
         made = self.sqs.broker.account.call("CreateQueue", {"QueueName": name, "Attributes": attributes}, 0.0)
         self.url = made["QueueUrl"]
         self.programs: list[Program] = []
+        self.variables: dict[str, str] = {}
+        """More for the environment of programs."""
+
+    @contextmanager
+    def tls(self, context: ssl.SSLContext) -> Iterator[str]:
+        """Have the server listen on another port, with TLS; its URL."""
+
+        async def listen() -> asyncio.Server:
+            loop = asyncio.get_running_loop()
+            return await loop.create_server(lambda: Connection(self.sqs._server._front), "127.0.0.1", 0, ssl=context)
+
+        loop = self.sqs._loop
+        assert loop is not None
+        server = asyncio.run_coroutine_threadsafe(listen(), loop).result()
+        try:
+            yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            loop.call_soon_threadsafe(server.close)
 
     def fill(self, count: int, **request: Any) -> None:
         """Send messages, before the start; their bodies are numbers."""
@@ -109,6 +130,7 @@ class KeptBench:
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
+            **self.variables,
         }
         process = forker(*flags).start(arguments, self.directory, environment, out, err)
         program = Program(process, out, err)
