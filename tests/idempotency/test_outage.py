@@ -80,9 +80,9 @@ async def test_work_goes_on_soon_after_the_store_is_back() -> None:
         await world.start(_consumer(world, Away(world), done))
         await world.until(lambda: world.now > BEGIN)
         await world.send(json.dumps({"id": 1}))
-        await world.until(lambda: world.now > BEGIN + 60)
+        await world.until(lambda: world.now > BEGIN + 60, step=0.5)
         await world.send(json.dumps({"id": 2}))
-        back = await world.until(lambda: len(done) == 2, within=END + 60)
+        back = await world.until(lambda: len(done) == 2, within=END + 60, step=0.1)
         assert END < back < END + 20
 
 
