@@ -11,12 +11,12 @@ import logging
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
-from hypothesis.internal.conjecture import providers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,9 +30,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("explore", max_examples=1000, deadline=None)
 settings.load_profile("explore" if os.environ.get("LEASEKEEPER_EXPLORE") else "same")
-if not os.environ.get("LEASEKEEPER_EXPLORE"):
-    # Hypothesis also draws constants that it finds in the modules imported so far. Then examples would depend on which
-    # tests are collected, and each worker would read all modules first.
+providers: Any = sys.modules.get("hypothesis.internal.conjecture.providers")
+if hasattr(providers, "_get_local_constants") and not os.environ.get("LEASEKEEPER_EXPLORE"):
+    # Hypothesis (not its oldest releases) also draws constants that it finds in the modules imported so far. Then
+    # examples would depend on which tests are collected, and each worker would read all modules first.
     providers._get_local_constants = lambda: providers._local_constants
 
 # Nothing of what is collected becomes garbage. `pytest_collection_finish` turns the garbage collector on again.
