@@ -27,8 +27,6 @@ PROBES = Exponential(base=0.5, maximum=10.0)
 """Pauses between questions to a store that does not answer."""
 TRIES = Exponential(base=1.0, maximum=10.0)
 """Pauses between the claims of one key."""
-LOOK = 0.25
-"""Seconds between looks of a poller whether the outage is over."""
 POLL_ENDS = 1.0
 """Seconds by which an answer may be late."""
 HOLD = 30.0
@@ -70,6 +68,7 @@ class StoreOutage:
 
     Attributes:
         active: whether receiving waits.
+        over: set when an outage ends.
         open_polls: when each poll that is open ends at the latest, by poller.
     """
 
@@ -81,6 +80,7 @@ class StoreOutage:
         draw: Callable[[], float],
     ) -> None:
         self.active = False
+        self.over = asyncio.Event()
         self.open_polls: dict[int, float] = {}
         self._probe = probe
         self._health = health
@@ -143,6 +143,7 @@ class StoreOutage:
         """Receive nothing, and ask the store, until it answers."""
         if not self.active:
             self.active, self._since = True, now
+            self.over.clear()
             self._probing = asyncio.get_running_loop().create_task(self._ask())
 
     async def _ask(self) -> None:
@@ -159,6 +160,7 @@ class StoreOutage:
             await asyncio.sleep(PROBES.delay(failures, self._draw()))
         self._answers += 1
         self.active = False
+        self.over.set()
         self._health.held_up("", self._clock())
 
     def close(self) -> None:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from leasekeeper.core.backoff import ErrorPause
 from leasekeeper.core.delivery import Action
 from leasekeeper.engine.health import DELETE, RECEIVE
-from leasekeeper.engine.outage import LOOK
-from leasekeeper.engine.scopes import is_own_cancellation, wait_for
+from leasekeeper.engine.scopes import first_of, is_own_cancellation, wait_for
 from leasekeeper.errors import SqsError, Verdict
 from leasekeeper.events import LagsMeasured, MessagesReceived, ReceiveFailed
 from leasekeeper.message import lags_of
@@ -117,7 +116,8 @@ class Poller:
         outage = context.outage
         if outage is not None and outage.active:
             context.health.left(self.index)
-            return LOOK
+            await first_of(stopping.wait(), outage.over.wait())
+            return 0.0
         if self._lag.seconds > context.options.visibility_timeout / LAG_SHARE:
             return LAG_LOOK
         if self._errors.failures and not self._capacity.has_room(context.options.receive_batch):
