@@ -33,7 +33,6 @@ def test_it_is_zero_before_the_first_value() -> None:
     stream = StreamingMedian()
     assert stream.value == 0.0
     assert len(stream) == 0
-    assert stream.window == 63
 
 
 def test_of_two_middle_values_it_is_the_mean() -> None:

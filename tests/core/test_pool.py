@@ -112,7 +112,6 @@ class PoolMachine(RuleBasedStateMachine):
         assert self.pool.busy == len(self.working)
         assert self.pool.idle == len(self.idle)
         assert self.pool.waiting == len(self.queue)
-        assert self.pool.hired == len(self.working) + len(self.idle)
 
     @invariant()
     def nobody_is_idle_while_somebody_waits(self) -> None:

@@ -24,12 +24,11 @@ class StreamingMedian:
         window: how many values count, 1 or more.
     """
 
-    __slots__ = ("_median", "_recent", "window")
+    __slots__ = ("_median", "_recent")
 
     def __init__(self, window: int = 63) -> None:
         if window < 1:
             raise ValueError(f"the median of the last {window} values is not defined: give a window of 1 or more")
-        self.window = window
         self._recent: deque[float] = deque(maxlen=window)
         self._median: float | None = 0.0
 

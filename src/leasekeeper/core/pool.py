@@ -159,11 +159,6 @@ class Pool(Generic[T]):
         return Assignment(worker, hired=True)
 
     @property
-    def hired(self) -> int:
-        """How many workers there are."""
-        return len(self._again)
-
-    @property
     def idle(self) -> int:
         """How many workers have no item."""
         return len(self._idle)

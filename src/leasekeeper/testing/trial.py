@@ -57,8 +57,13 @@ class Trial:
         self._consumers = app.consumers if isinstance(app, Leasekeeper) else (app,)
         self._max_receives = max_receives
         first = self._consumers[0].address.name
-        self._world = World(seed, fifo=first.endswith(".fifo"), max_receives=max_receives)
-        self._world.name, self._world.dead_letters = first, dead_letters_of(first)
+        self._world = World(
+            seed,
+            fifo=first.endswith(".fifo"),
+            max_receives=max_receives,
+            name=first,
+            dead_letters=dead_letters_of(first),
+        )
         self._running: dict[str, Running] = {}
         self._ends = LastEnds()
         self._lifespan: Lifespan | None = None

@@ -88,6 +88,8 @@ class World:
         max_receives: the queue's `maxReceiveCount`, and with it a dead-letter queue, `orders-dead` or
             `orders-dead.fifo`; None: neither.
         attributes: further attributes of the queue, by name.
+        name: of the queue, instead.
+        dead_letters: of the dead-letter queue, instead.
 
     Attributes:
         broker: SQS itself; `broker.calls` counts API calls by name.
@@ -105,12 +107,14 @@ class World:
         fifo: bool = False,
         max_receives: int | None = None,
         attributes: Mapping[str, str] | None = None,
+        name: str = "",
+        dead_letters: str = "",
     ) -> None:
         self.random = Random(seed)  # noqa: S311 - jitter that repeats from a seed is what is wanted
         self.broker = Broker(seed=seed, epoch=EPOCH)
         self.client = LocalClient(self.broker)
-        self.name = FIFO_QUEUE if fifo else QUEUE
-        self.dead_letters = FIFO_DEAD_LETTERS if fifo else DEAD_LETTERS
+        self.name = name or (FIFO_QUEUE if fifo else QUEUE)
+        self.dead_letters = dead_letters or (FIFO_DEAD_LETTERS if fifo else DEAD_LETTERS)
         self.queue_url = ""
         self.resources: Resources = NO_LIFESPAN
         self.senders = RecordedSenders()
