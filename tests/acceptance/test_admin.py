@@ -116,7 +116,7 @@ def test_a_port_that_is_taken_ends_it_before_anything_is_received(shop: Bench) -
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         command = shop.leasekeeper("run", "shop:app", "--admin", str(port))
-        assert command.end() == 2
+        assert command.end() == 3
     last = command.err.splitlines()[-1]
     assert last.startswith(f"leasekeeper: admin='127.0.0.1:{port}': cannot listen: ")
     assert last.endswith("another program listens there; stop it, or give another port")
