@@ -42,7 +42,7 @@ FILLED = [[(bytes((state,)) * count).ljust(MESSAGES, EMPTY[:1]) for count in ran
 LOOKS = 2
 """Blocks that are looked at before one is used that was never in use: of those in use at least half hold messages."""
 _GENERATIONS = 0xFFFF_FFFF
-_pack_head = HEAD.pack_into
+_write_head = HEAD.pack_into
 
 
 class KeptDelivery(Delivery, eq=False):
@@ -61,7 +61,14 @@ Kept = KeptDelivery | KeptGroupedDelivery
 
 
 class Block:
-    """Where a block is."""
+    """A block of the table: which slots it has, and where in the memory its parts are.
+
+    Attributes:
+        slots: of its messages, in their order.
+        states: where the states of its slots are.
+        head: where its head begins, with the notes.
+        texts: where its texts begin.
+    """
 
     __slots__ = ("head", "slots", "states", "texts")
 
@@ -75,7 +82,8 @@ class Block:
 class Entries:
     """The blocks of a table, and their slots.
 
-    The states alone say whether a block is in use, so nothing else is kept about the messages that are in it.
+    The states alone say whether a block is in use, so nothing else is kept about the messages that are in it. What is
+    done for each message here costs CPU at every message: decision 63 says what was measured.
 
     Args:
         table: where to write.
@@ -86,6 +94,7 @@ class Entries:
         self._blocks = deque[Block]()
         """Those that were ever in use; the one that was looked at last is the last."""
         self._reserved = deque[int]()
+        """Slots for the rows that the ledger is about to make."""
         self._generation = 0
         """Of the block that was written last."""
         self._stood_in = 0
@@ -94,12 +103,15 @@ class Entries:
         self._use_another()
 
     def row_type(self, base: type[Delivery]) -> type[Delivery]:
-        """The class of rows that take a reserved slot when they are made: to set it afterwards takes thrice as long."""
+        """The class of the ledger's rows: each takes a reserved slot when it is made.
+
+        To set the slot afterwards takes three times as long, because structs of `msgspec` are slow to change.
+        """
         slot = ("slot", int, msgspec.field(default_factory=self._reserved.popleft))
         return cast("type[Delivery]", msgspec.defstruct(base.__name__, [slot], bases=(base,), eq=False))
 
     def reserve(self, count: int) -> Block | None:
-        """Reserve slots for so many rows of `row_type`, which are made before anything else is entered."""
+        """Reserve a block for a receive of so many messages, whose rows are made next; None: there is none for them."""
         reserved = self._reserved
         if reserved:  # fewer rows were made than messages came
             reserved.clear()
@@ -135,7 +147,9 @@ class Entries:
             return False
         table, lease, at = self.table, row.lease, block.texts
         self._generation = generation = (self._generation + 1) & _GENERATIONS
-        _pack_head(table.memory, block.head, lease.deadline, row.requested_at, lease.seconds, generation, count, length)
+        _write_head(
+            table.memory, block.head, lease.deadline, row.requested_at, lease.seconds, generation, count, length
+        )
         table.memory[at : at + length] = text
         table.states[block.states] = FILLED[state][count]
         return True
@@ -148,7 +162,7 @@ class Entries:
         return block if self.table.states[block.states] == EMPTY else self._another()
 
     def _another(self) -> Block | None:
-        """Another one than that: one of the next, or one that was never in use."""
+        """One of the next blocks, or one that was never in use; None: there is none."""
         blocks, states = self._blocks, self.table.states
         full = len(blocks) == self.table.blocks
         for _ in range(1, len(blocks) if full else min(len(blocks), LOOKS)):
@@ -158,6 +172,7 @@ class Entries:
         return None if full else self._use_another()
 
     def _use_another(self) -> Block:
+        """Take a block that was never in use."""
         table, number = self.table, len(self._blocks)
         block = Block(STATES + number * MESSAGES, table.first + number * BLOCK)
         self._blocks.append(block)
