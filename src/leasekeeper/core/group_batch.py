@@ -166,6 +166,9 @@ class GroupBatch:
         """How many failed and wait to go again."""
         return len(self._again)
 
+    def __bool__(self) -> bool:
+        return bool(self._waiting)  # asked after each call of a stop, when all that is held may wait here
+
     def __len__(self) -> int:
         return sum(len(group.acks) for group in list(self._waiting))
 
