@@ -411,6 +411,15 @@ def test_a_page_of_another_origin_can_neither_read_nor_write(sqs: LocalSqs, meth
     assert status(f"Origin: {sqs.endpoint_url}", "Sec-Fetch-Site: same-origin") == 200
 
 
+def test_a_refused_page_is_told_by_which_name_it_called_the_server(wire: Wire) -> None:
+    """A proxy of a development server may have changed the Host header."""
+    answer = wire.call("ListQueues", b"{}", "Host: 127.0.0.1:9324\r\nOrigin: http://localhost:5173")
+    assert json.loads(answer.body)["message"] == (
+        "A page of 'http://localhost:5173' may not use this server, which it calls as '127.0.0.1:9324'. A proxy "
+        "between them must leave the Host header as it is."
+    )
+
+
 def test_an_object_that_is_a_page_is_no_page_of_the_server(sqs: LocalSqs, wire: Wire) -> None:
     sqs.s3.create("pages")
     sqs.s3.buckets["pages"]["page"] = S3Object(b"<script>", '"e"', "text/html", datetime.now(UTC))

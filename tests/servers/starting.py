@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import shutil
 import socket
+import subprocess
 
 PORTS = range(20_000, 30_000)
 """The system gives ports above these to sockets that ask for any, so none of them takes one of these."""
@@ -36,7 +38,16 @@ def free_port() -> int:
 def ending_with_us(*command: str, by: str = "KILL") -> list[str]:
     """The command, so that this signal ends it when the process that starts it ends, however that ends.
 
-    `setpriv` becomes the command: both have one process id. Where there is none (it is Linux's), nothing is added.
+    `setpriv` becomes the command: both have one process id. Where there is none (it is Linux's), or one that cannot do
+    this (that of BusyBox, or an old one), nothing is added.
     """
-    setpriv = shutil.which("setpriv")
-    return [*([setpriv, "--pdeathsig", by, "--"] if setpriv else []), *command]
+    return [*(["setpriv", "--pdeathsig", by, "--"] if can_end_with_us() else []), *command]
+
+
+@functools.cache
+def can_end_with_us() -> bool:
+    """Whether there is a `setpriv` that can do this."""
+    if shutil.which("setpriv") is None:
+        return False
+    tried = subprocess.run(["setpriv", "--pdeathsig", "KILL", "--", "true"], capture_output=True, check=False)
+    return tried.returncode == 0

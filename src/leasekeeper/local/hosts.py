@@ -36,7 +36,10 @@ class AllowedHosts:
                 "localhost, or start it with --anywhere to accept every name."
             )
         if request.origin and request.origin.partition(b"//")[2].lower() != request.host.lower():
-            raise refusals.access_denied(f"A page of {_shown(request.origin)} may not use this server.")
+            raise refusals.access_denied(
+                f"A page of {_shown(request.origin)} may not use this server, which it calls as "
+                f"{_shown(request.host)}. A proxy between them must leave the Host header as it is."
+            )
         # An image or a script of a page has no Origin. Its link to this server is one that the user follows.
         if request.header(b"sec-fetch-site") == b"cross-site" and request.header(b"sec-fetch-mode") != b"navigate":
             raise refusals.access_denied("A page of another site may not use this server.")

@@ -192,9 +192,8 @@ class Tracing:
         if count is not None:
             attributes["messaging.batch.message_count"] = count
         last_id = self._last_ids.get(queue)
-        if last_id is not None and (
-            request_id := last_id()
-        ):  # events come in the step of the loop that read the answer
+        # Events come in the step of the loop that read the answer.
+        if last_id is not None and (request_id := last_id()):
             attributes["aws.request_id"] = request_id
         now = time.time_ns()
         span = self._tracer.start_span(
