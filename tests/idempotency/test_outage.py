@@ -114,6 +114,31 @@ async def test_a_stop_and_a_pause_during_an_outage_wait_for_nothing() -> None:
         assert world.now < began + 5
 
 
+class Cancelled(MemoryStore):
+    """A store whose first claim fails, and whose driver cancels its own next calls."""
+
+    def __init__(self) -> None:
+        super().__init__(clock=asyncio.get_running_loop().time)
+        self._errors = [ConnectionError("refused"), asyncio.CancelledError(), asyncio.CancelledError()]
+
+    async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:
+        if self._errors and (len(self._errors) == 3 or key.startswith("leasekeeper:check")):
+            raise self._errors.pop(0)
+        return await super().claim(key, token, fingerprint, lease)
+
+
+@virtual
+async def test_a_question_that_the_driver_of_the_store_cancels_is_asked_again() -> None:
+    """L15: the end of the outage must be seen, or nothing would be received any more."""
+    async with World() as world:
+        done: list[int] = []
+        await world.start(_consumer(world, Cancelled(), done))
+        for number in range(2):
+            await world.send(json.dumps({"id": number}))
+            await world.until(lambda number=number: number in done, within=60)  # type: ignore[misc]
+            await asyncio.sleep(60)  # longer than a poll that was open before
+
+
 class Flaps(MemoryStore):
     """A store of which half of the claims fail, also those that ask whether it is there."""
 

@@ -12,6 +12,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from leasekeeper.engine.scopes import is_own_cancellation
 from leasekeeper.errors import KeyUnusable
 from leasekeeper.outcomes import Failed, Unclaimed
 from leasekeeper.schedules import Exponential
@@ -152,7 +153,9 @@ class StoreOutage:
             try:
                 await self._probe()
                 break
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:  # a driver may cancel its own call
+                if is_own_cancellation(error):
+                    raise
                 failures += 1
                 self._silences += 1
                 reason = f"nothing is received until its store of idempotency keys answers: {one_line(error)}"
