@@ -105,7 +105,20 @@ async def send_without_waiting(body: str, out: Shipped) -> None:
     out.send(f"{body} shipped")
 
 
-@pytest.mark.parametrize("handler", [post, post_in_a_thread, send_without_waiting])
+async def send_in_a_task(body: str, out: Shipped) -> None:
+    async def send() -> None:
+        with suppress(SqsError):
+            await out.send(f"{body} shipped")
+
+    _tasks.append(asyncio.create_task(send()))
+    await asyncio.sleep(0)
+
+
+_tasks: list[asyncio.Task[None]] = []
+"""Or they would be collected while they wait."""
+
+
+@pytest.mark.parametrize("handler", [post, post_in_a_thread, send_without_waiting, send_in_a_task])
 def test_a_message_is_not_deleted_before_what_its_handler_posted_is_confirmed(
     bench: Bench, handler: Callable[..., Any]
 ) -> None:

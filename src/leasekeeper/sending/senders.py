@@ -151,11 +151,19 @@ def schedules_of(parameter: inspect.Parameter) -> Schedules | None:
 
 
 def _posts(runs: dict[str, Sender]) -> Iterator[tuple[str, list[Future[Any] | Completion[Any]]]]:
-    """What was posted, and what was sent without a wait for it: the handler may have forgotten the `await`."""
+    """What was posted, and what was sent without a wait for it: the handler may have forgotten the `await`.
+
+    What a task of the handler still waits for is not confirmed either.
+    """
     for queue, sender in runs.items():
-        posted = [each for each in sender.posted or () if not (isinstance(each, Completion) and each.asked)]
+        posted = [each for each in sender.posted or () if not _is_known(each)]
         if posted:
             yield queue, posted
+
+
+def _is_known(sent: Future[Any] | Completion[Any]) -> bool:
+    """Whether the handler has the answer already."""
+    return isinstance(sent, Completion) and sent.asked and sent.done()
 
 
 def _raise_unsent(queue: str, errors: Sequence[BaseException | None]) -> None:
