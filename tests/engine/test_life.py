@@ -486,7 +486,7 @@ def test_a_thread_that_is_given_up_keeps_the_handler_of_its_tenant_until_it_ends
         asyncio.run(orders.handle(body))
         running.release()
 
-    options = {**orders.options, "concurrency": 4, "group_concurrency": 1, "handler_timeout": 0.05, "retry_base": 0.0}
+    options = {**orders.options, "concurrency": 4, "group_concurrency": 1, "handler_timeout": 0.05, "retry_base": 60.0}
     failed = threading.Event()
     consumer = Consumer(orders.name, handle, **options)
     consumer.subscribe(lambda event: failed.set() if event.others else None, HandlersEnded)
