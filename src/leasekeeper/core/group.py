@@ -23,15 +23,19 @@ FULL = 10
 class Receive:
     """The messages that one receive brought."""
 
-    __slots__ = ("full", "groups")
+    __slots__ = ("cut", "groups")
 
-    def __init__(self, *, full: bool) -> None:
-        self.full = full
+    def __init__(self) -> None:
         self.groups: list[Group] = []
         """The groups of its messages. Not the messages: they refer to the receive, and nothing would free a circle."""
+        self.cut: Group | None = None
+        """The group of which SQS probably has more: the last one, if the answer was full.
+
+        SQS hands out as many messages of a group as it can, then those of others (SQS guide, FIFO delivery logic).
+        """
 
 
-NO_RECEIVE = Receive(full=False)
+NO_RECEIVE = Receive()
 
 
 class Group:

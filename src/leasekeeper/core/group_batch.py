@@ -32,9 +32,9 @@ class GroupBatch:
     """Finished messages that wait for their delete, by group.
 
     SQS locks a group until all its received messages are deleted, so deleting the first ones early gains nothing. A
-    group's deletes are due when the last message that is held of it is finished: at once if its receive was full, as
-    there are probably more, and otherwise after `unlock`. They are also due `linger` seconds after the oldest of
-    them. A call that is due is filled up with others.
+    group's deletes are due when the last message that is held of it is finished: at once if its receive was cut off in
+    the middle of it, as there are probably more, and otherwise after `unlock`. They are also due `linger` seconds after
+    the oldest of them. A call that is due is filled up with others.
 
     Args:
         size: how many go together, 1 to 10.
@@ -69,7 +69,7 @@ class GroupBatch:
                 if group.acks_due < latest:
                     continue  # nearly always: the group has more to run, and its deletes have their time
                 due = min(now + self.linger, latest)
-            elif group.receive.full:
+            elif group.receive.cut is group:
                 due = now
             else:
                 due = min(now + self.unlock, latest)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _ACKING, _WAITING = State.ACKING, State.WAITING  # the lookup of an enum's member takes time
 _sequence_of = attrgetter("sequence")
+MEMORY = 16
+"""How many receives an average is taken over."""
 
 
 class Groups:
@@ -34,6 +36,7 @@ class Groups:
     Attributes:
         busy: groups with a message that runs or may run now.
         held_back: messages of groups that wait for a back-off.
+        share: groups for each message that receives bring, averaged over the last ones; 1 if each has a single message.
         stopping: whether what comes in goes back, but for groups with a message on its last delivery.
         changed: groups to look at again: `starts` does.
     """
@@ -56,6 +59,7 @@ class Groups:
         self._given_back = 0
         self.busy = 0
         self.held_back = 0
+        self.share = 1.0
         self.stopping = False
         self.changed: dict[Group, None] = {}
 
@@ -72,10 +76,16 @@ class Groups:
             running: the groups of messages in the same answer that were held already.
             full: whether SQS had as many messages as it hands out at once.
         """
-        receive = Receive(full=full)
+        receive = Receive()
         earlier = set(running)
+        came = len(rows)
         while rows:
             rows = rows[self._put(rows, receive, earlier) :]
+        if came:
+            groups = receive.groups
+            self.share += (len(groups) / came - self.share) / MEMORY
+            if full:
+                receive.cut = groups[-1]
 
     def _put(self, rows: Sequence[GroupedDelivery], receive: Receive, earlier: set[str]) -> int:
         """Put the first messages, as many as are of one group, at their places in it; returns how many these are.

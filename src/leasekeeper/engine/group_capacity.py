@@ -7,6 +7,7 @@ and SQS locks the rest of it until those are deleted.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.group import FULL
@@ -25,7 +26,7 @@ class GroupCapacity(Capacity):
 
     Args:
         options: `concurrency` bounds the groups at work, `max_in_flight` the messages in flight.
-        throttler: its prefetch is the number of groups that may wait for a handler.
+        throttler: its prefetch is the number of messages whose groups may wait for a handler.
         in_flight: the messages in flight, acks not yet confirmed included.
         groups: what is held, by group.
     """
@@ -45,7 +46,9 @@ class GroupCapacity(Capacity):
         """Whether `reserve` would not have to wait."""
         throttler = self._throttler
         polls = self.polling // FULL
-        groups = min(throttler.limit, self._concurrency + throttler.prefetch)
+        # The throttler counts messages, and a group that waits for a handler brings it all of its messages.
+        waiting = math.ceil(throttler.prefetch * self._groups.share)
+        groups = min(throttler.limit, self._concurrency + waiting)
         if self._groups.busy + polls >= groups:
             return False
         at_work = self.taken - self.polling - self._groups.held_back

@@ -138,3 +138,35 @@ async def test_one_group_is_handled_at_the_speed_that_sqs_allows(ack: FifoAck) -
         calls = sum(world.broker.calls[name] for name in ("ReceiveMessage", "DeleteMessageBatch"))
         assert calls / 300 <= (0.23 if ack == "batched" else 1.15)
         await consumer.stop()
+
+
+@virtual
+async def test_groups_of_one_message_share_calls_when_their_handlers_take_different_times() -> None:
+    """SQS has no more of the groups of an answer, except perhaps of the last: their deletes can wait for each other."""
+    async with World(fifo=True) as world:
+        world.faults.set("*", latency=0.01)
+        for number in range(600):
+            await world.send(str(number), group=f"group-{number}")
+        journal = Journal(world, seconds=lambda message: 0.01 + int(message.body) * 7 % 20 / 1000)
+        world.broker.calls.clear()
+        consumer = await world.start(journal.handler(), **options(concurrency=50))
+        await world.until(lambda: not world.bodies(), within=60)
+        calls = sum(world.broker.calls[name] for name in ("ReceiveMessage", "DeleteMessageBatch"))
+        assert calls / 600 < 0.25
+        await consumer.stop()
+
+
+@virtual
+async def test_long_groups_wait_for_handlers_in_smaller_numbers_than_short_ones() -> None:
+    """A group that waits for a handler brings it all of its messages, so a tenth of the groups is enough."""
+    async with World(fifo=True) as world:
+        world.faults.set("*", latency=0.01)
+        for number in range(300):
+            await world.send_many(10, group=f"group-{number}")
+        journal = Journal(world, seconds=0.02)
+        consumer = await world.start(journal.handler(), **options(concurrency=50))
+        began = world.now
+        await world.until(lambda: len(journal.runs) >= 1500, within=60)
+        assert len(journal.runs) / (world.now - began) > 0.9 * 50 / 0.02
+        assert world.queue().in_flight < 2 * 10 * 50
+        await consumer.stop()
