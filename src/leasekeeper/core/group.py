@@ -132,6 +132,22 @@ class GroupedDelivery(Delivery, eq=False):
         """Whether its handler is still running: deleted now, it could unlock its group for another process."""
         return not self.ended
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether an earlier message of its group is still to run, or goes back."""
+        for each in self.group.rows:
+            if each is self:
+                break
+            if each.state is State.RELEASING or (each.state is State.WAITING and not each.started):
+                return True
+        return False
+
+    @property
+    def has_followers(self) -> bool:
+        """Whether something waits behind it."""
+        rows = self.group.rows
+        return bool(rows) and rows[-1] is not self
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupStatistics:

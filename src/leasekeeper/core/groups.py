@@ -338,20 +338,6 @@ class Groups:
 
     # What it looks like
 
-    def is_behind(self, row: GroupedDelivery) -> bool:
-        """Whether an earlier message of its group is still to run, or goes back."""
-        for each in row.group.rows:
-            if each is row:
-                break
-            if each.state is State.RELEASING or (each.state is _WAITING and not each.started):
-                return True
-        return False
-
-    def has_followers(self, row: GroupedDelivery) -> bool:
-        """Whether something waits behind this message."""
-        rows = row.group.rows
-        return bool(rows) and rows[-1] is not row
-
     def statistics(self) -> GroupStatistics:
         """What is held now; may be asked from any thread."""
         return GroupStatistics.of(list(self._groups.values()), given_back=self._given_back)

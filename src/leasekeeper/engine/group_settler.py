@@ -79,7 +79,7 @@ class GroupSettler(Settler):
     def _situation(self, row: GroupedDelivery) -> Situation:
         groups = self._groups
         return Situation(
-            followers=groups.has_followers(row),
+            followers=row.has_followers,
             receives=row.received.receive_count,
             lifetime=self._context.ledger.leases.lifetime_left(row, self._context.clock()),
             stopping=row.going_back or (groups.stopping and not groups.on_last_delivery(row.group)),

@@ -142,7 +142,7 @@ class Grouped:
             row, outcome, said = answer.unit, answer.outcome, answer
             given_back = isinstance(outcome, NotStarted | Ended | Freed) or not row.started
             if answer.final and isinstance(row, GroupedDelivery) and not given_back:
-                if row.group in failed or self._groups.is_behind(row):
+                if row.group in failed or row.is_behind:
                     row.extra -= 1
                     in_thread = isinstance(outcome, Failed) and outcome.still_running
                     said = answer if in_thread else Answer(row, Retry(0.0))
