@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LEASEKEEPER = Path(sys.executable).with_name("leasekeeper")
-DEADLINE = 30.0
+DEADLINE = 60.0
 """Seconds after which a condition is given up: far more than any takes, for slow machines."""
 
 
