@@ -87,7 +87,7 @@ def test_a_second_signal_cuts_the_drain_short_and_gives_back_what_ran(shop: Benc
     shop.until(forced, "a second signal counts")
 
     assert command.end() == 130  # all settled, but by giving work up
-    assert "cut the drain short: 4 messages come again (4 given back when their handlers were" in command.err
+    assert "cut the drain short: 4 messages come again (4 given back by the cancelling of handlers" in command.err
     assert command.err.count("a second signal: what runs is cancelled and given back") == 1
     assert shop.lines("finished") == []
     assert shop.counts(url) == (10, 0)

@@ -86,7 +86,7 @@ def tell(reports: Sequence[Report], *, forced: bool) -> None:
         cancelled = sum(report.given_back.get("ended", 0) for report in reports)
         unsettled = sum(report.unsettled for report in reports)
         log.warning(
-            "a second signal cut the drain short: %s (%d given back when their handlers were cancelled, %d unsettled)",
+            "a second signal cut the drain short: %s (%d given back by the cancelling of handlers, %d unsettled)",
             _come_again(cancelled + unsettled),
             cancelled,
             unsettled,
