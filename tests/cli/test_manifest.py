@@ -18,6 +18,7 @@ from leasekeeper.cli.manifests.ecs import FARGATE_LIMIT, ecs, too_long
 from leasekeeper.cli.manifests.kubernetes import kubernetes
 from leasekeeper.cli.manifests.service import Service, label_of, service_of
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.life import longest_stop
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -248,6 +249,8 @@ def test_a_short_grace_period_is_said_with_what_to_change() -> None:
         "(terminationGracePeriodSeconds of Kubernetes, stopTimeout of ECS, `docker stop -t`, TimeoutStopSec of systemd)"
     )
     assert cut_off(consumer.options, consumer.longest_stop, 20).endswith(", or drain_timeout to 10 s")
+    with_lifespan = longest_stop(consumer.options, lifespan=True)
+    assert "flush_timeout=5 s, lifespan_timeout=10 s, and what" in cut_off(consumer.options, with_lifespan, 30)
     assert grace_period(29.0) == 34
 
 

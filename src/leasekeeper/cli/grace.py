@@ -45,10 +45,15 @@ def cut_off(options: Options, stop: float, grace: float) -> str:
     """
     if stop <= grace:
         return ""
+    from leasekeeper.life import longest_stop  # imports the engine, which completion of a shell can do without
+
     lower = options.drain_timeout - (stop - grace) - 1
     smaller = f", or drain_timeout to {math.floor(lower)} s" if lower >= 1 else ""
+    lifespan = stop - longest_stop(options, lifespan=False) >= options.lifespan_timeout
+    closing = f"lifespan_timeout={options.lifespan_timeout:g} s, " if lifespan else ""
     return (
         f"a stop may take {stop:g} s (drain_timeout={options.drain_timeout:g} s, flush_timeout="
-        f"{options.flush_timeout:g} s, and what does not end by itself), but the process is killed after {grace:g} s; "
-        f"what it holds then comes again. Set the grace period to {grace_period(stop)} s ({SET_IN}){smaller}"
+        f"{options.flush_timeout:g} s, {closing}and what does not end by itself), but the process is killed after "
+        f"{grace:g} s; what it holds then comes again. Set the grace period to {grace_period(stop)} s "
+        f"({SET_IN}){smaller}"
     )

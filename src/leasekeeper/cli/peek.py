@@ -229,7 +229,7 @@ def _say_cost(name: str, holding: Holding, facts: _Facts, given_back: int) -> No
         say(f"the others are visible again after {HIDDEN} s")
     if seen < waiting:
         verb = "is" if waiting - seen == 1 else "are"
-        why = ": of a message group SQS shows at most ten, until these are gone" if holding.fifo else ": give --count"
+        why = ": SQS shows no more of a message group while others of it are held" if holding.fifo else ": give --count"
         say(f"about {waiting - seen:,} more {verb} in {name}{why}")
     if hidden := _hidden(facts):
         say(f"not shown{hidden}")

@@ -96,7 +96,7 @@ function bar(shown, status) {
         h("i", { "aria-hidden": "true" }), held ? `held at ${clock(held.now)}` : status.phase === "hidden" ? "paused" : status.phase),
       h("button", { type: "button", class: "key", title: "keyboard", "aria-label": "keyboard and legend", onclick: showHelp }, "?"))),
     notice(status),
-    worst !== "RUNNING" && reasons.length && !route.consumer
+    reasons.length && !route.consumer
       ? h("p", { class: `reason ${worst.toLowerCase()}`, role: "status" }, reasons.slice(0, 3).map(each => h("span", { key: each.key }, !one && h("b", {}, each.key, ": "), sentence(each.reason), each.since ? ` (since ${clock(each.since)})` : "")))
       : null,
   ];

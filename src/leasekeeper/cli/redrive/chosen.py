@@ -67,7 +67,7 @@ def _report(connection: Connection, dead: DeadLetterQueue, copying: Copying) -> 
     if copying.behind:
         say(
             f"about {counted(copying.behind, 'message')} {_was(copying.behind)} not looked at: there are others before "
-            "them in their message groups, and SQS shows at most ten of a group until these are gone"
+            "them in their message groups, and SQS shows no more of a group while these are held"
         )
     if copying.strays:
         stay, they_name = ("stays", "it names") if len(copying.strays) == 1 else ("stay", "they name")
