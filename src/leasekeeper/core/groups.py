@@ -36,7 +36,7 @@ class Groups:
     Attributes:
         busy: groups with a message that runs or may run now.
         held_back: messages of groups that wait for a back-off.
-        share: groups for each message that receives bring, averaged over the last ones; 1 if each has a single message.
+        per_message: groups for each message that receives bring, averaged over the last ones; 1 if none has two.
         stopping: whether what comes in goes back, but for groups with a message on its last delivery.
         changed: groups to look at again: `starts` does.
     """
@@ -59,7 +59,7 @@ class Groups:
         self._given_back = 0
         self.busy = 0
         self.held_back = 0
-        self.share = 1.0
+        self.per_message = 1.0
         self.stopping = False
         self.changed: dict[Group, None] = {}
 
@@ -83,7 +83,7 @@ class Groups:
             rows = rows[self._put(rows, receive, earlier) :]
         if came:
             groups = receive.groups
-            self.share += (len(groups) / came - self.share) / MEMORY
+            self.per_message += (len(groups) / came - self.per_message) / MEMORY
             if full:
                 receive.cut = groups[-1]
 

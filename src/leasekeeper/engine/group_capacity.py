@@ -47,7 +47,7 @@ class GroupCapacity(Capacity):
         throttler = self._throttler
         polls = self.polling // FULL
         # The throttler counts messages, and a group that waits for a handler brings it all of its messages.
-        waiting = math.ceil(throttler.prefetch * self._groups.share)
+        waiting = math.ceil(throttler.prefetch * self._groups.per_message)
         groups = min(throttler.limit, self._concurrency + waiting)
         if self._groups.busy + polls >= groups:
             return False

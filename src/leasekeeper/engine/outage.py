@@ -3,7 +3,7 @@
 Owned by a runner with such a store. Without a claim no handler runs, and each receive without a run
 counts: after some of them SQS moves a message to the dead-letter queue. It promises that a message waits under its own
 lease while claims fail, that the store is asked and not guessed about, and that a key which the store cannot answer for
-delays that message only.
+stops no receives. On a standard queue such a message keeps its slot while it waits, so many of them slow the others.
 """
 
 from __future__ import annotations
