@@ -94,7 +94,25 @@ def database() -> Iterator[Callable[[str], str]]:
 SINGLE = tuple(f"tests/{folder}/" for folder in ("acceptance", "costs", "engine", "examples", "simulation"))
 OF_STORES = ("tests/idempotency/", "tests/outbox/")
 
-# The two hooks below are pytest-xdist's; without it the tests run one after another.
+# The three hooks below serve pytest-xdist; without it the tests run one after another.
+
+
+def pytest_plugin_registered(plugin: Any) -> None:
+    """Send of a test that passes one message, not five: xdist's messages cost more than most tests."""
+    if type(plugin).__name__ != "WorkerInteractor" or plugin.config.option.durations:
+        return
+    send = plugin.sendevent
+
+    def send_what_matters(name: str, **content: Any) -> None:
+        if name in {"logstart", "logfinish"}:
+            return
+        if name == "testreport" and content["data"]["outcome"] == "passed":
+            if content["data"]["when"] != "call":
+                return
+            content["data"]["keywords"] = {}
+        send(name, **content)
+
+    plugin.sendevent = send_what_matters
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -120,5 +138,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
                 return "stores"
             single = nodeid.startswith(SINGLE)
             return nodeid if single else nodeid.partition("::")[0]
+
+        def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
+            """Forget the piece that this test ends: after each message, xdist counts what is left of all pieces."""
+            super().mark_test_complete(node, item_index, duration)
+            pieces = self.assigned_work[node]
+            piece = self._split_scope(self.registered_collections[node][item_index])
+            if all(pieces[piece].values()):
+                del pieces[piece]
 
     return Scheduler(config, log)
