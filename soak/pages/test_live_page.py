@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from stage import Opener, Stage
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 WIDTHS = (380, 900, 1600)
 
@@ -213,6 +213,29 @@ def test_a_hidden_tab_asks_nothing(tab: Opener, stage: Stage) -> None:
     assert page.locator("main").inner_text() == before
     page.evaluate(hide % "false")
     expect(page.locator(".status.live")).to_be_visible()
+
+
+def test_eight_windows_are_all_alive_and_each_can_act(browser: Browser, stage: Stage) -> None:
+    """A browser opens six connections to one address, and an open stream keeps one."""
+    with browser.new_context() as context:
+        pages = [context.new_page() for _ in range(8)]
+        for page in pages:
+            page.goto(stage.url("calm", "?consumer=orders" if page is pages[7] else ""))
+        for page in pages:
+            before = page.locator(".headline").inner_text()
+            page.wait_for_function("text => document.querySelector('.headline').innerText !== text", arg=before)
+            expect(page.locator(".status.live")).to_be_visible()
+        pages[7].get_by_role("button", name="Pause…").click()
+        pages[7].locator("#token").fill("open-sesame")
+        pages[7].locator("#do").click()
+        expect(pages[7].locator("dialog.confirm")).to_have_count(0)
+        assert len(stage.actions) == 1
+        while stage.streams != 4:  # the others have found out that they are not among the first
+            pages[0].wait_for_timeout(100)
+        for page in pages[:3]:
+            page.close()
+        while stage.streams != 4:  # three of the others took their places
+            pages[7].wait_for_timeout(100)
 
 
 def test_motion_is_reduced_where_people_ask_for_it(tab: Opener, stage: Stage) -> None:

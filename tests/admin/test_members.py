@@ -42,7 +42,7 @@ def test_it_speaks_for_all_and_names_the_process_that_is_not_well(folder: Folder
     with AdminServer(Consumer("orders", wait), address=f"unix:{folder.socket(1)}"):
         live, ready, status, metrics = asyncio.run(asked())
 
-    assert members.places() == [f"unix:{folder.socket(1)}", f"unix:{folder.socket(2)}"]
+    assert members.places() == {f"unix:{folder.socket(1)}": 1, f"unix:{folder.socket(2)}": 2}
     assert live == []  # one that starts, and one that has died, are no reason to end the first
     assert ready == [
         "process 1: orders: new",

@@ -106,8 +106,8 @@ class Given:
     def __init__(self, addresses: list[str]) -> None:
         self._addresses = addresses
 
-    def places(self) -> list[str]:
-        return list(self._addresses)
+    def places(self) -> dict[str, int]:
+        return {address: number for number, address in enumerate(self._addresses, 1)}
 
     def note(self, _pid: int) -> str:
         return ""
@@ -137,7 +137,8 @@ def test_members_over_unix_sockets_are_a_part_of_a_surface(sockets: Path) -> Non
         ):
             assert (sockets / "one").stat().st_mode & 0o777 == 0o600
             reader.until(lambda: states(reader) == {"one": "STARTING", "two": "STARTING"})
-            assert list(json.loads(get(server, "/api/state?peers=0")[1])["processes"]) == ["one", "two"]
+            given = json.loads(get(server, "/api/state?peers=0")[1])["processes"]
+            assert {name: each["number"] for name, each in given.items()} == {"one": 1, "two": 2}
             assert reader.state["queues"]["q"]["processes"] == 2
             assert get(server, "/livez")[0] == 200
             assert get(server, "/readyz")[0] == 503

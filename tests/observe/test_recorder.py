@@ -117,6 +117,14 @@ def test_rejections_count_and_what_was_done_does_not() -> None:
     assert (group.type, group.where, group.message) == ("Reject", "ship", "no such customer: ***")
 
 
+def test_how_long_nothing_has_ended_well() -> None:
+    rates = Rates()
+    assert rates.since_done == 0
+    for second in range(10):
+        rates.add(Sample(float(second), 10 * second, min(second, 4), second, second))
+    assert rates.since_done == 5
+
+
 def test_rates_are_of_the_last_seconds() -> None:
     rates = Rates()
     assert (rates.received, rates.done, rates.failures_a_minute, rates.calls_per_message) == (0, 0, 0, None)

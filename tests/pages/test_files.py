@@ -177,3 +177,15 @@ def test_every_module_can_be_parsed() -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_no_modules_import_each_other() -> None:
+    imports = {
+        name: set(re.findall(r"(?:from |import\()\"\./([\w.-]+)\"", (FOLDER / name).read_text()))
+        for name in FILES
+        if name.endswith(".js")
+    }
+    while leaves := [name for name, others in imports.items() if not others & imports.keys()]:
+        for name in leaves:
+            del imports[name]
+    assert imports == {}

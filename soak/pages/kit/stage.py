@@ -51,18 +51,21 @@ class Stage:
         actions: what the page asked for, newest last.
         now: the moment that scenes stand still at; None lets them move.
         version: of the server, as the states say it.
+        streams: those that are open.
     """
 
     def __init__(self, *, port: int = 0, now: float | None = None) -> None:
         self.actions: list[dict[str, Any]] = []
         self.now = now
         self.version = "0.2.0"
+        self.streams = 0
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port = self._listener.getsockname()[1]
         routes = [
             Route("/{scene}/", self.page),
             Route("/{scene}/pages/{name}", self.page),
             Route("/{scene}/api/stream", self.stream),
+            Route("/{scene}/api/state", self.state),
             Route("/{scene}/api/actions", self.act, methods=["POST"]),
             Route("/{scene}/api/dead-letters/{what}", self.dead_letters, methods=["POST"]),
         ]
@@ -96,7 +99,20 @@ class Stage:
         """States once a second."""
         return StreamingResponse(self._events(request), media_type="text/event-stream")
 
+    async def state(self, request: Request) -> Response:
+        """The state now."""
+        made = scene(request.path_params["scene"], request.query_params, self.now or time.time())
+        return JSONResponse(made | {"version": self.version})
+
     async def _events(self, request: Request) -> AsyncIterator[str]:
+        self.streams += 1
+        try:
+            async for event in self._states(request):
+                yield event
+        finally:
+            self.streams -= 1
+
+    async def _states(self, request: Request) -> AsyncIterator[str]:
         name, shown = request.path_params["scene"], None
         while not self._server.should_exit:
             made = scene(name, request.query_params, self.now or time.time()) | {"version": self.version}

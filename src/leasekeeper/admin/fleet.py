@@ -83,7 +83,7 @@ class Fleet:
 
     def look(self) -> None:
         """Begin to ask surfaces that are new, and ask those no more that have gone."""
-        members = [] if self._members is None else list(self._members.places())
+        members = self._numbers()
         peers = [url for each in self._given for url in self._resolved.get(each, [each])]
         wanted = dict.fromkeys([*members, *peers][:MOST])
         for text in wanted:
@@ -110,20 +110,26 @@ class Fleet:
     def processes(self, *, peers: bool, process: str | None = None, consumer: str | None = None) -> dict[str, Process]:
         """The processes by their keys, with the detail of one consumer; without `peers` only those of members."""
         found: dict[str, Process] = {}
-        for source in self._sources.values():
+        numbers = self._numbers()
+        for text, source in self._sources.items():
             if source.member or peers:
-                for name, each in self._noted(source.processes(process, consumer)).items():
+                for name, each in self._noted(source.processes(process, consumer), numbers.get(text)).items():
                     if name not in found or found[name]["state"] == "UNREACHABLE":
                         found[name] = each
         return found
 
-    def _noted(self, found: dict[str, Process]) -> dict[str, Process]:
-        """The processes, with what there is to say of those that are a part of this surface and have nothing to say."""
-        if self._members is None:
-            return found
+    def _numbers(self) -> Mapping[str, int]:
+        return {} if self._members is None else self._members.places()
+
+    def _noted(self, found: dict[str, Process], number: int | None) -> dict[str, Process]:
+        """The processes; those that are a part of this surface with their number, and what there is to say of them."""
         members = self._members
-        notes = {name: members.note(each["pid"]) for name, each in found.items() if not each["reason"]}
-        return {name: {**each, "reason": notes[name]} if notes.get(name) else each for name, each in found.items()}
+        if members is None or number is None:
+            return found
+        return {
+            name: {**each, "number": number, "reason": each["reason"] or members.note(each["pid"])}
+            for name, each in found.items()
+        }
 
     async def prepare(self, process: str | None, consumer: str | None) -> None:
         """Have the detail that somebody is about to look at, if its surface answers."""

@@ -52,9 +52,10 @@ class Members:
         self._read: list[dict[str, Any]] = []
         self._read_at = -math.inf
 
-    def places(self) -> list[str]:
-        """The surfaces of those that run."""
-        return [f"unix:{self._folder.socket(each['number'])}" for each in self._known() if each["state"] not in GONE]
+    def places(self) -> dict[str, int]:
+        """The surfaces of those that run, and their numbers."""
+        numbers = [each["number"] for each in self._known() if each["state"] not in GONE]
+        return {f"unix:{self._folder.socket(number)}": number for number in numbers}
 
     def note(self, pid: int) -> str:
         """What there is to say of the process with this id: whether it took the place of others that died."""

@@ -17,6 +17,7 @@ from leasekeeper.admin.state import Totals
 from leasekeeper.core.phases import Phase
 from leasekeeper.core.scaling import backlog_seconds
 from leasekeeper.engine.in_hand import smallest_lease
+from leasekeeper.observe.rates import RECENT
 from leasekeeper.observe.recorder import calls_of
 from leasekeeper.texts import safe_str
 
@@ -39,6 +40,8 @@ _STATES = {
     Phase.FLUSHING: "DRAINING",
     Phase.CLOSED: "STOPPED",
 }
+STALLED = 3.0
+"""How many times as long as handlers take none may have ended well before a backlog counts as not being worked off."""
 _COUNTS = sorted(Totals.__annotations__)
 URGENCY = ("UNHEALTHY", "DRAINING", "STARTING", "PAUSED", "QUIET", "RUNNING", "STOPPED")
 """States, the one that a person has to see first at the beginning."""
@@ -109,7 +112,7 @@ def consumer_state(consumer: Consumer, recorder: Recorder) -> ConsumerState:
         "pollers": [] if runner is None else runner.pollers.marks(runner.context.clock()),
         "rate_in": round(rates.received, 2),
         "rate_out": round(rates.done, 2),
-        "rate_out_minute": round(rates.done_over_a_minute, 2),
+        "rate_out_minute": round(_pace(recorder), 2),
         "failures_per_minute": rates.failures_a_minute,
         "calls_per_message": None if (calls := rates.calls_per_message) is None else round(calls, 3),
         "spark_in": [round(each, 1) for each in rates.by_second("received")],
@@ -132,11 +135,18 @@ def _margin(runner: Runner | None) -> float | None:
     return None if end is None else round(end - context.clock(), 1)
 
 
+def _pace(recorder: Recorder) -> float:
+    """Messages a second at which a backlog is worked off: 0 in an outage, whatever was done in the minute before it."""
+    usual = 0.0 if recorder.last is None else recorder.last.throttler.handler_p95
+    stalled = recorder.rates.since_done > max(RECENT, STALLED * usual)
+    return 0.0 if stalled else recorder.rates.done_over_a_minute
+
+
 def _backlog(recorder: Recorder) -> Backlog | None:
     last, trend = recorder.backlog.last, recorder.backlog.trend
     if last is None:
         return None
-    seconds = backlog_seconds(last.counts.visible, recorder.rates.done_over_a_minute)
+    seconds = backlog_seconds(last.counts.visible, _pace(recorder))
     return {
         "visible": last.counts.visible,
         "in_flight": last.counts.in_flight,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from leasekeeper.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from leasekeeper.admin.desk import Desk
 
@@ -25,8 +25,8 @@ SHORTEST_TOKEN = 8
 class Members(Protocol):
     """The processes that are a part of a surface, as the children of a supervisor are: it speaks for them."""
 
-    def places(self) -> Sequence[str]:
-        """The addresses of their surfaces, now."""
+    def places(self) -> Mapping[str, int]:
+        """The addresses of their surfaces now, and the number of each."""
         ...
 
     def note(self, pid: int) -> str:

@@ -154,7 +154,7 @@ class ConsumerState(TypedDict):
     rate_out: float
     """Handlers that ended well a second, over the last five seconds."""
     rate_out_minute: float
-    """The same over the last minute."""
+    """The same over the last minute; 0 when none has ended well for five seconds and for three times what one takes."""
     failures_per_minute: float
     calls_per_message: float | None
     """Calls to SQS for each finished message, of the last minute; None without one."""
@@ -181,6 +181,8 @@ class Process(TypedDict):
 
     key: str
     """Names it in a URL: `HOST:PID`."""
+    number: NotRequired[int]
+    """Its number under a supervisor, which calls it `process 1`; absent without one."""
     host: str
     pid: int
     version: str

@@ -125,7 +125,13 @@ def _headline(state: State, width: int, *, held: bool) -> Text:
 def _process_row(process: Process) -> tuple[Text, Text]:
     memory = process.get("rss_bytes")
     facts = f"  {memory / 2**20:.0f} MiB" if memory else ""
-    return _word(process["state"]), Text(printable(process["key"]) + facts, style="bold")
+    where = f"  {printable(process['key'])}" if "number" in process else ""
+    return _word(process["state"]), Text(printable(_called(process)) + facts + where, style="bold")
+
+
+def _called(process: Process) -> str:
+    """What a process is called, as its supervisor does in the log."""
+    return f"process {process['number']}" if "number" in process else process["key"]
 
 
 def _named(consumer: ConsumerState, *, several: bool) -> Text:
@@ -142,7 +148,7 @@ def _reasons(state: State) -> list[str]:
     for process in state["processes"].values():
         reason = process["reason"]
         if reason and not process["consumers"]:
-            found.append(reason if reason.startswith(process["key"]) else f"{process['key']}: {reason}")
+            found.append(reason if reason.startswith(_called(process)) else f"{_called(process)}: {reason}")
         consumers = process["consumers"].values()
         found += [f"{each['queue']}: {each['reason']}" for each in consumers if each["reason"]]
     return list(dict.fromkeys(map(printable, found)))

@@ -76,6 +76,13 @@ class Rates:
         return (last.done - first.done) / seconds if seconds > 0 else 0.0
 
     @property
+    def since_done(self) -> float:
+        """Seconds for which no handler has ended well, as far as they were sampled."""
+        samples = self._samples
+        last = next((each.at for each in samples if each.done == samples[-1].done), 0.0)
+        return samples[-1].at - last if samples else 0.0
+
+    @property
     def failures_a_minute(self) -> float:
         """Handlers that raised in the last minute."""
         first, last, _ = self._over(KEPT)

@@ -1,8 +1,10 @@
 // What changes a consumer. Each action first says what it will do, to how many messages, and asks for the token.
 
 import { h } from "./dom.js";
-import { name } from "./parts.js";
+import { name, stylesheet } from "./parts.js";
 import { count, counted } from "./text.js";
+
+await stylesheet("pages/dialog.css");
 
 const STORED = "leasekeeper-token";
 

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { copyable, name } from "./parts.js";
-import { ago, seconds } from "./text.js";
+import { ENDED, ago, seconds } from "./text.js";
 
 export function chosen(leases, detail) {
   const row = detail?.in_hand[leases.chosen];
@@ -13,7 +13,7 @@ export function chosen(leases, detail) {
   return h("div", { class: "chosen", role: "status" },
     copyable(leases.chosen),
     h("span", {}, h("b", {}, state.replace("_", " ")), `, attempt ${attempt}`),
-    h("span", {}, `received ${ago(received, now)}`, started ? `, runs for ${seconds(Math.max(0, now - started))}` : ", not started"),
+    h("span", {}, `received ${ago(received, now)}`, ENDED.has(state) ? ", its handler has ended" : started ? `, runs for ${seconds(Math.max(0, now - started))}` : ", not started"),
     h("span", {}, end > now ? `lease ends in ${seconds(end - now)}` : "lease has ended"),
     group ? h("span", {}, "group ", name(group)) : null,
     detail.where ? h("code", {}, detail.where) : null,

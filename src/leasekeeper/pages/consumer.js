@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { Leases, flow } from "./flow.js";
 import { headline } from "./overview.js";
-import { empty, later, name, pill, sentence, stylesheet } from "./parts.js";
+import { called, empty, later, name, pill, sentence, stylesheet } from "./parts.js";
 import { count, seconds } from "./text.js";
 
 let styles = null;
@@ -58,7 +58,7 @@ export function consumerPage(view) {
   const open = TABS[route.tab] ? route.tab : "in-hand";
   return [
     h("nav", { class: "crumbs", "aria-label": "where this is" }, link.to({}, "All consumers"), h("span", { "aria-hidden": "true" }, "/"), name(route.consumer),
-      holders.length > 1 ? h("span", { class: "holders" }, holders.map(one => link.to({ ...route, process: one.key }, h("span", { class: `chip${one === process ? " on" : ""}`, key: one.key }, name(one.key))))) : null),
+      holders.length > 1 ? h("span", { class: "holders" }, holders.map(one => link.to({ ...route, process: one.key }, h("span", { class: `chip${one === process ? " on" : ""}`, key: one.key }, name(called(one)))))) : null),
     h("div", { class: "head" },
       h("div", {}, h("h1", {}, name(each.queue)), h("p", { class: "quiet" }, name(each.handler), detail?.where ? h("code", {}, ` ${detail.where}`) : null, `, up ${seconds(Math.floor(each.seconds))}`, each.fifo ? ", FIFO" : "")),
       pill(each.state),

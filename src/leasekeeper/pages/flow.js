@@ -1,12 +1,12 @@
 // The flow of a consumer, drawn: queue, pollers, waiting room, leases, acks, done. Stations are DOM; leases are a canvas.
 // The canvas keeps each message in its cell for as long as it is in hand, and is drawn only while something moves.
 
+import { CHECK, CROSS, GAP, HALT, MARK, box, outline, rounded, sign, step } from "./cells.js";
 import { h } from "./dom.js";
 import { later } from "./parts.js";
-import { ago, count, counted, rate, seconds, trend } from "./text.js";
+import { ENDED, ago, count, counted, rate, seconds, trend } from "./text.js";
 
 const MOST_CELLS = 480; // above, the cells become a heat map
-export const GAP = 3;
 const RING = 1200; // milliseconds that the ring of an extension is seen
 const FADE = 260;
 
@@ -18,6 +18,7 @@ const MEANS = {
 };
 
 let groups = null; // the layout of a FIFO queue, once it is loaded
+const legends = later(() => import("./legend.js"), h("div", { class: "legend" }));
 const choices = later(() => import("./chosen.js"), null);
 const speed = value => (value <= 0 ? 0 : value < 2 ? 1 : value < 20 ? 2 : value < 200 ? 3 : 4);
 const link = value => h("div", { class: `link speed-${speed(value)}`, "aria-hidden": "true" }, h("i"));
@@ -42,7 +43,8 @@ export function flow(each, detail, now, leases) {
         h("span", { class: "quiet" }, `${count(each.running)} of ${count(each.concurrency)} running`,
           each.lease_margin != null ? `, smallest lease left ${seconds(each.lease_margin)}` : "")),
       h("canvas", { class: "cells", role: "img", "aria-label": `${counted(detail?.in_hand_total ?? 0, "message")} in hand; the tab In hand lists them`, made: canvas => leases.attach(canvas) }),
-      legend(leases, detail)),
+      legends(({ legend }) => legend(leases), leases.onChoose),
+      leases.chosen && choices(({ chosen }) => chosen(leases, detail), leases.onChoose)),
     link(each.rate_out),
     station("acks", "Acks", "acks", count(each.acking), "wait for their delete", acks(each.acking)),
     link(each.rate_out),
@@ -74,18 +76,6 @@ function acks(acking) {
   return [
     h("div", { class: "batch", role: "img", "aria-label": `${filled} of ten in the next call` }, Array.from({ length: 10 }, (_, at) => h("i", { class: at < filled ? "on" : "" }))),
     h("p", { class: "note" }, `${filled} of 10`, calls ? `, and ${counted(calls, "full call")}` : ""),
-  ];
-}
-
-function legend(leases, detail) {
-  const { heat, scale, lease } = leases;
-  const swatch = (kind, label) => h("span", {}, h("i", { class: `swatch ${kind}` }), label);
-  return [
-    h("div", { class: "legend" },
-      h("span", { class: "ramp" }, [0, 1, 2, 3, 4].map(each => h("i", { class: `l${each}` })), ` lease left, 0 to ${seconds(lease)}`),
-      heat ? h("span", {}, "a square is a number of messages: across lease left, down running time") : swatch("fill", `running, full at ${seconds(scale)}`),
-      !heat && swatch("ring", "just extended"), swatch("lost", leases.lost ? h("b", { class: "bad" }, `${counted(leases.lost, "lease")} lost`) : "lease lost")),
-    leases.chosen && choices(({ chosen }) => chosen(leases, detail), leases.onChoose),
   ];
 }
 
@@ -266,7 +256,8 @@ export class Leases {
     pen.globalAlpha = alpha * 0.28;
     pen.fill();
     pen.globalAlpha = alpha;
-    const share = started && state !== "waiting" ? Math.min(1, Math.max(0.12, (now - started) / this.scale)) : 0;
+    const ran = started && state !== "waiting";
+    const share = !ran ? 0 : ENDED.has(state) ? 1 : Math.min(1, Math.max(0.12, (now - started) / this.scale));
     if (share) {
       pen.save();
       rounded(pen, x, y, size);
@@ -303,42 +294,8 @@ export class Leases {
   }
 }
 
-export const step = share => Math.min(4, Math.max(0, Math.floor(share * 5)));
-
 // The next round number of seconds: 1, 2, 3, 5 times a power of ten.
 function nice(value) {
   const power = 10 ** Math.floor(Math.log10(value || 1));
   return [1, 2, 3, 5, 10].find(each => each * power >= value * 0.999) * power;
-}
-
-function rounded(pen, x, y, size) {
-  pen.beginPath();
-  pen.roundRect(x, y, size, size, 3);
-}
-
-function box(pen, x, y, size) {
-  rounded(pen, x, y, size);
-  pen.fill();
-}
-
-function outline(pen, x, y, size, width) {
-  pen.lineWidth = width;
-  rounded(pen, x, y, size);
-  pen.stroke();
-}
-
-// Signs in a cell, as lines between points in hundredths of its size.
-const CROSS = [[25, 25, 75, 75], [75, 25, 25, 75]];
-const CHECK = [[28, 70, 44, 85, 74, 55]];
-const MARK = [[50, 25, 50, 55], [50, 65, 50, 73]];
-const HALT = [[39, 38, 39, 62], [61, 38, 61, 62]];
-
-function sign(pen, lines, x, y, size, color, width) {
-  pen.strokeStyle = color;
-  pen.lineWidth = width;
-  pen.beginPath();
-  for (const points of lines) {
-    for (let at = 0; at < points.length; at += 2) pen[at ? "lineTo" : "moveTo"](x + (size * points[at]) / 100, y + (size * points[at + 1]) / 100);
-  }
-  pen.stroke();
 }

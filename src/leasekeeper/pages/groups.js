@@ -1,6 +1,6 @@
 // Leases of a FIFO queue: a box for each message group, its messages in order, the head first.
 
-import { GAP } from "./flow.js";
+import { GAP } from "./cells.js";
 
 const HEAD = 20; // height of a group's name
 const order = new Intl.Collator("en", { numeric: true });

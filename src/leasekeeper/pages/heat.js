@@ -1,6 +1,6 @@
 // Leases as a heat map, where there are too many for cells: lease left (across) by running time (down).
 
-import { step } from "./flow.js";
+import { step } from "./cells.js";
 import { count, seconds } from "./text.js";
 
 export function drawHeat(pen, leases) {

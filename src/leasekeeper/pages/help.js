@@ -1,6 +1,9 @@
 // The help about the keyboard, in a dialog.
 
 import { h, render } from "./dom.js";
+import { stylesheet } from "./parts.js";
+
+await stylesheet("pages/dialog.css");
 
 const KEYS = { "/": "filter", "j  k": "next, previous row", enter: "open the row", esc: "back", p: "hold the page, and let it go", "?": "this help" };
 const dialog = document.createElement("dialog");

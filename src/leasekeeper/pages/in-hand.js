@@ -3,11 +3,11 @@
 import { h } from "./dom.js";
 import { MOST_ROWS, cell, matching, none, table } from "./list.js";
 import { name } from "./parts.js";
-import { count, counted, seconds } from "./text.js";
+import { ENDED, count, counted, seconds } from "./text.js";
 
 const HEADS = [
   ["message", 0], ["state", ([, row]) => row[0]], ["attempt", ([, row]) => -row[4]], ["in hand", ([, row]) => row[1]],
-  ["runs for", ([, row]) => row[2] ?? Infinity], ["lease left", ([, row]) => row[3]], ["group", ([, row]) => row[5] ?? ""],
+  ["runs for", ([, row]) => (ENDED.has(row[0]) ? null : row[2]) ?? Infinity], ["lease left", ([, row]) => row[3]], ["group", ([, row]) => row[5] ?? ""],
 ];
 
 export function tab({ state, route, link, detail, leases, each }) {
@@ -33,7 +33,7 @@ export function tab({ state, route, link, detail, leases, each }) {
           cell("state", h("span", { class: what === "lease_lost" ? "bad" : "" }, what === "lease_lost" ? "✕ lease lost" : what)),
           cell("attempt", count(attempt)),
           cell("in hand", seconds(Math.max(0, now - received))),
-          cell("runs for", started ? seconds(Math.max(0, now - started)) : "–"),
+          cell("runs for", ENDED.has(what) ? "ended" : started ? seconds(Math.max(0, now - started)) : "–"),
           h("td", { "data-label": "lease left", class: left < 0.08 * lease ? "bad" : left < 0.2 * lease ? "warn" : "" }, left > 0 ? seconds(left) : "ended"),
           groups ? cell("group", group ? name(group) : "–") : null);
       })),

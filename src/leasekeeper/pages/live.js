@@ -5,7 +5,7 @@ import { h, render } from "./dom.js";
 import { explain } from "./explain.js";
 import { listen, showHelp } from "./keyboard.js";
 import { overview } from "./overview.js";
-import { empty, later, name, pill, sentence, stylesheet, urgent } from "./parts.js";
+import { called, empty, later, name, pill, sentence, stylesheet, urgent } from "./parts.js";
 import { Stream } from "./stream.js";
 import { clock, counted, seconds } from "./text.js";
 
@@ -88,7 +88,7 @@ function bar(shown, status) {
   return [
     h("header", { class: "bar" },
       link.to({}, h("span", { class: "brand" }, h("i", { class: "mark" }), "Leasekeeper")),
-      shown && h(route.consumer ? "span" : "h1", { class: "which" }, one ? name(one.key) : counted(processes.length, "process", "processes")),
+      shown && h(route.consumer ? "span" : "h1", { class: "which" }, one ? name(called(one)) : counted(processes.length, "process", "processes")),
       shown && processes.length > 0 && pill(worst),
       one && h("span", { class: "quiet" }, `up ${seconds(Math.floor(shown.now - one.started))}`),
       shown && h("span", { class: "quiet version" }, shown.version),
@@ -97,7 +97,7 @@ function bar(shown, status) {
       h("button", { type: "button", class: "key", title: "keyboard", "aria-label": "keyboard and legend", onclick: showHelp }, "?"))),
     notice(status),
     reasons.length && !route.consumer
-      ? h("p", { class: `reason ${worst.toLowerCase()}`, role: "status" }, reasons.slice(0, 3).map(each => h("span", { key: each.key }, !one && h("b", {}, each.key, ": "), sentence(each.reason), each.since ? ` (since ${clock(each.since)})` : "")))
+      ? h("p", { class: `reason ${worst.toLowerCase()}`, role: "status" }, reasons.slice(0, 3).map(each => h("span", { key: each.key }, !one && h("b", {}, called(each), ": "), sentence(each.reason), each.since ? ` (since ${clock(each.since)})` : "")))
       : null,
   ];
 }

@@ -1,7 +1,7 @@
 // All consumers at one look: headline figures, a row for each queue, and in a fleet a row for each process beneath it.
 
 import { h } from "./dom.js";
-import { empty, figure, meter, name, pill, sparkline, urgent } from "./parts.js";
+import { called, empty, figure, meter, name, pill, sparkline, urgent } from "./parts.js";
 import { ago, count, counted, rate, seconds, trend } from "./text.js";
 
 const sum = (list, read) => list.reduce((total, each) => total + (read(each) ?? 0), 0);
@@ -57,8 +57,9 @@ function meaning(list, now) {
   const time = most(list, needs);
   const old = list.some(each => now - each.asked > RECENT) ? `, ${age}` : "";
   if (!sum(list, each => each.visible)) return `empty${old}`;
-  const clear = time === Infinity ? "not clearing" : `${time < 1 ? "under 1 s" : brief(time)} to clear`;
-  return `${trend(sum(list, each => each.trend)).sign} ${clear}${old}`;
+  const way = trend(sum(list, each => each.trend)).sign;
+  const clear = time === Infinity ? "not clearing" : `${time < 1 ? "under 1 s" : brief(time)} ${way === "↑" ? "of work" : "to clear"}`;
+  return `${way} ${clear}${old}`;
 }
 
 export function headline(all, now) {
@@ -148,7 +149,7 @@ export function overview(state, route, link) {
             rows.map(each => group(each, state, link))),
     missing.length && state.fleet
       ? h("section", { class: "missing" }, h("h2", {}, missing.some(each => each.state === "UNREACHABLE") ? "Processes that do not answer" : "Processes without consumers"),
-          missing.map(each => h("p", { key: each.key }, pill(each.state), " ", name(each.key), " ", h("span", { class: "quiet" }, each.reason || "no consumer declared"))))
+          missing.map(each => h("p", { key: each.key }, pill(each.state), " ", name(called(each)), " ", h("span", { class: "quiet" }, each.reason || "no consumer declared"))))
       : null,
   ];
 }
@@ -166,6 +167,6 @@ function group({ key, parts, whole }, { fleet, now }, link) {
     fleet && parts.length > 1 && parts.map(each =>
       h("tr", { key: each.process.key, class: "part", "data-row": true, tabindex: -1, onclick: event => open(each.process.key, event) },
         h("td", { "data-label": "state" }, pill(each.consumer.state)),
-        h("th", { scope: "row", class: "who" }, link.to({ consumer: key, process: each.process.key }, name(each.process.key))),
+        h("th", { scope: "row", class: "who" }, link.to({ consumer: key, process: each.process.key }, name(called(each.process)))),
         cells({ ...each.consumer, backlog: null }, now, uneven.get(each.process.key)))));
 }

@@ -18,6 +18,9 @@ export function name(text, props = {}) {
   return h("bdi", { class: "name", title: text.length > 24 ? text : undefined, ...props }, text);
 }
 
+// What a process is called: as its supervisor does in the log, with what tells it from those of other supervisors.
+export const called = ({ key, number }) => (number ? `process ${number} (${key})` : key);
+
 // A figure with its label, which explains itself.
 export function figure(label, about, value, { unit = "", note = "", tone = "" } = {}) {
   return h("div", { class: `figure ${tone}`, "data-about": about, tabindex: 0, key: label },
@@ -71,6 +74,7 @@ export function empty(title, ...more) {
 }
 
 export function stylesheet(href) {
+  if (document.querySelector(`link[href="${href}"]`)) return null;
   return new Promise((onload, onerror) => document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href, onload, onerror })));
 }
 

@@ -5,6 +5,9 @@ const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFracti
 
 export const NONE = "–";
 
+// States of messages whose handler has ended: no figure of theirs goes on.
+export const ENDED = new Set(["acking", "rejecting", "releasing"]);
+
 export function count(value) {
   if (value == null) return NONE;
   return Math.abs(value) < 100_000 ? whole.format(value) : compact.format(value);

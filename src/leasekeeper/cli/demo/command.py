@@ -205,7 +205,7 @@ class Demo:
 
     async def _look(self) -> None:
         """Show a state a few times a second."""
-        finished, at = 0, time.monotonic()
+        finished, at = len(self.shop.finished), time.monotonic()
         while not self._over.is_set():
             await _wait(self._over)
             await asyncio.gather(self._count_calls(), self._producer.counts())
