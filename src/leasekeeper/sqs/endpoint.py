@@ -6,6 +6,7 @@ nothing in them can add a line to a request or send a session token to a host th
 
 from __future__ import annotations
 
+import copy
 import functools
 import io
 import ipaddress
@@ -22,6 +23,7 @@ from botocore import UNSIGNED
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
+from botocore.hooks import HierarchicalEmitter
 from botocore.httpsession import get_cert_path
 from botocore.loaders import create_loader
 from botocore.utils import get_environ_proxies
@@ -63,9 +65,18 @@ class Endpoint:
 
 def new_session(settings: ClientSettings) -> Any:
     """A botocore session for the settings' profile."""
-    session = botocore.session.Session(profile=settings.profile)
+    hooks = copy.copy(_hooks())
+    session = botocore.session.Session(profile=settings.profile, event_hooks=hooks, include_builtin_handlers=False)
     session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
     return session
+
+
+@functools.cache
+def _hooks() -> Any:
+    """What botocore hooks into its own events, for copies: to register all of it takes more than the whole rest."""
+    hooks = HierarchicalEmitter()
+    botocore.session.Session(event_hooks=hooks)
+    return hooks
 
 
 @functools.cache
