@@ -123,8 +123,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         A call with a cancelled future is not waited for any more.
         """
         future = super().run_in_executor(executor, func, *args)
-        self._outside += 1
-        future.add_done_callback(self._came_back)
+        if not future.done():  # Python 3.14 takes over the result of a call that has ended already
+            self._outside += 1
+            future.add_done_callback(self._came_back)
         return future
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - see below
