@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 from leasekeeper.alive import alive
 from leasekeeper.core.phases import Change, Phase, next_phase
 from leasekeeper.engine.asking_store import ask_store
+from leasekeeper.engine.drain import END_GRACE
 from leasekeeper.engine.host import LINGER, Host
 from leasekeeper.engine.opening import open_queue
-from leasekeeper.engine.runner import END_GRACE, Runner
+from leasekeeper.engine.runner import Runner
 from leasekeeper.engine.stopping import StopReason
 from leasekeeper.errors import Closed, LeasekeeperError
 from leasekeeper.futures import running_future

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from leasekeeper.core.phases import Phase
-from leasekeeper.engine.runner import END_GRACE
+from leasekeeper.engine.drain import END_GRACE
 from leasekeeper.engine.stopping import FORCED_GRACE
 from leasekeeper.message import Message  # noqa: TC001 - a handler's annotation is read at run time
 from leasekeeper.testing.world import World, virtual

@@ -44,12 +44,16 @@ class Scene:
                 self.running -= 1
 
         run = partial(Handler(handle, queue="q").run, lambda _answer: True)
+
+        def clock() -> float:
+            return loop.time() + 1.0  # never 0.0, which a unit shows that has not started
+
         if kind == "pool":
             self.strategy = PoolDispatch(
-                run, self.reply, loop.time, concurrency=concurrency, waiting_room=100, idle_timeout=10.0
+                run, self.reply, clock, concurrency=concurrency, waiting_room=100, idle_timeout=10.0
             )
         else:
-            self.strategy = SemaphoreDispatch(run, self.reply, loop.time, concurrency=concurrency)
+            self.strategy = SemaphoreDispatch(run, self.reply, clock, concurrency=concurrency)
 
     def reply(self, delivery: Delivery, outcome: Outcome) -> None:
         self.answers.append((delivery.received.body, outcome))

@@ -6,11 +6,15 @@ import asyncio
 import contextvars
 import random
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from dispatch_scene import Scene, awaits_a_cancelled_task, both, second, stubborn
 
+from leasekeeper.lanes.coroutines import CoroutineLane
+from leasekeeper.lanes.mailbox import Mailbox
+from leasekeeper.lanes.threads import ThreadLane
+from leasekeeper.options import Options
 from leasekeeper.outcomes import DONE, ENDED, NOT_STARTED, Failed
 from leasekeeper.testing.clock import run_virtual
 
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from leasekeeper.core.delivery import Delivery
+    from leasekeeper.options import Dispatch
+    from leasekeeper.outcomes import Outcome
 
 
 @both
@@ -30,7 +36,7 @@ def test_the_concurrency_is_kept_and_the_rest_waits_in_order(kind: str, deliver:
         await asyncio.sleep(10)
         assert (scene.started, scene.most) == (list("abcdefg"), 3)
         assert Counter(scene.answers) == Counter((each, DONE) for each in "abcdefg")
-        assert [row.started for row in rows] == [0.0] * 3 + [1.0] * 3 + [2.0]
+        assert [row.started for row in rows] == [1.0] * 3 + [2.0] * 3 + [3.0]
         assert scene.numbers[:2] == (0, 0)
 
     run_virtual(main())
@@ -318,3 +324,62 @@ def test_whatever_happens_every_delivery_is_answered_exactly_once(
         await asyncio.sleep(600)
 
     run_virtual(main())
+
+
+class TakenBack:
+    """A unit that the engine takes back at the worst moment: after its lane has written `started`."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.lost = False
+
+    @property
+    def started(self) -> float:
+        return self.times[-1] if self.times else 0.0
+
+    @started.setter
+    def started(self, now: float) -> None:
+        self.times.append(now)
+        self.lost = True
+
+
+@pytest.mark.parametrize("lane", ["semaphore", "pool", "threads"])
+def test_a_unit_that_is_taken_back_while_it_starts_is_not_run(lane: Dispatch | Literal["threads"]) -> None:
+    """L24: the lane looks after it has written that it starts, so it and the engine cannot both miss each other."""
+    runs: list[object] = []
+
+    class Noting:
+        name = "noting"
+
+        async def run(self, _say: object, unit: TakenBack) -> Outcome:
+            runs.append(unit)
+            return DONE
+
+        def run_blocking(self, _say: object, unit: TakenBack) -> Outcome:
+            runs.append(unit)
+            return DONE
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        came: asyncio.Future[Any] = loop.create_future()
+        answers: Mailbox[Any] = Mailbox(loop, came.set_result)
+        handler: Any = Noting()
+        options = Options(concurrency=1, threads=1, dispatch="semaphore" if lane == "threads" else lane)
+
+        def clock() -> float:
+            return loop.time() + 1.0
+
+        made: CoroutineLane[TakenBack] | ThreadLane[TakenBack]
+        if lane == "threads":
+            made = ThreadLane(handler, options, answers=answers, clock=clock)
+        else:
+            made = CoroutineLane(handler, options, loop=loop, answers=answers, clock=clock)
+        unit = TakenBack()
+        made.submit([unit])
+        [answer] = await came
+        assert (answer.unit, answer.outcome) == (unit, NOT_STARTED)
+        assert unit.times == [unit.times[0], 0.0]
+        assert runs == []
+        await made.close()
+
+    asyncio.run(main())

@@ -21,11 +21,15 @@ def test_workers_are_hired_with_the_load_and_let_go_one_by_one(deliver: Callable
     async def main() -> None:
         scene = Scene("pool", second, concurrency=4)
         scene.submit(deliver, "a")
+        assert scene.numbers == (0, 1, 1), "it starts in the next turn"
+        await asyncio.sleep(0)
         assert scene.numbers == (1, 0, 1)
         await asyncio.sleep(2)
         scene.submit(deliver, "b")
+        await asyncio.sleep(0)
         assert scene.numbers == (1, 0, 1), "the idle one is used"
         scene.submit(deliver, *"cdefg")
+        await asyncio.sleep(0)
         assert scene.numbers == (4, 2, 4)
         await asyncio.sleep(3)
         counts = []
@@ -36,6 +40,7 @@ def test_workers_are_hired_with_the_load_and_let_go_one_by_one(deliver: Callable
         assert counts[-1] == 0
         assert all(after in (before, before - 1) for before, after in pairwise(counts))
         scene.submit(deliver, *"hi")
+        await asyncio.sleep(0)
         assert scene.numbers == (2, 0, 2), "hired again"
         await asyncio.sleep(60)
         assert len(scene.answers) == 9

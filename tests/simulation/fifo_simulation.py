@@ -17,7 +17,7 @@ from fifo_handlers import Handlers
 from fifo_record import ANYONE, Record
 from fifo_server import Server
 
-from leasekeeper.engine.runner import END_GRACE
+from leasekeeper.engine.drain import END_GRACE
 from leasekeeper.testing.clock import run_virtual
 from leasekeeper.testing.processes import ProcessLoop
 from leasekeeper.testing.world import START, World

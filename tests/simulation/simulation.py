@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from back_offs import BackOffs
 from conditions import CHANGE, SILENT
 
-from leasekeeper.engine.runner import END_GRACE
+from leasekeeper.engine.drain import END_GRACE
 from leasekeeper.message import Message  # noqa: TC001 - a handler's annotation is read at run time
 from leasekeeper.outcomes import Reject, Retry
 from leasekeeper.testing.clock import run_virtual

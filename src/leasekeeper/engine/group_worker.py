@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.core.decisions import Decision
 from leasekeeper.core.delivery import Action
+from leasekeeper.core.group import GroupedDelivery
 from leasekeeper.core.states import State
 from leasekeeper.engine.worker import Worker
 from leasekeeper.lanes.api import Answer
@@ -64,6 +65,10 @@ class GroupWorker(Worker):
             self._grouped.stop()
         else:
             self._lane.stop_collecting()
+
+    def _goes_back(self, row: Delivery) -> bool:
+        """As for any queue; a message goes on that would not get another delivery, or that a thread still has."""
+        return isinstance(row, GroupedDelivery) and row.in_line and self._grouped.gives_back(row)
 
     def answered(self, answers: Sequence[Answer[Delivery]]) -> None:
         """Settle messages whose handlers have ended; what a handler said of its message before counts then."""

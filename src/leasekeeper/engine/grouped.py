@@ -238,6 +238,11 @@ class Grouped:
         for timer in (*self._stuck.values(), *self._waits.values()):
             timer.cancel()
 
+    def gives_back(self, row: GroupedDelivery) -> bool:
+        """Whether a message that has not started goes back now."""
+        groups = self._groups
+        return groups.stopping and (self._recalled or row.going_back or not groups.on_last_delivery(row.group))
+
     def give_back(self, rows: Sequence[tuple[GroupedDelivery, float]]) -> None:
         """Have these given back, each hidden for so many seconds."""
         self._post([not_started(row, seconds) for row, seconds in rows])

@@ -16,6 +16,7 @@ from leasekeeper.core.phases import Change, Phase, next_phase
 from leasekeeper.core.throttler import Throttler
 from leasekeeper.engine.context import QueueContext
 from leasekeeper.engine.dead_letters import DeadLetters
+from leasekeeper.engine.drain import Drain
 from leasekeeper.engine.health import Health
 from leasekeeper.engine.kinds import kind_of
 from leasekeeper.engine.lag import LagMeter
@@ -27,7 +28,7 @@ from leasekeeper.engine.scopes import first_of, serve
 from leasekeeper.engine.sizing import Sizing
 from leasekeeper.engine.snapshot import RunnerSnapshot
 from leasekeeper.engine.stopping import Stopping, StopReason
-from leasekeeper.events import HandlersLeft, InternalError, PhaseChanged, QueueOpened, SettlementsLeft, StopForced
+from leasekeeper.events import InternalError, PhaseChanged, QueueOpened, SettlementsLeft, StopForced
 from leasekeeper.lanes.mailbox import Mailbox
 from leasekeeper.lanes.routed import RoutedHandler
 
@@ -39,12 +40,10 @@ if TYPE_CHECKING:
     from leasekeeper.engine.context import SourceQueue
     from leasekeeper.events import Event
     from leasekeeper.keeper.keeping import Keeping
-    from leasekeeper.lanes.api import Answer
+    from leasekeeper.lanes.api import Answer, Lane
+    from leasekeeper.lanes.gated import GatedLane
     from leasekeeper.lanes.handlers import AnyHandler
     from leasekeeper.options import Options
-
-END_GRACE = 1.0
-"""Seconds that cancelled handlers get to clean up at the deadline of a stop."""
 
 
 class Runner:
@@ -109,9 +108,7 @@ class Runner:
         self._extender = self._kind.extender(context)
         self._harvester = self._kind.harvester(context)
         self._dead_letters = DeadLetters(context)
-        self._lane = self._kind.lane(context, handler, application, self._lane_closed)
-        self._gated = gated(self._lane, self._gate, self._answers, lane_closed=self._lane_closed, clock=clock)
-        self._lane = self._gated or self._lane
+        self._gated, self._lane = self._make_lane(handler, application)
         self.sizing = Sizing(
             options, handler.is_coroutine, self._lane, self._gate, self._throttler, self._capacity, self._wake
         )
@@ -125,7 +122,21 @@ class Runner:
         )
         self._routed = handler if isinstance(handler, RoutedHandler) else None
         self._stopping = Stopping(options, clock)
+        self._drain = self._make_drain()
         self.pollers = self._make_pollers(handler)
+
+    def _make_lane(
+        self, handler: AnyHandler, application: asyncio.AbstractEventLoop
+    ) -> tuple[GatedLane | None, Lane[Delivery]]:
+        """The lane of the handlers, perhaps behind a gate, and that gate's lane if there is one."""
+        lane = self._kind.lane(self.context, handler, application, self._lane_closed)
+        gate = gated(lane, self._gate, self._answers, lane_closed=self._lane_closed, clock=self._clock)
+        return gate, gate or lane
+
+    def _make_drain(self) -> Drain:
+        context, stopping, capacity = self.context, self._stopping, self._capacity
+        answers, settle = self._answers, self._answered
+        return Drain(context, stopping, capacity, self._worker, self._lane, answers=answers, settle=settle)
 
     def _make_pollers(self, handler: AnyHandler) -> Pollers:
         watched = not handler.is_coroutine and self._options.thread_count > 1
@@ -210,7 +221,7 @@ class Runner:
                 self._emit(QueueOpened(self.source.name, self.source.url, self.context.client))
                 self._enter(Change.OPENED)
                 await self._poll(ready)
-                await self._drain()
+                await self._drain.run()
                 self._enter(Change.DRAINED)
                 limit.reschedule(asyncio.get_running_loop().time() + self._options.flush_timeout)
         except TimeoutError:
@@ -247,7 +258,7 @@ class Runner:
             self._enter(Change.STOP)
             self._worker.stop()
             await self.pollers.end(partial(self._stopping.enough_grace, self._capacity.idle))
-        self._worker.polls_ended()
+        await self._drain.polls_ended()
 
     async def _until_quiet(self) -> None:
         if not self._options.exit_on_unusable:
@@ -256,19 +267,6 @@ class Runner:
         await first_of(self._stopping.quiet.wait(), self._health.unusable.wait())
         if not self._stopping.quiet.is_set():
             self._stop_because(StopReason.UNUSABLE, f"the queue is unusable: {self._health.problem}")
-
-    async def _drain(self) -> None:
-        """Wait for handlers, heartbeats on; at the deadline end those that can be ended (L22)."""
-        await self._stopping.drained(self._capacity.idle)
-        if not self._capacity.taken:
-            return
-        self._worker.recall()
-        self._worker.release_withheld()
-        grace = END_GRACE if self._lane.end() else 0.0  # enough for the answers about what had not started
-        await first_of(self._capacity.idle(), timeout=grace)
-        if self._capacity.taken:
-            running = self._lane.statistics().running
-            self._emit(HandlersLeft(self.source.name, running, self._stopping.limit))
 
     # Verbs
 

@@ -101,6 +101,15 @@ class Worker:
         for action, rows in released.items():
             self._context.act(action, rows)
 
+    def unstarted(self) -> list[Delivery]:
+        """What was recalled and waits in the lane for its answer, last first: followers never get ahead of a head."""
+        rows = [row for row in self._context.ledger if row.state is State.WAITING and not row.started]
+        return [row for row in reversed(rows) if self._goes_back(row)]
+
+    def _goes_back(self, row: Delivery) -> bool:  # noqa: ARG002 - a FIFO queue asks for the group
+        """Whether a message that has not started was recalled."""
+        return self._recalled
+
     # Answers
 
     def answered(self, answers: Sequence[Answer[Delivery]]) -> None:

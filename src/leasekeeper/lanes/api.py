@@ -28,7 +28,11 @@ class Unit(Protocol):
 
     @property
     def lost(self) -> bool:
-        """Whether the lease has run out. The lane does not start a lost unit."""
+        """Whether the lease has run out, or was given back. The lane does not start a lost unit.
+
+        Race: the lane writes `started` before it looks here, and the engine writes this before it looks at `started`.
+        So a unit never starts after the engine has found that it has not.
+        """
         ...
 
 
@@ -103,6 +107,11 @@ class LaneStatistics:
 
 class Lane(Protocol[U_contra]):
     """Where handlers run. All methods are called on the engine's loop."""
+
+    @property
+    def looks_before_start(self) -> bool:
+        """Whether it looks at `lost` when it starts a unit, so that a unit can be taken back until then."""
+        ...
 
     async def open(self) -> None:
         """Get ready to run; called once, before the first receive. What it raises fails the start."""

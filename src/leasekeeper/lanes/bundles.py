@@ -211,6 +211,7 @@ class BundleLane:
         self._collects = True
         self._down = False
         self._inside = open_inside(BundleAnswers(answers, self._freed_in_thread))
+        self.looks_before_start = self._inside.looks_before_start
 
     # Collecting
 

@@ -6,6 +6,7 @@ same way. So a handler that blocks the loop delays handlers and nothing else (L9
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Generic
 
@@ -38,6 +39,7 @@ class CoroutineLane(Generic[U]):
         answers: Answers[U],
         clock: Callable[[], float],
     ) -> None:
+        self.looks_before_start = True
         self._loop = loop
         self._answers = answers
         self._outgoing: list[Answer[U]] = []
@@ -120,7 +122,8 @@ class CoroutineLane(Generic[U]):
 
     def statistics(self) -> LaneStatistics:
         """What it is doing now."""
-        return self._strategy.statistics()
+        now = self._strategy.statistics()
+        return replace(now, waiting=now.waiting + len(self._inbox))
 
     def __repr__(self) -> str:
         now = self.statistics()

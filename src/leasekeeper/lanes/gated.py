@@ -50,6 +50,7 @@ class GatedLane:
         self._timer: asyncio.TimerHandle | None = None
         self._together: dict[Delivery, Sequence[Delivery]] = {}
         """Messages that start together, by the first of them, which waits at the gate for all."""
+        self.looks_before_start = lane.looks_before_start
         self.end = lane.end
         self.stop_collecting = lane.stop_collecting
 

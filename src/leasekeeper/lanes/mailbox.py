@@ -45,6 +45,14 @@ class Mailbox(Generic[T]):
         """Accept no more items. What was posted before, or by a thread at this very moment, is still received."""
         self._closed = True
 
+    def redirect(self, receive: Callable[[list[T]], None]) -> None:
+        """Let `receive` take what arrives from now on. To be called on the receiving loop."""
+        self._receive = receive
+
+    def __len__(self) -> int:
+        """How many items are on their way; may be asked from any thread."""
+        return sum(map(len, list(self._posts)))
+
     def _wake(self) -> bool:
         # Race: between the append and this line another thread may wake the loop as well. That costs one call too many
         # and never one too few, because `_drain` clears `_awake` before it looks at the items.

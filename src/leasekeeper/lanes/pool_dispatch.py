@@ -91,10 +91,11 @@ class PoolDispatch(Generic[U]):
                 del self._tasks[worker]
 
     async def _serve(self, unit: U) -> Outcome:
+        unit.started = self._clock()  # before the look, as `Unit.lost` has it
         if unit.lost or unit in self._ending:
+            unit.started = 0.0
             return NOT_STARTED
         try:
-            unit.started = self._clock()
             return await self._run(unit)
         except asyncio.CancelledError as error:  # a handler may also raise it by itself
             return ENDED if unit in self._ending else Failed(error)
@@ -203,4 +204,7 @@ class PoolDispatch(Generic[U]):
 
     def statistics(self) -> LaneStatistics:
         """What is going on."""
-        return LaneStatistics(running=len(self._at_work), waiting=self._pool.waiting, workers=len(self._tasks))
+        at_work = list(self._at_work)
+        running = sum(unit.started > 0.0 for unit in at_work)
+        waiting = self._pool.waiting + len(at_work) - running
+        return LaneStatistics(running=running, waiting=waiting, workers=len(self._tasks))

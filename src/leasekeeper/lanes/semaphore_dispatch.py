@@ -59,8 +59,10 @@ class SemaphoreDispatch(Generic[U]):
     async def _work(self, unit: U) -> None:
         outcome: Outcome = NOT_STARTED
         try:
-            if not unit.lost:
-                unit.started = self._clock()
+            unit.started = self._clock()  # before the look, as `Unit.lost` has it
+            if unit.lost:
+                unit.started = 0.0
+            else:
                 outcome = await self._run(unit)
         except asyncio.CancelledError as error:  # a handler may also raise it by itself
             outcome = ENDED if unit in self._ending else Failed(error)
@@ -133,4 +135,6 @@ class SemaphoreDispatch(Generic[U]):
 
     def statistics(self) -> LaneStatistics:
         """What is going on."""
-        return LaneStatistics(running=len(self._tasks), waiting=len(self._waiting), workers=len(self._tasks))
+        tasks = list(self._tasks)
+        running = sum(unit.started > 0.0 for unit in tasks)
+        return LaneStatistics(running=running, waiting=len(self._waiting) + len(tasks) - running, workers=len(tasks))

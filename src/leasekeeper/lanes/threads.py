@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from leasekeeper.lanes.api import Answers, UnitHandler
     from leasekeeper.options import Options
 
-
 LOOK_BEHIND = 4
 """At every fourth visit to the queue, a processor first looks for units that wait behind the others."""
 QUICK = 0.00005
@@ -55,6 +54,7 @@ class ThreadLane(Generic[U]):
         clock: Callable[[], float],
         timer: asyncio.AbstractEventLoop | None = None,
     ) -> None:
+        self.looks_before_start = True
         self._handler = handler
         self._run = partial(handler.run_blocking, answers.post_one)
         self._answers = answers
@@ -144,9 +144,8 @@ class ThreadLane(Generic[U]):
     def _hire(self) -> None:
         processor: Processor[U] = Processor()
         # A daemon, because a handler that never returns must not keep the process alive.
-        processor.thread = threading.Thread(
-            target=self._process, args=(processor,), name=f"leasekeeper-{self._handler.name}", daemon=True
-        )
+        name = f"leasekeeper-{self._handler.name}"
+        processor.thread = threading.Thread(target=self._process, args=(processor,), name=name, daemon=True)
         self._processors.append(processor)
         if len(self._processors) > FEW and not self._holds_interval:
             self._holds_interval = True
@@ -184,13 +183,14 @@ class ThreadLane(Generic[U]):
     def _run_all(self, me: Processor[U]) -> None:
         """Run unit after unit, until the lane closes."""
         while (unit := self._next(me)) is not None:
-            if unit.lost:
-                self._answers.post((Answer(unit, NOT_STARTED),))
-                continue
             self._taken += 1
             if (me.behind or (self._queue and self._pace >= QUICK)) and self._may_wake():
                 self._wake_one()
-            unit.started = self._clock()  # before `current`, because the watch reads it of the current unit
+            unit.started = self._clock()  # before `lost`, as that has it, and `current`: the watch reads it of that
+            if unit.lost:
+                unit.started = 0.0
+                self._answers.post((Answer(unit, NOT_STARTED),))
+                continue
             me.current = unit
             outcome = self._run(unit)
             self._pace = self._clock() - unit.started
@@ -278,8 +278,8 @@ class ThreadLane(Generic[U]):
         """Let more threads work, or fewer: those that are too many end when they have ended their unit."""
         with self._parking:
             self._maximum = options.thread_count
-            there = [each for each in self._processors if not each.ended]
-            there.sort(key=lambda each: each.current is None)  # those that are idle end first
+            there = sorted(self._processors, key=lambda each: each.current is None)  # those that are idle end first
+            there = [each for each in there if not each.ended]
             for each in there[self._maximum :]:
                 each.ended = True
             self._parking.notify_all()

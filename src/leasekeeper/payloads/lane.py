@@ -77,6 +77,7 @@ class PayloadLane:
         """Bytes that are taken for the payload of a message, from before it is fetched until its handler has ended."""
         self._finished = finished
         self._fetcher: Fetcher | None = None
+        self.looks_before_start = lane.looks_before_start
         self.end = lane.end
         self.stop_collecting = lane.stop_collecting
 

@@ -77,6 +77,7 @@ class ProcessLane(Generic[U]):
         tasks: Tasks[U],
         runs: Callable[[Delivery], object] | None = None,
     ) -> None:
+        self.looks_before_start = False  # workers start by themselves; their recall needs nothing that may be blocked
         self._handler = handler
         self._runs = runs
         self._queue_name = queue
