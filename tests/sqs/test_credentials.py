@@ -152,7 +152,7 @@ def test_expired_credentials_are_waited_for_and_their_lack_is_an_error() -> None
             await keeper.renewed()
         assert (failed.value.verdict, failed.value.code) == (Verdict.CREDENTIALS, "CredentialsExpired")
         assert failed.value.message == (
-            "the AWS credentials have expired and could not be refreshed from <source>: OSError('no route')"
+            "the AWS credentials have expired and could not be refreshed from <source>: OSError: no route"
         )
         clock.now += 10
         assert keeper.current() is None
@@ -340,4 +340,4 @@ def test_keys_that_cannot_be_right_are_refused_and_not_shown(name: str, value: s
 
 
 def test_fixed_credentials_show_only_their_id() -> None:
-    assert repr(Fixed(key("AK"))) == "<fixed credentials AK>"
+    assert str(Fixed(key("AK"))) == "the fixed credentials AK"

@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 from leasekeeper.api import Credentials, CredentialsProvider
 from leasekeeper.errors import CredentialsMissing, SqsError, Verdict
 from leasekeeper.loggers import safe_logger
+from leasekeeper.sqs.aws_errors import explained
 from leasekeeper.sqs.blocking import in_thread
 from leasekeeper.texts import safe_repr, safe_str
 
@@ -74,9 +75,7 @@ class CredentialKeeper:
         if self._held is None:
             if isinstance(self.failure, CredentialsMissing):
                 raise self.failure
-            raise CredentialsMissing(
-                f"no AWS credentials: {safe_repr(self._source)} failed: {safe_repr(self.failure)}"
-            ) from self.failure
+            raise CredentialsMissing(f"no AWS credentials from {safe_str(self._source)}: {self._why()}") from self.failure
 
     def current(self) -> Credentials | None:
         """Credentials that are expected to work; None when a call must wait for `renewed`. Begins refreshes."""
@@ -103,8 +102,8 @@ class CredentialKeeper:
             raise SqsError(
                 Verdict.CREDENTIALS,
                 "CredentialsExpired",
-                f"the AWS credentials have expired and could not be refreshed from {safe_repr(self._source)}: "
-                f"{safe_repr(self.failure)}",
+                f"the AWS credentials have expired and could not be refreshed from {safe_str(self._source)}: "
+                f"{self._why()}",
             )
         return held
 
@@ -119,6 +118,12 @@ class CredentialKeeper:
         """End a refresh under way."""
         if self._refresh is not None:
             self._refresh.cancel()
+
+    def _why(self) -> str:
+        """Why there are no credentials that work, and what to do."""
+        if self.failure is not None:
+            return explained(self.failure)
+        return "those that it gives have expired" if self._refresh is None else f"no answer in {PATIENCE:g} s"
 
     def _begin(self) -> None:
         self._refresh = asyncio.create_task(self._renew(renew=self._refused), name="leasekeeper credentials")
@@ -141,8 +146,8 @@ class CredentialKeeper:
             if self._held is not None:  # otherwise `start` raises it
                 log.warning(
                     "AWS credentials could not be refreshed from %s: %s",
-                    safe_repr(self._source),
-                    safe_str(error) or type(error).__name__,
+                    safe_str(self._source),
+                    explained(error),
                 )
             return
         finally:
@@ -202,8 +207,8 @@ class Fixed:
         """The credentials given."""
         return self._credentials
 
-    def __repr__(self) -> str:
-        return f"<fixed credentials {self._credentials.access_key}>"
+    def __str__(self) -> str:
+        return f"the fixed credentials {self._credentials.access_key}"
 
 
 class FromProvider:
@@ -225,8 +230,8 @@ class FromProvider:
             )
         return credentials
 
-    def __repr__(self) -> str:
-        return f"<credentials provider {getattr(self._provider, '__qualname__', None) or safe_repr(self._provider)}>"
+    def __str__(self) -> str:
+        return f"the credentials provider {getattr(self._provider, '__qualname__', None) or safe_repr(self._provider)}"
 
 
 class FromBotocore:
@@ -274,8 +279,8 @@ class FromBotocore:
         frozen = found.get_frozen_credentials()
         return Credentials(access_key=frozen.access_key, secret_key=frozen.secret_key, token=frozen.token or None)
 
-    def __repr__(self) -> str:
-        return "<botocore's credential chain>"
+    def __str__(self) -> str:
+        return "the AWS configuration"
 
 
 _NOT_FOUND = (

@@ -22,7 +22,7 @@ import botocore.session
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ConfigParseError, ProfileNotFound
 from botocore.hooks import HierarchicalEmitter
 from botocore.httpsession import get_cert_path
 from botocore.loaders import create_loader
@@ -31,6 +31,7 @@ from urllib3 import HTTPResponse
 
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.sqs.address import region_of
+from leasekeeper.sqs.aws_errors import explained
 from leasekeeper.sqs.urls import check_endpoint, redacted
 
 if TYPE_CHECKING:
@@ -93,16 +94,27 @@ def locate(settings: ClientSettings) -> Endpoint:
     """
     try:
         return _locate(settings, new_session(settings))
+    except (ProfileNotFound, ConfigParseError) as error:
+        raise ConfigurationError(explained(error, profile=settings.profile, profiles=_profiles())) from None
     except (BotoCoreError, ValueError) as error:
         malformed = str(error).startswith("Invalid endpoint")  # botocore's sentence for AWS_ENDPOINT_URL_SQS and others
         advice = "; give scheme, host and port, e.g. http://localhost:4566" if malformed else ""
+        given = [f"{name}={getattr(settings, name)!r}" for name in ("region", "endpoint_url", "profile")]
+        given = [each for each in given if not each.endswith("=None")]
         raise ConfigurationError(
             redacted(
-                f"no {settings.service.label} endpoint follows from region={settings.region!r}, "
-                f"endpoint_url={settings.endpoint_url!r}, profile={settings.profile!r} and the AWS configuration of "
-                f"the environment ({settings.service.variable}, ~/.aws/config): {error}{advice}"
+                f"no {settings.service.label} endpoint follows from {''.join(f'{each}, ' for each in given)}the AWS "
+                f"variables ({settings.service.variable}) and ~/.aws/config: {error}{advice}"
             )
         ) from None  # botocore's error may show the password in a URL
+
+
+def _profiles() -> list[str]:
+    """The profiles of the AWS files; none if the files cannot be read."""
+    try:
+        return list(botocore.session.Session().available_profiles)
+    except BotoCoreError:
+        return []
 
 
 def _locate(settings: ClientSettings, session: Any) -> Endpoint:
