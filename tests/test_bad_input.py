@@ -164,7 +164,7 @@ def test_all_mistakes_in_options_are_reported_at_once() -> None:
         Leasekeeper(concurency=5, concurrency=0)  # type: ignore[call-arg]
     assert str(caught.value).splitlines() == [
         "unknown option 'concurency'; did you mean 'concurrency'?",
-        "concurrency=0: must be from 1 to 120000",
+        "concurrency=0: must be a whole number from 1 to 120000",
     ]
     app = Leasekeeper()
     with pytest.raises(ConfigurationError) as caught:

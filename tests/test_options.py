@@ -100,7 +100,8 @@ def test_a_number_below_its_bound_is_refused(name: str) -> None:
 def test_a_number_above_its_bound_is_refused(name: str) -> None:
     low, high = FIELDS[name].metadata["low"], FIELDS[name].metadata["high"]
     unit = " seconds" if FIELDS[name].metadata["unit"] else ""
-    assert refusal(**{name: high + 1}) == f"{name}={high + 1!r}: must be from {low:g} to {high:.15g}{unit}"
+    kind = "a whole number" if FIELDS[name].type in ("int", "int | None") else "a number"
+    assert refusal(**{name: high + 1}) == f"{name}={high + 1!r}: must be {kind} from {low:g} to {high:.15g}{unit}"
 
 
 MATES: dict[str, dict[str, Any]] = {

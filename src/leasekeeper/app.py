@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from leasekeeper.consumer import Consumer
 from leasekeeper.engine.host import Host
-from leasekeeper.errors import ConfigurationError
+from leasekeeper.errors import ConfigurationError, Mistakes
 from leasekeeper.futures import running_future
 from leasekeeper.injection import Injection
 from leasekeeper.lanes.signature import name_of
@@ -58,8 +58,9 @@ class Leasekeeper:
         lifespan: Callable[[Leasekeeper], AbstractAsyncContextManager[Any]] | None = None,
         **defaults: Unpack[OptionValues],
     ) -> None:
-        self._lifespan = None if lifespan is None else Lifespan(lifespan, self)
-        check_alone(defaults)
+        with Mistakes() as mistakes:
+            self._lifespan = mistakes.noted(Lifespan, lifespan, self) if lifespan is not None else None
+            mistakes.noted(check_alone, defaults)
         self._defaults = defaults
         self._injection = Injection(Senders())
         self._host = Host("leasekeeper")
@@ -346,5 +347,4 @@ def may_be_one_queue(one: Consumer, other: Consumer) -> bool:
 
 
 def _endpoint(consumer: Consumer) -> str | None:
-    url = consumer.address.endpoint or consumer.options.endpoint_url
-    return url and url.rstrip("/")
+    return (consumer.address.endpoint or consumer.options.endpoint_url or "").rstrip("/") or None

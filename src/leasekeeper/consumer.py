@@ -15,12 +15,12 @@ from leasekeeper.channel import Channel
 from leasekeeper.core.phases import Phase
 from leasekeeper.declaration import Declaration
 from leasekeeper.engine.host import Host, refuse_green_threads
-from leasekeeper.errors import Closed, ConfigurationError
+from leasekeeper.errors import Closed
 from leasekeeper.futures import done_future, failed_future
 from leasekeeper.life import Life, longest_stop
 from leasekeeper.lifespan import Lifespan
 from leasekeeper.observe.statistics import ConsumerStatistics, Report
-from leasekeeper.options import make_options
+from leasekeeper.options import Attempt
 from leasekeeper.running import Completion, in_event_loop, run
 
 if TYPE_CHECKING:
@@ -75,15 +75,12 @@ class Consumer(Declaration):
         host: Host | None = None,
         **values: Unpack[OptionValues],
     ) -> None:
-        if options is not None and values:
-            raise ConfigurationError(
-                f"options= together with {', '.join(sorted(values))}: give either an Options object or single options"
-            )
-        if lifespan is not None and not isinstance(lifespan, Lifespan):
-            lifespan = Lifespan(lifespan, self)
-        self.lifespan = lifespan
-        made, opens = options or make_options(values), None if lifespan is None else lifespan.function
-        super().__init__(queue, handler, when, made, lifespan=opens, inject=inject)
+        attempt = Attempt(values, options)
+        self.lifespan = lifespan if isinstance(lifespan, Lifespan) else None
+        if lifespan is not None and self.lifespan is None:
+            self.lifespan = attempt.noted(Lifespan, lifespan, self)
+        opens: Any = getattr(lifespan, "function", lifespan)
+        super().__init__(queue, handler, when, attempt, lifespan=opens, inject=inject)
         self._host = host or Host(f"leasekeeper-{self.address.name}")
         self._life: Life | None = None
         self.subscriptions: list[tuple[Callable[[Any], object], tuple[type[Event], ...]]] = []

@@ -17,9 +17,10 @@ from leasekeeper.injection import Injection
 from leasekeeper.lanes.handlers import make_handler
 from leasekeeper.lanes.parameters import NO_LIFESPAN, NOT_YET
 from leasekeeper.loggers import safe_logger
-from leasekeeper.options import Options, make_options
+from leasekeeper.options import Attempt, Options
 from leasekeeper.sending.senders import Senders
 from leasekeeper.sqs.address import address_of
+from leasekeeper.sqs.urls import check_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -46,7 +47,7 @@ class Declaration:
         queue: str,
         handler: Callable[..., Any],
         when: When | None,
-        options: Options,
+        attempt: Attempt,
         *,
         lifespan: Callable[..., Any] | None,
         inject: Injector | Callable[[], Injector] | Injection | None = None,
@@ -54,7 +55,7 @@ class Declaration:
         if not isinstance(inject, Injection):
             injection = Injection(Senders())
             if inject is not None:
-                injection.use(inject)
+                attempt.noted(injection.use, inject)
             inject = injection
         assert isinstance(inject.own, Senders)
         self.injection, self.senders = inject, inject.own
@@ -64,19 +65,27 @@ class Declaration:
         self.inherited: frozenset[str] = frozenset()
         self._opens = lifespan
         self._resources = NO_LIFESPAN if lifespan is None else NOT_YET
-        self._declare(options)
+        self._declare(attempt)
 
-    def _declare(self, options: Options) -> None:
-        address = address_of(self._queue, options.region)
-        self.handler = make_handler(
-            self._functions,
-            options,
-            queue=address.name,
-            resources=self._resources,
-            injection=self.injection,
-            lifespan=self._opens,
-        )
-        self.options, self.address = options, address
+    def _declare(self, attempt: Attempt) -> None:
+        """Take over the options, or refuse all that is wrong: with them, with the queue, with a handler."""
+        options = attempt.options
+        with attempt:
+            address = attempt.noted(address_of, self._queue, options.region)
+            if options.endpoint_url is not None:
+                attempt.noted(check_endpoint, options.endpoint_url, "endpoint_url")
+            handler = attempt.noted(
+                make_handler,
+                self._functions,
+                options,
+                queue=str(self._queue) if address is None else address.name,
+                resources=self._resources,
+                injection=self.injection,
+                lifespan=self._opens,
+            )
+        assert address is not None
+        assert handler is not None
+        self.handler, self.options, self.address = handler, options, address
 
     def add_handler(
         self, handler: Callable[..., Any], *, when: When | None = None, **values: Unpack[OptionValues]
@@ -133,9 +142,9 @@ class Declaration:
         with self.injection.override(kind, value):
             yield
 
-    def _with(self, values: Mapping[str, Any]) -> Options:
+    def _with(self, values: Mapping[str, Any]) -> Attempt:
         before = {option.name: getattr(self.options, option.name) for option in fields(Options)}
-        return make_options({**before, **values})
+        return Attempt({**before, **values})
 
     @property
     def handler_places(self) -> list[str]:

@@ -5,15 +5,15 @@ Used by `Options` and by the command line. Each refusal names the option, the va
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.errors import ConfigurationError
-from leasekeeper.share import Share
+from leasekeeper.option_objects import check_object
 
 if TYPE_CHECKING:
     import dataclasses
+    from collections.abc import Sequence
 
 _INTEGERS = ("int", "int | None")
 _NUMBERS = ("float", "float | None", *_INTEGERS)
@@ -93,26 +93,14 @@ def check_value(option: dataclasses.Field[Any], value: Any) -> None:
         isinstance(value, str) or not isinstance(value, Iterable) or not all(isinstance(name, str) for name in value)
     ):
         raise ConfigurationError(f"{option.name}={value!r}: must be a sequence of names, e.g. {_NAMES[option.name]}")
-    elif option.name == "share" and not isinstance(value, Share):
-        raise ConfigurationError(f"share={value!r}: must be a Share, e.g. Share(concurrency=50)")
-    elif option.name == "batch_key" and not callable(value):
-        raise ConfigurationError(f"batch_key={value!r}: must be a function of a message, e.g. lambda m: m.group_id")
-    elif option.name == "idempotency" and (isinstance(value, type) or not hasattr(value, "for_handler")):
-        raise ConfigurationError(f"idempotency={value!r}: must be an Idempotency(store, key=...)")
-    elif option.name == "payloads" and (isinstance(value, type) or not hasattr(value, "connect")):
-        raise ConfigurationError(f"payloads={value!r}: must be an S3Payloads('bucket') of leasekeeper.payloads")
-    elif option.name == "middleware" and not isinstance(value, Sequence):
-        name = getattr(value, "__name__", "timed")
-        raise ConfigurationError(f"middleware={value!r}: must be a sequence of functions, e.g. [{name}]")
+    else:
+        check_object(option.name, value)
 
 
 def _check_number(option: dataclasses.Field[Any], value: Any, *, whole: bool) -> None:
     low, high = option.metadata["low"], option.metadata["high"]
     unit = " seconds" if option.metadata["unit"] == "s" else ""
-    bounds = f"from {low:g} to {high:.15g}{unit}"
     allowed = (int,) if whole else (int, float)
-    if not isinstance(value, allowed) or isinstance(value, bool) or (isinstance(value, float) and math.isnan(value)):
+    if not isinstance(value, allowed) or isinstance(value, bool) or not low <= value <= high:  # a NaN is not either
         word = "a whole number" if whole else "a number"
-        raise ConfigurationError(f"{option.name}={value!r}: must be {word} {bounds}")
-    if not low <= value <= high:
-        raise ConfigurationError(f"{option.name}={value!r}: must be {bounds}")
+        raise ConfigurationError(f"{option.name}={value!r}: must be {word} from {low:g} to {high:.15g}{unit}")

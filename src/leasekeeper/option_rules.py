@@ -10,9 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.errors import ConfigurationError
 from leasekeeper.memory import available_memory
-from leasekeeper.retries import retries_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,10 +86,6 @@ def _retries(options: Any) -> Iterator[str]:
             "be longer than the longest"
         )
     if options.retry is not None:
-        try:
-            retries_of(options.retry)
-        except ConfigurationError as error:
-            yield str(error)
         for name, usual in (("retry_base", 2.0), ("retry_maximum", 900.0)):
             if (value := getattr(options, name)) != usual:
                 yield (

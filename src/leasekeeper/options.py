@@ -9,14 +9,15 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from leasekeeper.api import Credentials, CredentialsProvider, SqsApi, TransportFactory
 from leasekeeper.batch import Batch
 from leasekeeper.envelopes.choosing import Envelope, check_envelope, parts_of
-from leasekeeper.errors import Mistakes
+from leasekeeper.errors import ConfigurationError, Mistakes
 from leasekeeper.message import Message
 from leasekeeper.option_checks import check_value, hint
 from leasekeeper.option_fields import section
@@ -568,9 +569,8 @@ class Options:
 
     def __post_init__(self) -> None:
         with Mistakes() as mistakes:
-            for option in dataclasses.fields(self):
-                mistakes.noted(check_value, option, getattr(self, option.name))
-            mistakes.noted(check_envelope, self.envelope)
+            for name in _FIELDS:
+                mistakes.noted(_check, name, getattr(self, name))
         if self.lane == "processes":
             object.__setattr__(self, "concurrency", self.worker_count)  # it is frozen for everyone else
         with Mistakes() as mistakes:
@@ -622,15 +622,57 @@ def make_options(values: Mapping[str, Any]) -> Options:
         ConfigurationError: unknown names (the sentence suggests the right one), values out of bounds, or values that
             cannot work together.
     """
-    known = {name: value for name, value in values.items() if name in _FIELDS}
-    share = known.get("share")
-    if isinstance(share, Share) and "concurrency" not in known:
-        known["concurrency"] = share.concurrency
-    with Mistakes() as mistakes:
-        mistakes.add(_unknown(values))
-        made = mistakes.noted(Options, **known)
-    assert made is not None
-    return made
+    with Attempt(values) as attempt:
+        return attempt.options
+
+
+class Attempt(Mistakes):
+    """Options from keyword values that may be wrong, so that all that is wrong with a declaration is said at once.
+
+    Args:
+        values: by name.
+        given: all options as one object, in place of values.
+
+    Attributes:
+        options: with the values that can be. Of values that cannot work together only those stay that handlers depend
+            on.
+    """
+
+    def __init__(self, values: Mapping[str, Any], given: Options | None = None) -> None:
+        super().__init__()
+        self._left_out: frozenset[str] = frozenset()
+        self.add(_unknown(values))
+        if given is not None and values:
+            names = ", ".join(sorted(values))
+            self.add([f"options= together with {names}: give either an Options object or single options"])
+        right = {name: value for name, value in values.items() if name in _FIELDS and self._takes(name, value)}
+        self._left_out = frozenset(values.keys() - right.keys())
+        if isinstance(share := right.get("share"), Share) and "concurrency" not in values:
+            right["concurrency"] = share.concurrency
+        if given is not None and not isinstance(given, Options):
+            self.add([f"options={given!r}: must be Options(...)"])
+            given = None
+        made = given or self.noted(Options, **right)
+        if made is None:
+            self._left_out |= right.keys() - _OF_HANDLERS
+            made = Options(**{name: right[name] for name in right.keys() & _OF_HANDLERS})
+        self.options = made
+
+    def _takes(self, name: str, value: Any) -> bool:
+        try:
+            _check(name, value)
+        except ConfigurationError as error:
+            self.add(error.args)
+            return False
+        return True
+
+    def add(self, sentences: Iterable[str]) -> None:
+        """Note these, but for those about values that were left out: that may be the only reason for them."""
+        super().add(each for each in sentences if self._left_out.isdisjoint(re.findall(r"\w+", each)))
+
+
+_OF_HANDLERS = {"middleware", "envelope", "idempotency", "handler_timeout", "retry"}
+"""Options that a handler is checked with, and that work with all others."""
 
 
 def check_alone(values: Mapping[str, Any]) -> None:
@@ -643,10 +685,18 @@ def check_alone(values: Mapping[str, Any]) -> None:
         mistakes.add(_unknown(values))
         for name, value in values.items():
             if name in _FIELDS:
-                mistakes.noted(check_value, _FIELDS[name], value)
+                mistakes.noted(_check, name, value)
 
 
 _FIELDS = {option.name: option for option in dataclasses.fields(Options)}
+
+
+def _check(name: str, value: Any) -> None:
+    """Refuse a value that is wrong whatever the others are."""
+    if name == "envelope":
+        check_envelope(value)
+    else:
+        check_value(_FIELDS[name], value)
 
 
 def _unknown(values: Mapping[str, Any]) -> Iterator[str]:

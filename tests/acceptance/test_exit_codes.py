@@ -120,7 +120,7 @@ def test_an_answer_of_no_is_1(shop: Bench, command: tuple[str, ...]) -> None:
         (("top", "--once", CLOSED), f"{CLOSED}: the connection was refused: nothing listens there; is the process"),
         (("health", "--admin", CLOSED), f"no answer from http://{CLOSED}: Connection refused; is the process running"),
         (("docs", "shop:app", "--output", "missing/x.json"), "missing/x.json: No such file or directory; give another"),
-        (("health", "--timeout", "soon"), "must be a number, 0.1 to 1000000"),
+        (("health", "--timeout", "soon"), "must be a number from 0.1 to 1000000 seconds"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_value_and_what_to_do(shop: Bench, command: tuple[str, ...], words: str) -> None:

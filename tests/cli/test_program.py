@@ -134,7 +134,10 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
             ("peek", "q", "-n", "0"),
             "leasekeeper: --count='0': must be a whole number, 1 or more. See leasekeeper peek ",
         ),
-        (("run", "a:b", "--processes", "0"), "leasekeeper: --processes='0': must be a whole number, 1 to 1000. See "),
+        (
+            ("run", "a:b", "--processes", "0"),
+            "leasekeeper: --processes='0': must be a whole number from 1 to 1000. See ",
+        ),
         (
             ("store", "create", "mysql"),
             "leasekeeper: kind='mysql': must be postgres, inbox, dynamodb or redis. See leasekeeper ",
@@ -189,7 +192,7 @@ def test_every_flag_with_a_number_refuses_a_wrong_one_in_a_line_with_its_name_an
                 assert run(monkeypatch, command, *needed, f"{flag}={wrong}") == Exit.USAGE
                 said = capsys.readouterr().err
                 assert re.fullmatch(
-                    rf"leasekeeper: {flag}='{wrong}': must be a (whole )?number(, .* (or more|to .*))?\. "
+                    rf"leasekeeper: {flag}='{wrong}': must be a (whole )?number(,? .* (or more|to .*))?\. "
                     rf"See leasekeeper {command} --help\n",
                     said,
                 ), said

@@ -78,9 +78,9 @@ def test_flags_that_were_not_given_say_nothing() -> None:
         (
             "LEASEKEEPER_CONCURRENCY",
             "many",
-            "LEASEKEEPER_CONCURRENCY='many': must be a whole number, 1 to 120000",
+            "LEASEKEEPER_CONCURRENCY='many': must be a whole number from 1 to 120000",
         ),
-        ("LEASEKEEPER_WAIT_TIME", "long", "LEASEKEEPER_WAIT_TIME='long': must be a number, 0 to 20"),
+        ("LEASEKEEPER_WAIT_TIME", "long", "LEASEKEEPER_WAIT_TIME='long': must be a number from 0 to 20 seconds"),
         ("LEASEKEEPER_THROTTLE", "perhaps", "LEASEKEEPER_THROTTLE='perhaps': must be true or false"),
     ],
 )
@@ -202,10 +202,10 @@ def test_all_mistakes_of_all_places_are_reported_at_once(tmp_path: Path) -> None
     assert str(caught.value).splitlines() == [
         f"{table}: 'concurency' is not an option; did you mean 'concurrency'?",
         f"{table}: region=5: must be text, in quotes",
-        f"pollers=0: must be from 1 to 1000 (pollers is set by {table})",
-        f"wait_time='soon': must be a number from 0 to 20 seconds (wait_time is set by {table[:-1]}.queues.orders])",
-        "LEASEKEEPER_PREFETCH='few': must be a whole number, 0 to 120000",
-        "ack_interval=-1.0: must be from 0 to 60 seconds (ack_interval is set by LEASEKEEPER_ACK_INTERVAL)",
-        "--concurrency='many': must be a whole number, 1 to 120000",
-        "on_reject='drop': must be 'dead-letter' or 'redrive' (on_reject is set by --on-reject)",
+        f"{table}: pollers=0: must be a whole number from 1 to 1000",
+        f"{table[:-1]}.queues.orders]: wait_time='soon': must be a number from 0 to 20 seconds",
+        "LEASEKEEPER_PREFETCH='few': must be a whole number from 0 to 120000",
+        "LEASEKEEPER_ACK_INTERVAL='-1': must be a number from 0 to 60 seconds",
+        "--concurrency='many': must be a whole number from 1 to 120000",
+        "--on-reject='drop': must be 'dead-letter' or 'redrive'",
     ]

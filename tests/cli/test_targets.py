@@ -109,7 +109,7 @@ def test_a_mistake_in_an_option_is_told_with_its_line_and_no_traceback(
     )
     with pytest.raises(ConfigurationError) as caught:
         load("wrong_module:consumer")
-    assert str(caught.value) == "wrong_module.py, line 3: concurrency=0: must be from 1 to 120000"
+    assert str(caught.value) == "wrong_module.py, line 3: concurrency=0: must be a whole number from 1 to 120000"
     assert capsys.readouterr().err == ""
 
 
@@ -141,7 +141,7 @@ def test_a_setting_that_cannot_be_is_told_with_its_source(reference: str) -> Non
     with pytest.raises(ConfigurationError) as caught:
         configure(load(reference), RunSettings(environment={"concurrency": Setting(0, "LEASEKEEPER_CONCURRENCY")}))
     assert str(caught.value) == (
-        "concurrency=0: must be from 1 to 120000 (concurrency is set by LEASEKEEPER_CONCURRENCY)"
+        "concurrency=0: must be a whole number from 1 to 120000 (concurrency is set by LEASEKEEPER_CONCURRENCY)"
     )
 
 

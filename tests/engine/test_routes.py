@@ -160,7 +160,7 @@ def test_a_handler_with_options_that_cannot_work_changes_nothing() -> None:
     app = Leasekeeper()
     app.consumer("orders", when=TYPE == "created")(created)
     [consumer] = app.consumers
-    with pytest.raises(ConfigurationError, match="concurrency=0: must be from 1"):
+    with pytest.raises(ConfigurationError, match="concurrency=0: must be a whole number from 1"):
         consumer.add_handler(cancelled, when=TYPE == "cancelled", concurrency=0)
     with pytest.raises(ConfigurationError, match="queue orders: batch= with when="):
         consumer.add_handler(cancelled, when=TYPE == "cancelled", batch=5)

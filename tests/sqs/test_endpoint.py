@@ -206,7 +206,7 @@ def test_a_system_without_certificates_is_given_those_that_botocore_brings(
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (ClientSettings(profile="nobody", region="eu-west-1"), "profile='nobody'"),
+        (ClientSettings(profile="nobody", region="eu-west-1"), "there is no AWS profile 'nobody'"),
         (ClientSettings(region="not a region!"), "region='not a region!'"),
         (
             ClientSettings(region="eu-west-1", endpoint_url="localhost:9324"),

@@ -120,7 +120,8 @@ def _wanted(parameter: Any, function: Callable[..., Any] | None) -> str:
     low, high = info.min, info.max
     if low is None:
         return words
-    return f"{words}, {low:g} or more" if high is None else f"{words}, {low:g} to {high:.15g}"
+    unit = " seconds" if info.metavar == "SECONDS" else ""
+    return f"{words}, {low:g}{unit} or more" if high is None else f"{words} from {low:g} to {high:.15g}{unit}"
 
 
 def _taken(context: Any) -> str:

@@ -66,21 +66,19 @@ def parsed(option: OptionWords, given: Any, source: str) -> Any:
         return tuple(name.strip() for name in text.split(",") if name.strip())
     if option.kind == "bool":
         if text.lower() not in _WORDS:
-            raise ConfigurationError(f"{_assigned(option, text, source)}: must be true or false")
+            raise ConfigurationError(f"{assigned(option, text, source)}: must be true or false")
         return _WORDS[text.lower()]
-    return _number(option, text, source) if option.kind.startswith(("int", "float")) else text
+    return _number(text, whole=option.kind.startswith("int")) if option.kind.startswith(("int", "float")) else text
 
 
-def _number(option: OptionWords, text: str, source: str) -> float:
-    whole = option.kind.startswith("int")
+def _number(text: str, *, whole: bool) -> float | str:
+    """The number; the text itself if it is none, which the check of the option refuses."""
     try:
         return int(text) if whole else float(text)
     except ValueError:
-        kind = "a whole number" if whole else "a number"
-        bounds = f", {option.bounds}" if option.bounds else ""
-        raise ConfigurationError(f"{_assigned(option, text, source)}: must be {kind}{bounds}") from None
+        return text
 
 
-def _assigned(option: OptionWords, text: str, source: str) -> str:
+def assigned(option: OptionWords, text: object, source: str) -> str:
     """`--concurrency='x'`, or with the place: `pyproject.toml [tool.leasekeeper]: concurrency='x'`."""
     return f"{source}={text!r}" if source in (option.flag, option.variable) else f"{source}: {option.name}={text!r}"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from leasekeeper.cli.option_words import PREFIX, OptionWords, parsed, typed
+from leasekeeper.cli.option_words import PREFIX, OptionWords, assigned, parsed, typed
 from leasekeeper.errors import ConfigurationError, Mistakes
 from leasekeeper.option_checks import hint
 from leasekeeper.options import Options, check_alone
@@ -150,8 +150,16 @@ def _setting(
     try:
         check_alone({option.name: setting.value})
     except ConfigurationError as error:
-        mistakes.add(blamed(error, {option.name: setting}).args)
+        mistakes.add(_at_its_place(text, option, setting, given) for text in error.args)
     return setting
+
+
+def _at_its_place(text: str, option: OptionWords, setting: Setting, given: Any) -> str:
+    """`wait_time=99.0: must be ...` as `--wait-time='99': must be ...`: the words of the place."""
+    value = f"{option.name}={setting.value!r}"
+    if text.startswith(value):
+        return assigned(option, given, setting.source) + text.removeprefix(value)
+    return f"{text} ({option.name} is set by {setting.source})"
 
 
 def misspelt(environment: Mapping[str, str]) -> dict[str, str]:

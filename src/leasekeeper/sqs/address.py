@@ -14,6 +14,7 @@ from leasekeeper.sqs.urls import UNSAFE, redacted
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
 NAME_RULE = "1 to 80 letters, digits, - and _; a FIFO queue's ends in .fifo"
+_HOST_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _ACCOUNT = re.compile(r"\d{12}")
 _REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-\d+")
 _HOST_WITH_REGION = re.compile(
@@ -88,6 +89,12 @@ def is_queue_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+def check_region(region: str | None) -> None:
+    """Refuse a region that no host name can hold, with a `ConfigurationError`."""
+    if region and _HOST_LABEL.fullmatch(region) is None:
+        raise ConfigurationError(f"region={region!r}: a region has letters, digits and hyphens only, e.g. eu-west-1")
+
+
 def address_of(queue: str, region: str | None) -> QueueAddress:
     """The address of a queue for a consumer with the option `region`.
 
@@ -95,6 +102,7 @@ def address_of(queue: str, region: str | None) -> QueueAddress:
         ConfigurationError: the queue is malformed, or in another region.
     """
     address = QueueAddress.parse(queue)
+    check_region(region)
     if region and address.region and region != address.region:
         raise ConfigurationError(
             f"region={region!r} with queue {queue!r}: the queue is in {address.region}; leave region out, or give the "

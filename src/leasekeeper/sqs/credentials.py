@@ -75,7 +75,9 @@ class CredentialKeeper:
         if self._held is None:
             if isinstance(self.failure, CredentialsMissing):
                 raise self.failure
-            raise CredentialsMissing(f"no AWS credentials from {safe_str(self._source)}: {self._why()}") from self.failure
+            raise CredentialsMissing(
+                f"no AWS credentials from {safe_str(self._source)}: {self._why()}"
+            ) from self.failure
 
     def current(self) -> Credentials | None:
         """Credentials that are expected to work; None when a call must wait for `renewed`. Begins refreshes."""

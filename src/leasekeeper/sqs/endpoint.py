@@ -11,7 +11,6 @@ import functools
 import io
 import ipaddress
 import os
-import re
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,14 +29,13 @@ from botocore.utils import get_environ_proxies
 from urllib3 import HTTPResponse
 
 from leasekeeper.errors import ConfigurationError
-from leasekeeper.sqs.address import region_of
+from leasekeeper.sqs.address import check_region, region_of
 from leasekeeper.sqs.aws_errors import explained
 from leasekeeper.sqs.urls import check_endpoint, redacted
 
 if TYPE_CHECKING:
     from leasekeeper.sqs.settings import ClientSettings
 
-_REGION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 LOCAL_REGION = "us-east-1"
 """The region of a server on this machine when none is configured: signatures need one."""
 
@@ -125,6 +123,7 @@ def _locate(settings: ClientSettings, session: Any) -> Endpoint:
         or session.get_config_variable("region")
         or os.environ.get("AWS_REGION")  # botocore passes it by; Lambda and ECS set it, and all other SDKs read it
     )
+    check_region(region)
     url, origin = _url(session, settings, region or LOCAL_REGION)
     check_endpoint(url, "the queue's URL" if origin == "queue" else "endpoint_url")
     host = urlsplit(url).hostname or ""
@@ -136,8 +135,6 @@ def _locate(settings: ClientSettings, session: Any) -> Endpoint:
             "no AWS region is known: set AWS_DEFAULT_REGION (or AWS_REGION), `region` in the profile of ~/.aws/config, "
             "pass region=..., or give the queue by its URL or ARN"
         )
-    if _REGION.fullmatch(region) is None:
-        raise ConfigurationError(f"region={region!r}: a region has letters, digits and hyphens only, e.g. eu-west-1")
     return Endpoint(
         url=url if urlsplit(url).path else f"{url}/",
         region=region,
