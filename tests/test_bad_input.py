@@ -171,8 +171,8 @@ def test_all_mistakes_in_options_are_reported_at_once() -> None:
         app.consumer("orders", timeout=5, pollers=0, wait_time="soon")(ship)  # type: ignore[call-arg, arg-type]
     assert [each.partition(":")[0] for each in caught.value.args] == [
         "unknown option 'timeout'; did you mean 'handler_timeout'?",
-        "wait_time='soon'",
         "pollers=0",
+        "wait_time='soon'",
     ]
     with pytest.raises(ConfigurationError) as caught:
         Consumer("orders", ship, burst=5, retry_base=20, retry_maximum=10)
