@@ -288,15 +288,18 @@ def _memory_group(most: int) -> Iterator[Path]:
 
 
 def test_what_a_consumer_held_that_needs_too_much_memory_is_settled(bench: KeptBench) -> None:
-    """The keeper is in the same memory cgroup, and the kernel ends the larger process."""
+    """The keeper is outside of the memory cgroup: inside, the kernel may end it too before the memory is free."""
     bench.fill(3)
     bench.sqs.start()
     with _memory_group(150 * 1024 * 1024) as group:
         program = bench.start(f"""
-            with open({str(group / "cgroup.procs")!r}, "w") as file:
-                file.write(str(os.getpid()))
+            from leasekeeper.keeper.process import KEEPER
 
             def handle(body: str) -> None:
+                while KEEPER.pid is None:
+                    time.sleep(0.01)
+                with open({str(group / "cgroup.procs")!r}, "w") as file:
+                    file.write(str(os.getpid()))
                 note("start")
                 kept = [bytearray(10_000_000) for _ in range(100)]
                 note("done")
@@ -312,6 +315,36 @@ def test_what_a_consumer_held_that_needs_too_much_memory_is_settled(bench: KeptB
         bench.until(lambda: bench.counts() == (3, 0), "they are visible")
     assert program.said("start") == 1
     assert program.said("done") == 0
+
+
+def test_when_the_keeper_dies_with_its_consumer_messages_come_when_their_leases_end(bench: KeptBench) -> None:
+    """As when the kernel ends all processes of a container that has too little memory."""
+    bench.fill(3)
+    bench.sqs.start()
+    program = bench.start("""
+        from leasekeeper.keeper.process import KEEPER
+
+        def handle(body: str) -> None:
+            while KEEPER.pid is None:
+                time.sleep(0.01)
+            note(f"keeper {KEEPER.pid}")
+            time.sleep(600)
+
+        consumer = Consumer(
+            "orders", handle, keeper=True, visibility_timeout=6, concurrency=1, prefetch=2, receive_batch=3,
+            throttle=False, retry_base=1,
+        )
+        consumer.start()
+        threading.Event().wait()
+    """)
+    bench.until(lambda: program.said("keeper") and bench.counts() == (0, 3), "they are held")
+    keeper = int(program.out.split()[1])
+    os.kill(keeper, signal.SIGSTOP)  # it does not notice the death of the consumer before its own
+    program.signal(signal.SIGKILL)
+    bench.until(lambda: program.process.poll() is not None, "the consumer has ended")
+    os.kill(keeper, signal.SIGKILL)
+    took = bench.until(lambda: bench.counts() == (3, 0), "they are visible")
+    assert 1 < took <= 8
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None or os.getuid() != 0, reason="needs root and unshare")
