@@ -406,8 +406,12 @@ def test_a_page_of_another_origin_can_neither_read_nor_write(sqs: LocalSqs, meth
     for origin in ("http://evil.example", "http://127.0.0.1:1", "null"):
         assert status(f"Origin: {origin}") == 403
     assert status("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors") == 403
+    for use in ("script", "style", "empty", "image", "video", "audio"):
+        shown = (method, path[:5]) == ("GET", "/docs") and use in {"image", "video", "audio"}
+        headers = ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", f"Sec-Fetch-Dest: {use}")
+        assert status(*headers) == (200 if shown else 403), use
     assert sqs.s3.buckets["docs"] == {"kept": kept}
-    assert status("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate") == 200
+    assert status("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate") == (200 if method == "GET" else 403)
     assert status(f"Origin: {sqs.endpoint_url}", "Sec-Fetch-Site: same-origin") == 200
 
 

@@ -30,7 +30,7 @@ class Page(NamedTuple):
     status: int
     body: bytes
     kind: str = JSON
-    headers: str = ""
+    headers: str = "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
 
 
 def answer(broker: Broker, log: CallLog, request: HttpRequest) -> Page:

@@ -10,11 +10,14 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from leasekeeper.local.model import refusals
+from leasekeeper.local.s3 import S3
 
 if TYPE_CHECKING:
     from leasekeeper.local.http import HttpRequest
 
 _MOST_REMEMBERED = 256
+_SHOWN = frozenset({b"image", b"video", b"audio"})
+"""What a page shows of another origin without reading it: `Sec-Fetch-Dest`. Scripts, styles and fonts tell it more."""
 
 
 class AllowedHosts:
@@ -41,7 +44,7 @@ class AllowedHosts:
                 f"{_shown(request.host)}. A proxy between them must leave the Host header as it is."
             )
         # An image or a script of a page has no Origin. Its link to this server is one that the user follows.
-        if request.header(b"sec-fetch-site") == b"cross-site" and request.header(b"sec-fetch-mode") != b"navigate":
+        if request.header(b"sec-fetch-site") == b"cross-site" and not _is_harmless(request):
             raise refusals.access_denied("A page of another site may not use this server.")
 
     def _accept(self, host: bytes) -> bool:
@@ -64,6 +67,15 @@ class AllowedHosts:
         except ValueError:
             return False
         return True
+
+
+def _is_harmless(request: HttpRequest) -> bool:
+    """Whether a page of another site may cause a request: what it gets cannot be read by it, and nothing is changed."""
+    if request.method not in (b"GET", b"HEAD"):
+        return False
+    if request.header(b"sec-fetch-mode") == b"navigate":
+        return True
+    return request.header(b"sec-fetch-dest") in _SHOWN and S3.means(request)
 
 
 def _shown(header: bytes) -> str:
