@@ -107,7 +107,12 @@ async def test_a_message_that_ran_out_of_lease_between_two_runs_gives_its_slot_b
             def again(self, row: Delivery, after: float) -> None:
                 super().again(row, after + 100)
 
-        worker._ordering = Later(consumer.runner._lane, answered=worker.answered, lane_closed=lambda: None)
+        worker._ordering = Later(
+            consumer.runner._lane,
+            answered=worker.answered,
+            lane_closed=lambda: None,
+            wait=consumer.runner._capacity.wait,
+        )
         world.faults.set("ChangeMessageVisibilityBatch", unavailable=1.0)
         await world.until(lambda: len(failing.attempts) == 2, within=60)
         assert failing.attempts == [(1, 1), (2, 2)], "the run that was planned did not start"
@@ -126,7 +131,9 @@ async def test_what_waits_for_its_next_run_is_recalled_and_answered() -> None:
         await world.until(lambda: len(consumer.runner.context.ledger) == 2)
         first, second = consumer.runner.context.ledger
         answers: list[Answer[Delivery]] = []
-        ordering = Unordered(consumer.runner._lane, answered=answers.extend, lane_closed=lambda: None)
+        ordering = Unordered(
+            consumer.runner._lane, answered=answers.extend, lane_closed=lambda: None, wait=lambda _: None
+        )
         ordering.again(first, 5.0)
         ordering.again(second, 7.0)
         ordering.recall()

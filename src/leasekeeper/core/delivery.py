@@ -42,7 +42,7 @@ class Action(Enum):
     KEEP = 4
     """Keep its lease and its slot: the handler withheld the ack."""
     AGAIN = 6
-    """Run it again here, under the same lease and with the same slot, when the decision's `after` has passed."""
+    """Run it again here, under the same lease, when the decision's `after` has passed."""
 
 
 class Lease:

@@ -91,7 +91,7 @@ class Gate:
         self._most = most
 
     def charge(self, now: float, count: int) -> None:
-        """Let so many more count as started, which start together with others."""
+        """Let so many more count as started, which start together with others; a negative number: so many fewer."""
         if self.bucket is not None and count:
             self.bucket.charge(now, count)
 

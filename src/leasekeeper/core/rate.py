@@ -47,7 +47,7 @@ class TokenBucket:
         return True
 
     def charge(self, now: float, count: int) -> None:
-        """Take tokens also if they are not there: the next ones come later for that."""
+        """Take tokens also if they are not there: the next ones come later for that. A negative number puts back."""
         self._full_at = max(self._full_at, now) + count / self.rate
 
     def token_at(self, now: float, count: float = 1) -> float:

@@ -268,6 +268,12 @@ class SharedSlots:
         member.released(count, now + patience)
         self.changed()
 
+    def waits(self, member: Member, count: int, now: float) -> None:
+        """Messages wait for something else than a handler, without their slots; a negative number: they go on."""
+        self._look(now)
+        member.held -= count
+        self.changed()
+
     def changed(self) -> None:
         """Let polls that wait ask again, in their order."""
         for member in sorted((each for each in self.members if each.asking), key=lambda each: each.rank):

@@ -32,6 +32,7 @@ class Capacity:
     Attributes:
         taken: slots reserved for polls, or held by messages that wait or run.
         polling: those of them that are reserved for polls.
+        waiting: those of messages that wait until they run again: so many more may be taken.
     """
 
     def __init__(self, options: Options, throttler: Throttler, in_flight: Sized) -> None:
@@ -41,6 +42,7 @@ class Capacity:
         self._in_flight = in_flight
         self.taken = 0
         self.polling = 0
+        self.waiting = 0
         self._asking: deque[asyncio.Future[None]] = deque()
         self._crowded = False
         """Whether a poller waits because of `max_in_flight`, not because of slots."""
@@ -51,13 +53,13 @@ class Capacity:
     def _left(self) -> int:
         """How many slots may still be taken."""
         throttler = self._throttler
-        slots = min(throttler.limit, self._at_work + throttler.prefetch)
+        slots = min(throttler.limit, self._at_work + throttler.prefetch) + self.waiting
         return min(slots - self.taken, self._most - len(self._in_flight))
 
     def has_room(self, most: int) -> bool:
         """Whether `reserve` would not have to wait."""
         room = self._left()
-        return room >= most or (room > 0 and self.taken < self._at_work)
+        return room >= most or (room > 0 and self.taken - self.waiting < self._at_work)
 
     async def reserve(self, most: int) -> int:
         """Take slots for a poll of up to `most` messages, waiting for room; 0 once the capacity is closed.
@@ -66,7 +68,7 @@ class Capacity:
         """
         while not self._closed:
             room = self._left()
-            if 0 < room < most and self.taken < self._at_work:
+            if 0 < room < most and self.taken - self.waiting < self._at_work:
                 await self._gather(most)
                 room = self._left()
             elif room < most:
@@ -119,6 +121,14 @@ class Capacity:
             future = self._asking.popleft()
             if not future.done():
                 future.set_result(None)
+
+    def wait(self, slots: int) -> None:
+        """Messages with these slots wait, so that others may have as many; a negative number: they go on.
+
+        Then more messages than handlers may be here for a moment: the lane starts no more than it may.
+        """
+        self.waiting += slots
+        self.give_back(0)
 
     def settled(self) -> None:
         """Messages may have left the ledger, which makes room just as a slot that comes free does."""

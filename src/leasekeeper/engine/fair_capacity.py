@@ -52,7 +52,8 @@ class FairCapacity(LimitedCapacity):
         # What waits for its group takes no slot: the slots grow with it. And a receive waits for no whole batch of
         # slots here, as it does behind busy handlers elsewhere: a message of another group may start next.
         self._at_work = self._handlers + self._gate.line.limited + max(self._choice, self._throttler.prefetch)
-        return min(self._at_work - self.taken, self._most - len(self._in_flight), self._allowed())
+        slots = self._at_work + self.waiting
+        return min(slots - self.taken, self._most - len(self._in_flight), self._allowed())
 
     def _promised(self) -> int:
         """How many more messages may be asked for by rate; there is always a choice."""

@@ -42,7 +42,7 @@ class GroupSettler(Settler):
         self._groups = groups
         self._group_policy = group_policy
 
-    def judge(self, row: Delivery, outcome: Unclaimed) -> Unclaimed | Failed:
+    def judge(self, row: Delivery, outcome: Unclaimed, *, waiting: int) -> Unclaimed | Failed:  # noqa: ARG002
         """As for any queue, but it waits here as long as it can: given back, it would take its followers along."""
         if not isinstance(row, GroupedDelivery):
             raise TypeError(f"{row!r} is not of a FIFO queue")
@@ -50,7 +50,7 @@ class GroupSettler(Settler):
         if outcome.error is None or outage is None:
             judged: Unclaimed | Failed = replace(outcome, waits=True)
         else:
-            judged = outage.judge(row.received.message_id, outcome, holds=True)
+            judged = outage.judge(row.received, outcome, holds=True)
         situation = self._situation(row)
         if isinstance(judged, Unclaimed) and (situation.stopping or situation.lifetime <= judged.after):
             row.going_back = True

@@ -190,7 +190,7 @@ class Standard:
         """Starts whatever comes in."""
         policy = outcome_policy(context.options, copies=context.source.dead_letter_url is not None)
         settler = Settler(context, throttler, policy, handler=handler)
-        ordering = Unordered(lane, answered=self._answers.post, lane_closed=lane_closed)
+        ordering = Unordered(lane, answered=self._answers.post, lane_closed=lane_closed, wait=capacity.wait)
         return Worker(context, settler, capacity, lane, ordering, lane_closed=lane_closed)
 
     def statistics(self) -> GroupStatistics | None:

@@ -27,7 +27,7 @@ class Ordering(Protocol):
         ...
 
     def again(self, row: Delivery, after: float) -> None:
-        """Start this one, whose handler has ended, again in `after` seconds; it keeps its slot."""
+        """Start this one, whose handler has ended, again in `after` seconds."""
         ...
 
     def recall(self) -> None:
@@ -42,9 +42,10 @@ class Unordered:
         lane: runs the handler.
         answered: takes answers about what was not started.
         lane_closed: called when the lane can run nothing any more.
+        wait: told how many slots are not needed while messages wait here, and, negative, are needed again.
     """
 
-    __slots__ = ("_answered", "_lane", "_lane_closed", "_timers", "submit")
+    __slots__ = ("_answered", "_lane", "_lane_closed", "_timers", "_wait", "submit")
 
     def __init__(
         self,
@@ -52,19 +53,23 @@ class Unordered:
         *,
         answered: Callable[[list[Answer[Delivery]]], object],
         lane_closed: Callable[[], None],
+        wait: Callable[[int], None],
     ) -> None:
         self.submit = lane.submit  # the lane's own method: passing through costs nothing
         self._lane = lane
         self._answered = answered
         self._lane_closed = lane_closed
+        self._wait = wait
         self._timers: dict[Delivery, asyncio.TimerHandle] = {}
 
     def again(self, row: Delivery, after: float) -> None:
-        """Start it again when `after` seconds have passed."""
+        """Start it again when `after` seconds have passed; meanwhile others may use its slot."""
         self._timers[row] = asyncio.get_running_loop().call_later(after, self._start, row)
+        self._wait(1)
 
     def _start(self, row: Delivery) -> None:
         del self._timers[row]
+        self._wait(-1)
         # If its lease was lost meanwhile, the lane does not start it, and says so.
         if not self._lane.submit([row]):
             self._lane_closed()
@@ -75,5 +80,6 @@ class Unordered:
         for timer in timers.values():
             timer.cancel()
         if timers:
+            self._wait(-len(timers))
             self._answered([Answer(row, NOT_STARTED) for row in timers])
         self._lane.recall()

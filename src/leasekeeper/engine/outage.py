@@ -2,13 +2,14 @@
 
 Owned by a runner with such a store. Without a claim no handler runs, and each receive without a run
 counts: after some of them SQS moves a message to the dead-letter queue. It promises that a message waits under its own
-lease while claims fail, that the store is asked and not guessed about, and that a key which the store cannot answer for
-stops no receives. On a standard queue such a message keeps its slot while it waits, so many of them slow the others.
+lease while claims fail, that the store is asked and not guessed about, and that a store which answers for some keys
+stops no receives.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,22 +22,36 @@ from leasekeeper.texts import one_line, safe_str
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from leasekeeper.core.claims import IdempotencyStatistics
     from leasekeeper.engine.health import Health
+    from leasekeeper.message import Received
     from leasekeeper.options import Options
 
 PROBES = Exponential(base=0.5, maximum=10.0)
 """Pauses between questions to a store that does not answer."""
+SPACING = 1.0
+"""Seconds between two questions at least."""
+RECENT = 10.0
+"""Seconds for which an answer of the store counts, to a question or to a claim: messages are received."""
 TRIES = Exponential(base=1.0, maximum=10.0)
 """Pauses between the claims of one key."""
-POLL_ENDS = 1.0
-"""Seconds by which an answer may be late."""
+SHARE = 0.1
+"""The part of the handlers' time that such claims may take, all together: a claim without an answer takes seconds."""
+MOST_WAITING = 200
+"""Messages of a standard queue that wait at most; more go back. Their leases cost calls, and their bodies memory."""
 HOLD = 30.0
 """Seconds without an answer of the store after which messages of a standard queue go back: other machines may reach
 it."""
-LONGEST_HOLD = 120.0
+LONGEST_HOLD = 600.0
 """Seconds for which such a message waits at most, also if the store answers others."""
+AWAY = Exponential(base=60.0, factor=4.0, maximum=3_600.0, jitter="none")
+"""Seconds until it comes again, by its receives: five of them last longer than an outage of an hour."""
+JITTER = 0.1
+"""Part of that by which it comes later, at most."""
 MOST_TRIES = 5
 """Claims of one key that the store refuses in a row, while it takes others in between, until the key is at fault."""
+FEW = 5
+"""With so many other keys refused at the same time no key is at fault, but the store."""
 FORGET = 120.0
 """Seconds after its last try at which a key is forgotten: it was claimed, or is here no more."""
 MANY = 10_000
@@ -62,7 +77,9 @@ class StoreOutage:
     """Whether the store answers, as far as is known.
 
     Args:
+        options: of the consumer.
         probe: asks the store; raises if it cannot be used.
+        progress: counts the messages for which it has answered.
         health: of the consumer.
         clock: seconds, monotonic.
         draw: random numbers from 0 to 1, for jitter.
@@ -70,24 +87,30 @@ class StoreOutage:
     Attributes:
         active: whether receiving waits.
         over: set when an outage ends.
-        open_polls: when each poll that is open ends at the latest, by poller.
     """
 
     def __init__(
         self,
+        options: Options,
+        *,
         probe: Callable[[], Awaitable[None]],
+        progress: Callable[[], int],
         health: Health,
         clock: Callable[[], float],
         draw: Callable[[], float],
     ) -> None:
         self.active = False
         self.over = asyncio.Event()
-        self.open_polls: dict[int, float] = {}
         self._probe = probe
+        self._progress = progress
+        self._handlers = options.concurrency
+        self._most_waiting = min(MOST_WAITING, (options.max_in_flight - options.slots) // 2)
         self._health = health
         self._clock = clock
         self._draw = draw
         self._since = 0.0
+        self._answered_at = self._asked_at = -math.inf
+        """When the store has answered last, as far as is known, and when it was asked."""
         self._answers = self._silences = 0
         """How often the store has answered a probe, and has not."""
         self._waits: dict[str, _Wait] = {}
@@ -95,27 +118,32 @@ class StoreOutage:
         self._many = MANY
         self._probing: asyncio.Task[None] | None = None
 
-    def judge(self, name: str, outcome: Unclaimed, *, holds: bool) -> Unclaimed | Failed:
+    def judge(
+        self, received: Received, outcome: Unclaimed, *, holds: bool, waiting: int = 0, took: float = 0.0
+    ) -> Unclaimed | Failed:
         """What follows when a key could not be claimed: the message waits here, goes back, or has failed.
 
         Args:
-            name: the id of the message.
+            received: the message.
             outcome: what the handler's guard says.
-            holds: whether it waits here as long as it can: a message that its group waits for.
+            holds: whether it waits here as long as it can: given back, it could be lost, or take others along.
+            waiting: how many messages wait here without a slot.
+            took: seconds that the claim took.
         """
-        now = self._clock()
+        now, name = self._clock(), received.message_id
         self._begin(now)
         wait = self._wait_of(name, now)
         self._count(wait, outcome, now)
-        if wait.refused >= MOST_TRIES:
+        if wait.refused >= MOST_TRIES and not self._refuses_many(now):
             del self._waits[name]
             return Failed(KeyUnusable(_REFUSED.format(safe_str(outcome.error, 1_000))))
-        if not holds and (now - self._since >= HOLD or now - wait.first >= LONGEST_HOLD):
+        silent = self.active and now - self._since >= HOLD
+        if not holds and (silent or waiting >= self._most_waiting or now - wait.first >= LONGEST_HOLD):
             del self._waits[name]
-            # Polls that are open would get it, and spend another receive: it comes back when they have ended.
-            ends = max(self.open_polls.values(), default=now) - now + POLL_ENDS
-            return replace(outcome, after=max(outcome.after, ends))
-        return replace(outcome, after=TRIES.delay(wait.tries, self._draw()), waits=True)
+            after = AWAY.delay(received.receive_count) * (1 + JITTER * self._draw())
+            return replace(outcome, after=after)
+        slowest = took * waiting / (SHARE * self._handlers)
+        return replace(outcome, after=max(TRIES.delay(wait.tries, self._draw()), slowest), waits=True)
 
     def _wait_of(self, name: str, now: float) -> _Wait:
         """What is known of the claims of a message."""
@@ -138,18 +166,31 @@ class StoreOutage:
         wait.tries += 1
         wait.last, wait.answers, wait.silences = now, self._answers, self._silences
 
+    def _refuses_many(self, now: float) -> bool:
+        """Whether it refuses so many keys that none of them can be at fault."""
+        return sum(wait.refused > 1 and now - wait.last <= FORGET for wait in self._waits.values()) > FEW
+
     # Asking the store
 
     def _begin(self, now: float) -> None:
-        """Receive nothing, and ask the store, until it answers."""
-        if not self.active:
-            self.active, self._since = True, now
-            self.over.clear()
+        """A claim has failed: ask the store until it answers; if it has not answered lately, receive nothing."""
+        if self._probing is None and now - self._asked_at >= SPACING:
+            self._receive_if_answered(now)
             self._probing = asyncio.get_running_loop().create_task(self._ask())
 
+    def _receive_if_answered(self, now: float) -> None:
+        active = now - self._answered_at >= RECENT
+        if active and not self.active:
+            self._since = now
+            self.over.clear()
+        elif not active:
+            self.over.set()
+        self.active = active
+
     async def _ask(self) -> None:
-        failures = 0
+        failures, before = 0, self._progress()
         while True:
+            self._asked_at = self._clock()
             try:
                 await self._probe()
                 break
@@ -158,13 +199,18 @@ class StoreOutage:
                     raise
                 failures += 1
                 self._silences += 1
+                now, reached = self._clock(), self._progress()
+                if reached > before:  # a part of the store is down, and others have their keys in the rest
+                    before, self._answered_at = reached, now
+                self._receive_if_answered(now)
                 reason = f"nothing is received until its store of idempotency keys answers: {one_line(error)}"
-                self._health.held_up(reason, self._clock())
+                self._health.held_up(reason if self.active else "", now)
             await asyncio.sleep(PROBES.delay(failures, self._draw()))
+        now = self._answered_at = self._clock()
         self._answers += 1
-        self.active = False
-        self.over.set()
-        self._health.held_up("", self._clock())
+        self._probing = None
+        self._receive_if_answered(now)
+        self._health.held_up("", now)
 
     def close(self) -> None:
         """Ask no more."""
@@ -182,9 +228,16 @@ _REFUSED = (
 
 
 def outage_of(
-    options: Options, health: Health, clock: Callable[[], float], draw: Callable[[], float]
+    options: Options, queue: str, health: Health, clock: Callable[[], float], draw: Callable[[], float]
 ) -> StoreOutage | None:
-    """For a consumer with these options; None: it has no store, or runs its handler without one."""
+    """For a consumer of that queue with these options; None: it has no store, or runs its handler without one."""
     idempotency: Any = options.idempotency
     probe = getattr(idempotency, "probe", None)
-    return None if probe is None else StoreOutage(probe, health, clock, draw)
+    if probe is None:
+        return None
+
+    def progress() -> int:
+        now: IdempotencyStatistics = idempotency.counts.statistics(queue)
+        return now.claimed + now.done + now.running + now.mismatched + now.missing
+
+    return StoreOutage(options, probe=probe, progress=progress, health=health, clock=clock, draw=draw)

@@ -129,12 +129,8 @@ class Poller:
         try:
             if stopping.is_set() or (outage is not None and outage.active):
                 return 0.0
-            if outage is not None:
-                outage.open_polls[self.index] = context.clock() + context.options.wait_time
             fresh = await self._receive(slots)
         finally:
-            if outage is not None:
-                outage.open_polls.pop(self.index, None)
             self._capacity.received(slots, len(fresh))
         if fresh:
             self._take(fresh)  # from here on the slots are theirs, whatever this raises

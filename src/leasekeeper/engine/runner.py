@@ -103,7 +103,7 @@ class Runner:
             clock=clock,
             wall=wall,
             draw=draw,
-            outage=outage_of(options, self._health, clock, draw),
+            outage=outage_of(options, source.name, self._health, clock, draw),
         )
         self._extender = self._kind.extender(context)
         self._harvester = self._kind.harvester(context)

@@ -66,12 +66,17 @@ class Settler:
         except Exception as error:
             self._give_back(row, error)
 
-    def judge(self, row: Delivery, outcome: Unclaimed) -> Unclaimed | Failed:
-        """What it means that the key of this message was not claimed: it waits here, goes back, or has failed."""
-        outage = self._context.outage
-        if outcome.error is None or outage is None:
+    def judge(self, row: Delivery, outcome: Unclaimed, *, waiting: int) -> Unclaimed | Failed:
+        """What it means that the key of this message was not claimed: it waits here, goes back, or has failed.
+
+        `waiting`: how many messages wait here already.
+        """
+        context, received = self._context, row.received
+        if outcome.error is None or context.outage is None:
             return outcome
-        return outage.judge(row.received.message_id, outcome, holds=False)
+        last = received.receive_count >= (context.source.max_receives or float("inf"))
+        took = context.clock() - row.started
+        return context.outage.judge(received, outcome, holds=last, waiting=waiting, took=took)
 
     def decide(self, row: Delivery, outcome: Outcome, *, final: bool, kept: bool) -> Decision:
         """What the outcome means for this message; `kept`: its handler has ended, and withheld it."""

@@ -149,6 +149,11 @@ class SharedCapacity(LimitedCapacity):
         if slots:
             self._slots.released(self._member, slots, self._clock(), self._patience)
 
+    def wait(self, slots: int) -> None:
+        """As any capacity; meanwhile the slots are those of the share."""
+        self._slots.waits(self._member, slots, self._clock())
+        super().wait(slots)
+
     def _next_look(self) -> float:
         """Seconds until the next look, if nothing else changes before; 0.0: never."""
         now = self._clock()

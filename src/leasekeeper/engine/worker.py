@@ -140,7 +140,7 @@ class Worker:
         """Settle one message; returns how many slots come free."""
         row, outcome, final = answer.unit, answer.outcome, answer.final
         if isinstance(outcome, Unclaimed):
-            outcome = self._settler.judge(row, outcome)
+            outcome = self._settler.judge(row, outcome, waiting=self._capacity.waiting)
         decision = self._settler.decide(row, outcome, final=final, kept=row in self._withheld)
         if decision.action is Action.KEEP:
             if row.state <= State.RUNNING:
@@ -167,7 +167,7 @@ class Worker:
         return int(decision.frees)
 
     def _run_again(self, row: Delivery, outcome: Outcome, decision: Decision, others: list[Conclusion]) -> int:
-        """Plan another run, for which the message keeps its slot; without a lease there is none."""
+        """Plan another run, for which the message waits here; without a lease there is none."""
         self._withheld.pop(row, None)
         if not isinstance(outcome, Unclaimed):  # that took the time of a store, and not of a handler
             self._settler.measure([row])

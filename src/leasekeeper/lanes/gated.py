@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from leasekeeper.lanes.api import Answer, Resizable, Together
-from leasekeeper.outcomes import NOT_STARTED, Failed
+from leasekeeper.outcomes import NOT_STARTED, Failed, Unclaimed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,6 +76,8 @@ class GatedLane:
             # A thread that runs on after its time-out is still at work; `Freed` tells when it has ended.
             if answer.final and not (isinstance(answer.outcome, Failed) and answer.outcome.still_running):
                 self._gate.ended(answer.unit)
+                if isinstance(answer.outcome, Unclaimed):
+                    self._gate.charge(self._clock(), -1)  # no handler was called, so another one may be
         settle(answers)  # on a FIFO queue it may start the same messages again
         self.look()
         self._gate.start_others()

@@ -1,0 +1,169 @@
+"""While a part of the store of idempotency keys is down, the keys in the rest are not held up. In virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from leasekeeper import Consumer, Share
+from leasekeeper.idempotency import Idempotency, MemoryStore
+from leasekeeper.idempotency.keys import digest
+from leasekeeper.testing.world import World, virtual
+
+if TYPE_CHECKING:
+    from leasekeeper.idempotency.api import Found
+    from leasekeeper.testing.running import Running
+
+
+def is_bad(key: str, share: float) -> bool:
+    """Whether a key, in the store or of a message, is in the part that is down: of `share` of all keys."""
+    return int(digest(key.rsplit(":", 1)[-1])[:8], 16) % 100 < 100 * share
+
+
+class Shards(MemoryStore):
+    """A store of which the shards of some keys are down until a time of the world."""
+
+    def __init__(self, world: World, share: float, *, end: float, error: type[Exception] = ConnectionError) -> None:
+        super().__init__(clock=asyncio.get_running_loop().time)
+        self._world = world
+        self._share = share
+        self.end = end
+        self._error = error
+        self.failed = self.probes = 0
+
+    async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:
+        probes = key.startswith("leasekeeper:check")
+        self.probes += probes
+        if self._world.now < self.end and is_bad(key, self._share):
+            self.failed += not probes
+            raise self._error("the shard of this key is down")
+        return await super().claim(key, token, fingerprint, lease)
+
+
+class Scene:
+    """A consumer that gets messages at a rate, with a store of which a part is down."""
+
+    def __init__(self, world: World, store: MemoryStore, share: float) -> None:
+        self.world = world
+        self.store = store
+        self.sent: dict[int, float] = {}
+        self.done: dict[int, float] = {}
+        self._share = share
+
+    async def start(self, **options: Any) -> Running:
+        async def handle(body: dict[str, int]) -> None:
+            self.done[body["id"]] = self.world.now
+            await asyncio.sleep(1)
+
+        idempotency = Idempotency(self.store, key="id")
+        consumer = Consumer(self.world.name, handle, idempotency=idempotency, region="eu-west-1", **options)
+        return await self.world.start(consumer)
+
+    async def send(self, count: int, *, rate: float) -> None:
+        """Send messages, evenly."""
+        for _ in range(count):
+            number = len(self.sent)
+            self.sent[number] = self.world.now
+            await self.world.send(json.dumps({"id": number}))
+            await asyncio.sleep(1 / rate)
+
+    def healthy(self) -> list[int]:
+        """The messages with keys in the part that is up."""
+        return [number for number in self.sent if not is_bad(digest(number), self._share)]
+
+    def late(self, seconds: float) -> int:
+        """How many healthy messages took longer until their handler began, or have not begun."""
+        now = self.world.now
+        return sum(self.done.get(each, now) - self.sent[each] > seconds for each in self.healthy())
+
+
+@pytest.mark.parametrize("options", [{}, {"rate": 20.0}, {"share": Share(10)}, {"fair": True}], ids=str)
+@virtual
+async def test_keys_that_a_store_answers_for_keep_their_rate(options: dict[str, Any]) -> None:
+    """A quarter of the keys is down, and the others are nearly all that ten handlers of a second can do."""
+    async with World(max_receives=5) as world:
+        scene = Scene(world, store := Shards(world, 0.25, end=40), 0.25)
+        consumer = await scene.start(concurrency=10, **options)
+        await scene.send(480, rate=12)
+        assert scene.late(5) <= 0.02 * len(scene.healthy())
+        assert len(scene.done) <= len(scene.healthy())
+        assert store.probes < 2 * world.now
+        ledger = consumer.runner.context.ledger.statistics()
+        assert ledger.received < 1.6 * len(scene.sent)
+        await world.until(lambda: not world.bodies(), step=1, within=400)
+        assert sorted(scene.done) == sorted(scene.sent)
+        assert world.bodies(world.dead_letters) == []
+
+
+@virtual
+async def test_an_outage_of_an_hour_takes_nothing_to_the_dead_letter_queue() -> None:
+    """More messages than may wait here: the others go back for longer each time, and the queue allows five receives."""
+    async with World(max_receives=5) as world:
+        scene = Scene(world, store := Shards(world, 0.5, end=3_600), 0.5)
+        consumer = await scene.start(concurrency=2, max_in_flight=22)
+        await scene.send(60, rate=1)
+        for _ in range(35):
+            await scene.send(1, rate=0.01)
+        assert 3_500 < world.now < store.end
+        assert scene.late(30) == 0
+        assert len(scene.done) <= len(scene.healthy())
+        waiting = len(scene.sent) - len(scene.done)
+        received = consumer.runner.context.ledger.statistics().received
+        assert received < len(scene.healthy()) + 5 * waiting
+        await world.until(lambda: len(scene.done) == len(scene.sent), step=10, within=4_000)
+        assert world.bodies(world.dead_letters) == []
+
+
+@virtual
+async def test_what_waits_here_runs_within_seconds_when_the_store_is_back() -> None:
+    async with World(max_receives=5) as world:
+        scene = Scene(world, Shards(world, 0.5, end=300), 0.5)
+        await scene.start(concurrency=10)
+        await scene.send(100, rate=5)
+        await world.until(lambda: len(scene.done) == len(scene.healthy()))
+        await world.until(lambda: len(scene.done) == 100, step=1)
+        assert max(scene.done.values()) < 300 + 15
+
+
+@virtual
+async def test_the_last_delivery_of_a_message_waits_here_as_long_as_it_takes() -> None:
+    """Given back, the next receive would take it to the dead-letter queue."""
+    async with World(max_receives=1) as world:
+        scene = Scene(world, Shards(world, 0.5, end=800), 0.5)
+        await scene.start(concurrency=5, max_in_flight=10)
+        await scene.send(10, rate=1)
+        await world.until(lambda: len(scene.done) == 10, step=10, within=900)
+        assert world.bodies(world.dead_letters) == []
+
+
+@virtual
+async def test_a_shard_that_refuses_its_keys_charges_no_message() -> None:
+    """A Redis without memory answers, and takes none of its keys: that is no fault of the keys."""
+    async with World(max_receives=5) as world:
+        scene = Scene(world, Shards(world, 0.25, end=300, error=RuntimeError), 0.25)
+        consumer = await scene.start(concurrency=10)
+        await scene.send(100, rate=2)
+        await world.until(lambda: len(scene.done) == 100, step=1, within=400)
+        assert world.bodies(world.dead_letters) == []
+        assert consumer.runner.context.ledger.statistics().released == 0
+
+
+@virtual
+async def test_a_part_that_is_down_becomes_the_whole() -> None:
+    """Soon after the last answer nothing is received any more."""
+    async with World(max_receives=5) as world:
+        scene = Scene(world, store := Shards(world, 0.25, end=600), 0.25)
+        consumer = await scene.start(concurrency=10)
+        await scene.send(100, rate=5)
+        assert consumer.runner.healthy
+        store._share = 1.0
+        await scene.send(100, rate=5)
+        assert not consumer.runner.healthy
+        before = world.broker.calls["ReceiveMessage"]
+        await world.until(lambda: world.now > 590, step=5)
+        assert world.broker.calls["ReceiveMessage"] == before
+        await world.until(lambda: len(scene.done) == 200, step=1, within=200)
+        assert world.bodies(world.dead_letters) == []
