@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import typer
 from leasekeeper import Leasekeeper
 from leasekeeper.cli import settings
 from leasekeeper.cli.errors import exit_of
+from leasekeeper.cli.logs import Warnings
 from leasekeeper.cli.program import execute, program
 from leasekeeper.errors import (
     Closed,
@@ -253,3 +255,18 @@ def test_python_m_leasekeeper_is_the_same_program() -> None:
         [sys.executable, "-m", "leasekeeper", "--version"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout[:12]) == (0, "leasekeeper ")
+
+
+def test_a_warning_of_a_command_is_shown_as_its_errors_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """Commands other than `run` set up no logging, and Python would print the bare text."""
+    Warnings().handle(logging.makeLogRecord({"msg": "bucket %s is slow:\x1b[31m", "args": ("nope",)}))
+    assert capsys.readouterr().err == "leasekeeper: bucket nope is slow:\\x1b[31m\n"
+    Warnings().handle(logging.makeLogRecord({"msg": "it failed", "exc_info": (OSError, OSError("no route"), None)}))
+    assert capsys.readouterr().err == "leasekeeper: it failed\nOSError: no route\n"
+
+
+def test_warnings_are_shown_by_every_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging, "lastResort", None)
+    assert run(monkeypatch, "peek", "--help") == 0
+    assert isinstance(logging.lastResort, Warnings)
+    assert logging.lastResort.level == logging.WARNING

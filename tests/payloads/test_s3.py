@@ -141,6 +141,14 @@ def test_s3_that_does_not_answer_is_a_warning_at_the_start(caplog: pytest.LogCap
 
 
 @on_a_loop
+async def test_s3_that_has_to_answer_and_does_not_is_an_error() -> None:
+    """As for `send --payloads`: the place was given, and nothing is sent before it works."""
+    async with s3_that_says("404 Not Found", "<html>no such page</html>") as store:
+        with pytest.raises(PayloadUnavailable, match="bucket bucket cannot be used: GET s3://bucket"):
+            await S3Payloads("bucket").check(store, now=True)
+
+
+@on_a_loop
 async def test_a_consumer_looks_for_its_bucket_before_it_receives() -> None:
     class Empty(Objects):
         async def exists(self, bucket: str) -> bool:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from leasekeeper.supervision.child import Child
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -202,3 +204,25 @@ def test_a_mistake_that_all_children_make_is_printed_once(supervised: Callable[.
     run.process.send_signal(signal.SIGTERM)
     assert run.end() == 0
     assert run.said.splitlines().count("leasekeeper: --concurrency='x': must be a whole number") == 1
+
+
+EARLY_CTRL_C = """
+import os, signal
+os.kill(os.getpid(), signal.SIGINT)
+from leasekeeper.supervision.lifeline import Lifeline
+
+heard, line = [], Lifeline.from_environment(os.environ)
+signal.signal(signal.SIGINT, lambda *_: heard.append(1))
+before = len(heard)
+line.listen()
+line.tell(heard=[before, len(heard)])
+"""
+
+
+def test_a_ctrl_c_that_comes_before_a_process_has_its_signal_handlers_waits_for_them() -> None:
+    """A terminal sends it to all processes: Python would end an import with a traceback."""
+    child = Child([sys.executable, "-c", EARLY_CTRL_C], os.environ)
+    assert os.waitpid(child.pid, 0)[1] == 0
+    assert child.said() == [{"heard": [0, 1]}]
+    child.ended(0)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())

@@ -27,6 +27,10 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
+    # Ctrl-C during our imports ends this process as any other program, and not with a traceback.
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     if (supervised := os.environ.get(VARIABLE)) is not None:
         from leasekeeper.supervision.parent import born_of_supervisor
 
@@ -47,8 +51,6 @@ def _run() -> int:
 
         print(f"leasekeeper: {needs('the command line', ' and '.join(missing), 'cli')}", file=sys.stderr)
         return Exit.USAGE
-    # Ctrl-C while the commands are imported ends this process as any other, and not with a traceback.
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     from leasekeeper.cli.program import execute
 
     signal.signal(signal.SIGINT, before)

@@ -11,11 +11,13 @@ import logging
 import math
 import sys
 import time
+import traceback
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from leasekeeper.cli.errors import say
 from leasekeeper.cli.words import printable_lines
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.message_context import FIELDS, MessageContext
@@ -137,6 +139,22 @@ def set_up(level: str, kind: str, process: int | None = None) -> None:
     root.setLevel(level.upper())
     logging.getLogger("botocore").setLevel(logging.WARNING)  # at INFO it says where it found each of its settings
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # at INFO it says how the admin server comes and goes
+
+
+class Warnings(logging.Handler):
+    """Shows what is logged while no logging is set up, as every other sentence of a command is shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record, and the traceback if it has one."""
+        say(record.getMessage())
+        if record.exc_info and record.exc_info[0] is not None:
+            lines = traceback.format_exception(*record.exc_info)
+            print(printable_lines("".join(lines)), end="", file=sys.stderr)
+
+
+def show_warnings() -> None:
+    """Show what is logged until logging is set up; only `run` and a relay set it up."""
+    logging.lastResort = Warnings(logging.WARNING)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import io
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -68,6 +69,9 @@ class Commands(HelpfulGroup):
         function = _function(cmd_name)
         if function is None:
             return None
+        from leasekeeper.cli.logs import show_warnings
+
+        show_warnings()
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
         alone.command(cmd_name, cls=HelpfulCommand)(function)
         return typer.main.get_command(alone)
@@ -134,6 +138,14 @@ def execute() -> int:
         wrong = isinstance(error, WRONG_PATH)
         say(f"{os.fsdecode(error.filename)}: {error.strerror}{'; give another path' if wrong else ''}")
         return Exit.USAGE if wrong else Exit.FAILED
+    except ImportError as error:
+        from leasekeeper.cli.shadows import hiding
+
+        hides = hiding(error, Path.cwd())
+        if not hides:
+            raise
+        say(f"{error}: {hides}")
+        return Exit.USAGE
     except (KeyboardInterrupt, typer.Abort):
         ended = Exit.INTERRUPTED
     if ended == Exit.INTERRUPTED:

@@ -49,14 +49,16 @@ async def storing(
     Raises:
         ConfigurationError: the place is malformed, or a message has too many attributes.
         NotFound: the bucket does not exist.
-        PayloadUnavailable: a payload cannot be stored.
+        PayloadUnavailable: S3 does not answer, or a payload cannot be stored.
     """
     payloads = S3Payloads.from_url(place)
     settings = connection.settings()
     _, target = await open_target(queue.client, queue.address, payloads)
-    store = await payloads.connect(region=settings.region, profile=settings.profile, credentials=settings.credentials)
+    store = await payloads.connect(
+        region=settings.region or queue.address.region, profile=settings.profile, credentials=settings.credentials
+    )
     stack.push_async_callback(store.close)
-    await payloads.check(store)
+    await payloads.check(store, now=True)  # before anything is sent: a place that is given has to work
     limit = threshold(payloads, target.most_bytes)
 
     def made() -> Iterator[Outgoing]:

@@ -17,6 +17,7 @@ from leasekeeper.app import Leasekeeper
 from leasekeeper.cli import logs, settings
 from leasekeeper.cli.errors import Stopped, say
 from leasekeeper.cli.preparing import prepared
+from leasekeeper.cli.shadows import hidden, hiding
 from leasekeeper.cli.words import printable_lines
 from leasekeeper.consumer import Consumer
 from leasekeeper.errors import ConfigurationError, Mistakes
@@ -48,12 +49,22 @@ def load(reference: str) -> Target:
         sys.path.insert(0, directory)
     prepare = prepared()
     prepare(None)
-    found: Any = _imported(reference, module_name)
+    found = _imported(reference, module_name)
+    other = hidden(found, Path(directory))
+    try:
+        target = _target(reference, found, path)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{reference!r}: {other}") if other else error from None
+    prepare(target)
+    return target
+
+
+def _target(reference: str, module: ModuleType, path: str) -> Target:
+    found: Any = module
     for name in path.split("."):
         found = _attribute(reference, found, name)
     if not isinstance(found, (Leasekeeper, Consumer)):
         raise ConfigurationError(f"{reference!r} is {_named(found)}, not a Leasekeeper app or a Consumer{_hint(found)}")
-    prepare(found)
     return found
 
 
@@ -77,7 +88,9 @@ def _imported(reference: str, name: str) -> ModuleType:
 
 
 def _failed(reference: str, name: str, error: BaseException) -> Stopped:
-    say(f"{reference!r} cannot be run: importing {name} failed with {type(error).__name__}: {error}")
+    hides = hiding(error, Path.cwd())
+    why = f"{type(error).__name__}: {error}{f'; {hides}' if hides else ''}"
+    say(f"{reference!r} cannot be run: importing {name} failed with {why}")
     return Stopped(Exit.USAGE)
 
 

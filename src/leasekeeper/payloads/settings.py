@@ -147,11 +147,16 @@ class S3Payloads:
         )
         return await S3Client.connect(settings, CallOptions(self.addressing, self.expected_owner, self.kms_key))
 
-    async def check(self, store: ObjectStore) -> None:
-        """Ask S3 once whether the buckets exist. One that does not answer is a warning: it may be back in a moment.
+    async def check(self, store: ObjectStore, *, now: bool = False) -> None:
+        """Ask S3 once whether the buckets exist.
+
+        Args:
+            store: to ask.
+            now: whether S3 has to answer. Otherwise a warning says that it does not: it may be back in a moment.
 
         Raises:
             NotFound: a bucket does not exist.
+            PayloadUnavailable: S3 does not answer, and has to.
         """
         exists: Any = getattr(store, "exists", None)
         for bucket in sorted(self.buckets) if exists is not None else ():
@@ -159,7 +164,10 @@ class S3Payloads:
                 async with asyncio.timeout(LOOK):
                     there = await exists(bucket)
             except (PayloadUnavailable, TimeoutError) as error:
-                log.warning("bucket %s cannot be looked at, payloads may not be found: %s", bucket, one_line(error))
+                why = f"no answer in {LOOK:g} s" if isinstance(error, TimeoutError) else one_line(error)
+                if now:
+                    raise PayloadUnavailable(f"bucket {bucket} cannot be used: {why}") from error
+                log.warning("bucket %s cannot be looked at, payloads may not be found: %s", bucket, why)
             else:
                 if not there:
                     asked = f" at {redacted(store.endpoint_url)}" if hasattr(store, "endpoint_url") else ""

@@ -12,13 +12,13 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.supervision.protocol import FORCE, INTERRUPT, STOP, VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 LONGEST_LINE = 1_000_000
 """Bytes of a line; a child that says more without its end is not listened to any further."""
@@ -50,7 +50,7 @@ class Child:
         self.connection.setblocking(False)
         self._said = b""
         self.silent = False
-        with theirs:
+        with theirs, _interrupts_wait():
             try:
                 self._popen = subprocess.Popen(  # noqa: S603 - this program itself
                     command,
@@ -97,6 +97,20 @@ class Child:
 
     def __repr__(self) -> str:
         return f"<Child {self.pid}>"
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Start a process in which a Ctrl-C waits until it listens to its supervisor (`Lifeline.listen`).
+
+    A terminal sends SIGINT to the processes that it started and to theirs. In one that has not come to its own signal
+    handlers Python would end an import with a traceback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def leasekeeper(arguments: Sequence[str], module: str = "leasekeeper") -> list[str]:

@@ -62,7 +62,9 @@ class Lifeline:
         """Turn what the supervisor says into a signal for the main thread, from now on; or call `told`, in a thread.
 
         A process beside the consumers is told: signals come to the whole group, and it is to outlive the consumers.
+        A Ctrl-C that came before, and waited, is heard now: the process has its signal handlers.
         """
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
         threading.Thread(target=self._listen, args=(told,), name="leasekeeper-lifeline", daemon=True).start()
 
     def begins(self) -> None:
