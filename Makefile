@@ -18,7 +18,7 @@ help: ## show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/.run ## watch messages flow through the built-in SQS, in the terminal and in the browser
-	$(BIN)/leasekeeper demo --seconds 60
+	$(BIN)/leasekeeper demo
 
 test: $(VENV)/.dev ## run the tests, side by side, in two to three minutes; `make long` runs those that take longer
 	$(BIN)/python -m pytest $(PARALLEL) -m "not long"

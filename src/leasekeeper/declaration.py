@@ -39,6 +39,7 @@ class Declaration:
         address: the queue's name, region and account, as far as they are known.
         senders: those that its handlers send with; shared with the other consumers of an app.
         inherited: options that are those of all consumers of an app: some may have no effect here.
+        named: the options that the code gives, also those with the value that they have anyway.
         places: where options from outside the code come from, by name: a flag, a variable, or the table of a file.
     """
 
@@ -66,6 +67,7 @@ class Declaration:
         self._opens = lifespan
         self._resources = NO_LIFESPAN if lifespan is None else NOT_YET
         self._declare(attempt)
+        self.named = attempt.named
 
     def _declare(self, attempt: Attempt) -> None:
         """Take over the options, or refuse all that is wrong: with them, with the queue, with a handler."""
@@ -110,6 +112,7 @@ class Declaration:
         except BaseException:
             self._functions = before
             raise
+        self.named |= values.keys()
 
     def configure(self, values: Mapping[str, Any], places: Mapping[str, str] | None = None) -> None:
         """Set options above those in the code, before a start: what flags, environment and files say.

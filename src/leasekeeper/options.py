@@ -634,12 +634,14 @@ class Attempt(Mistakes):
         given: all options as one object, in place of values.
 
     Attributes:
+        named: the names of the values.
         options: with the values that can be. Of values that cannot work together only those stay that handlers depend
             on.
     """
 
     def __init__(self, values: Mapping[str, Any], given: Options | None = None) -> None:
         super().__init__()
+        self.named = frozenset(values)
         self._left_out: frozenset[str] = frozenset()
         self.add(_unknown(values))
         if given is not None and values:

@@ -141,15 +141,19 @@ def test_options_say_where_they_come_from_and_show_no_secrets() -> None:
     consumer = Consumer(
         "orders", Gate().waiting, wait_time=3, credentials=secret, middleware=[Reporter(), partial(plain, secret)]
     )
-    places = {"concurrency": "--concurrency", "prefetch": "LEASEKEEPER_PREFETCH", "endpoint_url": "pyproject.toml [x]"}
-    given = {"concurrency": 7, "prefetch": 2, "endpoint_url": "http://user:password@127.0.0.1:1"}
+    places = {
+        "concurrency": "--concurrency",
+        "prefetch": "LEASEKEEPER_PREFETCH",
+        "dead_letter_queue": "pyproject.toml [x]",
+    }
+    given = {"concurrency": 7, "prefetch": 2, "dead_letter_queue": "http://user:password@127.0.0.1:1/dead"}
     consumer.configure(given, places)
-    options = {each["name"]: each for each in effective_options(consumer.options, consumer.places)}
+    options = {each["name"]: each for each in effective_options(consumer)}
     found = {name: (options[name]["value"], options[name]["source"]) for name in (*places, "wait_time", "rate")}
     assert found == {
         "concurrency": ("7", "flag"),
         "prefetch": ("2", "environment"),
-        "endpoint_url": ("http://***@127.0.0.1:1", "file"),
+        "dead_letter_queue": ("http://***@127.0.0.1:1/dead", "file"),
         "wait_time": ("3", "code"),
         "rate": ("", "default"),
     }

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from leasekeeper import Leasekeeper
 from leasekeeper.api import EntryFailure
 from leasekeeper.cli.connection import Connection
-from leasekeeper.cli.doctor import permissions, report
+from leasekeeper.cli.doctor import permissions, report, sharing
+from leasekeeper.cli.doctor.examination import patient_of
 from leasekeeper.cli.doctor.explanations import explanation
 from leasekeeper.cli.doctor.facts import Finding, Level
 from leasekeeper.cli.doctor.permissions import Answer, Trial, judge
@@ -126,6 +128,17 @@ def test_a_queue_that_handlers_send_to_is_tried(switches: dict[str, float], leve
     finding = permissions.sending(try_all(SendMessageBatch=switches)[0][-1])
     assert (finding.level, finding.topic) == (level, "sending")
     assert words in finding.message
+
+
+def test_what_the_consumers_of_an_app_share_is_checked_once() -> None:
+    app = Leasekeeper()
+    for queue in ("orders", "mails", "bills"):
+        app.consumer(queue)(lambda _body: None)
+    relay: Any = "a relay"
+    patients = sharing([patient_of(each) for each in app.consumers], [relay])
+    assert [each.connection.queue for each in patients] == ["orders", "mails", "bills"]
+    assert [each.senders for each in patients] == [app.consumers[0].senders, None, None]
+    assert [list(each.relays) for each in patients] == [[relay], [], []]
 
 
 def test_a_queue_that_handlers_send_to_and_that_is_missing_is_a_failure() -> None:

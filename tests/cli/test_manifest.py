@@ -13,7 +13,7 @@ import yaml
 from botocore.validate import ParamValidator
 
 from leasekeeper import Consumer, Leasekeeper
-from leasekeeper.cli.grace import MARGIN, cut_off, grace_period
+from leasekeeper.cli.grace import MARGIN, cut_off, cut_short, grace_period
 from leasekeeper.cli.manifests.ecs import FARGATE_LIMIT, ecs, too_long
 from leasekeeper.cli.manifests.kubernetes import kubernetes
 from leasekeeper.cli.manifests.service import Service, label_of, service_of
@@ -252,6 +252,16 @@ def test_a_short_grace_period_is_said_with_what_to_change() -> None:
     with_lifespan = longest_stop(consumer.options, lifespan=True)
     assert "flush_timeout=5 s, lifespan_timeout=10 s, and what" in cut_off(consumer.options, with_lifespan, 30)
     assert grace_period(29.0) == 34
+
+
+@pytest.mark.parametrize(("grace", "left"), [(28, None), (29, "0"), (30, "1"), (32.5, "3.5"), (33, None)])
+def test_exit_functions_that_may_be_cut_off_after_a_stop_are_named(grace: float, left: str | None) -> None:
+    """A stop of 29 s, and 4 s for what libraries have registered with `atexit`."""
+    words = (
+        f"exit functions, such as the last flush of telemetry, may take 4 s after it and have {left} s: set the grace "
+        "period to 34 s if they need more"
+    )
+    assert cut_short(29.0, grace) == ("" if left is None else words)
 
 
 # What is in the repository

@@ -25,7 +25,7 @@ app = Leasekeeper(region="eu-west-1", retry_base=3, credentials=Credentials(acce
 async def ship(order: dict) -> None: ...
 
 
-@app.consumer("mails")
+@app.consumer("mails", wait_time=20, prefetch=None)
 async def tell(mail: dict) -> None: ...
 """
 FILE = """
@@ -64,6 +64,7 @@ def test_every_source_is_named(tmp_path: Path) -> None:
     assert lines["drain_timeout"].split() == ["15", "s", "flag", "--drain-timeout"]
     assert lines["retry_base"].split(maxsplit=2) == ["5", "s", "file pyproject.toml [tool.leasekeeper]"]
     assert "concurrency" not in mails
+    assert {line.split()[0]: line.split()[1:] for line in mails.splitlines()}["prefetch"] == ["unset", "code"]
     assert "canary" not in printed
 
 

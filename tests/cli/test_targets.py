@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from leasekeeper import Consumer, Leasekeeper
-from leasekeeper.cli.errors import Stopped
+from leasekeeper.cli.errors import Stopped, exit_of
 from leasekeeper.cli.settings import RunSettings, Setting
 from leasekeeper.cli.targets import configure, consumers_of, load
-from leasekeeper.errors import ConfigurationError
+from leasekeeper.errors import ConfigurationError, LeasekeeperError
 from leasekeeper.exit_codes import Exit
 
 if TYPE_CHECKING:
@@ -110,6 +110,23 @@ def test_a_mistake_in_an_option_is_told_with_its_line_and_no_traceback(
     with pytest.raises(ConfigurationError) as caught:
         load("wrong_module:consumer")
     assert str(caught.value) == "wrong_module.py, line 3: concurrency=0: must be a whole number from 1 to 120000"
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [("ConfigurationError", 2), ("QueueUnusable", 3), ("NotFound", 3), ("CredentialsMissing", 3)],
+)
+def test_an_error_of_ours_while_a_module_is_imported_has_its_own_exit_code(
+    directory: Path, capsys: pytest.CaptureFixture[str], raised: str, code: int
+) -> None:
+    (directory / "asking_module.py").write_text(
+        f"from leasekeeper.errors import {raised}\n\nraise {raised}('bucket shop does not exist: create it')\n"
+    )
+    with pytest.raises(LeasekeeperError) as caught:
+        load("asking_module:app")
+    assert str(caught.value) == "asking_module.py, line 3: bucket shop does not exist: create it"
+    assert exit_of(caught.value) == code
     assert capsys.readouterr().err == ""
 
 

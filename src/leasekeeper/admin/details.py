@@ -31,7 +31,7 @@ def detail_of(consumer: Consumer, recorder: Recorder) -> Detail:
         "decisions": _decisions(recorder),
         "series": recorder.decisions.series(),
         "leases": _leases(recorder),
-        "options": effective_options(consumer.options, consumer.places),
+        "options": effective_options(consumer),
     }
 
 

@@ -13,26 +13,21 @@ from leasekeeper.sqs.urls import redacted
 from leasekeeper.texts import bounded, safe_repr
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from leasekeeper.admin.state import OptionState
+    from leasekeeper.consumer import Consumer
 
 _SECRET = frozenset({"credentials", "client", "logger"})
 """Options of which only the kind is shown."""
 
 
-def effective_options(options: Options, places: Mapping[str, str]) -> list[OptionState]:
-    """The options in the order of the reference.
-
-    Args:
-        options: the consumer's.
-        places: where values from outside the code come from, by option: `--concurrency`, `LEASEKEEPER_CONCURRENCY`, or
-            the table of a file.
-    """
+def effective_options(consumer: Consumer) -> list[OptionState]:
+    """The options of a consumer in the order of the reference."""
+    options = consumer.options
     found: list[OptionState] = []
     for option in dataclasses.fields(Options):
-        value, place = getattr(options, option.name), places.get(option.name, "")
-        source = _source(place) if place else "default" if _same(value, option.default) else "code"
+        value, place = getattr(options, option.name), consumer.places.get(option.name, "")
+        usual = option.name not in consumer.named and _same(value, option.default)
+        source = _source(place) if place else "default" if usual else "code"
         found.append(
             {
                 "name": option.name,

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from leasekeeper.cli.ending import LIMIT
+
 if TYPE_CHECKING:
     from leasekeeper.options import Options
 
@@ -33,6 +35,17 @@ GraceOption = Annotated[
 def grace_period(stop: float) -> int:
     """The grace period for a stop that may take this long, in whole seconds."""
     return math.ceil(stop) + MARGIN
+
+
+def cut_short(stop: float, grace: float) -> str:
+    """The words for exit functions that the runtime may cut off, where the stop itself has the time; else empty."""
+    left = grace - stop
+    if left < 0 or left >= LIMIT:
+        return ""
+    return (
+        f"exit functions, such as the last flush of telemetry, may take {LIMIT:g} s after it and have {left:g} s: set "
+        f"the grace period to {grace_period(stop)} s if they need more"
+    )
 
 
 def cut_off(options: Options, stop: float, grace: float) -> str:

@@ -45,7 +45,7 @@ def options(
     for target in map(load, targets):
         configure(target, given)
         for consumer in consumers_of(target):
-            shown = effective_options(consumer.options, consumer.places)
+            shown = effective_options(consumer)
             found[consumer.address.name] = [each for each in shown if everything or each["source"] != "default"]
     if as_json:
         print(json.dumps(found, indent=2))

@@ -16,7 +16,7 @@ from leasekeeper.app import refuse_shared_queues
 from leasekeeper.cli import ending, settings
 from leasekeeper.cli.admin import AdminWishes
 from leasekeeper.cli.emptiness import UntilEmpty, polls_within
-from leasekeeper.cli.grace import cut_off
+from leasekeeper.cli.grace import cut_off, cut_short
 from leasekeeper.cli.local_queues import check_places, create_queues
 from leasekeeper.cli.service import Services, reports_of, tell
 from leasekeeper.cli.targets import configure, consumers_of, load
@@ -84,8 +84,11 @@ def serve(wishes: Wishes) -> Exit:
     refuse_shared_queues(consumers)
     if wishes.grace_period is not None:
         for consumer in consumers:
-            if problem := cut_off(consumer.options, consumer.longest_stop, wishes.grace_period):
+            stop, grace = consumer.longest_stop, wishes.grace_period
+            if problem := cut_off(consumer.options, stop, grace):
                 log.warning("queue %s: %s", consumer.address.name, problem)
+            elif hurry := cut_short(stop, grace):
+                log.info("queue %s: a stop may take %g s; %s", consumer.address.name, stop, hurry)
     if lifeline is not None and lifeline.local:
         check_places(consumers)
         lifeline.tell(loaded=True)  # nothing is wrong here: the supervisor starts the local SQS

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from leasekeeper.app import Leasekeeper
 from leasekeeper.cli import logs, settings
-from leasekeeper.cli.errors import Stopped, say
+from leasekeeper.cli.errors import Stopped, say, sentences_of
 from leasekeeper.cli.preparing import prepared
 from leasekeeper.cli.shadows import hidden, hiding
 from leasekeeper.cli.words import printable_lines
 from leasekeeper.consumer import Consumer
-from leasekeeper.errors import ConfigurationError, Mistakes
+from leasekeeper.errors import ConfigurationError, Mistakes, Unusable
 from leasekeeper.exit_codes import Exit
 from leasekeeper.tracebacks import from_user_code
 
@@ -79,9 +79,10 @@ def _imported(reference: str, name: str) -> ModuleType:
             ) from None
         _show(error)
         raise _failed(reference, name, error) from error
-    except ConfigurationError as error:
+    except (ConfigurationError, Unusable) as error:
         # Our own sentence about a line of the user's: a traceback would add nothing.
-        raise ConfigurationError(*(f"{_where(error)}: {each}" for each in error.args)) from error
+        kind = Unusable if isinstance(error, Unusable) else ConfigurationError
+        raise kind(*(f"{_where(error)}: {each}" for each in sentences_of(error))) from error
     except (Exception, SystemExit) as error:  # a user's module may raise anything
         _show(error)
         raise _failed(reference, name, error) from error

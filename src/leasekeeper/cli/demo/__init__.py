@@ -14,7 +14,7 @@ from leasekeeper.cli.errors import Stopped
 
 def demo(
     *,
-    seconds: Annotated[float, typer.Option(help="Time for which orders are sent.", min=1, metavar="SECONDS")] = 20.0,
+    seconds: Annotated[float, typer.Option(help="Time for which orders are sent.", min=1, metavar="SECONDS")] = 60.0,
     messages: Annotated[
         int | None, typer.Option(help="Stop after this many orders; unset, no limit.", min=1, metavar="NUMBER")
     ] = None,

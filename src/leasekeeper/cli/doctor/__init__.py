@@ -62,14 +62,20 @@ def doctor(
     connection = Connection(queue=queue, endpoint_url=endpoint_url, region=region, profile=profile)
     patients = [Patient(connection=connection, handler_seconds=handler_seconds)]
     if _names_a_module(queue):
-        patients = [patient_of(each, connection, handler_seconds, grace_period) for each in _consumers(queue, config)]
-        patients[0] = replace(patients[0], relays=_relays(queue))
+        found = [patient_of(each, connection, handler_seconds, grace_period) for each in _consumers(queue, config)]
+        patients = sharing(found, _relays(queue))
     if policy:
         from leasekeeper.cli.doctor.policy_command import print_policy
 
         consumers = [(each.connection, each.options, each.senders) for each in patients]
         raise Stopped(interrupts.run(print_policy(consumers, patients[0].relays)))
     raise Stopped(interrupts.run(print_report(patients, explain=explain)))
+
+
+def sharing(patients: Sequence[Patient], relays: Sequence[Relay]) -> list[Patient]:
+    """The consumers of an app, of which the first has what they share: senders and relays are checked once."""
+    first, *others = patients
+    return [replace(first, relays=relays), *(replace(each, senders=None) for each in others)]
 
 
 def _names_a_module(reference: str) -> bool:

@@ -19,7 +19,7 @@ from leasekeeper.cli.doctor.dead_letters import (
 )
 from leasekeeper.cli.doctor.facts import DAY, Facts, Finding, Level, duration
 from leasekeeper.cli.doctor.sns import subscription
-from leasekeeper.cli.grace import cut_off
+from leasekeeper.cli.grace import cut_off, cut_short
 from leasekeeper.engine.attempt_ids import MARGIN, shortened
 
 if TYPE_CHECKING:
@@ -71,8 +71,9 @@ def polling(facts: Facts) -> Finding | None:
         ", so that a receive without an answer can be repeated before its messages are visible again: wait_time and "
         f"{MARGIN:g} s must fit into visibility_timeout"
     )
-    level = Level.OK if waits >= wait / 2 and visible - waits >= MARGIN else Level.WARN
-    return Finding(level, "polling", f"{message}. Use visibility_timeout={math.ceil(wait + MARGIN)} or more")
+    if waits >= wait / 2 and visible - waits >= MARGIN:
+        return Finding(Level.OK, "polling", f"{message} for the whole wait")
+    return Finding(Level.WARN, "polling", f"{message}. Use visibility_timeout={math.ceil(wait + MARGIN)} or more")
 
 
 def retention(facts: Facts) -> Finding:
@@ -137,7 +138,9 @@ def stopping(facts: Facts) -> Finding | None:
         return Finding(Level.OK, "stop", message)
     if problem := cut_off(facts.options, facts.stop, facts.grace_period):
         return Finding(Level.WARN, "stop", problem)
-    return Finding(Level.OK, "stop", f"in at most {facts.stop:g} s, within {facts.grace_period:g} s")
+    message = f"in at most {facts.stop:g} s, within {facts.grace_period:g} s"
+    hurry = cut_short(facts.stop, facts.grace_period)
+    return Finding(Level.OK, "stop", f"{message}; {hurry}" if hurry else message)
 
 
 CHECKS: tuple[Callable[[Facts], Finding | None], ...] = (

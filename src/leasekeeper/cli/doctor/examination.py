@@ -41,8 +41,8 @@ class Patient:
         options: the options of its consumer; None when only the queue is known.
         stop: seconds that its stop may take; None when only the queue is known.
         grace_period: seconds that the runtime waits before it kills the process; None when not given.
-        senders: those of its handlers.
-        relays: those of outboxes, of the first consumer of an app.
+        senders: those of its handlers; of an app, with its first consumer.
+        relays: those of outboxes; of an app, with its first consumer.
     """
 
     connection: Connection
