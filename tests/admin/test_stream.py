@@ -69,6 +69,26 @@ def test_streams_end_at_once_when_the_server_stops(sqs: LocalSqs, monkeypatch: p
             assert reader.read() == ""
 
 
+def test_receives_that_fail_are_told_before_the_consumer_counts_as_unhealthy(sqs: LocalSqs) -> None:
+    consumer = Consumer("orders", Gate().waiting, wait_time=1, **create(sqs))
+    with AdminServer(consumer, address="0") as server:
+        consumer.start()
+        try:
+            with Reader(server) as reader:
+                reader.until(lambda: reader.process["state"] == "RUNNING")
+                began = reader.process["since"]
+                sqs.faults.set("ReceiveMessage", unavailable=1.0)
+                reader.until(lambda: bool(reader.process["reason"]))
+                assert reader.process["state"] == "RUNNING"
+                assert reader.process["reason"].startswith("no receive succeeds: ")
+                assert "503" in reader.process["reason"]
+                assert reader.process["since"] >= began
+                sqs.faults.clear()
+                reader.until(lambda: reader.process["reason"] == "")
+        finally:
+            consumer.stop().result()
+
+
 def test_a_second_start_of_the_consumer_is_seen(sqs: LocalSqs) -> None:
     gate = Gate()
     gate.go_on.set()

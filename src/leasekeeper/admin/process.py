@@ -86,7 +86,8 @@ def most_urgent(states: dict[str, tuple[str, str]]) -> tuple[str, str]:
         queue, reason = next((queue, reason) for queue, (state, reason) in states.items() if state == "STOPPED")
         return "UNHEALTHY", f"{queue} has stopped" + (f": {reason}" if reason else "")
     chosen = min(kinds, key=URGENCY.index)
-    queue, reason = next((queue, reason) for queue, (state, reason) in states.items() if state == chosen)
+    these = [(queue, reason) for queue, (state, reason) in states.items() if state == chosen]
+    queue, reason = next((each for each in these if each[1]), these[0])
     return chosen, f"{queue}: {reason}" if reason and len(states) > 1 else reason
 
 
@@ -94,6 +95,9 @@ def consumer_state(consumer: Consumer, recorder: Recorder) -> ConsumerState:
     """A consumer as it is now, without its detail."""
     now, runner, rates = recorder.last, consumer.runner, recorder.rates
     state, reason = state_of(consumer)
+    pollers = [] if runner is None else runner.pollers.marks(runner.context.clock())
+    if state == "RUNNING" and pollers and set(pollers) == {"failed"}:  # unhealthy, if that goes on
+        reason = f"no receive succeeds: {recorder.refusal}"
     return {
         "queue": consumer.address.name,
         "handler": consumer.handler.name,
@@ -109,7 +113,7 @@ def consumer_state(consumer: Consumer, recorder: Recorder) -> ConsumerState:
         "limit": 0 if now is None else now.throttler.limit,
         "prefetch": 0 if now is None else now.throttler.prefetch,
         "utilisation": 0.0 if now is None else round(now.load.utilisation, 3),
-        "pollers": [] if runner is None else runner.pollers.marks(runner.context.clock()),
+        "pollers": pollers,
         "rate_in": round(rates.received, 2),
         "rate_out": round(rates.done, 2),
         "rate_out_minute": round(_pace(recorder), 2),

@@ -191,7 +191,7 @@ class Process(TypedDict):
     """As a consumer's, the most urgent of all; or UNREACHABLE."""
     reason: str
     since: float
-    """When this state began."""
+    """When this state began, or with RUNNING its reason."""
     rss_bytes: int | None
     read_only: bool
     """Whether actions are refused because it has no token."""

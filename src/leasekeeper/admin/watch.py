@@ -74,7 +74,7 @@ class Watch:
         self._ask_every = ask_every
         self._recorders: WeakKeyDictionary[Consumer, Recorder] = WeakKeyDictionary()
         self._started = time.time()
-        self._state, self._since = "", 0.0
+        self._shown, self._since = ("", False), 0.0
         self._made: dict[tuple[str | None, str | None], State] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -211,8 +211,8 @@ class Watch:
         if not consumers and self._fleet is not None:
             return {}
         state, reason = most_urgent(states)
-        if state != self._state:
-            self._state, self._since = state, time.time()
+        if (shown := (state, bool(reason))) != self._shown:
+            self._shown, self._since = shown, time.time()
         return {
             name: {
                 "key": name,

@@ -15,7 +15,7 @@ from leasekeeper.observe.backlog import Backlog
 from leasekeeper.observe.decisions import Decisions
 from leasekeeper.observe.failures import Failures
 from leasekeeper.observe.rates import Rates, Sample
-from leasekeeper.texts import bounded
+from leasekeeper.texts import bounded, safe_str
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +55,7 @@ class Recorder:
         decisions: of the throttler.
         backlog: what SQS says of the queue, if it is asked.
         last: the statistics of the last look; None before the start.
+        refusal: why the last receive that failed did; empty before the first.
     """
 
     def __init__(self, source: Source) -> None:
@@ -63,7 +64,9 @@ class Recorder:
         self.decisions = Decisions()
         self.backlog = Backlog()
         self.last: ConsumerStatistics | None = None
+        self.refusal = ""
         self._leases: deque[LeaseEvent] = deque(maxlen=KEPT)
+        source.subscribe(self._on_receive_failed, events.ReceiveFailed)
         source.subscribe(self._on_ended, events.HandlersEnded)
         source.subscribe(self._on_lost, events.LeaseLost)
         source.subscribe(self._on_entries_failed, events.EntriesFailed)
@@ -73,6 +76,9 @@ class Recorder:
     def _on_ended(self, event: events.HandlersEnded) -> None:
         for conclusion in event.others:
             self.failures.add(conclusion, time.time())
+
+    def _on_receive_failed(self, event: events.ReceiveFailed) -> None:
+        self.refusal = bounded(safe_str(event.error) or event.code)
 
     def _on_lost(self, event: events.LeaseLost) -> None:
         reason = "the lease ended while the handler was running: another consumer may have the message"

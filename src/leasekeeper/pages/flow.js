@@ -88,7 +88,7 @@ export class Leases {
   }
 
   reset() {
-    Object.assign(this, { cells: new Map(), slots: [], lease: 1, scale: 1, heat: false, lost: 0, chosen: null, offset: 0, fifo: false, spots: new Map() });
+    Object.assign(this, { cells: new Map(), slots: [], lease: 1, scale: 1, heat: false, lost: 0, chosen: null, offset: 0, height: 0, settled: 0, fifo: false, spots: new Map() });
   }
 
   now() {
@@ -187,10 +187,18 @@ export class Leases {
     const { canvas } = this;
     if (!canvas?.parentElement) return;
     this.width = canvas.parentElement.clientWidth;
-    this.height = this.layout(this.width);
+    const wanted = this.layout(this.width);
+    // It shrinks only after a while: what is beneath would jump up and down with each message.
+    if (wanted >= this.height || performance.now() > this.settled) {
+      this.height = wanted;
+      this.settled = performance.now() + 10_000;
+    }
     for (const side of ["width", "height"]) {
       const pixels = Math.round(this[side] * devicePixelRatio);
-      if (canvas[side] !== pixels) canvas[side] = pixels;
+      if (canvas[side] !== pixels) {
+        canvas[side] = pixels;
+        this.drawn = 0; // it is empty now: draw it in the next frame
+      }
       canvas.style[side] = `${this[side]}px`;
     }
     this.wake();

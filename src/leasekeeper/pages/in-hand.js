@@ -17,7 +17,7 @@ export function tab({ state, route, link, detail, leases, each }) {
   const key = sort[1] || (([id]) => id);
   const all = Object.entries(detail.in_hand);
   const found = matching(all, route.q, ([id, row]) => `${id} ${row[0]} ${row[5] ?? ""}`);
-  if (!found.length) return none(route.q, "Nothing is in hand.", each.state === "PAUSED" ? "The consumer is paused." : "The pollers wait for messages.");
+  if (!found.length) return none(route.q, "Nothing is in hand.", each.state === "PAUSED" ? "The consumer is paused." : each.reason || "The pollers wait for messages.");
   found.sort((one, other) => (key(one) < key(other) ? -1 : key(one) > key(other) ? 1 : 0));
   const groups = all.some(([, row]) => row[5]);
   const heads = groups ? HEADS : HEADS.slice(0, -1);

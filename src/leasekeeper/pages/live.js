@@ -114,7 +114,7 @@ function draw(force = false) {
   const shown = held || state;
   const page = !shown
     ? status.phase === "connecting" ? empty("Connecting…") : empty("Nothing to show yet.", "The admin surface does not answer. Is the process running?")
-    : route.consumer ? consumerPage(shown => shown.consumerPage(view()), redraw) : overview(shown, route, link);
+    : route.consumer ? consumerPage(shown => shown.consumerPage(view()), redraw) : overview(shown, route, link, redraw);
   document.title = title(shown);
   document.body.className = status.phase;
   render(app, [bar(shown, status), h("main", { id: "main" }, page)], force);

@@ -1,9 +1,10 @@
 // All consumers at one look: headline figures, a row for each queue, and in a fleet a row for each process beneath it.
 
 import { h } from "./dom.js";
-import { called, empty, figure, meter, name, pill, sparkline, urgent } from "./parts.js";
+import { called, empty, figure, later, meter, name, pill, sparkline, urgent } from "./parts.js";
 import { ago, count, counted, rate, seconds, trend } from "./text.js";
 
+const fleets = later(() => import("./fleet.js"), null);
 const sum = (list, read) => list.reduce((total, each) => total + (read(each) ?? 0), 0);
 const known = (list, read) => list.map(read).filter(each => each != null);
 const picked = pick => (list, read) => known(list, read).reduce((one, other) => (one === null ? other : pick(one, other)), null);
@@ -31,14 +32,14 @@ export function together(parts, backlog) {
 }
 
 export function tones(each) {
-  const perMinute = each.rate_out * 60 + each.failures_per_minute;
-  const failing = perMinute ? each.failures_per_minute / perMinute : 0;
+  const ended = sum(each.spark_out, done => done) + each.failures_per_minute; // in the last minute
+  const failing = ended ? each.failures_per_minute / ended : 0;
   const margin = (each.lease_margin ?? Infinity) / (each.visibility_timeout || 30);
   const late = each.backlog && !each.backlog.outdated ? needs(each.backlog) : 0;
   return {
     failures: each.failures_per_minute < 1 ? "" : failing > 0.1 ? "bad" : failing > 0.01 ? "warn" : "",
     margin: margin < 0.08 ? "bad" : margin < 0.2 ? "warn" : "",
-    backlog: each.backlog?.trend > 0.05 && late > 60 ? (late > 600 ? "bad" : "warn") : "",
+    backlog: each.backlog?.trend > 0.05 && each.backlog.visible > 9 && late > 60 ? (late > 600 ? "bad" : "warn") : "",
     lag: each.lag_p95 > 300 ? "bad" : each.lag_p95 > 60 ? "warn" : "",
   };
 }
@@ -64,16 +65,22 @@ function meaning(list, now) {
 
 export function headline(all, now) {
   const backlogs = known(all, each => each.backlog);
-  const worst = about => ["bad", "warn"].find(level => all.some(each => tones(each)[about] === level));
+  const visible = sum(backlogs, each => each.visible);
+  // The worst tone of a figure, and where it is, if there are several consumers.
+  const worst = (about, note) => {
+    const tone = ["bad", "warn"].find(level => all.some(each => tones(each)[about] === level));
+    const there = tone && all.length > 1 ? all.filter(each => tones(each)[about] === tone) : [];
+    return { tone, note: there.length ? `in ${there[0].queue}${there.length > 1 ? ` and ${there.length - 1} more` : ""}` : note };
+  };
   return h("section", { class: "headline", "aria-label": "headline figures" },
     figure("in", "rate_in", rate(sum(all, each => each.rate_in)), { unit: "per s", note: "received" }),
     figure("out", "rate_out", rate(sum(all, each => each.rate_out)), { unit: "per s", note: "handled" }),
-    figure("backlog", "backlog", backlogs.length ? count(sum(backlogs, each => each.visible)) : "–", {
-      unit: "messages", tone: worst("backlog"),
+    figure("backlog", "backlog", backlogs.length ? count(visible) : "–", {
+      unit: visible === 1 ? "message" : "messages", tone: worst("backlog").tone,
       note: backlogs.length ? meaning(backlogs, now) : "SQS was not asked" }),
-    figure("lag p95", "lag", seconds(most(all, each => each.lag_p95)), { tone: worst("lag"), note: all.some(each => each.lag_p95 != null) ? "sent to received" : "none in 60 s" }),
-    figure("failures", "failures", rate(sum(all, each => each.failures_per_minute)), { unit: "per min", tone: worst("failures"), note: "handlers that raised" }),
-    figure("lease margin", "margin", seconds(least(all, each => each.lease_margin)), { tone: worst("margin"), note: "smallest now" }));
+    figure("lag p95", "lag", seconds(most(all, each => each.lag_p95)), worst("lag", all.some(each => each.lag_p95 != null) ? "sent to received" : "none in 60 s")),
+    figure("failures", "failures", rate(sum(all, each => each.failures_per_minute)), { unit: "per min", ...worst("failures", "handlers that raised") }),
+    figure("lease margin", "margin", seconds(least(all, each => each.lease_margin)), worst("margin", "smallest now")));
 }
 
 export function grouped(state) {
@@ -113,27 +120,12 @@ function cells(each, now, uneven) {
   ];
 }
 
-// What differs from the median of the processes by more than half, where the values are large enough to mean something.
-export function unevenness(parts) {
-  const found = new Map(parts.map(each => [each.process.key, new Set()]));
-  if (parts.length < 3) return found;
-  for (const [about, enough] of [["rate_out", 2], ["lag_p95", 1], ["failures_per_minute", 3]]) {
-    const values = parts.map(each => each.consumer[about]).sort((one, other) => one - other);
-    const middle = values[values.length >> 1];
-    for (const { process, consumer } of parts) {
-      const off = Math.abs(consumer[about] - middle);
-      if (off > enough && off > middle / 2) found.get(process.key).add(about);
-    }
-  }
-  return found;
-}
-
-export function overview(state, route, link) {
+export function overview(state, route, link, redraw) {
   const wanted = route.q.toLowerCase();
-  const all = grouped(state);
+  const ill = each => each.whole.state === "UNHEALTHY";
+  const all = grouped(state).sort((one, other) => ill(other) - ill(one));
   const rows = all.filter(({ key, whole }) => `${key} ${whole.handler} ${whole.state}`.toLowerCase().includes(wanted));
   const processes = Object.values(state.processes);
-  const missing = processes.filter(each => !Object.keys(each.consumers).length);
   return [
     headline(all.flatMap(each => each.whole), state.now),
     h("div", { class: "tools" },
@@ -147,26 +139,23 @@ export function overview(state, route, link) {
         : h("table", { class: `consumers hold${state.fleet ? " fleet" : ""}`, hold: true },
             h("thead", {}, h("tr", {}, COLUMNS.map(([label, about]) => h("th", { scope: "col", "data-about": about || undefined, tabindex: about ? 0 : undefined }, label)))),
             rows.map(each => group(each, state, link))),
-    missing.length && state.fleet
-      ? h("section", { class: "missing" }, h("h2", {}, missing.some(each => each.state === "UNREACHABLE") ? "Processes that do not answer" : "Processes without consumers"),
-          missing.map(each => h("p", { key: each.key }, pill(each.state), " ", name(called(each)), " ", h("span", { class: "quiet" }, each.reason || "no consumer declared"))))
-      : null,
+    state.fleet && fleets(({ missing }) => missing(processes), redraw),
   ];
 }
 
 function group({ key, parts, whole }, { fleet, now }, link) {
-  const uneven = unevenness(parts);
+  const uneven = fleet && parts.length > 2 ? fleets(({ unevenness }) => unevenness(parts), () => {}) : null;
   const open = (process, event) => event.target.closest("a, button, [data-about]") || link.go({ consumer: key, process });
   const first = parts.length === 1 ? parts[0].process.key : "";
   return h("tbody", { key },
     h("tr", { class: "whole", "data-row": true, tabindex: -1, onclick: event => open(first, event) },
       h("td", { "data-label": "state" }, pill(whole.state)),
       h("th", { scope: "row", class: "who" }, link.to({ consumer: key, process: first }, name(key)), h("small", {}, name(whole.handler)),
-        whole.reason && whole.state !== "RUNNING" && h("small", { class: "why" }, h("bdi", {}, whole.reason))),
+        whole.reason && h("small", { class: "why" }, h("bdi", {}, whole.reason))),
       cells(whole, now)),
     fleet && parts.length > 1 && parts.map(each =>
       h("tr", { key: each.process.key, class: "part", "data-row": true, tabindex: -1, onclick: event => open(each.process.key, event) },
         h("td", { "data-label": "state" }, pill(each.consumer.state)),
         h("th", { scope: "row", class: "who" }, link.to({ consumer: key, process: each.process.key }, name(called(each.process)))),
-        cells({ ...each.consumer, backlog: null }, now, uneven.get(each.process.key)))));
+        cells({ ...each.consumer, backlog: null }, now, uneven?.get(each.process.key)))));
 }
