@@ -281,6 +281,30 @@ class HealthChanged(Event, frozen=True):
     reason: str
 
 
+class LoopBlocked(Event, frozen=True, gc=False):
+    """The event loop that handlers run on does not turn: told once, of one of the consumers that share the loop.
+
+    Attributes:
+        handler: the handler that blocks it; empty if it is something else.
+        seconds: how long it has not turned.
+        place: where its thread is: a function with file and line.
+    """
+
+    handler: str
+    seconds: float
+    place: str
+
+
+class LoopTurned(Event, frozen=True, gc=False):
+    """The event loop that was blocked turns again.
+
+    Attributes:
+        seconds: how long it was blocked.
+    """
+
+    seconds: float
+
+
 class StopForced(Event, frozen=True, gc=False):
     """The consumer stops by itself: its queue is unusable, or its handlers cannot run any more."""
 

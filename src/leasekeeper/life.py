@@ -242,6 +242,7 @@ class Life:
             clock=time.monotonic,
             draw=random.random,
             keeping=self._keeping,
+            watch=None if self._handler.blueprint is not None else self._host.watch_of(application),
         )
         self.observer.attach(runner)
         if self._pause_asked:

@@ -85,6 +85,25 @@ def test_a_second_signal_forces_a_script_too(shop: Bench, kind: str) -> None:
     assert "Traceback" not in command.err
 
 
+def test_a_signal_while_a_handler_blocks_the_loop_gives_back_what_has_not_started(shop: Bench) -> None:
+    """L24: at once, long before the drain ends; the message that runs stays."""
+    url = shop.queue("orders")
+    shop.fill(url, 6)
+    code = SCRIPT.format(handler=HANDLERS["blocks the loop"], main=RUN)
+    code = code.replace("drain_timeout=0.5", "drain_timeout=1000").replace("concurrency=1", "concurrency=6")
+    shop.module("program", code)
+    command = shop.script("program")
+    shop.until(lambda: shop.lines("started"), "a handler blocks the loop")
+    shop.until(lambda: shop.counts(url) == (0, 6), "all messages are here")
+
+    command.signal()
+    shop.until(lambda: shop.counts(url) == (5, 1), "what has not started is visible")
+
+    command.process.kill()
+    command.end()
+    assert len(shop.lines("started")) == 1
+
+
 LOGGERS = {
     "raises": "raise RuntimeError(record)",
     "blocks": "threading.Event().wait()",

@@ -153,6 +153,7 @@ ALERTED = {
     "LeasekeeperDeadLetters": {'leasekeeper_dead_letters_total{queue="q",reason="rejected"}': "0x50 2x10"},
     "LeasekeeperUnsettled": {'leasekeeper_unsettled_total{queue="q"}': "0x50 1x10"},
     "LeasekeeperCallsRefused": {'leasekeeper_errors_total{queue="q",code="AccessDenied"}': "0+12x60"},
+    "LeasekeeperLoopBlocked": {'leasekeeper_handler_loop_blocked_seconds{queue="q"}': "5+15x60"},
     "LeasekeeperEngineLags": {'leasekeeper_engine_lag_seconds{queue="q"}': "2x60"},
     "LeasekeeperGroupHalted": {'leasekeeper_groups{queue="q",state="halted"}': "1x60"},
 }

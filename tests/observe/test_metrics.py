@@ -45,6 +45,7 @@ NOT_EXPORTED = {
     "receives.lag_p95": "in the histogram of lag",
     "load.rate": "the rate of deletes",
     "stop.detail": "in the log",
+    "loop_blocked_by": "in the log",
     "scaling.growth": "in arrivals_messages_per_second",
     "scaling.again": "in wanted_replicas",
     "load.given_back": "the rate of ledger.released",

@@ -60,6 +60,14 @@ def why_unhealthy(consumer: Consumer) -> str:
     return safe_str(runner.context.health.reason(runner.context.clock()))
 
 
+def why_blocked(consumer: Consumer) -> str:
+    """What blocks the event loop of its handlers, as a sentence; empty while that turns."""
+    watched = None if consumer.runner is None else consumer.runner.watched
+    if watched is None or (blocked := watched.blocked) is None:
+        return ""
+    return f"the event loop of its handlers has not turned for {watched.blocked_seconds:.0f} s: {blocked}"
+
+
 def state_of(consumer: Consumer) -> tuple[str, str]:
     """The state of a consumer, and why, as a sentence."""
     phase, problem = consumer.phase, consumer.problem
@@ -74,7 +82,7 @@ def state_of(consumer: Consumer) -> tuple[str, str]:
         Phase.FLUSHING: "a stop was asked for: the last deletes are being confirmed",
         Phase.CLOSED: safe_str(problem) if problem is not None else "",
     }
-    return _STATES[phase], reasons.get(phase, "")
+    return _STATES[phase], "; ".join(filter(None, (reasons.get(phase, ""), why_blocked(consumer))))
 
 
 def most_urgent(states: dict[str, tuple[str, str]]) -> tuple[str, str]:
@@ -104,6 +112,7 @@ def consumer_state(consumer: Consumer, recorder: Recorder) -> ConsumerState:
         "fifo": consumer.address.fifo if runner is None else runner.source.fifo,
         "state": state,
         "reason": reason,
+        "blocked": why_blocked(consumer),
         "seconds": 0.0 if now is None else round(now.seconds, 1),
         "concurrency": consumer.options.concurrency if now is None else now.concurrency,
         "visibility_timeout": consumer.options.visibility_timeout,

@@ -132,6 +132,8 @@ class ConsumerState(TypedDict):
     """STARTING, RUNNING, PAUSED, QUIET, DRAINING, UNHEALTHY or STOPPED."""
     reason: str
     """Why, as a sentence; empty when there is nothing to say."""
+    blocked: NotRequired[str]
+    """What blocks the event loop of its handlers, as a sentence; empty while it turns."""
     seconds: float
     """Since its start."""
     concurrency: int

@@ -15,9 +15,10 @@ from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 from leasekeeper.engine.executor import DaemonExecutor
+from leasekeeper.engine.loop_watch import LoopWatch
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.futures import done_future, running_future
 from leasekeeper.loggers import safe_logger
@@ -225,8 +226,16 @@ class Host:
     """
 
     def __init__(self, name: str) -> None:
+        self._watches: WeakValueDictionary[int, LoopWatch] = WeakValueDictionary()
         self.engine = LoopThread(name)
         self.handlers = LoopThread(f"{name}-handlers")
+
+    def watch_of(self, loop: asyncio.AbstractEventLoop) -> LoopWatch:
+        """The watch of a loop that handlers run on; consumers share it. To be called on the engine's loop."""
+        watch = self._watches.get(id(loop))  # a watch refers to its loop, so this id is of no other loop
+        if watch is None:
+            watch = self._watches[id(loop)] = LoopWatch(loop, time.monotonic)
+        return watch
 
     def join(self, timeout: float = 5.0) -> None:
         """Wait for threads that nothing uses any more to end, at most `timeout` seconds each."""

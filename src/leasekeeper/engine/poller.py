@@ -78,7 +78,7 @@ class Poller:
         self._lag = lag
         self._arrival = arrival
         self._receiver = receiver
-        self._take = take
+        self.take = take
         self._scale = scale
         self._errors = ErrorPause()
         self._not_before = 0.0
@@ -133,7 +133,7 @@ class Poller:
         finally:
             self._capacity.received(slots, len(fresh))
         if fresh:
-            self._take(fresh)  # from here on the slots are theirs, whatever this raises
+            self.take(fresh)  # from here on the slots are theirs, whatever this raises
         self._scale()
         health = context.health
         if health.problem is not None and health.refuses(DELETE):  # what is received can only be run again and again

@@ -65,6 +65,12 @@ class Pollers:
     def __len__(self) -> int:
         return len(self._running)
 
+    def hand_to(self, take: Callable[[Sequence[Delivery]], None]) -> None:
+        """Let `take` take what pollers bring from now on."""
+        self._take = take
+        for poller in self._pollers:
+            poller.take = take
+
     def marks(self, now: float) -> list[str]:
         """What each poller does, in a word; may be asked from any thread."""
         running = list(self._running)

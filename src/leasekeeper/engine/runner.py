@@ -21,6 +21,7 @@ from leasekeeper.engine.health import Health
 from leasekeeper.engine.kinds import kind_of
 from leasekeeper.engine.lag import LagMeter
 from leasekeeper.engine.limits import gate_for, gated
+from leasekeeper.engine.loop_watch import Watched
 from leasekeeper.engine.outage import outage_of
 from leasekeeper.engine.policies import throttle_policy
 from leasekeeper.engine.pollers import Pollers
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from leasekeeper.api import SqsApi
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.engine.context import SourceQueue
+    from leasekeeper.engine.loop_watch import LoopWatch
     from leasekeeper.events import Event
     from leasekeeper.keeper.keeping import Keeping
     from leasekeeper.lanes.api import Answer, Lane
@@ -57,6 +59,7 @@ class Runner:
         context: what its parts work with; what observes it reads the ledger and the clock there.
         pollers: its receive loops.
         sizing: how many handlers run, which may change.
+        watched: whether the loop of the handlers turns.
     """
 
     phase = Phase.STARTING
@@ -75,12 +78,10 @@ class Runner:
         draw: Callable[[], float],
         wall: Callable[[], float] = time.time,
         keeping: Keeping | None = None,
+        watch: LoopWatch | None = None,
     ) -> None:
         self.source = source
-        self._options = options
-        self._emit = emit
-        self._clock = clock
-        self._began = clock()
+        self._options, self._emit, self._clock, self._began = options, emit, clock, clock()
         self._throttler = Throttler(throttle_policy(options))
         self._gate = gate_for(options, coroutines=handler.is_coroutine, wake=self._wake)
         self._answers: Mailbox[Answer[Delivery]] = Mailbox(asyncio.get_running_loop(), self._answered)
@@ -124,6 +125,7 @@ class Runner:
         self._stopping = Stopping(options, clock)
         self._drain = self._make_drain()
         self.pollers = self._make_pollers(handler)
+        self.watched = Watched(watch, self._worker.take, context, self._capacity, handler, self.pollers)
 
     def _make_lane(
         self, handler: AnyHandler, application: asyncio.AbstractEventLoop
@@ -229,6 +231,7 @@ class Runner:
                 self._emit(SettlementsLeft(self.source.name, left, self._options.flush_timeout))
         finally:
             self._lag.close()
+            self.watched.close()
             self._answers.close()  # before `end`: from now on a handler that settles its message raises `Closed`
             self._worker.end()
             self._enter(Change.ENDED)
@@ -330,6 +333,8 @@ class Runner:
             pollers=len(self.pollers),
             lag=self._lag.seconds,
             longest_lag=self._lag.longest,
+            loop_blocked=self.watched.blocked_seconds,
+            loop_blocked_by=str(self.watched.blocked or ""),
             ledger=self._kind.ledger.statistics(now),
             lane=self._lane.statistics(),
             gate=self._gate.statistics(now) if self._gate is not None else None,

@@ -35,6 +35,8 @@ class RunnerSnapshot:
     pollers: int
     lag: float
     longest_lag: float
+    loop_blocked: float
+    loop_blocked_by: str
     ledger: LedgerStatistics
     lane: LaneStatistics
     gate: GateStatistics | None

@@ -542,6 +542,13 @@ CATALOGUE: tuple[Metric, ...] = (
         lambda now: now.longest_lag,
     ),
     _gauge(
+        "handler_loop_blocked_seconds",
+        Unit.SECONDS,
+        "How long the event loop of the handlers has not turned: from 5 s on; 0 while it turns.",
+        "Alarm when it is above 0: an `async def` handler blocks the others; the log names the line.",
+        lambda now: now.loop_blocked,
+    ),
+    _gauge(
         "gate_waiting",
         Unit.MESSAGES,
         "Messages here that may not start yet: for their group (`group_concurrency`), or by `rate` or `share`.",

@@ -142,6 +142,10 @@ class ConsumerStatistics:
     """How late the engine's timers fired lately, in seconds: high when many threads compete for the GIL."""
     longest_lag: float
     """The longest such lag since the start, in seconds."""
+    loop_blocked: float
+    """How long the event loop of its handlers has not turned, in seconds: from 5 on; 0.0 while it turns."""
+    loop_blocked_by: str
+    """What blocks it: the handler, if it is one, and a function with file and line; empty while it turns."""
     work: WorkStatistics
     """How handlers ended."""
     ledger: LedgerStatistics
@@ -238,6 +242,8 @@ class Observer:
             pollers=now.pollers,
             lag=now.lag,
             longest_lag=now.longest_lag,
+            loop_blocked=now.loop_blocked,
+            loop_blocked_by=now.loop_blocked_by,
             work=counts.work(),
             ledger=now.ledger,
             lane=now.lane,

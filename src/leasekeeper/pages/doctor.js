@@ -12,6 +12,7 @@ function findings(each, detail) {
   const found = [];
   const add = (tone, what, todo, command) => found.push({ tone, what, todo, command });
   if (each.state === "UNHEALTHY") add("bad", each.reason || "SQS refuses calls.", "The doctor names the permission or the attribute that is missing.", `leasekeeper doctor ${quoted(each.queue)} --policy`);
+  if (each.blocked) add("bad", `Blocked: ${each.blocked}.`, "No other handler on it runs meanwhile; leases are kept. Make that handler a def, or call what blocks with asyncio.to_thread.");
   if (totals.lost) add("warn", `${counted(totals.lost, "lease")} ended while the message was held: it may have run twice.`, "Raise visibility_timeout, or see what kept the process from its CPU.", `leasekeeper doctor ${quoted(each.queue)}`);
   if (totals.late) add("warn", `${counted(totals.late, "delete")} came after the lease had ended.`, "Raise visibility_timeout.");
   if (totals.smallest_margin !== null && totals.smallest_margin < 3) add("warn", `A delete was confirmed only ${seconds(totals.smallest_margin)} before its lease ended.`, "Raise visibility_timeout.");
