@@ -5,7 +5,7 @@ PYTHON ?= $(or $(FIRST),python3)
 VENV := $(if $(filter $(PYTHON),$(or $(FIRST),$(PYTHON))),.venv,.venv/$(patsubst python%,%,$(notdir $(PYTHON))))
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python .ci/install.py -c constraints.txt
-PARALLEL := -n auto
+PARALLEL := --side-by-side
 SOAK := soak
 COVERED := core engine simulation keeper admin payloads idempotency
 # The tests start many processes. With bytecode on disk none of them compiles its modules again.

@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = Path(sys.prefix) / "lowest"
 PYTHON = str(ENVIRONMENT / "bin/python")
-TOOLS = ("boto3", "hypothesis", "pytest", "pytest-xdist", "pyyaml", "trustme")
+TOOLS = ("boto3", "hypothesis", "pytest", "pyyaml", "trustme")
 FOLLOWS_BOTOCORE = {"boto3", "s3transfer"}
 LEFT_OUT = ("tests/conformance", "tests/costs", "tests/acceptance/test_aws_cli.py", "tests/asyncapi", "tests/contrib")
 NEWER = "tests/cli/test_light.py"
@@ -46,7 +46,7 @@ def main() -> int:
     print("\n".join(oldest))
     chosen = [*(sys.argv[1:] or ["tests", *(f"--ignore={path}" for path in LEFT_OUT)]), f"--ignore={NEWER}"]
     return subprocess.run(
-        [PYTHON, "-m", "pytest", "-q", "-n", "auto", "-m", "not long", *chosen], cwd=ROOT, check=False
+        [PYTHON, "-m", "pytest", "-q", "--side-by-side", "-m", "not long", *chosen], cwd=ROOT, check=False
     ).returncode
 
 

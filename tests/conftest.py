@@ -21,8 +21,6 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from xdist.scheduler import LoadScopeScheduling
-
 # A shell script that runs the tests in the background has SIGINT ignored, and so would the programs that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -35,6 +33,19 @@ if hasattr(providers, "_get_local_constants") and not os.environ.get("LEASEKEEPE
     # Hypothesis (not its oldest releases) also draws constants that it finds in the modules imported so far. Then
     # examples would depend on which tests are collected, and each worker would read all modules first.
     providers._get_local_constants = lambda: providers._local_constants
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--side-by-side", action="store_true", help="run tests in two processes a core, 16 at most")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.side_by_side and hasattr(os, "fork"):
+        from side_by_side import SideBySide
+
+        # More than one a core: many tests wait for processes and sockets.
+        config.pluginmanager.register(SideBySide(config, min(2 * (os.cpu_count() or 1), 16), _piece_of))
+
 
 # Nothing of what is collected becomes garbage. `pytest_collection_finish` turns the garbage collector on again.
 gc.disable()
@@ -94,57 +105,14 @@ def database() -> Iterator[Callable[[str], str]]:
 SINGLE = tuple(f"tests/{folder}/" for folder in ("acceptance", "costs", "engine", "examples", "simulation"))
 OF_STORES = ("tests/idempotency/", "tests/outbox/")
 
-# The three hooks below serve pytest-xdist; without it the tests run one after another.
 
+def _piece_of(nodeid: str) -> str:
+    """Tests that one process runs: a file, one test where tests take a second, or all that need a server or stores.
 
-def pytest_plugin_registered(plugin: Any) -> None:
-    """Send of a test that passes one message, not five: xdist's messages cost more than most tests."""
-    if type(plugin).__name__ != "WorkerInteractor" or plugin.config.option.durations:
-        return
-    send = plugin.sendevent
-
-    def send_what_matters(name: str, **content: Any) -> None:
-        if name in {"logstart", "logfinish"}:
-            return
-        if name == "testreport" and content["data"]["outcome"] == "passed":
-            if content["data"]["when"] != "call":
-                return
-            content["data"]["keywords"] = {}
-        send(name, **content)
-
-    plugin.sendevent = send_what_matters
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Two workers a core, 16 at most: many tests wait for processes and sockets."""
-    return min(2 * (os.cpu_count() or 1), 16)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """A worker takes a whole file, a single test of the folders where tests take a second, or all tests of a server.
-
-    Few and large pieces spare the scheduler work, and single long tests at the end let the workers end together. One
-    worker takes all conformance tests of a server, and one all that need a store, because it starts the server once.
+    Large pieces start few servers and share what a file prepares; single long tests let the processes end together.
     """
-    from xdist.scheduler import LoadScopeScheduling
-
-    class Scheduler(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no types
-        def _split_scope(self, nodeid: str) -> str:
-            if of_a_server := re.match(r"tests/conformance/.*?\[(\w+)", nodeid):
-                return of_a_server[1]
-            if nodeid.startswith(OF_STORES):
-                return "stores"
-            single = nodeid.startswith(SINGLE)
-            return nodeid if single else nodeid.partition("::")[0]
-
-        def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
-            """Forget the piece that this test ends: after each message, xdist counts what is left of all pieces."""
-            super().mark_test_complete(node, item_index, duration)
-            pieces = self.assigned_work[node]
-            piece = self._split_scope(self.registered_collections[node][item_index])
-            if all(pieces[piece].values()):
-                del pieces[piece]
-
-    return Scheduler(config, log)
+    if of_a_server := re.match(r"tests/conformance/.*?\[(\w+)", nodeid):
+        return of_a_server[1]
+    if nodeid.startswith(OF_STORES):
+        return "stores"
+    return nodeid if nodeid.startswith(SINGLE) else nodeid.partition("::")[0]

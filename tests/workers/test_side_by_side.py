@@ -1,0 +1,82 @@
+"""Tests of `side_by_side`, as runs of pytest on a few tests of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import side_by_side
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CONFTEST = """
+from side_by_side import SideBySide
+
+def pytest_configure(config):
+    config.pluginmanager.register(SideBySide(config, 2, lambda nodeid: nodeid.partition("::")[0]))
+"""
+
+ALL_KINDS = """
+import os, warnings
+import pytest
+
+@pytest.fixture
+def closes_badly():
+    yield
+    raise ValueError("while it closes")
+
+@pytest.fixture
+def opens_badly():
+    raise ValueError("while it opens")
+
+def test_passes(): pass
+def test_fails(): print("printed before"); assert [1] == [2]
+def test_is_skipped(): pytest.skip("not today")
+def test_closes_badly(closes_badly): pass
+def test_opens_badly(opens_badly): pass
+@pytest.mark.xfail(strict=True)
+def test_passes_against_expectations(): pass
+def test_warns(): warnings.warn("careful")
+def test_ends_its_process(): os._exit(3)
+def test_that_is_behind_it(tmp_path): pass
+"""
+
+
+def run(folder: Path, *arguments: str, **files: str) -> str:
+    """What pytest prints."""
+    for name, text in {"conftest": CONFTEST, **files}.items():
+        (folder / f"{name}.py").write_text(text)
+    path = f"pythonpath={Path(side_by_side.__file__).parent}"
+    command = [sys.executable, "-m", "pytest", "-o", path, "-p", "no:cacheprovider", f"--basetemp={folder / 'base'}"]
+    alone = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "150"}
+    done = subprocess.run([*command, *arguments], cwd=folder, env=alone, capture_output=True, text=True, check=False)
+    return done.stdout
+
+
+def missing(sentences: Iterable[str], printed: str) -> list[str]:
+    return [sentence for sentence in sentences if sentence not in printed]
+
+
+def test_every_test_is_reported_also_one_that_ends_its_process(tmp_path: Path) -> None:
+    printed = run(tmp_path, test_kinds=ALL_KINDS, test_another="def test_passes(): pass")
+    sentences = (
+        "printed before",
+        "ERROR test_kinds.py::test_closes_badly - ValueError: while it closes",
+        "ERROR test_kinds.py::test_opens_badly - ValueError: while it opens",
+        "UserWarning: careful",
+        "FAILED test_kinds.py::test_ends_its_process - the process that ran this test ended with code 3",
+        "3 failed, 5 passed, 1 skipped, 1 warning, 2 errors",
+        "[100%]",
+    )
+    assert not missing(sentences, printed), printed
+
+
+def test_it_stops_where_it_is_told_to(tmp_path: Path) -> None:
+    many = "import pytest\n@pytest.mark.parametrize('n', range(200))\ndef test_fails(n): assert n < 0"
+    printed = run(tmp_path, "-x", test_many=many)
+    assert "stopping after 1 failures" in printed, printed
+    assert "1 failed in" in printed, printed
