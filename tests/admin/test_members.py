@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import tempfile
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ def test_it_speaks_for_all_and_names_the_process_that_is_not_well(folder: Folder
     assert live == []  # one that starts, and one that has died, are no reason to end the first
     assert ready == [
         "process 1: orders: new",
-        "process 2 (starting): its socket does not exist",
+        "process 2 is starting, and does not answer yet",
         "process 3 has died (SIGKILL); another is about to start",
     ]
     assert (status["healthy"], status["ready"]) == (False, False)
@@ -54,6 +55,14 @@ def test_it_speaks_for_all_and_names_the_process_that_is_not_well(folder: Folder
     assert [each["state"] for each in status["processes"]] == ["ready", "starting", "waiting"]
     assert 'leasekeeper_process_up{process="1"} 1' in metrics
     assert 'leasekeeper_process_restarts_total{process="2"} 2' in metrics
+    assert members.starting(1) == {}
+    assert members.starting(2) == {
+        "state": "STARTING",
+        "key": f"{socket.gethostname()}:12",
+        "host": socket.gethostname(),
+        "pid": 12,
+        "reason": "it is starting, and does not answer yet",
+    }
     assert members.note(11) == ""
     assert members.note(12) == "process 2 was started again 2 times; the one before it ended with SIGKILL"
 

@@ -112,6 +112,9 @@ class Given:
     def note(self, _pid: int) -> str:
         return ""
 
+    def starting(self, _number: int) -> dict[str, Any]:
+        return {}
+
     async def live(self) -> list[str]:
         return []
 

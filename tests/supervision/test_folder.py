@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import tempfile
 from pathlib import Path
 
 from leasekeeper.supervision.folder import LONGEST_PATH, Folder
@@ -38,3 +40,26 @@ def test_a_folder_that_somebody_has_removed_disturbs_nothing(tmp_path: Path) -> 
     folder.write([{"number": 1}])
     assert folder.read() == []
     folder.remove()
+
+
+def test_a_folder_of_a_supervisor_that_was_killed_is_removed_by_the_next_one() -> None:
+    with tempfile.TemporaryDirectory(prefix="lk") as path:  # a socket's path is short
+        _check_what_is_left(Path(path))
+
+
+def _check_what_is_left(tmp_path: Path) -> None:
+    left, alive = Folder.make(str(tmp_path)), Folder.make(str(tmp_path))
+    Path(left.socket(1)).touch()
+    assert left.lock is not None
+    os.close(left.lock)  # as the kernel does when the process ends
+    (tmp_path / "leasekeeper-7-abcdefabcdef").mkdir()  # one without a lock is of something else
+    (tmp_path / "leasekeeper-notes").mkdir()
+    new = Folder.make(str(tmp_path))
+    assert {each.name for each in tmp_path.iterdir()} == {
+        Path(alive.path).name,
+        Path(new.path).name,
+        "leasekeeper-7-abcdefabcdef",
+        "leasekeeper-notes",
+    }
+    for each in (alive, new):
+        each.remove()

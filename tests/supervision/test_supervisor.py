@@ -139,14 +139,19 @@ def test_a_signal_to_the_supervisor_and_its_children_stops_each_child_once_and_t
 
 
 def test_a_child_that_is_killed_is_replaced(supervised: Callable[..., Supervised]) -> None:
-    run = supervised(1, DRAINS)
-    run.until(lambda: run.lines("pid"))
-    os.kill(run.lines("pid")[0][1], signal.SIGKILL)
+    run = supervised(2, DRAINS)
     run.until(lambda: len(run.lines("pid")) == 2)
+    number, pid = run.lines("pid")[0]
+    os.kill(pid, signal.SIGKILL)
+    run.until(lambda: len(run.lines("pid")) == 3)
     run.process.send_signal(signal.SIGTERM)
     assert run.end() == 0
-    assert "the process (pid " in run.said
-    assert "ended with SIGKILL (killed from outside, for example because memory ran out); starting another" in run.said
+    assert (
+        f"process {number} (pid {pid}) ended with SIGKILL (killed from outside, for example because memory ran out); "
+        "starting another" in run.said
+    )
+    assert "all 2 processes: queue orders: 6 received" in run.said
+    assert run.said.rstrip().endswith("1 process ended without a report: what it did is not counted")
 
 
 def test_a_second_signal_reaches_the_children_as_force(supervised: Callable[..., Supervised]) -> None:

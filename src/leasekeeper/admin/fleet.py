@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
 import msgspec
@@ -126,10 +126,12 @@ class Fleet:
         members = self._members
         if members is None or number is None:
             return found
-        return {
-            name: {**each, "number": number, "reason": each["reason"] or members.note(each["pid"])}
-            for name, each in found.items()
-        }
+        noted: dict[str, Process] = {}
+        for name, each in found.items():
+            note = members.starting(number) if each["state"] == "UNREACHABLE" else {}
+            reason = each["reason"] or members.note(each["pid"])
+            noted[note.get("key", name)] = cast("Process", {**each, "number": number, "reason": reason, **note})
+        return noted
 
     async def prepare(self, process: str | None, consumer: str | None) -> None:
         """Have the detail that somebody is about to look at, if its surface answers."""

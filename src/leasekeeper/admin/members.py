@@ -21,6 +21,7 @@ import msgspec
 
 from leasekeeper.admin.asking import Place, Unreachable, ask
 from leasekeeper.admin.exposition import merged
+from leasekeeper.admin.process import HOST
 from leasekeeper.admin.server import AdminServer
 from leasekeeper.errors import ConfigurationError, Unusable
 from leasekeeper.exit_codes import Exit
@@ -36,6 +37,7 @@ WITHIN = 7.0
 """Seconds for the answer of a process: it has five to show a sign of life."""
 FRESH = 0.2
 """Seconds for which what the supervisor noted is not read again."""
+NOT_YET = "is starting, and does not answer yet"
 GONE = ("waiting", "over", "idle")
 """States without a process."""
 
@@ -66,6 +68,15 @@ class Members:
                     f"process {each['number']} was started again {times}; the one before it ended with {each['last']}"
                 )
         return ""
+
+    def starting(self, number: int) -> dict[str, Any]:
+        """What to say of the process of that number while it starts, and so does not answer; empty for others."""
+        for each in self._known():
+            if each["number"] == number and each["state"] == "starting":
+                pid = each["pid"] or 0
+                name = {"key": f"{HOST}:{pid}", "host": HOST, "pid": pid}  # as it will call itself
+                return {**name, "state": "STARTING", "reason": f"it {NOT_YET}"}
+        return {}
 
     async def live(self) -> list[str]:
         """Why one of them does not live; a process that has died is being replaced, and no reason to end the others."""
@@ -127,7 +138,10 @@ class Members:
             number, answer = each["number"], answers.get(each["number"])
             who = f"process {number}"
             if isinstance(answer, str):
-                if missing or answer.startswith("no answer within"):
+                late = answer.startswith("no answer within")
+                if missing and each["state"] == "starting" and not late:
+                    reasons.append(f"{who} {NOT_YET}")
+                elif missing or late:
                     reasons.append(f"{who} ({each['state']}): {answer}")
             elif answer is None:
                 if missing and each["state"] != "over":

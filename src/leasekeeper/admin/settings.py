@@ -33,6 +33,10 @@ class Members(Protocol):
         """What there is to say of the process with this id; empty for nothing."""
         ...
 
+    def starting(self, number: int) -> dict[str, Any]:
+        """What to show of the process of that number in place of `UNREACHABLE` while it starts; empty for others."""
+        ...
+
     async def live(self) -> list[str]:
         """Reasons why one of them does not live."""
         ...

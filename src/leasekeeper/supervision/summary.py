@@ -22,6 +22,11 @@ class Summary:
         self._given_back: dict[str, Counter[str]] = {}
         self._seconds: dict[str, float] = {}
         self._reports: Counter[str] = Counter()
+        self._silent = 0
+
+    def lost(self) -> None:
+        """Note a process that received messages and ended without a report, because it was killed."""
+        self._silent += 1
 
     def add(self, reports: Iterable[dict[str, Any]]) -> None:
         """Add the reports of one process."""
@@ -40,3 +45,7 @@ class Summary:
             words = sentence(queue, counts, self._given_back[queue], self._seconds[queue])
             numbers = {"queue": queue, "processes": processes, "seconds": self._seconds[queue], **counts}
             yield f"all {processes} processes: {words}" if processes > 1 else words, numbers
+        if self._silent:
+            one = "1 process ended without a report: what it did is not counted"
+            many = f"{self._silent} processes ended without a report: what they did is not counted"
+            yield one if self._silent == 1 else many, {"unreported": self._silent}

@@ -72,6 +72,8 @@ class Supervisor:
         self._lines = Lines(plan.level, plan.kind)
         self._policy = Policy(plan.count, reloading=plan.reload)
         self._summary = Summary()
+        self._reported = set[int]()
+        """The processes that have said what they did."""
         self._asides = asides
         self._changes = changes
         self._told = told
@@ -160,6 +162,7 @@ class Supervisor:
                 self._lines.show(words["mistake"])
             if "reports" in words:
                 self._summary.add(words["reports"])
+                self._reported.add(number)
         if child is not None and child.silent:
             self._leave(child)
 
@@ -192,6 +195,9 @@ class Supervisor:
         attendant = self._attendants.pop(number, None)
         if attendant is not None and attendant.died():
             self._after.append((time.monotonic() + LONGEST_AFTER, attendant))
+        if self._policy.processes[number].begun and number not in self._reported:
+            self._summary.lost()
+        self._reported.discard(number)
         self._do(self._policy.ended(number, status, time.monotonic()))
 
     def _look(self) -> None:
