@@ -93,14 +93,14 @@ async def test_a_blocked_loop_is_told_of_once_and_its_end_too(loop: Any, watch: 
     assert isinstance(blocked, LoopBlocked)
     assert (blocked.queue, blocked.handler, blocked.seconds) == ("orders", "", PATIENCE * INTERVAL)
     assert watch.blocked.since == 1_004.0
-    await asyncio.sleep(3600)
+    await asyncio.sleep(60)
     assert len(member.told) == 1
     loop.turn()
     await asyncio.sleep(1.5 * INTERVAL)
     assert watch.blocked is None
     _, turned = member.told
     assert isinstance(turned, LoopTurned)
-    assert round(turned.seconds, 1) == 3605.8
+    assert round(turned.seconds, 1) == 65.8
 
     loop.block()  # another episode
     await asyncio.sleep(2 * PATIENCE)

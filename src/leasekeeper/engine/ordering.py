@@ -60,16 +60,20 @@ class Unordered:
         self._answered = answered
         self._lane_closed = lane_closed
         self._wait = wait
-        self._timers: dict[Delivery, asyncio.TimerHandle] = {}
+        self._timers: dict[Delivery, tuple[asyncio.TimerHandle, int]] = {}
+        """When messages start again, and how many slots others may use until then."""
 
     def again(self, row: Delivery, after: float) -> None:
-        """Start it again when `after` seconds have passed; meanwhile others may use its slot."""
-        self._timers[row] = asyncio.get_running_loop().call_later(after, self._start, row)
-        self._wait(1)
+        """Start it again when `after` seconds have passed; unless that is at once, others may use its slot."""
+        slots = int(after > 0)
+        self._timers[row] = asyncio.get_running_loop().call_later(after, self._start, row), slots
+        if slots:
+            self._wait(slots)
 
     def _start(self, row: Delivery) -> None:
-        del self._timers[row]
-        self._wait(-1)
+        _, slots = self._timers.pop(row)
+        if slots:
+            self._wait(-slots)
         # If its lease was lost meanwhile, the lane does not start it, and says so.
         if not self._lane.submit([row]):
             self._lane_closed()
@@ -77,9 +81,9 @@ class Unordered:
     def recall(self) -> None:
         """Answer `NotStarted` for everything that waits, here and in the lane."""
         timers, self._timers = self._timers, {}
-        for timer in timers.values():
+        for timer, slots in timers.values():
             timer.cancel()
+            self._wait(-slots)
         if timers:
-            self._wait(-len(timers))
             self._answered([Answer(row, NOT_STARTED) for row in timers])
         self._lane.recall()
