@@ -21,6 +21,7 @@ from leasekeeper.core.states import State
 from leasekeeper.engine import group_settler, grouped
 from leasekeeper.engine.group_worker import GroupWorker
 from leasekeeper.lanes.api import Answer
+from leasekeeper.lanes.succession import Succession
 from leasekeeper.outcomes import DONE
 
 if TYPE_CHECKING:
@@ -230,6 +231,24 @@ def _a_rejected_message_that_cannot_be_copied_holds_up_nothing() -> AbstractCont
     return mock.patch.object(grouped, "GOOD_WITHOUT_COPIES", grouped.GOOD)
 
 
+def _a_lane_goes_on_behind_a_message_that_failed() -> AbstractContextManager[Any]:
+    """What was handed over with a message starts when its handler has ended, however that was."""
+    post = Succession.post
+
+    def mutated(self: Succession, items: Sequence[Answer[Any]]) -> bool:
+        ended = [each.unit.group.following for each in items if each.outcome is not DONE and each.unit.group.following]
+        if ended:
+            self._start(ended)
+        return post(self, items)
+
+    return mock.patch.object(Succession, "post", mutated)
+
+
+def _what_a_lane_has_not_taken_is_not_taken_back() -> AbstractContextManager[Any]:
+    """The engine waits for it behind a message that has failed, and nothing takes it."""
+    return mock.patch.object(Group, "take_back", return_value=None)
+
+
 MUTATIONS: dict[str, Mutation] = {
     mutation.__name__.strip("_"): (kind, first, mutation)
     for kind, first, mutation in (
@@ -251,6 +270,8 @@ MUTATIONS: dict[str, Mutation] = {
         (Kind.FAILURES, 12, _an_outcome_of_a_batch_is_dropped),
         (Kind.FAILURES, 28, _what_stands_behind_a_rejected_message_is_deleted_before_its_copy),
         (Kind.FAILURES, 3, _a_rejected_message_that_cannot_be_copied_holds_up_nothing),
+        (Kind.FAILURES, 5, _a_lane_goes_on_behind_a_message_that_failed),
+        (Kind.FAILURES, 4, _what_a_lane_has_not_taken_is_not_taken_back),
     )
 }
 """By name: the kind of simulation that notices it, the first seed to try, and what switches the decision off."""

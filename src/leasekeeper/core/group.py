@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import math
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from leasekeeper.core.states import State
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_WAITING = State.WAITING  # the lookup of an enum's member takes time
 FULL = 10
 """Messages of a receive that was full: SQS hands out no more at once."""
 
@@ -36,6 +39,8 @@ class Receive:
 
 
 NO_RECEIVE = Receive()
+NOTHING: deque[GroupedDelivery] = deque()
+"""Stands for what a lane may take by itself while there is nothing. It stays empty."""
 
 
 class Group:
@@ -47,6 +52,7 @@ class Group:
         "active",
         "busy",
         "first",
+        "following",
         "halted",
         "held",
         "name",
@@ -66,8 +72,12 @@ class Group:
         """The place of the first message in `rows` that may not be finished: those before it are."""
         self.active: GroupedDelivery | None = None
         """The message that was handed to the lane and has not come back; also after its lease was lost."""
-        self.run: Sequence[GroupedDelivery] = ()
-        """The messages that were handed to the lane together, as one batch; `active` is the first of them."""
+        self.run: list[GroupedDelivery] = []
+        """The messages that were handed to the lane together, as one batch or to start one after another; `active` is
+        the first of them. Empty for a message alone."""
+        self.following: deque[GroupedDelivery] = NOTHING
+        """Those of `run` that the lane may take and start by itself, when the one before has returned. It takes them
+        from the left and in other threads, and `take_back` takes them from the right: each is taken once."""
         self.until = 0.0
         """When the first message may run again, or its copy may be tried again; 0.0: now."""
         self.halted = False
@@ -82,6 +92,25 @@ class Group:
         """When the deletes that wait are due; inf: none waits. `core.group_batch` uses these two."""
         self.acks_out: Sequence[GroupedDelivery] = ()
         """The messages of which a delete is out."""
+
+    def lead(self) -> None:
+        """Let the lane start what waits behind `active`, one after another, as long as each returns."""
+        run = self.rows[self.first :]
+        for row in run:
+            if row.state is not _WAITING or row.going_back:
+                del run[run.index(row) :]
+                break
+        if len(run) > 1 and run[0] is self.active:
+            self.run, self.following = run, deque(run[1:])
+
+    def take_back(self) -> None:
+        """Let the lane start nothing more by itself: what it has not taken yet waits here again."""
+        following, self.following = self.following, NOTHING
+        # Race: a thread takes from the other end. What was taken in time is still in `run`, and will be answered.
+        with suppress(IndexError):
+            while following:
+                following.pop()
+                self.run.pop()
 
     @property
     def acks(self) -> list[GroupedDelivery]:

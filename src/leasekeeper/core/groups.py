@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.core.collecting import together
-from leasekeeper.core.group import NO_RECEIVE, Group, GroupedDelivery, GroupStatistics, Receive
+from leasekeeper.core.group import NO_RECEIVE, NOTHING, Group, GroupedDelivery, GroupStatistics, Receive
 from leasekeeper.core.states import State
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Groups:
         per_message: groups for each message that receives bring, averaged over the last ones; 1 if none has two.
         stopping: whether what comes in goes back, but for groups with a message on its last delivery.
         changed: groups to look at again: `starts` does.
+        leads: whether the lane starts what follows in a group by itself, when the message before has returned.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Groups:
         self.per_message = 1.0
         self.stopping = False
         self.changed: dict[Group, None] = {}
+        self.leads = False
 
     def __iter__(self) -> Iterator[Group]:
         return iter(list(self._groups.values()))
@@ -119,6 +121,7 @@ class Groups:
             last = sequence
         held += rows
         if not in_order:
+            group.take_back()
             held.sort(key=_sequence_of)
             group.first = 0
         if rows[0].received.receive_count > 1:  # else no message behind it was received before: SQS kept it back
@@ -144,6 +147,8 @@ class Groups:
                     group.until, group.halted = 0.0, False
                     if self._run > 1:
                         group.run = together(row, group.rows, now, most=self._run, most_bytes=self._run_bytes)
+                    elif self.leads:
+                        group.lead()
                     starting.append(row)
             busy = group.active is not None
             if busy is not group.busy:
@@ -157,39 +162,27 @@ class Groups:
                 self._drop(group)
         return starting
 
-    def follow(self, finished: Sequence[Any], now: float) -> list[GroupedDelivery]:
-        """The handlers of these have ended; returns the messages behind them that start now.
-
-        `ended` and `starts` in one: nearly every message of a FIFO queue starts in this way.
-        """
-        starting: list[GroupedDelivery] = []
+    def all_ended(self, finished: Sequence[Any]) -> None:
+        """The handlers of these have ended: `ended` for each, in less time where the lane starts what follows."""
         row: GroupedDelivery
-        if self._run > 1 or self._confirmed:
-            for row in finished:
-                self.ended(row)
-            return starting
-        for row in finished:
+        for row in finished if self.leads else ():
             group = row.group
             if group.active is row and row.state is _ACKING:
-                rows, place = group.rows, group.first + 1
-                if place < len(rows):
-                    following = rows[place]
-                    if (
-                        rows[place - 1] is row
-                        and following.state is _WAITING
-                        and not following.going_back
-                        and following.lease.deadline > now
-                    ):
-                        group.first = place
-                        group.active = following
-                        starting.append(following)
-                        continue
-                elif rows and rows[-1] is row and group.busy and not group.until:  # the last one that is held
+                run = group.run
+                if len(run) > 1:  # the lane has started the next one, or will
+                    del run[0]
+                    group.active = run[0]
+                    continue
+                rows = group.rows
+                in_order = group.following is not NOTHING or group.first + 1 == len(rows)
+                if in_order and rows[-1] is row and group.busy and not group.until:  # all that is held has returned
+                    run.clear()
                     group.first, group.active, group.refused, group.busy = len(rows), None, 0.0, False
                     self.busy -= 1
                     continue
             self.ended(row)
-        return starting
+        for row in () if self.leads else finished:
+            self.ended(row)
 
     def _next(self, group: Group) -> GroupedDelivery | None:
         """The first message that waits, if nothing before it is in its way."""
@@ -231,6 +224,7 @@ class Groups:
     def refuse(self, group: Group, after: float) -> None:
         """Its handler does not end: give back what waits, and what comes in until it ends."""
         group.refused = after
+        group.take_back()
         waiting = [row for row in group.rows if row.state is _WAITING and not row.going_back]
         for row in waiting:
             row.going_back = True
@@ -297,6 +291,7 @@ class Groups:
     def give_back_behind(self, row: GroupedDelivery) -> None:
         """Nothing behind this message may start any more: it goes back; what runs in the same batch, if it fails."""
         group, sequence = row.group, row.sequence
+        group.take_back()
         behind = [
             (each, 0.0)
             for each in group.rows
@@ -322,6 +317,7 @@ class Groups:
             if not everything and self.on_last_delivery(group):
                 continue
             wait = max(0.0, group.until - now)
+            group.take_back()
             for row in group.rows:
                 if row.state is _WAITING and not row.going_back and not row.in_lane:
                     row.going_back = True

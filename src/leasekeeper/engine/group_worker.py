@@ -97,6 +97,8 @@ class GroupWorker(Worker):
         ended: list[Delivery] = []
         for answer in answers:
             row = answer.unit
+            if answer.final and (answer.outcome is not DONE or row.settlement is not None):
+                grouped.take_back(row)
             if answer.outcome is DONE and answer.final:
                 ended.append(row)
             elif not answer.final and row not in withheld:

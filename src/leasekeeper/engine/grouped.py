@@ -123,13 +123,15 @@ class Grouped:
                     cast("GroupedDelivery", row).stuck = False
         groups = self._groups
         busy = groups.busy
-        starting = groups.follow(rows, self._context.clock())
-        if starting:
-            self._start(starting)
+        groups.all_ended(rows)
         if groups.busy < busy:
             self._room(0)
-        if groups.changed:
-            self.look()
+        self.look()
+
+    def take_back(self, row: Delivery) -> None:
+        """It has not returned, or says more than that: the lane starts nothing behind it by itself."""
+        if isinstance(row, GroupedDelivery):
+            row.group.take_back()
 
     def in_order(self, answers: Sequence[Answer[Delivery]]) -> list[Answer[Delivery]]:
         """The answers of batches: the rest of a group runs again behind a message that failed.

@@ -7,7 +7,7 @@ messages have a group id: a standard queue whose messages have one stays unorder
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from leasekeeper.core.group import FULL
 from leasekeeper.core.group_ledger import GroupLedger
@@ -30,6 +30,7 @@ from leasekeeper.engine.policies import group_policy, lease_policy, makes_copies
 from leasekeeper.engine.settler import Settler
 from leasekeeper.engine.worker import Worker
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.lanes.succession import Succession
 
 if TYPE_CHECKING:
     import asyncio
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from leasekeeper.engine.context import QueueContext, SourceQueue
     from leasekeeper.engine.poller import Receiver
     from leasekeeper.keeper.keeping import Keeping
-    from leasekeeper.lanes.api import Answer, Lane
+    from leasekeeper.lanes.api import Answer, Answers, Lane
     from leasekeeper.lanes.handlers import AnyHandler
     from leasekeeper.lanes.mailbox import Mailbox
     from leasekeeper.options import Options
@@ -154,24 +155,37 @@ class Standard:
         lane_closed: Callable[[], None],
     ) -> Lane[Delivery]:
         """Runs the handler, if need be when the payload has come from S3."""
-        lane = open_lane(
+
+        def follow(rows: Sequence[Delivery]) -> None:
+            lane.follow(rows)
+
+        lane: Any = open_lane(
             handler,
             context.options,
             queue=context.queue,
             application=application,
-            answers=self._answers,
+            answers=self._answers_of_lane(context, handler, follow),
             clock=context.clock,
             entries=None if self._keeping is None else self._keeping.entries,
             copies=makes_copies(context.options, context.source),
         )
         if self._finished is None:
-            return lane
+            return cast("Lane[Delivery]", lane)
         from leasekeeper.engine.offloading import with_payloads
 
         self.payloads = with_payloads(
             lane, context, handler, self._finished, post=self._answers.post, lane_closed=lane_closed
         )
         return self.payloads
+
+    def _answers_of_lane(
+        self,
+        context: QueueContext,  # noqa: ARG002 - as `Fifo`
+        handler: AnyHandler,  # noqa: ARG002 - as `Fifo`
+        follow: Callable[[Sequence[Delivery]], None],  # noqa: ARG002 - as `Fifo`
+    ) -> Answers[Delivery]:
+        """Where the lane puts its answers; `follow` has it start more, where a handler has ended."""
+        return self._answers
 
     def receiver(self, client: SqsApi, clock: Callable[[], float]) -> Receiver:  # noqa: ARG002 - as `Fifo`
         """The client's own."""
@@ -233,6 +247,7 @@ class Fifo(Standard):
     ) -> Capacity:
         """Slots for groups."""
         _refuse_on_fifo(options)
+        self._gate = gate
         if gate is None:
             return GroupCapacity(options, throttler, self.ledger.rows, self._groups)
         return LimitedGroupCapacity(options, throttler, self.ledger.rows, self._groups, gate=gate, clock=clock)
@@ -242,6 +257,17 @@ class Fifo(Standard):
         options = context.options
         linger = 0.0 if options.fifo_ack == "confirmed" else options.ack_interval
         return GroupHarvester(context, size=options.ack_batch_size, linger=linger)
+
+    def _answers_of_lane(
+        self, context: QueueContext, handler: AnyHandler, follow: Callable[[Sequence[Delivery]], None]
+    ) -> Answers[Delivery]:
+        """A succession, unless something else has to come between two messages of a group, or another process."""
+        options = context.options
+        waits = options.fifo_ack == "confirmed" or options.payloads is not None or self._gate is not None
+        if waits or options.batch is not None or handler.blueprint is not None:
+            return self._answers
+        self._groups.leads = True
+        return Succession(self._answers, follow, context.clock)
 
     def receiver(self, client: SqsApi, clock: Callable[[], float]) -> Receiver:
         """Repeats what has no answer."""

@@ -25,11 +25,10 @@ if TYPE_CHECKING:
 
     from leasekeeper.core.delivery import Delivery
     from leasekeeper.keeper.entries import Entries
-    from leasekeeper.lanes.api import Answer, Answers, Lane, U, UnitHandler
+    from leasekeeper.lanes.api import Answers, Lane, U, UnitHandler
     from leasekeeper.lanes.bundles import Bundle
     from leasekeeper.lanes.handler import Handler
     from leasekeeper.lanes.handlers import AnyHandler
-    from leasekeeper.lanes.mailbox import Mailbox
     from leasekeeper.lanes.processes.tasks import Tasks
     from leasekeeper.options import Options
 
@@ -40,7 +39,7 @@ def open_lane(
     *,
     queue: str,
     application: asyncio.AbstractEventLoop,
-    answers: Mailbox[Answer[Delivery]],
+    answers: Answers[Delivery],
     clock: Callable[[], float],
     entries: Entries | None = None,
     copies: bool = True,

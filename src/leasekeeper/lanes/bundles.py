@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.batch import Trigger
     from leasekeeper.core.delivery import Delivery
-    from leasekeeper.lanes.api import Lane, LaneStatistics, Say
-    from leasekeeper.lanes.mailbox import Mailbox
+    from leasekeeper.lanes.api import Answers, Lane, LaneStatistics, Say
     from leasekeeper.options import Options
     from leasekeeper.outcomes import Outcome
 
@@ -142,7 +141,7 @@ class Bundle:
 class BundleAnswers:
     """What the lane inside answers to: passes on an answer for each delivery, from any thread."""
 
-    def __init__(self, answers: Mailbox[Answer[Delivery]], freed: Callable[[Sequence[Bundle]], None]) -> None:
+    def __init__(self, answers: Answers[Delivery], freed: Callable[[Sequence[Bundle]], None]) -> None:
         self._answers = answers
         self._freed = freed
 
@@ -184,7 +183,7 @@ class BundleLane:
         options: Options,
         *,
         parallel: Callable[[Options], int],
-        answers: Mailbox[Answer[Delivery]],
+        answers: Answers[Delivery],
         clock: Callable[[], float],
         open_inside: Callable[[BundleAnswers], Lane[Bundle]],
         queue: str = "",

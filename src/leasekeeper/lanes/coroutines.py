@@ -68,6 +68,13 @@ class CoroutineLane(Generic[U]):
             return False
         return self._inbox.post(units) or self._answer_all()
 
+    def follow(self, units: Sequence[U]) -> None:
+        """As `submit`, where answers are sent: on the loop, unless that is closed already."""
+        if self._loop.is_closed():
+            self._answers.post([Answer(unit, NOT_STARTED) for unit in units])
+        else:
+            self._strategy.submit(units)
+
     def _reply(self, unit: U, outcome: Outcome) -> None:
         outgoing = self._outgoing
         if not outgoing:

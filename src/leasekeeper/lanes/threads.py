@@ -111,6 +111,10 @@ class ThreadLane(Generic[U]):
             self._check_stuck()
         return True
 
+    def follow(self, units: Sequence[U]) -> None:
+        """As `submit`, in a thread of this lane that has ended a unit: it goes on with the one that waits longest."""
+        self._queue.extend(units)
+
     def _check_stuck(self, taken: int = -1) -> None:
         """Wake another processor if no unit was taken since the last check: those awake may be in a long handler."""
         loop = self._timer or asyncio.get_running_loop()
@@ -247,8 +251,7 @@ class ThreadLane(Generic[U]):
         # While the queue is never empty no thread is idle, and still no unit may wait for long behind a slow handler.
         if me.visits % LOOK_BEHIND == 0 and (stolen := steal(self._processors, me)) is not None:
             return stolen
-        first = take_out(self._queue)
-        if first is None:
+        if (first := take_out(self._queue)) is None:
             return steal(self._processors, me)
         share = min(self._depth, len(self._queue) // self._maximum) if self._pace >= QUICK else 0
         while share and (another := take_out(self._queue)) is not None:
@@ -292,13 +295,11 @@ class ThreadLane(Generic[U]):
 
     def recall(self) -> None:
         """Answer `NotStarted` for everything that waits."""
-        recalled: list[Answer[U]] = []
-        for waiting in (self._queue, *(each.behind for each in self._processors)):
-            try:
-                while True:
-                    recalled.append(Answer(waiting.pop(), NOT_STARTED))
-            except IndexError:
-                pass
+        recalled = [
+            Answer(unit, NOT_STARTED)
+            for waiting in (self._queue, *(each.behind for each in self._processors))
+            for unit in iter(partial(take_out, waiting, last=True), None)
+        ]
         if recalled:
             self._answers.post(recalled)
 
@@ -317,9 +318,8 @@ class ThreadLane(Generic[U]):
             if self._holds_interval:
                 self._holds_interval = False
                 SWITCH_INTERVAL.release(self._switch_interval)
-        for timer in (self._watch, self._lookout):
-            if timer is not None:
-                timer.cancel()
+        for timer in filter(None, (self._watch, self._lookout)):
+            timer.cancel()
         self._watch = self._lookout = None
         with suppress(TimeoutError):
             async with asyncio.timeout(1.0):

@@ -107,6 +107,49 @@ async def test_what_is_stuck_in_a_thread_behind_a_message_that_lost_its_lease_go
 
 
 @virtual
+async def test_the_next_messages_of_a_group_run_in_threads_while_the_engine_is_busy() -> None:
+    """L25: each starts where the one before has returned. Nothing of it waits for the engine's loop."""
+    async with World(fifo=True) as world:
+        go_on, last, runs = threading.Event(), threading.Event(), list[str]()
+
+        def handle(body: str) -> None:
+            runs.append(body)
+            if body == "0":
+                assert go_on.wait(60)
+            elif body == "2":
+                last.set()
+
+        await world.send("0", "1", "2")
+        consumer = await world.start(handle, **options(concurrency=3))
+        await world.until(lambda: runs)
+        go_on.set()
+        assert last.wait(60)  # this blocks the engine's loop
+        assert runs == ["0", "1", "2"]
+        await world.until(lambda: not world.bodies())
+        await consumer.stop()
+
+
+@virtual
+async def test_what_a_thread_has_not_taken_goes_back_at_a_stop() -> None:
+    """L24: although it was handed over, and before the handler of the message in front of it ends."""
+    async with World(fifo=True) as world:
+        server, go_on, runs = Server(world), threading.Event(), list[str]()
+
+        def handle(body: str) -> None:
+            runs.append(body)
+            assert go_on.wait(60)
+
+        await world.send("0", "1", "2")
+        consumer = await world.start(handle, **options(concurrency=3))
+        await world.until(lambda: runs)
+        consumer.runner.stop()
+        await world.until(lambda: server.places() == {"0": "in flight", "1": "visible", "2": "visible"})
+        go_on.set()
+        assert (await consumer.ended()).released == 2
+        assert runs == ["0"]
+
+
+@virtual
 async def test_a_message_whose_thread_ends_during_a_stop_goes_back_and_does_not_run_again() -> None:
     """L24: nothing is started at a stop."""
     async with World(fifo=True) as world:
