@@ -215,6 +215,9 @@ class Standard:
 class Fifo(Standard):
     """A FIFO queue: its message groups in order."""
 
+    _gate: Gate | None = None
+    """The gate, known when the capacity is made."""
+
     def __init__(
         self,
         source: SourceQueue,
