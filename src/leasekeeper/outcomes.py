@@ -95,9 +95,11 @@ class NotStarted:
 
 @dataclass(frozen=True, slots=True)
 class Unclaimed:
-    """The handler was not called, because the message's idempotency key could not be claimed. That is no attempt.
+    """The handler was not called: the message's idempotency key could not be claimed, or its payload not be fetched.
 
-    `after`: seconds until the message can be received again, or until the claim is tried again here (`waits`).
+    That is no attempt.
+
+    `after`: seconds until the message can be received again, or until this is tried again here (`waits`).
     `error`: what the store said; None: another run has claimed the key. `answered`: whether the store has answered, so
     that the error may be about this key only.
     """

@@ -34,6 +34,10 @@ class PayloadUnavailable(Unusable):
     """A payload cannot be read or written now: access denied, S3 unavailable, or damaged. The message is retried."""
 
 
+class PayloadsDown(PayloadUnavailable):
+    """What keeps payloads cannot be reached, is throttled, or fails: no fault of the message, and no attempt."""
+
+
 class Reader(Protocol):
     """Reads one payload, piece by piece, on the loop that it belongs to."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager
+import socket
+from contextlib import asynccontextmanager, closing
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from leasekeeper.errors import ConfigurationError
 from leasekeeper.local import LocalSqs
 from leasekeeper.local.objects import Objects
 from leasekeeper.options import Options
-from leasekeeper.payload import PayloadGone, PayloadUnavailable
+from leasekeeper.payload import PayloadGone, PayloadsDown, PayloadUnavailable
 from leasekeeper.payloads import S3Payloads
 from leasekeeper.payloads.fetching import Fetcher
 from leasekeeper.sqs.client import SqsClient
@@ -72,6 +73,29 @@ async def test_only_s3_can_say_that_an_object_is_gone() -> None:
         async with s3_that_says("404 Not Found", body) as store:
             with pytest.raises(PayloadUnavailable):
                 await store.get("bucket", "k", start=0, length=10)
+
+
+@on_a_loop
+async def test_a_store_that_is_down_is_told_from_an_object_that_may_not_be_read() -> None:
+    for status, code, down in (
+        ("503 Slow Down", "SlowDown", True),
+        ("429 Too Many Requests", "", True),
+        ("400 Bad Request", "ExpiredToken", True),
+        ("403 Forbidden", "AccessDenied", False),
+        ("404 Not Found", "NoSuchBucket", False),
+    ):
+        async with s3_that_says(status, f"<Error><Code>{code}</Code></Error>") as store:
+            with pytest.raises(PayloadUnavailable) as raised:
+                await store.get("bucket", "k", start=0, length=10)
+            assert isinstance(raised.value, PayloadsDown) is down, status
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+    credentials = Credentials(access_key="a", secret_key="b")
+    payloads = S3Payloads("bucket", endpoint_url=f"http://127.0.0.1:{port}", region="eu-west-1")
+    store = await payloads.connect(region=None, profile=None, credentials=credentials)
+    with pytest.raises(PayloadsDown):  # nothing listens there
+        await store.get("bucket", "k", start=0, length=10)
+    await store.close()
 
 
 @on_a_loop

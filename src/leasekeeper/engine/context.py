@@ -68,7 +68,7 @@ class QueueContext:
         clock: seconds, monotonic; the same for engine and lanes.
         wall: epoch seconds, to compare with times that SQS states.
         draw: random numbers from 0 to 1, for jitter.
-        outage: of the store of idempotency keys; None: the consumer has none.
+        outage: of the stores of idempotency keys and payloads; None: the consumer has none.
         detail: how much is measured; an exporter of metrics may change it at any time.
     """
 

@@ -1,9 +1,9 @@
-"""A store of idempotency keys that does not answer: what is held waits here, and nothing is received meanwhile.
+"""A store of idempotency keys or payloads that does not answer: what is held waits, and nothing is received meanwhile.
 
-Owned by a runner with such a store. Without a claim no handler runs, and each receive without a run
+Owned by a runner with such a store. Without a claim or a payload no handler runs, and each receive without a run
 counts: after some of them SQS moves a message to the dead-letter queue. It promises that a message waits under its own
-lease while claims fail, that the store is asked and not guessed about, and that a store which answers for some keys
-stops no receives.
+lease meanwhile, that the store is asked and not guessed about, and that one which answers for some messages stops no
+receives.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.engine.scopes import is_own_cancellation
@@ -20,12 +21,13 @@ from leasekeeper.schedules import Exponential
 from leasekeeper.texts import one_line, safe_str
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from leasekeeper.core.claims import IdempotencyStatistics
     from leasekeeper.engine.health import Health
     from leasekeeper.message import Received
     from leasekeeper.options import Options
+    from leasekeeper.payloads.lane import PayloadLane
 
 PROBES = Exponential(base=0.5, maximum=10.0)
 """Pauses between questions to a store that does not answer."""
@@ -74,12 +76,12 @@ class _Wait:
 
 
 class StoreOutage:
-    """Whether the store answers, as far as is known.
+    """Whether the stores that messages need answer, as far as is known.
 
     Args:
         options: of the consumer.
-        probe: asks the store; raises if it cannot be used.
-        progress: counts the messages for which it has answered.
+        probes: ask a store, by its name in a sentence; they raise if it cannot be used.
+        progress: counts the messages for which all of them have answered.
         health: of the consumer.
         clock: seconds, monotonic.
         draw: random numbers from 0 to 1, for jitter.
@@ -93,7 +95,7 @@ class StoreOutage:
         self,
         options: Options,
         *,
-        probe: Callable[[], Awaitable[None]],
+        probes: Mapping[str, Callable[[], Awaitable[None]]],
         progress: Callable[[], int],
         health: Health,
         clock: Callable[[], float],
@@ -101,7 +103,7 @@ class StoreOutage:
     ) -> None:
         self.active = False
         self.over = asyncio.Event()
-        self._probe = probe
+        self._probes = probes
         self._progress = progress
         self._handlers = options.concurrency
         self._most_waiting = min(MOST_WAITING, (options.max_in_flight - options.slots) // 2)
@@ -121,14 +123,14 @@ class StoreOutage:
     def judge(
         self, received: Received, outcome: Unclaimed, *, holds: bool, waiting: int = 0, took: float = 0.0
     ) -> Unclaimed | Failed:
-        """What follows when a key could not be claimed: the message waits here, goes back, or has failed.
+        """What follows when a message does not get its key or payload: it waits here, goes back, or has failed.
 
         Args:
             received: the message.
-            outcome: what the handler's guard says.
+            outcome: what the handler's guard, or the lane of payloads, says.
             holds: whether it waits here as long as it can: given back, it could be lost, or take others along.
             waiting: how many messages wait here without a slot.
-            took: seconds that the claim took.
+            took: seconds that the handler's place was taken.
         """
         now, name = self._clock(), received.message_id
         self._begin(now)
@@ -188,11 +190,12 @@ class StoreOutage:
         self.active = active
 
     async def _ask(self) -> None:
-        failures, before = 0, self._progress()
+        failures, before, name = 0, self._progress(), ""
         while True:
             self._asked_at = self._clock()
             try:
-                await self._probe()
+                for name, probe in self._probes.items():  # noqa: B007 - the error is of the last one
+                    await probe()
                 break
             except (Exception, asyncio.CancelledError) as error:  # a driver may cancel its own call
                 if is_own_cancellation(error):
@@ -203,7 +206,7 @@ class StoreOutage:
                 if reached > before:  # a part of the store is down, and others have their keys in the rest
                     before, self._answered_at = reached, now
                 self._receive_if_answered(now)
-                reason = f"nothing is received until its store of idempotency keys answers: {one_line(error)}"
+                reason = f"nothing is received until its {name} answers: {one_line(error)}"
                 self._health.held_up(reason if self.active else "", now)
             await asyncio.sleep(PROBES.delay(failures, self._draw()))
         now = self._answered_at = self._clock()
@@ -228,16 +231,44 @@ _REFUSED = (
 
 
 def outage_of(
-    options: Options, queue: str, health: Health, clock: Callable[[], float], draw: Callable[[], float]
+    options: Options,
+    queue: str,
+    payloads: Callable[[], PayloadLane | None],
+    health: Health,
+    clock: Callable[[], float],
+    *,
+    draw: Callable[[], float],
 ) -> StoreOutage | None:
-    """For a consumer of that queue with these options; None: it has no store, or runs its handler without one."""
+    """For a consumer of that queue with these options; None: it needs no store.
+
+    Args:
+        options: the consumer's.
+        queue: its queue.
+        payloads: its lane of payloads, once that is made.
+        health: of the consumer.
+        clock: seconds, monotonic.
+        draw: random numbers from 0 to 1, for jitter.
+    """
+
+    def lane() -> PayloadLane:
+        found = payloads()
+        assert found is not None
+        return found
+
+    probes: dict[str, Callable[[], Awaitable[None]]] = {}
+    progress: Callable[[], int] = lambda: lane().passed_on  # noqa: E731 - unless a later store counts
+    if options.payloads is not None:
+        probes["store of payloads"] = lambda: lane().probe()
     idempotency: Any = options.idempotency
-    probe = getattr(idempotency, "probe", None)
-    if probe is None:
+    if hasattr(idempotency, "probe") and getattr(idempotency, "on_store_error", "retry") == "retry":
+        probes["store of idempotency keys"] = idempotency.probe
+        progress = partial(_answered, idempotency.counts, queue)
+    if not probes:
         return None
+    return StoreOutage(options, probes=probes, progress=progress, health=health, clock=clock, draw=draw)
 
-    def progress() -> int:
-        now: IdempotencyStatistics = idempotency.counts.statistics(queue)
-        return now.claimed + now.done + now.running + now.mismatched + now.missing
 
-    return StoreOutage(options, probe=probe, progress=progress, health=health, clock=clock, draw=draw)
+def _answered(counts: Any, queue: str) -> int:
+    """How many messages of a queue have passed their store."""
+    now: IdempotencyStatistics = counts.statistics(queue)
+    return now.claimed + now.done + now.running + now.mismatched + now.missing

@@ -104,7 +104,7 @@ class Runner:
             clock=clock,
             wall=wall,
             draw=draw,
-            outage=outage_of(options, source.name, self._health, clock, draw),
+            outage=outage_of(options, source.name, lambda: self._kind.payloads, self._health, clock, draw=draw),
         )
         self._extender = self._kind.extender(context)
         self._harvester = self._kind.harvester(context)
@@ -173,12 +173,14 @@ class Runner:
         self._emit(InternalError(self.source.name, what, error))
 
     def _answered(self, answers: list[Answer[Delivery]]) -> None:
-        if self._kind.payloads is not None:
-            self._kind.payloads.let_go(answers)
+        if (payloads := self._kind.payloads) is not None:
+            payloads.let_go(answers)
         if self._gated is None:
             self._worker.answered(answers)
         else:
             self._gated.answers(answers, self._worker.answered)
+        if payloads is not None:
+            payloads.settled()
 
     def _wake(self) -> None:
         """Its share may have slots for it."""

@@ -77,6 +77,7 @@ class Idempotency:
                 allowed = ", ".join(map(repr, choices))
                 raise ConfigurationError(f"Idempotency({name}={value!r}): must be one of {allowed}")
         self.store = store
+        self.on_store_error = on_store_error
         self._arguments = {
             "key": key,
             "fingerprint": fingerprint,

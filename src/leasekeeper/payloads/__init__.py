@@ -3,7 +3,7 @@
 Give `S3Payloads` as the option `payloads` of a consumer, or to a `Sender`.
 """
 
-from leasekeeper.payload import Payload, PayloadGone, PayloadUnavailable
+from leasekeeper.payload import Payload, PayloadGone, PayloadsDown, PayloadUnavailable
 from leasekeeper.payloads.settings import S3Payloads
 
-__all__ = ["Payload", "PayloadGone", "PayloadUnavailable", "S3Payloads"]
+__all__ = ["Payload", "PayloadGone", "PayloadUnavailable", "PayloadsDown", "S3Payloads"]

@@ -37,6 +37,7 @@ class ObjectStore(Protocol):
 
         Raises:
             PayloadGone: there is no such object.
+            PayloadsDown: no object can be read now, as far as is known. So does an OSError.
             PayloadUnavailable: it cannot be read now, or it is another object by now.
         """
         ...

@@ -25,9 +25,18 @@ class Budget:
         self.taken = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether some payload waits for bytes."""
+        return bool(self._waiting)
+
+    def has(self, size: int) -> bool:
+        """Whether `take` would not have to wait."""
+        return not self._waiting and self._fits(size)
+
     async def take(self, size: int) -> None:
         """Take so many bytes, when they are free and all who asked before have theirs."""
-        if not self._waiting and self._fits(size):
+        if self.has(size):
             self.taken += size
             return
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()

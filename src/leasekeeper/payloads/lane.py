@@ -8,18 +8,23 @@ have no more bytes than `payload_memory`, unless a single one has more.
 from __future__ import annotations
 
 import asyncio
-import sys
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from leasekeeper.lanes.api import Answer, LaneStatistics, Resizable, Together
-from leasekeeper.outcomes import NOT_STARTED, Failed, Reject
-from leasekeeper.payload import Offloaded, PayloadGone, forget, new_number, register, ticket
-from leasekeeper.payloads.budget import Budget
+from leasekeeper.outcomes import NOT_STARTED, Failed, Reject, Unclaimed
+from leasekeeper.payload import (
+    PayloadGone,
+    PayloadsDown,
+    PayloadUnavailable,
+    forget,
+    new_number,
+    register,
+    ticket,
+)
 from leasekeeper.payloads.fetching import Fetcher
+from leasekeeper.payloads.held import Held
 from leasekeeper.payloads.pointers import body_with, find_pointer, offloaded
 
 if TYPE_CHECKING:
@@ -49,6 +54,9 @@ class PayloadLane:
         post: takes answers about what was not started, in the next turn of the loop.
         lane_closed: called when the lane can run nothing any more.
         clock: seconds, monotonic.
+
+    Attributes:
+        passed_on: how many messages were given to the lane behind.
     """
 
     def __init__(
@@ -70,11 +78,10 @@ class PayloadLane:
         self._post = post
         self._lane_closed = lane_closed
         self._clock = clock
-        self._budget = Budget(options.payload_memory)
+        self._held = Held(options.payload_memory)
         self._parallel = asyncio.Semaphore(PARALLEL)
         self._fetching: dict[asyncio.Task[None], Sequence[Delivery]] = {}
-        self._held: dict[Delivery, int] = {}
-        """Bytes that are taken for the payload of a message, from before it is fetched until its handler has ended."""
+        self.passed_on = 0
         self._finished = finished
         self._fetcher: Fetcher | None = None
         self.looks_before_start = lane.looks_before_start
@@ -105,7 +112,11 @@ class PayloadLane:
                 ready.append(unit)
             else:
                 self._begin([unit], pointers)
-        return not ready or self._lane.submit(ready)
+        return not ready or self._submit(ready)
+
+    def _submit(self, units: Sequence[Delivery]) -> bool:
+        self.passed_on += len(units)
+        return self._lane.submit(units)
 
     def submit_together(self, units: Sequence[Delivery]) -> bool:
         """As `submit`, for messages that go into one batch, in order."""
@@ -116,12 +127,15 @@ class PayloadLane:
 
     def _submit_together(self, units: Sequence[Delivery]) -> bool:
         assert isinstance(self._lane, Together)
+        self.passed_on += len(units)
         return self._lane.submit_together(units)
 
     def _pointers(self, units: Sequence[Delivery]) -> dict[Delivery, Pointer | Reject] | None:
         """The pointers of those that have one; None if none has."""
         found: dict[Delivery, Pointer | Reject] = {}
         for unit in units:
+            if self._held.was_kept(unit):
+                continue
             try:
                 pointer = find_pointer(unit.received.as_sent)
             except Reject as refusal:
@@ -157,21 +171,23 @@ class PayloadLane:
         """Answer for those that have an outcome, and for all behind one that holds them up; have the others run."""
         ready: list[Delivery] = []
         answers: list[Answer[Delivery]] = []
-        held_up = False
+        behind: Outcome | None = None
         for unit in units:
-            outcome = NOT_STARTED if held_up else outcomes.get(unit)
+            outcome = behind or outcomes.get(unit)
             if outcome is None:
                 ready.append(unit)
                 continue
-            held_up = held_up or _holds_up(outcome)
+            if _holds_up(outcome) and behind is None:
+                behind = outcome if isinstance(outcome, Unclaimed) else NOT_STARTED
             if isinstance(outcome, Failed) and ready:
                 outcome = NOT_STARTED  # behind others of its group it goes back, and is the first when it comes again
+            self._drop(unit)
             if outcome is not NOT_STARTED:
                 unit.started = unit.started or self._clock()
             answers.append(Answer(unit, outcome))
         if answers:
             self._post(answers)
-        if ready and not (self._submit_together(ready) if len(units) > 1 else self._lane.submit(ready)):
+        if ready and not (self._submit_together(ready) if len(units) > 1 else self._submit(ready)):
             self._lane_closed()
 
     async def _try(
@@ -188,6 +204,8 @@ class PayloadLane:
             outcomes[unit] = NOT_STARTED if self._finished.stalls.any_since(unit.requested_at) else gone
         except Reject as refusal:
             outcomes[unit] = refusal
+        except (PayloadsDown, OSError) as error:
+            outcomes[unit] = Unclaimed(0.0, error)
         except Exception as error:  # the store may be a user's
             outcomes[unit] = Failed(error)
 
@@ -204,9 +222,7 @@ class PayloadLane:
                 if _holds_up(outcomes.get(unit)):
                     break
         if not self._number and sizes:
-            # The bytes of a payload are there twice while they become text.
-            await self._budget.take(2 * sum(sizes.values()))
-            self._held.update((unit, 2 * size) for unit, size in sizes.items())
+            await self._held.take(sizes)
         return sizes
 
     async def _measure(self, unit: Delivery, pointer: Pointer | Reject, sizes: dict[Delivery, int]) -> None:
@@ -237,9 +253,7 @@ class PayloadLane:
             except BaseException:
                 self._drop(unit)
                 raise
-            if unit in self._held:  # else it was recalled
-                self._held[unit] = sys.getsizeof(body)
-                self._budget.give_back(2 * size - self._held[unit])
+            self._held.came(unit, size, body)
         sent = unit.received.as_sent
         unit.received = offloaded(sent, pointer, body_with(sent, pointer, body))
 
@@ -247,11 +261,7 @@ class PayloadLane:
         """Its payload is not needed any more."""
         if self._number:
             self._finished.end_reading(unit)
-        if (size := self._held.pop(unit, None)) is not None:
-            self._budget.give_back(size)
-            received = unit.received
-            if isinstance(received, Offloaded):
-                unit.received = msgspec.structs.replace(received, body=received.sent.body)
+        self._held.drop(unit)
 
     # What ends
 
@@ -260,7 +270,29 @@ class PayloadLane:
         for answer in answers:
             # A thread that runs on after its time-out still has it; `Freed` tells when it has ended.
             if answer.final and not (isinstance(answer.outcome, Failed) and answer.outcome.still_running):
-                self._drop(answer.unit)
+                if isinstance(answer.outcome, Unclaimed) and not self._number:
+                    self._held.keep(answer.unit)
+                else:
+                    self._drop(answer.unit)
+
+    def settled(self) -> None:
+        """Answers were settled: let go of the payloads of messages that do not wait here."""
+        self._held.settled()
+
+    async def probe(self) -> None:
+        """Ask for an object that does not exist, to see whether the store answers.
+
+        Raises:
+            PayloadsDown: it does not.
+            OSError: the same, from a store of a user.
+        """
+        payloads = self._payloads
+        try:
+            await self._store.get(payloads.bucket, f"{payloads.prefix}leasekeeper-probe", start=0, length=1)
+        except PayloadsDown:
+            raise
+        except (PayloadGone, PayloadUnavailable):  # S3 answers; it denies missing objects unless we may list the bucket
+            pass
 
     # The lane
 
@@ -293,10 +325,10 @@ class PayloadLane:
         """What the lane is doing now, and what waits for payloads."""
         now = self._lane.statistics()
         waiting = now.waiting + sum(map(len, list(self._fetching.values())))
-        return replace(now, waiting=waiting, payload_bytes=self._budget.taken)
+        return replace(now, waiting=waiting, payload_bytes=self._held.budget.taken)
 
     def __repr__(self) -> str:
-        return f"<PayloadLane {len(self._fetching)} fetching, {self._budget!r}, before {self._lane!r}>"
+        return f"<PayloadLane {len(self._fetching)} fetching, {self._held!r}, before {self._lane!r}>"
 
 
 def _holds_up(outcome: Outcome | None) -> bool:

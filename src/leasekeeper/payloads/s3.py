@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 from xml.sax.saxutils import escape
 
-from leasekeeper.errors import SqsError
-from leasekeeper.payload import PayloadGone, PayloadUnavailable
+from leasekeeper.errors import CredentialsMissing, SqsError
+from leasekeeper.payload import PayloadGone, PayloadsDown, PayloadUnavailable
 from leasekeeper.payloads.api import Part
 from leasekeeper.sqs.connecting import find, transport_settings
 from leasekeeper.sqs.http_native import NativeTransport
@@ -37,6 +37,8 @@ TRIES = 3
 """How often a request is made before it fails."""
 EXPIRED = frozenset({"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "TokenRefreshRequired"})
 """Codes after which other credentials may help."""
+DOWN = EXPIRED | {"RequestTimeout", "RequestTimeTooSkewed", "SlowDown", "Throttling", "ThrottlingException"}
+"""Codes that say nothing about an object."""
 SKEWED = frozenset({"RequestTimeTooSkewed", "SignatureDoesNotMatch", "AccessDenied"})
 """Codes that a wrong clock may cause."""
 SHA256 = "x-amz-meta-sha256"
@@ -161,7 +163,8 @@ class S3Client:
         """Whether a bucket exists, also one that we may not use.
 
         Raises:
-            PayloadUnavailable: S3 does not answer, or the bucket is in another region.
+            PayloadsDown: S3 does not answer.
+            PayloadUnavailable: the bucket is in another region.
         """
         answer = await self._call("GET", bucket, "", query="location=", expected=(200, 403, 404))
         if answer.status == 404 and _code(answer) != "NoSuchBucket":  # something else than S3 says so
@@ -214,9 +217,9 @@ class S3Client:
                 answer = await self._once(url, request)
             except SqsError as error:
                 if not left:
-                    raise PayloadUnavailable(
-                        f"{method} {_shown(bucket, key)}: {error.code}: {error.message}"
-                    ) from error
+                    raise PayloadsDown(f"{method} {_shown(bucket, key)}: {error.code}: {error.message}") from error
+            except CredentialsMissing as error:
+                raise PayloadsDown(f"{method} {_shown(bucket, key)}: {error}") from error
             else:
                 if answer.status in expected:
                     return answer
@@ -266,7 +269,8 @@ class S3Client:
         remedy = _REMEDIES.get(code, "")
         if (region := answer.header("x-amz-bucket-region")) and region != self._endpoint.region:
             remedy = f"; the bucket is in {region}, and calls go to {self._endpoint.region}: set region={region!r}"
-        return PayloadUnavailable(
+        down = answer.status >= 500 or answer.status == 429 or code in DOWN
+        return (PayloadsDown if down else PayloadUnavailable)(
             f"{method} {_shown(bucket, key)}: {code or 'no code'} (HTTP {answer.status}){sentence}{remedy}"
         )
 
