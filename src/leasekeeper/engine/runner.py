@@ -173,14 +173,12 @@ class Runner:
         self._emit(InternalError(self.source.name, what, error))
 
     def _answered(self, answers: list[Answer[Delivery]]) -> None:
-        if (payloads := self._kind.payloads) is not None:
-            payloads.let_go(answers)
+        if self._kind.payloads is not None:
+            self._kind.payloads.let_go(answers)
         if self._gated is None:
             self._worker.answered(answers)
         else:
             self._gated.answers(answers, self._worker.answered)
-        if payloads is not None:
-            payloads.settled()
 
     def _wake(self) -> None:
         """Its share may have slots for it."""

@@ -6,6 +6,7 @@ single one has more, and that one which is only kept for later makes room for an
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import TYPE_CHECKING
 
@@ -66,18 +67,19 @@ class Held:
     # While a message waits until it runs again
 
     def keep(self, unit: Delivery) -> None:
-        """It may run again: keep its payload, as long as no other needs the memory."""
+        """It is settled in this turn of the loop. If it waits then, its payload stays until another needs the bytes."""
         if self.budget.is_asked:
             self.drop(unit)
         elif unit in self._bytes:
             self._kept[unit] = None
+            asyncio.get_running_loop().call_soon(self._drop_settled)
 
     def was_kept(self, unit: Delivery) -> bool:
         """Whether the payload of a message that runs again is here; it is not only kept from now on."""
         return bool(self._kept) and self._kept.pop(unit, 0) is None
 
-    def settled(self) -> None:
-        """Messages were settled: drop the payloads of those that do not wait."""
+    def _drop_settled(self) -> None:
+        """Drop the payloads of messages that do not wait any more."""
         for unit in [each for each in self._kept if each.state is not State.WAITING]:
             self.drop(unit)
 

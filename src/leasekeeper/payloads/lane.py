@@ -275,10 +275,6 @@ class PayloadLane:
                 else:
                     self._drop(answer.unit)
 
-    def settled(self) -> None:
-        """Answers were settled: let go of the payloads of messages that do not wait here."""
-        self._held.settled()
-
     async def probe(self) -> None:
         """Ask for an object that does not exist, to see whether the store answers.
 
