@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from leasekeeper.admin.asking import Exposed, Place, Unreachable, ask
+from leasekeeper.admin.skew import move_times
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.texts import bounded
 
@@ -209,7 +210,10 @@ class _Source:
                 raise Unreachable(f"it answers {answer.status}: {STRANGER}")
             text = bounded(answer.body.decode(errors="replace").strip(), 200)
             raise Unreachable(f"it answers {answer.status} instead of its state" + (f": {text}" if text else ""))
-        self.known = dict(msgspec.json.decode(answer.body)["processes"].items())
+        state = msgspec.json.decode(answer.body)
+        for each in state["processes"].values():
+            move_times(each, time.time() - state["now"])
+        self.known = dict(state["processes"].items())
         self._reason = ""
         if key:
             process: Any = self.known.get(key[0], {"consumers": {}})

@@ -10,7 +10,8 @@ export function unevenness(parts) {
     const values = parts.map(each => each.consumer[about]).sort((one, other) => one - other);
     const middle = values[values.length >> 1];
     for (const { process, consumer } of parts) {
-      const off = Math.abs(consumer[about] - middle);
+      const more = consumer[about] - middle;
+      const off = about === "rate_out" ? Math.abs(more) : more; // less of the others is no trouble
       if (off > enough && off > middle / 2) found.get(process.key).add(about);
     }
   }

@@ -1,7 +1,10 @@
 // The legend of the drawn leases: what colours, fills and signs mean.
 
 import { h } from "./dom.js";
+import { stylesheet } from "./parts.js";
 import { counted, seconds } from "./text.js";
+
+await stylesheet("pages/legend.css");
 
 const swatch = (kind, label) => h("span", {}, h("i", { class: `swatch ${kind}` }), label);
 

@@ -90,10 +90,11 @@ function bar(shown, status) {
       link.to({}, h("span", { class: "brand" }, h("i", { class: "mark" }), "Leasekeeper")),
       shown && h(route.consumer ? "span" : "h1", { class: "which" }, one ? name(called(one)) : counted(processes.length, "process", "processes")),
       shown && processes.length > 0 && pill(worst),
+      !one && worst !== "RUNNING" && h("span", { class: "quiet" }, `${processes.filter(each => each.state === worst).length} of them`),
       one && h("span", { class: "quiet" }, `up ${seconds(Math.floor(shown.now - one.started))}`),
       shown && h("span", { class: "quiet version" }, shown.version),
       h("span", { class: "ends" }, h("button", { type: "button", class: `status ${held ? "held" : status.phase}`, "data-about": "stream", "aria-pressed": String(!!held), onclick: hold },
-        h("i", { "aria-hidden": "true" }), held ? `held at ${clock(held.now)}` : status.phase === "hidden" ? "paused" : status.phase),
+        h("i", { "aria-hidden": "true" }), held ? `held at ${clock(held.now)}` : status.phase === "hidden" ? "paused while hidden" : status.phase),
       h("button", { type: "button", class: "key", title: "keyboard", "aria-label": "keyboard and legend", onclick: showHelp }, "?"))),
     notice(status),
     reasons.length && !route.consumer

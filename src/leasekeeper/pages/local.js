@@ -81,7 +81,7 @@ function bar(shown) {
       h("a", { href: location.pathname, onclick: event => { event.preventDefault(); go({}); } }, h(route.queue ? "span" : "h1", { class: "brand" }, h("i", { class: "mark" }), "SQS on this machine")),
       shown ? copyable(shown.endpoint) : null,
       shown ? h("span", { class: "quiet" }, `${counted(shown.queues.length, "queue")}, ${counted(Object.values(shown.calls).reduce((sum, each) => sum + each, 0), "call")}`, rates.length ? `, ${count(rates[rates.length - 1])} per s now` : "") : null,
-      h("span", { class: "ends" }, h("button", { type: "button", class: `status ${held ? "held" : status.phase}`, "data-about": "stream", "aria-pressed": String(!!held), onclick: hold }, h("i", { "aria-hidden": "true" }), held ? `held at ${clock(held.now)}` : status.phase === "hidden" ? "paused" : status.phase),
+      h("span", { class: "ends" }, h("button", { type: "button", class: `status ${held ? "held" : status.phase}`, "data-about": "stream", "aria-pressed": String(!!held), onclick: hold }, h("i", { "aria-hidden": "true" }), held ? `held at ${clock(held.now)}` : status.phase === "hidden" ? "paused while hidden" : status.phase),
       h("button", { type: "button", class: "key", "aria-label": "keyboard", title: "keyboard", onclick: showHelp }, "?"))),
     SILENT[status.phase] ? h("p", { class: "reason stale", role: "alert" }, SILENT[status.phase], status.since ? ` What you see is from ${clock(status.since)}.` : "", " The page tries again by itself. The queues are in the server's memory and end with it.") : null,
   ];
