@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from leasekeeper import Batch, Consumer
+from leasekeeper.events import HandlersEnded
 from leasekeeper.local import Broker, LocalClient
 
 if TYPE_CHECKING:
@@ -224,6 +225,24 @@ def test_threads_that_are_all_stuck_keep_only_what_they_run(shop: Shop) -> None:
     shop.release.set()
     report = ended.result(LONG)
     assert (report.acked, report.released, report.unsettled) == (2, 8, 0)
+
+
+def test_a_thread_that_was_given_up_keeps_its_message_and_its_group(shop: Shop) -> None:
+    """L24, L25: it is to run again here, but its thread still runs: given back, it could run beside it."""
+
+    def handle(body: str) -> None:
+        shop.block(body)
+
+    shop.send("0", "1", "2", queue="orders.fifo", MessageGroupId="g")
+    failed = threading.Event()
+    options = {"handler_timeout": 0.05, "retry_base": LONG, "drain_timeout": 0}
+    consumer = shop.consumer(handle, "orders.fifo", threads=2, **options)
+    consumer.subscribe(lambda event: failed.set() if event.others else None, HandlersEnded)
+    consumer.start()
+    assert failed.wait(LONG)
+    report = consumer.stop().result(LONG)
+    assert (report.acked, report.released, report.unsettled) == (0, 2, 1)
+    assert shop.started == ["0"]
 
 
 def test_a_loop_that_turns_again_while_messages_are_taken_back_runs_none_twice(shop: Shop) -> None:

@@ -65,11 +65,12 @@ class ConsumerLogs:
         self._write(
             logging.WARNING,
             event,
-            "%s the event loop of its handlers for %.0f s, in %s: no other handler on it runs meanwhile; no lease is "
-            "lost. Make the handler a `def`, or call what blocks with asyncio.to_thread",
-            f"handler {event.handler} has blocked" if event.handler else "something has blocked",
+            "%s has blocked the event loop of its handlers for %.0f s, in %s: no other handler on it runs meanwhile; "
+            "no lease is lost. %s what blocks with asyncio.to_thread",
+            f"handler {event.handler}" if event.handler else "something",
             event.seconds,
             event.place,
+            "Make the handler a `def`, or call" if event.handler else "Call",
             handler=event.handler,
         )
 
