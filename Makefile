@@ -75,14 +75,14 @@ $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Leasekeeper needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@echo "Installing into $(VENV), once: this takes up to a minute, and is silent for most of it."
-	$(PYTHON) -m compileall -q src & $(PYTHON) -m venv $(VENV) && wait
+	$(PYTHON) -m compileall -q src & $(PYTHON) -m venv $$($(PYTHON) -c 'import pip' 2>/dev/null && echo --without-pip) $(VENV) && wait
 	@echo $(PYTHON) > $@
 
 $(VENV)/.run: $(VENV)/.made pyproject.toml constraints.txt
-	$(INSTALL) -e '.[cli,admin]'
+	$(INSTALL) pip -e '.[cli,admin]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
-	$(INSTALL) -e '.[dev]' + -c constraints.txt --no-deps 'amazon-sqs-extended-client>=1.0.1' # it asks for 150 MB of servers that it does not use
-	@$(BIN)/python .ci/compile.py
+	$(INSTALL) pip -e '.[dev]' + -c constraints.txt --no-deps 'amazon-sqs-extended-client>=1.0.1' # it asks for 150 MB of servers that it does not use
+	@$(BIN)/python .ci/compile.py >/dev/null 2>&1 & # it ends after some seconds, while the tests are collected
 	@touch $@ $(VENV)/.run

@@ -1,29 +1,25 @@
-"""Compile the tests as pytest does, side by side. Else each worker of the first run would compile all of them.
+"""Compile the tests, and what they import, while `make test` does so for the first time: it begins at the other end.
 
-Each process collects its share of the test files, which leaves their bytecode on disk, and that of what they import.
-One more has Hypothesis write down its table of Unicode.
+To collect tests leaves the bytecode of them and of what they import on disk. Hypothesis also writes down its table of
+Unicode.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
-COLLECT = [sys.executable, "-m", "pytest", "--collect-only", "-qq"]
-TEXT = [sys.executable, "-c", "from hypothesis import strategies; strategies.text().validate()"]
+import pytest
 
 
 def main() -> None:
     """Compile; what fails here fails again, and says so, when the tests run."""
-    files = sorted(Path("tests").rglob("test_*.py"), key=lambda path: path.stat().st_size, reverse=True)
-    count = min(os.cpu_count() or 1, 8)
-    commands = [TEXT, *([*COLLECT, *map(str, files[number::count])] for number in range(count))]
-    silent = subprocess.DEVNULL
-    for process in [subprocess.Popen(command, stdout=silent, stderr=silent) for command in commands]:
-        process.wait()
+    files = sorted(map(str, Path("tests").rglob("test_*.py")), reverse=True)
+    pytest.main(["--collect-only", "-qq", *files])
+    from hypothesis import strategies
+
+    strategies.text().validate()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,13 +9,19 @@ where uv fails for any reason.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 CONSTRAINTS = str(Path(__file__).parent.with_name("constraints.txt"))
-PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+HAS_PIP = importlib.util.find_spec("pip") is not None
+"""Whether this environment has pip; else the pip of the Python that it was made with works for it."""
+PIP = [
+    *([sys.executable, "-m", "pip"] if HAS_PIP else [sys._base_executable, "-m", "pip", "--python", sys.executable]),
+    "--disable-pip-version-check",
+]
 UV = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", sys.executable]
 
 SAME = {
