@@ -16,10 +16,11 @@ import sys
 from pathlib import Path
 
 CONSTRAINTS = str(Path(__file__).parent.with_name("constraints.txt"))
+BASE = f"{sys.base_prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
 HAS_PIP = importlib.util.find_spec("pip") is not None
 """Whether this environment has pip; else the pip of the Python that it was made with works for it."""
 PIP = [
-    *([sys.executable, "-m", "pip"] if HAS_PIP else [sys._base_executable, "-m", "pip", "--python", sys.executable]),
+    *([sys.executable, "-m", "pip"] if HAS_PIP else [BASE, "-m", "pip", "--python", sys.executable]),
     "--disable-pip-version-check",
 ]
 UV = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", sys.executable]
