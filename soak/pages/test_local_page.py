@@ -99,7 +99,7 @@ def test_a_fault_is_switched_on_strikes_and_is_seen_in_the_log(tab: Opener, sqs:
 
 def test_a_queue_is_created_and_hostile_bodies_and_groups_are_text(tab: Opener, sqs: Sqs) -> None:
     page = tab(sqs.page, width=380, scheme="dark")
-    page.locator("#new").fill("people.fifo")
+    page.locator("#new").press_sequentially("people.fifo")
     page.locator("#new").press("Enter")
     expect(page.locator("h1")).to_have_text("people.fifo")
 

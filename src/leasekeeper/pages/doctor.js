@@ -33,7 +33,7 @@ export function tab(view) {
   return [
     h("h2", {}, "From the figures of this process"),
     found.length
-      ? h("ul", { class: "findings" }, found.map(one => h("li", { key: one.what }, h("p", { class: one.tone }, h("span", { class: one.tone }, one.what)), h("p", {}, one.todo), one.command ? copyable(one.command) : null)))
+      ? h("ul", { class: "findings" }, found.map(one => h("li", { key: one.what }, h("p", { class: one.tone }, h("span", { class: one.tone }, one.what.replaceAll("`", ""))), h("p", {}, one.todo), one.command ? copyable(one.command) : null)))
       : empty("Nothing is wrong as far as these figures go."),
     h("h2", {}, "From the queue"),
     h("div", { class: "dead-head" },

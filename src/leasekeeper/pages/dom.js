@@ -47,7 +47,8 @@ function patch(element, node, force) {
 
 function set(element, name, value, before) {
   if (name === "key" || name === "hold" || name === "made") return;
-  if (name.startsWith("on")) element[name] = value || null;
+  // What a handler returns is dropped: false would keep a key from being typed.
+  if (name.startsWith("on")) element[name] = value ? event => void value(event) : null;
   else if (name === "vars") {
     for (const each in { ...before, ...value }) {
       if (value?.[each] !== before?.[each]) element.style.setProperty(each, value?.[each] ?? "");

@@ -256,7 +256,8 @@ export class Leases {
       return;
     }
     pen.globalAlpha = reduced.matches ? 1 : 0.25 + 0.75 * seen;
-    const color = colors.lease[step((end - now) / this.lease)];
+    const level = step((end - now) / this.lease);
+    const color = colors.lease[level];
     pen.fillStyle = colors.card;
     box(pen, x, y, size);
     pen.fillStyle = color;
@@ -279,7 +280,7 @@ export class Leases {
     if (state === "lease_lost" || end <= now) {
       sign(pen, CROSS, x, y, size, colors.card, 6);
       sign(pen, CROSS, x, y, size, colors.red, 2.5);
-    } else if (state === "acking") share && sign(pen, CHECK, x, y, size, colors.card, 2);
+    } else if (state === "acking") share && sign(pen, CHECK, x, y, size, level > 1 ? colors.card : colors.ink, 2);
     else if (low) sign(pen, MARK, x, y, size, colors.ink, 2);
     else if (head && state === "waiting") sign(pen, HALT, x, y, size, colors.ink, 2);
     const age = time - cell.ring;

@@ -11,7 +11,7 @@ const dialog = document.createElement("dialog");
 export function open() {
   dialog.id = "keys";
   dialog.ariaLabel = "keyboard";
-  dialog.onclick = event => event.target === dialog && dialog.close();
+  dialog.onclick = event => void (event.target === dialog && dialog.close());
   document.body.append(dialog);
   render(dialog, [
     h("h2", {}, "Keyboard"),

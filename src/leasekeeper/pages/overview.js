@@ -151,7 +151,7 @@ function group({ key, parts, whole }, { fleet, now }, link) {
     h("tr", { class: "whole", "data-row": true, tabindex: -1, onclick: event => open(first, event) },
       h("td", { "data-label": "state" }, pill(whole.state)),
       h("th", { scope: "row", class: "who" }, link.to({ consumer: key, process: first }, name(key)), h("small", {}, name(whole.handler)),
-        whole.reason && h("small", { class: "why" }, h("bdi", {}, whole.reason))),
+        whole.reason && h("small", { class: "why" }, h("bdi", {}, whole.reason.replaceAll("`", "")))),
       cells(whole, now)),
     fleet && parts.length > 1 && parts.map(each =>
       h("tr", { key: each.process.key, class: "part", "data-row": true, tabindex: -1, onclick: event => open(each.process.key, event) },
