@@ -6,6 +6,8 @@ On the ground floor: every part may use it. It promises that a log record costs 
 from __future__ import annotations
 
 import logging
+import math
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -36,3 +38,21 @@ class SafeLogger(logging.LoggerAdapter[logging.Logger]):
 def safe_logger(logger: str | logging.Logger) -> SafeLogger:
     """A `SafeLogger` for a logger or its name."""
     return SafeLogger(logging.getLogger(logger) if isinstance(logger, str) else logger, {})
+
+
+class OnceAMinute:
+    """Warns of what many messages meet at the same time: at once, and then once a minute.
+
+    Args:
+        logger: where records go.
+    """
+
+    def __init__(self, logger: SafeLogger) -> None:
+        self._logger = logger
+        self._again = -math.inf
+
+    def warning(self, sentence: str, *values: object) -> None:
+        """Log it, unless the last one is less than a minute old. From any thread."""
+        if (now := time.monotonic()) >= self._again:
+            self._again = now + 60.0
+            self._logger.warning(sentence, *values)

@@ -118,6 +118,14 @@ class NotNow(Exception):
         self.outcome = Unclaimed(after, error, answered)
 
 
+class NotOpened(NotNow):
+    """The same of a message whose envelope could not be opened, because something could not be reached."""
+
+    def __init__(self, after: float, error: OSError) -> None:
+        super().__init__(after, error)
+        self.error = error
+
+
 @dataclass(frozen=True, slots=True)
 class Skipped:
     """No handler has to see the message, or its work is of no use any more: the message is deleted.

@@ -219,3 +219,35 @@ def test_log_records_have_the_message_of_sqs(golden: Callable[[str], str], monke
 
     sent = story()
     assert ids == [sent, sent]
+
+
+@pytest.mark.parametrize("options", [{}, {"batch": 3}, {"routed": True}], ids=str)
+@pytest.mark.parametrize("fifo", [False, True])
+@virtual
+async def test_an_envelope_that_cannot_be_opened_now_costs_no_attempt(fifo: bool, options: dict[str, Any]) -> None:
+    """What it has to ask is down for five minutes; the queue allows one receive."""
+    async with World(fifo=fifo, max_receives=1) as world:
+        seen: list[tuple[str, int]] = []
+
+        def unlock(received: Received) -> str:
+            if world.now < 300 and received.body != "open":
+                raise ConnectionError("the service of keys cannot be reached")
+            return received.body
+
+        async def one(message: Message[str]) -> None:
+            seen.append((message.body, message.attempt))
+
+        async def several(batch: Batch[str]) -> None:
+            seen.extend((message.body, message.attempt) for message in batch)
+
+        for number in range(6):
+            await world.send("open" if number == 5 else str(number), group=str(number) if fifo else None)
+        options = dict(options)
+        routed = options.pop("routed", False)
+        handler: Any = [(one, None)] if routed else several if "batch" in options else one
+        consumer = await world.start(handler, envelope=unlock, max_attempts=1, **options)
+        await world.until(lambda: seen == [("open", 1)], within=5)
+        await world.until(lambda: len(seen) == 6, within=330, step=1)
+        assert sorted(seen) == [*((str(number), 1) for number in range(5)), ("open", 1)]
+        assert consumer.runner.context.ledger.statistics().received == 6
+        assert world.bodies(world.dead_letters) == []

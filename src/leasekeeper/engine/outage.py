@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.engine.scopes import is_own_cancellation
+from leasekeeper.envelopes.choosing import parts_of
 from leasekeeper.errors import KeyUnusable
 from leasekeeper.outcomes import Failed, Unclaimed
 from leasekeeper.schedules import Exponential
@@ -239,7 +240,9 @@ def outage_of(
     *,
     draw: Callable[[], float],
 ) -> StoreOutage | None:
-    """For a consumer of that queue with these options; None: it needs no store.
+    """For a consumer of that queue with these options; None: it needs no store, and no envelope that asks something.
+
+    Such an envelope is not asked whether it can be opened: its messages wait, and receives go on.
 
     Args:
         options: the consumer's.
@@ -256,14 +259,15 @@ def outage_of(
         return found
 
     probes: dict[str, Callable[[], Awaitable[None]]] = {}
-    progress: Callable[[], int] = lambda: lane().passed_on  # noqa: E731 - unless a later store counts
+    progress: Callable[[], int] = int
     if options.payloads is not None:
         probes["store of payloads"] = lambda: lane().probe()
+        progress = lambda: lane().passed_on  # noqa: E731
     idempotency: Any = options.idempotency
     if hasattr(idempotency, "probe") and getattr(idempotency, "on_store_error", "retry") == "retry":
         probes["store of idempotency keys"] = idempotency.probe
         progress = partial(_answered, idempotency.counts, queue)
-    if not probes:
+    if not probes and all(isinstance(part, str) for part in parts_of(options.envelope or ())):
         return None
     return StoreOutage(options, probes=probes, progress=progress, health=health, clock=clock, draw=draw)
 

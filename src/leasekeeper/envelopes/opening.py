@@ -67,7 +67,7 @@ class EnvelopeDecoder(Protocol):
         Raises:
             Retry: the message is retried.
             Reject: the message is rejected.
-            OSError: something could not be reached; the message is retried.
+            OSError: something could not be reached; the message is tried again, and that is no attempt.
             Exception: anything else means that the body is not such an envelope: the message is rejected.
         """
         ...

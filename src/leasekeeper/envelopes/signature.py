@@ -50,7 +50,7 @@ Fetch = Callable[[str], bytes]
 class Sns:
     """Opens notifications of SNS and checks where they come from: give it as `envelope`, or in it, in place of 'sns'.
 
-    A notification that fails a check is rejected. If its certificate cannot be fetched, the message is retried.
+    A notification that fails a check is rejected. While its certificate cannot be fetched, the message waits.
 
     Args:
         verify: whether to check signatures. Those of FIFO topics have none and are rejected.

@@ -32,7 +32,7 @@ def outcome_of_error(error: BaseException) -> Outcome:
     kind = type(error)  # not `isinstance`, which asks `error.__class__`: code of others, which may raise
     if issubclass(kind, (Retry, Reject)):
         return checked(error)
-    if kind is NotNow:
+    if issubclass(kind, NotNow):
         return error.outcome  # type: ignore[attr-defined,no-any-return] # of this kind
     if issubclass(kind, NothingToHandle):
         return Skipped(safe_str(error))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from leasekeeper.errors import UndecodableBody
 from leasekeeper.lanes.failures import checked, contained
-from leasekeeper.outcomes import Failed, Outcome, Reject, Retry
+from leasekeeper.outcomes import Failed, NotOpened, Outcome, Reject, Retry
 from leasekeeper.schedules import LONGEST, Schedule
 
 if TYPE_CHECKING:
@@ -37,11 +37,20 @@ def with_rule(
     kind = type(error)
     if type(outcome) is Reject and issubclass(kind, UndecodableBody) and kind in retries.on:
         outcome = Failed(contained(error))
-    if type(outcome) is not Failed:
+    not_opened = issubclass(kind, NotOpened)
+    if not_opened:
+        error = error.error  # type: ignore[attr-defined] # of this kind
+        kind = type(error)
+    elif type(outcome) is not Failed:
         return outcome  # the handler has said what follows
     rule = retries.rule_for(kind)
     if rule is None and not isinstance(retries.default, Schedule) and attempt > retries.immediate:
         rule = retries.default
+    if not_opened:
+        if rule is None:
+            return outcome
+        outcome = Failed(contained(error))
+    assert type(outcome) is Failed
     if rule is None or isinstance(rule, Schedule | Retry | Reject):
         return replace(outcome, rule=rule)
     try:

@@ -29,7 +29,9 @@ from leasekeeper.envelopes.s3 import S3Event, S3Record, read_s3
 from leasekeeper.envelopes.signature import Sns
 from leasekeeper.envelopes.sns import SnsNotification, read_sns
 from leasekeeper.errors import ConfigurationError, UndecodableBody
-from leasekeeper.outcomes import Reject, Retry
+from leasekeeper.loggers import OnceAMinute, safe_logger
+from leasekeeper.outcomes import NotOpened, Reject, Retry
+from leasekeeper.texts import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,9 +42,17 @@ if TYPE_CHECKING:
     Decode = Callable[[Any, Sequence[Any]], Any]
     """Decodes a payload; takes the envelopes around it too."""
 
+log = safe_logger("leasekeeper.envelopes")
+
+UNREACHED = 5.0
+"""Seconds until a message comes again whose envelope could not be opened, where it cannot wait."""
+_NOT_OPENED = (
+    "handler %s is not run, its messages are tried again: envelope %r cannot be opened, because something could not be "
+    "reached: %s"
+)
 _OPENED: ContextVar[tuple[Received, object, OpenedMessage] | None] = ContextVar("leasekeeper.opened", default=None)
 """The message that was opened to choose its handler, with how."""
-PASSING = (NothingToHandle, Blocked, UndecodableBody, Retry, Reject, OSError)
+PASSING = (NothingToHandle, Blocked, UndecodableBody, Retry, Reject)
 """What a decoder may raise that does not mean that the body is no such envelope."""
 
 
@@ -70,6 +80,8 @@ class Unwrapping:
     ) -> None:
         self._decode = decode
         self._explain = explain
+        self._handler = handler
+        self._told = OnceAMinute(log)
         parts = parts_of(envelope)
         if "s3" in parts and not takes_records(body_type) and body_type is not S3Event:
             raise ConfigurationError(
@@ -98,6 +110,7 @@ class Unwrapping:
             UndecodableBody: it is not in these envelopes.
             NothingToHandle: no handler needs to see it.
             Blocked: something has to be fetched first.
+            NotOpened: something could not be reached.
             Exception: what a decoder of a user raises to have the message retried or rejected.
         """
         if len(received.body) > LARGEST:
@@ -111,6 +124,9 @@ class Unwrapping:
                 inside = step(inside)
             except PASSING:
                 raise
+            except OSError as error:  # no fault of the message, and no attempt
+                self._told.warning(_NOT_OPENED, self._handler, part, one_line(error))
+                raise NotOpened(UNREACHED, error) from error
             except Exception as error:  # a decoder may be a user's code
                 why = self._explain(error)
             else:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from leasekeeper.lanes.api import Answer, LaneStatistics, Resizable, Together
+from leasekeeper.loggers import OnceAMinute, safe_logger
 from leasekeeper.outcomes import NOT_STARTED, Failed, Reject, Unclaimed
 from leasekeeper.payload import (
     PayloadGone,
@@ -26,6 +27,7 @@ from leasekeeper.payload import (
 from leasekeeper.payloads.fetching import Fetcher
 from leasekeeper.payloads.held import Held
 from leasekeeper.payloads.pointers import body_with, find_pointer, offloaded
+from leasekeeper.texts import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from leasekeeper.payloads.finished_objects import FinishedObjects
     from leasekeeper.payloads.pointers import Pointer
     from leasekeeper.payloads.settings import S3Payloads
+
+log = safe_logger("leasekeeper.payloads")
 
 PARALLEL = 32
 """Objects that are fetched at the same time, at most."""
@@ -83,6 +87,7 @@ class PayloadLane:
         self._fetching: dict[asyncio.Task[None], Sequence[Delivery]] = {}
         self.passed_on = 0
         self._finished = finished
+        self._told = OnceAMinute(log)
         self._fetcher: Fetcher | None = None
         self.looks_before_start = lane.looks_before_start
         self.end = lane.end
@@ -205,6 +210,7 @@ class PayloadLane:
         except Reject as refusal:
             outcomes[unit] = refusal
         except (PayloadsDown, OSError) as error:
+            self._told.warning("payloads cannot be fetched, their messages are tried again: %s", one_line(error))
             outcomes[unit] = Unclaimed(0.0, error)
         except Exception as error:  # the store may be a user's
             outcomes[unit] = Failed(error)

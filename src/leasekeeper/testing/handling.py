@@ -24,7 +24,7 @@ from leasekeeper.lanes.handler import Handler
 from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources
 from leasekeeper.message import MessageAttribute, Received
 from leasekeeper.options import make_options
-from leasekeeper.outcomes import Done, Failed, Outcome, Reject, Retry, Settled, Skipped, Withheld
+from leasekeeper.outcomes import Done, Failed, Outcome, Reject, Retry, Settled, Skipped, Unclaimed, Withheld
 from leasekeeper.testing.sending import RecordedSenders
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Handled:
     @property
     def retried(self) -> bool:
         """Whether the message would come again."""
-        return isinstance(self.said[0] if self.said else self.outcome, (Retry, Failed)) and not self.rejected
+        return isinstance(self.said[0] if self.said else self.outcome, (Retry, Failed, Unclaimed)) and not self.rejected
 
     @property
     def rejected(self) -> bool:
@@ -80,7 +80,7 @@ class Handled:
     @property
     def error(self) -> BaseException | None:
         """What it raised, or the reason of its rejection; None when it did not fail."""
-        if isinstance(self.outcome, Failed):
+        if isinstance(self.outcome, Failed | Unclaimed):
             return self.outcome.error
         return self.outcome if isinstance(self.outcome, Reject) else None
 

@@ -18,7 +18,7 @@ from leasekeeper import ConfigurationError, Message, Reject
 from leasekeeper.envelopes import Sns
 from leasekeeper.envelopes.opening import Blocked
 from leasekeeper.envelopes.signature import AGAIN_AFTER, KEPT, Certificates, checked, fetch_certificate
-from leasekeeper.outcomes import Done, Failed
+from leasekeeper.outcomes import Done, Unclaimed
 from leasekeeper.testing.handling import run_handler
 
 if TYPE_CHECKING:
@@ -244,9 +244,9 @@ def test_what_cannot_be_fetched_retries_the_message_and_is_asked_for_again_later
 
 
 @pytest.mark.parametrize("blocking", [False, True])
-def test_a_message_is_retried_while_the_certificate_cannot_be_fetched(blocking: bool) -> None:
+def test_a_certificate_that_cannot_be_fetched_is_no_attempt(blocking: bool) -> None:
     found = outcome(Signed().body(), Files(failure=ConnectionError("no route")), blocking=blocking)
-    assert isinstance(found, Failed)
+    assert isinstance(found, Unclaimed)
     assert repr(found.error) == "ConnectionError('no route')"
 
 
