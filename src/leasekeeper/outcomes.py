@@ -119,7 +119,7 @@ class NotNow(Exception):
 
 
 class NotOpened(NotNow):
-    """The same of a message whose envelope could not be opened, because something could not be reached."""
+    """The same, because what opens the envelope could not reach something."""
 
     def __init__(self, after: float, error: OSError) -> None:
         super().__init__(after, error)

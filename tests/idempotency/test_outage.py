@@ -114,7 +114,7 @@ async def test_a_stop_and_a_pause_during_an_outage_wait_for_nothing() -> None:
 
 
 class Cancelled(MemoryStore):
-    """A store whose first claim fails, and whose driver cancels its own next calls."""
+    """The first claim of this store fails, and its driver cancels its own next calls."""
 
     def __init__(self) -> None:
         super().__init__(clock=asyncio.get_running_loop().time)

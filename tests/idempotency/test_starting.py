@@ -120,7 +120,7 @@ def test_a_store_that_is_down_refuses_the_start() -> None:
 
 
 class Late(MemoryStore):
-    """A store whose server is up after two tries."""
+    """The server of this store is up after two tries."""
 
     tries = 0
     inline = False

@@ -112,7 +112,7 @@ def test_a_claim_that_the_store_has_forgotten_is_made_again() -> None:
 
 
 class Slow(MemoryStore):
-    """A store whose answers get lost on their way; its driver does not end when it is cancelled."""
+    """The answers of this store get lost on their way; its driver does not end when it is cancelled."""
 
     inline = False
     lost = 0

@@ -36,7 +36,7 @@ class Story:
         self.scene.objects.latency = 0.02
         self.scene.objects.fault = self.fault
         self.done: set[str] = set()
-        """The keys of messages whose handler has succeeded."""
+        """The keys of messages that were handled well."""
         self.wrong: list[str] = []
 
     def pointed_to(self) -> set[str]:

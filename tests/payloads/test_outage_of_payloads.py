@@ -22,7 +22,7 @@ END = 600.0
 
 
 class Down(Scene):
-    """A world whose S3 fails for objects with some prefix until `END`."""
+    """A world where S3 fails for objects with some prefix until `END`."""
 
     def __init__(self, world: World, prefix: str = "", error: Exception | None = None) -> None:
         super().__init__(world)

@@ -1,4 +1,4 @@
-"""Senders whose large payloads go to S3, against the local SQS and a model of S3."""
+"""Senders that put large payloads into S3, against the local SQS and a model of S3."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Ordering(Protocol):
         ...
 
     def again(self, row: Delivery, after: float) -> None:
-        """Start this one, whose handler has ended, again in `after` seconds."""
+        """Start this one again in `after` seconds; its handler has ended."""
         ...
 
     def recall(self) -> None:

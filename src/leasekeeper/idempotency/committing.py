@@ -1,6 +1,6 @@
 """Whether the transaction of an inbox may commit, now that its handler has returned.
 
-Used by the inbox, where the handler ran. It promises that no message counts as done whose rows are not kept.
+Used by the inbox, where the handler ran. It promises that no message counts as done before its rows are kept.
 """
 
 from __future__ import annotations

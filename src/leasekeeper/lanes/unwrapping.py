@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 log = safe_logger("leasekeeper.envelopes")
 
 UNREACHED = 5.0
-"""Seconds until a message comes again whose envelope could not be opened, where it cannot wait."""
+"""Seconds until a message with such an envelope comes again, where it cannot wait."""
 _NOT_OPENED = (
     "handler %s is not run, its messages are tried again: envelope %r cannot be opened, because something could not be "
     "reached: %s"

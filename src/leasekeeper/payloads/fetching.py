@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PART = 8 * 1_048_576
 """Bytes that are asked for at once: a part that breaks off is asked for again, and not the whole."""
 QUICK = 1_048_576
-"""Bytes whose digest is computed on the loop; of more, in a thread."""
+"""The digest of so many bytes is computed on the loop; of more, in a thread."""
 
 
 class Fetcher:
@@ -58,7 +58,7 @@ class Fetcher:
             )
 
     async def size(self, bucket: str, key: str) -> int:
-        """Bytes of an object whose message does not state them."""
+        """Bytes of an object, where the message does not state them."""
         return (await self._store.get(bucket, key, start=0, length=1)).size
 
     async def fetch(self, bucket: str, key: str, size: int) -> bytearray:

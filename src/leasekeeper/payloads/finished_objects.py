@@ -37,7 +37,7 @@ class FinishedObjects:
         self.stalls = Stalls(visibility, clock)
         self._deletes: Deletes | None = None
         self._reading: dict[Delivery, tuple[str, str] | None] = {}
-        """Messages whose handlers read their payloads; with the object, once it may be deleted."""
+        """Messages with handlers that read their payloads; with the object, once it may be deleted."""
 
     def begin_reading(self, row: Delivery) -> None:
         """A handler is going to read the payload: the object stays until `end_reading`, also after an early ack."""
