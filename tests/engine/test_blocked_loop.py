@@ -13,6 +13,7 @@ import pytest
 from leasekeeper import Batch, Consumer
 from leasekeeper.events import HandlersEnded
 from leasekeeper.local import Broker, LocalClient
+from leasekeeper.testing.world import World, virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -243,6 +244,38 @@ def test_a_thread_that_was_given_up_keeps_its_message_and_its_group(shop: Shop) 
     report = consumer.stop().result(LONG)
     assert (report.acked, report.released, report.unsettled) == (0, 2, 1)
     assert shop.started == ["0"]
+
+
+class Quick:
+    """A message that a lane starts at the worst moment: after the engine has seen that it has not started."""
+
+    started = 0.0
+
+    @property
+    def lost(self) -> bool:
+        return False
+
+    @lost.setter
+    def lost(self, lost: bool) -> None:
+        self.started = 1.0
+        self.changes = [*getattr(self, "changes", ()), lost]
+
+
+@virtual
+async def test_a_message_that_starts_while_it_is_taken_back_stays() -> None:
+    """L24: the engine looks again after it has marked the message, and then takes the mark away."""
+    async with World() as world:
+        consumer = await world.start(_nothing)
+        drain: Any = consumer.runner._drain
+        quick = Quick()
+        settled: list[object] = []
+        drain._worker.unstarted, drain._settle = lambda: [quick], settled.append
+        drain._take_back()
+        assert quick.changes == [True, False]
+        assert settled == []
+
+
+async def _nothing(body: str) -> None: ...
 
 
 def test_a_loop_that_turns_again_while_messages_are_taken_back_runs_none_twice(shop: Shop) -> None:
