@@ -46,10 +46,10 @@ def state(*keys: str, **more: Any) -> Any:
     return {"now": 0.0, "processes": processes, "queues": queues, "fleet": True, "version": ""}
 
 
-def drawn(shown: Any, width: int, **how: Any) -> list[str]:
+def drawn(shown: Any, width: int, height: int | None = 50, **how: Any) -> list[str]:
     console = Console(width=width, color_system=None, highlight=False)
     with console.capture() as capture:
-        console.print(board(shown, width, **how))
+        console.print(board(shown, width, height, **how))
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
@@ -106,12 +106,23 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     assert ("backlog" in lines[1]) is (width >= 60)
 
 
-def test_reasons_follow_once_and_hostile_names_do_nothing() -> None:
+def test_reasons_stand_first_once_and_hostile_names_do_nothing() -> None:
     shown = state("host:1", "host:2", state="UNHEALTHY", reason="no receive\x1b[31m has [bold]succeeded[/]")
     lines = drawn(shown, 120, held=True)
     assert lines[0].endswith("held: p goes on")
-    assert lines[-1] == "orders: no receive\\x1b[31m has [bold]succeeded[/]"
+    reason = "orders: no receive\\x1b[31m has [bold]succeeded[/]"
+    assert lines[1] == reason
     assert sum("succeeded" in line for line in lines) == 1
+    assert drawn(shown, 120, None)[-1] == reason  # plain text
+
+
+@pytest.mark.parametrize(("height", "last"), [(9, ""), (8, "and 2 more rows: --once prints all")])
+def test_a_low_terminal_says_how_much_it_does_not_show(height: int, last: str) -> None:
+    shown = state("host:1", "host:2", "host:3", reason="a stop was asked for")
+    lines = drawn(shown, 80, height)
+    assert len(lines) == height
+    assert lines[1] == "orders: a stop was asked for"
+    assert lines[-1] == last or not last
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

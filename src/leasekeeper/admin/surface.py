@@ -53,6 +53,12 @@ FREE = ("/livez", "/readyz", "/healthz", "/metrics")
 """Paths of probes and scrapers, which may use any name for this machine."""
 TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 """The type of metrics in the text format of Prometheus."""
+OURS = {
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "cross-origin-resource-policy": "same-origin",
+}
+"""Headers of what changes each second, and of which no page of another origin may make a part."""
 LIVE_WITHIN = 5.0
 """Seconds in which the engine has to show a sign of life: busy threads may keep it from the GIL for a second or two."""
 
@@ -171,9 +177,7 @@ class _Surface:
         await self.watch.prepare(*asked)
         if self._streams >= STREAMS:
             return _json({"reasons": [f"{STREAMS} streams are open: close some"]}, ok=False)
-        return StreamingResponse(
-            self._events(asked), media_type="text/event-stream", headers={"cache-control": "no-store"}
-        )
+        return StreamingResponse(self._events(asked), media_type="text/event-stream", headers=OURS)
 
     async def _events(self, asked: tuple[str | None, str | None]) -> AsyncIterator[bytes]:
         self._streams += 1
@@ -248,5 +252,5 @@ def _json(content: Any, *, ok: bool) -> Response:
     return Response(
         msgspec.json.encode(content) + b"\n",
         status_code=200 if ok else 503,
-        headers={"content-type": "application/json", "cache-control": "no-store"},
+        headers={"content-type": "application/json", **OURS},
     )

@@ -55,17 +55,19 @@ COLUMNS = (
     Column("calls/msg", lambda each, *_: _ratio(each.get("calls_per_message")), 13),
     Column("last 20 s", lambda each, *_: _spark(each["spark_out"]), 11, SPARK, left=True),
 )
+REASONS = 4
+"""Reasons above the table, at most."""
 BETWEEN = 2
 """Characters between two columns."""
 
 
-def board(state: State, width: int, *, plain: bool = False, held: bool = False) -> Group:
-    """The picture.
+def board(state: State, width: int, height: int | None = None, *, held: bool = False) -> Group:
+    """The picture. Reasons stand above the table, where no terminal is too low for them; in plain text they follow it.
 
     Args:
         state: what is shown.
         width: characters of a line.
-        plain: without the line about keys.
+        height: lines of the terminal; None: plain text, without the line about keys.
         held: whether the picture stands still.
     """
     processes = state["processes"]
@@ -82,18 +84,34 @@ def board(state: State, width: int, *, plain: bool = False, held: bool = False) 
     table.add_column("queue", no_wrap=True, overflow="ellipsis", max_width=first)
     for column in columns:
         table.add_column(column.title, justify="left" if column.left else "right", no_wrap=True)
+    rows: list[tuple[Text | str, ...]] = []
     for process in processes.values():
         if several or not process["consumers"]:
-            table.add_row(*_process_row(process), *([""] * len(columns)))
+            rows.append(_process_row(process))
         for name, consumer in process["consumers"].items():
             cells = [column.value(consumer, state["queues"][name], state["now"]) for column in columns]
-            table.add_row(_word(consumer["state"]), _named(consumer, several=several), *cells)
-    lines: list[Text | Table] = []
-    if not plain:
-        lines.append(_headline(state, width, held=held))
-    lines.append(table)
-    lines += [Text(line, style="yellow", no_wrap=not plain, overflow="ellipsis") for line in _reasons(state)]
-    return Group(*lines)
+            rows.append((_word(consumer["state"]), _named(consumer, several=several), *cells))
+    plain = height is None
+    reasons = [Text(line, style="yellow", no_wrap=not plain, overflow="ellipsis") for line in _reasons(state)]
+    if height is None:
+        above, below, shown = [], reasons, len(rows)
+    else:
+        above, below = [_headline(state, width, held=held), *_first(reasons, REASONS, "reasons")], []
+        room = height - len(above) - 1
+        shown = len(rows) if len(rows) <= room else max(1, room - 1)
+    for row in rows[:shown]:
+        table.add_row(*row)
+    if shown < len(rows):
+        below = [Text(f"and {len(rows) - shown} more rows: --once prints all", style="dim", no_wrap=True)]
+    return Group(*above, table, *below)
+
+
+def _first(lines: list[Text], most: int, what: str) -> list[Text]:
+    """The first lines; the last says how many there are beside them."""
+    if len(lines) <= most:
+        return lines
+    rest = Text(f"and {len(lines) - most + 1} more {what}", style="yellow", no_wrap=True)
+    return [*lines[: most - 1], rest]
 
 
 def _fitting(state: State, room: int) -> list[Column]:

@@ -63,7 +63,7 @@ async def _print(given: list[str]) -> Exit:
     finally:
         fleet.close()
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False, color_system=None)
-    console.print(board(state, console.width, plain=True))
+    console.print(board(state, console.width))
     lost = all(each["state"] == "UNREACHABLE" for each in state["processes"].values())
     return Exit.UNUSABLE if lost else Exit.CLEAN
 
@@ -90,7 +90,7 @@ async def _watch(given: list[str]) -> Exit:
                 if not held:
                     fleet.look()
                     state = _state_of(fleet)
-                live.update(board(state, console.width, held=held), refresh=True)
+                live.update(board(state, console.width, console.height, held=held), refresh=True)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(EVERY):
                         await ended.wait()
