@@ -106,7 +106,8 @@ class Work:
         """
         if not self._inline:
             self._own_process()
-            releasing = self._store.release(f"{prefix}:check", os.urandom(16).hex())
+            token = os.urandom(16).hex()  # also in the key, so that one shard that is down refuses no start for good
+            releasing = self._store.release(f"{prefix}:check:{token}", token)
             await asyncio.wrap_future(self._submit(releasing, timeout))
 
     async def probe(self, prefix: str, timeout: float) -> None:  # noqa: ASYNC109 - of the verb
