@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
+import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -155,6 +159,30 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
         (("send", "or ders", "body"), "leasekeeper: 'or ders' is not a queue: "),
         (("send", "orders", "b", "-f", "f"), "leasekeeper: both a BODY and --file are given"),
         (("send", "orders", "b", "-a", "x"), "leasekeeper: --attribute 'x': must be NAME=VALUE"),
+        (
+            ("send", "orders", "b", "-a", "x=1", "-a", "x=2"),
+            "leasekeeper: --attribute 'x=2': x is given twice; a message has one of each name",
+        ),
+        (
+            ("send", "orders", "b", "--deduplication-id", "1"),
+            "leasekeeper: --deduplication-id for queue orders: only FIFO queues have deduplication ids; leave it out",
+        ),
+        (
+            ("send", "arn:aws:sns:eu-west-1:123456789012:orders", "b"),
+            "leasekeeper: 'arn:aws:sns:eu-west-1:123456789012:orders' is not a queue: it is an ARN of sns. Give a name",
+        ),
+        (
+            ("scale", "advise", "q", "--latency", "0"),
+            "leasekeeper: --latency='0': must be a number, 1 second or more. ",
+        ),
+        (
+            ("redrive", "q", "--sent-after", "1h", "--sent-before", "2h"),
+            "leasekeeper: --sent-after '1h' with --sent-before '2h': no time is after the one and before the other; ",
+        ),
+        (
+            ("local", "--port", "0", "--queue", "a:visibility=abc"),
+            "leasekeeper: --queue 'a' with VisibilityTimeout=abc: Invalid value for the parameter VisibilityTimeout.",
+        ),
         (("send", "orders.fifo", "b"), "leasekeeper: queue orders.fifo is FIFO: give --group-id"),
         (("redrive", "orders", "--status", "--cancel"), "leasekeeper: --status and --cancel are both given"),
         (("local", "--queue", "or ders"), "leasekeeper: --queue 'or ders': 'or ders' is not the name of a queue"),
@@ -270,3 +298,39 @@ def test_warnings_are_shown_by_every_command(monkeypatch: pytest.MonkeyPatch) ->
     assert run(monkeypatch, "peek", "--help") == 0
     assert isinstance(logging.lastResort, Warnings)
     assert logging.lastResort.level == logging.WARNING
+
+
+class NoRoom(io.StringIO):
+    """An output that cannot be written."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def write(self, _text: str) -> int:
+        raise OSError(self.number, os.strerror(self.number))
+
+
+def test_an_output_without_room_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", NoRoom(errno.ENOSPC))
+    assert run(monkeypatch, "store", "create", "redis") == 1
+    assert capsys.readouterr().err == (
+        "leasekeeper: the output cannot be written: No space left on device; what was to be done before may be done\n"
+    )
+
+
+def test_a_reader_that_has_enough_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `head` in a pipe."""
+    monkeypatch.setattr(sys, "stdout", NoRoom(errno.EPIPE))
+    assert run(monkeypatch, "store", "create", "redis") == 1
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_closed_outputs_are_no_error() -> None:
+    command = f"exec {shlex.quote(sys.executable)} -m leasekeeper --version >&- 2>&-"
+    assert subprocess.run(["/bin/sh", "-c", command], check=False).returncode == 0

@@ -20,6 +20,9 @@ from leasekeeper.supervision.protocol import VARIABLE
 
 def main() -> NoReturn:
     """Run the command line of this process, and end it with the exit code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the shell has closed it: `>&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - for the whole process
     code = _run()
     from leasekeeper.cli.ending import end
 

@@ -165,16 +165,17 @@ def local(
         broker.faults.check(operation, **switches)
     server = LocalServer(broker, host=host, port=port, anywhere=anywhere, require_credentials=require_credentials)
     _create_buckets(server, bucket or ())
-    try:
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(_serve(server, wishes, faults, dead_polls=dead_polls))
-    except OSError as error:
-        why = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-        raise Unusable(f"cannot listen on {host}:{port}: {why}. Give another --port, or 0 for a free one") from error
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_serve(server, f"{host}:{port}", wishes, faults, dead_polls=dead_polls))
 
 
 async def _serve(
-    server: LocalServer, wishes: Sequence[QueueWish], faults: Sequence[tuple[str, dict[str, Any]]], *, dead_polls: bool
+    server: LocalServer,
+    address: str,
+    wishes: Sequence[QueueWish],
+    faults: Sequence[tuple[str, dict[str, Any]]],
+    *,
+    dead_polls: bool,
 ) -> None:
     stopping = asyncio.Event()
     lifeline = Lifeline.from_environment(os.environ)
@@ -187,7 +188,11 @@ async def _serve(
         lifeline.listen(lambda: loop.call_soon_threadsafe(stopping.set))
     from leasekeeper.local.running import collect_rarely
 
-    await server.open()
+    try:
+        await server.open()
+    except OSError as error:
+        why = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        raise Unusable(f"cannot listen on {address}: {why}. Give another --port, or 0 for a free one") from error
     try:
         for wish in wishes:
             await _create(server, wish)
@@ -226,7 +231,8 @@ async def _create(server: LocalServer, wish: QueueWish) -> None:
             attributes["RedrivePolicy"] = json.dumps(policy)
         await server.broker.call("CreateQueue", {"QueueName": wish.name, "Attributes": attributes})
     except Refusal as refusal:
-        raise ConfigurationError(f"--queue {wish.name!r}: {refusal.message}") from refusal
+        given = "".join(f" {name}={value}" for name, value in attributes.items())
+        raise ConfigurationError(f"--queue {wish.name!r}{given and f' with{given}'}: {refusal.message}") from refusal
 
 
 async def _arn_of(server: LocalServer, wish: QueueWish) -> str:

@@ -121,7 +121,8 @@ def _wanted(parameter: Any, function: Callable[..., Any] | None) -> str:
     if low is None:
         return words
     unit = " seconds" if info.metavar == "SECONDS" else ""
-    return f"{words}, {low:g}{unit} or more" if high is None else f"{words} from {low:g} to {high:.15g}{unit}"
+    least = f"{low:g}{unit.removesuffix('s') if low == 1 else unit}"
+    return f"{words}, {least} or more" if high is None else f"{words} from {low:g} to {high:.15g}{unit}"
 
 
 def _taken(context: Any) -> str:

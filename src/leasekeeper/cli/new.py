@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import keyword
 import os
 import re
 import sys
@@ -34,6 +35,8 @@ FILES = {
     "gitignore.txt": ".gitignore",
 }
 """The templates, and the files that are made of them."""
+TAKEN = {*keyword.kwlist, *sys.stdlib_module_names, "leasekeeper", "tests"}
+"""Names that the package of a service cannot have: it could not be imported, or would hide another one."""
 
 
 def new(
@@ -50,12 +53,14 @@ def new(
     """
     if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
         raise ConfigurationError(f"{name!r} is no name of a service: use small letters, digits and -, e.g. order-mails")
+    if (package := name.replace("-", "_")) in TAKEN:
+        raise ConfigurationError(f"{name!r} is the name of something of Python's: give another, e.g. {name}-service")
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", queue):
         raise ConfigurationError(f"--queue={queue!r}: give the name of a standard queue: letters, digits, - and _")
     folder = Path(name)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigurationError(f"{folder} exists and is not empty: give another name, or remove it")
-    words = {"name": name, "package": name.replace("-", "_"), "queue": queue}
+    words = {"name": name, "package": package, "queue": queue}
     for path, text in _files(words):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")

@@ -6,6 +6,7 @@ command runs.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -84,6 +85,9 @@ class Commands(HelpfulGroup):
 WRONG_PATH = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 """Errors of files that say that another path has to be given; others say that the disk is full, for example."""
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Errors of what has no room for the output."""
+
 program = typer.Typer(
     name="leasekeeper",
     cls=Commands,
@@ -117,7 +121,22 @@ def _options(
 
 
 def execute() -> int:
-    """Run the command that this process was started with; returns the exit code."""
+    """Run the command that this process was started with, and write out what it prints; returns the exit code."""
+    code: int = Exit.FAILED
+    try:
+        code = _execute()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of a pipe has all that it wants, such as `head`
+        return code
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        say(f"the output cannot be written: {error.strerror}; what was to be done before may be done")
+        return Exit.FAILED
+    return code
+
+
+def _execute() -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # show what the terminal's encoding lacks as an escape
             stream.reconfigure(errors="backslashreplace")

@@ -88,12 +88,16 @@ def send(
     profile: ProfileOption = None,
 ) -> None:
     """Send one message, or one for each line of a file or of standard input."""
-    attributes = dict(map(parse_attribute, attribute or ()))
+    attributes = _attributes(attribute or ())
     connection = Connection(queue=queue, endpoint_url=endpoint_url, region=region, profile=profile)
     address = connection.settings().queue
     assert address is not None
     if address.fifo and (group_id is None or delay is not None):
         raise ConfigurationError(f"queue {address.name} is FIFO: give --group-id, and do not give --delay")
+    if not address.fifo and deduplication_id is not None:
+        raise ConfigurationError(
+            f"--deduplication-id for queue {address.name}: only FIFO queues have deduplication ids; leave it out"
+        )
     messages = (
         Outgoing(
             body=text,
@@ -112,6 +116,16 @@ def _deduplication_id(given: str | None, repeat: int, count: int) -> str:
     if given is None:
         return uuid.uuid4().hex
     return given if count == 1 else f"{given}-{repeat}"
+
+
+def _attributes(given: Sequence[str]) -> dict[str, MessageAttribute]:
+    found: dict[str, MessageAttribute] = {}
+    for each in given:
+        name, attribute = parse_attribute(each)
+        if name in found:
+            raise ConfigurationError(f"--attribute {each!r}: {name} is given twice; a message has one of each name")
+        found[name] = attribute
+    return found
 
 
 def parse_attribute(given: str) -> tuple[str, MessageAttribute]:
@@ -153,7 +167,7 @@ def bodies(body: str | None, file: Path | None) -> Iterator[str]:
     try:
         return _lines(file.open(encoding=ENCODING), f"--file {file}")
     except OSError as error:
-        raise ConfigurationError(f"--file {file} cannot be read: {error.strerror}") from error
+        raise ConfigurationError(f"--file {file} cannot be read: {error.strerror}; give another path") from error
 
 
 def _lines(lines: TextIO, source: str) -> Iterator[str]:

@@ -115,7 +115,7 @@ class RelayLoop:
                 cursor = await connection.execute(COMMENT, {"table": self._outbox.table})
                 comment, exists = await cursor.fetchone()
         except (psycopg.Error, TimeoutError) as error:
-            raise Unusable(f"{self._outbox!r}: the database cannot be used: {one_line(error)}") from error
+            raise Unusable(f"outbox {self._outbox.table}: the database cannot be used: {one_line(error)}") from error
         if not exists:
             raise NotFound(f"{self._outbox!r} does not exist: run `{self._outbox.creates}`")
         if comment != f"{LABEL} {VERSION}":

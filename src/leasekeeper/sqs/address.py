@@ -113,7 +113,9 @@ def address_of(queue: str, region: str | None) -> QueueAddress:
 
 def _from_arn(reference: str) -> QueueAddress:
     parts = reference.split(":")
-    if len(parts) != 6 or parts[2] != "sqs":
+    if len(parts) == 6 and parts[2] != "sqs":
+        raise _malformed(reference, f"it is an ARN of {parts[2] or 'no service'}")
+    if len(parts) != 6:
         raise _malformed(reference, "an ARN of SQS has six parts")
     _, _, _, region, account, name = parts
     if not (_REGION.fullmatch(region) and _ACCOUNT.fullmatch(account) and _NAME.fullmatch(name)):

@@ -94,7 +94,13 @@ class Filters:
                     "e.g. error=TimeoutError; in a VALUE * stands for any text"
                 )
             patterns.setdefault(key, []).append(Pattern(value))
-        return cls(where=patterns, after=moment("--sent-after", after), before=moment("--sent-before", before))
+        found = cls(where=patterns, after=moment("--sent-after", after), before=moment("--sent-before", before))
+        if found.after is not None and found.before is not None and found.after >= found.before:
+            raise ConfigurationError(
+                f"--sent-after {after!r} with --sent-before {before!r}: no time is after the one and before the other; "
+                "swap them, or leave one of them out"
+            )
+        return found
 
     def __bool__(self) -> bool:
         return bool(self.where) or self.after is not None or self.before is not None
