@@ -193,3 +193,9 @@ def test_the_report_adds_up() -> None:
     )
     assert "first message handled      0.70 s  after the command, 0.10 s after the consumer's start" in shown
     assert "rate                        100/s  the most for 50 handlers of about 20 ms: 2,500/s" in shown
+
+
+def test_a_body_that_the_locale_could_not_read_is_utf8_if_its_bytes_are() -> None:
+    """With `LANG=C` each byte beyond ASCII comes as a surrogate."""
+    assert list(bodies("tea \udce2\udc98\udc95", None)) == ["tea \u2615"]
+    assert list(bodies("tea \udce9", None)) == ["tea \udce9"]  # refused when it is sent

@@ -334,3 +334,16 @@ def test_a_reader_that_has_enough_is_no_error(
 def test_closed_outputs_are_no_error() -> None:
     command = f"exec {shlex.quote(sys.executable)} -m leasekeeper --version >&- 2>&-"
     assert subprocess.run(["/bin/sh", "-c", command], check=False).returncode == 0
+
+
+def test_a_working_directory_that_is_gone_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gone() -> Path:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(Path, "cwd", gone)
+    assert run(monkeypatch, "options", "shop:app") == Exit.USAGE
+    assert capsys.readouterr().err == (
+        "leasekeeper: the working directory does not exist any more: change to another one\n"
+    )

@@ -209,3 +209,9 @@ def test_all_mistakes_of_all_places_are_reported_at_once(tmp_path: Path) -> None
         "--concurrency='many': must be a whole number from 1 to 120000",
         "--on-reject='drop': must be 'dead-letter' or 'redrive'",
     ]
+
+
+def test_a_file_of_an_editor_of_windows_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_bytes(b"\xef\xbb\xbf[leasekeeper]\r\nconcurrency = 7\r\n")
+    assert RunSettings.read(path, {}).file == {"concurrency": Setting(7, "x.toml [leasekeeper]")}

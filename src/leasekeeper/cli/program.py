@@ -153,7 +153,10 @@ def _execute() -> int:
         return exit_of(error)
     except OSError as error:
         if error.filename is None:  # not about a file that was given
-            raise
+            if not isinstance(error, FileNotFoundError):
+                raise
+            say("the working directory does not exist any more: change to another one")
+            return Exit.USAGE
         wrong = isinstance(error, WRONG_PATH)
         say(f"{os.fsdecode(error.filename)}: {error.strerror}{'; give another path' if wrong else ''}")
         return Exit.USAGE if wrong else Exit.FAILED

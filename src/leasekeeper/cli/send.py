@@ -9,9 +9,10 @@ import asyncio
 import base64
 import binascii
 import io
+import os
 import sys
 import uuid
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path  # noqa: TC003 - typer reads the annotations when the program starts
 from typing import TYPE_CHECKING, Annotated, TextIO, TypeVar
 
@@ -38,6 +39,8 @@ from leasekeeper.texts import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from leasekeeper.sqs.address import QueueAddress
 
 T = TypeVar("T")
 PARALLEL = 8
@@ -92,12 +95,7 @@ def send(
     connection = Connection(queue=queue, endpoint_url=endpoint_url, region=region, profile=profile)
     address = connection.settings().queue
     assert address is not None
-    if address.fifo and (group_id is None or delay is not None):
-        raise ConfigurationError(f"queue {address.name} is FIFO: give --group-id, and do not give --delay")
-    if not address.fifo and deduplication_id is not None:
-        raise ConfigurationError(
-            f"--deduplication-id for queue {address.name}: only FIFO queues have deduplication ids; leave it out"
-        )
+    _check_kind(address, group_id, delay, deduplication_id)
     messages = (
         Outgoing(
             body=text,
@@ -110,6 +108,16 @@ def send(
         for repeat in range(count)
     )
     raise Stopped(interrupts.run(_send(connection, messages, payloads)))
+
+
+def _check_kind(address: QueueAddress, group_id: str | None, delay: int | None, deduplication_id: str | None) -> None:
+    """Refuse what this kind of queue needs and was not given, or does not have."""
+    if address.fifo and (group_id is None or delay is not None):
+        raise ConfigurationError(f"queue {address.name} is FIFO: give --group-id, and do not give --delay")
+    if not address.fifo and deduplication_id is not None:
+        raise ConfigurationError(
+            f"--deduplication-id for queue {address.name}: only FIFO queues have deduplication ids; leave it out"
+        )
 
 
 def _deduplication_id(given: str | None, repeat: int, count: int) -> str:
@@ -157,7 +165,7 @@ def bodies(body: str | None, file: Path | None) -> Iterator[str]:
     if body is not None:
         if not body:
             raise ConfigurationError("the BODY is empty: SQS accepts no empty message")
-        return iter((body,))
+        return iter((_as_utf8(body),))
     if file is None and sys.stdin.isatty():
         raise ConfigurationError("nothing to send: give a BODY or --file, or pipe lines into standard input")
     if file is None or str(file) == "-":
@@ -168,6 +176,16 @@ def bodies(body: str | None, file: Path | None) -> Iterator[str]:
         return _lines(file.open(encoding=ENCODING), f"--file {file}")
     except OSError as error:
         raise ConfigurationError(f"--file {file} cannot be read: {error.strerror}; give another path") from error
+
+
+def _as_utf8(body: str) -> str:
+    """The body as it was typed, where the locale is not UTF-8 (`LANG=C`) and the shell has passed UTF-8."""
+    try:
+        body.encode()
+    except UnicodeEncodeError:  # bytes that the locale could not read
+        with suppress(UnicodeError):
+            return os.fsencode(body).decode()
+    return body
 
 
 def _lines(lines: TextIO, source: str) -> Iterator[str]:
