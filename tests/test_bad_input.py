@@ -225,6 +225,21 @@ def test_no_credentials_fail_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert documented(caught.value)
 
 
+def test_half_of_the_credentials_fails_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(CredentialsMissing) as caught:
+        Consumer("orders", ship).start()
+    assert documented(caught.value)
+
+
+def test_a_profile_that_is_not_there_fails_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "<credentials>")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "<config>")
+    with pytest.raises(ConfigurationError) as caught:
+        Consumer("orders", ship, profile="shop").start()
+    assert documented(caught.value)
+
+
 def test_no_region_fails_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))

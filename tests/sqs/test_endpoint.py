@@ -141,7 +141,7 @@ class TestRegion:
     def test_without_one_the_error_says_what_to_set(self, endpoint: str | None) -> None:
         with pytest.raises(ConfigurationError) as refused:
             locate(ClientSettings(endpoint_url=endpoint))
-        assert str(refused.value).startswith("no AWS region is known: set AWS_DEFAULT_REGION (or AWS_REGION), ")
+        assert str(refused.value).startswith("no AWS region is known for SQS: set AWS_DEFAULT_REGION (or AWS_REGION), ")
 
 
 class TestQueueOfAnotherServer:

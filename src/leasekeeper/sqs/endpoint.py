@@ -132,8 +132,9 @@ def _locate(settings: ClientSettings, session: Any) -> Endpoint:
         region = region_of(host) or (LOCAL_REGION if loopback else None)
     if region is None:
         raise ConfigurationError(
-            "no AWS region is known: set AWS_DEFAULT_REGION (or AWS_REGION), `region` in the profile of ~/.aws/config, "
-            "pass region=..., or give the queue by its URL or ARN"
+            f"no AWS region is known for {settings.service.label}: set AWS_DEFAULT_REGION (or AWS_REGION), `region` in "
+            "the profile of ~/.aws/config, or region=... (--region)"
+            + (", or give the queue by its URL or ARN" if queue is not None else "")
         )
     return Endpoint(
         url=url if urlsplit(url).path else f"{url}/",
