@@ -12,10 +12,7 @@ import sys
 from typing import NoReturn
 
 from leasekeeper.cli import start  # noqa: F401 - its clock starts here
-from leasekeeper.cli.light import answer
 from leasekeeper.exit_codes import Exit
-from leasekeeper.supervision.plan import plan_of
-from leasekeeper.supervision.protocol import VARIABLE
 
 
 def main() -> NoReturn:
@@ -30,14 +27,19 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
-    # Ctrl-C during our imports ends this process as any other program, and not with a traceback.
+    # Ctrl-C during our imports, of which most come below, ends this process as any other, and not with a traceback.
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from leasekeeper.supervision.protocol import VARIABLE
+
     if (supervised := os.environ.get(VARIABLE)) is not None:
         from leasekeeper.supervision.parent import born_of_supervisor
 
         born_of_supervisor(supervised)
+    from leasekeeper.cli.light import answer
+    from leasekeeper.supervision.plan import plan_of
+
     code = answer(sys.argv[1:], os.environ)
     if code is not None:
         return code
