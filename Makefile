@@ -20,7 +20,7 @@ help: ## show this help
 demo: $(VENV)/.run ## watch messages flow through the built-in SQS, in the terminal and in the browser
 	$(BIN)/leasekeeper demo
 
-test: $(VENV)/.dev ## run the tests, side by side, in two to three minutes; `make long` runs those that take longer
+test: $(VENV)/.dev ## run the tests, side by side, in about two minutes; `make long` runs those that take longer
 	$(BIN)/python -m pytest $(PARALLEL) -m "not long"
 
 long: $(VENV)/.dev ## run the tests that `make test` leaves out: each server that others wrote, most processes, many worlds
