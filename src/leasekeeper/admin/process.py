@@ -96,7 +96,10 @@ def most_urgent(states: dict[str, tuple[str, str]]) -> tuple[str, str]:
     chosen = min(kinds, key=URGENCY.index)
     these = [(queue, reason) for queue, (state, reason) in states.items() if state == chosen]
     queue, reason = next((each for each in these if each[1]), these[0])
-    return chosen, f"{queue}: {reason}" if reason and len(states) > 1 else reason
+    if not reason or len(states) == 1:
+        return chosen, reason
+    others = sum(each[1] == reason for each in these) - 1
+    return chosen, f"{queue}{f' and {others} more' if others else ''}: {reason}"
 
 
 def consumer_state(consumer: Consumer, recorder: Recorder) -> ConsumerState:
