@@ -15,7 +15,7 @@ REFUSED = "no receive succeeds: HTTP 503"
         ({}, ("STARTING", "no consumer was declared yet")),
         ({"a": ("RUNNING", REFUSED)}, ("RUNNING", REFUSED)),
         ({"a": ("RUNNING", ""), "b": ("RUNNING", REFUSED)}, ("RUNNING", f"b: {REFUSED}")),
-        ({name: ("RUNNING", REFUSED) for name in "abc"}, ("RUNNING", f"a and 2 more: {REFUSED}")),
+        (dict.fromkeys("abc", ("RUNNING", REFUSED)), ("RUNNING", f"a and 2 more: {REFUSED}")),
         ({"a": ("RUNNING", REFUSED), "b": ("UNHEALTHY", "denied")}, ("UNHEALTHY", "b: denied")),
         ({"a": ("RUNNING", ""), "b": ("STOPPED", "a bug")}, ("UNHEALTHY", "b has stopped: a bug")),
     ],

@@ -107,7 +107,8 @@ def consumer_state(consumer: Consumer, recorder: Recorder) -> ConsumerState:
     now, runner, rates = recorder.last, consumer.runner, recorder.rates
     state, reason = state_of(consumer)
     pollers = [] if runner is None else runner.pollers.marks(runner.context.clock())
-    if state == "RUNNING" and pollers and set(pollers) == {"failed"}:  # unhealthy, if that goes on
+    # Unhealthy, if that goes on. The reason comes a moment after the marks: they are set on the engine's thread.
+    if state == "RUNNING" and recorder.refusal and set(pollers) == {"failed"}:
         reason = f"no receive succeeds: {recorder.refusal}"
     return {
         "queue": consumer.address.name,
