@@ -23,7 +23,7 @@ from leasekeeper.envelopes import (
     SnsNotification,
 )
 from leasekeeper.message import MessageAttribute
-from leasekeeper.outcomes import Done, Failed, Skipped
+from leasekeeper.outcomes import Done, Failed, Skipped, Unclaimed
 from leasekeeper.testing.handling import Handled, run_handler
 
 if TYPE_CHECKING:
@@ -324,8 +324,8 @@ def test_a_decoder_of_a_user_may_look_at_attributes_and_give_bytes() -> None:
         (KeyError("payload"), Reject),
         (Retry(after=3), Retry),
         (Reject("spam"), Reject),
-        (ConnectionError("registry is down"), Failed),
-        (TimeoutError("registry is slow"), Failed),
+        (ConnectionError("registry is down"), Unclaimed),
+        (TimeoutError("registry is slow"), Unclaimed),
     ],
     ids=repr,
 )
@@ -341,7 +341,7 @@ def test_what_a_decoder_of_a_user_raises_decides(raised: Exception, kind: type) 
     if isinstance(outcome, Reject) and raised.args != ("spam",):
         assert outcome.reason.startswith("its body cannot be opened by ")
         assert "decode, which the option envelope names: " in outcome.reason
-    if isinstance(outcome, Failed):
+    if isinstance(outcome, Unclaimed):
         assert outcome.error is raised
 
 
