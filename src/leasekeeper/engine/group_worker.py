@@ -76,9 +76,7 @@ class GroupWorker(Worker):
             super().answered(answers)
             return
         if self._batches:
-            # Those that returned are deleted together, and before what follows them is: deletes go in order (L28).
-            for _, alike in groupby(self._grouped.in_order(answers), key=_returned):
-                self._answered_one_by_one(list(alike))
+            self._answered_one_by_one(self._grouped.in_order(answers))
             return
         ended: list[Delivery] = []
         for answer in answers:
@@ -109,7 +107,9 @@ class GroupWorker(Worker):
             else:
                 others.append(answer)
             counting.append(answer)
-        super().answered(counting)
+        # Those that returned are deleted together, and before what follows them is: deletes go in order (L28).
+        for _, alike in groupby(counting, key=_returned):
+            super().answered(list(alike))
         for answer in others:
             row, outcome = answer.unit, answer.outcome
             if isinstance(outcome, Failed) and outcome.still_running:

@@ -130,6 +130,33 @@ async def test_the_next_messages_of_a_group_run_in_threads_while_the_engine_is_b
 
 
 @virtual
+async def test_what_a_thread_did_while_the_engine_was_busy_is_deleted_in_order() -> None:
+    """L28: the handler of a1 acks it early, so it is settled in another way than a0, in the same turn."""
+    async with World(fifo=True) as world:
+        server, go_on, last, runs = Server(world), threading.Event(), threading.Event(), list[str]()
+
+        def handle(message: Message[str]) -> None:
+            runs.append(message.body)
+            if message.body == "a0":
+                assert go_on.wait(60)
+            elif message.body == "a1":
+                message.ack()
+            elif message.body == "b1":
+                last.set()
+
+        await world.send("a0", "a1", group="a")
+        await world.send("b0", "b1", group="b")
+        consumer = await world.start(handle, **options(concurrency=2, threads=1, ack_interval=0))
+        await world.until(lambda: runs)
+        go_on.set()
+        assert last.wait(60)  # this blocks the engine's loop
+        assert runs == ["a0", "b0", "a1", "b1"]
+        await world.until(lambda: not world.bodies())
+        assert [body for _, body in server.deletes if body.startswith("a")] == ["a0", "a1"]
+        await consumer.stop()
+
+
+@virtual
 async def test_what_a_thread_has_not_taken_goes_back_at_a_stop() -> None:
     """L24: although it was handed over, and before the handler of the message in front of it ends."""
     async with World(fifo=True) as world:
