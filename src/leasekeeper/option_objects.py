@@ -5,7 +5,6 @@ Used by `option_checks`, when options are made. What an object does is not tried
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,9 +14,9 @@ from leasekeeper.retries import retries_of
 from leasekeeper.share import Share
 
 
-def _is_made(value: Any, method: str) -> bool:
-    """Whether it is an object, and not a class, with that method."""
-    return not isinstance(value, type) and callable(getattr(value, method, None))
+def _is_made(value: Any, *methods: str) -> bool:
+    """Whether it is an object, and not a class, with these methods."""
+    return not isinstance(value, type) and all(callable(getattr(value, method, None)) for method in methods)
 
 
 def _is_middleware(value: Any) -> bool:
@@ -42,7 +41,7 @@ _WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
         "an object with the methods of leasekeeper.api.SqsApi, not boto3's client; leave it out for the built-in one",
     ),
     "logger": (
-        lambda value: isinstance(value, (logging.Logger, logging.LoggerAdapter)),
+        lambda value: _is_made(value, "log", "warning"),  # structlog's loggers are none of logging's
         "a logger, e.g. logging.getLogger('shop')",
     ),
 }

@@ -11,11 +11,13 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
+import structlog
 
 from leasekeeper.api import EntryFailure
 from leasekeeper.channel import Channel
+from leasekeeper.consumer import Consumer
 from leasekeeper.errors import Verdict
-from leasekeeper.events import Conclusion, EntriesFailed, HandlersEnded
+from leasekeeper.events import Conclusion, EntriesFailed, HandlersEnded, HealthChanged
 from leasekeeper.message import Received
 from leasekeeper.observe.logs import Logs
 from leasekeeper.outcomes import Failed, Reject, Retry
@@ -258,3 +260,15 @@ async def test_a_copy_of_a_message_with_ten_attributes_is_made_without_more() ->
         (copy,) = world.queue(DEAD_LETTERS).contents()
         assert set(copy.content.attributes) == set(attributes)
         await consumer.stop()
+
+
+@pytest.mark.parametrize("kind", [structlog.stdlib.BoundLogger, structlog.make_filtering_bound_logger(logging.INFO)])
+def test_a_logger_of_structlog_can_be_the_logger_of_a_consumer(kind: Any) -> None:
+    """It is none of `logging`'s, and the second kind has no `isEnabledFor`."""
+    taken = structlog.testing.CapturingLogger()
+    logger: Any = structlog.wrap_logger(taken, wrapper_class=kind, processors=[])
+    Consumer("orders", _broken, logger=logger)
+    channel = Channel()
+    Logs(channel, logger, 10)
+    channel.emit(HealthChanged("orders", healthy=False, reason="no receive"))
+    assert [call.kwargs["extra"] for call in taken.calls if call.method_name == "error"] == [{"queue": "orders"}]

@@ -2,8 +2,8 @@
 
 `conftest.py` takes it for `--side-by-side`. Each of the processes has everything imported and collected when it starts,
 takes pieces of the tests until none is left, and sends one message a test; decision 68 compares this with pytest-xdist.
-It promises that every test is reported: one that ends its process fails, and what that process had left is run by
-others.
+It promises that every test is reported: one that ends its process fails, with whatever code, and what that process
+had left is run by others.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 NUMBER = struct.Struct("=i")
+NONE = -1
 LOOKS = 1.0
 """Seconds after which a process that says nothing is looked at: children of tests may hold its connection open."""
 
@@ -84,9 +85,11 @@ class SideBySide:
                         code = workers[connection].code()  # asked first: it sends nothing more afterwards
                         yield from self._received(connection, everything=code is not None)
                         if code is not None:
-                            worker = workers.pop(connection)
-                            if code:
-                                yield self._lost(session.items[worker.place], code)
+                            place = workers.pop(connection).place
+                            if place is not None:
+                                yield self._lost(session.items[place], code)
+                            elif code:  # others would end in the same way
+                                raise RuntimeError(f"a process ended with code {code} while it ran no test")
                     if session.shouldfail or session.shouldstop:
                         pile.seek(0, os.SEEK_END)
             finally:
@@ -99,7 +102,7 @@ class SideBySide:
         while connection.poll():
             try:
                 name, content = connection.recv()
-            except (EOFError, ConnectionResetError):
+            except (EOFError, OSError):  # the process has ended, perhaps within a message
                 return
             if name == "report":
                 report: pytest.TestReport = hook.pytest_report_from_serializable(config=self._config, data=content)
@@ -127,6 +130,7 @@ class _Worker:
         self._pile = pile
         self._folder = folder
         self._at = mmap.mmap(-1, NUMBER.size)
+        self._move_to(NONE)
         self._pid = 0
         self._begun = False
         self._sent: Connection
@@ -143,10 +147,13 @@ class _Worker:
         return received
 
     @property
-    def place(self) -> int:
-        """Which test it runs, or ran when it ended."""
+    def place(self) -> int | None:
+        """Which test it runs, or ran when it ended; None before the first and after the last."""
         place: int = NUMBER.unpack_from(self._at)[0]
-        return place
+        return None if place == NONE else place
+
+    def _move_to(self, place: int) -> None:
+        NUMBER.pack_into(self._at, 0, place)
 
     def code(self) -> int | None:
         """The code that the process ended with; None while it lives."""
@@ -185,14 +192,15 @@ class _Worker:
         coming = self._coming()
         place = next(coming, None)
         while place is not None:
-            NUMBER.pack_into(self._at, 0, place)
+            self._move_to(place)
             following = next(coming, None)
             after = None if following is None else session.items[following]
             self._config.hook.pytest_runtest_protocol(item=session.items[place], nextitem=after)
             if session.shouldfail or session.shouldstop:
                 session._setupstate.teardown_exact(None)
-                return
+                break
             place = following
+        self._move_to(NONE)
 
     def _coming(self) -> Iterator[int]:
         while number := os.read(self._pile, NUMBER.size):

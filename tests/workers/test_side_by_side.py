@@ -75,6 +75,27 @@ def test_every_test_is_reported_also_one_that_ends_its_process(tmp_path: Path) -
     assert not missing(sentences, printed), printed
 
 
+def test_a_process_that_ends_without_an_error_has_not_run_its_test(tmp_path: Path) -> None:
+    """Also with `--durations`, where the process has already sent a message about the test."""
+    ends = "import os\ndef test_ends_its_process(): os._exit(0)\ndef test_that_is_behind_it(): pass"
+    printed = run(tmp_path, "--durations=1", test_ends=ends)
+    sentences = "test_ends_its_process - the process that ran this test ended with code 0", "1 failed, 1 passed"
+    assert not missing(sentences, printed), printed
+
+
+def test_processes_that_cannot_run_any_test_end_the_run(tmp_path: Path) -> None:
+    plugin = """
+import os
+process = os.getpid()
+def pytest_plugin_registered():
+    if os.getpid() != process:
+        raise RuntimeError("in a new process")
+"""
+    printed = run(tmp_path, "-p", "fails", fails=plugin, test_some="def test_passes(): pass")
+    sentences = "RuntimeError: a process ended with code 1 while it ran no test", "no tests ran"
+    assert not missing(sentences, printed), printed
+
+
 def test_it_stops_where_it_is_told_to(tmp_path: Path) -> None:
     many = "import pytest\n@pytest.mark.parametrize('n', range(200))\ndef test_fails(n): assert n < 0"
     printed = run(tmp_path, "-x", test_many=many)

@@ -52,7 +52,7 @@ class RepeatLimit:
         self, level: int, sentence: str, values: tuple[object, ...], *, raised: object, extra: dict[str, Any]
     ) -> None:
         """Write a record, unless there were too many of its kind."""
-        if self._most is not None and self._logger.isEnabledFor(level):
+        if self._most is not None and self._writes(level):
             kind = level, sentence, extra.get("handler"), extra.get("error") or extra.get("code")
             window = self._window(kind)
             if window.written >= self._most:
@@ -61,6 +61,11 @@ class RepeatLimit:
             window.written += 1
         exc_info = raised_by_user(raised) if isinstance(raised, BaseException) else None
         self._logger.log(level, sentence, *values, exc_info=exc_info, extra=extra)
+
+    def _writes(self, level: int) -> bool:
+        """Whether the logger writes such records. One that is not `logging`'s (structlog) may not say so: then yes."""
+        asked = getattr(self._logger, "isEnabledFor", None)
+        return asked is None or asked(level)
 
     def _window(self, kind: Hashable) -> _Window:
         now = _now()
