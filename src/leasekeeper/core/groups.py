@@ -142,7 +142,9 @@ class Groups:
         for group in changed:
             if group.active is None and (group.until <= now or not group.until):
                 row = self._next(group)
-                if row is not None and row.lease.deadline > now:
+                if row is not None and row.lease.deadline <= now:
+                    self.changed[group] = None  # it ends, or starts if an extension turns out to have kept its lease
+                elif row is not None:
                     group.active = row
                     group.until, group.halted = 0.0, False
                     if self._run > 1:

@@ -10,6 +10,7 @@ import pytest
 from fifo_kit import Journal, Server, options
 
 from leasekeeper.message import Message  # noqa: TC001 - a handler's annotation is read at run time
+from leasekeeper.outcomes import Retry
 from leasekeeper.testing.clock import VirtualLoop
 from leasekeeper.testing.world import World, virtual, virtual_processes
 
@@ -50,6 +51,22 @@ async def test_a_process_suspended_beyond_its_leases_starts_and_deletes_nothing_
         assert all(body == "" for _, body in server.deletes[deletes:])  # its own receipt finds no message any more
         assert (await first.stop()).lost == 4
         await second.stop()
+
+
+@virtual_processes
+async def test_a_group_goes_on_whose_leases_the_keeper_has_kept_while_its_process_was_suspended() -> None:
+    """L29: its retry is due while the process stands still, so the lease seems to be over when that goes on."""
+    async with World(fifo=True) as world:
+        journal = Journal(world, ends=lambda _: Retry(6) if len(journal.runs) == 1 else None)
+        await world.send("0", "1")
+        consumer = await world.start(journal.handler(), keeper=True, visibility_timeout=15, wait_time=2)
+        await world.until(lambda: journal.runs)
+        consumer.process.suspend()
+        await asyncio.sleep(20)
+        consumer.process.resume()
+        await world.until(lambda: not world.bodies(), within=20)
+        assert journal.order == ["0", "0", "1"]
+        await consumer.stop()
 
 
 @virtual_processes
