@@ -40,7 +40,7 @@ W3C = "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01"
 AWS = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
 WARM, COUNTED = 100, 100
 """Receives of ten messages before the counting begins, and while it goes on."""
-ROUNDS = 5
+ROUNDS = 25
 
 
 @dataclass(frozen=True)
@@ -114,14 +114,17 @@ def counted(case: Case) -> dict[str, float]:
     return found
 
 
-def microseconds(case: Case) -> float:
-    """The shortest time."""
-    rounds = []
+def microseconds() -> dict[str, float]:
+    """The shortest time of each case; the cases take turns, so that what else the machine does meets all of them."""
+    shortest: dict[str, float] = {}
     for _ in range(ROUNDS):
-        marks: list[float] = []
-        messages = play(case, lambda: marks.append(time.process_time()), lambda: marks.append(time.process_time()))  # noqa: B023
-        rounds.append((marks[1] - marks[0]) / messages * 1e6)
-    return min(rounds)
+        for case in CASES:
+            marks: list[float] = []
+            mark_time = lambda: marks.append(time.process_time())  # noqa: E731, B023
+            messages = play(case, mark_time, mark_time)
+            taken = (marks[1] - marks[0]) / messages * 1e6
+            shortest[case.name] = min(taken, shortest.get(case.name, taken))
+    return shortest
 
 
 def mark() -> None:
@@ -158,7 +161,8 @@ def main() -> None:
         for case in CASES:
             play(case, mark, mark)
         return
-    figures = {case.name: {**counted(case), "us": microseconds(case)} for case in CASES}
+    times = microseconds()
+    figures = {case.name: {**counted(case), "us": times[case.name]} for case in CASES}
     if not given.no_valgrind:
         for name, value in under_valgrind().items():
             figures[name]["processor"] = value
