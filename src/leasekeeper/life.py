@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.alive import alive
 from leasekeeper.core.phases import Change, Phase, next_phase
-from leasekeeper.engine.asking_store import ask_store
 from leasekeeper.engine.drain import END_GRACE
 from leasekeeper.engine.host import LINGER, Host
 from leasekeeper.engine.opening import open_queue
 from leasekeeper.engine.runner import Runner
 from leasekeeper.engine.stopping import StopReason
+from leasekeeper.engine.store_check import ask_store
 from leasekeeper.errors import Closed, LeasekeeperError
 from leasekeeper.futures import running_future
 from leasekeeper.guard import signal_received
@@ -196,7 +196,7 @@ class Life:
         finally:
             self._task = None  # a stop has nothing to cancel any more
             if self._keeping is not None:
-                from leasekeeper.engine.kept import close_keeping
+                from leasekeeper.engine.keeper_parts import close_keeping
 
                 await close_keeping(self._keeping)
             if client is not None and self._options.client is None:
@@ -229,7 +229,7 @@ class Life:
         target = await open_queue(client, self._address, self._options)
         await ask_store(self._options, target)
         if self._options.keeper or VARIABLE in os.environ:
-            from leasekeeper.engine.kept import open_keeping
+            from leasekeeper.engine.keeper_parts import open_keeping
 
             self._keeping = await open_keeping(client, self._options, target)
         runner = self.runner = Runner(

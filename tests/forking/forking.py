@@ -32,7 +32,7 @@ IMPORTED = (
     "leasekeeper.cli.program",
     "leasekeeper.cli.serve",
     "leasekeeper.supervision.start",
-    "leasekeeper.keeper.attending",
+    "leasekeeper.keeper.attendants",
     "ctypes",
 )
 """What the programs of the tests import."""

@@ -12,8 +12,8 @@ from starting import free_port
 from leasekeeper import Consumer
 from leasekeeper.cli.doctor.facts import Level
 from leasekeeper.cli.doctor.stores import outboxes, store
-from leasekeeper.engine.asking_store import ask_store
 from leasekeeper.engine.context import SourceQueue
+from leasekeeper.engine.store_check import ask_store
 from leasekeeper.errors import ConfigurationError, LeasekeeperError
 from leasekeeper.idempotency import DynamoDbStore, Idempotency, MemoryStore, PostgresInbox, PostgresStore, RedisStore
 from leasekeeper.idempotency.outage import Outage
@@ -135,7 +135,7 @@ class Late(MemoryStore):
 def test_a_store_that_is_not_up_yet_is_waited_for(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leasekeeper.engine.asking_store.AGAIN", 0.01)
+    monkeypatch.setattr("leasekeeper.engine.store_check.AGAIN", 0.01)
     late = Late()
     asked(Idempotency(late, key="id"), wait_for_endpoint=30)
     assert late.tries == 3

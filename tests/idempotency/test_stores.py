@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from leasekeeper.idempotency import Claimed, Completed, DynamoDbStore, Extension, MemoryStore, Running
-from leasekeeper.idempotency.work import work_on
+from leasekeeper.idempotency.claiming import work_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from leasekeeper.batch import Batch
-from leasekeeper.core.collecting import Collected
+from leasekeeper.core.batch_collector import Collected
 from leasekeeper.errors import Closed, ConfigurationError, HandlerError
 from leasekeeper.lanes.batch_handler import BatchHandler
 from leasekeeper.lanes.bundles import Bundle

@@ -12,8 +12,8 @@ import pytest
 from batch_simulation import simulate_batches
 from seeds import run_batches
 
-from leasekeeper.core import collecting
-from leasekeeper.core.collecting import Collector
+from leasekeeper.core import batch_collector
+from leasekeeper.core.batch_collector import Collector
 from leasekeeper.engine.grouped import Grouped
 from leasekeeper.lanes.batch_run import BatchRun
 from leasekeeper.lanes.bundles import Bundle, BundleLane
@@ -61,7 +61,7 @@ MUTATIONS: dict[str, tuple[Any, str, Any, str, int]] = {
     ),
     "isolation goes on behind a failure": (BatchRun, "_note_failed", lambda *_: None, "of its group", 4),
     "a group is divided among batches": (Collector, "add_together", Collector.add, "is in two batches at once", 8),
-    "bytes are not counted": (collecting, "body_bytes", lambda _: 0, "a batch of the bodies", 4),
+    "bytes are not counted": (batch_collector, "body_bytes", lambda _: 0, "a batch of the bodies", 4),
     "recalled messages are forgotten": (BundleLane, "recall", lambda _: None, "slots are taken", 4),
 }
 """Ways to break the rules of batches: what is replaced, by what, the words of the violation that tells, and the seed

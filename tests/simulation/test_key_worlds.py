@@ -14,7 +14,7 @@ import pytest
 from key_simulation import simulate_keys
 
 from leasekeeper.idempotency import MemoryStore
-from leasekeeper.idempotency.work import Work
+from leasekeeper.idempotency.claiming import Work
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -12,7 +12,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.core.collecting import Collected
+from leasekeeper.core.batch_collector import Collected
 from leasekeeper.core.decisions import decide
 from leasekeeper.core.delivery import Action
 from leasekeeper.engine.policies import outcome_policy

@@ -10,7 +10,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.core.collecting import together
+from leasekeeper.core.batch_collector import together
 from leasekeeper.core.group import NO_RECEIVE, NOTHING, Group, GroupedDelivery, GroupStatistics, Receive
 from leasekeeper.core.states import State
 

@@ -123,7 +123,7 @@ class Standard:
         leases = self.ledger.leases
         if self._keeping is None:
             return Heartbeat(leases, clock=clock, extend=extend, failed=failed)
-        from leasekeeper.engine.kept import KeptHeartbeat
+        from leasekeeper.engine.keeper_parts import KeptHeartbeat
 
         return KeptHeartbeat(leases, clock=clock, extend=extend, failed=failed, keeping=self._keeping)
 
@@ -132,7 +132,7 @@ class Standard:
         linger = context.options.extend_interval
         if self._keeping is None:
             return Extender(context, linger=linger)
-        from leasekeeper.engine.kept import KeptExtender
+        from leasekeeper.engine.keeper_parts import KeptExtender
 
         return KeptExtender(context, linger=linger, keeping=self._keeping)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from leasekeeper.core.attempts import MORE_RECEIVES
 from leasekeeper.engine.context import SourceQueue
 from leasekeeper.engine.dead_letter_address import Source, find_dead_letters
-from leasekeeper.engine.keeping_keys import check_keep
+from leasekeeper.engine.key_retention import check_keep
 from leasekeeper.errors import ConfigurationError, QueueUnusable, SqsError, Verdict
 from leasekeeper.loggers import safe_logger
 

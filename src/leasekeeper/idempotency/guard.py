@@ -13,9 +13,9 @@ import msgspec
 
 from leasekeeper.envelopes.opening import NothingToHandle
 from leasekeeper.idempotency.api import Claimed, Completed, KeyMissing, Running, StoreUnavailable
+from leasekeeper.idempotency.claiming import Claim
 from leasekeeper.idempotency.keys import digest, encoded
 from leasekeeper.idempotency.outage import NOT_RUN, Outage, jittered
-from leasekeeper.idempotency.work import Claim
 from leasekeeper.lanes.failures import outcome_of_result
 from leasekeeper.lanes.lease_control import LeaseControl
 from leasekeeper.loggers import safe_logger

@@ -9,10 +9,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, get_args
 
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.idempotency.claiming import work_on
 from leasekeeper.idempotency.guard import Guard
 from leasekeeper.idempotency.keys import check_keep, check_key, key_function, why_missing
 from leasekeeper.idempotency.terms import Counts, OnMissing, OnStoreError, Terms
-from leasekeeper.idempotency.work import work_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from leasekeeper.core.claims import IdempotencyStatistics
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from leasekeeper.idempotency.work import Work
+    from leasekeeper.idempotency.claiming import Work
     from leasekeeper.message import Message
 
 OnStoreError = Literal["retry", "run"]

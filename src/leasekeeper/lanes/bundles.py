@@ -16,7 +16,7 @@ from dataclasses import replace
 from itertools import repeat
 from typing import TYPE_CHECKING
 
-from leasekeeper.core.collecting import BatchPolicy, Collected, Collector
+from leasekeeper.core.batch_collector import BatchPolicy, Collected, Collector
 from leasekeeper.lanes.api import Answer, Resizable
 from leasekeeper.lanes.failures import outcome_of_error
 from leasekeeper.lanes.lease_control import LeaseControl

@@ -84,7 +84,7 @@ def _keeper(plan: Plan) -> Attend | None:
     """Makes this process the keeper of its children's leases; None where there can be none."""
     if not hasattr(os, "memfd_create"):
         return None
-    from leasekeeper.keeper.attending import Attending
+    from leasekeeper.keeper.attendants import Attending
 
     lines = Lines(plan.level, plan.kind)
     return Attending(lambda words: lines.say("warning", words))

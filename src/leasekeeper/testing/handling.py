@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import msgspec
 
 from leasekeeper.consumer import Consumer
-from leasekeeper.core.collecting import Collected
+from leasekeeper.core.batch_collector import Collected
 from leasekeeper.core.delivery import Delivery, Lease
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.injection import Injection

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.core.collecting import Collected
+from leasekeeper.core.batch_collector import Collected
 from leasekeeper.lanes.bundles import Bundle
 from leasekeeper.lanes.processes.frames import AsksLease, Lease, Run, Started, Told, framed, pack_outcome
 from leasekeeper.worker_process.remote import RemoteDelivery

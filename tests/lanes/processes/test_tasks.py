@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from leasekeeper.core.collecting import Collected
+from leasekeeper.core.batch_collector import Collected
 from leasekeeper.lanes.bundles import Bundle
 from leasekeeper.lanes.processes.tasks import BatchTask
 from leasekeeper.message import Received

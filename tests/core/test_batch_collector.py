@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leasekeeper.core.collecting import BatchPolicy, Collector
+from leasekeeper.core.batch_collector import BatchPolicy, Collector
 from leasekeeper.core.delivery import LeasePolicy
 from leasekeeper.core.ledger import Ledger
 from leasekeeper.message import Received
@@ -16,7 +16,7 @@ from leasekeeper.message import Received
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from leasekeeper.core.collecting import Collected
+    from leasekeeper.core.batch_collector import Collected
     from leasekeeper.core.delivery import Delivery
 
 

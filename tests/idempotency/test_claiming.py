@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from leasekeeper.idempotency import Claimed, Idempotency, MemoryStore, Running, StoreUnavailable
-from leasekeeper.idempotency.work import Claim, work_on
+from leasekeeper.idempotency.claiming import Claim, work_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
