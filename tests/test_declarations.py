@@ -48,6 +48,13 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
             {"endpoint_url": "localhost:9324"},
             "endpoint_url='localhost:9324' is not an endpoint: give scheme, host and port, e.g. http://localhost:4566",
         ),
+        (
+            {"envelope": {}},
+            (
+                "envelope={}: {} is none of 'sns', 'eventbridge', 's3', 'cloudevents', 'auto', and not a function that "
+                "opens one of yours"
+            ),
+        ),
         ({"middleware": "timed"}, "middleware='timed': must be a sequence of functions, e.g. [timed]"),
         ({"middleware": [5]}, "middleware 5 is not callable: give a function, `async def` or `def`"),
     ],
@@ -55,6 +62,13 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 def test_a_value_beside_another_mistake_is_said_too(values: dict[str, Any], told: str) -> None:
     concurrency = "concurrency=0: must be a whole number from 1 to 120000"
     assert set(refusals("orders", handle, concurrency=0, **values)) == {concurrency, told}
+
+
+def test_a_region_and_a_queue_are_both_said() -> None:
+    assert [each[:25] for each in refusals("or ders", handle, region="eu west")] == [
+        "region='eu west': a regio",
+        "'or ders' is not a queue:",
+    ]
 
 
 def test_what_may_follow_from_a_wrong_value_is_not_said() -> None:

@@ -19,7 +19,7 @@ from leasekeeper.lanes.parameters import NO_LIFESPAN, NOT_YET
 from leasekeeper.loggers import safe_logger
 from leasekeeper.options import Attempt, Options
 from leasekeeper.sending.senders import Senders
-from leasekeeper.sqs.address import address_of
+from leasekeeper.sqs.address import address_of, check_region
 from leasekeeper.sqs.urls import check_endpoint
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class Declaration:
         """Take over the options, or refuse all that is wrong: with them, with the queue, with a handler."""
         options = attempt.options
         with attempt:
+            attempt.noted(check_region, options.region)  # again, because `address_of` refuses the queue first
             address = attempt.noted(address_of, self._queue, options.region)
             if options.endpoint_url is not None:
                 attempt.noted(check_endpoint, options.endpoint_url, "endpoint_url")

@@ -86,6 +86,8 @@ def test_a_reference_that_leads_to_nothing_is_told_in_one_sentence(reference: st
         ("def f(:\n", "SyntaxError"),
         ("raise SystemExit('usage: shop')", "SystemExit: usage: shop"),
         ("assert False, 'no settings'", "AssertionError: no settings"),
+        ("raise type('Odd', (Exception,), {'__str__': lambda self: 5})", "Odd, its text cannot be shown"),
+        ("import asyncio\nraise asyncio.CancelledError('no loop')", "failed with CancelledError: no loop"),
     ],
 )
 def test_a_module_that_fails_shows_the_users_traceback(

@@ -22,6 +22,7 @@ from leasekeeper.cli.words import printable_lines
 from leasekeeper.consumer import Consumer
 from leasekeeper.errors import ConfigurationError, Mistakes, Unusable
 from leasekeeper.exit_codes import Exit
+from leasekeeper.texts import safe_str
 from leasekeeper.tracebacks import from_user_code
 
 if TYPE_CHECKING:
@@ -83,14 +84,16 @@ def _imported(reference: str, name: str) -> ModuleType:
         # Our own sentence about a line of the user's: a traceback would add nothing.
         kind = Unusable if isinstance(error, Unusable) else ConfigurationError
         raise kind(*(f"{_where(error)}: {each}" for each in sentences_of(error))) from error
-    except (Exception, SystemExit) as error:  # a user's module may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a user's module may raise anything
         _show(error)
         raise _failed(reference, name, error) from error
 
 
 def _failed(reference: str, name: str, error: BaseException) -> Stopped:
     hides = hiding(error, Path.cwd())
-    why = f"{type(error).__name__}: {error}{f'; {hides}' if hides else ''}"
+    why = f"{type(error).__name__}: {safe_str(error)}{f'; {hides}' if hides else ''}"
     say(f"{reference!r} cannot be run: importing {name} failed with {why}")
     return Stopped(Exit.USAGE)
 

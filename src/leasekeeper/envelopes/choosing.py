@@ -61,7 +61,7 @@ def parts_of(envelope: Envelope) -> tuple[EnvelopeDecoder | EnvelopeName, ...]:
             name = _KINDS.get(part)
             remedy = f"give {name!r}, or annotate the parameter with it" if name else "give a function or an instance"
             raise ConfigurationError(f"envelope={part.__name__}: it is a class; {remedy}")
-        if not callable(part) and part not in {*NAMES, "auto"}:
+        if not callable(part) and part not in (*NAMES, "auto"):
             known = ", ".join(map(repr, [*NAMES, "auto"]))
             raise ConfigurationError(
                 f"envelope={envelope!r}: {part!r} is none of {known}, and not a function that opens one of yours"
