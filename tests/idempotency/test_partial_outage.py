@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from leasekeeper import Consumer, Share
+from leasekeeper.engine.health import Health
+from leasekeeper.engine.outage import StoreOutage
 from leasekeeper.idempotency import Idempotency, MemoryStore
 from leasekeeper.idempotency.keys import digest
+from leasekeeper.message import Received
+from leasekeeper.options import Options
+from leasekeeper.outcomes import Unclaimed
 from leasekeeper.testing.world import World, virtual
 
 if TYPE_CHECKING:
@@ -171,3 +176,20 @@ async def test_a_part_that_is_down_becomes_the_whole() -> None:
         assert world.broker.calls["ReceiveMessage"] == before
         await world.until(lambda: len(scene.done) == 200, step=1, within=200)
         assert world.bodies(world.dead_letters) == []
+
+
+@virtual
+async def test_a_message_waits_for_ten_minutes_at_most_however_rarely_it_is_tried() -> None:
+    """A claim without an answer takes 5 s here, and many wait, so each of them is tried every four minutes."""
+    options, loop = Options(concurrency=10), asyncio.get_running_loop()
+    health = Health.of("orders", options, lambda _: None)
+    outage = StoreOutage(options, probes={}, progress=int, health=health, clock=loop.time, draw=lambda: 0.5)
+    received, silence = Received(message_id="1", receipt="1"), Unclaimed(0.0, TimeoutError())
+    pauses = list[tuple[float, bool]]()
+    for _ in range(4):
+        judged = outage.judge(received, silence, holds=False, waiting=48, took=5.0)
+        assert isinstance(judged, Unclaimed)
+        pauses.append((judged.after, judged.waits))
+        await asyncio.sleep(judged.after)
+    assert pauses == [(240.0, True), (240.0, True), (120.0, True), (63.0, False)]  # then it comes from the queue
+    outage.close()

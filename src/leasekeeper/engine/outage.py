@@ -56,7 +56,7 @@ MOST_TRIES = 5
 FEW = 5
 """With so many other keys refused at the same time no key is at fault, but the store."""
 FORGET = 120.0
-"""Seconds after its last try at which a key is forgotten: it was claimed, or is here no more."""
+"""Seconds after its next try at which a key is forgotten: it was claimed, or is here no more."""
 MANY = 10_000
 """Keys that are remembered until those to forget are looked for."""
 
@@ -67,7 +67,8 @@ class _Wait:
 
     first: float
     """When its claim failed first."""
-    last: float
+    next: float
+    """When it is tried next."""
     tries: int = 0
     refused: int = 0
     """Claims in a row that the store refused, although it had answered others since the one before."""
@@ -136,30 +137,33 @@ class StoreOutage:
         now, name = self._clock(), received.message_id
         self._begin(now)
         wait = self._wait_of(name, now)
-        self._count(wait, outcome, now)
+        self._count(wait, outcome)
         if wait.refused >= MOST_TRIES and not self._refuses_many(now):
             del self._waits[name]
             return Failed(KeyUnusable(_REFUSED.format(safe_str(outcome.error, 1_000))))
         silent = self.active and now - self._since >= HOLD
-        if not holds and (silent or waiting >= self._most_waiting or now - wait.first >= LONGEST_HOLD):
+        left = math.inf if holds else wait.first + LONGEST_HOLD - now
+        if not holds and (silent or waiting >= self._most_waiting or left < SPACING):
             del self._waits[name]
             after = AWAY.delay(received.receive_count) * (1 + JITTER * self._draw())
             return replace(outcome, after=after)
         slowest = took * waiting / (SHARE * self._handlers)
-        return replace(outcome, after=max(TRIES.delay(wait.tries, self._draw()), slowest), waits=True)
+        after = min(max(TRIES.delay(wait.tries, self._draw()), slowest), left)
+        wait.next = now + after
+        return replace(outcome, after=after, waits=True)
 
     def _wait_of(self, name: str, now: float) -> _Wait:
         """What is known of the claims of a message."""
         wait = self._waits.get(name)
-        if wait is None or now - wait.last > FORGET:
+        if wait is None or now - wait.next > FORGET:
             wait = self._waits[name] = _Wait(now, now)
             if len(self._waits) > self._many:
-                self._waits = {each: kept for each, kept in self._waits.items() if now - kept.last <= FORGET}
+                self._waits = {each: kept for each, kept in self._waits.items() if now - kept.next <= FORGET}
                 self._many = 2 * len(self._waits) + MANY
         return wait
 
-    def _count(self, wait: _Wait, outcome: Unclaimed, now: float) -> None:
-        """Count one more claim of it that has failed now."""
+    def _count(self, wait: _Wait, outcome: Unclaimed) -> None:
+        """Count one more claim of it that has failed."""
         if not outcome.answered:
             wait.refused = 0
         elif not wait.refused or self._silences > wait.silences:
@@ -167,11 +171,11 @@ class StoreOutage:
         elif self._answers > wait.answers:
             wait.refused += 1
         wait.tries += 1
-        wait.last, wait.answers, wait.silences = now, self._answers, self._silences
+        wait.answers, wait.silences = self._answers, self._silences
 
     def _refuses_many(self, now: float) -> bool:
         """Whether it refuses so many keys that none of them can be at fault."""
-        return sum(wait.refused > 1 and now - wait.last <= FORGET for wait in self._waits.values()) > FEW
+        return sum(wait.refused > 1 and now - wait.next <= FORGET for wait in self._waits.values()) > FEW
 
     # Asking the store
 
