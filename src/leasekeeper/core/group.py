@@ -96,9 +96,9 @@ class Group:
     def lead(self) -> None:
         """Let the lane start what waits behind `active`, one after another, as long as each returns."""
         run = self.rows[self.first :]
-        for row in run:
+        for place, row in enumerate(run):
             if row.state is not _WAITING or row.going_back:
-                del run[run.index(row) :]
+                del run[place:]
                 break
         if len(run) > 1 and run[0] is self.active:
             self.run, self.following = run, deque(run[1:])

@@ -167,7 +167,11 @@ class Groups:
     def all_ended(self, finished: Sequence[Any]) -> None:
         """The handlers of these have ended: `ended` for each, in less time where the lane starts what follows."""
         row: GroupedDelivery
-        for row in finished if self.leads else ():
+        if not self.leads:
+            for row in finished:
+                self.ended(row)
+            return
+        for row in finished:
             group = row.group
             if group.active is row and row.state is _ACKING:
                 run = group.run
@@ -176,14 +180,13 @@ class Groups:
                     group.active = run[0]
                     continue
                 rows = group.rows
+                # Nothing has come in before it: then `following` would have been taken back.
                 in_order = group.following is not NOTHING or group.first + 1 == len(rows)
                 if in_order and rows[-1] is row and group.busy and not group.until:  # all that is held has returned
                     run.clear()
                     group.first, group.active, group.refused, group.busy = len(rows), None, 0.0, False
                     self.busy -= 1
                     continue
-            self.ended(row)
-        for row in () if self.leads else finished:
             self.ended(row)
 
     def _next(self, group: Group) -> GroupedDelivery | None:
