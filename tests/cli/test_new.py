@@ -38,6 +38,8 @@ def test_a_service_is_written_with_its_names(tmp_path: Path, monkeypatch: pytest
     [
         ("shop", "orders", "shop exists and is not empty: give another name, or remove it"),
         ("Shop", "orders", "'Shop' is no name of a service"),
+        ("order-", "orders", "'order-' is no name of a service"),
+        ("a" * 51, "orders", "is no name of a service: use at most 50 small letters"),
         ("import", "orders", "'import' is the name of something of Python's: give another, e.g. import-service"),
         ("queue", "orders", "'queue' is the name of something of Python's: give another, e.g. queue-service"),
         ("depot", "a.fifo", "--queue='a.fifo': give the name of a standard queue"),

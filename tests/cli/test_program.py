@@ -336,6 +336,15 @@ def test_closed_outputs_are_no_error() -> None:
     assert subprocess.run(["/bin/sh", "-c", command], check=False).returncode == 0
 
 
+@pytest.mark.slow
+def test_a_closed_input_is_an_empty_one() -> None:
+    command = f"exec {shlex.quote(sys.executable)} -m leasekeeper send orders --endpoint-url http://127.0.0.1:9 <&-"
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    ended = subprocess.run(["/bin/sh", "-c", command], env={**os.environ, **keys}, capture_output=True, check=False)
+    assert b"http://127.0.0.1:9/ cannot be reached" in ended.stderr
+    assert ended.returncode == Exit.UNUSABLE
+
+
 def test_a_working_directory_that_is_gone_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

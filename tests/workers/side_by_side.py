@@ -8,6 +8,7 @@ had left is run by others.
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 import signal
@@ -177,6 +178,7 @@ class _Worker:
             plugins.unregister(name="terminalreporter")
             plugins.register(self)  # it is told of all warnings so far, which the others know
             self._begun = True
+            self._session.teardown = self._collect_garbage  # type: ignore[method-assign]
             self._work()
             self._save_coverage()
             code = 0
@@ -205,6 +207,13 @@ class _Worker:
     def _coming(self) -> Iterator[int]:
         while number := os.read(self._pile, NUMBER.size):
             yield from self._pieces[NUMBER.unpack(number)[0]]
+
+    def _collect_garbage(self) -> None:
+        """Have the teardown of the last test blamed for a socket that was never closed, at its very end.
+
+        Pytest collects garbage when it ends itself, and this process ends before.
+        """
+        gc.collect()
 
     def _save_coverage(self) -> None:
         """Save what pytest-cov measures, in a file for this process; pytest-cov combines them."""

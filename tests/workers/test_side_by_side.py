@@ -83,6 +83,17 @@ def test_a_process_that_ends_without_an_error_has_not_run_its_test(tmp_path: Pat
     assert not missing(sentences, printed), printed
 
 
+def test_what_a_test_leaves_open_is_an_error(tmp_path: Path) -> None:
+    leaves = """
+import socket
+def test_leaves_it_open():
+    left = [socket.socket()]
+    left.append(left)
+"""
+    printed = run(tmp_path, "-W", "error", test_leaves=leaves)
+    assert not missing(("ResourceWarning: unclosed <socket", "1 passed, 1 error"), printed), printed
+
+
 def test_processes_that_cannot_run_any_test_end_the_run(tmp_path: Path) -> None:
     plugin = """
 import os

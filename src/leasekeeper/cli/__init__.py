@@ -17,9 +17,9 @@ from leasekeeper.exit_codes import Exit
 
 def main() -> NoReturn:
     """Run the command line of this process, and end it with the exit code."""
-    for name in ("stdout", "stderr"):
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # the shell has closed it: `>&-`
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - for the whole process
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - for the whole process
     code = _run()
     from leasekeeper.cli.ending import end
 

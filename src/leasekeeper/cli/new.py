@@ -51,8 +51,11 @@ def new(
 
     The folder must be new or empty.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
-        raise ConfigurationError(f"{name!r} is no name of a service: use small letters, digits and -, e.g. order-mails")
+    if not re.fullmatch(r"[a-z]([a-z0-9-]{,48}[a-z0-9])?", name):  # the manifests take no others
+        raise ConfigurationError(
+            f"{name!r} is no name of a service: use at most 50 small letters, digits and -, a letter first and no - "
+            "last, e.g. order-mails"
+        )
     if (package := name.replace("-", "_")) in TAKEN:
         raise ConfigurationError(f"{name!r} is the name of something of Python's: give another, e.g. {name}-service")
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", queue):
