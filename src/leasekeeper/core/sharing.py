@@ -268,7 +268,7 @@ class SharedSlots:
         member.released(count, now + patience)
         self.changed()
 
-    def waits(self, member: Member, count: int, now: float) -> None:
+    def wait(self, member: Member, count: int, now: float) -> None:
         """Messages wait for something else than a handler, without their slots; a negative number: they go on."""
         self._look(now)
         member.held -= count

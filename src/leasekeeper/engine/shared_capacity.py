@@ -151,7 +151,7 @@ class SharedCapacity(LimitedCapacity):
 
     def wait(self, slots: int) -> None:
         """As any capacity; meanwhile the slots are those of the share."""
-        self._slots.waits(self._member, slots, self._clock())
+        self._slots.wait(self._member, slots, self._clock())
         super().wait(slots)
 
     def _next_look(self) -> float:
