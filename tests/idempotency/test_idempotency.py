@@ -220,7 +220,7 @@ def test_a_store_that_does_not_answer_does_not_use_up_the_time_of_the_handler(ki
     """Else it would count as a failed attempt, and bring the message to the dead-letter queue."""
     handler = both(lambda _: made.append(1))[kind]
     consumer = Consumer(
-        "payments", handler, idempotency=Idempotency(Silent(), key="id"), handler_timeout=0.2, region="eu-west-1"
+        "payments", handler, idempotency=Idempotency(Silent(), key="id"), handler_timeout=2.0, region="eu-west-1"
     )
     assert isinstance(run_handler(consumer, BODY).outcome, Unclaimed)
     assert made == []

@@ -143,6 +143,7 @@ class _Worker:
         sys.stderr.flush()
         self._pid = os.fork()
         if not self._pid:
+            received.close()  # if pytest is killed, nothing reads from here: the next message ends the process
             self._live()
         self._sent.close()
         return received

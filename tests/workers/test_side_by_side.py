@@ -107,6 +107,20 @@ def pytest_plugin_registered():
     assert not missing(sentences, printed), printed
 
 
+def test_processes_end_soon_after_a_pytest_that_was_killed(tmp_path: Path) -> None:
+    kills = """
+import os, pathlib, signal, time
+def test_kills_pytest():
+    parent = os.getppid()
+    os.kill(parent, signal.SIGKILL)
+    while os.getppid() == parent:
+        time.sleep(0.01)
+def test_that_is_behind_it(): pathlib.Path("ran").touch()
+"""
+    run(tmp_path, test_kills=kills)  # until every process has closed its output
+    assert not (tmp_path / "ran").exists()
+
+
 def test_it_stops_where_it_is_told_to(tmp_path: Path) -> None:
     many = "import pytest\n@pytest.mark.parametrize('n', range(200))\ndef test_fails(n): assert n < 0"
     printed = run(tmp_path, "-x", test_many=many)
