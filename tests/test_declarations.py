@@ -115,6 +115,15 @@ def test_an_object_of_another_kind_is_refused_when_it_is_declared(name: str, val
     assert refusals("orders", handle, **{name: value}) == [told]
 
 
+def test_a_proxy_of_what_is_made_later_is_taken() -> None:
+    class NotYet:
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError("not opened yet")
+
+    client: Any = NotYet()
+    Consumer("orders", handle, client=client)
+
+
 def test_objects_of_the_right_kinds_are_taken() -> None:
     logger = logging.LoggerAdapter(logging.getLogger("shop"), {})
     key = Credentials(access_key="a", secret_key="b")

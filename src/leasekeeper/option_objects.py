@@ -16,7 +16,12 @@ from leasekeeper.share import Share
 
 def _is_made(value: Any, *methods: str) -> bool:
     """Whether it is an object, and not a class, with these methods."""
-    return not isinstance(value, type) and all(callable(getattr(value, method, None)) for method in methods)
+    if isinstance(value, type):
+        return False
+    try:
+        return all(callable(getattr(value, method, None)) for method in methods)
+    except Exception:
+        return True  # it is made later: a proxy of what a lifespan opens, for example
 
 
 def _is_middleware(value: Any) -> bool:
