@@ -63,6 +63,7 @@ USAGE = [
     ("run", "nowhere:app"),
     ("send", "two words", "hello"),
     ("send", "orders", "--file", "no-such-file"),
+    ("send", "https://sqs.eu-west-1.amazonaws.com/123456789012/orders", "hello", "--region", "us-east-1"),
     ("peek", "two words"),
     ("redrive", "orders", "--status", "--cancel"),
     ("doctor", "two words"),

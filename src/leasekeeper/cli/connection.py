@@ -15,7 +15,7 @@ import typer
 from leasekeeper.engine import opening
 from leasekeeper.engine.opening import CONSUMING
 from leasekeeper.errors import QueueUnusable, SqsError
-from leasekeeper.sqs.address import QueueAddress
+from leasekeeper.sqs.address import QueueAddress, address_of
 from leasekeeper.sqs.client import SqsClient
 from leasekeeper.sqs.settings import ClientSettings
 from leasekeeper.sqs.urls import without_user_info
@@ -53,13 +53,17 @@ class Connection:
     credentials: Credentials | CredentialsProvider | None = field(default=None, repr=False)
 
     def settings(self) -> ClientSettings:
-        """The same as the client's settings."""
+        """The same as the client's settings.
+
+        Raises:
+            ConfigurationError: the queue is malformed, or in another region.
+        """
         return ClientSettings(
             region=self.region,
             endpoint_url=self.endpoint_url,
             profile=self.profile,
             credentials=self.credentials,
-            queue=QueueAddress.parse(self.queue),
+            queue=address_of(self.queue, self.region),
         )
 
     def flags(self) -> tuple[str, ...]:
