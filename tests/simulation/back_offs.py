@@ -52,6 +52,8 @@ class BackOffs:
         self._broker = world.broker
         self._sent: dict[int, tuple[dict[str, Any], float]] = {}
         """The entries of changes that were sent, by their `id`, and when."""
+        self._tried: dict[str, list[Change]] = {}
+        """The changes of each receipt that were sent; when they took effect, if at all, is not known here."""
         self._changed: dict[str, list[Change]] = {}
         """The changes of each receipt, in the order in which they took effect."""
         self._wanted: dict[str, Delivery] = {}
@@ -65,7 +67,10 @@ class BackOffs:
         def send(operation: str, request: dict[str, Any]) -> Any:
             if operation == CHANGE:
                 now = asyncio.get_running_loop().time()
-                self._sent.update((id(entry), (entry, now)) for entry in request["Entries"])
+                for entry in request["Entries"]:
+                    self._sent[id(entry)] = entry, now
+                    tried = Change(entry["VisibilityTimeout"], now, math.inf)
+                    self._tried.setdefault(entry["ReceiptHandle"], []).append(tried)
             return start(operation, request)
 
         def take_effect(operation: str, request: dict[str, Any]) -> Any:
@@ -99,5 +104,11 @@ class BackOffs:
             if not any(change.releases(row) for change in changes):
                 continue
             last = changes[-1]
-            if not last.releases(row) and row.visible_at > last.at + self._longest:
-                yield f"a back-off of {row.received.body} was undone: {last}, not until {row.visible_at}"
+            if last.releases(row) or row.visible_at <= last.at + self._longest or self._is_late(receipt, row, last):
+                continue
+            yield f"a back-off of {row.received.body} was undone: {last}, not until {row.visible_at}"
+
+    def _is_late(self, receipt: str, row: Delivery, last: Change) -> bool:
+        """Whether its release was sent once more, and the network is too slow for that: SQS had shown the message."""
+        again = any(tried.sent > last.at and tried.releases(row) for tried in self._tried[receipt])
+        return again and last.seconds <= 2 * self._longest  # the answer to the extension, and then the release
