@@ -42,10 +42,15 @@ def moved(number: int = 1, queue: str = "orders", **more: Any) -> Received:
         ("can't connect, don't retry", "can't connect, don't retry"),
         ("order-123 of order12", "order-* of order*"),
         ("utf8, s3, HTTP2", "utf8, s3, HTTP2"),
-        ("HTTP 503 from https://api.example.com/v2/orders/8812?x=1", "HTTP * from https://api.example.com/v2/orders/*?x=*"),
+        ("card of bl1 is blocked by P5", "card of bl* is blocked by P*"),
+        ("step 3 of 4", "step * of *"),
+        ("HTTP/1.1 404 after 3 s, status_code=404, Status: 404", "HTTP/1.1 404 after * s, status_code=404, Status: 404"),
+        ("E5: card 17 refused with code E51", "E5: card * refused with code E51"),
+        ("code 1234567 of a parcel", "code * of a parcel"),
+        ("HTTP 503 from https://api.example.com/v2/orders/8812?x=1", "HTTP 503 from https://api.example.com/v2/orders/*?x=*"),
         ("job 6f1b2c3d-0000-4000-8000-1234567890ab at 2026-11-28T20:41:09.123Z", "job * at *"),
         ("at 2026-11-28 20:41:09+00:00", "at *"),
-        ("[Errno 111] Connect call failed ('127.0.0.1', 5432)", "[Errno *] Connect call failed (*)"),
+        ("[Errno 111] Connect call failed ('127.0.0.1', 5432)", "[Errno 111] Connect call failed (*)"),
         ("ids [1, 2, 3]", "ids [*]"),
         ("0xDEADBEEF deadbeef01 AKIAIOSFODNN7EXAMPLE", "*"),
         ("a feedback of facade", "a feedback of facade"),
@@ -127,6 +132,19 @@ def test_messages_of_one_cause_are_one_group() -> None:
     assert first.failed == (EPOCH + 1, EPOCH + 6)
     assert first.examples == ["id-1", "id-3", "id-6"]
     assert (by_sqs.failed, by_sqs.sent) == (None, (EPOCH + 2, EPOCH + 7))
+
+
+def test_ids_with_one_digit_and_with_two_are_one_cause_but_codes_are_not() -> None:
+    texts = [f"card of bl{number} is blocked, HTTP 402" for number in range(1, 13)]
+    received = [failed(at, error="Refused", message=text) for at, text in enumerate(texts, 1)]
+    other = failed(13, error="Refused", message="card of bl1 is blocked, HTTP 500")
+    causes = Causes([*received, other]).sorted()
+    assert [(cause.count, cause.text) for cause in causes] == [
+        (12, "card of bl* is blocked, HTTP 402"),
+        (1, "card of bl* is blocked, HTTP 500"),
+    ]
+    filters = Filters.read(causes[0].where, None, None)
+    assert [filters.match(each, DeadLetter.of(each)) for each in [*received, other]] == [True] * 12 + [False]
 
 
 def test_the_suggested_filter_of_a_cause_chooses_its_messages_and_no_others() -> None:

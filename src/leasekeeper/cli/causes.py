@@ -1,7 +1,8 @@
 """Why messages are in a dead-letter queue: what each says of itself, and messages in groups of one cause.
 
 Used by `peek` and `redrive`. Pure. It promises that errors which differ only in numbers, ids and quoted values are one
-cause, and that the text of a cause matches all its messages as a pattern of `--where`.
+cause, and that the text of a cause matches all its messages as a pattern of `--where`. Codes stay apart: `HTTP 404` and
+`HTTP 500`, and `E5` at the beginning or after "code", are two causes.
 """
 
 from __future__ import annotations
@@ -32,13 +33,18 @@ EXAMPLES = 3
 _SPACE = re.compile(r"\s+")
 _VARIABLE = re.compile(
     r"""
-    (?<!\w)(?: '[^'\n]*' | "[^"\n]*" | `[^`\n]*` )(?!\w)                    # quoted values
+    (?P<kept>
+        \b(?:HTTP(?:/[0-9.]{1,3})?|[Ee]rrno|(?i:status(?:[ _]code)?|code))(?:[ ]|[ ]?[:=][ ]?)[A-Z]{,5}-?[0-9]{1,5}\b
+      | \A[A-Z]{1,5}-?[0-9]{1,5}\b(?=:)                                     # E5: card refused
+      | \b(?i:utf-?8|s3|http2|ipv[46]|sha1|md5|v[0-9])\b                    # names
+    )
+    | (?<!\w)(?: '[^'\n]*' | "[^"\n]*" | `[^`\n]*` )(?!\w)                    # quoted values
     | \b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b              # UUIDs
     | \b0[xX][0-9a-fA-F]+\b
     | \b(?=[a-fA-F]*[0-9])[0-9a-fA-F]{8,}\b                                 # digests, trace ids
     | \b(?=\w*[0-9])(?=\w*[A-Za-z])\w{16,}\b                                # keys, tokens
     | (?<![A-Za-z])[0-9]+(?:[.,:/T_-][0-9]+)*(?:[.]?Z\b|[+][0-9:]+)?        # numbers, times, addresses
-    | [0-9]{2,}                                                             # what follows letters: order12
+    | [0-9]+                                                                # what follows letters: order12, p5
     """,
     re.VERBOSE,
 )
@@ -52,7 +58,7 @@ def one_line(text: str) -> str:
 
 def normalised(text: str) -> str:
     """The text on one line with `*` for numbers, ids, UUIDs, hexadecimal and quoted values; cut if it is long."""
-    line = _LIST.sub("*", _VARIABLE.sub("*", one_line(text)))
+    line = _LIST.sub("*", _VARIABLE.sub(lambda found: found["kept"] or "*", one_line(text)))
     return line if len(line) <= LONGEST else line[:LONGEST].rstrip("*") + "*"
 
 
