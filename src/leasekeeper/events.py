@@ -7,6 +7,7 @@ in them controls the engine.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
@@ -109,6 +110,7 @@ class Conclusion(msgspec.Struct, frozen=True):
         last: whether the queue's redrive policy allows no further receive.
         redriven: whether the queue has a redrive policy, as far as is known.
         settled: whether the message had been settled before, so that this outcome changes nothing.
+        max_attempts: the attempt that is the last one; infinite without a limit.
     """
 
     message: Received
@@ -122,6 +124,7 @@ class Conclusion(msgspec.Struct, frozen=True):
     last: bool = False
     settled: bool = False
     redriven: bool = True
+    max_attempts: float = math.inf
 
 
 class HandlersEnded(Event, frozen=True):
@@ -296,7 +299,7 @@ class LoopBlocked(Event, frozen=True, gc=False):
 
 
 class LoopTurned(Event, frozen=True, gc=False):
-    """The event loop that was blocked turns again.
+    """The event loop that was blocked is free again.
 
     Attributes:
         seconds: how long it was blocked.

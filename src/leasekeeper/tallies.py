@@ -30,6 +30,8 @@ _RUNS = {
     "unmatched": ("unmatched", "unmatched"),
 }
 """How runs of handlers ended that were not simply done; a message may have several."""
+_WHY = {"claimed": "with a key that another run has claimed"}
+"""Why messages were given back, where that is not the name of the counter."""
 
 
 def sentence(queue: str, counts: Mapping[str, int], given_back: Mapping[str, int], seconds: float) -> str:
@@ -42,7 +44,8 @@ def sentence(queue: str, counts: Mapping[str, int], given_back: Mapping[str, int
         seconds: how long it took.
     """
     ends = _listed(counts, ENDS)
-    if why := ", ".join(f"{count:d} {name.replace('_', ' ')}" for name, count in given_back.items() if count):
+    whys = ((count, _WHY.get(name, name.replace("_", " "))) for name, count in given_back.items() if count)
+    if why := ", ".join(f"{count:d} {words}" for count, words in whys):
         ends = ends.replace("given back", f"given back ({why})")
     runs = f"; handlers: {counts['handled']} returned, {found}" if (found := _listed(counts, _RUNS)) else ""
     lost = f"; {_counted(counts['lost'], 'lease', 'leases')} lost" if counts.get("lost") else ""

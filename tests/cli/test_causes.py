@@ -44,7 +44,7 @@ def moved(number: int = 1, queue: str = "orders", **more: Any) -> Received:
         ("utf8, s3, HTTP2", "utf8, s3, HTTP2"),
         ("card of bl1 is blocked by P5", "card of bl* is blocked by P*"),
         ("step 3 of 4", "step * of *"),
-        ("HTTP/1.1 404 after 3 s, status_code=404, Status: 404", "HTTP/1.1 404 after * s, status_code=404, Status: 404"),
+        ("HTTP/1.1 404 in 3 s, status_code=404, Status: 404", "HTTP/1.1 404 in * s, status_code=404, Status: 404"),
         ("E5: card 17 refused with code E51", "E5: card * refused with code E51"),
         ("code 1234567 of a parcel", "code * of a parcel"),
         ("HTTP 503 from https://api.example.com/v2/orders/8812?x=1", "HTTP 503 from https://api.example.com/v2/orders/*?x=*"),

@@ -225,7 +225,7 @@ def test_handlers_are_known_by_their_code() -> None:
 def test_a_handler_that_blocks_its_loop_is_named_while_it_does(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With its line, in the log and in the statistics; its loop turns again afterwards."""
+    """With its line, in the log and in the statistics; its loop is free again afterwards."""
     monkeypatch.setattr(loop_watch, "INTERVAL", 0.1)
     broker = Broker()
     url = broker.account.call("CreateQueue", {"QueueName": "orders"}, 0.0)["QueueUrl"]
@@ -258,7 +258,7 @@ def test_a_handler_that_blocks_its_loop_is_named_while_it_does(
         assert now.loop_blocked_by == f"handler {told[0].handler} in {told[0].place}"
         assert state_of(consumer)[0] == "RUNNING"
         assert re.fullmatch(
-            r"the event loop of its handlers has not turned for \d+ s: " + re.escape(now.loop_blocked_by),
+            r"the event loop of its handlers has been blocked for \d+ s: " + re.escape(now.loop_blocked_by),
             state_of(consumer)[1],
         )
         assert consumer.healthy
@@ -273,4 +273,4 @@ def test_a_handler_that_blocks_its_loop_is_named_while_it_does(
     assert lines[0].startswith(
         f"queue orders: handler {ship.__qualname__} has blocked the event loop of its handlers for"
     )
-    assert lines[1].startswith("queue orders: the event loop of its handlers turns again, after ")
+    assert lines[1].startswith("queue orders: the event loop of its handlers is free again, after ")

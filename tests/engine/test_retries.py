@@ -198,6 +198,27 @@ async def test_a_handler_that_asks_for_a_retry_has_as_many_attempts(caplog: pyte
 
 
 @virtual
+async def test_an_attempt_beyond_the_limit_says_what_else_counts(caplog: pytest.LogCaptureFixture) -> None:
+    """A stop gives a message back, and the next process knows only SQS's receive count."""
+
+    async def hang(_body: str) -> None:
+        await asyncio.sleep(3_600)
+
+    async with World(max_receives=9) as world:
+        await world.send("a")
+        for _ in range(2):
+            consumer = await world.start(hang, drain_timeout=1)
+            await world.until(lambda: world.queue().in_flight == 1)
+            await consumer.stop()
+        await world.start(broken, max_attempts=2)
+        await world.until(lambda: world.bodies(DEAD_LETTERS))
+    assert (
+        "at attempt 3; it was its last (`max_attempts=2`; deliveries that were given back count too): "
+        "it goes to the dead-letter queue" in caplog.text
+    )
+
+
+@virtual
 async def test_without_a_dead_letter_queue_the_last_attempt_is_followed_by_long_pauses_and_nothing_is_deleted() -> None:
     async with World() as world:
         delays = noting(world)

@@ -358,6 +358,27 @@ async def test_a_key_that_another_run_has_claimed_holds_up_its_group_and_costs_n
         assert consumer.runner.context.ledger.statistics().received == 10
 
 
+@virtual
+async def test_the_report_names_messages_whose_key_another_run_has_claimed() -> None:
+    """Two messages have one key: the second is given back until the first is done, and then deleted."""
+    async with World() as world:
+        store = MemoryStore(clock=asyncio.get_running_loop().time)
+
+        async def handle(_body: dict[str, int]) -> None:
+            await asyncio.sleep(10)
+
+        consumer = await world.start(
+            Consumer(world.name, handle, idempotency=Idempotency(store, key="id", scope="s"), region="eu-west-1")
+        )
+        await world.send(*(json.dumps({"id": 1, "copy": copy}) for copy in range(2)))
+        await world.until(lambda: not world.bodies(), within=600)
+        report = await consumer.stop()
+        assert list(report.given_back) == ["claimed"]
+        count = report.given_back["claimed"]
+        assert count >= 1
+        assert f"{count} given back ({count} with a key that another run has claimed)" in str(report)
+
+
 class Recovers(MemoryStore):
     """A store that refuses each key some times, and then takes it."""
 

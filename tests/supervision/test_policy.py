@@ -163,12 +163,19 @@ def test_a_signal_in_the_pause_ends_it() -> None:
     assert run.policy.code == 1
 
 
-@pytest.mark.parametrize(("status", "ready"), [(2, False), (3, False), (3, True)])
-def test_what_another_start_does_not_change_stops_all(status: int, ready: bool) -> None:
+@pytest.mark.parametrize(
+    ("status", "ready", "then"),
+    [
+        (2, False, "once the configuration is corrected"),
+        (3, False, "once what is missing is there"),
+        (3, True, "once what is missing is there"),
+    ],
+)
+def test_what_another_start_now_does_not_change_stops_all(status: int, ready: bool, then: str) -> None:
     run = Run(3, ready=ready)
     assert run.ended(2, status, because="itself" if ready else "") == [Stop(1), Stop(3)]
     assert f"giving up: process 2 (pid 1002) ended with exit code {status} (" in run.words[0]
-    assert run.words[0].endswith("which another start does not change; stopping processes 1 and 3")
+    assert run.words[0].endswith(f"; another start helps only {then}; stopping processes 1 and 3")
     run.ended(1, 0)
     run.ended(3, 0)
     assert run.policy.over

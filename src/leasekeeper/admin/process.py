@@ -61,11 +61,11 @@ def why_unhealthy(consumer: Consumer) -> str:
 
 
 def why_blocked(consumer: Consumer) -> str:
-    """What blocks the event loop of its handlers, as a sentence; empty while that turns."""
+    """What blocks the event loop of its handlers, as a sentence; empty while it is free."""
     watched = None if consumer.runner is None else consumer.runner.watched
     if watched is None or (blocked := watched.blocked) is None:
         return ""
-    return f"the event loop of its handlers has not turned for {watched.blocked_seconds:.0f} s: {blocked}"
+    return f"the event loop of its handlers has been blocked for {watched.blocked_seconds:.0f} s: {blocked}"
 
 
 def state_of(consumer: Consumer) -> tuple[str, str]:

@@ -133,7 +133,7 @@ class ConsumerState(TypedDict):
     reason: str
     """Why, as a sentence; empty when there is nothing to say."""
     blocked: NotRequired[str]
-    """What blocks the event loop of its handlers, as a sentence; empty while it turns."""
+    """What blocks the event loop of its handlers, as a sentence; empty while it is free."""
     seconds: float
     """Since its start."""
     concurrency: int

@@ -196,7 +196,8 @@ class LedgerStatistics:
     recent_margin: float | None
     """Least seconds of lease left at a confirmed delete in the last one to two minutes; None without one."""
     released_by: dict[str, int]
-    """Messages given back, by how their last run ended (`failed`, `retried`, `not_started` ...), or `other`."""
+    """Messages given back, by how their last run ended (`failed`, `retried`, `not_started` ...), `claimed` when
+    another run has claimed their idempotency key, or `other`."""
     deleted_by: dict[str, int]
     """Messages deleted that were not done here: `dead_letter`, `known_duplicate`, `skipped`."""
     gone: int

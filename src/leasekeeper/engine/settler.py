@@ -114,6 +114,7 @@ class Settler:
             last=row.received.receive_count >= (self._context.source.max_receives or float("inf")),
             settled=settled,
             redriven=self._context.source.max_receives is not None,
+            max_attempts=self._policy.max_attempts,
         )
 
     def _act(self, row: Delivery, outcome: Outcome, decision: Decision) -> None:
@@ -128,7 +129,8 @@ class Settler:
             row.failure = failure_of(row, outcome, context.source, reason=reason, at=context.wall())
             context.act(context.ledger.reject(row), [row])
         elif action is Action.RELEASE:
-            why = decision.counted or "other"
+            claimed = isinstance(outcome, Unclaimed) and outcome.error is None
+            why = "claimed" if claimed else decision.counted or "other"
             context.act(context.ledger.release(row, decision.after, context.clock(), why), [row])
         elif action is Action.AGAIN:
             context.ledger.again(row, context.clock())

@@ -402,7 +402,8 @@ CATALOGUE: tuple[Metric, ...] = (
     _counter(
         "released",
         Unit.MESSAGES,
-        "Messages given back, by how their run ended; not_started at a stop; other: none of these.",
+        "Messages given back, by how their run ended; not_started at a stop; claimed: another run has claimed the key; "
+        "other: none of these.",
         "Each costs the message a receive count.",
         lambda now: now.ledger.released_by,
         label="why",
@@ -544,7 +545,7 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge(
         "handler_loop_blocked_seconds",
         Unit.SECONDS,
-        "How long the event loop of the handlers has not turned: from 5 s on; 0 while it turns.",
+        "How long the event loop of the handlers has been blocked: from 5 s on; 0 while it is free.",
         "Alarm when it is above 0: an `async def` handler blocks the others; the log names the line.",
         lambda now: now.loop_blocked,
     ),

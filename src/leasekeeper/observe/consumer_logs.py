@@ -75,7 +75,7 @@ class ConsumerLogs:
         )
 
     def _loop_turned(self, event: events.LoopTurned) -> None:
-        self._write(logging.INFO, event, "the event loop of its handlers turns again, after %.0f s", event.seconds)
+        self._write(logging.INFO, event, "the event loop of its handlers is free again, after %.0f s", event.seconds)
 
     def _stop_forced(self, event: events.StopForced) -> None:
         self._write(logging.ERROR, event, "stopping: %s", bounded(event.reason, REASON_LENGTH))

@@ -232,7 +232,10 @@ def _last_retry(conclusion: Conclusion) -> bool:
 
 
 def _after_the_last(conclusion: Conclusion) -> str:
-    return f"it was its last (`max_attempts`): {_goes(conclusion)}"
+    most, limit = conclusion.max_attempts, "`max_attempts`"
+    if conclusion.attempt > most:  # another process, or this one before a restart, gave it back
+        limit = f"`max_attempts={most:.0f}`; deliveries that were given back count too"
+    return f"it was its last ({limit}): {_goes(conclusion)}"
 
 
 def _goes(conclusion: Conclusion) -> str:

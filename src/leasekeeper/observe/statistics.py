@@ -68,8 +68,8 @@ class Report:
     unsettled: int = 0
     """Messages left without a confirmed delete or release; they come again."""
     given_back: dict[str, int] = field(default_factory=dict)
-    """The `released`, by why: `failed`, `timed_out`, `retried`, `rejected`, `exhausted`, `not_started`, `ended`, or
-    `other`."""
+    """The `released`, by why: `failed`, `timed_out`, `retried`, `rejected`, `exhausted`, `not_started`, `ended`,
+    `claimed` (another run has claimed its idempotency key), or `other`."""
     acked: int = 0
     """Deletes confirmed: the first four ways together."""
     handled: int = 0
@@ -143,9 +143,9 @@ class ConsumerStatistics:
     longest_lag: float
     """The longest such lag since the start, in seconds."""
     loop_blocked: float
-    """How long the event loop of its handlers has not turned, in seconds: from 5 on; 0.0 while it turns."""
+    """How long the event loop of its handlers has been blocked, in seconds: from 5 on; 0.0 while it is free."""
     loop_blocked_by: str
-    """What blocks it: the handler, if it is one, and a function with file and line; empty while it turns."""
+    """What blocks it: the handler, if it is one, and a function with file and line; empty while it is free."""
     work: WorkStatistics
     """How handlers ended."""
     ledger: LedgerStatistics

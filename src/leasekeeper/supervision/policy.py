@@ -228,7 +228,8 @@ class Policy:
             return self._died(process, who, state, now)
         lasting = status == Exit.UNUSABLE and (state is State.READY or not process.was_ready)
         if lasting or (status == Exit.USAGE and state is State.STARTING):
-            commands = self._give_up(process, f"{who} ended with {ending}, which another start does not change", now)
+            then = "once what is missing is there" if status == Exit.UNUSABLE else "once the configuration is corrected"
+            commands = self._give_up(process, f"{who} ended with {ending}; another start helps only {then}", now)
             return [] if self.alone else commands
         # What ends well before it is ready was signalled. Of one process that is the end of all, of several it is not.
         asked = because == "signal" or (state is State.STARTING and not self.alone)
