@@ -345,7 +345,7 @@ def test_what_an_autoscaler_needs_is_at_a_path_of_the_status(sqs: LocalSqs) -> N
     options = create(sqs, *map(str, range(40)))
     gate = Gate()
     consumer = Consumer("orders", gate.waiting, concurrency=4, prefetch=0, wait_time=1, poll_grace=0, **options)
-    with AdminServer(consumer, address="0") as server:
+    with AdminServer(consumer, address="0", processes=2) as server:
         consumer.start()
         gate.started.wait(30)
 
@@ -358,6 +358,7 @@ def test_what_an_autoscaler_needs_is_at_a_path_of_the_status(sqs: LocalSqs) -> N
         found = scaling()
         assert found is not None
         assert found["visible"] + found["in_flight"] == 40
+        assert found["replicas"] >= 2.0
         assert 0.0 <= json.loads(get(server, "/statusz")[1])["consumers"][0]["backlog_age"] < 60.0
         assert (found["latency"], found["wanted_replicas"]) == (60.0, 1)
         for query, latency in (("?latency=120", 120.0), ("?latency=-1", 60.0), ("?latency=x", 60.0)):

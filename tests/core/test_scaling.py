@@ -171,6 +171,7 @@ def conclude(
     hidden: int = 0,
     in_flight: float = 0.0,
     growth: float | None = None,
+    processes: int = 1,
 ) -> ScalingStatistics:
     return scaling(
         load,
@@ -182,6 +183,7 @@ def conclude(
         delayed=0,
         growth=growth,
         latency=60.0,
+        processes=processes,
     )
 
 
@@ -209,6 +211,40 @@ def test_long_handlers_of_other_processes_count_while_none_ends() -> None:
     found = conclude(load(0.0), held=100.0, hidden=30, in_flight=80.0)
     assert found.arrivals == 0.2
     assert conclude(load(0.0), held=100.0, in_flight=80.0).arrivals == 0.8
+
+
+@pytest.mark.parametrize(
+    ("processes", "rate", "given_back", "hidden", "in_flight", "arrivals"),
+    [
+        (2, 7.5, 0.0, 0, 20.0, 15.0),  # the other one was killed with 20 messages in hand
+        (2, 0.5, 1.5, 0, 40.0, 1.0),  # the 40 are in back-off, and were given back by the other one
+        (2, 0.5, 1.5, 30, 60.0, 1.0),
+        (1, 0.5, 1.5, 0, 5000.0, 0.5),  # in back-off, and of a process that has ended
+        (1, 0.0, 0.0, 0, 5000.0, 0.0),
+    ],
+)
+def test_what_others_have_in_back_off_or_lost_multiplies_nothing(
+    *, processes: int, rate: float, given_back: float, hidden: int, in_flight: float, arrivals: float
+) -> None:
+    """Handlers take 5 ms and this process is nearly idle: its messages in flight are a share near 0 of all."""
+    now = load(rate, given_back, (rate + given_back) * 0.005 / 20)
+    found = conclude(now, handler=0.005, held=0.006, hidden=hidden, in_flight=in_flight, processes=processes)
+    assert (found.arrivals, found.replicas, found.wanted_replicas) == (arrivals, processes, 1)
+    assert found.again == processes * given_back
+
+
+def test_two_processes_with_like_work_estimate_alike_whatever_each_has_in_back_off() -> None:
+    numbers = [
+        conclude(load(0.5, 1.5, 0.0), held=0.006, hidden=hidden, in_flight=40.0, processes=2) for hidden in (0, 40)
+    ]
+    assert numbers[0] == numbers[1]
+
+
+def test_the_share_of_others_comes_into_the_estimate_step_by_step() -> None:
+    """20 slots and messages held for 0.25 s: 1 of them is 5% of the slots, 2 are 10%. 8 processes are like this one."""
+    works = (0.8, 1.0, 1.5, 2.0, 16.0)
+    found = [conclude(load(work / 0.25, utilisation=0.0), in_flight=8 * work, processes=2).replicas for work in works]
+    assert found == pytest.approx([2.0, 2.0, 5.0, 8.0, 8.0])
 
 
 @pytest.mark.parametrize(("growth", "arrivals"), [(None, 60.0), (-20.0, 40.0), (-100.0, 0.0)])

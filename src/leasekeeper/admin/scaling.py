@@ -20,16 +20,25 @@ if TYPE_CHECKING:
 
 
 class ScaledStatistics:
-    """The statistics of a surface's consumers, each with its `scaling`."""
+    """The statistics of a surface's consumers, each with its `scaling`.
 
-    def __init__(self, consumers: Callable[[], Sequence[Consumer]], watch: Watch) -> None:
+    Args:
+        consumers: says which there are.
+        watch: asks SQS about their queues.
+        processes: those known to consume the same queues, with this one.
+    """
+
+    def __init__(self, consumers: Callable[[], Sequence[Consumer]], watch: Watch, processes: int = 1) -> None:
         self._consumers = consumers
         self._watch = watch
+        self._processes = processes
 
     def of(self, consumer: Consumer, latency: float = LATENCY) -> ConsumerStatistics | None:
         """The statistics of one consumer; None before its start."""
         now = consumer.statistics()
-        return None if now is None else with_scaling(now, self._watch.recorder(consumer).backlog, latency)
+        if now is None:
+            return None
+        return with_scaling(now, self._watch.recorder(consumer).backlog, latency, self._processes)
 
     def measure(self) -> None:
         """Have every message measured, for histograms."""
@@ -41,7 +50,7 @@ class ScaledStatistics:
         return tuple(now for each in self._consumers() if (now := self.of(each)) is not None)
 
 
-def with_scaling(now: ConsumerStatistics, backlog: Backlog, latency: float) -> ConsumerStatistics:
+def with_scaling(now: ConsumerStatistics, backlog: Backlog, latency: float, processes: int = 1) -> ConsumerStatistics:
     """Add what follows from the last answer of SQS, if there was one."""
     if backlog.last is None:
         return now
@@ -56,5 +65,6 @@ def with_scaling(now: ConsumerStatistics, backlog: Backlog, latency: float) -> C
         delayed=counts.delayed,
         growth=backlog.trend,
         latency=latency,
+        processes=processes,
     )
     return replace(now, scaling=found)

@@ -62,6 +62,8 @@ class AdminServer:
         desk: looks at dead letters and moves them, as that of `leasekeeper run`; None: that cannot be done here.
         queue_interval: seconds between two questions to SQS about the counts of the queues (GetQueueAttributes); 0: it
             is not asked.
+        processes: of this program on this machine that consume the same queues, with this one: a nearly idle one
+            estimates by them what arrives.
 
     Raises:
         ConfigurationError: a value cannot work; at the entry: the extra `admin` is missing, or the address cannot be
@@ -80,6 +82,7 @@ class AdminServer:
         name: str | None = None,
         desk: Desk | None = None,
         queue_interval: float = 30.0,
+        processes: int = 1,
     ) -> None:
         self._targets = targets
         self._address = AdminAddress.parse(address)
@@ -92,6 +95,7 @@ class AdminServer:
             queue_interval=queue_interval,
             name=name,
             desk=desk,
+            processes=processes,
         )
         self._server: Any = None
         self._app: Any = None

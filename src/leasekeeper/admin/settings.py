@@ -67,6 +67,7 @@ class SurfaceSettings:
         queue_interval: seconds between two questions to SQS about the counts of the queues; 0: it is not asked.
         name: what this process is called in the state; None: HOST:PID.
         desk: looks at dead letters and moves them; None: that cannot be done here.
+        processes: of this program on this machine that consume the same queues, with this one.
         lasts: seconds after which a stream ends, for its reader to come again.
 
     Raises:
@@ -81,6 +82,7 @@ class SurfaceSettings:
     queue_interval: float = 30.0
     name: str | None = None
     desk: Desk | None = None
+    processes: int = 1
     lasts: float = math.inf
 
     def __post_init__(self) -> None:

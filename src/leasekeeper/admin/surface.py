@@ -105,7 +105,7 @@ class _Surface:
             read_only=settings.token is None,
             name=settings.name,
         )
-        self._scaled = ScaledStatistics(self._consumers, self.watch)
+        self._scaled = ScaledStatistics(self._consumers, self.watch, settings.processes)
 
     def _consumers(self) -> list[Consumer]:
         """Asked at each request: an app may declare consumers later."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from leasekeeper.cli.targets import Target
+    from leasekeeper.supervision.lifeline import Lifeline
 
 log = safe_logger("leasekeeper.run")
 
@@ -91,8 +92,8 @@ class AdminWishes:
         return cls(**{each.name: given.pop(each.name) for each in fields(cls)})
 
     @contextmanager
-    def served(self, targets: Sequence[Target]) -> Iterator[None]:
-        """Serve it for these targets during the block, if it is asked for."""
+    def served(self, targets: Sequence[Target], lifeline: Lifeline | None = None) -> Iterator[None]:
+        """Serve it for these targets during the block, if it is asked for; the supervisor knows how many work."""
         if not self.admin:
             if self.peers:
                 raise ConfigurationError("--peers without --admin: say where to show them, e.g. --admin 127.0.0.1:9900")
@@ -110,6 +111,7 @@ class AdminWishes:
             actions_over_http=self.actions_over_http,
             queue_interval=self.queue_interval,
             desk=CommandLineDesk() if self.admin_token else None,
+            processes=1 if lifeline is None else lifeline.count,
         ) as server:
             log.info("admin: %s", server.url)
             yield

@@ -97,7 +97,7 @@ def serve(wishes: Wishes) -> Exit:
         for consumer in consumers:
             _poll_shorter(consumer, wishes.exit_when_empty)
         UntilEmpty(consumers, wishes.exit_when_empty, services.stop_unasked).watch()
-    with wishes.admin.served(targets):  # until the end: a process that drains is alive
+    with wishes.admin.served(targets, lifeline):  # until the end: a process that drains is alive
         reports = reports_of(run_in_foreground(services, lifeline))
         tell(reports, forced=services.forced)
     ending.grant(services.stop_left)

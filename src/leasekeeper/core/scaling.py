@@ -17,6 +17,10 @@ WINDOW = 60.0
 """Seconds over which rates and the utilisation are averaged."""
 STEP = 1.0
 """Seconds between two readings that are kept, at least: several exporters may ask."""
+IDLE = 0.05
+"""The share of its slots up to which a process is nearly idle: what is in flight does not tell how many others work."""
+BUSY = 0.1
+"""The share of its slots from which on a process takes the others to be like it, by what is in flight."""
 ROUNDING = 1e-6
 """Replicas by which floats may be off."""
 
@@ -111,7 +115,8 @@ class ScalingStatistics:
     growth: float | None
     """Messages a second by which the visible ones grow, or shrink (below 0); None before the second answer of SQS."""
     replicas: float
-    """About how many processes consume the queue, by the rate of all and that of this one; 1.0 or more."""
+    """About how many processes consume the queue, by what is in flight. While this one is nearly idle, those of its
+    supervisor: its share of the work says nothing then. 1.0 or more."""
     arrivals: float
     """Messages a second that are sent to the queue: what all processes finish, and the growth."""
     again: float
@@ -135,6 +140,7 @@ def scaling(
     delayed: int,
     growth: float | None,
     latency: float,
+    processes: int = 1,
 ) -> ScalingStatistics:
     """What one process concludes for all.
 
@@ -148,13 +154,15 @@ def scaling(
         delayed: see `visible`.
         growth: messages a second by which `visible` grows; None: not known.
         latency: seconds in which a backlog should be worked off.
+        processes: those known to consume the queue, with this one, 1 or more: the processes of its supervisor.
     """
-    runs = _runs(load, held=held, hidden=hidden, in_flight=in_flight)
     ended = load.rate + load.given_back
-    rate = max(load.rate, runs * (load.rate / ended if ended > 0 else 1.0))
-    again = max(load.given_back, runs - rate)
+    work = ended * held if ended > 0 else load.utilisation * load.slots
+    replicas = _replicas(work, load=load, hidden=hidden, in_flight=in_flight, known=processes)
+    rate, again = replicas * load.rate, replicas * load.given_back
+    if ended <= 0 < held:
+        rate = replicas * work / held  # no handler has ended, and those that run will
     arrivals = max(0.0, rate + (growth or 0.0))
-    replicas = max(1.0, rate / load.rate) if load.rate > 0 else 1.0
     return ScalingStatistics(
         visible=visible,
         in_flight=in_flight,
@@ -171,17 +179,19 @@ def scaling(
     )
 
 
-def _runs(load: LoadStatistics, *, held: float, hidden: int, in_flight: float) -> float:
-    """Messages a second that all processes run, if they are like this one.
+def _replicas(work: float, *, load: LoadStatistics, hidden: int, in_flight: float, known: int) -> float:
+    """How many processes consume the queue, if they are like this one; at least those that are known.
 
-    By Little's law, what is at work, divided by the time for which a message is held, is this rate. Messages in
-    back-off are in flight too, and no work: the others are taken to have as many, beside their work, as this one.
+    All that is in flight, divided by what is in flight because of this process: by Little's law its rate times the
+    seconds for which it holds a message, and its messages in back-off, which are in flight too.
+
+    Other messages in flight may also be no work: those in back-off elsewhere, and those of a process that was killed.
+    If this process is nearly idle, they would become thousands of processes. So only those known count then.
     """
-    if held <= 0:
-        return 0.0
-    ended = load.rate + load.given_back
-    work = ended * held if ended > 0 else load.utilisation * load.slots
-    return in_flight * (work / (work + hidden) if hidden else 1.0) / held
+    found = max(float(known), in_flight / (work + hidden)) if work > 0 else float(known)
+    share = max(work / load.slots, load.utilisation)
+    trust = min(1.0, max(0.0, (share - IDLE) / (BUSY - IDLE)))
+    return known + (found - known) * trust
 
 
 class LoadMeter:
