@@ -108,6 +108,11 @@ def test_a_dead_letter_queue_of_several_queues_is_one_to_consider() -> None:
     assert findings(dead_letters_of=("orders",)) == {}
 
 
+def test_a_consumer_sets_its_own_wait() -> None:
+    """So the queue's default is no finding about it; of a queue alone it is one to consider."""
+    assert findings({"ReceiveMessageWaitTimeSeconds": "0"}, options=Options(), stop=30.0) == {}
+
+
 def test_a_dead_letter_queue_needs_no_further_one() -> None:
     assert findings({"RedrivePolicy": None}, sources=("orders",), dead_letters=None) == {}
 

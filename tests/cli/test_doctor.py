@@ -141,6 +141,17 @@ def test_what_the_consumers_of_an_app_share_is_checked_once() -> None:
     assert [list(each.relays) for each in patients] == [[relay], [], []]
 
 
+def test_the_same_credentials_and_endpoint_are_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    app = Leasekeeper()
+    with LocalSqs() as sqs:
+        for queue in ("orders", "mails"):
+            sqs.call("CreateQueue", QueueName=queue)
+            app.consumer(queue, endpoint_url=sqs.endpoint_url, region="us-east-1")(lambda _body: None)
+        asyncio.run(report.print_report([patient_of(each) for each in app.consumers], explain=False))
+    topics = [line[6:20].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("ok ")]
+    assert [topics.count(topic) for topic in ("credentials", "endpoint", "queue")] == [1, 1, 2]
+
+
 def test_a_queue_that_handlers_send_to_and_that_is_missing_is_a_failure() -> None:
     async def look(url: str) -> Finding:
         settings = Connection(queue="orders", endpoint_url=url, region="us-east-1").settings()

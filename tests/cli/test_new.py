@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,6 +32,17 @@ def test_a_service_is_written_with_its_names(tmp_path: Path, monkeypatch: pytest
     assert '@app.consumer("mails")' in (service / "order_mails" / "service.py").read_text()
     assert "[tool.leasekeeper.queues.mails]" in (service / "pyproject.toml").read_text()
     assert "$PATH" in (service / "Dockerfile").read_text()
+
+
+def test_the_manifests_leave_no_other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are made of the app, which is imported for that."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    new("parcel-mails", queue="mails")
+    assert any((tmp_path / "parcel-mails" / "deploy").iterdir())
+    assert list(tmp_path.rglob("__pycache__")) == []
+    assert sys.dont_write_bytecode is False
 
 
 @pytest.mark.parametrize(

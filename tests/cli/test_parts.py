@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -162,6 +163,14 @@ def test_the_view_fits_its_width_and_a_small_terminal(width: int, stage: str) ->
     assert len(lines) <= 24
     assert max(map(len, lines)) <= width
     assert "1,234,567" in capture.get()
+
+
+def test_rejected_orders_do_not_make_more_deleted_than_finished() -> None:
+    """They are deleted after they were copied to the dead-letter queue."""
+    now = statistics_at_rest()
+    ledger = replace(now.ledger, acked=1_000, late=7, deleted_by={"dead_letter": 7, "known_duplicate": 0})
+    shown = view.line(state(finished=1_000, statistics=replace(now, ledger=ledger)))
+    assert "finished 1,000  deleted 1,000  " in shown
 
 
 def test_without_a_settled_message_there_are_no_calls_per_message() -> None:

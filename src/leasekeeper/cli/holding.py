@@ -7,6 +7,7 @@ know what that cost: receives, calls, and the time for which the first message w
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 from leasekeeper.api import BATCH
@@ -36,7 +37,7 @@ class Holding:
 
     Attributes:
         calls: how many API calls it made.
-        hidden: seconds between the first receive and the last time that messages were given back.
+        hidden: seconds between the first receive and the last time that messages were given back, rounded up to 0.1 s.
     """
 
     def __init__(self, client: SqsApi, url: str, visibility: int) -> None:
@@ -108,7 +109,7 @@ class Holding:
         for start in range(0, len(batches), together):
             calls = [self._change(batch, 0) for batch in batches[start : start + together]]
             given_back += sum(await asyncio.gather(*calls))
-        self.hidden = 0.0 if self._began is None else _now() - self._began
+        self.hidden = 0.0 if self._began is None else max(1, math.ceil(10 * (_now() - self._began))) / 10
         return given_back
 
     async def _change(self, receipts: Sequence[str], seconds: int) -> int:

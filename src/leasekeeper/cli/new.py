@@ -86,13 +86,15 @@ def _manifests(folder: Path, words: Mapping[str, str]) -> None:
     """Write manifests from the options of the new app, as `leasekeeper manifest` does."""
     from leasekeeper.cli.manifest import Kind, manifest
 
-    target, before = f"{words['package']}.service:app", Path.cwd()
+    target, before, quiet = f"{words['package']}.service:app", Path.cwd(), sys.dont_write_bytecode
     os.chdir(folder)
+    sys.dont_write_bytecode = True  # the folder has only what is listed
     sys.path.insert(0, str(Path.cwd()))
     try:
         for kind in Kind:
             with contextlib.suppress(Stopped), contextlib.redirect_stderr(io.StringIO()):
                 manifest(kind, target, name=words["name"], image=words["name"], output=Path("deploy"))
     finally:
+        sys.dont_write_bytecode = quiet
         sys.path.pop(0)
         os.chdir(before)

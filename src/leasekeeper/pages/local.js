@@ -176,6 +176,7 @@ function calls(shown) {
   return h("section", { class: "side-box", "aria-label": "calls" },
     h("h2", {}, "Calls"),
     totals.length ? h("p", { class: "quiet" }, totals.slice(0, 6).map(([operation, much]) => `${operation} ${count(much)}`).join(" · ")) : null,
+    h("p", { class: "quiet" }, "The list has the calls that were made while a page was open, the newest 200. The totals count all."),
     log.length
       ? h("div", { class: "log hold", hold: true, role: "log", tabindex: 0 }, log.map(each =>
           h("div", { key: each.number, class: each.error ? "failed" : "" },
@@ -183,7 +184,7 @@ function calls(shown) {
             h("span", { class: "quiet" }, each.entries === undefined ? "" : counted(each.entries, each.operation === "ReceiveMessage" ? "message" : "entry", each.operation === "ReceiveMessage" ? "messages" : "entries")),
             h("span", { class: "took" }, seconds(each.seconds)),
             each.error ? h("span", { class: "bad" }, `✕ ${each.error.replace("AWS.SimpleQueueService.", "")}`) : null)))
-      : h("p", { class: "quiet" }, "No calls while the page was open. They appear here as they are answered, with their time."));
+      : h("p", { class: "quiet" }, "None yet."));
 }
 
 function draw(force = false) {

@@ -74,8 +74,13 @@ def _story(state: DemoState) -> Text:
     return Text(state.pages, style="dim", no_wrap=True)
 
 
+def deleted(state: DemoState) -> int:
+    """Finished orders that were deleted: rejected ones are deleted too, after they were copied to the dead letters."""
+    ledger = state.statistics.ledger
+    return ledger.acked + ledger.late - ledger.deleted_by.get("dead_letter", 0)
+
+
 def _flow(state: DemoState, width: int) -> RenderableType:
-    statistics = state.statistics
     steps = Table.grid(expand=True)
     row: list[Text] = []
     stations = (
@@ -83,7 +88,7 @@ def _flow(state: DemoState, width: int) -> RenderableType:
         ("in queue", state.waiting),
         ("held", held(state)),
         ("finished", state.finished),
-        ("deleted", statistics.ledger.acked + statistics.ledger.late),
+        ("deleted", deleted(state)),
     )
     for name, count in stations:
         if row:
@@ -160,7 +165,7 @@ def line(state: DemoState) -> str:
         f"{state.elapsed:5.1f} s  {state.stage:8}  {state.rate:>6,.0f}/s",
         f"sent {state.sent:,}",
         f"finished {state.finished:,}",
-        f"deleted {statistics.ledger.acked + statistics.ledger.late:,}",
+        f"deleted {deleted(state):,}",
         f"running {statistics.lane.running}/{statistics.concurrency}",
         f"retried {statistics.work.failed + statistics.work.retried:,}",
         f"dead letters {statistics.work.dead_lettered:,}",

@@ -89,6 +89,8 @@ def retention(facts: Facts) -> Finding:
 def long_polling(facts: Facts) -> Finding:
     """The queue's default wait, for consumers that do not set one."""
     seconds = facts.number("ReceiveMessageWaitTimeSeconds")
+    if seconds == 0 and facts.options is not None:
+        return Finding(Level.OK, "long polling", "off by default; Leasekeeper sets its own (wait_time)")
     if seconds == 0:
         message = (
             "off by default: other consumers pay for many empty receives. Leasekeeper sets its own wait (wait_time)"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from leasekeeper.cli.doctor.examination import Patient
 
 COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
+SHARED = ("credentials", "endpoint")
+"""Topics that most consumers of a program have in common: the same finding is shown once, with the first of them."""
 NARROW = 64
 """Columns below which the message goes under its topic."""
 
@@ -29,10 +31,14 @@ async def print_report(patients: Sequence[Patient], *, explain: bool) -> Exit:
 
     console = Console(highlight=False)
     counts = dict.fromkeys(Level, 0)
+    said: set[Finding] = set()
     for number, patient in enumerate(patients):
         if patient.options is not None:
             print(("\n" if number else "") + f"consumer of {patient.connection.queue}")
         async for finding in findings(patient):
+            if finding.topic in SHARED and finding in said:
+                continue
+            said.add(finding)
             show(finding, console)
             if explain:
                 _explain(finding, console)

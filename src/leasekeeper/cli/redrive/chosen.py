@@ -68,6 +68,7 @@ def _report(connection: Connection, dead: DeadLetterQueue, copying: Copying) -> 
         say(
             f"about {counted(copying.behind, 'message')} {_was(copying.behind)} not looked at: there are others before "
             "them in their message groups, and SQS shows no more of a group while these are held"
+            f"{'. Messages that came back are among them' if copying.returned else ''}"
         )
     if copying.strays:
         stay, they_name = ("stays", "it names") if len(copying.strays) == 1 else ("stay", "they name")
@@ -80,8 +81,8 @@ def _report(connection: Connection, dead: DeadLetterQueue, copying: Copying) -> 
         )
     if copying.returned:
         say(
-            f"{counted(len(copying.returned), 'message')} failed again and came back while this ran; they stay in "
-            f"{dead.name}"
+            f"{counted(len(copying.returned), 'message')} failed again and came back while this ran: looked at "
+            f"twice, moved once, and still in {dead.name}"
         )
     for message_id, why in list(copying.refused.items())[:SHOWN]:
         say(f"message {message_id} was not sent: {why}")
