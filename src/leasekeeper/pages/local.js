@@ -181,7 +181,7 @@ function calls(shown) {
       ? h("div", { class: "log hold", hold: true, role: "log", tabindex: 0 }, log.map(each =>
           h("div", { key: each.number, class: each.error ? "failed" : "" },
             h("span", { class: "quiet" }, clock(each.at)), h("b", {}, each.operation), name(each.queue),
-            h("span", { class: "quiet" }, each.entries === undefined ? "" : counted(each.entries, each.operation === "ReceiveMessage" ? "message" : "entry", each.operation === "ReceiveMessage" ? "messages" : "entries")),
+            h("span", { class: "quiet" }, (each.entries ?? null) === null ? "" : counted(each.entries, each.operation === "ReceiveMessage" ? "message" : "entry", each.operation === "ReceiveMessage" ? "messages" : "entries")),
             h("span", { class: "took" }, seconds(each.seconds)),
             each.error ? h("span", { class: "bad" }, `✕ ${each.error.replace("AWS.SimpleQueueService.", "")}`) : null)))
       : h("p", { class: "quiet" }, "None yet."));
