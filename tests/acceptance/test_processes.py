@@ -58,6 +58,23 @@ def test_of_two_processes_one_that_is_killed_is_replaced_and_sigterm_leaves_noth
     assert command.err.count("a second signal cuts that short") == 1
 
 
+def test_a_module_that_fails_in_all_processes_shows_its_traceback_once(shop: Bench) -> None:
+    """Each waits for the other before it fails, so that none is stopped before."""
+    shop.module(
+        "shop",
+        "import os, pathlib, time\n"
+        "pathlib.Path(f'here-{os.getpid()}').touch()\n"
+        "while len(list(pathlib.Path().glob('here-*'))) < 2: time.sleep(0.01)\n"
+        "raise RuntimeError('no database here')\n",
+    )
+
+    command = shop.leasekeeper("run", "shop:app", "--processes", "2")
+
+    assert command.end() == 2
+    assert command.err.count("Traceback (most recent call last)") == 1
+    assert command.err.count("cannot be run: importing shop failed with RuntimeError: no database here") == 1
+
+
 def test_a_module_that_cannot_be_imported_is_said_and_not_tried_again(shop: Bench) -> None:
     shop.module("shop", "import nowhere_at_all\n")
 

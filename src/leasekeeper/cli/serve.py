@@ -69,7 +69,8 @@ def serve(wishes: Wishes) -> Exit:
         signal.signal(number, lambda *_: None if services.begun else _end_now(supervised=lifeline is not None))
     if lifeline is not None:
         lifeline.listen()
-    targets += {id(target): target for target in map(load, wishes.references)}.values()
+    refuse = None if lifeline is None else lifeline.refuse
+    targets += {id(target): target for target in (load(each, refuse) for each in wishes.references)}.values()
     for target in targets:
         configure(target, given)
     consumers = [consumer for target in targets for consumer in consumers_of(target)]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from leasekeeper.app import Leasekeeper
 from leasekeeper.cli import logs, settings
-from leasekeeper.cli.errors import Stopped, say, sentences_of
+from leasekeeper.cli.errors import Stopped, printed, sentences_of
 from leasekeeper.cli.preparing import prepared
 from leasekeeper.cli.shadows import hidden, hiding
 from leasekeeper.cli.words import printable_lines
@@ -26,14 +26,18 @@ from leasekeeper.texts import safe_str
 from leasekeeper.tracebacks import from_user_code
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import ModuleType
 
 Target = Leasekeeper | Consumer
 
 
-def load(reference: str) -> Target:
+def load(reference: str, refuse: Callable[[str], bool] | None = None) -> Target:
     """The app or consumer that `module:name` means; modules of the working directory come first.
+
+    Args:
+        reference: to it.
+        refuse: takes what is to be printed when the module fails, and says whether it does; None: it is printed here.
 
     Raises:
         ConfigurationError: the reference is malformed, or does not name an app or a consumer.
@@ -50,7 +54,7 @@ def load(reference: str) -> Target:
         sys.path.insert(0, directory)
     prepare = prepared()
     prepare(None)
-    found = _imported(reference, module_name)
+    found = _imported(reference, module_name, refuse)
     other = hidden(found, Path(directory))
     try:
         target = _target(reference, found, path)
@@ -69,7 +73,7 @@ def _target(reference: str, module: ModuleType, path: str) -> Target:
     return found
 
 
-def _imported(reference: str, name: str) -> ModuleType:
+def _imported(reference: str, name: str, refuse: Callable[[str], bool] | None) -> ModuleType:
     try:
         with logs.kept_enabled():
             return importlib.import_module(name)
@@ -78,8 +82,7 @@ def _imported(reference: str, name: str) -> ModuleType:
             raise ConfigurationError(
                 f"{reference!r}: there is no module {error.name!r} in {Path.cwd()} or on the Python path"
             ) from None
-        _show(error)
-        raise _failed(reference, name, error) from error
+        raise _failed(reference, name, error, refuse) from error
     except (ConfigurationError, Unusable) as error:
         # Our own sentence about a line of the user's: a traceback would add nothing.
         kind = Unusable if isinstance(error, Unusable) else ConfigurationError
@@ -87,20 +90,19 @@ def _imported(reference: str, name: str) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a user's module may raise anything
-        _show(error)
-        raise _failed(reference, name, error) from error
+        raise _failed(reference, name, error, refuse) from error
 
 
-def _failed(reference: str, name: str, error: BaseException) -> Stopped:
+def _failed(reference: str, name: str, error: BaseException, refuse: Callable[[str], bool] | None) -> Stopped:
+    """Show the traceback and a sentence: all processes of a supervisor meet the same error, and it shows that once."""
     hides = hiding(error, Path.cwd())
     why = f"{type(error).__name__}: {safe_str(error)}{f'; {hides}' if hides else ''}"
-    say(f"{reference!r} cannot be run: importing {name} failed with {why}")
-    return Stopped(Exit.USAGE)
-
-
-def _show(error: BaseException) -> None:
     lines = traceback.format_exception(error.with_traceback(from_user_code(error.__traceback__)))
-    print(printable_lines("".join(lines)), end="", file=sys.stderr)
+    sentence = printed(f"{reference!r} cannot be run: importing {name} failed with {why}")
+    text = printable_lines("".join(lines)) + sentence
+    if refuse is None or not refuse(text):
+        print(text, file=sys.stderr, flush=True)
+    return Stopped(Exit.USAGE)
 
 
 def _where(error: BaseException) -> str:
