@@ -69,8 +69,7 @@ def serve(wishes: Wishes) -> Exit:
         signal.signal(number, lambda *_: None if services.begun else _end_now(supervised=lifeline is not None))
     if lifeline is not None:
         lifeline.listen()
-    refuse = None if lifeline is None else lifeline.refuse
-    targets += {id(target): target for target in (load(each, refuse) for each in wishes.references)}.values()
+    targets += {id(target): target for target in _loaded(wishes.references, lifeline)}.values()
     for target in targets:
         configure(target, given)
     consumers = [consumer for target in targets for consumer in consumers_of(target)]
@@ -109,6 +108,11 @@ def serve(wishes: Wishes) -> Exit:
     return _verdict(
         reports, len(consumers), unusable=not services.signalled and any(consumer.problem for consumer in consumers)
     )
+
+
+def _loaded(references: Sequence[str], lifeline: Lifeline | None) -> list[Target]:
+    """The targets; a module that fails in all processes is left to their supervisor."""
+    return [load(each, None if lifeline is None else lifeline.refuse) for each in references]
 
 
 def _poll_shorter(consumer: Consumer, seconds: float) -> None:
