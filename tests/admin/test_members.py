@@ -30,7 +30,8 @@ def folder() -> Iterator[Folder]:
 
 def known(number: int, state: str, *, restarts: int = 0, pid: int | None = None) -> dict[str, Any]:
     last = "SIGKILL" if restarts else None
-    return {"number": number, "pid": pid, "state": state, "restarts": restarts, "last": last}
+    died = 1700000000.5 if restarts else None
+    return {"number": number, "pid": pid, "state": state, "restarts": restarts, "last": last, "last_at": died}
 
 
 def test_it_speaks_for_all_and_names_the_process_that_is_not_well(folder: Folder) -> None:
@@ -63,8 +64,8 @@ def test_it_speaks_for_all_and_names_the_process_that_is_not_well(folder: Folder
         "pid": 12,
         "reason": "it is starting, and does not answer yet",
     }
-    assert members.note(11) == ""
-    assert members.note(12) == "process 2 was started again 2 times; the one before it ended with SIGKILL"
+    assert members.note(11) == ("", 0.0)
+    assert members.note(12) == ("it was started again 2 times; the one before it ended with SIGKILL", 1700000000.5)
 
 
 def test_nothing_is_ready_before_the_first_process_has_started(folder: Folder) -> None:

@@ -105,12 +105,13 @@ class Given:
 
     def __init__(self, addresses: list[str]) -> None:
         self._addresses = addresses
+        self.said = ("", 0.0)
 
     def places(self) -> dict[str, int]:
         return {address: number for number, address in enumerate(self._addresses, 1)}
 
-    def note(self, _pid: int) -> str:
-        return ""
+    def note(self, _pid: int) -> tuple[str, float]:
+        return self.said
 
     def starting(self, _number: int) -> dict[str, Any]:
         return {}
@@ -150,6 +151,23 @@ def test_members_over_unix_sockets_are_a_part_of_a_surface(sockets: Path) -> Non
             members.pop()
             reader.until(lambda: list(states(reader)) == ["one"])
         assert not (sockets / "one").exists()
+
+
+def test_a_process_that_was_started_again_says_so_with_the_time_of_the_death(sqs: LocalSqs, sockets: Path) -> None:
+    consumer = Consumer("orders", Gate().waiting, wait_time=1, poll_grace=0, **create(sqs))
+    address = f"unix:{sockets / 'one'}"
+    given = Given([address])
+    given.said = ("it was started again once", 1700000000.5)
+    with (
+        AdminServer(consumer, address=address, name="one"),
+        AdminServer(address="0", members=given) as server,
+        Reader(server) as reader,
+    ):
+        consumer.start()
+        reader.until(lambda: states(reader) == {"one": "RUNNING"})
+        process = reader.state["processes"]["one"]
+        assert (process["reason"], process["since"]) == given.said
+        consumer.stop().result()
 
 
 def test_the_detail_and_the_actions_of_a_peer(sqs: LocalSqs, caplog: pytest.LogCaptureFixture) -> None:

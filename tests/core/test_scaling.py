@@ -157,7 +157,16 @@ def load(rate: float, given_back: float = 0.0, utilisation: float = 0.5) -> Load
 def test_one_process_concludes_for_all() -> None:
     """Messages are held for 0.25 s and 60 are in flight, so all finish 240 a second; the queue grows by 20."""
     found = scaling(
-        load(60.0), handler=0.2, held=0.25, hidden=0, visible=2400, in_flight=60.0, delayed=7, growth=20.0, latency=60
+        load(60.0),
+        handler=0.2,
+        held=0.25,
+        hidden=0,
+        visible=2400,
+        in_flight=50,
+        usual=60.0,
+        delayed=7,
+        growth=20.0,
+        latency=60,
     )
     assert (found.replicas, found.arrivals, found.backlog_seconds) == (4.0, 260.0, 10.0)
     assert found.wanted_replicas == math.ceil(260 / 80 + 2400 / 6000)
@@ -179,7 +188,8 @@ def conclude(
         held=held,
         hidden=hidden,
         visible=0,
-        in_flight=in_flight,
+        in_flight=round(in_flight),
+        usual=in_flight,
         delayed=0,
         growth=growth,
         latency=60.0,
@@ -245,6 +255,25 @@ def test_the_share_of_others_comes_into_the_estimate_step_by_step() -> None:
     works = (0.8, 1.0, 1.5, 2.0, 16.0)
     found = [conclude(load(work / 0.25, utilisation=0.0), in_flight=8 * work, processes=2).replicas for work in works]
     assert found == pytest.approx([2.0, 2.0, 5.0, 8.0, 8.0])
+
+
+@virtual
+async def test_what_is_in_flight_is_the_last_count_and_the_estimate_takes_the_average() -> None:
+    async def slow(_body: str) -> None:
+        await asyncio.sleep(60)
+
+    async with World() as world:
+        running = await world.start(slow, concurrency=20)
+        await world.send(*map(str, range(15)))
+        await world.until(lambda: running.statistics().lane.running == 15)
+        await asyncio.sleep(30)
+        backlog = Backlog()
+        for at, count in ((0.0, 60), (30.0, 30), (60.0, 0)):
+            backlog.add(at, QueueCounts(visible=0, in_flight=count, delayed=0, dead_letters=None))
+        found = with_scaling(running.statistics(), backlog, 60.0).scaling
+        assert found is not None
+        assert found.in_flight == 0
+        assert found.replicas == pytest.approx(2.0, rel=0.1)  # 30 on average, and 15 here
 
 
 @pytest.mark.parametrize(("growth", "arrivals"), [(None, 60.0), (-20.0, 40.0), (-100.0, 0.0)])

@@ -130,8 +130,11 @@ class Fleet:
         noted: dict[str, Process] = {}
         for name, each in found.items():
             note = members.starting(number) if each["state"] == "UNREACHABLE" else {}
-            reason = each["reason"] or members.note(each["pid"])
-            noted[note.get("key", name)] = cast("Process", {**each, "number": number, "reason": reason, **note})
+            reason, since = each["reason"], each["since"]
+            if not reason and (said := members.note(each["pid"]))[0]:
+                reason, since = said
+            named = {"number": number, "reason": reason, "since": since}
+            noted[note.get("key", name)] = cast("Process", {**each, **named, **note})
         return noted
 
     async def prepare(self, process: str | None, consumer: str | None) -> None:

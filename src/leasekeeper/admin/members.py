@@ -59,15 +59,14 @@ class Members:
         numbers = [each["number"] for each in self._known() if each["state"] not in GONE]
         return {f"unix:{self._folder.socket(number)}": number for number in numbers}
 
-    def note(self, pid: int) -> str:
-        """What there is to say of the process with this id: whether it took the place of others that died."""
+    def note(self, pid: int) -> tuple[str, float]:
+        """Whether the process with this id took the place of others, and when the last of them ended; "" if not."""
         for each in self._known():
             if each["pid"] == pid and each["restarts"]:
                 times = "once" if each["restarts"] == 1 else f"{each['restarts']} times"
-                return (
-                    f"process {each['number']} was started again {times}; the one before it ended with {each['last']}"
-                )
-        return ""
+                words = f"it was started again {times}; the one before it ended with {each['last']}"
+                return words, each["last_at"] or 0.0
+        return "", 0.0
 
     def starting(self, number: int) -> dict[str, Any]:
         """What to say of the process of that number while it starts, and so does not answer; empty for others."""

@@ -29,8 +29,8 @@ class Members(Protocol):
         """The addresses of their surfaces now, and the number of each."""
         ...
 
-    def note(self, pid: int) -> str:
-        """What there is to say of the process with this id; empty for nothing."""
+    def note(self, pid: int) -> tuple[str, float]:
+        """What there is to say of the process with this id, and since when; empty for nothing."""
         ...
 
     def starting(self, number: int) -> dict[str, Any]:

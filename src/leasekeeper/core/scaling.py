@@ -108,8 +108,8 @@ class ScalingStatistics:
 
     visible: int
     """Messages that can be received."""
-    in_flight: float
-    """Messages that this and all other consumers hold, on average over the last answers."""
+    in_flight: int
+    """Messages that this and all other consumers hold, and those in back-off."""
     delayed: int
     """Messages that become visible later."""
     growth: float | None
@@ -136,7 +136,8 @@ def scaling(
     held: float,
     hidden: int,
     visible: int,
-    in_flight: float,
+    in_flight: int,
+    usual: float,
     delayed: int,
     growth: float | None,
     latency: float,
@@ -151,6 +152,7 @@ def scaling(
         hidden: messages that it gave back and that are in back-off now: SQS counts them as in flight.
         visible: as SQS says; so are `in_flight` and `delayed`.
         in_flight: see `visible`.
+        usual: the average of the last numbers in flight: one alone is too uneven to estimate by.
         delayed: see `visible`.
         growth: messages a second by which `visible` grows; None: not known.
         latency: seconds in which a backlog should be worked off.
@@ -158,7 +160,7 @@ def scaling(
     """
     ended = load.rate + load.given_back
     work = ended * held if ended > 0 else load.utilisation * load.slots
-    replicas = _replicas(work, load=load, hidden=hidden, in_flight=in_flight, known=processes)
+    replicas = _replicas(work, load=load, hidden=hidden, in_flight=usual, known=processes)
     rate, again = replicas * load.rate, replicas * load.given_back
     if ended <= 0 < held:
         rate = replicas * work / held  # no handler has ended, and those that run will

@@ -6,7 +6,8 @@ Used by the policy. The exit codes are those of `leasekeeper run`.
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 from leasekeeper.exit_codes import Exit
 
@@ -41,11 +42,13 @@ class Ending:
         killed: whether the supervisor has killed it.
         unexpected: whether it was ready, and was neither told to stop nor said that it ends: `os._exit` was called.
             Then its exit code does not have the meaning that `leasekeeper run` gives it.
+        at: when it was noticed, in seconds since 1970.
     """
 
     status: int
     killed: bool = False
     unexpected: bool = False
+    at: float = field(default_factory=time.time, compare=False, repr=False)
 
     @property
     def code(self) -> int:

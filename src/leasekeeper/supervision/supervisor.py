@@ -313,6 +313,7 @@ class Supervisor:
                 "state": each.state.value,
                 "restarts": each.restarts,
                 "last": None if each.last is None else str(each.last),
+                "last_at": None if each.last is None else round(each.last.at, 1),
             }
             for each in self._policy.processes.values()
         ]
