@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import pytest
 
 from leasekeeper.api import MAX_BYTES, EntryFailure
+from leasekeeper.cli.connection import Connection, OpenQueue
+from leasekeeper.cli.redrive.chosen import report
 from leasekeeper.cli.redrive.copying import HIDDEN, Copying, CopyPlan, Target, copy_of
+from leasekeeper.cli.redrive.dead_letter_queue import DeadLetterQueue
 from leasekeeper.cli.redrive.filters import Filters
 from leasekeeper.errors import Verdict
 from leasekeeper.failure import FAILURE, REDRIVEN, Failure
 from leasekeeper.local import Broker, LocalClient
 from leasekeeper.message import MessageAttribute, Received
+from leasekeeper.sqs.address import QueueAddress
 from leasekeeper.testing.world import virtual
 
 if TYPE_CHECKING:
@@ -483,3 +487,23 @@ async def test_on_a_bad_network_nothing_is_lost_and_a_group_keeps_its_order(seed
                 assert [body for body in first if body in bodies] == bodies
             if asyncio.get_running_loop().time() - began < 300:
                 assert len(arrived) == len(everything)
+
+
+@virtual
+async def test_messages_that_came_back_are_named_and_may_be_among_those_not_looked_at(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """They were looked at twice and moved once, so the two numbers of the summary differ by them."""
+    async with Scene(fifo=True) as scene:
+        address = QueueAddress.parse("dead.fifo")
+        queue = OpenQueue(client=cast("Any", scene.client), address=address, url=scene.urls["dead"])
+        dead = DeadLetterQueue(queue=queue, arn="arn:aws:sqs:x:1:dead.fifo", sources={})
+        copying = scene.copying()
+        copying.returned, copying.behind = {"a", "b"}, 30
+        report(Connection(queue="dead.fifo"), dead, copying)
+    assert capsys.readouterr().err == (
+        "leasekeeper: about 30 messages were not looked at: there are others before them in their message groups, and "
+        "SQS shows no more of a group while these are held. Messages that came back can be among them\n"
+        "leasekeeper: 2 messages failed again and came back while this ran: looked at twice, moved once, and still in "
+        "dead.fifo\n"
+    )

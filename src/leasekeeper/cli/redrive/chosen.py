@@ -45,7 +45,7 @@ async def send_chosen(
     if plan.dry_run:
         show_causes(copying.causes.sorted(), console)
     print(_summary(dead.name, copying, plan))
-    code = _report(connection, dead, copying)
+    code = report(connection, dead, copying)
     if interrupted:
         say(f"interrupted: the others are still in {dead.name}, the same command continues")
         return Exit.INTERRUPTED
@@ -62,13 +62,13 @@ def _summary(name: str, copying: Copying, plan: CopyPlan) -> str:
     return printable(f"{verb} {total} from {name}{where} ({copying.holding.seen:,} looked at)")
 
 
-def _report(connection: Connection, dead: DeadLetterQueue, copying: Copying) -> Exit:
+def report(connection: Connection, dead: DeadLetterQueue, copying: Copying) -> Exit:
     """Say what did not go well; the exit code."""
     if copying.behind:
         say(
             f"about {counted(copying.behind, 'message')} {_was(copying.behind)} not looked at: there are others before "
             "them in their message groups, and SQS shows no more of a group while these are held"
-            f"{'. Messages that came back are among them' if copying.returned else ''}"
+            f"{'. Messages that came back can be among them' if copying.returned else ''}"
         )
     if copying.strays:
         stay, they_name = ("stays", "it names") if len(copying.strays) == 1 else ("stay", "they name")
