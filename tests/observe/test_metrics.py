@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 NOT_EXPORTED = {
     "throttler.rate": "the rate of messages_received",
     "throttler.handler_p95": "in the histogram of handlers",
+    "receives.lags": "the count of the histogram of lag",
     "receives.lag_p95": "in the histogram of lag",
     "load.rate": "the rate of deletes",
     "stop.detail": "in the log",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Any
 
@@ -20,6 +21,8 @@ from leasekeeper.observe.masking import masked
 from leasekeeper.observe.rates import KEPT, Rates, Sample
 from leasekeeper.observe.recorder import Recorder
 from leasekeeper.outcomes import DONE, Failed, Reject
+from leasekeeper.schedules import Exponential
+from leasekeeper.testing.world import World, virtual
 
 CANARY = "canary-6ba1d0"
 
@@ -139,16 +142,37 @@ def test_rates_are_of_the_last_seconds() -> None:
     assert rates.by_second("received") == [0.0] * (KEPT - 1) + [3.0]
 
 
-def test_what_was_received_lately_is_of_the_last_minute() -> None:
+def test_a_new_message_counts_for_a_minute_and_one_that_comes_again_does_not() -> None:
     rates = Rates()
-    assert not rates.received_lately
-    rates.add(Sample(0.0, 3, 0, 0, 0))
-    assert rates.received_lately  # since the start
+    assert not rates.new_lately
+    rates.add(Sample(0.0, 3, 0, 0, 0, 3))
+    assert rates.new_lately  # since the start
     for second in range(1, KEPT + 1):
-        rates.add(Sample(float(second), 3, 3, 0, 0))
-    assert not rates.received_lately
-    rates.add(Sample(KEPT + 1.0, 4, 3, 0, 0))
-    assert rates.received_lately
+        rates.add(Sample(float(second), 3 + second, 3, 0, 0, 3))
+    assert not rates.new_lately
+    rates.add(Sample(KEPT + 1.0, 80, 3, 0, 0, 4))
+    assert rates.new_lately
+
+
+@virtual
+async def test_the_lag_of_a_message_is_measured_once() -> None:
+    async def fail(_body: str) -> None:
+        raise ValueError
+
+    async with World() as world:
+        await world.send("a")
+        running = await world.start(fail, retry=Exponential(base=20, maximum=20, jitter="none"))
+        await asyncio.sleep(90)
+        received = running.statistics().receives
+        assert (received.messages, received.lags) == (5, 1)
+        recorder = Recorder(Source())
+        recorder.look(running.statistics(), world.now)
+        assert recorder.rates.new_lately
+        for _ in range(KEPT):
+            await asyncio.sleep(1)
+            recorder.look(running.statistics(), world.now)
+        assert running.statistics().receives.messages > 5
+        assert not recorder.rates.new_lately
 
 
 def test_a_backlog_is_out_of_date_when_nothing_is_received_of_it() -> None:

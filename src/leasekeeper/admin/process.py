@@ -134,7 +134,7 @@ def consumer_state(consumer: Consumer, recorder: Recorder) -> ConsumerState:
         "calls_per_message": None if (calls := rates.calls_per_message) is None else round(calls, 3),
         "spark_in": [round(each, 1) for each in rates.by_second("received")],
         "spark_out": [round(each, 1) for each in rates.by_second("done")],
-        "lag_p95": round(now.receives.lag_p95, 4) if now is not None and rates.received_lately else None,
+        "lag_p95": round(now.receives.lag_p95, 4) if now is not None and rates.new_lately else None,
         "handler_p50": 0.0 if now is None else round(now.throttler.handler, 6),
         "handler_p95": 0.0 if now is None else round(now.throttler.handler_p95, 6),
         "lease_margin": _margin(runner),

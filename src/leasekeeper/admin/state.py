@@ -164,8 +164,8 @@ class ConsumerState(TypedDict):
     """Messages received in each of the last 60 seconds, oldest first."""
     spark_out: list[float]
     lag_p95: float | None
-    """Seconds from sent to received that 95 % of the last 63 first receives had at most; None when nothing was received
-    in the last minute."""
+    """Seconds from sent to received that 95 % of the last 63 first receives had at most; None when no new message was
+    received in the last minute."""
     handler_p50: float
     """Seconds that handlers took, of the last 63."""
     handler_p95: float

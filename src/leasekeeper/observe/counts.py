@@ -87,11 +87,13 @@ class ReceiveStatistics:
     """Receives that raised."""
     messages: int
     """Messages received."""
+    lags: int
+    """Receives with a message that was received for the first time: `lag` is measured in these."""
     lag: float
     """Median seconds from sent to received, of messages received for the first time; 0.0 before the first. The times
     come from two clocks, so the value is approximate."""
     lag_p95: float
-    """Seconds from sent to received that 95 % of these had at most."""
+    """Seconds from sent to received that 95 % of these had at most. Both stay as they are while no message is new."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +155,7 @@ class Counts:
             if event.count >= event.asked:
                 counts["full"] += 1
             if event.lag is not None:
+                counts["lags"] += 1
                 self._lag.push(event.lag)
         else:
             counts["empty"] += 1

@@ -24,6 +24,7 @@ class Sample(NamedTuple):
     done: int
     failed: int
     calls: int
+    lags: int = 0
 
 
 _SINCE_START = Sample(0.0, 0, 0, 0, 0)
@@ -57,11 +58,14 @@ class Rates:
         return (last.received - first.received) / seconds if seconds > 0 else 0.0
 
     @property
-    def received_lately(self) -> bool:
-        """Whether anything was received in the last minute; before it was sampled for so long, since the start."""
+    def new_lately(self) -> bool:
+        """Whether a new message was received in the last minute; before it was sampled for so long, since the start.
+
+        One that comes again from its back-off is not new.
+        """
         samples = self._samples
-        before = samples[0].received if len(samples) > KEPT else 0
-        return bool(samples) and samples[-1].received > before
+        before = samples[0].lags if len(samples) > KEPT else 0
+        return bool(samples) and samples[-1].lags > before
 
     @property
     def done(self) -> float:

@@ -100,7 +100,8 @@ class Recorder:
             return
         if before is not None and now.seconds < before.seconds:  # it was started again
             before = None
-        self.rates.add(Sample(at, now.receives.messages, now.work.done, now.work.failed, calls_of(now)))
+        received = now.receives
+        self.rates.add(Sample(at, received.messages, now.work.done, now.work.failed, calls_of(now), received.lags))
         self.decisions.look(before, now, at)
         extended = now.heartbeat.extended - (before.heartbeat.extended if before is not None else 0)
         if extended > 0:

@@ -4,7 +4,7 @@ export const MEANINGS = {
   rate_in: ["Messages received per second, over the last five seconds.", "Above out for long: the backlog grows."],
   rate_out: ["Handlers that ended well per second, over the last five seconds.", "Divided by the running handlers it says what one of them does."],
   backlog: ["Messages that can be received, as SQS counts them: approximately and some seconds late. In seconds: what they need at the present rate. The arrow is their trend. Out of date: receives have found the queue empty since.", "Growing for minutes: add concurrency while handlers wait for something else, or processes."],
-  lag: ["Seconds from sent to received: 95 of 100 messages were faster. It compares two clocks. A dash: none was received in the last minute.", "It rises when messages wait in the queue: add processes or concurrency."],
+  lag: ["Seconds from sent to received: 95 of 100 messages were faster. It compares two clocks. A dash: no new one was received in the last minute.", "It rises when messages wait in the queue: add processes or concurrency."],
   failures: ["Handlers that raised or ran out of time, in the last minute, whatever followed.", "Open the consumer: Failures groups them by exception and place."],
   margin: ["The smallest lease left now, of all messages in hand. The heartbeat extends a lease at half its time.", "Near 0: calls to SQS fail or come late. Look at Leases, and raise visibility_timeout."],
   calls: ["Calls to SQS for each finished message, in the last minute. SQS charges for calls.", "About 0.2 at full load, about 1.1 when messages come one by one; longest_pause trades calls for latency."],
