@@ -180,16 +180,49 @@ async def test_a_part_that_is_down_becomes_the_whole() -> None:
 
 @virtual
 async def test_a_message_waits_for_ten_minutes_at_most_however_rarely_it_is_tried() -> None:
-    """A claim without an answer takes 5 s here, and many wait, so each of them is tried every four minutes."""
+    """A claim without an answer takes 5 s here, and many wait, so each of them is tried every four minutes.
+
+    That is so from the second claim on: then the store has answered others in between.
+    """
     options, loop = Options(concurrency=10), asyncio.get_running_loop()
     health = Health.of("orders", options, lambda _: None)
     outage = StoreOutage(options, probes={}, progress=int, health=health, clock=loop.time, draw=lambda: 0.5)
     received, silence = Received(message_id="1", receipt="1"), Unclaimed(0.0, TimeoutError())
     pauses = list[tuple[float, bool]]()
-    for _ in range(4):
+    for _ in range(5):
         judged = outage.judge(received, silence, holds=False, waiting=48, took=5.0)
         assert isinstance(judged, Unclaimed)
         pauses.append((judged.after, judged.waits))
+        await asyncio.sleep(judged.after + 5.0)
+    assert pauses == [(1.0, True), (240.0, True), (240.0, True), (104.0, True), (63.0, False)]  # then the queue has it
+    outage.close()
+
+
+@virtual
+async def test_while_all_of_a_store_hangs_no_message_is_put_off_for_minutes() -> None:
+    """It answered a moment ago, so it may be back at once. Claims that were out when it comes back still fail."""
+    options, loop = Options(concurrency=10), asyncio.get_running_loop()
+    hangs, back = loop.time() + 2, loop.time() + 24
+
+    async def probe() -> None:
+        if hangs <= loop.time() < back:
+            await asyncio.sleep(5)
+            raise TimeoutError
+
+    health = Health.of("orders", options, lambda _: None)
+    outage = StoreOutage(
+        options, probes={"store": probe}, progress=int, health=health, clock=loop.time, draw=lambda: 0.5
+    )
+    silence = Unclaimed(0.0, TimeoutError())
+    outage.judge(Received(message_id="0", receipt="0"), silence, holds=False, waiting=0, took=0.0)
+    await asyncio.sleep(3)
+    pauses: list[float] = []
+    while loop.time() < back + 5:
+        await asyncio.sleep(5)
+        judged = outage.judge(Received(message_id="1", receipt="1"), silence, holds=False, waiting=48, took=5.0)
+        assert isinstance(judged, Unclaimed)
+        pauses.append(judged.after)
         await asyncio.sleep(judged.after)
-    assert pauses == [(240.0, True), (240.0, True), (120.0, True), (63.0, False)]  # then it comes from the queue
+    assert len(pauses) > 2
+    assert max(pauses) <= 10
     outage.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,8 @@ FEW = 5
 """With so many other keys refused at the same time no key is at fault, but the store."""
 FORGET = 120.0
 """Seconds after its next try at which a key is forgotten: it was claimed, or is here no more."""
+ANSWERS = 32
+"""Answers to questions that are remembered: at most one comes in a second, and few claims take half a minute."""
 MANY = 10_000
 """Keys that are remembered until those to forget are looked for."""
 
@@ -69,6 +72,8 @@ class _Wait:
     """When its claim failed first."""
     next: float
     """When it is tried next."""
+    judged: float = math.inf
+    """When its last claim failed."""
     tries: int = 0
     refused: int = 0
     """Claims in a row that the store refused, although it had answered others since the one before."""
@@ -115,6 +120,8 @@ class StoreOutage:
         self._since = 0.0
         self._answered_at = self._asked_at = -math.inf
         """When the store has answered last, as far as is known, and when it was asked."""
+        self._answers_at: deque[float] = deque(maxlen=ANSWERS)
+        """When it has answered the last questions."""
         self._answers = self._silences = 0
         """How often the store has answered a probe, and has not."""
         self._waits: dict[str, _Wait] = {}
@@ -147,9 +154,12 @@ class StoreOutage:
             del self._waits[name]
             after = AWAY.delay(received.receive_count) * (1 + JITTER * self._draw())
             return replace(outcome, after=after)
-        slowest = took * waiting / (SHARE * self._handlers)
+        # If the store answered others between two claims of this key, a part of it is down, and handlers are needed for
+        # the rest. Else all of it may be down, and nothing is put off for long.
+        parted = any(wait.judged <= at <= now - took for at in self._answers_at)
+        slowest = took * waiting / (SHARE * self._handlers) if parted else 0.0
         after = min(max(TRIES.delay(wait.tries, self._draw()), slowest), left)
-        wait.next = now + after
+        wait.judged, wait.next = now, now + after
         return replace(outcome, after=after, waits=True)
 
     def _wait_of(self, name: str, now: float) -> _Wait:
@@ -216,6 +226,7 @@ class StoreOutage:
             await asyncio.sleep(PROBES.delay(failures, self._draw()))
         now = self._answered_at = self._clock()
         self._answers += 1
+        self._answers_at.append(now)
         self._probing = None
         self._receive_if_answered(now)
         self._health.held_up("", now)
