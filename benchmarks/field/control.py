@@ -6,6 +6,7 @@ import http.client
 import json
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,21 @@ class Control:
         if "error" in answer:
             raise RuntimeError(f"the server could not {word} {request}: {answer['error']}")
         return answer
+
+    def call_seconds(self, queue: str, count: int) -> list[float]:
+        """The seconds of so many receives from an empty queue, which do not wait, one after the other."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        body, head = json.dumps({"QueueUrl": queue}), {"X-Amz-Target": "AmazonSQS.ReceiveMessage"}
+        took = []
+        try:
+            for _ in range(count):
+                began = time.monotonic()
+                connection.request("POST", "/", body, head)
+                connection.getresponse().read()
+                took.append(time.monotonic() - began)
+        finally:
+            connection.close()
+        return took
 
     def wait(self, queue: str, until: str, count: int, seconds: float) -> bool:
         """Wait until a queue is "polled" or `count` messages are "deleted", at most `seconds`."""

@@ -7,6 +7,7 @@ and harness share.
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +70,55 @@ def costs(scenario: Scenario, before: Snapshot, after: Snapshot) -> Figures:
 
 def share(scenario: Scenario, figures: Figures) -> Figures:
     """The share of the rate that the scenario allows, by its rules or by its concurrency alone."""
-    allowed = scenario.allowed or scenario.concurrency / scenario.seconds
+    allowed = scenario.allowed(scenario.seconds, scenario.latency)
     return {"share": figures["rate"] / allowed} if "rate" in figures else {}
+
+
+def alone(scenario: Scenario, notes: Sequence[Note], calls: Sequence[float]) -> Figures:
+    """What a scenario's handlers take without a queue, and what its rules allow with handlers and calls that long.
+
+    Args:
+        scenario: says how many handlers were called at once.
+        notes: of handlers that were called again and again.
+        calls: the seconds of calls that did not wait.
+    """
+    seconds = max(note.finished for note in notes) - min(note.started for note in notes)
+    handler, call = scenario.at_once * seconds / len(notes), statistics.median(calls)
+    return {
+        "rate": len(notes) / seconds,
+        "handler_ms": handler * 1000,
+        "call_ms": call * 1000,
+        "allowed_here": scenario.allowed(handler, call),
+    }
+
+
+def beside_alone(notes: Sequence[Note], rate: float, allowed: float | None) -> Figures:
+    """How long handlers took with a queue, and which share of what this machine allows the client reached.
+
+    The middle is from the first tenth of the finished messages to the last: without the start, when the first messages
+    are still to come, and without the end, when there are fewer groups than handlers.
+
+    Args:
+        notes: of all messages.
+        rate: messages a second in the whole run.
+        allowed: messages a second that the machine allows; None: unknown.
+    """
+    ended = [note for note in notes if note.finishes]
+    finishes = sorted(note.finished for note in ended)
+    if len(finishes) < len(notes):
+        return {}
+    first, last = len(finishes) // 10, len(finishes) * 9 // 10
+    found: Figures = {
+        "handler_ms": statistics.fmean(note.finished - note.started for note in ended) * 1000,
+        "middle_rate": (last - first) / (finishes[last] - finishes[first]),
+    }
+    if allowed is None:
+        return found
+    return found | {
+        "allowed_here": allowed,
+        "share_here": rate / allowed,
+        "middle_share_here": found["middle_rate"] / allowed,
+    }
 
 
 def cold(notes: Sequence[Note], hot: int, released: float) -> Figures:

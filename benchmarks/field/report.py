@@ -102,7 +102,12 @@ SECTIONS = {
         "A FIFO queue: one group",
         "As B, on a FIFO queue with one message group. SQS gives out ten of a group at most and nothing more until\n"
         "all are deleted, so handlers of h seconds and calls of r seconds allow 10 / (10 h + r) a second: 47.6.\n"
-        "sqs-consumer handles the messages of a receive at once, so it keeps no order among them, and is faster.",
+        "sqs-consumer handles the messages of a receive at once, so it keeps no order among them, and is faster.\n\n"
+        "That rule has handlers of exactly 20 ms and calls of exactly 10 ms, but timers here end up to a millisecond\n"
+        "late. *No-queue* is the same handlers alone, called in loops: the time that they take, and that of a call to\n"
+        "this server, put into the same rule, are what *this machine allows*.\n\n"
+        "The rate is of the whole run. *In the middle* is from the first tenth of the messages to the last: without\n"
+        "the start, when the messages for all handlers have to be fetched first, and without the end.",
     ),
     "K10": Section("A FIFO queue: ten groups", "The same with ten groups: ten times as much is allowed."),
     "K1K": Section("A FIFO queue: 1,000 groups", "The same with 1,000 groups: the concurrency allows 5,000 a second."),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from environments import Client
+    from clients import Client
     from figures import Figures
 
 FOLDER = Path(__file__).resolve().parents[1] / ".results"

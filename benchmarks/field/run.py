@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import environments
 import report
 import results
+from clients import CLIENTS
 from control import serving
 from runs import Bench
 from scenarios import IDLE, chosen, quick
@@ -31,7 +32,7 @@ from tables import failure, in_text, runs_of, table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from environments import Client
+    from clients import Client
     from figures import Figures
     from scenarios import Scenario
 
@@ -42,10 +43,10 @@ SETTLE = 30.0
 def available(names: Sequence[str], kept: dict[str, Any]) -> list[Client]:
     """The named clients, if their environments can be made; the results record their versions."""
     ready = []
-    for name in names or environments.CLIENTS:
-        if name not in environments.CLIENTS:
-            raise SystemExit(f"no client is called {name!r}; there are {', '.join(environments.CLIENTS)}")
-        client = environments.CLIENTS[name]
+    for name in names or CLIENTS:
+        if name not in CLIENTS:
+            raise SystemExit(f"no client is called {name!r}; there are {', '.join(CLIENTS)}")
+        client = CLIENTS[name]
         try:
             results.describe(kept, client, environments.versions(client))
         except (SystemExit, OSError) as error:
@@ -54,6 +55,17 @@ def available(names: Sequence[str], kept: dict[str, Any]) -> list[Client]:
         else:
             ready.append(client)
     return ready
+
+
+def with_alone(names: Sequence[str], scenarios: Sequence[Scenario]) -> Sequence[str]:
+    """The named clients, and before them the handlers alone that a scenario compares them with."""
+    kinds = {CLIENTS[name].kind for name in names if name in CLIENTS}
+    alone = [
+        each.name
+        for each in CLIENTS.values()
+        if each.alone and each.kind in kinds and any(scenario.suits(each) for scenario in scenarios)
+    ]
+    return [*(name for name in alone if name not in names), *names]
 
 
 def rounds(bench: Bench, scenario: Scenario, clients: Sequence[Client], count: int) -> dict[str, list[Figures]]:
@@ -72,7 +84,8 @@ def measure(options: argparse.Namespace, kept: dict[str, Any]) -> None:
     scenarios = chosen(options.scenarios)
     if options.quick:
         scenarios = [quick(scenario) for scenario in scenarios]
-    clients = available(options.clients, kept)
+    clients = available(with_alone(options.clients, scenarios), kept)
+    clients.sort(key=lambda client: not client.alone)  # they run first: the others are compared with them
     with serving() as control, tempfile.TemporaryDirectory() as folder:
         bench = Bench(control, Path(folder), scenarios)
         for scenario in scenarios:

@@ -10,12 +10,13 @@ import re
 import statistics
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import environments
 import figures
 import notes
+from clients import SINGLE
 from figures import Snapshot
 from processes import ClientProcess
 from scenarios import IDLE, LEASE
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from clients import Client
     from control import Control
-    from environments import Client
     from figures import Figures
     from scenarios import Scenario
 
@@ -38,6 +39,8 @@ STOP_LIMIT = 30.0
 END_LIMIT = 1.0
 """The same in scenarios that do not measure the end; then the client is killed."""
 PRODUCE_LIMIT = 300.0
+CALLED = 100
+"""How often each handler that runs alone is called at most, and how many calls are timed."""
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 
 
@@ -59,10 +62,13 @@ class Bench:
     folder: Path
     scenarios: Sequence[Scenario]
     _stocks: dict[str, str] = field(default_factory=dict)  # stock to its error, or an empty text
-    _earlier: dict[tuple[str, str], list[float]] = field(default_factory=dict)  # figures of a scenario and a client
+    _earlier: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    """Figures of a scenario and a client, or of a scenario and a kind of handlers alone."""
 
     def run(self, client: Client, scenario: Scenario) -> Figures:
         """Run the client in the scenario, and return the figures."""
+        if client.alone:
+            return self._alone(client, scenario)
         try:
             stock = self._stock(client, scenario)
         except Unfit as reason:
@@ -77,6 +83,22 @@ class Bench:
             if scenario.term_after is not None:
                 return self._stop(client, scenario, stock, process, file)
             return self._whole(client, scenario, stock, process, file)
+
+    def _alone(self, client: Client, scenario: Scenario) -> Figures:
+        """Run the scenario's handlers without a queue, and measure a call."""
+        queue, file = queue_of(client, scenario), self.folder / f"{_plain(client.name)}.notes"
+        shorter = replace(
+            scenario, concurrency=scenario.at_once, messages=min(scenario.messages, scenario.at_once * CALLED)
+        )
+        notes.blank(file, shorter.messages)
+        self.prepare(client, scenario)
+        calls = self.control.call_seconds(queue, CALLED)
+        with self.started(client, shorter, file) as process:
+            if not process.wait(scenario.limit) or process.status:
+                return {"failure": f"did not finish: {_death(process)}"}
+        found = figures.alone(scenario, notes.read(file), calls)
+        self._earlier.setdefault((scenario.letter, client.kind), []).append(found["allowed_here"])
+        return found
 
     def idle(self, clients: Sequence[Client], settle: float, seconds: float) -> dict[str, Figures]:
         """Run all clients at once with nothing to do; return the cost of a minute, by client."""
@@ -130,7 +152,10 @@ class Bench:
             counts = self.control.ask("counts", queue=queue)
             return self._beside_hot(client, scenario, figures.cold(noted, scenario.hot, counts["released_at"]))
         if scenario.groups:
-            return figures.share(scenario, found) | {"started_again": sum(max(0, note.starts - 1) for note in noted)}
+            allowed = self._earlier.get((scenario.letter, client.kind))  # the most: it flatters no client
+            beside = figures.beside_alone(noted, found["rate"], max(allowed) if allowed else None)
+            again = sum(max(0, note.starts - 1) for note in noted)
+            return figures.share(scenario, found) | beside | {"started_again": again}
         if scenario.letter == "B":
             counts = self.control.ask("counts", queue=queue)
             ramp = figures.ramp(noted, counts["released_at"], counts["last_delete"])
@@ -143,7 +168,7 @@ class Bench:
     def _against_standard(self, client: Client, scenario: Scenario, cpu_us: float) -> Figures:
         """The CPU of a message against that of a standard queue and single handlers, if A ran in this session."""
         self._earlier.setdefault((scenario.letter, client.name), []).append(cpu_us)
-        standard = self._earlier.get(("A", environments.SINGLE.get(client.name, client.name)))
+        standard = self._earlier.get(("A", SINGLE.get(client.name, client.name)))
         return {"to_standard": cpu_us / statistics.median(standard)} if standard and scenario.letter != "A" else {}
 
     def _beside_hot(self, client: Client, scenario: Scenario, cold: Figures) -> Figures:
@@ -248,6 +273,7 @@ class Bench:
             "BENCH_CONCURRENCY": str(scenario.concurrency_of(client)),
             "BENCH_HANDLER": scenario.handler,
             "BENCH_SECONDS": str(scenario.seconds),
+            "BENCH_MESSAGES": str(scenario.count(client)),
             "BENCH_NOTES": str(file or ""),
             "BENCH_VISIBILITY": str(scenario.visibility),
             "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",

@@ -21,8 +21,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clients import CLIENTS
 from control import serving
-from environments import CLIENTS
 from results import FOLDER, machine
 from runs import Bench, queue_of
 from scenarios import WAIT, Scenario
@@ -30,8 +30,8 @@ from scenarios import WAIT, Scenario
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from clients import Client
     from control import Control
-    from environments import Client
     from processes import ClientProcess
 
 KEPT = FOLDER / "scale.json"

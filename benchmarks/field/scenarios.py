@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from environments import Client
+    from clients import Client
 
 KILOBYTE = 1024
+TEN = 10
+"""The most messages that a receive brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,6 @@ class Scenario:
         own_concurrency: whether a client may use the concurrency that suits it best.
         groups: message groups of a FIFO queue; 0: a standard queue.
         hot: how many of the messages, the first ones, are of one more group.
-        allowed: messages a second that the rules of SQS and the handlers allow, where `share` is of that.
         clients: the names of those that can run it; empty: all.
     """
 
@@ -50,13 +51,28 @@ class Scenario:
     own_concurrency: bool = False
     groups: int = 0
     hot: int = 0
-    allowed: float | None = None
     clients: tuple[str, ...] = ()
+
+    @property
+    def at_once(self) -> int:
+        """How many handlers can be at work at once: one of each group, and no more than the concurrency."""
+        return min(self.groups or self.concurrency, self.concurrency)
+
+    def allowed(self, seconds: float, latency: float) -> float:
+        """Messages a second that the rules of SQS and the concurrency allow, for such handlers and calls.
+
+        Args:
+            seconds: what a handler takes.
+            latency: what a call takes.
+        """
+        most = self.concurrency / seconds
+        # Of a group ten are in flight at most, and nothing more is given out until all of them are deleted.
+        return min(most, self.groups * TEN / (TEN * seconds + latency)) if self.groups else most
 
     def suits(self, client: Client) -> bool:
         """Whether a client can run it, and is meant to."""
         named = not self.clients or client.name in self.clients
-        return named and (not client.only or self.letter in client.only)
+        return named and (not client.only or self.letter[0] in client.only)
 
     def count(self, client: Client) -> int:
         """How many messages a run of this client has."""
@@ -114,10 +130,9 @@ TRICKLE = Scenario(
 
 ORDERED = ("leasekeeper-async", "leasekeeper-def", "boto3-1", "boto3-32", "sqs-consumer", "sqs-consumer-batch")
 """Clients that can consume a FIFO queue."""
+ALONE = ("no-queue-async", "no-queue-threads")
+"""Handlers without a queue, to compare those with."""
 OURS = ("leasekeeper-async", "leasekeeper-def")
-# One group: ten in flight at most, and nothing more until all are deleted, so 10 / (10 h + r) for handlers of h seconds
-# and calls of r seconds. Many groups: as many handlers as the concurrency allows.
-ONE_GROUP = 10 / (10 * WAIT.seconds + WAIT.latency)
 GROUP = replace(
     WAIT,
     letter="K1",
@@ -125,15 +140,10 @@ GROUP = replace(
     messages=500,
     groups=1,
     limit=40.0,
-    allowed=ONE_GROUP,
-    clients=ORDERED,
+    clients=(*ORDERED, *ALONE),
 )
-GROUPS = replace(
-    GROUP, letter="K10", title="a FIFO queue with 10 groups", messages=4_000, groups=10, allowed=10 * ONE_GROUP
-)
-MANY = replace(
-    GROUP, letter="K1K", title="a FIFO queue with 1,000 groups", messages=25_000, groups=1_000, allowed=5_000.0
-)
+GROUPS = replace(GROUP, letter="K10", title="a FIFO queue with 10 groups", messages=4_000, groups=10)
+MANY = replace(GROUP, letter="K1K", title="a FIFO queue with 1,000 groups", messages=25_000, groups=1_000)
 COLD = replace(
     MANY, letter="KC", title="a FIFO queue with 100 groups of 200", messages=20_000, groups=100, clients=OURS
 )

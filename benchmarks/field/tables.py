@@ -40,6 +40,17 @@ CALLS = Column("calls", "calls/message", 2, spread=False)
 SHARE = Column("share", "% of what the rules allow", 1, 100)
 AGAIN = Column("started_again", "started again")
 MEMORY = Column("peak_mb", "peak MB", spread=False)
+GROUPS = (
+    Column("rate", "messages/s", 1),
+    SHARE,
+    Column("handler_ms", "ms a handler", 2, spread=False),
+    Column("call_ms", "ms a call", 2, spread=False),
+    Column("allowed_here", "this machine allows", 1, spread=False),
+    Column("share_here", "% of that", 1, 100),
+    Column("middle_share_here", "% of that in the middle", 1, 100),
+    CALLS,
+    AGAIN,
+)
 
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "A": (
@@ -77,7 +88,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "H64": (Column("megabytes_a_second", "MB/s", 1), CPU, MEMORY),
     "H1M": (Column("megabytes_a_second", "MB/s", 1), CPU, MEMORY),
-    **dict.fromkeys(("K1", "K10", "K1K"), (RATE, SHARE, CALLS, AGAIN)),
+    **dict.fromkeys(("K1", "K10", "K1K"), GROUPS),
     "KC": (Column("cold_rate", "messages/s"), CALLS),
     "KH": (
         Column("cold_rate", "messages/s of the other groups"),

@@ -20,6 +20,7 @@ QUEUE_URL = os.environ["BENCH_QUEUE_URL"]
 CONCURRENCY = int(os.environ["BENCH_CONCURRENCY"])
 HANDLER = os.environ["BENCH_HANDLER"]
 SECONDS = float(os.environ["BENCH_SECONDS"])
+MESSAGES = int(os.environ["BENCH_MESSAGES"])
 NOTES = os.environ["BENCH_NOTES"]
 VISIBILITY = int(os.environ["BENCH_VISIBILITY"])
 REGION = os.environ["AWS_DEFAULT_REGION"]
