@@ -17,7 +17,8 @@ from leasekeeper.core.delivery import Lease
 from leasekeeper.keeper.entries import Entries, KeptDelivery
 from leasekeeper.keeper.layout import WAITING, Credentials, Settings
 from leasekeeper.keeper.table import Table
-from leasekeeper.keeper.watching import Threads, Watching
+from leasekeeper.keeper.threads import Threads
+from leasekeeper.keeper.watched_process import WatchedProcess
 from leasekeeper.local import LocalSqs
 from leasekeeper.message import Received
 
@@ -66,15 +67,15 @@ def _run(held: int) -> tuple[float, float, float]:
         entries.enter([KeptDelivery(each, lease, now, now) for each in batch], batch, WAITING)
     threads = Threads()
     threads.start()
-    watching = Watching(0, threads, threads, say=lambda _: None)
-    watching.add(os.dup(table.descriptor))
+    watched = WatchedProcess(0, threads, threads, say=lambda _: None)
+    watched.add(os.dup(table.descriptor))
     began, cpu = time.monotonic(), time.process_time()
-    watching.settle()
+    watched.settle()
     took, cpu = time.monotonic() - began, time.process_time() - cpu
     connection.send(None)
     servers, visible = connection.recv()
     server.join()
-    watching.close()
+    watched.close()
     threads.close()
     table.close()
     if visible != held:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from leasekeeper.api import SqsApi
     from leasekeeper.channel import Channel
-    from leasekeeper.keeper.keeping import Keeping
+    from leasekeeper.keeper.link import KeeperLink
     from leasekeeper.lanes.handlers import AnyHandler
     from leasekeeper.lifespan import Lifespan
     from leasekeeper.options import Options
@@ -85,7 +85,7 @@ class Life:
         self._own_loop = False
         self._phase = next_phase(Phase.NEW, Change.START)
         self.runner: Runner | None = None
-        self._keeping: Keeping | None = None
+        self._keeper: KeeperLink | None = None
         self.stop_asked = False
         self._force_asked = False
         self._quiet_asked = False
@@ -195,10 +195,10 @@ class Life:
             self._failure = self._stopped_early() if early else self._failed(error)
         finally:
             self._task = None  # a stop has nothing to cancel any more
-            if self._keeping is not None:
-                from leasekeeper.engine.keeper_parts import close_keeping
+            if self._keeper is not None:
+                from leasekeeper.engine.keeper_parts import close_link
 
-                await close_keeping(self._keeping)
+                await close_link(self._keeper)
             if client is not None and self._options.client is None:
                 await self._close(client)
             close_idle = getattr(self._options.idempotency, "close_idle", None)
@@ -229,9 +229,9 @@ class Life:
         target = await open_queue(client, self._address, self._options)
         await ask_store(self._options, target)
         if self._options.keeper or VARIABLE in os.environ:
-            from leasekeeper.engine.keeper_parts import open_keeping
+            from leasekeeper.engine.keeper_parts import open_link
 
-            self._keeping = await open_keeping(client, self._options, target)
+            self._keeper = await open_link(client, self._options, target)
         runner = self.runner = Runner(
             target,
             client,
@@ -241,7 +241,7 @@ class Life:
             emit=self._channel.emit,
             clock=time.monotonic,
             draw=random.random,
-            keeping=self._keeping,
+            keeper=self._keeper,
             watch=None if self._handler.blueprint is not None else self._host.watch_of(application),
         )
         self.observer.attach(runner)

@@ -12,7 +12,8 @@ from leasekeeper.core.delivery import Lease
 from leasekeeper.keeper.entries import Entries, KeptDelivery
 from leasekeeper.keeper.layout import FINISHED, RUNNING, WAITING, Credentials, Settings
 from leasekeeper.keeper.table import Table
-from leasekeeper.keeper.watching import Threads, Watching
+from leasekeeper.keeper.threads import Threads
+from leasekeeper.keeper.watched_process import WatchedProcess
 from leasekeeper.message import Received
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ def settle(sqs: Any) -> Iterator[Callable[..., str]]:
         if attempt_id is not None:
             table.write_receive(0, now, 600, 10, attempt_id)
         said: list[str] = []
-        watching = Watching(0, threads, threads, say=said.append)
-        watching.add(os.dup(table.descriptor))
-        watching.settle()
-        watching.close()
+        watched = WatchedProcess(0, threads, threads, say=said.append)
+        watched.add(os.dup(table.descriptor))
+        watched.settle()
+        watched.close()
         return "".join(said)
 
     threads = Threads()

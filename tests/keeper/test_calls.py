@@ -18,7 +18,8 @@ from leasekeeper.keeper.calls import Refused, SqsCalls, context_for
 from leasekeeper.keeper.entries import Entries, KeptDelivery
 from leasekeeper.keeper.layout import WAITING, Credentials, Settings
 from leasekeeper.keeper.table import Table
-from leasekeeper.keeper.watching import Threads, Watching
+from leasekeeper.keeper.threads import Threads
+from leasekeeper.keeper.watched_process import WatchedProcess
 from leasekeeper.message import Received
 
 if TYPE_CHECKING:
@@ -194,10 +195,10 @@ def _settle(port: int, messages: int) -> list[str]:
     Entries(table).enter(rows, [row.received for row in rows], WAITING)
     threads = Threads()
     threads.start()
-    watching = Watching(0, threads, threads, say=said.append)
-    watching.add(os.dup(table.descriptor))
-    watching.settle()
-    watching.close()
+    watched = WatchedProcess(0, threads, threads, say=said.append)
+    watched.add(os.dup(table.descriptor))
+    watched.settle()
+    watched.close()
     threads.close()
     table.close()
     return said

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from leasekeeper import Message, Retry
-from leasekeeper.keeper.standing_in import Extension, StandingIn
+from leasekeeper.keeper.extensions import Extension, Extensions
 from leasekeeper.testing.world import World, virtual_processes
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ async def test_a_suspended_keeper_with_a_claim_is_killed_and_the_message_given_b
         assert world.queue().in_flight == 1
 
 
-class Hasty(StandingIn):
+class Hasty(Extensions):
     """A mutation: it does not look again under the claim."""
 
     def begin(self, slots: Sequence[int], now: float) -> list[Extension]:
@@ -198,7 +198,7 @@ class Hasty(StandingIn):
         return extensions
 
 
-async def _race(world: World, random: Random, mutation: type[StandingIn] = StandingIn) -> int:
+async def _race(world: World, random: Random, mutation: type[Extensions] = Extensions) -> int:
     """Let back-offs meet extensions of the keeper; how many back-offs were overwritten."""
     backing_off, last = set[str](), dict[str, int]()
     perform = world.broker.perform
@@ -224,7 +224,7 @@ async def _race(world: World, random: Random, mutation: type[StandingIn] = Stand
         handle, keeper=True, concurrency=30, throttle=False, visibility_timeout=VISIBILITY, extend_interval=0.02
     )
     await _held(consumer, 30, world)
-    consumer.keeper.standing_in = mutation
+    consumer.keeper.extensions = mutation
     consumer.keeper.process.kill()  # so that another one starts, with the mutation
     await world.until(lambda: consumer.keeper.process.alive)
     world.faults.set("ChangeMessageVisibilityBatch", latency=(0.0, 1.5))

@@ -10,8 +10,9 @@ import pytest
 
 from leasekeeper import Options, api
 from leasekeeper.core.delivery import Lease, LeasePolicy
+from leasekeeper.keeper.calls import is_lost
 from leasekeeper.keeper.entries import COUNT, Entries, KeptDelivery
-from leasekeeper.keeper.keeping import Keeping
+from leasekeeper.keeper.extensions import Extensions
 from leasekeeper.keeper.layout import (
     CREDENTIALS,
     FINISHED,
@@ -25,7 +26,8 @@ from leasekeeper.keeper.layout import (
     Settings,
 )
 from leasekeeper.keeper.ledgers import KeptLedger
-from leasekeeper.keeper.standing_in import StandingIn, is_lost, settlements
+from leasekeeper.keeper.link import KeeperLink
+from leasekeeper.keeper.settlements import settlements
 from leasekeeper.keeper.table import Table
 from leasekeeper.message import Received
 
@@ -154,9 +156,9 @@ def test_what_the_engine_was_writing_when_it_died_is_left_to_its_lease(table: Ta
     assert settlements(table, 20.0, table.occupied()) == []
     table.alive(1.0, 2.0)
     claims = FreeClaims()
-    standing_in = StandingIn(table, claims, say=pytest.fail)
-    (slots,) = standing_in.look(25.0)
-    assert standing_in.begin(slots, 25.0) == []
+    extensions = Extensions(table, claims, say=pytest.fail)
+    (slots,) = extensions.due(25.0)
+    assert extensions.begin(slots, 25.0) == []
     assert claims.held == set()
 
 
@@ -211,7 +213,7 @@ def test_credentials_that_do_not_fit_are_no_reason_to_give_no_signs_of_life(
     table: Table, caplog: pytest.LogCaptureFixture
 ) -> None:
     long = api.Credentials(access_key="key", secret_key="secret", token="t" * 20_000)
-    Keeping(table, FreeClaims(), Options(), clock=time.monotonic, credentials=lambda: long)
+    KeeperLink(table, FreeClaims(), Options(), clock=time.monotonic, credentials=lambda: long)
     assert table.credentials() is None
     assert "the keeper cannot make calls: credentials of 20,0" in caplog.text
 
@@ -250,35 +252,35 @@ def test_the_keeper_extends_only_what_is_overdue_with_less_than_a_quarter_left(t
     entries.moved(rows[2])
     first, _, third = (row.slot for row in rows)
     entries.releasing(rows[1], RELEASING)
-    standing_in = StandingIn(table, claims, say=pytest.fail)
-    assert standing_in.look(25.0) == []  # no sign of life yet: the engine has not begun
+    extensions = Extensions(table, claims, say=pytest.fail)
+    assert extensions.due(25.0) == []  # no sign of life yet: the engine has not begun
     table.alive(22.0, 26.0)
-    assert standing_in.look(25.0) == []  # the beat is not overdue
+    assert extensions.due(25.0) == []  # the beat is not overdue
     table.alive(22.0, 23.0)
-    assert standing_in.look(22.4) == []  # more than a quarter is left
-    assert standing_in.look(25.0) == [[first]]
-    assert standing_in.look(25.0) == []  # a call is out
-    (extension,) = standing_in.begin([first], 25.0)
+    assert extensions.due(22.4) == []  # more than a quarter is left
+    assert extensions.due(25.0) == [[first]]
+    assert extensions.due(25.0) == []  # a call is out
+    (extension,) = extensions.begin([first], 25.0)
     assert (extension.receipt, extension.seconds, claims.held) == ("receipt-1", 30, {first})
-    standing_in.end([extension], [""], sent=25.0, now=25.2)
+    extensions.end([extension], [""], sent=25.0, now=25.2)
     assert claims.held == set()
     assert entries.until(rows[0]) == 55.0
-    assert standing_in.look(26.0) == []
-    assert standing_in.look(53.0) == [[first, third]]
-    assert standing_in.begin([first, third], 61.0) == []  # both leases are over by now
+    assert extensions.due(26.0) == []
+    assert extensions.due(53.0) == [[first, third]]
+    assert extensions.begin([first, third], 61.0) == []  # both leases are over by now
 
 
 def test_an_extension_that_failed_is_tried_again_unless_the_receipt_is_lost(table: Table) -> None:
     entries = Entries(table)
     _enter(entries, [_row(1), _row(2)])
     table.alive(1.0, 2.0)
-    standing_in = StandingIn(table, FreeClaims(), say=pytest.fail)
-    (slots,) = standing_in.look(25.0)
-    standing_in.end(standing_in.begin(slots, 25.0), ["InternalError", "ReceiptHandleIsInvalid"], sent=25.0, now=25.1)
-    assert standing_in.look(25.2) == []
-    assert standing_in.look(26.0) == [[STATES]]
-    standing_in.end(standing_in.begin([STATES], 26.0), None, sent=26.0, now=28.0)
-    assert standing_in.look(29.0) == [[STATES]]
+    extensions = Extensions(table, FreeClaims(), say=pytest.fail)
+    (slots,) = extensions.due(25.0)
+    extensions.end(extensions.begin(slots, 25.0), ["InternalError", "ReceiptHandleIsInvalid"], sent=25.0, now=25.1)
+    assert extensions.due(25.2) == []
+    assert extensions.due(26.0) == [[STATES]]
+    extensions.end(extensions.begin([STATES], 26.0), None, sent=26.0, now=28.0)
+    assert extensions.due(29.0) == [[STATES]]
     assert entries.until(_row(3)) == 0.0
 
 

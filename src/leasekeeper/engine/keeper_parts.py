@@ -16,8 +16,8 @@ from leasekeeper.engine.extender import LAST_MOMENT, Extender
 from leasekeeper.engine.heartbeat import Heartbeat
 from leasekeeper.engine.policies import crash_back_offs
 from leasekeeper.keeper.claims import LockClaims
-from leasekeeper.keeper.keeping import Keeping
 from leasekeeper.keeper.layout import Settings
+from leasekeeper.keeper.link import KeeperLink
 from leasekeeper.keeper.process import KEEPER, supervisor
 from leasekeeper.keeper.table import Table
 from leasekeeper.loggers import safe_logger
@@ -52,34 +52,34 @@ class KeptHeartbeat(Heartbeat):
         clock: Callable[[], float],
         extend: Callable[[Sequence[Delivery]], None],
         failed: Callable[[str, BaseException], None],
-        keeping: Keeping,
+        keeper: KeeperLink,
     ) -> None:
         super().__init__(leases, clock=clock, extend=extend, failed=failed)
-        self._keeping = keeping
+        self._keeper = keeper
 
     async def run(self) -> None:
         """Beat, and give signs of life, until closed."""
-        signs = asyncio.create_task(self._keeping.run(), name="leasekeeper signs of life")
+        signs = asyncio.create_task(self._keeper.run(), name="leasekeeper signs of life")
         try:
             await super().run()
         finally:
-            self._keeping.close()
+            self._keeper.close()
             await asyncio.wait({signs})
 
 
 class KeptExtender(Extender):
     """An extender that gives nothing back while the keeper is extending it."""
 
-    def __init__(self, context: QueueContext, *, linger: float, keeping: Keeping) -> None:
+    def __init__(self, context: QueueContext, *, linger: float, keeper: KeeperLink) -> None:
         super().__init__(context, linger=linger)
-        self._keeping = keeping
+        self._keeper = keeper
         self._waiting: set[asyncio.Task[None]] = set()
 
     async def _release(self, rows: list[Delivery]) -> None:
         releasing = {cast("Kept", row).slot: row for row in rows if row.state is State.RELEASING}
         if releasing:
             until = min(map(deadline_of, releasing.values())) - LAST_MOMENT
-            claimed = await self._keeping.wait_for_claims(releasing, until)
+            claimed = await self._keeper.wait_for_claims(releasing, until)
             if claimed:
                 self._release_beside([releasing[slot] for slot in claimed])
         await super()._release(rows)
@@ -96,7 +96,7 @@ class KeptExtender(Extender):
         waiting.add_done_callback(self._waiting.discard)
 
     async def _release_again(self, rows: list[Delivery]) -> None:
-        await self._keeping.wait_for_claims([cast("Kept", row).slot for row in rows])
+        await self._keeper.wait_for_claims([cast("Kept", row).slot for row in rows])
         for row in rows:
             row.extending -= 1
         self._context.act(Action.RELEASE, [row for row in rows if row.state is State.RELEASING and not row.extending])
@@ -107,7 +107,7 @@ class KeptExtender(Extender):
 # The consumer's part of its keeper
 
 
-async def open_keeping(client: SqsApi, options: Options, source: SourceQueue) -> Keeping | None:
+async def open_link(client: SqsApi, options: Options, source: SourceQueue) -> KeeperLink | None:
     """Make the table of a consumer, and have it kept: by a supervisor, or by a process that is started for that.
 
     Returns:
@@ -135,7 +135,7 @@ async def open_keeping(client: SqsApi, options: Options, source: SourceQueue) ->
     except (OSError, ValueError) as error:
         _runs_without(source, f"its table cannot be made: {error}")
         return None
-    keeping = Keeping(
+    link = KeeperLink(
         table,
         LockClaims(table.descriptor),
         options,
@@ -152,7 +152,7 @@ async def open_keeping(client: SqsApi, options: Options, source: SourceQueue) ->
     except BaseException:
         table.close()
         raise
-    return keeping
+    return link
 
 
 def _runs_without(source: SourceQueue, why: str) -> None:
@@ -164,10 +164,10 @@ def _runs_without(source: SourceQueue, why: str) -> None:
     )
 
 
-async def close_keeping(keeping: Keeping) -> None:
+async def close_link(link: KeeperLink) -> None:
     """The consumer has ended, and with it its part of the keeper."""
-    keeping.table.end()
+    link.table.end()
     try:
-        await in_thread(partial(KEEPER.detach, keeping.table))
+        await in_thread(partial(KEEPER.detach, link.table))
     finally:
-        keeping.table.close()
+        link.table.close()

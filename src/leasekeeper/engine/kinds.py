@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from leasekeeper.engine.capacity import Capacity
     from leasekeeper.engine.context import QueueContext, SourceQueue
     from leasekeeper.engine.poller import Receiver
-    from leasekeeper.keeper.keeping import Keeping
+    from leasekeeper.keeper.link import KeeperLink
     from leasekeeper.lanes.api import Answer, Answers, Lane
     from leasekeeper.lanes.handlers import AnyHandler
     from leasekeeper.lanes.mailbox import Mailbox
@@ -60,7 +60,7 @@ def kind_of(
     clock: Callable[[], float],
     *,
     on_lease_lost: TellOne,
-    keeping: Keeping | None = None,
+    keeper: KeeperLink | None = None,
 ) -> Standard:
     """The kind of this queue, with its ledger.
 
@@ -70,10 +70,10 @@ def kind_of(
         answers: takes what is said about messages that were not started.
         clock: seconds, monotonic.
         on_lease_lost: called for each delivery that loses its lease while its handler is running.
-        keeping: the consumer's part of its keeper; None: it has no keeper.
+        keeper: the consumer's link to it; None: it has no keeper.
     """
     kind = Fifo if source.fifo else Standard
-    return kind(source, options, answers, clock, on_lease_lost=on_lease_lost, keeping=keeping)
+    return kind(source, options, answers, clock, on_lease_lost=on_lease_lost, keeper=keeper)
 
 
 class Standard:
@@ -94,10 +94,10 @@ class Standard:
         clock: Callable[[], float],
         *,
         on_lease_lost: TellOne,
-        keeping: Keeping | None = None,
+        keeper: KeeperLink | None = None,
     ) -> None:
         self._answers = answers
-        self._keeping = keeping
+        self._keeper = keeper
         self._finished: FinishedObjects | None = None
         if options.payloads is not None:
             from leasekeeper.engine.offloading import finished_objects
@@ -107,11 +107,11 @@ class Standard:
         self.ledger = self._ledger(lease_policy(options), on_lease_lost, on_acked)
 
     def _ledger(self, policy: LeasePolicy, on_lease_lost: TellOne, on_acked: TellMany | None) -> Ledger:
-        if self._keeping is None:
+        if self._keeper is None:
             return Ledger(policy, on_lease_lost=on_lease_lost, on_acked=on_acked)
         from leasekeeper.keeper.ledgers import KeptLedger
 
-        return KeptLedger(policy, self._keeping.entries, on_lease_lost=on_lease_lost, on_acked=on_acked)
+        return KeptLedger(policy, self._keeper.entries, on_lease_lost=on_lease_lost, on_acked=on_acked)
 
     def heartbeat(
         self,
@@ -121,20 +121,20 @@ class Standard:
     ) -> Heartbeat:
         """Beats for the leases of the ledger."""
         leases = self.ledger.leases
-        if self._keeping is None:
+        if self._keeper is None:
             return Heartbeat(leases, clock=clock, extend=extend, failed=failed)
         from leasekeeper.engine.keeper_parts import KeptHeartbeat
 
-        return KeptHeartbeat(leases, clock=clock, extend=extend, failed=failed, keeping=self._keeping)
+        return KeptHeartbeat(leases, clock=clock, extend=extend, failed=failed, keeper=self._keeper)
 
     def extender(self, context: QueueContext) -> Extender:
         """Changes visibility."""
         linger = context.options.extend_interval
-        if self._keeping is None:
+        if self._keeper is None:
             return Extender(context, linger=linger)
         from leasekeeper.engine.keeper_parts import KeptExtender
 
-        return KeptExtender(context, linger=linger, keeping=self._keeping)
+        return KeptExtender(context, linger=linger, keeper=self._keeper)
 
     def capacity(
         self, options: Options, throttler: Throttler, gate: Gate | None, clock: Callable[[], float]
@@ -166,7 +166,7 @@ class Standard:
             application=application,
             answers=self._answers_of_lane(context, handler, follow),
             clock=context.clock,
-            entries=None if self._keeping is None else self._keeping.entries,
+            entries=None if self._keeper is None else self._keeper.entries,
             copies=makes_copies(context.options, context.source),
         )
         if self._finished is None:
@@ -226,7 +226,7 @@ class Fifo(Standard):
         clock: Callable[[], float],
         *,
         on_lease_lost: TellOne,
-        keeping: Keeping | None = None,
+        keeper: KeeperLink | None = None,
     ) -> None:
         self._groups = Groups(
             confirmed=options.fifo_ack == "confirmed",
@@ -235,14 +235,14 @@ class Fifo(Standard):
             run=min(options.batch or 1, FULL),
             run_bytes=options.most_batch_bytes,
         )
-        super().__init__(source, options, answers, clock, on_lease_lost=on_lease_lost, keeping=keeping)
+        super().__init__(source, options, answers, clock, on_lease_lost=on_lease_lost, keeper=keeper)
 
     def _ledger(self, policy: LeasePolicy, on_lease_lost: TellOne, on_acked: TellMany | None) -> Ledger:
-        if self._keeping is None:
+        if self._keeper is None:
             return GroupLedger(policy, self._groups, on_lease_lost=on_lease_lost, on_acked=on_acked)
         from leasekeeper.keeper.ledgers import KeptGroupLedger
 
-        entries = self._keeping.entries
+        entries = self._keeper.entries
         return KeptGroupLedger(policy, self._groups, entries, on_lease_lost=on_lease_lost, on_acked=on_acked)
 
     def capacity(
@@ -274,11 +274,11 @@ class Fifo(Standard):
 
     def receiver(self, client: SqsApi, clock: Callable[[], float]) -> Receiver:
         """Repeats what has no answer."""
-        if self._keeping is None:
+        if self._keeper is None:
             return RepeatedReceive(client, clock)
         from leasekeeper.keeper.receiving import NotedReceives
 
-        return RepeatedReceive(NotedReceives(client, self._keeping.table, clock), clock)
+        return RepeatedReceive(NotedReceives(client, self._keeper.table, clock), clock)
 
     def worker(
         self,

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from leasekeeper.engine.context import SourceQueue
     from leasekeeper.engine.loop_watch import LoopWatch
     from leasekeeper.events import Event
-    from leasekeeper.keeper.keeping import Keeping
+    from leasekeeper.keeper.link import KeeperLink
     from leasekeeper.lanes.api import Answer, Lane
     from leasekeeper.lanes.gated import GatedLane
     from leasekeeper.lanes.handlers import AnyHandler
@@ -77,7 +77,7 @@ class Runner:
         clock: Callable[[], float],
         draw: Callable[[], float],
         wall: Callable[[], float] = time.time,
-        keeping: Keeping | None = None,
+        keeper: KeeperLink | None = None,
         watch: LoopWatch | None = None,
     ) -> None:
         self.source = source
@@ -85,7 +85,7 @@ class Runner:
         self._throttler = Throttler(throttle_policy(options))
         self._gate = gate_for(options, coroutines=handler.is_coroutine, wake=self._wake)
         self._answers: Mailbox[Answer[Delivery]] = Mailbox(asyncio.get_running_loop(), self._answered)
-        self._kind = kind_of(source, options, self._answers, clock, on_lease_lost=self._on_lost, keeping=keeping)
+        self._kind = kind_of(source, options, self._answers, clock, on_lease_lost=self._on_lost, keeper=keeper)
         self._health = Health.of(source.name, options, emit)
         self._capacity = self._kind.capacity(options, self._throttler, self._gate, clock)
         self._heartbeat = self._kind.heartbeat(clock, self._extend, self._bug)

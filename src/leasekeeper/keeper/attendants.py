@@ -1,4 +1,4 @@
-"""Attending: a supervisor is the keeper of the processes that it has started, one attendant for each.
+"""The keeper in a supervisor: each process that it has started has an attendant, which keeps its leases.
 
 Owned by the supervisor, which imports little: so does this. The consumers of the process send their tables through a
 socket that it inherits. It promises that no method waits, and that what a dead process held is settled in 30 seconds.
@@ -16,7 +16,8 @@ from leasekeeper.keeper import VARIABLE
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from leasekeeper.keeper.watching import Threads, Watching
+    from leasekeeper.keeper.threads import Threads
+    from leasekeeper.keeper.watched_process import WatchedProcess
 
 
 class KeeperAttendant:
@@ -33,7 +34,7 @@ class KeeperAttendant:
         self._say = say
         self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.setblocking(False)
-        self._watching: Watching | None = None
+        self._watched: WatchedProcess | None = None
         self._settling: threading.Thread | None = None
 
     @property
@@ -50,52 +51,52 @@ class KeeperAttendant:
         """Keep the leases of this process."""
         # All that this needs is imported now, while the process itself starts. Later, when memory is short or the files
         # have been replaced, it may be too late.
-        from leasekeeper.keeper.watching import Watching
+        from leasekeeper.keeper.watched_process import WatchedProcess
 
         self._theirs.close()
-        self._watching = Watching(
+        self._watched = WatchedProcess(
             pid, *self._threads(), say=lambda words: self._say(f"keeper of process {pid}: {words}")
         )
 
     def look(self, now: float) -> bool:
         """Extend what is due; after the death, whether messages are still settled."""
-        if self._watching is None:
+        if self._watched is None:
             return False
         if self._settling is not None:
             if self._settling.is_alive():
                 return True
-            self._watching.close()
-            self._watching = None
+            self._watched.close()
+            self._watched = None
             return False
-        self._receive(self._watching)
-        self._watching.look(now)
+        self._receive(self._watched)
+        self._watched.look(now)
         return True
 
-    def _receive(self, watching: Watching) -> None:
-        if watching.take_in(self._ours):
+    def _receive(self, watched: WatchedProcess) -> None:
+        if watched.take_in(self._ours):
             for threads in self._threads():
                 threads.start()
 
     def died(self) -> bool:
         """Settle what it held, in another thread; False if it has ended all its tables, and so held nothing."""
-        watching = self._watching
-        if watching is None:
+        watched = self._watched
+        if watched is None:
             return False
-        self._receive(watching)
+        self._receive(watched)
         self._ours.close()
-        if watching.over:
-            watching.close()
-            self._watching = None
+        if watched.over:
+            watched.close()
+            self._watched = None
             return False
-        self._settling = threading.Thread(target=watching.settle, name="leasekeeper-keeper-settling", daemon=True)
+        self._settling = threading.Thread(target=watched.settle, name="leasekeeper-keeper-settling", daemon=True)
         self._settling.start()
         return True
 
     def __repr__(self) -> str:
-        return f"<KeeperAttendant {self._watching!r}>"
+        return f"<KeeperAttendant {self._watched!r}>"
 
 
-class Attending:
+class KeeperAttendants:
     """Makes the attendants of a supervisor."""
 
     def __init__(self, say: Callable[[str], object]) -> None:
@@ -107,7 +108,7 @@ class Attending:
         return KeeperAttendant(self._shared, self._say)
 
     def _shared(self) -> tuple[Threads, Threads]:
-        from leasekeeper.keeper.watching import Threads
+        from leasekeeper.keeper.threads import Threads
 
         if self._threads is None:
             self._threads = Threads(), Threads()

@@ -48,6 +48,11 @@ class Refused(Exception):
     lasting = False
 
 
+def is_lost(code: str) -> bool:
+    """Whether an entry's code says that its receipt is not valid any more."""
+    return code.rpartition("#")[2].removeprefix("AWS.SimpleQueueService.").removesuffix("Exception") in LOST
+
+
 class Answer(NamedTuple):
     """An HTTP response, read to its end."""
 

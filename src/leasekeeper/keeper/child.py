@@ -15,7 +15,8 @@ import sys
 import time
 
 from leasekeeper.keeper.layout import TABLE
-from leasekeeper.keeper.watching import Threads, Watching, receive
+from leasekeeper.keeper.threads import Threads
+from leasekeeper.keeper.watched_process import WatchedProcess
 
 INTERVAL = 0.1
 """Seconds between two looks."""
@@ -27,7 +28,7 @@ def main(connection: int, parent: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     threads = Threads()
     threads.start()
-    watching = Watching(parent, threads, threads, say=lambda sentence: say(parent, sentence))
+    watched = WatchedProcess(parent, threads, threads, say=lambda sentence: say(parent, sentence))
     with socket.socket(fileno=connection) as incoming:
         incoming.setblocking(False)
         alive = _Parent(parent)
@@ -35,18 +36,18 @@ def main(connection: int, parent: int) -> None:
         poll.register(incoming, select.POLLIN)
         alive.register(poll)
         ended = replaced = False
-        while not (ended and not len(watching)):
+        while not (ended and not len(watched)):
             poll.poll(INTERVAL * 1000)
-            while not ended and (message := receive(incoming, watching)) is not None:
+            while not ended and (message := watched.receive(incoming)) is not None:
                 ended = message != TABLE
                 # Without a word the connection ends only with its process, or by `exec`: no engine is left then.
                 replaced = not message
                 if ended:
                     poll.unregister(incoming)
             if replaced or not alive():
-                watching.settle()
+                watched.settle()
                 return
-            watching.look(time.monotonic())
+            watched.look(time.monotonic())
 
 
 class _Parent:

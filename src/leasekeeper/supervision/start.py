@@ -84,10 +84,10 @@ def _keeper(plan: Plan) -> Attend | None:
     """Makes this process the keeper of its children's leases; None where there can be none."""
     if not hasattr(os, "memfd_create"):
         return None
-    from leasekeeper.keeper.attendants import Attending
+    from leasekeeper.keeper.attendants import KeeperAttendants
 
     lines = Lines(plan.level, plan.kind)
-    return Attending(lambda words: lines.say("warning", words))
+    return KeeperAttendants(lambda words: lines.say("warning", words))
 
 
 def _free_port(wanted: int) -> int:

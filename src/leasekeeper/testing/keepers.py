@@ -13,11 +13,13 @@ from leasekeeper.engine.policies import crash_back_offs
 from leasekeeper.errors import SqsError
 from leasekeeper.keeper.calls import TIMEOUT
 from leasekeeper.keeper.child import INTERVAL
-from leasekeeper.keeper.keeping import Keeping
+from leasekeeper.keeper.extensions import Extensions
 from leasekeeper.keeper.layout import Settings
-from leasekeeper.keeper.standing_in import StandingIn, repeats, seconds_until, settlements, unsettled
+from leasekeeper.keeper.link import KeeperLink
+from leasekeeper.keeper.settlements import repeats, seconds_until, settlements, unsettled
 from leasekeeper.keeper.table import Table
-from leasekeeper.keeper.watching import LONGEST, THREADS, TRIES
+from leasekeeper.keeper.threads import THREADS
+from leasekeeper.keeper.watched_process import LONGEST, TRIES
 from leasekeeper.local import LocalClient
 from leasekeeper.testing.processes import Process
 
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from leasekeeper.api import EntryFailure
-    from leasekeeper.keeper.standing_in import Extension, Settling
+    from leasekeeper.keeper.extensions import Extension
+    from leasekeeper.keeper.settlements import SettlingCall
     from leasekeeper.local import Broker
     from leasekeeper.options import Options
 
@@ -75,9 +78,9 @@ class VirtualKeeper:
         claims: those of all processes.
         said: what it told people.
         late: says, by the operation, how many seconds the next answer is late.
-        keeping: the consumer's part of it.
+        link: the consumer's link to it.
         delay: seconds from a look to the call that follows, as a busy machine makes them.
-        standing_in: makes what decides; a test may put a mutation there.
+        extensions: the class that decides which leases are extended; a test may put a mutation there.
     """
 
     def __init__(self, table: Table, consumer: Process, broker: Broker, options: Options) -> None:
@@ -86,12 +89,12 @@ class VirtualKeeper:
         self.said: list[str] = []
         self.delay: Callable[[], float] = lambda: 0.0
         self.late: Callable[[str], float] = lambda _: 0.0
-        self.standing_in: type[StandingIn] = StandingIn
+        self.extensions: type[Extensions] = Extensions
         self._consumer = consumer
         self._broker = broker
         self._processes: list[Process] = []
         self._started = 0.0
-        self.keeping = Keeping(
+        self.link = KeeperLink(
             table,
             MemoryClaims(self.claims, consumer),
             options,
@@ -139,38 +142,38 @@ class VirtualKeeper:
     async def _run(self, process: Process) -> None:
         table, clock = self.table, asyncio.get_running_loop().time
         client = LocalClient(process.connection)
-        standing_in = self.standing_in(table, MemoryClaims(self.claims, process), say=self.said.append)
+        extensions = self.extensions(table, MemoryClaims(self.claims, process), say=self.said.append)
         calls: set[asyncio.Task[None]] = set()
         while not table.closed:
             if not self._consumer.alive:
-                await self._settle(client, standing_in)
+                await self._settle(client, extensions)
                 return
-            for slots in standing_in.look(clock()):
-                call = asyncio.create_task(self._extend(client, standing_in, slots))
+            for slots in extensions.due(clock()):
+                call = asyncio.create_task(self._extend(client, extensions, slots))
                 calls.add(call)
                 call.add_done_callback(calls.discard)
             await asyncio.sleep(INTERVAL)
 
-    async def _extend(self, client: LocalClient, standing_in: StandingIn, slots: list[int]) -> None:
+    async def _extend(self, client: LocalClient, extensions: Extensions, slots: list[int]) -> None:
         clock = asyncio.get_running_loop().time
         await asyncio.sleep(self.delay())
         sent = clock()
-        extensions: list[Extension] = standing_in.begin(slots, sent)
+        begun: list[Extension] = extensions.begin(slots, sent)
         codes: list[str] | None = None
-        if extensions:
-            entries = [(each.receipt, each.seconds) for each in extensions]
+        if begun:
+            entries = [(each.receipt, each.seconds) for each in begun]
             try:
                 async with asyncio.timeout(TIMEOUT):
                     codes = _codes(await client.change_visibility_batch(self.table.settings().queue_url, entries))
             except (SqsError, TimeoutError):
                 pass
-        standing_in.end(extensions, codes, sent=sent, now=clock())
+        extensions.end(begun, codes, sent=sent, now=clock())
 
-    async def _settle(self, client: LocalClient, standing_in: StandingIn) -> None:
+    async def _settle(self, client: LocalClient, extensions: Extensions) -> None:
         clock = asyncio.get_running_loop().time
         free, until = asyncio.Semaphore(THREADS), clock() + LONGEST
 
-        async def settle(call: Settling) -> None:
+        async def settle(call: SettlingCall) -> None:
             entries = call.entries
             async with free:
                 for attempt in range(TRIES):
@@ -184,8 +187,8 @@ class VirtualKeeper:
                         return
 
         async with asyncio.TaskGroup() as tasks:
-            for slots in standing_in.estate():
-                while standing_in.calling & slots:  # noqa: ASYNC110 - the real one has no event either
+            for slots in extensions.stop():
+                while extensions.calling & slots:  # noqa: ASYNC110 - the real one has no event either
                     await asyncio.sleep(0.01)
                 for call in settlements(self.table, clock(), slots):
                     tasks.create_task(settle(call))
@@ -193,7 +196,7 @@ class VirtualKeeper:
                 tasks.create_task(settle(call))
 
     async def _make(
-        self, client: LocalClient, call: Settling, entries: Sequence[tuple[str, float]]
+        self, client: LocalClient, call: SettlingCall, entries: Sequence[tuple[str, float]]
     ) -> Sequence[tuple[str, float]]:
         """Make a call that settles; returns the entries to try again."""
         url, now = self.table.settings().queue_url, asyncio.get_running_loop().time()

@@ -261,7 +261,7 @@ class World:
             clock=loop.time,
             draw=self.random.random,
             wall=lambda: self.broker.account.epoch + loop.time(),
-            keeping=keeper.keeping if keeper is not None else None,
+            keeper=keeper.link if keeper is not None else None,
         )
         observer.attach(runner)
         return runner, events, observer, keeper

@@ -1,20 +1,20 @@
-"""Standing in: what the keeper does about one table, decided without I/O.
+"""Extensions: which leases the keeper extends in place of the engine, decided without I/O.
 
 Owned by the keeper, one for each table. It promises that it extends a lease only while the engine's heartbeat is
-overdue and less than a quarter of the lease is left, and never a message that the engine is giving back: it takes the
-claim on the slot first, and looks at the state again under the claim. Time comes in, and calls go out for others.
+overdue and less than a quarter of the lease is left, and never that of a message that the engine is giving back: it
+takes the claim on the slot first, and looks at the state again under the claim.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from leasekeeper.keeper.calls import LOST
-from leasekeeper.keeper.layout import FINISHED, FREE, MESSAGES, RELEASING, RUNNING, STATES, WAITING
+from leasekeeper.keeper.calls import is_lost
+from leasekeeper.keeper.layout import FINISHED, RUNNING, WAITING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from leasekeeper.keeper.claims import Claims
     from leasekeeper.keeper.table import Table
@@ -39,8 +39,8 @@ class Extension(NamedTuple):
     seconds: int
 
 
-class StandingIn:
-    """Keeps the leases of one table while its engine cannot.
+class Extensions:
+    """The leases of one table that are extended while its engine does not do it.
 
     Args:
         table: the engine's.
@@ -60,13 +60,13 @@ class StandingIn:
         self._failed: dict[int, tuple[int, float]] = {}
         """Slots whose extension failed, with their generation and the time of the next try."""
         self._given_up = False
-        self._over = False
+        self._stopped = False
         self.extended = 0
 
-    def look(self, now: float) -> list[list[int]]:
-        """The slots whose leases are to be extended now, in batches; the engine's next beat is overdue."""
+    def due(self, now: float) -> list[list[int]]:
+        """The slots whose leases must be extended now, in batches: none while the engine's heartbeat is in time."""
         table = self._table
-        if self._over or table.closed or not table.last_sign or now <= table.next_beat + GRACE:
+        if self._stopped or table.closed or not table.last_sign or now <= table.next_beat + GRACE:
             return []
         silence = now - table.last_sign
         if silence > table.keep_for:
@@ -112,7 +112,7 @@ class StandingIn:
             if not self._claims.take(slot):
                 self.calling.discard(slot)
                 continue
-            if self._over or not self._left(slot, now):
+            if self._stopped or not self._left(slot, now):
                 self._let_go(slot)
                 continue
             head, receipt = table.head(slot), table.receipt(slot)
@@ -148,13 +148,13 @@ class StandingIn:
         for each in extensions:
             self._let_go(each.slot)
 
-    def estate(self) -> list[set[int]]:
-        """The engine is dead, and nothing is extended any more: the slots to settle, at once and later.
+    def stop(self) -> list[set[int]]:
+        """Extend nothing any more, because the engine is dead. Returns the slots to settle: at once, and later.
 
         Later are those that a call of ours is out for. Race: an extension that takes effect after the back-off would
         undo it, and that call can take five seconds.
         """
-        self._over = True
+        self._stopped = True
         occupied, later = set(self._table.occupied()), set(self.calling)
         return [occupied - later, occupied & later]
 
@@ -163,84 +163,4 @@ class StandingIn:
         self.calling.discard(slot)
 
     def __repr__(self) -> str:
-        return f"<StandingIn for {self._table!r}, {self.extended} leases extended>"
-
-
-# After the engine's death
-
-
-class Settling(NamedTuple):
-    """One call that settles messages of a dead consumer."""
-
-    operation: Literal["delete", "release", "receive again"]
-    entries: Sequence[tuple[str, float]]
-    """Receipts, or one attempt id; and when each becomes visible, or the visibility timeout of the receive."""
-    maximum: int = BATCH
-
-
-def settlements(table: Table, now: float, slots: Iterable[int]) -> list[Settling]:
-    """What there is to do after the death of the engine about the messages in these slots, in this order.
-
-    Finished messages are deleted, and those that had not started become visible at once. Then those that ran: each
-    after its back-off, so that a message that kills its process comes back ever later. What the engine was giving back
-    becomes visible when it wanted that.
-    """
-    deletes: list[tuple[str, float]] = []
-    at_once: list[tuple[str, float]] = []
-    later: list[tuple[str, float]] = []
-    back_offs = table.settings().back_offs
-    by_count = {str(count): seconds for count, seconds in enumerate(back_offs, 1)}
-    block, texts = -1, list[tuple[str, str]]()
-    for slot in sorted(slots):
-        if (slot - STATES) // MESSAGES != block:
-            block = (slot - STATES) // MESSAGES
-            texts = table.texts(block)
-        number = (slot - STATES) % MESSAGES
-        if number >= len(texts):
-            continue
-        state, (receipt, count) = table.states[slot], texts[number]
-        deadline, _, _, visible_at, generation = table.head(slot)
-        if state == FINISHED:
-            deletes.append((receipt, now))
-        elif max(deadline, table.until(slot, generation)) <= now or state == FREE:
-            continue  # its lease is over: others may have it
-        elif state == WAITING:
-            at_once.append((receipt, now))
-        elif state == RELEASING:
-            (later if visible_at > now else at_once).append((receipt, visible_at))
-        else:
-            later.append((receipt, now + by_count.get(count, back_offs[-1])))
-    calls = [Settling("delete", part) for part in _parts(deletes)]
-    return calls + [Settling("release", part) for part in (*_parts(at_once), *_parts(later))]
-
-
-def repeats(table: Table, now: float) -> list[Settling]:
-    """The receives of a FIFO queue whose answers the dead engine has not read: made again, their messages go back."""
-    return [
-        Settling("receive again", [(attempt_id, visibility)], maximum)
-        for sent, visibility, maximum, attempt_id in table.open_receives()
-        if now - sent < LONGEST_REPEAT
-    ]
-
-
-LONGEST_REPEAT = 290.0
-"""Seconds for which a receive can be repeated: SQS forgets its attempt id after five minutes."""
-
-
-def seconds_until(visible_at: float, now: float) -> int:
-    """The visibility timeout that makes a message visible at that time."""
-    return max(0, math.ceil(visible_at - now - 1e-6))
-
-
-def unsettled(entries: Sequence[tuple[str, float]], codes: Sequence[str]) -> list[tuple[str, float]]:
-    """The entries of a call to try again."""
-    return [entry for entry, code in zip(entries, codes, strict=True) if code and not is_lost(code)]
-
-
-def is_lost(code: str) -> bool:
-    """Whether an entry's code says that its receipt is not valid any more."""
-    return code.rpartition("#")[2].removeprefix("AWS.SimpleQueueService.").removesuffix("Exception") in LOST
-
-
-def _parts(entries: list[tuple[str, float]]) -> list[list[tuple[str, float]]]:
-    return [entries[first : first + BATCH] for first in range(0, len(entries), BATCH)]
+        return f"<Extensions of {self._table!r}, {self.extended} leases extended>"

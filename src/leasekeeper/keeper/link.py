@@ -1,4 +1,4 @@
-"""Keeping: what one consumer has to do with its keeper.
+"""The link of one consumer to its keeper: its table, its signs of life, and the wait for calls of the keeper.
 
 Made before the consumer's runner, which has its ledger and its handler write into the table. It promises signs of life
 as long as the engine's loop runs, and that after `wait_for_claims` no call of the keeper is out for these messages.
@@ -50,7 +50,7 @@ class Child(Protocol):
         ...
 
 
-class Keeping:
+class KeeperLink:
     """One consumer's table, and its signs of life.
 
     Args:
@@ -152,4 +152,4 @@ class Keeping:
         return True
 
     def __repr__(self) -> str:
-        return f"<Keeping {self.entries!r}>"
+        return f"<KeeperLink {self.entries!r}>"

@@ -1,4 +1,4 @@
-"""Watching: the tables of one consumer's process, the threads that make the calls for them, and its death.
+"""A watched process: the tables of its consumers, the calls made for them, and the settling after its death.
 
 Owned by the keeper's process, or by a supervisor, one for each process that it watches. It promises that `look` does
 not wait for a call, and that `settle` ends after 30 seconds at most.
@@ -7,9 +7,7 @@ not wait for a call, and that `settle` ends after 30 seconds at most.
 from __future__ import annotations
 
 import os
-import queue
 import socket
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -17,31 +15,29 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.keeper.calls import TIMEOUT, Refused, SqsCalls, context_for
 from leasekeeper.keeper.claims import LockClaims
+from leasekeeper.keeper.extensions import Extensions
 from leasekeeper.keeper.layout import TABLE
-from leasekeeper.keeper.standing_in import Settling, StandingIn, repeats, seconds_until, settlements, unsettled
+from leasekeeper.keeper.settlements import SettlingCall, repeats, seconds_until, settlements, unsettled
 from leasekeeper.keeper.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from leasekeeper.keeper.calls import Calls
+    from leasekeeper.keeper.threads import Threads
 
-THREADS = 16
-"""Calls out at once."""
-STACK = 256 * 1024
-"""Bytes of a thread's stack, which bound only what is reserved."""
 TRIES = 4
 LONGEST = 30.0
 """Seconds in which the messages of a dead consumer are settled, or left to their leases."""
 
 
-class Watched:
-    """One table, with what stands in for its engine, and a client for each thread."""
+class WatchedTable:
+    """One table, the extensions of its leases, and a client for each thread."""
 
     def __init__(self, descriptor: int, say: Callable[[str], object]) -> None:
         self.table = Table.open(descriptor)
         self.settings = self.table.settings()
-        self.standing_in = StandingIn(self.table, LockClaims(descriptor), say=say)
+        self.extensions = Extensions(self.table, LockClaims(descriptor), say=say)
         self._context = context_for(self.settings)
         self._credentials = self.table.credentials()
         self._clients: dict[int, SqsCalls] = {}
@@ -69,44 +65,8 @@ class Watched:
         self.table.close()
 
 
-class Threads:
-    """The threads that make the calls."""
-
-    def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._started = False
-
-    def start(self) -> None:
-        """Start them, now: when memory is short it may be too late."""
-        if self._started:
-            return
-        self._started = True
-        before = threading.stack_size(STACK)
-        try:
-            for number in range(THREADS):
-                threading.Thread(target=self._work, name=f"leasekeeper-keeper-{number}", daemon=True).start()
-        finally:
-            threading.stack_size(before)
-
-    def do(self, job: Callable[[], None]) -> None:
-        """Do a job, when a thread is free."""
-        self._jobs.put(job)
-
-    def close(self) -> None:
-        """Let each thread end when the jobs before are done. The threads of a process end with it without this."""
-        for _ in range(THREADS if self._started else 0):
-            self._jobs.put(None)
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            try:
-                job()
-            except Exception as error:  # a thread that ends takes no more jobs
-                sys.stderr.write(f"leasekeeper: the keeper: a call failed unexpectedly: {error!r}\n")
-
-
-class Watching:
-    """Stands in for the engines of one process.
+class WatchedProcess:
+    """The tables of one process, and all calls that are made in place of its engines.
 
     Args:
         pid: the process.
@@ -120,12 +80,12 @@ class Watching:
         self._threads = threads
         self._settling = settling
         self._say = say
-        self._watched: list[Watched] = []
+        self._watched: list[WatchedTable] = []
 
     def add(self, descriptor: int) -> None:
         """Watch the table behind this descriptor, which is then ours."""
         try:
-            self._watched.append(Watched(descriptor, self._say))
+            self._watched.append(WatchedTable(descriptor, self._say))
         except (OSError, ValueError, TypeError) as error:
             self._say(f"a table of leases cannot be watched: {error}")
             os.close(descriptor)
@@ -133,9 +93,25 @@ class Watching:
     def take_in(self, incoming: socket.socket) -> bool:
         """Take in the tables that the process has sent; whether there were any."""
         found = False
-        while receive(incoming, self) == TABLE:
+        while self.receive(incoming) == TABLE:
             found = True
         return found
+
+    def receive(self, incoming: socket.socket) -> bytes | None:
+        """Take in what the process has sent, and return what that was; None: nothing; empty: the socket is closed.
+
+        The socket must not block: `recv_fds` of Python 3.11 takes no notice of flags.
+        """
+        try:
+            message, descriptors, _, _ = socket.recv_fds(incoming, 16, 1)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
+            self.add(descriptor)
+        return message
 
     @property
     def over(self) -> bool:
@@ -152,21 +128,21 @@ class Watching:
                 self._watched.remove(watched)
                 watched.close()
                 continue
-            for slots in watched.standing_in.look(now):
-                self._threads.do(_Extending(watched, slots))
+            for slots in watched.extensions.due(now):
+                self._threads.do(_ExtendJob(watched, slots))
 
     def settle(self) -> None:
         """The process is dead: settle what it held. Waits until that is done, 30 seconds at most."""
         began = time.monotonic()
         waiting = [watched for watched in self._watched if not watched.table.closed]
-        estates = [(watched, watched.standing_in.estate()) for watched in waiting]
-        jobs: list[_Settlement] = []
-        repeated: list[_Settlement] = []
+        estates = [(watched, watched.extensions.stop()) for watched in waiting]
+        jobs: list[_SettleJob] = []
+        repeated: list[_SettleJob] = []
         for watched, (at_once, _) in estates:
             jobs += self._do(watched, settlements(watched.table, began, at_once), began)
             repeated += self._do(watched, repeats(watched.table, began), began)
         for watched, (_, later) in estates:
-            while watched.standing_in.calling & later and time.monotonic() < began + 2 * TIMEOUT:
+            while watched.extensions.calling & later and time.monotonic() < began + 2 * TIMEOUT:
                 time.sleep(0.01)
             jobs += self._do(watched, settlements(watched.table, began, later), began)
         for job in (*jobs, *repeated):
@@ -177,9 +153,9 @@ class Watching:
             error = next(filter(None, (job.error for job in jobs)), None)
             self._say(_ended(held, deleted, settled - deleted, time.monotonic() - began, error))
 
-    def _do(self, watched: Watched, calls: list[Settling], began: float) -> list[_Settlement]:
+    def _do(self, watched: WatchedTable, calls: list[SettlingCall], began: float) -> list[_SettleJob]:
         """Have the threads make these calls."""
-        jobs = [_Settlement(watched, call, began + LONGEST) for call in calls]
+        jobs = [_SettleJob(watched, call, began + LONGEST) for call in calls]
         for job in jobs:
             self._settling.do(job)
         return jobs
@@ -202,45 +178,28 @@ def _ended(held: int, deleted: int, given_back: int, seconds: float, error: Refu
     return words
 
 
-def receive(incoming: socket.socket, watching: Watching) -> bytes | None:
-    """Take in what a consumer's process has sent, and return what that was; None: nothing; empty: it is closed.
-
-    The socket must not block: `recv_fds` of Python 3.11 takes no notice of flags.
-    """
-    try:
-        message, descriptors, _, _ = socket.recv_fds(incoming, 16, 1)
-    except BlockingIOError:
-        return None
-    except OSError:
-        return b""
-    for descriptor in descriptors:
-        os.set_inheritable(descriptor, False)
-        watching.add(descriptor)
-    return message
-
-
-class _Extending:
+class _ExtendJob:
     """Extends ten leases by one call."""
 
-    def __init__(self, watched: Watched, slots: Sequence[int]) -> None:
+    def __init__(self, watched: WatchedTable, slots: Sequence[int]) -> None:
         self._watched = watched
         self._slots = slots
 
     def __call__(self) -> None:
-        standing_in = self._watched.standing_in
+        extensions = self._watched.extensions
         sent = time.monotonic()
-        extensions = standing_in.begin(self._slots, sent)
-        if not extensions:
+        begun = extensions.begin(self._slots, sent)
+        if not begun:
             return
         codes: list[str] | None = None
         try:
             with suppress(Refused):
-                codes = self._watched.client().change_visibility([(each.receipt, each.seconds) for each in extensions])
+                codes = self._watched.client().change_visibility([(each.receipt, each.seconds) for each in begun])
         finally:
-            standing_in.end(extensions, codes, sent=sent, now=time.monotonic())
+            extensions.end(begun, codes, sent=sent, now=time.monotonic())
 
 
-class _Settlement:
+class _SettleJob:
     """Makes one call that settles messages, several times if it must be.
 
     Attributes:
@@ -248,7 +207,7 @@ class _Settlement:
         error: why not; None: no call failed.
     """
 
-    def __init__(self, watched: Watched, call: Settling, until: float) -> None:
+    def __init__(self, watched: WatchedTable, call: SettlingCall, until: float) -> None:
         self._watched = watched
         self._until = until
         self.call = call
