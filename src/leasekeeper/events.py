@@ -298,7 +298,7 @@ class LoopBlocked(Event, frozen=True, gc=False):
     place: str
 
 
-class LoopTurned(Event, frozen=True, gc=False):
+class LoopUnblocked(Event, frozen=True, gc=False):
     """The event loop that was blocked is free again.
 
     Attributes:

@@ -50,8 +50,8 @@ class MessageContext(logging.Filter):
     """
 
     in_use: ClassVar[bool] = False
-    trace_fields: ClassVar[Callable[[], Mapping[str, object]] | None] = None
-    """The ids of the current span; set by `Tracing`."""
+    span_ids: ClassVar[Callable[[], Mapping[str, object]] | None] = None
+    """Gives the ids of the current span. Set by `Tracing`; None while this process does not trace."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,6 +78,6 @@ class MessageContext(logging.Filter):
             received = run.received
             fields["message_id"], fields["receive_count"] = received.message_id, received.receive_count
             fields["attempt"] = run.attempt
-        if MessageContext.trace_fields is not None:
-            fields |= MessageContext.trace_fields()
+        if MessageContext.span_ids is not None:
+            fields |= MessageContext.span_ids()
         return fields

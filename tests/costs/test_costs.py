@@ -62,7 +62,7 @@ def test_counts_are_the_same_each_time(lane: Lane) -> None:
 
 def test_metrics_and_unsampled_traces_add_the_calls_that_are_stated(monkeypatch: pytest.MonkeyPatch) -> None:
     """`benchmarks/observing.py` counts more; decisions 40 and 42 state it. Seven calls are those of any middleware."""
-    monkeypatch.setattr(MessageContext, "trace_fields", None)  # `Tracing` sets it for the whole process
+    monkeypatch.setattr(MessageContext, "span_ids", None)  # `Tracing` sets it for the whole process
     header = "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-0"
     bare = count("semaphore", Calls).values["python_calls"]
     measured = count("semaphore", Calls, measured=True).values["python_calls"]

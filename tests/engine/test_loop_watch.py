@@ -13,7 +13,7 @@ from leasekeeper import Consumer, Leasekeeper
 from leasekeeper.admin.process import state_of
 from leasekeeper.engine import loop_watch
 from leasekeeper.engine.loop_watch import INTERVAL, PATIENCE, LoopWatch, codes_of
-from leasekeeper.events import Event, LoopBlocked, LoopTurned
+from leasekeeper.events import Event, LoopBlocked, LoopUnblocked
 from leasekeeper.lanes.handlers import make_handler
 from leasekeeper.local import Broker, LocalClient
 from leasekeeper.options import Options
@@ -98,9 +98,9 @@ async def test_a_blocked_loop_is_told_of_once_and_its_end_too(loop: Any, watch: 
     loop.turn()
     await asyncio.sleep(1.5 * INTERVAL)
     assert watch.blocked is None
-    _, turned = member.told
-    assert isinstance(turned, LoopTurned)
-    assert round(turned.seconds, 1) == 65.8
+    _, unblocked = member.told
+    assert isinstance(unblocked, LoopUnblocked)
+    assert round(unblocked.seconds, 1) == 65.8
 
     loop.block()  # another episode
     await asyncio.sleep(2 * PATIENCE)
@@ -230,7 +230,7 @@ def test_a_handler_that_blocks_its_loop_is_named_while_it_does(
     broker = Broker()
     url = broker.account.call("CreateQueue", {"QueueName": "orders"}, 0.0)["QueueUrl"]
     broker.account.call("SendMessage", {"QueueUrl": url, "MessageBody": "a"}, 0.0)
-    release, blocked, turned = threading.Event(), threading.Event(), threading.Event()
+    release, blocked, unblocked = threading.Event(), threading.Event(), threading.Event()
     told: list[LoopBlocked] = []
 
     def helper() -> None:
@@ -238,17 +238,17 @@ def test_a_handler_that_blocks_its_loop_is_named_while_it_does(
 
     async def ship(body: str) -> None:
         helper()
-        await asyncio.to_thread(turned.wait, LONG)
+        await asyncio.to_thread(unblocked.wait, LONG)
 
     def note(event: Event) -> None:
         if isinstance(event, LoopBlocked):
             told.append(event)
             blocked.set()
         else:
-            turned.set()
+            unblocked.set()
 
     consumer = Consumer("orders", ship, client=LocalClient(broker), poll_grace=0, wait_time=0)
-    consumer.subscribe(note, LoopBlocked, LoopTurned)
+    consumer.subscribe(note, LoopBlocked, LoopUnblocked)
     with caplog.at_level(logging.INFO):
         consumer.start()
         assert blocked.wait(LONG)
@@ -263,7 +263,7 @@ def test_a_handler_that_blocks_its_loop_is_named_while_it_does(
         )
         assert consumer.healthy
         release.set()
-        assert turned.wait(LONG)
+        assert unblocked.wait(LONG)
         assert state_of(consumer) == ("RUNNING", "")
         report = consumer.stop().result(LONG)
     assert (report.acked, report.unsettled) == (1, 0)

@@ -138,7 +138,7 @@ def test_structlog_gets_the_message_of_a_handler(monkeypatch: pytest.MonkeyPatch
     import structlog
 
     monkeypatch.setattr(MessageContext, "in_use", False)
-    monkeypatch.setattr(MessageContext, "trace_fields", None)
+    monkeypatch.setattr(MessageContext, "span_ids", None)
     written: list[Any] = []
 
     def keep(_logger: object, _method: str, event: Any) -> str:

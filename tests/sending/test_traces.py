@@ -29,7 +29,7 @@ TRACER = TracerProvider().get_tracer("test")
 
 @pytest.fixture
 def sqs(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalSqs]:
-    monkeypatch.setattr(MessageContext, "trace_fields", None)
+    monkeypatch.setattr(MessageContext, "span_ids", None)
     with LocalSqs() as sqs:
         sqs.call("CreateQueue", QueueName="q")
         sqs.call("CreateQueue", QueueName="orders")

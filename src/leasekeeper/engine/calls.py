@@ -131,14 +131,14 @@ class FailedEntries:
         of_health: whether an error that lasts makes the consumer unhealthy.
 
     Attributes:
-        failures: calls in a row that failed as a whole; set to 0 after one that did not.
+        failed_calls: calls in a row that failed as a whole; set to 0 after one that did not.
     """
 
     def __init__(self, context: QueueContext, operation: str, *, of_health: bool = True) -> None:
         self._context = context
         self._of_health = of_health
         self._operation = operation
-        self.failures = 0
+        self.failed_calls = 0
 
     def put_back(
         self, batcher: Retrying, failed: Sequence[tuple[Delivery, EntryFailure]], *, whole: bool, now: float
@@ -152,8 +152,8 @@ class FailedEntries:
             now: seconds, monotonic.
         """
         context = self._context
-        self.failures = self.failures + 1 if whole else 0
-        pause = context.draw() * RETRY.ceiling(max(self.failures, 1)) + SHORTEST
+        self.failed_calls = self.failed_calls + 1 if whole else 0
+        pause = context.draw() * RETRY.ceiling(max(self.failed_calls, 1)) + SHORTEST
         if batcher.closing:
             pause = min(pause, FLUSH_PAUSE)
         else:

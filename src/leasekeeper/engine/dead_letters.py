@@ -100,7 +100,7 @@ class DeadLetters:
             if not isinstance(each, EntryFailure)
         }
         if copied:
-            self._failed.failures = 0
+            self._failed.failed_calls = 0
         context.emit(
             MessagesCopied(
                 context.queue,

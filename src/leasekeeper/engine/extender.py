@@ -177,7 +177,7 @@ class Extender:
             ledger.released(row, now, beside=row in beside)
         if confirmed:
             ledger.endings.hide([row for row in confirmed if row.state is State.RELEASED], now)
-            self._failed.failures = 0
+            self._failed.failed_calls = 0
             if context.health.problem is not None:
                 context.health.succeeded(CHANGE, now)
             self.release([row for row in confirmed if row.state is State.RELEASING and not row.extending])

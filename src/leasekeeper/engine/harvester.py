@@ -76,7 +76,7 @@ class Harvester:
         else:
             confirmed = asked
         if confirmed:
-            self._failed.failures = 0
+            self._failed.failed_calls = 0
             if context.health.problem is not None:
                 context.health.succeeded(DELETE, now)
             self.add(ledger.deleted(confirmed, now))

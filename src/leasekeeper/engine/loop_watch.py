@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.events import LoopBlocked, LoopTurned
+from leasekeeper.events import LoopBlocked, LoopUnblocked
 from leasekeeper.tracebacks import LIBRARIES, OURS
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class LoopWatch:
         self._timer = None
         now = self._clock()
         if self._answered >= self._asked:
-            self._turns()
+            self._has_answered()
             return
         if now - self._due < INTERVAL:  # else the engine was held up too, as when the process was suspended
             self._missed += 1
@@ -116,10 +116,10 @@ class LoopWatch:
             self._is_blocked(now)
         self._arm()
 
-    def _turns(self) -> None:
+    def _has_answered(self) -> None:
         if self.blocked is not None:
             if self._told in self._members:
-                self._told.tell(LoopTurned(self._told.queue, self._answered - self._asked))
+                self._told.tell(LoopUnblocked(self._told.queue, self._answered - self._asked))
             self.blocked = self._told = None
         for member in [each for each in self._members if not each.busy]:
             del self._members[member]

@@ -29,7 +29,7 @@ class ConsumerLogs:
         channel.subscribe(self._receive_failed, events.ReceiveFailed)
         channel.subscribe(self._health, events.HealthChanged)
         channel.subscribe(self._loop_blocked, events.LoopBlocked)
-        channel.subscribe(self._loop_turned, events.LoopTurned)
+        channel.subscribe(self._loop_unblocked, events.LoopUnblocked)
         channel.subscribe(self._stop_forced, events.StopForced)
         channel.subscribe(self._handlers_left, events.HandlersLeft)
         channel.subscribe(self._settlements_left, events.SettlementsLeft)
@@ -74,7 +74,7 @@ class ConsumerLogs:
             handler=event.handler,
         )
 
-    def _loop_turned(self, event: events.LoopTurned) -> None:
+    def _loop_unblocked(self, event: events.LoopUnblocked) -> None:
         self._write(logging.INFO, event, "the event loop of its handlers is free again, after %.0f s", event.seconds)
 
     def _stop_forced(self, event: events.StopForced) -> None:

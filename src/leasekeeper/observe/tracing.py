@@ -97,7 +97,7 @@ class Tracing:
         self._queues: dict[str, dict[str, AttributeValue]] = {}
         self._attributes: dict[tuple[str, str], dict[str, AttributeValue]] = {}
         self._last_ids: dict[str, Callable[[], str]] = {}
-        MessageContext.trace_fields = current_ids
+        MessageContext.span_ids = current_ids
 
     # What consumers ask of it
 

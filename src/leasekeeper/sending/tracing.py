@@ -34,7 +34,7 @@ def trace_source(wanted: bool | None) -> Callable[[], Current] | None:
     Raises:
         ImportError: OpenTelemetry is not installed, and headers are wanted.
     """
-    if wanted is False or (wanted is None and MessageContext.trace_fields is None):
+    if wanted is False or (wanted is None and MessageContext.span_ids is None):
         return None
     from opentelemetry.baggage import get_all
     from opentelemetry.baggage.propagation import W3CBaggagePropagator
