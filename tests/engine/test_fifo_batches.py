@@ -11,6 +11,7 @@ from fifo_kit import Server
 
 from leasekeeper import Batch, ConfigurationError, Consumer, Message, Reject
 from leasekeeper.local.model import refusals
+from leasekeeper.message import Received  # noqa: TC001 - a handler's annotation is read at run time
 from leasekeeper.testing.world import World, virtual
 
 
@@ -60,6 +61,49 @@ async def test_behind_a_message_that_fails_the_rest_of_its_group_runs_again_and_
         [("2", 3)],
         [("3", 1), ("4", 1), ("5", 1)],
     ]
+
+
+@virtual
+async def test_nothing_runs_before_an_earlier_message_whose_envelope_cannot_be_opened_yet() -> None:
+    """L25: what the handler has not seen of a group is as much in the way as what it failed with."""
+    runs: list[list[tuple[str, int]]] = []
+    unreachable = {"1"}
+
+    def opened(received: Received) -> str:
+        if received.body in unreachable:
+            unreachable.clear()
+            raise OSError("the service of keys does not answer")
+        return received.body
+
+    async def load(batch: Batch[str]) -> None:
+        runs.append([(message.body, message.attempt) for message in batch])
+
+    async with World(fifo=True) as world:
+        for number in range(6):
+            await world.send(str(number), group="g" if number < 4 else "h")
+        running = await world.start(load, batch=10, batch_groups="several", envelope=opened)
+        await world.until(lambda: not world.bodies())
+        assert running.statistics().ledger.received == 6
+    assert runs == [[("0", 1), ("4", 1), ("5", 1)], [("1", 1), ("2", 1), ("3", 1)]]
+
+
+@virtual
+async def test_nothing_runs_before_an_undecodable_message_that_cannot_be_copied() -> None:
+    """L25, L30: without a dead-letter queue it stays the first of its group."""
+    runs: list[list[dict[str, int]]] = []
+
+    async def load(bodies: list[dict[str, int]]) -> None:
+        runs.append(bodies)
+
+    async with World(fifo=True) as world:
+        await world.send('{"a": 1}', "no JSON", '{"a": 2}')
+        running = await world.start(load, batch=10)
+        await asyncio.sleep(3_000)
+        assert runs == [[{"a": 1}]]
+        assert world.bodies() == ["no JSON", '{"a": 2}']
+        groups = running.statistics().groups
+        assert groups is not None
+        assert groups.halted == 1
 
 
 @virtual

@@ -13,9 +13,10 @@ from leasekeeper.errors import Closed, ConfigurationError, HandlerError
 from leasekeeper.lanes.batch_handler import BatchHandler
 from leasekeeper.lanes.bundles import Bundle
 from leasekeeper.lanes.handlers import make_handler
-from leasekeeper.message import Message  # noqa: TC001 - annotations below are resolved while the tests run
+from leasekeeper.message import Message, Received  # noqa: TC001 - annotations below are resolved while the tests run
 from leasekeeper.options import Options, make_options
 from leasekeeper.outcomes import DONE, NOT_STARTED, WITHHELD, Failed, Reject, Retry
+from leasekeeper.retries import Retries
 from leasekeeper.testing.clock import run_virtual
 
 if TYPE_CHECKING:
@@ -71,6 +72,19 @@ def outcomes_of(
 
 def raising(error: BaseException) -> Any:
     raise error
+
+
+def test_a_rule_for_what_opens_an_envelope_gets_the_message_without_a_body(deliver: Callable[..., Delivery]) -> None:
+    def closed(_: Received) -> str:
+        raise OSError("no key")
+
+    def rule(message: Message[Any], attempt: int, error: Exception) -> float:
+        assert (message.body, attempt, str(error)) == (None, 1, "no key")
+        return 7
+
+    found = outcomes_of(len, [deliver()], envelope=closed, retry=Retries(on={OSError: rule}))["1"]
+    assert isinstance(found, Failed)
+    assert (found.rule, found.rule_error) == (7.0, None)
 
 
 # The result

@@ -15,7 +15,7 @@ import pydantic
 import pytest
 from typing_extensions import TypeAliasType
 
-from leasekeeper import Consumer
+from leasekeeper import Consumer, Retries, Table
 from leasekeeper.envelopes.opening import Blocked
 from leasekeeper.errors import ConfigurationError, UndecodableBody, UnmatchedMessage
 from leasekeeper.lanes.handler_context import HandlerInContext
@@ -243,6 +243,29 @@ def test_a_condition_that_raises_is_a_failure_of_the_message(deliver: Deliver) -
     retried = call(routed((created, deferring)), deliver())
     assert isinstance(retried, Retry)
     assert retried.after == 5
+
+
+def test_the_option_retry_decides_on_what_is_raised_before_a_handler_is_chosen(deliver: Deliver) -> None:
+    """As on what handlers raise: errors of conditions and of envelopes, and what no handler takes."""
+    seen: list[Any] = []
+
+    def rule(message: Message[Any], attempt: int, error: Exception) -> float:
+        seen.append((message.body, attempt, str(error)))
+        return 7
+
+    def closed(_: Received) -> str:
+        raise OSError("no key")
+
+    def unreadable(_: Received) -> str:
+        raise ValueError("no envelope")
+
+    retry = Retries(on={OSError: rule, UndecodableBody: Table(300), UnmatchedMessage: rule})
+    for options in ({}, {"envelope": closed}, {"on_unmatched": "retry"}, {"envelope": unreadable}):
+        handlers = (*BOTH,) if "on_unmatched" in options else ((created, broken),)
+        outcome = call(routed(*handlers, retry=retry, **options), deliver("x"))
+        assert isinstance(outcome, Failed)
+        assert outcome.rule == (Table(300) if options.get("envelope") is unreadable else 7.0)
+    assert seen == [("x", 1, "no network"), (None, 1, "no key"), ("x", 1, REASON)]
 
 
 def test_middleware_is_around_each(deliver: Deliver) -> None:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from leasekeeper.batch import Batch
 from leasekeeper.envelopes.opening import Blocked
-from leasekeeper.errors import Closed, UndecodableBody
+from leasekeeper.errors import Closed
 from leasekeeper.lanes.batch_results import named_by
 from leasekeeper.lanes.failures import outcome_of_error
 from leasekeeper.lanes.lease_control import LeaseControl
 from leasekeeper.lanes.rules import with_rule
 from leasekeeper.message import Message
-from leasekeeper.outcomes import DONE, NOT_STARTED, WITHHELD, Failed
+from leasekeeper.outcomes import DONE, NOT_STARTED, WITHHELD, Failed, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from leasekeeper.lanes.bundles import Bundle
     from leasekeeper.message import Received
     from leasekeeper.options import BatchErrorPolicy
-    from leasekeeper.outcomes import Outcome, Reject, Retry
+    from leasekeeper.outcomes import Outcome, Reject
     from leasekeeper.retries import Retries
+
+BEHIND = Retry(0.0)
+"""What becomes of a message of a FIFO queue behind one that could not be decoded: it runs again after that one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +114,10 @@ class BatchRun:
             self._failed_groups.update(map(_group, rows))
 
     def _decoded(self, rows: Sequence[Delivery]) -> tuple[Sequence[Delivery], list[Received], list[Any]]:
-        """Those that can be decoded, as they were received (with their envelopes open), and their bodies."""
+        """Those that can be decoded, as they were received (with their envelopes open), and their bodies.
+
+        On a FIFO queue none of them stands behind a message that cannot be decoded and comes again.
+        """
         decode, open_ = self._plan.decode, self._plan.open
         if open_ is None:
             with suppress(BaseException):  # a validator is code of others; below, each failure is found again
@@ -121,6 +127,9 @@ class BatchRun:
         messages = []
         bodies: list[Any] = []
         for row in rows:
+            if self._failed_groups and _group(row) in self._failed_groups:
+                self._bundle.outcomes[row] = BEHIND
+                continue
             try:
                 received = row.received if open_ is None else open_(row.received)
                 body = decode(received)
@@ -129,6 +138,8 @@ class BatchRun:
                 raise
             except BaseException as error:
                 self._bundle.outcomes[row] = self._with_rule(outcome_of_error(error), error, row)
+                if not self._bundle.is_good(row, DONE):
+                    self._note_failed([row])
             else:
                 good.append(row)
                 messages.append(received)
@@ -189,12 +200,10 @@ class BatchRun:
 
     def _message_of(self, row: Delivery) -> Message[Any]:
         """The message, for a function among the retries."""
-        plan = self._plan
-        received = row.received if plan.open is None else plan.open(row.received)
-        try:
+        plan, received, body = self._plan, row.received, None
+        with suppress(Exception):  # what could not be opened or decoded before
+            received = received if plan.open is None else plan.open(received)
             body = plan.decode(received)
-        except UndecodableBody:
-            body = None
         return Message(received, body, queue=plan.queue, lease=LeaseControl(self._bundle.say, row))
 
     def _end(self, rows: Sequence[Delivery], outcome: Outcome) -> None:

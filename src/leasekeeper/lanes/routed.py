@@ -16,9 +16,11 @@ from leasekeeper.envelopes.opening import Blocked, OpenedMessage
 from leasekeeper.errors import ConfigurationError, UnmatchedMessage
 from leasekeeper.lanes.failures import outcome_of_error
 from leasekeeper.lanes.lease_control import LeaseControl
+from leasekeeper.lanes.rules import with_rule
 from leasekeeper.lanes.tags import condition_of_type
 from leasekeeper.message import Message
-from leasekeeper.outcomes import Failed, Reject, Skipped
+from leasekeeper.outcomes import Reject, Skipped
+from leasekeeper.retries import retries_of
 from leasekeeper.routing import Content, condition_of
 
 if TYPE_CHECKING:
@@ -106,7 +108,8 @@ class RoutedHandler:
         self.is_coroutine = routes[0].handler.is_coroutine
         self.timeout = routes[0].handler.timeout
         self._queue = queue
-        self._unmatched = _Answer(_unmatched(options, queue, self.name))
+        self._retries = retries_of(options.retry) if options.retry is not None else None
+        self._unmatched = _unmatched(options, queue, self.name)
         self._lock = threading.Lock()
         self._counts = Counter[str]()
 
@@ -134,6 +137,7 @@ class RoutedHandler:
         return self._choose(say, delivery).run_blocking(say, delivery)
 
     def _choose(self, say: Say[Delivery], delivery: Delivery) -> UnitHandler[Delivery] | _Answer | _Unblocking:
+        content = None
         try:
             content = self._content(say, delivery)
             for route in self.routes:
@@ -144,9 +148,25 @@ class RoutedHandler:
         except Blocked as blocked:
             return _Unblocking(self, blocked)
         except BaseException as error:  # a condition, or what opens an envelope, may be a user's function
-            return _Answer(outcome_of_error(error))
+            return _Answer(self._failed(error, content, say, delivery))
         self._count("")
-        return self._unmatched
+        unmatched = self._unmatched
+        return _Answer(
+            self._failed(unmatched, content, say, delivery) if isinstance(unmatched, UnmatchedMessage) else unmatched
+        )
+
+    def _failed(self, error: BaseException, content: Content | None, say: Say[Delivery], delivery: Delivery) -> Outcome:
+        """What an error before any handler was called means: the option `retry` applies as to those of handlers."""
+        outcome = outcome_of_error(error)
+        if self._retries is None:
+            return outcome
+
+        def message() -> Message[Any]:
+            if content is not None:
+                return content.message()
+            return Message(delivery.received, None, queue=self._queue, lease=LeaseControl(say, delivery))
+
+        return with_rule(outcome, error, self._retries, attempt=delivery.attempt, message=message)
 
     def _content(self, say: Say[Delivery], delivery: Delivery) -> Content:
         """What conditions see: the message as the handlers see it, with its envelopes open."""
@@ -225,8 +245,8 @@ def _refuse_unfetched(route: Route, options: Options) -> None:
             )
 
 
-def _unmatched(options: Options, queue: str, names: str) -> Outcome:
+def _unmatched(options: Options, queue: str, names: str) -> Outcome | UnmatchedMessage:
     reason = f"no handler of queue {queue} takes it (there are {names.replace('/', ', ')})"
     if options.on_unmatched == "retry":
-        return Failed(UnmatchedMessage(reason))
+        return UnmatchedMessage(reason)
     return Reject(reason) if options.on_unmatched == "reject" else Skipped(reason, warn=True)
