@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from leasekeeper import Batch, Message, Reject, Retry, Settlement
-from leasekeeper.message import Received
+from leasekeeper.message import Received, lease_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ class Lease:
     """A lease view that notes whether it was acked."""
 
     attempt = 1
-    lease_lost = lease_capped = False
+    lease_lost = lease_capped = withheld = retried = False
     lease_deadline = 100.0
     waited = 0.5
 
@@ -92,7 +92,7 @@ def test_words_about_messages_are_passed_on() -> None:
 
 def test_an_ack_is_the_messages_own() -> None:
     one = message(1)
-    lease = one._lease
+    lease = lease_of(one)
     assert isinstance(batch(one).ack(one), Settlement)
     assert isinstance(lease, Lease)
     assert lease.acked

@@ -24,7 +24,7 @@ class Lease:
 
     def __init__(self) -> None:
         self.settled: list[float | None] = []
-        self.withheld = False
+        self.withheld = self.retried = False
         self.settlement = Settlement()
 
     def settle_early(self, *, retry_after: float | None) -> Settlement:

@@ -142,6 +142,16 @@ class LeaseView(Protocol):
         """Seconds from received to started."""
         ...
 
+    @property
+    def withheld(self) -> bool:
+        """Whether the handler has called `message.withhold()`."""
+        ...
+
+    @property
+    def retried(self) -> bool:
+        """Whether the handler has given its message back with `message.retry()`."""
+        ...
+
     def watch(self) -> Callable[[], Sequence[tuple[str, float]]]:
         """Note what happens to the lease from now on: `extended` or `lost`, and seconds since the handler's start.
 
@@ -282,6 +292,11 @@ class Message(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<Message {self.id} of {self.queue}, receive {self.receive_count}>"
+
+
+def lease_of(message: Message[Any]) -> LeaseView:
+    """The lease of a message, for our own middleware: it needs more of it than a handler does."""
+    return message._lease  # noqa: SLF001 - of this module
 
 
 def _from_iso(text: str) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from leasekeeper.errors import LeasekeeperError
 from leasekeeper.lanes.failures import outcome_of_result
-from leasekeeper.lanes.lease_control import LeaseControl
+from leasekeeper.message import lease_of
 
 if TYPE_CHECKING:
     from leasekeeper.message import Message
@@ -38,13 +38,12 @@ def check_open(connection: Any, handler: str) -> None:
 
 def ends_well(message: Message[Any], result: Any, handler: str) -> bool:
     """Whether the transaction of a handler that has returned is committed."""
-    lease = message._lease  # noqa: SLF001 - what the handler has said of its message
-    if isinstance(lease, LeaseControl):
-        if lease.withheld:
-            raise LeasekeeperError(
-                f"handler {handler} withholds message {message.id}, and its inbox commits when it returns: return when "
-                "the work is done, or use an Idempotency with a store"
-            )
-        if lease.retried:
-            return False
+    lease = lease_of(message)
+    if lease.withheld:
+        raise LeasekeeperError(
+            f"handler {handler} withholds message {message.id}, and its inbox commits when it returns: return when "
+            "the work is done, or use an Idempotency with a store"
+        )
+    if lease.retried:
+        return False
     return result is None or outcome_of_result(result, handler) is None

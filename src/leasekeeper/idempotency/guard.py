@@ -17,8 +17,8 @@ from leasekeeper.idempotency.claiming import Claim
 from leasekeeper.idempotency.keys import digest, encoded
 from leasekeeper.idempotency.outage import NOT_RUN, Outage, jittered
 from leasekeeper.lanes.failures import outcome_of_result
-from leasekeeper.lanes.lease_control import LeaseControl
 from leasekeeper.loggers import safe_logger
+from leasekeeper.message import lease_of
 from leasekeeper.outcomes import NotNow, Reject, Settlement
 from leasekeeper.texts import safe_str
 
@@ -157,12 +157,11 @@ class Guard:
 
     def _ending(self, claim: Claim, result: Any) -> tuple[Future[bool] | None, bool]:
         """Complete (True) or release the claim, as the handler's end means it; None: it ends with the lease."""
-        lease = claim.message._lease  # noqa: SLF001 - what the handler has said of its message
-        if isinstance(lease, LeaseControl):
-            if lease.withheld:  # it may still be retried
-                return None, False
-            if lease.retried:
-                return self._work.release(claim, self._terms.timeout), False
+        lease = lease_of(claim.message)
+        if lease.withheld:  # it may still be retried
+            return None, False
+        if lease.retried:
+            return self._work.release(claim, self._terms.timeout), False
         if result is not None and outcome_of_result(result, self._handler) is not None:
             return self._work.release(claim, self._terms.timeout), False
         stored = self._encoded(result) if self._terms.result else None

@@ -18,7 +18,7 @@ from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
 from leasekeeper import events
 from leasekeeper.errors import ConfigurationError
-from leasekeeper.message import Message
+from leasekeeper.message import Message, lease_of
 from leasekeeper.message_context import MessageContext
 from leasekeeper.observe.trace_spans import (
     UnsampledContext,
@@ -146,7 +146,7 @@ class Tracing:
                 links = [Link(span_context(found))]
         if sent_at := first.sent_at:
             attributes["leasekeeper.wait"] = max(0.0, time.time() - sent_at)
-        attributes["leasekeeper.buffer_wait"] = first._lease.waited  # noqa: SLF001 - what its message holds
+        attributes["leasekeeper.buffer_wait"] = lease_of(first).waited
         return self._tracer.start_span(
             f"process {unit.queue}", context, kind=SpanKind.CONSUMER, attributes=attributes, links=links
         )
@@ -313,7 +313,7 @@ class _Run:
         self._clock = clock
         self._started, self._began = clock(), time.time_ns()
         self._span = tracing.begin(unit, name, sent)
-        self._watched = [message._lease.watch() for message in messages] if self._span.is_recording() else []  # noqa: SLF001
+        self._watched = [lease_of(message).watch() for message in messages] if self._span.is_recording() else []
         self._token = attach(context_of(self._span, unit._received if type(unit) is Message else None))  # noqa: SLF001
 
     def _timed_out(self) -> bool:

@@ -15,6 +15,7 @@ from msgspec import Raw
 from leasekeeper.envelopes.opening import NotThisEnvelope, Opened
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.events import HandlersEnded
+from leasekeeper.message import lease_of
 from leasekeeper.outcomes import Reject, Retry
 from leasekeeper.sqs.settings import ClientSettings
 from leasekeeper.step_functions.reports import Reports
@@ -153,4 +154,4 @@ def _task_of(message: Message[Any]) -> StepFunctionsTask:
 def _is_open(message: Message[Any], result: Any) -> bool:
     """Whether the task goes on: the handler wants a retry, or keeps the message."""
     retries = isinstance(result, Retry) or (isinstance(result, type) and issubclass(result, Retry))
-    return retries or getattr(message._lease, "withheld", False)  # noqa: SLF001 - the handler's view of its lease
+    return retries or lease_of(message).withheld
