@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from leasekeeper import Batch, ConfigurationError, Consumer, Message, MessageContext
+from leasekeeper import Batch, ConfigurationError, Consumer, Message, MessageContext, Retries
 from leasekeeper.envelopes import S3Event, S3Record  # noqa: TC001 - handlers' annotations are read
 from leasekeeper.routing import attribute, field
 from leasekeeper.testing.world import DEAD_LETTERS, World, virtual
@@ -192,7 +192,7 @@ def test_a_decoder_that_cannot_reach_something_is_retried_by_the_rule_for_its_er
     async def story() -> float:
         async with World() as world:
             await world.send('{"id": 7}')
-            await world.start(handle, envelope=decode, retry=by_error)
+            await world.start(handle, envelope=decode, retry=Retries(on={OSError: by_error}))
             return await world.until(lambda: not world.bodies())
 
     assert 10 <= story() <= 12
@@ -221,7 +221,11 @@ def test_log_records_have_the_message_of_sqs(golden: Callable[[str], str], monke
     assert ids == [sent, sent]
 
 
-@pytest.mark.parametrize("options", [{}, {"batch": 3}, {"routed": True}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"batch": 3}, {"routed": True}, {"retry": lambda _message, attempt, _error: attempt}],
+    ids=("single", "batch", "routed", "a function"),
+)
 @pytest.mark.parametrize("fifo", [False, True])
 @virtual
 async def test_an_envelope_that_cannot_be_opened_now_costs_no_attempt(fifo: bool, options: dict[str, Any]) -> None:

@@ -37,19 +37,18 @@ def with_rule(
     kind = type(error)
     if type(outcome) is Reject and issubclass(kind, UndecodableBody) and kind in retries.on:
         outcome = Failed(contained(error))
-    not_opened = issubclass(kind, NotOpened)
-    if not_opened:
+    if issubclass(kind, NotOpened):  # no attempt, unless the retries have a rule for what could not be reached
         error = error.error  # type: ignore[attr-defined] # of this kind
-        kind = type(error)
-    elif type(outcome) is not Failed:
-        return outcome  # the handler has said what follows
-    rule = retries.rule_for(kind)
-    if rule is None and not isinstance(retries.default, Schedule) and attempt > retries.immediate:
-        rule = retries.default
-    if not_opened:
+        rule = retries.rule_for(type(error))
         if rule is None:
             return outcome
         outcome = Failed(contained(error))
+    elif type(outcome) is not Failed:
+        return outcome  # the handler has said what follows
+    else:
+        rule = retries.rule_for(kind)
+        if rule is None and not isinstance(retries.default, Schedule) and attempt > retries.immediate:
+            rule = retries.default
     assert type(outcome) is Failed
     if rule is None or isinstance(rule, Schedule | Retry | Reject):
         return replace(outcome, rule=rule)
