@@ -228,7 +228,9 @@ def test_log_records_have_the_message_of_sqs(golden: Callable[[str], str], monke
 )
 @pytest.mark.parametrize("fifo", [False, True])
 @virtual
-async def test_an_envelope_that_cannot_be_opened_now_costs_no_attempt(fifo: bool, options: dict[str, Any]) -> None:
+async def test_an_envelope_that_cannot_be_opened_now_costs_no_attempt(
+    fifo: bool, options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     """What it has to ask is down for five minutes; the queue allows one receive."""
     async with World(fifo=fifo, max_receives=1) as world:
         seen: list[tuple[str, int]] = []
@@ -255,3 +257,6 @@ async def test_an_envelope_that_cannot_be_opened_now_costs_no_attempt(fifo: bool
         assert sorted(seen) == [*((str(number), 1) for number in range(5)), ("open", 1)]
         assert consumer.runner.context.ledger.statistics().received == 6
         assert world.bodies(world.dead_letters) == []
+    told = next(each.getMessage() for each in caplog.records if "could not be reached" in each.getMessage())
+    assert "unlock cannot be opened, because something could not be reached: the service of keys" in told
+    assert " at 0x" not in told

@@ -180,7 +180,8 @@ class Grouped:
         halted, row.halts = row.halts, False
         if halted and not group.halted:
             reason = "its copy to the dead-letter queue is refused" if row.state is State.REJECTING else row.reason
-            context.emit(GroupHalted(context.queue, group.name, row.received, row.attempt, after, reason))
+            attempt = row.attempt - (row.state is State.WAITING)  # the next one is counted already
+            context.emit(GroupHalted(context.queue, group.name, row.received, attempt, after, reason))
         self._groups.hold(row, until, halted=halted)
         if after > 0:
             self._waits[row] = asyncio.get_running_loop().call_later(after, self._wake, row, until)

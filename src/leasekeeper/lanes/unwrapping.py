@@ -47,7 +47,7 @@ log = safe_logger("leasekeeper.envelopes")
 UNREACHED = 5.0
 """Seconds until a message with such an envelope comes again, where it cannot wait."""
 _NOT_OPENED = (
-    "handler %s is not run, its messages are tried again: envelope %r cannot be opened, because something could not be "
+    "handler %s is not run, its messages are tried again: envelope %s cannot be opened, because something could not be "
     "reached: %s"
 )
 _OPENED: ContextVar[tuple[Received, object, OpenedMessage] | None] = ContextVar("leasekeeper.opened", default=None)
@@ -125,7 +125,7 @@ class Unwrapping:
             except PASSING:
                 raise
             except OSError as error:  # no fault of the message, and no attempt
-                self._told.warning(_NOT_OPENED, self._handler, part, one_line(error))
+                self._told.warning(_NOT_OPENED, self._handler, _shown(part), one_line(error))
                 raise NotOpened(UNREACHED, error) from error
             except Exception as error:  # a decoder may be a user's code
                 why = self._explain(error)
@@ -169,11 +169,15 @@ def _refusal(part: Any, inside: OpenedMessage, why: str) -> str:
     found = envelope_in(inside.payload)
     remedy = f"; it is {NAMES[found]}: {advice(found, around)}" if found and found != part else ""
     if not isinstance(part, str):
-        name = getattr(part, "__qualname__", type(part).__qualname__)
-        return f"{what} cannot be opened by {name}, which the option envelope names: {why}{remedy}"
+        return f"{what} cannot be opened by {_shown(part)}, which the option envelope names: {why}{remedy}"
     if not remedy and part == "sns":
         remedy = "; raw message delivery puts nothing around a message: leave the option out then, or give 'auto'"
     return f"{what} is not {NAMES[part]}, which envelope={part!r} opens: {why}{remedy}"
+
+
+def _shown(part: Any) -> str:
+    """A part of the option, as its user wrote it."""
+    return repr(part) if isinstance(part, str) else getattr(part, "__qualname__", type(part).__qualname__)
 
 
 def takes_records(body_type: Any) -> bool:

@@ -233,8 +233,11 @@ def _last_retry(conclusion: Conclusion) -> bool:
 
 def _after_the_last(conclusion: Conclusion) -> str:
     most, limit = conclusion.max_attempts, "`max_attempts`"
-    if conclusion.attempt > most:  # another process, or this one before a restart, gave it back
-        limit = f"`max_attempts={most:.0f}`; deliveries that were given back count too"
+    if conclusion.attempt > most:
+        limit = f"`max_attempts={most:.0f}`"
+        if conclusion.again:
+            return f"its attempts are used up ({limit}): {_goes(conclusion)}"
+        limit += "; deliveries that were given back count too"  # by another process, or this one before a restart
     return f"it was its last ({limit}): {_goes(conclusion)}"
 
 

@@ -8,7 +8,9 @@ import pytest
 from fifo_kit import Journal, Server, always, options
 
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.message import Message  # noqa: TC001 - a handler's annotation is read at run time
 from leasekeeper.outcomes import Retry
+from leasekeeper.schedules import Table
 from leasekeeper.testing.world import Running, World, virtual
 
 HOUR = 3_600.0
@@ -122,6 +124,28 @@ async def test_a_halted_group_is_never_skipped_and_other_groups_go_on() -> None:
         assert {run.receive_count for run in journal.runs} == {1}
         assert halted(consumer) == 0
         await consumer.stop()
+
+
+@virtual
+async def test_the_log_of_a_halted_group_counts_the_attempts_that_were_made(caplog: pytest.LogCaptureFixture) -> None:
+    async with World(fifo=True) as world:
+
+        async def handle(message: Message[str]) -> None:
+            if message.attempt < 4:
+                raise LookupError("no such customer")
+
+        await world.send("1", group="stuck")
+        consumer = await world.start(handle, on_exhausted="halt", max_attempts=2, retry=Table(60))
+        await world.until(lambda: not world.bodies())
+        assert consumer.statistics().work.exhausted == 2
+    halts = [record.getMessage() for record in caplog.records if "is halted" in record.getMessage()]
+    assert ["(exhausted, attempt 2)" in halts[0], "(exhausted, attempt 3)" in halts[1]] == [True, True]
+    ends = [record.getMessage().partition(" at attempt ")[2] for record in caplog.records]
+    stays = "it stays the first of its group, and is tried again in 60 s"
+    assert [end for end in ends if end.endswith(stays)] == [
+        f"2; it was its last (`max_attempts`): {stays}",
+        f"3; its attempts are used up (`max_attempts=2`): {stays}",
+    ]
 
 
 @virtual
