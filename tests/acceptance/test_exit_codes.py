@@ -144,6 +144,12 @@ def test_a_port_that_another_program_has_is_3(shop: Bench) -> None:
     assert f"cannot listen on 127.0.0.1:{port}: the port is in use. Give another --port, or 0" in said
 
 
+def test_an_address_of_another_machine_is_3_and_asks_for_no_port(shop: Bench) -> None:
+    code, said = ended(shop, ("local", "--host", "192.0.2.1", "--anywhere"))
+    assert code == Exit.UNUSABLE
+    assert said.endswith("annot assign requested address. Give an address of this machine as --host\n")
+
+
 def ended(bench: Bench, command: tuple[str, ...]) -> tuple[int, str]:
     if command[0] == "run":  # it takes signals and ends its process
         running = bench.leasekeeper(*command, "--no-supervisor")

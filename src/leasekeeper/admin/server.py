@@ -172,11 +172,11 @@ def _listen(address: AdminAddress) -> socket.socket:
     try:
         return socket.create_server(address, family=family)
     except OSError as error:
-        hint = (
-            "another program listens there; stop it, or give another port"
-            if error.errno == errno.EADDRINUSE
-            else "give an address of this machine, such as 127.0.0.1:9900"
-        )
+        hints = {
+            errno.EADDRINUSE: "another program listens there; stop it, or give another port",
+            errno.EACCES: "give a port above 1023",
+        }
+        hint = hints.get(error.errno or 0, "give an address of this machine, such as 127.0.0.1:9900")
         why = str(error.strerror or error).partition(" (while")[0]  # Python adds the address in a form of its own
         raise AddressUnusable(f"admin={str(address)!r}: cannot listen: {why}; {hint}") from error
 

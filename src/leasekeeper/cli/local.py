@@ -11,6 +11,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,7 @@ from leasekeeper.cli.words import counted
 from leasekeeper.errors import ConfigurationError, Unusable
 from leasekeeper.sqs.address import NAME_RULE, is_queue_name
 from leasekeeper.supervision.lifeline import Lifeline
+from leasekeeper.supervision.protocol import LISTENER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -189,10 +191,9 @@ async def _serve(
     from leasekeeper.local.running import collect_rarely
 
     try:
-        await server.open()
+        await server.open(_inherited())
     except OSError as error:
-        why = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-        raise Unusable(f"cannot listen on {address}: {why}. Give another --port, or 0 for a free one") from error
+        raise Unusable(f"cannot listen on {address}: {_why(error)}") from error
     try:
         for wish in wishes:
             await _create(server, wish)
@@ -208,6 +209,23 @@ async def _serve(
     if sys.stdout.isatty():
         print()  # below the ^C that the terminal shows
     print(f"stopped after {counted(calls.total(), 'call')}; the queues and their messages are gone")
+
+
+def _why(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "the port is in use. Give another --port, or 0 for a free one"
+    why = error.strerror or str(error)
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return f"{why}. Give a --port above 1023, or 0 for a free one"
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return f"{why.rpartition(': ')[2]}. Give an address of this machine as --host"
+    return why
+
+
+def _inherited() -> socket.socket | None:
+    """The socket that the supervisor of consumers listens on for this process; None when there is none."""
+    descriptor = os.environ.pop(LISTENER, "")
+    return socket.socket(fileno=int(descriptor)) if descriptor.isdigit() else None
 
 
 def _create_buckets(server: LocalServer, names: Sequence[str]) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.local.connection import MOST_CONNECTIONS, REQUEST_TIMEOUT, Connection, Front
 from leasekeeper.local.hosts import AllowedHosts
 
 if TYPE_CHECKING:
+    import socket
+
     from leasekeeper.local.broker import Broker
     from leasekeeper.local.s3 import S3
 
@@ -98,10 +100,15 @@ class LocalServer:
         """S3 on the same port."""
         return self._front.s3
 
-    async def open(self) -> None:
-        """Listen. After that, `port` is the real one, and queue URLs contain it."""
+    async def open(self, listener: socket.socket | None = None) -> None:
+        """Listen. After that, `port` is the real one, and queue URLs contain it.
+
+        Args:
+            listener: a socket that listens already, on `host` and `port`.
+        """
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self._front), self.host, self.port, backlog=1024)
+        place: dict[str, Any] = {"host": self.host, "port": self.port} if listener is None else {"sock": listener}
+        self._server = await loop.create_server(lambda: Connection(self._front), **place, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
         self.broker.account.base_url = self.endpoint_url
 

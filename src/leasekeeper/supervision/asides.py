@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from leasekeeper.supervision.child import Child
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping, Sequence
 
 PAUSE = 1.0
@@ -27,6 +28,7 @@ class Aside:
         again: whether to start it again when it ends; if not, its end stops all.
         waits: whether it starts only when a process has read its targets and options: a mistake in them starts nothing.
         variables: for its environment, beside the supervisor's.
+        listener: a socket that it gets, and that is closed here then.
         child: its process, while there is one.
         start_at: when it is started again.
     """
@@ -36,6 +38,7 @@ class Aside:
     again: bool = False
     waits: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)
+    listener: socket.socket | None = None
     child: Child | None = None
     start_at: float | None = None
 
@@ -46,5 +49,8 @@ class Aside:
             OSError: the process cannot be made.
         """
         self.start_at, self.waits = None, False
-        self.child = Child(self.command, {**environment, **self.variables})
+        inherits = () if self.listener is None else (self.listener.fileno(),)
+        self.child = Child(self.command, {**environment, **self.variables}, inherits=inherits)
+        if self.listener is not None:
+            self.listener.close()  # who connects is refused when its process has ended
         return self.child

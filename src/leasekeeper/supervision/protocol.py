@@ -6,5 +6,7 @@ Used by both ends of the connection. It promises to import nothing.
 VARIABLE = "LEASEKEEPER_SUPERVISED"
 """Environment variable of a child: the descriptor of its connection, its number, how many processes there are, and
 whether they have a local SQS."""
+LISTENER = "LEASEKEEPER_LISTENER"
+"""Environment variable of a local SQS beside consumers: the descriptor of the socket that it serves."""
 STOP, INTERRUPT, FORCE = b"s", b"i", b"f"
 """Stop; stop after a Ctrl-C; cut the drain short."""

@@ -17,6 +17,7 @@ from leasekeeper.supervision.asides import Aside
 from leasekeeper.supervision.child import leasekeeper
 from leasekeeper.supervision.folder import Folder
 from leasekeeper.supervision.lines import Lines
+from leasekeeper.supervision.protocol import LISTENER
 from leasekeeper.supervision.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -47,12 +48,13 @@ def supervise(plan: Plan, environment: Mapping[str, str]) -> int:
     asides: list[Aside] = []
     arguments = list(plan.arguments)
     if plan.local:
-        port = _free_port(LOCAL_PORT)
+        try:
+            aside, port = _local_sqs()
+        except OSError as error:
+            return _refuse(f"--local: cannot listen on 127.0.0.1: {error.strerror or error}", Exit.UNUSABLE)
         url = f"http://127.0.0.1:{port}"
-        asides.append(Aside("the local SQS", leasekeeper(("local", "--port", str(port))), waits=True))
-        environment = {name: value for name, value in environment.items() if name not in _ACCOUNT}
-        region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
-        environment |= _LOCAL | {"AWS_ENDPOINT_URL_SQS": url, "AWS_DEFAULT_REGION": region}
+        asides.append(aside)
+        environment = _for_local_sqs(environment, url)
         arguments[1:1] = ["--endpoint-url", url]  # a flag, because it wins over the code
     attend = _keeper(plan) if plan.keeper else None
 
@@ -76,6 +78,9 @@ def supervise(plan: Plan, environment: Mapping[str, str]) -> int:
             told=None if folder is None else folder.write,
         ).run()
     finally:
+        for aside in asides:
+            if aside.listener is not None:
+                aside.listener.close()
         if folder is not None:
             folder.remove()
 
@@ -90,16 +95,30 @@ def _keeper(plan: Plan) -> Attend | None:
     return KeeperAttendants(lambda words: lines.say("warning", words))
 
 
-def _free_port(wanted: int) -> int:
-    for port in (wanted, 0):
-        try:
-            with socket.create_server(("127.0.0.1", port)) as listener:
-                return int(listener.getsockname()[1])
-        except OSError:
-            continue
-    return wanted
+def _local_sqs() -> tuple[Aside, int]:
+    """A local SQS beside the consumers, and its port."""
+    listener = _listen(LOCAL_PORT)
+    port = listener.getsockname()[1]
+    variables = {LISTENER: str(listener.fileno())}
+    command = leasekeeper(("local", "--port", str(port)))
+    return Aside("the local SQS", command, waits=True, variables=variables, listener=listener), port
 
 
-def _refuse(sentence: str) -> int:
+def _for_local_sqs(environment: Mapping[str, str], url: str) -> Mapping[str, str]:
+    """The environment of processes that reach no AWS."""
+    kept = {name: value for name, value in environment.items() if name not in _ACCOUNT}
+    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
+    return {**kept, **_LOCAL, "AWS_ENDPOINT_URL_SQS": url, "AWS_DEFAULT_REGION": region}
+
+
+def _listen(wanted: int) -> socket.socket:
+    """A socket that listens on this port, or on a free one; nothing else can take the port meanwhile."""
+    try:
+        return socket.create_server(("127.0.0.1", wanted))
+    except OSError:
+        return socket.create_server(("127.0.0.1", 0))
+
+
+def _refuse(sentence: str, code: Exit = Exit.USAGE) -> int:
     sys.stderr.write(f"leasekeeper: {sentence}\n")
-    return Exit.USAGE
+    return code
