@@ -1,7 +1,7 @@
 """The options of a consumer: one schema for code, flags, environment, TOML, editors and the reference page.
 
-`Options` is frozen and checked when it is made. Each field carries its section, text, unit and bounds. Options that
-cannot work together are refused here, with a sentence that says what to change.
+`Options` is frozen and checked when it is made, by `option_checks` and `option_rules`. Each field carries its section,
+text, unit and bounds.
 """
 
 from __future__ import annotations

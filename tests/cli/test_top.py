@@ -17,7 +17,7 @@ from rich.console import Console
 from leasekeeper import Consumer
 from leasekeeper.admin import AdminServer
 from leasekeeper.admin.process import consumer_state
-from leasekeeper.cli.board import COLUMNS, board
+from leasekeeper.cli.top_table import COLUMNS, board
 from leasekeeper.observe.recorder import Recorder
 
 

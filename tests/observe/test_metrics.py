@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from leasekeeper import Consumer, Leasekeeper
 from leasekeeper.admin.scaling import with_scaling
-from leasekeeper.core.claims import IdempotencyStatistics
+from leasekeeper.core.idempotency_statistics import IdempotencyStatistics
 from leasekeeper.core.phases import Phase
 from leasekeeper.engine.queue_counts import QueueCounts
 from leasekeeper.lanes.routed import RouteStatistics

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from random import Random
 
-    from leasekeeper.core.recycling import WorkerLife
+    from leasekeeper.core.worker_life import WorkerLife
 
 CURRENT: ContextVar[SimulatedWorker] = ContextVar("worker")
 """The worker in which a handler runs."""

@@ -29,7 +29,7 @@ def detail_of(consumer: Consumer, recorder: Recorder) -> Detail:
         "in_hand_total": 0 if runner is None else len(runner.context.ledger),
         "failures": _failures(recorder),
         "decisions": _decisions(recorder),
-        "series": recorder.decisions.series(),
+        "series": recorder.changes.series(),
         "leases": _leases(recorder),
         "options": effective_options(consumer),
     }
@@ -75,7 +75,7 @@ def _decisions(recorder: Recorder) -> list[Decision]:
             "to": change.after,
             "reason": change.reason,
         }
-        for change in recorder.decisions.newest_first()
+        for change in recorder.changes.newest_first()
     ]
 
 

@@ -1,8 +1,7 @@
 """What a desk does through a surface: looking at dead letters, one body at a time, moving them back, and the doctor.
 
-Made for the surface's application. The desk is given to it: the command line's. It promises that
-a body leaves the process only for a person with the token who asks for that one message, and that each look is one
-line in the log.
+Made for the surface's application, with the desk of the command line. It promises that a body leaves the process only
+for a person with the token who asks for that one message, and that each look is one line in the log.
 """
 
 from __future__ import annotations

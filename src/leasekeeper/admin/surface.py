@@ -1,7 +1,7 @@
 """The answers of the admin surface, as a Starlette application.
 
-Made by `admin_app`. It reads statistics and asks the engine for a sign of life. It changes nothing and waits for no
-handler. It has no message bodies to show: statistics hold none.
+Made by `admin_app`. The answers here read statistics and ask the engine for a sign of life: they change nothing, wait
+for no handler, and show no body. What changes or shows more needs the token: `actions.py` and `letters.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The command line: `leasekeeper run|local|demo|send|peek|redrive|doctor|health`.
+"""The command line: `leasekeeper run`, `send`, `doctor` and the other commands of `program.py`.
 
-Owned by the console script. It promises an exit code that says what happened (`errors.py`) and, without the `cli`
-extra, one sentence about what to install.
+Owned by the console script. It promises an exit code that says what happened (`leasekeeper.exit_codes`) and, without
+the `cli` extra, one sentence about what to install.
 """
 
 from __future__ import annotations

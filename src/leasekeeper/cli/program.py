@@ -1,7 +1,7 @@
 """The program: every command of `leasekeeper`, and how each ends.
 
-Owned by the console script. It promises the exit codes of `errors.py`, and to load what a command needs only when that
-command runs.
+Owned by the console script. It promises the exit codes of `leasekeeper.exit_codes`, and to load what a command needs
+only when that command runs.
 """
 
 from __future__ import annotations

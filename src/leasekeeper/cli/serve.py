@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from leasekeeper.app import refuse_shared_queues
 from leasekeeper.cli import ending, settings
 from leasekeeper.cli.admin import AdminWishes
-from leasekeeper.cli.emptiness import UntilEmpty, polls_within
+from leasekeeper.cli.exit_when_empty import UntilEmpty, polls_within
 from leasekeeper.cli.grace import cut_off, cut_short
 from leasekeeper.cli.local_queues import check_places, create_queues
 from leasekeeper.cli.service import Services, reports_of, tell

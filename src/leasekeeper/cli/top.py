@@ -18,8 +18,8 @@ import typer
 from leasekeeper.admin.address import DEFAULT
 from leasekeeper.admin.fleet import NOT_YET, Fleet
 from leasekeeper.admin.queues import queues_of
-from leasekeeper.cli.board import board
 from leasekeeper.cli.errors import Stopped
+from leasekeeper.cli.top_table import board
 from leasekeeper.exit_codes import Exit
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Text that others wrote, made safe to print: no control characters, no rich markup.
+"""Words of commands: text that others wrote, made safe to print; counts, lists and ages in a sentence.
 
 Used wherever a command prints a body, an error or a URL; for text on one line there is `leasekeeper.texts`. It promises
 that such text can neither move the cursor, nor change colours, nor turn the reading direction.

@@ -1,8 +1,8 @@
 """The nouns of the ledger: a delivery (one message we hold), the lease it shares, and the actions left to do for it.
 
-The ledger and its leases move them. Four fields are written elsewhere: `started` by the lane, `settlement` by the
-handler's lease control, `failure` by the settler, `handler` by what chooses one of several. Plain, slotted, cheap: one
-delivery a message.
+The ledger and its leases move them. Other parts write five fields: the lane `started`, `LeaseControl` `settlement`, the
+settler `failure`, the choice of one of several handlers `handler`, and a stop `lost` (`engine.drain`). There is one
+delivery for each message, so it is small.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The nouns of FIFO queues: a message group as far as we hold it, a message of one, and the receive that brought it.
 
 `core.groups` moves them; `core.group_batch` keeps the deletes of a group in it. Three fields are written elsewhere:
-`ended` and `halts` by the settler, `stuck` by the order, which reads all of them. A lane takes from `Group.following`.
+`ended` by the settler, and `ended`, `halts` and `stuck` by the order. A lane takes from `Group.following`.
 """
 
 from __future__ import annotations

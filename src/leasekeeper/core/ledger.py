@@ -15,7 +15,7 @@ from leasekeeper.core.delivery import Action, Delivery, LeasePolicy, LedgerStati
 from leasekeeper.core.endings import Endings
 from leasekeeper.core.finished import Finished
 from leasekeeper.core.leases import Leases
-from leasekeeper.core.recent import RecentSmallest
+from leasekeeper.core.recent_smallest import RecentSmallest
 from leasekeeper.core.states import TRANSITIONS, Event, State, next_state
 from leasekeeper.outcomes import Settled
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.core.fullness import FullBatchEstimator
 from leasekeeper.core.median import StreamingMedian
-from leasekeeper.core.readiness import receives_ready
 from leasekeeper.core.throttle_policy import ThrottlerStatistics
+from leasekeeper.core.waiting_receives import receives_ready
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -100,7 +100,7 @@ class Standard:
         self._keeper = keeper
         self._finished: FinishedObjects | None = None
         if options.payloads is not None:
-            from leasekeeper.engine.offloading import finished_objects
+            from leasekeeper.engine.payload_parts import finished_objects
 
             self._finished = finished_objects(source.name, options, clock)
         on_acked = None if self._finished is None else self._finished.acked
@@ -171,7 +171,7 @@ class Standard:
         )
         if self._finished is None:
             return cast("Lane[Delivery]", lane)
-        from leasekeeper.engine.offloading import with_payloads
+        from leasekeeper.engine.payload_parts import with_payloads
 
         self.payloads = with_payloads(
             lane, context, handler, self._finished, post=self._answers.post, lane_closed=lane_closed

@@ -25,7 +25,7 @@ from leasekeeper.texts import one_line, safe_str
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from leasekeeper.core.claims import IdempotencyStatistics
+    from leasekeeper.core.idempotency_statistics import IdempotencyStatistics
     from leasekeeper.engine.health import Health
     from leasekeeper.message import Received
     from leasekeeper.options import Options

@@ -5,7 +5,7 @@ The option `idempotency` of a consumer takes an `Idempotency` with a store. Noth
 
 from __future__ import annotations
 
-from leasekeeper.core.claims import IdempotencyStatistics
+from leasekeeper.core.idempotency_statistics import IdempotencyStatistics
 from leasekeeper.errors import KeyUnusable
 from leasekeeper.idempotency.api import (
     Claimed,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from leasekeeper.core.claims import IdempotencyStatistics
+    from leasekeeper.core.idempotency_statistics import IdempotencyStatistics
     from leasekeeper.idempotency.keys import Key
     from leasekeeper.lanes.signature import Signature
     from leasekeeper.message import Message

@@ -17,7 +17,7 @@ from leasekeeper.idempotency.terms import Counts, OnMissing, OnStoreError, Terms
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from leasekeeper.core.claims import IdempotencyStatistics
+    from leasekeeper.core.idempotency_statistics import IdempotencyStatistics
     from leasekeeper.idempotency.api import Store
     from leasekeeper.idempotency.keys import Key
     from leasekeeper.message import Message

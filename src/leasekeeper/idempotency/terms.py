@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from leasekeeper.core.claims import IdempotencyStatistics
+from leasekeeper.core.idempotency_statistics import IdempotencyStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,8 +2,8 @@
 
 Made by the engine; its keeper opens it by the descriptor. Each field has one writer, so there is no lock. It promises
 that what the engine wrote last is there after it was killed, and that the state of a slot is written last: it makes
-the rest of the slot valid. All times are seconds of CLOCK_MONOTONIC, which processes share. Only the standard library
-is imported here, because the keeper's process has nothing else.
+the rest of the slot valid. All times are seconds of CLOCK_MONOTONIC, which processes share. No library is imported
+here, because the keeper's process has none.
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ from leasekeeper.observe.metric import Kind, Metric, Unit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from leasekeeper.core.claims import IdempotencyStatistics
     from leasekeeper.core.gate import GateStatistics
     from leasekeeper.core.group import GroupStatistics
+    from leasekeeper.core.idempotency_statistics import IdempotencyStatistics
     from leasekeeper.core.scaling import ScalingStatistics
     from leasekeeper.observe.durations import DurationStatistics
     from leasekeeper.observe.metric import Reading

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from leasekeeper import events
 from leasekeeper.observe.backlog import Backlog
-from leasekeeper.observe.decisions import Decisions
 from leasekeeper.observe.failures import Failures
 from leasekeeper.observe.rates import Rates, Sample
+from leasekeeper.observe.throttler_changes import ThrottlerChanges
 from leasekeeper.texts import bounded, safe_str
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Recorder:
     Attributes:
         rates: of the last minute.
         failures: in groups.
-        decisions: of the throttler.
+        changes: of the throttler's decisions.
         backlog: what SQS says of the queue, if it is asked.
         last: the statistics of the last look; None before the start.
         refusal: why the last receive that failed did; empty before the first.
@@ -61,7 +61,7 @@ class Recorder:
     def __init__(self, source: Source) -> None:
         self.rates = Rates()
         self.failures = Failures()
-        self.decisions = Decisions()
+        self.changes = ThrottlerChanges()
         self.backlog = Backlog()
         self.last: ConsumerStatistics | None = None
         self.refusal = ""
@@ -102,7 +102,7 @@ class Recorder:
             before = None
         received = now.receives
         self.rates.add(Sample(at, received.messages, now.work.done, now.work.failed, calls_of(now), received.lags))
-        self.decisions.look(before, now, at)
+        self.changes.look(before, now, at)
         extended = now.heartbeat.extended - (before.heartbeat.extended if before is not None else 0)
         if extended > 0:
             self._leases.append(LeaseEvent(at, "extended", extended, None, ""))

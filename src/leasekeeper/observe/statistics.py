@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from leasekeeper.channel import Channel
-    from leasekeeper.core.claims import IdempotencyStatistics
     from leasekeeper.core.delivery import LedgerStatistics
     from leasekeeper.core.gate import GateStatistics
     from leasekeeper.core.group import GroupStatistics
+    from leasekeeper.core.idempotency_statistics import IdempotencyStatistics
     from leasekeeper.core.throttle_policy import ThrottlerStatistics
     from leasekeeper.engine.batcher import BatcherStatistics
     from leasekeeper.engine.runner import Runner

@@ -1,8 +1,8 @@
 """The lane of payloads: a lane around another one, which is given a message when its payload is here.
 
 Owned by a consumer with `payloads=`. What waits for a payload waits here, under its lease, and costs no other message
-anything. It promises that every message is answered exactly once, as any lane does; that the payloads which are here
-have no more bytes than `payload_memory`, unless a single one has more.
+anything. It promises that every message is answered exactly once, as any lane does, and that the payloads which are
+here have no more bytes than `payload_memory`, unless a single one has more.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.alive import drain_last
-from leasekeeper.core.recycling import Limits, WorkerLife
+from leasekeeper.core.worker_life import Limits, WorkerLife
 from leasekeeper.errors import LeasekeeperError
 from leasekeeper.lanes.processes.endings import CAUSES, cause_of, memory_kills, reason_of, rss_of
 from leasekeeper.lanes.processes.frames import Broken, Ready

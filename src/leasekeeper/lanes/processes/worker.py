@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from leasekeeper.core.delivery import Delivery
-    from leasekeeper.core.recycling import WorkerLife
+    from leasekeeper.core.worker_life import WorkerLife
     from leasekeeper.lanes.processes.frames import ToEngine, ToWorker
     from leasekeeper.lanes.processes.tasks import Task
 

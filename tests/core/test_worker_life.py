@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leasekeeper.core.recycling import Limits, WorkerLife
+from leasekeeper.core.worker_life import Limits, WorkerLife
 
 
 def test_without_limits_a_worker_lives_on() -> None:

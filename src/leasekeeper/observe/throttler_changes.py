@@ -1,4 +1,4 @@
-"""Decisions: what the throttler changed lately, and why, read from two snapshots of the same consumer.
+"""What the throttler changed lately, and why, read from two snapshots of the same consumer; and changes of its phase.
 
 Owned by a recorder, which compares once a second: changes within a second are seen as one. The throttler itself keeps
 no history, so a message pays nothing.
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from leasekeeper.observe.statistics import ConsumerStatistics
 
 KEPT = 200
-"""Decisions that are kept."""
+"""Changes that are kept."""
 SERIES = 60
 """Seconds of limit, pollers and prefetch that are kept."""
 NOTABLE = 0.25
-"""The share by which limit and prefetch must have moved since the last decision that was kept."""
+"""The share by which limit and prefetch must have moved since the last change that was kept."""
 
 
 class Change(NamedTuple):
@@ -31,7 +31,7 @@ class Change(NamedTuple):
     reason: str
 
 
-class Decisions:
+class ThrottlerChanges:
     """The last changes, and limit, pollers and prefetch of the last minute."""
 
     def __init__(self) -> None:

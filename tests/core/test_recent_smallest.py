@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leasekeeper.core.recent import RecentSmallest
+from leasekeeper.core.recent_smallest import RecentSmallest
 
 
 def test_the_smallest_of_the_last_one_to_two_minutes() -> None:

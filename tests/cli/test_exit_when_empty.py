@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leasekeeper.cli.emptiness import POLLS, Emptiness, polls_within
+from leasekeeper.cli.exit_when_empty import POLLS, Emptiness, polls_within
 
 
 def polled(queue: Emptiness, times: int, *, took: float = 20.0, now: float = 0.0) -> float:

@@ -1,7 +1,7 @@
 """When a worker process is replaced: after so many messages, seconds, or bytes of memory.
 
-One `Life` belongs to one worker. The number of messages differs by a tenth from worker to worker, so that workers which
-started together are not replaced together.
+Each worker has a `WorkerLife`. The limits differ by up to a tenth from worker to worker, so that workers which started
+together are not replaced together.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from leasekeeper.core.readiness import MISSED, PROMPT_RATE, receives_needed, receives_ready
+from leasekeeper.core.waiting_receives import MISSED, PROMPT_RATE, receives_needed, receives_ready
 
 
 def ready(rate: float, *, latency: float = 0.01, wait: float = 20.0, most: int = 10, probing: bool = False) -> int:

@@ -1,4 +1,4 @@
-"""The counters of idempotency: what became of messages by their keys.
+"""What became of messages by their idempotency keys, in numbers.
 
 Counted where handlers run (`leasekeeper.idempotency`), and read by statistics and exporters.
 """
