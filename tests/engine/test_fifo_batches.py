@@ -87,6 +87,35 @@ async def test_nothing_runs_before_an_earlier_message_whose_envelope_cannot_be_o
     assert runs == [[("0", 1), ("4", 1), ("5", 1)], [("1", 1), ("2", 1), ("3", 1)]]
 
 
+@pytest.mark.parametrize("later", ["named", "unopened"])
+@virtual
+async def test_messages_before_one_that_waits_are_isolated(later: str) -> None:
+    """Only what stands behind it is not run again in parts; none of these runs counts as an attempt."""
+    runs: list[list[tuple[str, int]]] = []
+    waits = {"2"}
+
+    def opened(received: Received) -> str:
+        if later == "unopened" and received.body in waits:
+            waits.clear()
+            raise OSError("the service of keys does not answer")
+        return received.body
+
+    async def load(batch: Batch[str]) -> None:
+        runs.append([(message.body, message.attempt) for message in batch])
+        if len(batch) > 1 and "0" in batch.bodies:
+            if later == "named":
+                batch.retry(batch[2], after=1)
+            raise RuntimeError("all or nothing")
+
+    async with World(fifo=True) as world:
+        await world.send("0", "1", "2", "3")
+        await world.start(load, batch=10, on_batch_error="singly", envelope=opened)
+        await world.until(lambda: not world.bodies())
+    whole = [("0", 1), ("1", 1), ("2", 1), ("3", 1)]
+    again = [[("2", 2)], [("3", 1)]] if later == "named" else [[("2", 1), ("3", 1)]]
+    assert runs == [whole if later == "named" else whole[:2], [("0", 1)], [("1", 1)], *again]
+
+
 @virtual
 async def test_nothing_runs_before_an_undecodable_message_that_cannot_be_copied() -> None:
     """L25, L30: without a dead-letter queue it stays the first of its group."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from leasekeeper.retries import Retries
 
 BEHIND = Retry(0.0)
-"""What becomes of a message of a FIFO queue behind one that could not be decoded: it runs again after that one."""
+"""What becomes of a message of a FIFO queue behind one that has not gone well: it runs again after that one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,17 +62,16 @@ class BatchPlan:
 class BatchRun:
     """The calls of one bundle. Ask `next_call`, call, then say `returned` or `raised`, until there is no next call."""
 
-    __slots__ = ("_bundle", "_failed_groups", "_left", "_lost", "_plan", "_rows", "_view", "outcome")
+    __slots__ = ("_all", "_bundle", "_left", "_lost", "_plan", "_rows", "_view", "outcome")
 
     def __init__(self, plan: BatchPlan, bundle: Bundle) -> None:
         self._plan = plan
         self._bundle = bundle
+        self._all = bundle.rows
         self._left: list[Sequence[Delivery]] = [bundle.rows] if bundle.parts is None else [*reversed(bundle.parts)]
         """The parts that are still to be called; the last one is next."""
         self._rows: Sequence[Delivery] = ()
         self._view: _View | None = None
-        self._failed_groups: set[str | None] = set()
-        """Groups of a FIFO queue with a message that has not gone well: none behind it is called."""
         self._lost: Outcome = NOT_STARTED
         """How messages end whose lease was lost before they could be in the next call."""
         self.outcome: Outcome = DONE
@@ -97,21 +96,29 @@ class BatchRun:
 
     def _startable(self, rows: Sequence[Delivery]) -> Sequence[Delivery]:
         """Those that have a lease, were not settled in a call before, and stand behind no message that failed."""
-        if not self._rows and not any(map(_lost, rows)):  # nearly always
+        outcomes = self._bundle.outcomes
+        if not self._rows and not outcomes and not any(map(_lost, rows)):  # nearly always
             return rows
-        outcomes, failed = self._bundle.outcomes, self._failed_groups
         startable: list[Delivery] = []
         for row in rows:
-            if row.lost or (failed and _group(row) in failed):
-                outcomes.setdefault(row, self._lost)
-                self._note_failed([row])
+            if row in outcomes:
+                continue
+            if row.lost:
+                outcomes[row] = self._lost
+                self._note_failed([row], self._lost)
             elif row.settlement is None:
                 startable.append(row)
         return startable
 
-    def _note_failed(self, rows: Iterable[Delivery]) -> None:
+    def _note_failed(self, rows: Iterable[Delivery], behind: Outcome = BEHIND) -> None:
+        """On a FIFO queue: none that stands behind one of these in its group is called; that is its outcome."""
         if self._bundle.ordered:
-            self._failed_groups.update(map(_group, rows))
+            failed, groups = set(rows), set[str | None]()
+            for row in self._all if failed else ():
+                if row in failed:
+                    groups.add(_group(row))
+                elif row.settlement is None and _group(row) in groups:
+                    self._bundle.outcomes.setdefault(row, behind)
 
     def _decoded(self, rows: Sequence[Delivery]) -> tuple[Sequence[Delivery], list[Received], list[Any]]:
         """Those that can be decoded, as they were received (with their envelopes open), and their bodies.
@@ -127,8 +134,7 @@ class BatchRun:
         messages = []
         bodies: list[Any] = []
         for row in rows:
-            if self._failed_groups and _group(row) in self._failed_groups:
-                self._bundle.outcomes[row] = BEHIND
+            if row in self._bundle.outcomes:  # it stands behind one that cannot be decoded
                 continue
             try:
                 received = row.received if open_ is None else open_(row.received)
