@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Action(Enum):
-    """What there is to do for a delivery. The runner alone interprets it, in one place."""
+    """What there is to do for a delivery. `Runner._act` alone knows which part does it."""
 
     NOTHING = 0
     DELETE = 1

@@ -1,7 +1,7 @@
 """The context: what every part of one runner works with. Made by the runner, changed by nothing.
 
-The parts of an engine know neither one another nor the runner. They ask it for what they need through `act` and
-`moved`, and tell the rest of the world through `emit`.
+No part knows the runner, and those that call SQS do not know each other. They ask for what they need through `act` and
+`moved`, and tell what happened through `emit`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The runner: what a consumer runs. The task tree of one queue; its nesting is the order of its shutdown.
 
-Owned by a consumer, run on the engine's loop. It connects the parts of the engine, which do not know one another. When
-`run` returns, everything it received is settled or reported as unsettled, and it returns in bounded time (L22).
+Owned by a consumer, run on the engine's loop. It connects the parts of the engine, which do not know it. When `run`
+returns, everything it received is settled or reported as unsettled, and it returns in bounded time (L22).
 """
 
 from __future__ import annotations
