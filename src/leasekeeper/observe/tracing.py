@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 from urllib.parse import urlsplit
 
 from opentelemetry import trace
@@ -248,17 +248,9 @@ class _Around:
         return self._awaited(unit, call_next)
 
     async def _awaited(self, unit: Unit, call_next: Callable[[Unit], Any]) -> Any:
-        run = _Run(self._tracing, unit, self._name, self._timeout, asyncio.get_running_loop().time)
-        try:
-            result = await call_next(unit)
-        except BaseException as error:
-            run.raised(error)
-            raise
-        else:
-            run.returned(result)
-        finally:
-            run.end()
-        return result
+        with _Run(self._tracing, unit, self._name, self._timeout, asyncio.get_running_loop().time) as run:
+            run.result = await call_next(unit)
+        return run.result
 
     def blocking(self, unit: Unit, call_next: Callable[[Unit], Any]) -> Any:
         """Around a `def` handler."""
@@ -268,17 +260,9 @@ class _Around:
                 return call_next(unit)
             finally:
                 detach(token)
-        run = _Run(self._tracing, unit, self._name, self._timeout, time.monotonic)
-        try:
-            result = call_next(unit)
-        except BaseException as error:
-            run.raised(error)
-            raise
-        else:
-            run.returned(result)
-        finally:
-            run.end()
-        return result
+        with _Run(self._tracing, unit, self._name, self._timeout, time.monotonic) as run:
+            run.result = call_next(unit)
+        return run.result
 
     def _skipped(self, unit: Unit) -> Token[Context] | None:
         """If there is no span: the context is that of the sender's trace, which what the handler calls goes on with."""
@@ -300,9 +284,14 @@ class _Around:
 
 
 class _Run:
-    """One call of a handler, with its span."""
+    """One call of a handler, with its span, which ends with the block.
 
-    __slots__ = ("_began", "_clock", "_span", "_started", "_timeout", "_token", "_watched")
+    Attributes:
+        result: what the handler has returned.
+    """
+
+    __slots__ = ("_began", "_clock", "_span", "_started", "_timeout", "_token", "_watched", "result")
+    result: Any
 
     def __init__(
         self, tracing: Tracing, unit: Unit, name: str, timeout: float | None, clock: Callable[[], float]
@@ -316,24 +305,21 @@ class _Run:
         self._watched = [lease_of(message).watch() for message in messages] if self._span.is_recording() else []
         self._token = attach(context_of(self._span, unit._received if type(unit) is Message else None))  # noqa: SLF001
 
-    def _timed_out(self) -> bool:
-        return self._timeout is not None and self._clock() - self._started >= self._timeout
+    def __enter__(self) -> Self:
+        return self
 
-    def returned(self, result: Any) -> None:
-        """The handler returned."""
-        if self._timed_out():  # a thread that could not be ended; its message was retried
-            end_timed_out(self._span)
-        else:
-            end_with_result(self._span, result)
-
-    def raised(self, error: BaseException) -> None:
-        """The handler raised."""
-        end_with_error(self._span, error, timed_out=self._timed_out())
-
-    def end(self) -> None:
-        """The call has ended."""
-        detach(self._token)
-        for watched in self._watched:
-            for what, seconds in watched():
-                self._span.add_event(f"lease.{what}", timestamp=self._began + int(max(0.0, seconds) * NANOSECONDS))
-        self._span.end()
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        timed_out = self._timeout is not None and self._clock() - self._started >= self._timeout
+        try:
+            if error is not None:
+                end_with_error(self._span, error, timed_out=timed_out)
+            elif timed_out:  # a thread that could not be ended; its message was retried
+                end_timed_out(self._span)
+            else:
+                end_with_result(self._span, self.result)
+        finally:
+            detach(self._token)
+            for watched in self._watched:
+                for what, seconds in watched():
+                    self._span.add_event(f"lease.{what}", timestamp=self._began + int(max(0.0, seconds) * NANOSECONDS))
+            self._span.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 from fifo_kit import Journal, Server, options
@@ -10,6 +11,25 @@ from fifo_kit import Journal, Server, options
 from leasekeeper.options import FifoAck  # noqa: TC001
 from leasekeeper.outcomes import Retry
 from leasekeeper.testing.world import World, virtual
+
+if TYPE_CHECKING:
+    from leasekeeper.testing.running import Running
+
+
+class Held:
+    """How many messages the consumer holds at most, whenever a handler ends."""
+
+    consumer: Running
+    most = 0
+
+    def __call__(self, _: object) -> None:
+        held = self.consumer.statistics().ledger.held
+        self.most = max(self.most, held["waiting"] + held["running"])
+
+
+def receives_and_deletes(world: World) -> int:
+    """How many calls of these two kinds SQS has answered."""
+    return sum(world.broker.calls[name] for name in ("ReceiveMessage", "DeleteMessageBatch"))
 
 
 @virtual
@@ -46,20 +66,16 @@ async def test_groups_that_back_off_take_no_slots() -> None:
 async def test_one_slot_serves_fifty_groups_and_holds_no_more_than_it_may() -> None:
     """L20: every group progresses at concurrency 1, and what is held waiting is bounded."""
     async with World(fifo=True) as world:
-        most = 0
-
-        def look(_: object) -> None:
-            nonlocal most
-            held = consumer.statistics().ledger.held
-            most = max(most, held["waiting"] + held["running"])
-
-        journal = Journal(world, seconds=0.02, ends=look)
+        held = Held()
+        journal = Journal(world, seconds=0.02, ends=held)
         for group in range(50):
             await world.send(*(f"{group}.{at}" for at in range(10)), group=f"{group}")
-        consumer = await world.start(journal.handler(), **options(concurrency=1, prefetch=1, throttle=False, pollers=2))
+        consumer = held.consumer = await world.start(
+            journal.handler(), **options(concurrency=1, prefetch=1, throttle=False, pollers=2)
+        )
         await world.until(lambda: not world.bodies(), within=60)
         assert len(journal.runs) == 500
-        assert 10 <= most <= 10 * (1 + 1 + 2)
+        assert 10 <= held.most <= 10 * (1 + 1 + 2)
         for group in range(50):
             assert [run.body for run in journal.runs if run.group == f"{group}"] == [
                 f"{group}.{at}" for at in range(10)
@@ -71,23 +87,19 @@ async def test_one_slot_serves_fifty_groups_and_holds_no_more_than_it_may() -> N
 async def test_twelve_slow_groups_leave_room_for_a_hundred_quick_ones() -> None:
     """L19, L20: at concurrency 20 the quick ones finish at once; handlers and held messages stay within bounds."""
     async with World(fifo=True) as world:
-        most = 0
-
-        def look(_: object) -> None:
-            nonlocal most
-            held = consumer.statistics().ledger.held
-            most = max(most, held["waiting"] + held["running"])
-
-        journal = Journal(world, seconds=lambda message: 20.0 if message.body.startswith("s") else 0.05, ends=look)
+        held = Held()
+        journal = Journal(world, seconds=lambda message: 20.0 if message.body.startswith("s") else 0.05, ends=held)
         for group in range(12):
             await world.send(*(f"s{group}.{at}" for at in range(10)), group=f"s{group}")
         for group in range(100):
             await world.send(f"q{group}", group=f"q{group}")
-        consumer = await world.start(journal.handler(), **options(concurrency=20, prefetch=0, throttle=False))
+        consumer = held.consumer = await world.start(
+            journal.handler(), **options(concurrency=20, prefetch=0, throttle=False)
+        )
         done = await world.until(lambda: sum(run.body.startswith("q") for run in journal.runs) == 100)
         assert done < 5
         await world.until(lambda: not world.bodies(), within=400)
-        assert most <= 10 * (20 + 10)
+        assert held.most <= 10 * (20 + 10)
         await consumer.stop()
 
 
@@ -135,8 +147,7 @@ async def test_one_group_is_handled_at_the_speed_that_sqs_allows(ack: FifoAck) -
         rate = 300 / (world.now - began)
         limit = 10 / (10 * 0.02 + 0.01) if ack == "batched" else 1 / (0.02 + 0.01)
         assert rate >= 0.95 * limit
-        calls = sum(world.broker.calls[name] for name in ("ReceiveMessage", "DeleteMessageBatch"))
-        assert calls / 300 <= (0.23 if ack == "batched" else 1.15)
+        assert receives_and_deletes(world) / 300 <= (0.23 if ack == "batched" else 1.15)
         await consumer.stop()
 
 
@@ -151,8 +162,7 @@ async def test_groups_of_one_message_share_calls_when_their_handlers_take_differ
         world.broker.calls.clear()
         consumer = await world.start(journal.handler(), **options(concurrency=50))
         await world.until(lambda: not world.bodies(), within=60)
-        calls = sum(world.broker.calls[name] for name in ("ReceiveMessage", "DeleteMessageBatch"))
-        assert calls / 600 < 0.25
+        assert receives_and_deletes(world) / 600 < 0.25
         await consumer.stop()
 
 
