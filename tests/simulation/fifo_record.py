@@ -57,6 +57,7 @@ class Record:
         failures: how many runs of each message failed.
         succeeded: how many runs of each message succeeded.
         rejected: messages that a handler rejected.
+        undecodable: messages that no handler gets.
         deleted: messages that the server has deleted.
         lapses: leases that ended while a consumer held the message: time, consumer, body.
         trace: each event as time, kind, consumer and body. Equal seeds give equal traces.
@@ -71,6 +72,7 @@ class Record:
     failures: Counter[str] = field(default_factory=Counter)
     succeeded: Counter[str] = field(default_factory=Counter)
     rejected: set[str] = field(default_factory=set)
+    undecodable: set[str] = field(default_factory=set)
     deleted: set[str] = field(default_factory=set)
     lapses: list[tuple[float, int, str]] = field(default_factory=list)
     trace: list[tuple[float, str, int, str]] = field(default_factory=list)
@@ -118,6 +120,8 @@ class Record:
         """A handler started where each delete is waited for: all earlier messages must have left the queue."""
         place = self.places[run.body]
         left = self._left(place)
+        if self.batches:  # what was undecodable in the same batch is copied when that has ended
+            left = [body for body in left if body not in self.undecodable]
         if left and not self._excused(run):
             self._broke(now, f"{run.body} started before {left[0]} of its group had left the queue")
 

@@ -74,7 +74,13 @@ def simulate_fifo(conditions: FifoConditions) -> FifoResult:
 
 
 class FifoSimulation:
-    """Consumers to which things happen, until everything is calm and those that are left finish the rest."""
+    """Consumers to which things happen, until everything is calm and those that are left finish the rest.
+
+    Attributes:
+        handlers_class: makes the handlers.
+    """
+
+    handlers_class: type[Handlers] = Handlers
 
     def __init__(self, conditions: FifoConditions) -> None:
         self._conditions = conditions
@@ -89,7 +95,7 @@ class FifoSimulation:
         self._consumers: list[Running] = []
         self._working: dict[int, Running] = {}
         self._server = Server(self._world, self._record, self._consumers, visibility=conditions.visibility)
-        self._handlers = Handlers(
+        self._handlers = self.handlers_class(
             conditions,
             self._random,
             world=self._world,
