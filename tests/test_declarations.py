@@ -10,6 +10,7 @@ import pytest
 from leasekeeper import Consumer, Leasekeeper, Options
 from leasekeeper.api import Credentials
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.routing import attribute
 
 
 async def handle(order: dict[str, Any]) -> None: ...
@@ -35,7 +36,9 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         "burst=5 without rate: set rate= to the handle",
         "lifespan 6 is not an async context manager: d",
         "inject(7): give an injector, e.g. DishkaInjec",
+        "region='eu west': a region has letters, digit",
         "'or ders' is not a queue: a name has 1 to 80 ",
+        "when=8: must be a condition, e.g. attribute('",
         "handler 5 is not callable: give a function, `",
     ]
 
@@ -151,3 +154,94 @@ def test_an_app_says_all_that_is_wrong_with_its_lifespan_and_its_defaults() -> N
         "retry=4: must be Ret",
         "envelope='soap': 'so",
     ]
+
+
+WRONG_REGION = "region='eu west': a region has letters, digits and hyphens only, e.g. eu-west-1"
+NOT_CALLABLE = "middleware 5 is not callable: give a function, `async def` or `def`"
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"region": "eu west"}, WRONG_REGION),
+        ({"endpoint_url": "localhost"}, "endpoint_url='localhost' is not an endpoint"),
+        ({"middleware": [5]}, NOT_CALLABLE),
+        ({"batch": 5}, "handler handle takes one body, and batch= is set"),
+        ({"region": "eu-west-1"}, "region='eu-west-1' with queue"),
+    ],
+)
+def test_a_rule_between_two_options_hides_no_other_mistake(values: dict[str, Any], told: str) -> None:
+    queue = "https://sqs.us-east-1.amazonaws.com/123456789012/orders" if values.get("region") == "eu-west-1" else "q"
+    first, second = sorted(refusals(queue, handle, burst=5, **values))
+    assert first.startswith("burst=5 without rate")
+    assert second.startswith(told)
+
+
+def plain(message: Any, call_next: Any) -> Any: ...
+
+
+async def narrow(message: Any) -> Any: ...
+
+
+def test_a_wrong_handler_hides_no_wrong_middleware() -> None:
+    told = refusals("orders", 6, middleware=[5, narrow, object()])
+    assert [each.partition(":")[0][:28] for each in told] == [
+        "middleware 5 is not callable",
+        "middleware <object object at",
+        "handler 6 is not callable",
+    ]
+    assert [each.partition(":")[0] for each in refusals("orders", 6, middleware=[narrow, plain])] == [
+        "middleware narrow(message",
+        "handler 6 is not callable",
+    ]
+
+
+def test_all_that_is_wrong_with_a_handler_is_said_at_once() -> None:
+    async def wrong(body: complex, db: OSError, cache: KeyError) -> None: ...
+
+    told = refusals("orders", wrong, middleware=[plain, narrow])
+    assert sorted(each.replace(wrong.__qualname__, "wrong")[:40] for each in told) == [
+        "handler wrong: a body cannot be decoded ",
+        "handler wrong: parameter cache: KeyError",
+        "handler wrong: parameter db: OSError: th",
+        "middleware narrow(message: 'Any') -> 'An",
+        "middleware plain is a `def` around the `",
+    ]
+
+
+def test_all_parameters_without_a_type_are_named() -> None:
+    async def wrong(body: str, db: Any, cache: Any) -> None: ...
+
+    assert [each.partition("parameter ")[2][:12] for each in refusals("orders", wrong)] == [
+        "db needs a t",
+        "cache needs ",
+    ]
+
+
+def test_a_lifespan_of_one_consumer_hides_nothing() -> None:
+    app = Leasekeeper()
+    wrong: Any = {"lifespan": 5, "concurrency": 0}
+    with pytest.raises(ConfigurationError) as refused:
+        app.consumer("or ders", **wrong)(handle)
+    assert [str(each)[:30] for each in refused.value.args] == [
+        "queue or ders with lifespan=: ",
+        "concurrency=0: must be a whole",
+        "'or ders' is not a queue: a na",
+    ]
+
+
+def test_handlers_of_a_queue_that_disagree_are_told_all_options() -> None:
+    app = Leasekeeper()
+    app.consumer("orders", concurrency=5, wait_time=3, when=attribute("a").exists())(handle)
+    with pytest.raises(ConfigurationError) as refused:
+        app.consumer("orders", concurrency=6, wait_time=4, when=attribute("b").exists())(handle)
+    assert [str(each).partition(" and")[0] for each in refused.value.args] == [
+        "queue orders: concurrency=5",
+        "queue orders: wait_time=3",
+    ]
+
+
+def test_an_app_checks_the_places_among_its_defaults() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        Leasekeeper(region="eu west", endpoint_url="localhost", concurrency=0)
+    assert [str(each)[:12] for each in refused.value.args] == ["concurrency=", "region='eu w", "endpoint_url"]

@@ -20,6 +20,7 @@ from leasekeeper.observe.statistics import Report
 from leasekeeper.options import check_alone
 from leasekeeper.running import Completion, Several, in_event_loop, run
 from leasekeeper.sending.senders import Senders
+from leasekeeper.sqs.address import check_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -61,6 +62,8 @@ class Leasekeeper:
         with Mistakes() as mistakes:
             self._lifespan = mistakes.noted(Lifespan, lifespan, self) if lifespan is not None else None
             mistakes.noted(check_alone, defaults)
+            for name, value in defaults.items():
+                mistakes.noted(check_place, name, value)
         self._defaults = defaults
         self._injection = Injection(Senders())
         self._host = Host("leasekeeper")
@@ -88,23 +91,9 @@ class Leasekeeper:
         if callable(queue):
             name = getattr(queue, "__name__", repr(queue))
             raise ConfigurationError(f"handler {name}: the queue is missing; write @app.consumer('orders') above it")
-        if "lifespan" in values:
-            raise ConfigurationError(
-                f"queue {queue} with lifespan=: the consumers of an app share its lifespan; give it to "
-                "Leasekeeper(lifespan=...)"
-            )
 
         def declare(handler: F) -> F:
-            merged: OptionValues = {**self._defaults, **values}
-            new = Consumer(
-                queue,
-                handler,
-                when=when,
-                lifespan=self._lifespan,
-                inject=self._injection,
-                host=self._host,
-                **merged,
-            )
+            new = self._declared(queue, handler, when, values)
             for consumer in self._consumers:
                 if consumer.address == new.address and may_be_one_queue(consumer, new):
                     self._join(consumer, handler, when, values)
@@ -120,15 +109,26 @@ class Leasekeeper:
 
         return declare
 
+    def _declared(self, queue: str, handler: F, when: When | None, values: OptionValues) -> Consumer:
+        merged: dict[str, Any] = {**self._defaults, **values}
+        with Mistakes() as mistakes:
+            if merged.pop("lifespan", None) is not None:
+                mistakes.add([f"queue {queue} with lifespan=: all consumers share that of Leasekeeper(lifespan=...)"])
+            shared: dict[str, Any] = {"lifespan": self._lifespan, "inject": self._injection, "host": self._host}
+            new = mistakes.noted(Consumer, queue, handler, when=when, **shared, **merged)
+        assert new is not None
+        return new
+
     def _join(self, consumer: Consumer, handler: F, when: When | None, values: OptionValues) -> None:
         """Let the consumer of a queue have one more handler, and the options that are given with it."""
         given = self._given[consumer]
-        for name, value in values.items():
-            if name in given and given[name] != value:  # type: ignore[literal-required]
-                raise ConfigurationError(
-                    f"queue {consumer.address.name}: {name}={given[name]!r} and, for handler {name_of(handler)}, "  # type: ignore[literal-required]
-                    f"{name}={value!r}: the handlers of a queue share one consumer; give its options once"
-                )
+        with Mistakes() as mistakes:
+            mistakes.add(
+                f"queue {consumer.address.name}: {name}={given[name]!r} and, for handler {name_of(handler)}, "  # type: ignore[literal-required]
+                f"{name}={value!r}: the handlers of a queue share one consumer; give its options once"
+                for name, value in values.items()
+                if name in given and given[name] != value  # type: ignore[literal-required]
+            )
         consumer.add_handler(handler, when=when, **values)
         given.update(values)
 

@@ -15,12 +15,13 @@ from leasekeeper.errors import Closed
 from leasekeeper.idle_options import without_effect
 from leasekeeper.injection import Injection
 from leasekeeper.lanes.handlers import make_handler
+from leasekeeper.lanes.middleware import check_middleware
 from leasekeeper.lanes.parameters import NO_LIFESPAN, NOT_YET
 from leasekeeper.loggers import safe_logger
 from leasekeeper.options import Attempt, Options
+from leasekeeper.routing import condition_of
 from leasekeeper.sending.senders import Senders
-from leasekeeper.sqs.address import address_of, check_region
-from leasekeeper.sqs.urls import check_endpoint
+from leasekeeper.sqs.address import address_of, check_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -73,10 +74,13 @@ class Declaration:
         """Take over the options, or refuse all that is wrong: with them, with the queue, with a handler."""
         options = attempt.options
         with attempt:
-            attempt.noted(check_region, options.region)  # again, because `address_of` refuses the queue first
+            for name in ("region", "endpoint_url"):
+                attempt.noted(check_place, name, getattr(options, name))
             address = attempt.noted(address_of, self._queue, options.region)
-            if options.endpoint_url is not None:
-                attempt.noted(check_endpoint, options.endpoint_url, "endpoint_url")
+            attempt.noted(check_middleware, options.middleware)  # again below, if the handler is right
+            for _, when in self._functions:
+                if when is not None:
+                    attempt.noted(condition_of, when)
             handler = attempt.noted(
                 make_handler,
                 self._functions,

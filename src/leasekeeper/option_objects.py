@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from leasekeeper.api import Credentials
-from leasekeeper.errors import ConfigurationError
+from leasekeeper.errors import ConfigurationError, Mistakes
 from leasekeeper.retries import retries_of
 from leasekeeper.share import Share
+from leasekeeper.texts import safe_repr
 
 
 def _is_made(value: Any, *methods: str) -> bool:
@@ -60,6 +61,12 @@ def check_object(name: str, value: Any) -> None:
         if not _is_middleware(value):
             example = getattr(value, "__name__", "timed")
             raise ConfigurationError(f"middleware={value!r}: must be a sequence of functions, e.g. [{example}]")
+        with Mistakes() as mistakes:
+            mistakes.add(
+                f"middleware {safe_repr(each, 80)} is not callable: give a function, `async def` or `def`"
+                for each in value
+                if not (callable(each) or _is_made(each, "for_handler"))
+            )
     elif name in _WANTED:
         fits, wanted = _WANTED[name]
         if not fits(value):

@@ -635,8 +635,7 @@ class Attempt(Mistakes):
 
     Attributes:
         named: the names of the values.
-        options: with the values that can be. Of values that cannot work together only those stay that handlers depend
-            on.
+        options: with the values that can be, also where they cannot work together.
     """
 
     def __init__(self, values: Mapping[str, Any], given: Options | None = None) -> None:
@@ -654,11 +653,7 @@ class Attempt(Mistakes):
         if given is not None and not isinstance(given, Options):
             self.add([f"options={given!r}: must be Options(...)"])
             given = None
-        made = given or self.noted(Options, **right)
-        if made is None:
-            self._left_out |= right.keys() - _OF_HANDLERS
-            made = Options(**{name: right[name] for name in right.keys() & _OF_HANDLERS})
-        self.options = made
+        self.options: Options = given or self.noted(Options, **right) or _without_rules(right)
 
     def _takes(self, name: str, value: Any) -> bool:
         try:
@@ -673,8 +668,12 @@ class Attempt(Mistakes):
         super().add(each for each in sentences if self._left_out.isdisjoint(re.findall(r"\w+", each)))
 
 
-_OF_HANDLERS = {"middleware", "envelope", "idempotency", "handler_timeout", "retry"}
-"""Options that a handler is checked with, and that work with all others."""
+def _without_rules(values: Mapping[str, Any]) -> Options:
+    """Options that cannot work together, to check what else is wrong."""
+    made = object.__new__(Options)
+    for name, option in _FIELDS.items():
+        object.__setattr__(made, name, values.get(name, option.default))
+    return made
 
 
 def check_alone(values: Mapping[str, Any]) -> None:

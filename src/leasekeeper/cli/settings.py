@@ -20,7 +20,7 @@ from leasekeeper.cli.option_words import PREFIX, OptionWords, assigned, parsed, 
 from leasekeeper.errors import ConfigurationError, Mistakes
 from leasekeeper.option_checks import hint
 from leasekeeper.options import Options, check_alone
-from leasekeeper.sqs.address import QueueAddress
+from leasekeeper.sqs.address import QueueAddress, check_place
 from leasekeeper.sqs.urls import redacted
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ def _setting(
         return Setting(None, source)
     try:
         check_alone({option.name: setting.value})
+        check_place(option.name, setting.value)
     except ConfigurationError as error:
         mistakes.add(_at_its_place(text, option, setting, given) for text in error.args)
     return setting

@@ -17,13 +17,13 @@ from leasekeeper.batch import Batch
 from leasekeeper.envelopes.choosing import around
 from leasekeeper.envelopes.opening import Blocked
 from leasekeeper.envelopes.s3 import S3Record
-from leasekeeper.errors import ConfigurationError, HandlerTimeout
+from leasekeeper.errors import ConfigurationError, HandlerTimeout, Mistakes
 from leasekeeper.lanes.batch_run import BatchPlan, BatchRun
 from leasekeeper.lanes.decoding import decoder_of
 from leasekeeper.lanes.envelope_notices import warn
 from leasekeeper.lanes.handler import loop_is_gone
-from leasekeeper.lanes.middleware import compose
-from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources, bind
+from leasekeeper.lanes.middleware import assemble
+from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources
 from leasekeeper.lanes.signature import Signature, read_signature
 from leasekeeper.lanes.unwrapping import Unwrapping
 from leasekeeper.retries import retries_of
@@ -83,13 +83,17 @@ class BatchHandler:
                 f"handler {self.name} with envelope={options.envelope!r}: each task has a result, so it cannot be in "
                 "a batch; leave batch out"
             )
-        decode = decoder_of(
-            signature.body_type,
-            self.name,
-            quote=options.log_bodies,
-            envelope=options.envelope,
-            notice=partial(warn, options.logger, queue, self.name),
-        )
+        with Mistakes() as mistakes:
+            decode = mistakes.noted(
+                decoder_of,
+                signature.body_type,
+                self.name,
+                quote=options.log_bodies,
+                envelope=options.envelope,
+                notice=partial(warn, options.logger, queue, self.name),
+            )
+            self._call: Any = mistakes.noted(self._composed, resources)
+        assert decode is not None
         self._plan = BatchPlan(
             name=self.name,
             queue=queue,
@@ -99,11 +103,16 @@ class BatchHandler:
             on_error=options.on_batch_error,
             retries=retries_of(options.retry) if options.retry is not None else None,
         )
-        self._call = self._composed(resources)
 
     def _composed(self, resources: Resources) -> Callable[[Any], Any]:
-        call = bind(self.function, self.signature, resources, self._injection)
-        return compose(call, self.signature, self._middleware, timeout=self.timeout)
+        return assemble(
+            self.function,
+            self.signature,
+            resources,
+            self._injection,
+            middleware=self._middleware,
+            timeout=self.timeout,
+        )
 
     def bound(self, resources: Resources) -> BatchHandler:
         """This handler with parameters from these resources; as `Handler.bound`."""

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from leasekeeper.envelopes.choosing import around
 from leasekeeper.envelopes.opening import Blocked
 from leasekeeper.envelopes.s3 import S3Record
-from leasekeeper.errors import HandlerTimeout
+from leasekeeper.errors import HandlerTimeout, Mistakes
 from leasekeeper.lanes.decoding import decoder_of
 from leasekeeper.lanes.envelope_notices import warn
 from leasekeeper.lanes.failures import outcome_of_error, outcome_of_result
 from leasekeeper.lanes.lease_control import LeaseControl
-from leasekeeper.lanes.middleware import compose
-from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources, bind
+from leasekeeper.lanes.middleware import assemble
+from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources
 from leasekeeper.lanes.records import each_record
 from leasekeeper.lanes.rules import with_rule
 from leasekeeper.lanes.signature import read_signature
@@ -85,22 +85,33 @@ class Handler:
         self.signature = signature
         self._middleware = middleware = (*around(envelope, is_coroutine=signature.is_coroutine), *middleware)
         self._retries = retries_of(retry) if retry is not None else None
-        self._decode = decoder_of(
-            signature.body_type,
-            self.name,
-            quote=log_bodies,
-            envelope=envelope,
-            notice=None if logger is None else partial(warn, logger, queue, self.name),
-        )
+        with Mistakes() as mistakes:
+            decode = mistakes.noted(
+                decoder_of,
+                signature.body_type,
+                self.name,
+                quote=log_bodies,
+                envelope=envelope,
+                notice=None if logger is None else partial(warn, logger, queue, self.name),
+            )
+            call = mistakes.noted(self._composed, resources)
+        assert decode is not None
+        assert call is not None
+        self._decode, self._call = decode, call
         if isinstance(self._decode, Unwrapping):
             self._message = partial(self._opened, self._decode)  # type: ignore[method-assign] # the same arguments
         self._plain = not signature.wants_message and not middleware
         """Whether the call takes the decoded body alone, so that no `Message` is made."""
-        self._call = self._composed(resources)
 
     def _composed(self, resources: Resources) -> Callable[[Any], Any]:
-        call = bind(self.function, self.signature, resources, self._injection)
-        call = compose(call, self.signature, self._middleware, timeout=self.timeout)
+        call = assemble(
+            self.function,
+            self.signature,
+            resources,
+            self._injection,
+            middleware=self._middleware,
+            timeout=self.timeout,
+        )
         if self.signature.body_type is S3Record:
             call = each_record(call, self.name, is_coroutine=self.is_coroutine)
         if self.timeout is not None and self.is_coroutine:  # the thread lane watches the time of `def` handlers

@@ -9,16 +9,40 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.errors import ConfigurationError
+from leasekeeper.errors import ConfigurationError, Mistakes
+from leasekeeper.lanes.parameters import bind
 from leasekeeper.lanes.signature import is_coroutine, name_of
 from leasekeeper.options import MiddlewareMaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from leasekeeper.injection import Injection
+    from leasekeeper.lanes.parameters import Resources
     from leasekeeper.lanes.signature import Signature
     from leasekeeper.message import Message
     from leasekeeper.options import Middleware
+
+
+def assemble(
+    function: Callable[..., Any],
+    signature: Signature,
+    resources: Resources,
+    injection: Injection | None,
+    *,
+    middleware: Sequence[Middleware],
+    timeout: float | None,
+) -> Callable[[Any], Any]:
+    """A function with its parameters bound and its middleware around it: `bind`, then `compose`.
+
+    Raises:
+        ConfigurationError: all that either of them refuses.
+    """
+    with Mistakes() as mistakes:
+        bound = mistakes.noted(bind, function, signature, resources, injection)
+        made = mistakes.noted(compose, bound or function, signature, middleware, timeout=timeout)
+    assert made is not None
+    return made
 
 
 def compose(
@@ -38,14 +62,30 @@ def compose(
     if not middleware:
         return function
     composed = function if signature.wants_message else functools.partial(_with_body, function)
+    with Mistakes() as mistakes:
+        for each in middleware:
+            if not isinstance(each, MiddlewareMaker):
+                mistakes.noted(_check_kind, each, signature)
+                mistakes.noted(_check_arguments, each)
     for each in reversed(middleware):
+        made: Any = each
         if isinstance(each, MiddlewareMaker):
             made = each.for_handler(signature.name, is_coroutine=signature.is_coroutine, timeout=timeout)
-        else:
-            _check(each, signature)
-            made = each
         composed = functools.partial(_call_around, made, composed)
     return composed
+
+
+def check_middleware(middleware: Sequence[Middleware]) -> None:
+    """Refuse functions that no handler can have around it.
+
+    Raises:
+        ConfigurationError: one is a class or a generator, or does not take two arguments.
+    """
+    with Mistakes() as mistakes:
+        for each in middleware:
+            if not isinstance(each, MiddlewareMaker):
+                mistakes.noted(is_coroutine, each, f"middleware {name_of(each)}")
+                mistakes.noted(_check_arguments, each)
 
 
 def _with_body(function: Callable[..., Any], message: Message[Any]) -> Any:
@@ -56,13 +96,16 @@ def _call_around(middleware: Callable[..., Any], call_next: Callable[..., Any], 
     return middleware(message, call_next)
 
 
-def _check(middleware: Callable[..., Any], handler: Signature) -> None:
+def _check_kind(middleware: Callable[..., Any], handler: Signature) -> None:
     name = f"middleware {name_of(middleware)}"
     if is_coroutine(middleware, name) is not handler.is_coroutine:
         wanted, found = ("async def", "def") if handler.is_coroutine else ("def", "async def")
         raise ConfigurationError(
             f"{name} is a `{found}` around the `{wanted}` handler {handler.name}: make it a `{wanted}` too"
         )
+
+
+def _check_arguments(middleware: Callable[..., Any]) -> None:
     try:
         signature = inspect.signature(middleware)
     except (TypeError, ValueError):  # some built-ins have no readable signature
@@ -71,5 +114,6 @@ def _check(middleware: Callable[..., Any], handler: Signature) -> None:
         signature.bind(None, None)
     except TypeError as error:
         raise ConfigurationError(
-            f"{name}{signature}: must take two arguments, the message and `call_next` ({error})"
+            f"middleware {name_of(middleware)}{signature}: must take two arguments, the message and `call_next` "
+            f"({error})"
         ) from error

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, i
 
 import msgspec
 
-from leasekeeper.errors import ConfigurationError
+from leasekeeper.errors import ConfigurationError, Mistakes
 from leasekeeper.lanes.signature import type_name
 
 if TYPE_CHECKING:
@@ -101,7 +101,11 @@ def bind(
     Raises:
         ConfigurationError: a parameter for which there is nothing.
     """
-    found = {each.name: _found(each, signature.name, resources, injection) for each in signature.resources}
+    with Mistakes() as mistakes:
+        found = {
+            each.name: mistakes.noted(_found, each, signature.name, resources, injection)
+            for each in signature.resources
+        }
     call = partial(function, **found) if found else function
     if signature.messages or (signature.injected and not signature.message_first):
         call = partial(_call_with_message, call, signature.messages, signature.message_first)

@@ -7,7 +7,7 @@ import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-from leasekeeper.errors import ConfigurationError
+from leasekeeper.errors import ConfigurationError, Mistakes
 from leasekeeper.message import Message
 from leasekeeper.texts import safe_repr
 
@@ -149,17 +149,18 @@ def _parameters(
         each for each in named if injection is not None and not _is_message(each.annotation) and injection.gives(each)
     ]
     further = [each for each in named if each.default is each.empty and each not in injected]
-    for each in further:
-        if each.annotation in (each.empty, Any, object):
-            raise ConfigurationError(
-                f"handler {name}{signature}: parameter {each.name} needs a type, or a default: it gets the message if "
-                "it is annotated with Message, else what the lifespan yields of that type"
-            )
-    for each in (*further, *injected):
-        if each.kind is each.POSITIONAL_ONLY:
-            raise ConfigurationError(
-                f"handler {name}{signature}: parameter {each.name} is given by its name: put the `/` before it"
-            )
+    with Mistakes() as mistakes:
+        mistakes.add(
+            f"handler {name}{signature}: parameter {each.name} needs a type, or a default: it gets the message if "
+            "it is annotated with Message, else what the lifespan yields of that type"
+            for each in further
+            if each.annotation in (each.empty, Any, object)
+        )
+        mistakes.add(
+            f"handler {name}{signature}: parameter {each.name} is given by its name: put the `/` before it"
+            for each in (*further, *injected)
+            if each.kind is each.POSITIONAL_ONLY
+        )
     annotation = Message[str] if first.annotation is first.empty else first.annotation
     return [Parameter(first.name, annotation), *(Parameter(each.name, each.annotation) for each in further)], injected
 

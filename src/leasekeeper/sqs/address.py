@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from leasekeeper.errors import ConfigurationError
-from leasekeeper.sqs.urls import UNSAFE, redacted
+from leasekeeper.sqs.urls import UNSAFE, check_endpoint, redacted
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
 NAME_RULE = "1 to 80 letters, digits, - and _; a FIFO queue's ends in .fifo"
@@ -93,6 +94,14 @@ def check_region(region: str | None) -> None:
     """Refuse a region that no host name can hold, with a `ConfigurationError`."""
     if region and _HOST_LABEL.fullmatch(region) is None:
         raise ConfigurationError(f"region={region!r}: a region has letters, digits and hyphens only, e.g. eu-west-1")
+
+
+def check_place(option: str, value: Any) -> None:
+    """Refuse a value of the option `region` or `endpoint_url` that cannot be one, with a `ConfigurationError`."""
+    if isinstance(value, str) and option == "region":
+        check_region(value)
+    elif isinstance(value, str) and option == "endpoint_url":
+        check_endpoint(value, option)
 
 
 def address_of(queue: str, region: str | None) -> QueueAddress:
