@@ -218,8 +218,8 @@ class Transport(Protocol):
     async def post(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Response:  # noqa: ASYNC109
         """Post `body` and read the answer.
 
-        If it is cancelled in the very moment in which the answer is complete, it may return the answer, as ours does:
-        messages in it would be hidden otherwise. Its task then goes on without the cancellation.
+        If it is cancelled just when the answer is complete, it may return the answer, as ours does: otherwise messages
+        in it would stay hidden. Its task then goes on without the cancellation.
 
         Args:
             body: of the request.

@@ -21,7 +21,7 @@ class LeasekeeperError(Exception):
 class ConfigurationError(LeasekeeperError):
     """Options, a handler or an address that cannot work. Raised before anything starts.
 
-    Of several mistakes, `args` has a sentence for each, and the text a line for each.
+    With several mistakes, `args` has a sentence for each, and the text a line for each.
     """
 
     def __str__(self) -> str:

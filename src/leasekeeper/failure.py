@@ -63,7 +63,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     trace: str = ""
 
     def attribute(self) -> MessageAttribute:
-        """As a message attribute. Of what is too long, the traceback loses its beginning, then the message its end."""
+        """As a message attribute. If it is too long, the traceback loses its beginning, then the message its end."""
         plain = {name: _plain(getattr(self, name)) for name in self.__struct_fields__}
         for name in ("trace", "message", "queue", "host", "error", "reason"):
             over = _size(plain) - MOST_BYTES

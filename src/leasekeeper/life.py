@@ -95,11 +95,11 @@ class Life:
 
     @property
     def forked(self) -> bool:
-        """Whether it is of the parent process of this one, where none of its threads exist."""
+        """Whether it was begun in the parent process: none of its threads exist here."""
         return self._pid != os.getpid()
 
     def closed_here(self) -> Closed:
-        """The error of all that cannot be done in a forked child."""
+        """The error for what cannot be done in a forked child."""
         return Closed(
             f"consumer of {self._address.name} was started by process {self._pid}; this is its child {os.getpid()}, "
             "where no consumer runs: start it here, or stop it there"

@@ -47,7 +47,7 @@ class Reader(Protocol):
     size: int | None
 
     def pieces(self, size: int) -> AsyncIterator[bytes]:
-        """The payload in pieces of at most so many bytes."""
+        """The payload in pieces of at most that many bytes."""
         ...
 
 

@@ -15,7 +15,7 @@ _ANY = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 - it is looked up, not b
 
 
 class AddressUnusable(Unusable, ConfigurationError):
-    """Nothing can listen at the address: another program does, or it is none of this machine."""
+    """Nothing can listen at the address: another program does, or this machine has no such address."""
 
 
 class AdminAddress(NamedTuple):

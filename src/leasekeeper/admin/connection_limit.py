@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def protocol_for(most: int) -> Any:
-    """What makes the protocols of connections, for so many of them."""
+    """What makes the protocol of each connection, for at most `most` connections."""
     return partial(_Protocol, most=most)
 
 

@@ -46,7 +46,7 @@ class ScaledStatistics:
             consumer.measure()
 
     def statistics(self) -> tuple[ConsumerStatistics, ...]:
-        """Those of all that were started."""
+        """The statistics of all consumers that were started."""
         return tuple(now for each in self._consumers() if (now := self.of(each)) is not None)
 
 

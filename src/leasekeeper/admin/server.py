@@ -34,7 +34,7 @@ log = safe_logger("leasekeeper.run")
 CONNECTIONS = 256
 """Connections at once; others are answered with 503."""
 RESERVE = 16
-"""Connections below that limit from which a new one takes the place of the oldest that asks for nothing."""
+"""This many connections below that limit, a new one takes the place of the oldest that asks for nothing."""
 REQUEST_GRACE = 1
 """Whole seconds that requests get to finish at the end."""
 LONGEST_STOP = 3.0

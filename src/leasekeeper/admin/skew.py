@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 LEAST = 1.0
-"""Seconds of difference from which times are moved: an answer that is underway for less makes as much."""
+"""Clocks that differ by fewer seconds count as equal: an answer may take that long on its way."""
 
 
 def move_times(process: Any, by: float) -> None:
-    """Move all times of a process, as its surface gave it, by so many seconds, in whole ones: the latency varies."""
+    """Move all times of a process by `by` seconds, rounded to whole ones: the latency of answers varies."""
     if abs(by) < LEAST:
         return
     by = round(by)

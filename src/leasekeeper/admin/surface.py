@@ -58,7 +58,7 @@ OURS = {
     "x-content-type-options": "nosniff",
     "cross-origin-resource-policy": "same-origin",
 }
-"""Headers of what changes each second, and of which no page of another origin may make a part."""
+"""Headers of answers that change each second, and that no page of another origin may embed."""
 LIVE_WITHIN = 5.0
 """Seconds in which the engine has to show a sign of life: busy threads may keep it from the GIL for a second or two."""
 

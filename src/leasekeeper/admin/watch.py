@@ -176,7 +176,7 @@ class Watch:
         Args:
             process: the key of the process whose consumer is looked at, or `self`.
             consumer: the name of its queue: its detail is given too.
-            peers: whether with the processes of peers.
+            peers: whether to include the processes of peers.
         """
         if process == SELF:
             process = self._key
@@ -193,7 +193,7 @@ class Watch:
         }
 
     def latest(self, process: str | None, consumer: str | None) -> State:
-        """The state for streams: made once a look for all that look at the same."""
+        """The state for streams: made once a look for all streams that show the same."""
         key = (process, consumer)
         if key not in self._made:
             self._made[key] = self.state(process, consumer)

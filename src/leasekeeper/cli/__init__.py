@@ -27,7 +27,7 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
-    # Ctrl-C during our imports, of which most come below, ends this process as any other, and not with a traceback.
+    # Ctrl-C during our imports, most of which come below, ends this process without a traceback.
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -31,7 +31,7 @@ LatencyOption = Annotated[
 LAG = 60.0
 """Seconds by which the counts of SQS may be late."""
 ELSEWHERE = 2.0
-"""How many times what is held here SQS has to count in flight, to tell that other machines consume the queue too."""
+"""If SQS counts this many times more messages in flight than are held here, other machines consume the queue too."""
 FAILING = 0.5
 """The share of failed runs above which the times of handlers say nothing about their work."""
 FULL = 0.95
@@ -210,8 +210,8 @@ def remarks(now: Measured, latency: float) -> list[str]:
 def together(found: Sequence[Measured]) -> Measured:
     """The processes of one queue as one answer: means of what each measures, and the arrivals of all.
 
-    Each estimates the arrivals at the queue, by what SQS says is in flight. Of several that are known, what they finish
-    is counted.
+    One process can only estimate the arrivals at its queue. For several they are counted: what all finish, and what the
+    backlog grows by.
     """
     first = found[0]
     if len(found) == 1:

@@ -35,7 +35,7 @@ _granted: list[float] = []
 
 
 def grant(seconds: float) -> None:
-    """Give exit functions of the user's program so many seconds beyond those that libraries have."""
+    """Give exit functions of the user's program this many seconds beyond those that libraries have."""
     _granted.append(max(0.0, seconds))
 
 

@@ -35,7 +35,7 @@ SHORTEST = 1.0
 
 
 def polls_within(seconds: float) -> float:
-    """Seconds of a long poll of which three fit into the time for which a queue has to be empty."""
+    """Seconds of a long poll, so that three fit into the time for which a queue has to be empty."""
     return max(SHORTEST, seconds / POLLS)
 
 
@@ -54,7 +54,7 @@ class Emptiness:
     _since: float | None = None
 
     def received(self, count: int, took: float, now: float) -> None:
-        """A receive was answered with so many messages, after so many seconds."""
+        """A receive was answered with `count` messages, after `took` seconds."""
         if count:
             self.again()
         elif took >= self.wait / 2:  # a short poll asks only some of SQS's servers

@@ -86,7 +86,7 @@ class LambdaQueue:
         self._log.warning(CANNOT, self._name, what, error)
 
     async def hide(self, row: Delivery, seconds: float) -> None:
-        """Let the message come again after so many seconds."""
+        """Let the message come again after that many seconds."""
         opened = await self._opened("the back-off of failed messages")
         if opened is None:
             return

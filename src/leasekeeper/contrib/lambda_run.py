@@ -79,7 +79,7 @@ class Invocation:
         self._answers: dict[Delivery, Outcome] = {}
 
     async def run(self, rows: Sequence[Delivery], seconds: float | None) -> list[Delivery]:
-        """Run the handler for all rows, in at most so many seconds; those that Lambda has to bring again."""
+        """Run the handler for all rows, in at most that many seconds; returns those that Lambda has to bring again."""
         chains = [asyncio.ensure_future(self._chain(calls)) for calls in self._chains(rows)]
         if chains:
             await asyncio.wait(chains, timeout=seconds)

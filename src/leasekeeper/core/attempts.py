@@ -22,7 +22,7 @@ MORE_RECEIVES = 3
 
 
 class Attempts:
-    """`Delivery.extra` by message id, bounded: two generations, of which the older is forgotten as a whole.
+    """`Delivery.extra` by message id, bounded: two generations; the older one is forgotten as a whole.
 
     Args:
         most: how many make a generation.

@@ -152,7 +152,7 @@ def decide_early(decision: Decision, *, kept: bool) -> Decision:
 
 
 def decide_settled(decision: Decision, outcome: Outcome, asked: Done | Retry) -> Decision:
-    """What the end of a handler means whose message was settled before, by the word `asked`: the first word wins."""
+    """What the end of a handler means if its message was settled before, by `asked`: the first settlement wins."""
     if isinstance(outcome, Done | Retry | Reject | Withheld):
         return Decision(Action.NOTHING, counted="done" if isinstance(asked, Done) else "retried")
     return replace(decision, action=Action.NOTHING, frees=decision.frees or decision.action is Action.AGAIN)

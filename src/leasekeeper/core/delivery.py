@@ -94,7 +94,8 @@ class Delivery(msgspec.Struct, eq=False):
     started: float = 0.0
     """When the lane called the handler; 0.0 before, and before it is called again."""
     extra: int = 0
-    """What the receive count lacks of the attempts: runs again under one delivery, less deliveries without a run."""
+    """Attempts minus the receive count: a further run under one delivery adds 1, a delivery without a run subtracts
+    1."""
     failure: Failure | None = None
     """Why it is not tried again, for its copy in the dead-letter queue."""
     handler: str = ""
@@ -107,12 +108,12 @@ class Delivery(msgspec.Struct, eq=False):
 
     @property
     def attempts(self) -> int:
-        """Attempts so far, with the one that goes on or comes next; 0 if even that does not count as one."""
+        """Attempts so far, including the one that runs now or comes next; 0 if not even that one counts."""
         return self.received.receive_count + self.extra
 
     @property
     def attempt(self) -> int:
-        """The number of the run that goes on, or comes next: counted from 1, as far as this process knows."""
+        """The number of the run that goes on now, or comes next: from 1, as far as this process knows."""
         return max(1, self.attempts)
 
     @property

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Endings:
-    """Counts of such messages.
+    """Counts how messages end that are not simply done.
 
     Attributes:
         why: the reason of each that has not ended yet.
@@ -67,5 +67,5 @@ class Endings:
             self.gone += len(whys)
 
     def were_deleted(self, rows: Iterable[Delivery]) -> None:
-        """These were; those without a reason are done."""
+        """These were deleted; those without a reason were done."""
         self.deleted.update(why for row in rows if (why := self.why.pop(row, None)) is not None)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Finished:
-    """The ids of finished work, bounded: two generations, of which the older is forgotten as a whole.
+    """The ids of finished work, bounded: two generations; the older one is forgotten as a whole.
 
     Args:
         most: how many make a generation; 0: nothing is remembered.

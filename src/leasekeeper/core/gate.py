@@ -91,7 +91,7 @@ class Gate:
         self._most = most
 
     def charge(self, now: float, count: int) -> None:
-        """Let so many more count as started, which start together with others; a negative number: so many fewer."""
+        """Count this many more as started, because they start together with others; a negative number: fewer."""
         if self.bucket is not None and count:
             self.bucket.charge(now, count)
 
@@ -139,7 +139,7 @@ class Gate:
         return self.bucket.promised(now, LOOK_AHEAD + latency, claims + self.waiting)
 
     def until_promised(self, now: float, latency: float, claims: int, count: int) -> float:
-        """Seconds until so many are promised, if nothing else changes; 0.0 without a rate, and when they are now."""
+        """Seconds until this many are promised, if nothing else changes; 0.0 without a rate, and when they are now."""
         if self.bucket is None:
             return 0.0
         ahead = self.bucket.rate * (LOOK_AHEAD + latency)

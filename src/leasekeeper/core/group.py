@@ -32,7 +32,7 @@ class Receive:
         self.groups: list[Group] = []
         """The groups of its messages. Not the messages: they refer to the receive, and nothing would free a circle."""
         self.cut: Group | None = None
-        """The group of which SQS probably has more: the last one, if the answer was full.
+        """The group that SQS probably has more of: the last one, if the answer was full.
 
         SQS hands out as many messages of a group as it can, then those of others (SQS guide, FIFO delivery logic).
         """
@@ -91,7 +91,7 @@ class Group:
         self.acks_due = math.inf
         """When the deletes that wait are due; inf: none waits. `core.group_batch` uses these two."""
         self.acks_out: Sequence[GroupedDelivery] = ()
-        """The messages of which a delete is out."""
+        """The messages with a delete that has no answer yet."""
 
     def lead(self) -> None:
         """Let the lane start what waits behind `active`, one after another, as long as each returns."""
@@ -183,7 +183,7 @@ class GroupStatistics:
     """The message groups of a FIFO queue at one moment."""
 
     held: int
-    """Groups of which a message is held."""
+    """Groups with a message that is held."""
     running: int
     """Groups with a handler at work or about to start."""
     backing_off: int

@@ -37,7 +37,7 @@ class Groups:
         busy: groups with a message that runs or may run now.
         held_back: messages of groups that wait for a back-off.
         per_message: groups for each message that receives bring, averaged over the last ones; 1 if none has two.
-        stopping: whether what comes in goes back, but for groups with a message on its last delivery.
+        stopping: whether what comes in goes back, except for groups with a message on its last delivery.
         changed: groups to look at again: `starts` does.
         leads: whether the lane starts what follows in a group by itself, when the message before has returned.
     """

@@ -18,9 +18,10 @@ WINDOW = 60.0
 STEP = 1.0
 """Seconds between two readings that are kept, at least: several exporters may ask."""
 IDLE = 0.05
-"""The share of its slots up to which a process is nearly idle: what is in flight does not tell how many others work."""
+"""Up to this share of its slots in use, a process is nearly idle: what is in flight does not tell how many others
+work."""
 BUSY = 0.1
-"""The share of its slots from which on a process takes the others to be like it, by what is in flight."""
+"""From this share of its slots in use, a process takes the others to be like itself, by what is in flight."""
 ROUNDING = 1e-6
 """Replicas by which floats may be off."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class WeightedSemaphore:
-    """A number of permits, of which some are taken. It never waits: a caller that gets none learns it at once.
+    """A number of permits, some of them taken. It never waits: a caller that gets none learns it at once.
 
     Args:
         permits: how many there are, 0 or more.

@@ -158,7 +158,7 @@ class Member:
         self._doubted_at = poll.until
 
     def answered(self, poll: Poll, fresh: int, *, backlog: bool, until: float) -> None:
-        """A poll is over: so many of its messages are to be run, and perhaps the queue holds more."""
+        """A poll has ended: this many of its messages have to run, and perhaps the queue holds more."""
         self._polls.remove(poll)
         self._kept -= poll.kept
         self.held += fresh

@@ -1,4 +1,4 @@
-"""When a worker process is replaced: after so many messages, seconds, or bytes of memory.
+"""When a worker process is replaced: after a number of messages or seconds, or above a size in memory.
 
 Each worker has a `WorkerLife`. The limits differ by up to a tenth from worker to worker, so that workers which started
 together are not replaced together.

@@ -32,7 +32,7 @@ class Capacity:
     Attributes:
         taken: slots reserved for polls, or held by messages that wait or run.
         polling: those of them that are reserved for polls.
-        waiting: those of messages that wait until they run again: so many more may be taken.
+        waiting: those of messages that wait until they run again: that many more slots may be taken.
     """
 
     def __init__(self, options: Options, throttler: Throttler, in_flight: Sized) -> None:

@@ -39,7 +39,7 @@ log = safe_logger("leasekeeper.run")
 LEAST_BLOCKS = 10_000
 """Blocks of a table at least: `set_concurrency` may raise what is in flight. Memory is used only for those in use."""
 SPARE = 100
-"""Blocks beyond the messages that may be in flight, each of which may be the last of its receive: newer receipts."""
+"""Blocks beyond one for each message that may be in flight: newer receipts take further blocks."""
 
 
 class KeptHeartbeat(Heartbeat):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class LimitedCapacity(Capacity):
-    """Slots, of which no more are given to polls than messages may start.
+    """Slots: polls get no more of them than messages may start.
 
     Args:
         options: as `Capacity`.

@@ -39,7 +39,7 @@ class Settler:
         self._handler = handler
         self._measure_at = 0.0
         self._unmeasured = 0
-        """Messages that have ended since the last measurement. Those of the next one stand for them."""
+        """Messages that have ended since the last measurement. The messages of the next one stand for them."""
         self.busy = 0.0
         """Seconds that handlers which have ended took, all together."""
 

@@ -167,7 +167,7 @@ class Certificates:
         """The public key of the certificate at a URL.
 
         Raises:
-            Reject: certificates of SNS are not at such a URL, or this is none.
+            Reject: certificates of SNS are not at such a URL, or the file is not one.
             Blocked: it has to be fetched first.
             OSError: it could not be fetched a moment ago.
         """

@@ -11,7 +11,7 @@ from typing import Protocol
 
 
 class Claims(Protocol):
-    """Who may change the visibility of which slot's message."""
+    """Which process may change the visibility of a slot's message."""
 
     def take(self, slot: int) -> bool:
         """Take the claim on a slot; False: the other process has it."""

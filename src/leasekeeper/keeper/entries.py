@@ -38,7 +38,7 @@ COUNT = "ApproximateReceiveCount"
 EMPTY = bytes((FREE,)) * MESSAGES
 """The states of a block that can be used again."""
 FILLED = [[(bytes((state,)) * count).ljust(MESSAGES, EMPTY[:1]) for count in range(MESSAGES + 1)] for state in range(5)]
-"""The states of a block with so many messages in this state, from the first slot on."""
+"""The states of a block, by state and by how many messages are in it, from the first slot on."""
 LOOKS = 2
 """Blocks that are looked at before one is used that was never in use: of those in use at least half hold messages."""
 _GENERATIONS = 0xFFFF_FFFF
@@ -111,7 +111,7 @@ class Entries:
         return cast("type[Delivery]", msgspec.defstruct(base.__name__, [slot], bases=(base,), eq=False))
 
     def reserve(self, count: int) -> Block | None:
-        """Reserve a block for a receive of so many messages, whose rows are made next; None: there is none for them."""
+        """Reserve a block for the messages of a receive, before their rows are made; None: no block is free."""
         reserved = self._reserved
         if reserved:  # fewer rows were made than messages came
             reserved.clear()

@@ -17,7 +17,7 @@ MAGIC = 0x4C4B_0004
 FREE, WAITING, RUNNING, FINISHED, RELEASING = range(5)
 """The states of a message. RUNNING also means that it may fail again: it is not made visible at once."""
 MESSAGES = 10
-"""Slots of a block: a receive brings so many messages at most, and they are written in one go."""
+"""Slots of a block: a receive brings at most ten messages, and they are written in one go."""
 
 TABLE, END = b"table", b"end"
 """What the consumer's process sends to its keeper: a table with its descriptor, and that no more will follow."""
@@ -57,9 +57,9 @@ More than twice a receipt's 1,024 at most.
 """
 SEPARATOR = "\0"
 OVER = -1.0
-"""A deadline for a message that has left in the very moment in which it starts."""
+"""The deadline of a message that leaves at the moment when it starts."""
 RECEIVE = struct.Struct("<ddII48s")
-"""Of an open receive: when it was first sent, visibility timeout, messages asked for, in use, attempt id."""
+"""An open receive: when it was first sent, visibility timeout, messages asked for, in use, attempt id."""
 RECEIVE_SIZE = 80
 MOST_RECEIVES = RECEIVES_LENGTH // RECEIVE_SIZE
 

@@ -40,7 +40,7 @@ main(int(sys.argv[2]), int(sys.argv[3]))
 
 
 def supervisor() -> int | None:
-    """The socket to a supervisor that is our keeper; None without one. It holds for its own child processes only."""
+    """The socket to a supervisor that is our keeper; None without one. Only its own child processes have one."""
     number, _, pid = os.environ.get(VARIABLE, "").partition(":")
     return int(number) if number.isdecimal() and pid == str(os.getppid()) else None
 

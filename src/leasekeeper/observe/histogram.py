@@ -69,8 +69,8 @@ class Histogram:
     """Counts durations in buckets with these upper bounds.
 
     Durations are kept as they come and counted some hundreds at a time: to sort them takes less than to look up the
-    bucket of each. What was counted and what was not yet is replaced as one, so a reader on another thread never finds
-    a duration twice or not at all.
+    bucket of each. The counted and the other durations are replaced together, so a reader on another thread finds each
+    of them once.
     """
 
     __slots__ = ("_bounds", "_state")

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
 WINDOW = 60.0
-"""Seconds in which so many records of one kind are written."""
+"""Seconds in which a limited number of records of one kind is written."""
 MOST_KINDS = 1_000
-"""Kinds that are remembered; then those are forgotten of which nothing was left out."""
+"""Kinds that are remembered; beyond that, kinds without a left-out record are forgotten."""
 
 
 @dataclass(slots=True)

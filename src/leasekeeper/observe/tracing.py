@@ -265,7 +265,7 @@ class _Around:
         return run.result
 
     def _skipped(self, unit: Unit) -> Token[Context] | None:
-        """If there is no span: the context is that of the sender's trace, which what the handler calls goes on with."""
+        """If there is no span, make the sender's trace current for what the handler calls; None if there is a span."""
         if type(unit) is not Message:
             return attach(Context()) if all(map(self._skips, cast("Batch[Any]", unit))) else None
         received = unit._received  # noqa: SLF001 - a property would cost a tenth of what this may

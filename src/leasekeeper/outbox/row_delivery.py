@@ -34,7 +34,7 @@ class Delivered:
         confirmed: rows that SQS has.
         refused: rows that it will never take, each with the reason.
         again: rows to be tried again, each with the error.
-        large: rows of which the payload has to go to S3 first.
+        large: rows with a payload that has to go to S3 first.
         stopped: the error, if nothing of this queue can be sent now.
         retry_after: seconds that the server asks to wait.
         calls: that were made.
@@ -101,7 +101,7 @@ class RowDelivery:
     def _lines(self, rows: Sequence[Row], delivered: Delivered) -> dict[object, Line]:
         """What may go only one after the other: the messages of a group; on a standard queue each one is alone."""
         lines: dict[object, Line] = {}
-        behind: set[str | None] = set()  # groups of which the rest waits for a payload
+        behind: set[str | None] = set()  # groups with rows that wait for a payload
         for row in rows:
             if row.group in behind:
                 continue

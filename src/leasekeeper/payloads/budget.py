@@ -35,7 +35,7 @@ class Budget:
         return not self._waiting and self._fits(size)
 
     async def take(self, size: int) -> None:
-        """Take so many bytes, when they are free and all who asked before have theirs."""
+        """Take this many bytes, when they are free and all earlier askers have theirs."""
         if self.has(size):
             self.taken += size
             return

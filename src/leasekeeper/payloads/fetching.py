@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PART = 8 * 1_048_576
 """Bytes that are asked for at once: a part that breaks off is asked for again, and not the whole."""
 QUICK = 1_048_576
-"""The digest of so many bytes is computed on the loop; of more, in a thread."""
+"""The digest of at most this many bytes is computed on the loop; of more, in a thread."""
 
 
 class Fetcher:
@@ -62,7 +62,7 @@ class Fetcher:
         return (await self._store.get(bucket, key, start=0, length=1)).size
 
     async def fetch(self, bucket: str, key: str, size: int) -> bytearray:
-        """The payload, which must have so many bytes.
+        """The payload, which must have that many bytes.
 
         Raises:
             PayloadGone: there is no such object.
@@ -118,7 +118,7 @@ class PieceReader:
         self.size = size
 
     def pieces(self, size: int) -> AsyncIterator[bytes]:
-        """The payload in pieces of at most so many bytes."""
+        """The payload in pieces of at most that many bytes."""
         return self._fetcher.pieces(self.bucket, self.key, self.size, size)
 
 

@@ -131,5 +131,5 @@ def write_pointer(name: PointerName, bucket: str, key: str) -> str:
 
 
 def marker_for(name: PointerName, size: int) -> dict[str, MessageAttribute]:
-    """The attribute that marks a message with a payload of so many bytes."""
+    """The attribute that marks a message with a payload of that many bytes."""
     return {MARKERS[name]: MessageAttribute(data_type="Number", string_value=str(size))}

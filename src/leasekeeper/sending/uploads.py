@@ -118,7 +118,7 @@ class Uploads:
             self._add(ready)
 
     async def finish(self, timeout: float) -> float:  # noqa: ASYNC109 - at its end the sender names what is left
-        """Wait for the uploads under way, at most so many seconds, and give up the rest; the seconds that are left."""
+        """Wait at most `timeout` seconds for the uploads under way, and give up the rest; returns the seconds left."""
         until = time.monotonic() + timeout
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout)

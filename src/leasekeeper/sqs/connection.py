@@ -106,7 +106,7 @@ class Connection(asyncio.BufferedProtocol):
         return self._reader.space() if self._direct and self._reader else self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Called by the loop when so many bytes have arrived."""
+        """Called by the loop when that many bytes have arrived."""
         if self._answer is None:
             self.fail("Garbage", "bytes that nothing asked for")
             return

@@ -89,7 +89,7 @@ class ResponseReader:
         return memoryview(self._body)[self._have :]
 
     def filled(self, count: int) -> bool:
-        """Note that so many bytes were written into `space`; whether the response is whole."""
+        """Note that this many bytes were written into `space`; whether the response is whole."""
         self._have += count
         return self._have == self._length
 

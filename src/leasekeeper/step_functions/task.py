@@ -9,7 +9,7 @@ class StepFunctionsTask(msgspec.Struct, frozen=True):
     """A task of a state machine: the envelope that `StepFunctions` opens, in `message.envelopes`.
 
     Attributes:
-        token: with which a result is reported.
+        token: what a result is reported with.
         input: the task's input, as JSON.
         heartbeat_seconds: how often Step Functions expects a heartbeat; None: never.
     """

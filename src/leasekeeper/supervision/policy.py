@@ -143,7 +143,7 @@ class Policy:
         self.processes[number].pid = pid
 
     def ready(self, number: int, longest_stop: float, now: float) -> list[Command]:
-        """The process receives messages, and needs at most so many seconds to stop."""
+        """The process receives messages, and needs at most that many seconds to stop."""
         process = self.processes[number]
         process.longest_stop, process.begun = longest_stop, True
         if process.state is State.STOPPING and process.kill_at is not None:

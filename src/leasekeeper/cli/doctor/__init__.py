@@ -73,7 +73,7 @@ def doctor(
 
 
 def sharing(patients: Sequence[Patient], relays: Sequence[Relay]) -> list[Patient]:
-    """The consumers of an app, of which the first has what they share: senders and relays are checked once."""
+    """The consumers of an app. The first one has the senders and relays that they share, so these are checked once."""
     first, *others = patients
     return [replace(first, relays=relays), *(replace(each, senders=None) for each in others)]
 

@@ -290,7 +290,7 @@ class Copying:
         return [answers[at] for at in range(len(copies))]
 
     async def _pace(self, count: int) -> None:
-        """Wait until the rate allows so many more, or until a stop."""
+        """Wait until the rate allows that many more, or until a stop."""
         if self._plan.rate is None:
             return
         now = asyncio.get_running_loop().time()

@@ -65,7 +65,7 @@ async def dead_letter_queue_of(given: OpenQueue, *, any_queue: bool = False) -> 
 
     Args:
         given: the queue on the command line.
-        any_queue: whether a queue that serves none and has none is taken as it is.
+        any_queue: whether a queue that neither is nor has a dead-letter queue is taken as it is.
 
     Raises:
         ConfigurationError: the queue is no dead-letter queue and has none.

@@ -65,7 +65,7 @@ class SqsBackend(BaseTaskBackend):  # type: ignore[misc] # Django has no types
     """Sends tasks to SQS: `TASKS = {"default": {"BACKEND": "leasekeeper.contrib.django.SqsBackend", ...}}`.
 
     `QUEUES` are the names of SQS queues, or names that `OPTIONS["queues"]` gives a queue (a name, URL or ARN) to. With
-    `OPTIONS["share"]`, one worker has so many handlers for all of them, and an earlier queue in `QUEUES` comes first.
+    `OPTIONS["share"]`, one worker has that many handlers for all of them, and an earlier queue in `QUEUES` comes first.
     Everything else in `OPTIONS` is an option of the consumers, such as `region`, `concurrency` and `retry_base`.
     """
 

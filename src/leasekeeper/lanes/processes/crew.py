@@ -198,7 +198,7 @@ class Crew:
 
     @staticmethod
     def _cause_of_death(worker: WorkerProcess, *, memory: bool) -> str:
-        """Empty for an end that is none: between two messages, or on request."""
+        """Empty for an end that costs no message: between two messages, or on request."""
         if not worker.ready:
             return "start"
         if worker.ended_by:

@@ -115,7 +115,7 @@ class Told(msgspec.Struct, array_like=True, tag="told", gc=False):
 
 
 class Says(msgspec.Struct, array_like=True, tag="says", gc=False):
-    """The handler settles its message while it runs: delete (None), or retry after so many seconds."""
+    """The handler settles its message while it runs: delete (None), or retry after that many seconds."""
 
     message: int
     retry_after: float | None
