@@ -35,7 +35,7 @@ class Server:
     def page(self, path: str, body: Any = None, *, method: str = "GET") -> admin.Page:
         async def ask() -> admin.Page:
             sent = b"" if body is None else json.dumps(body).encode()
-            target = admin.ROOT + path.encode()
+            target = admin.ROOT + b"/" + path.encode()
             return admin.answer(
                 self.broker,
                 self.log,
@@ -206,6 +206,17 @@ def test_the_stream_gives_the_state_then_changes_and_says_that_the_server_ends()
     while (last := reader.next())[0] == "patch":
         pass
     assert last == ("bye", {})
+
+
+def test_the_page_opens_without_the_slash_at_its_end() -> None:
+    with LocalSqs() as server, urllib.request.urlopen(f"{server.endpoint_url}/_leasekeeper?queue=a") as answer:
+        assert answer.url == f"{server.endpoint_url}/_leasekeeper/?queue=a"
+        assert b"<title>" in answer.read()
+
+
+def test_other_pages_answer_with_a_slash_at_their_end(server: Server) -> None:
+    assert server.shown("health/") == server.shown("health")
+    assert b"GET /_leasekeeper/orders" in server.page("orders").body
 
 
 def post(endpoint_url: str, wanted: dict[str, str]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from leasekeeper.local.call_log import CallLog
     from leasekeeper.local.http import HttpRequest
 
-ROOT = b"/_leasekeeper/"
+ROOT = b"/_leasekeeper"
 JSON = "application/json"
 
 
@@ -35,8 +35,13 @@ class Page(NamedTuple):
 
 def answer(broker: Broker, log: CallLog, request: HttpRequest) -> Page:
     """The answer of a page."""
-    path, _, query = request.path[len(ROOT) :].decode("latin-1").partition("?")
+    path, question, query = request.path[len(ROOT) :].decode("latin-1").partition("?")
     method = "GET" if request.method == b"HEAD" else request.method.decode("latin-1")
+    if method == "GET" and path == "":
+        return Page(307, b"", headers=f"Location: {ROOT.decode()}/{question}{query}\r\n")
+    if not path.startswith("/"):
+        return _error(404, f"no page {method} {ROOT.decode()}{path}: the pages are below {ROOT.decode()}/")
+    path = path.strip("/")
     if method == "GET" and (path == "" or path.startswith("pages/")):
         return _file(path.removeprefix("pages/") or LOCAL, request.if_none_match.decode("latin-1"))
     try:

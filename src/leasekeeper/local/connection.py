@@ -65,6 +65,7 @@ _REASONS = {
     204: "No Content",
     206: "Partial Content",
     304: "Not Modified",
+    307: "Temporary Redirect",
     400: "Bad Request",
     403: "Forbidden",
     404: "Not Found",

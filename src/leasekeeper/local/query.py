@@ -26,7 +26,8 @@ def refuse(request: HttpRequest, request_id: str) -> tuple[int, bytes]:
         # AWS was recorded to answer 404 with this element. The message is ours.
         return 404, (
             b"<UnknownOperationException><Message>This is an SQS server for development. It accepts POST requests with "
-            b"the header X-Amz-Target: AmazonSQS.OPERATION.</Message></UnknownOperationException>\n"
+            b"the header X-Amz-Target: AmazonSQS.OPERATION. Its page for a browser is /_leasekeeper/.</Message>"
+            b"</UnknownOperationException>\n"
         )
     if action in OPERATIONS:
         code = "AWS.SimpleQueueService.UnsupportedOperation"
