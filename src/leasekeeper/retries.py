@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -67,6 +68,10 @@ class Retries:
         self.default = default
         self.on = MappingProxyType({kind: _checked(kind, rule) for kind, rule in (on or {}).items()})
         self.immediate = immediate
+
+    def __reduce__(self) -> tuple[Callable[[], Retries], tuple[()]]:
+        """They are pickled for worker processes, as what they were made of."""
+        return partial(Retries, self.default, on=dict(self.on), immediate=self.immediate), ()
 
     @property
     def schedule(self) -> Schedule:

@@ -121,16 +121,14 @@ class Condition:
 
     def __and__(self, other: When) -> Condition:
         right = condition_of(other)
-        return self._with(
-            right, lambda content: self.matches(content) and right.matches(content), f"({self} & {right})"
-        )
+        return self._with(right, partial(_both, self.matches, right.matches), f"({self} & {right})")
 
     def __or__(self, other: When) -> Condition:
         right = condition_of(other)
-        return self._with(right, lambda content: self.matches(content) or right.matches(content), f"({self} | {right})")
+        return self._with(right, partial(_either, self.matches, right.matches), f"({self} | {right})")
 
     def __invert__(self) -> Condition:
-        return self._with(self, lambda content: not self.matches(content), f"~{self}")
+        return self._with(self, partial(_not, self.matches), f"~{self}")
 
     def _with(self, other: Condition, matches: Callable[[Content], object], description: str) -> Condition:
         return Condition(
@@ -163,14 +161,13 @@ class Part:
     _attributes: frozenset[str] = frozenset()
 
     def _that(self, holds: Callable[[Any], bool], description: str) -> Condition:
-        find = self._find
-        return Condition(lambda content: holds(find(content)), description, attributes=self._attributes)
+        return Condition(partial(_holds, holds, self._find), description, attributes=self._attributes)
 
     def __eq__(self, value: object) -> Condition:  # type: ignore[override]
         return self._that(partial(_equal, value), f"{self} == {value!r}")
 
     def __ne__(self, value: object) -> Condition:  # type: ignore[override]
-        return self._that(lambda found: not _equal(value, found), f"{self} != {value!r}")
+        return self._that(partial(_differs, value), f"{self} != {value!r}")
 
     __hash__ = None  # type: ignore[assignment]  # `==` does not compare parts
 
@@ -185,25 +182,62 @@ class Part:
                 f"{self}.any_of({values[0]!r}): give the values themselves, e.g. {self}.any_of('created', 'changed')"
             )
         shown = ", ".join(map(repr, values))
-        return self._that(lambda found: any(_equal(value, found) for value in values), f"{self}.any_of({shown})")
+        return self._that(partial(_is_one_of, values), f"{self}.any_of({shown})")
 
     def startswith(self, prefix: str) -> Condition:
         """Whether it is text that begins with `prefix`."""
-        return self._that(
-            lambda found: isinstance(found, str) and found.startswith(prefix), f"{self}.startswith({prefix!r})"
-        )
+        return self._that(partial(_starts_with, prefix), f"{self}.startswith({prefix!r})")
 
     def exists(self) -> Condition:
         """Whether the message has it, with whatever value; JSON's null is one."""
-        return self._that(lambda found: found is not MISSING, f"{self}.exists()")
+        return self._that(_is_there, f"{self}.exists()")
 
     def __repr__(self) -> str:
         return self._description
 
 
+# What conditions are made of: functions with names, because conditions are pickled for worker processes.
+
+
+def _both(left: Callable[[Content], object], right: Callable[[Content], object], content: Content) -> object:
+    return left(content) and right(content)
+
+
+def _either(left: Callable[[Content], object], right: Callable[[Content], object], content: Content) -> object:
+    return left(content) or right(content)
+
+
+def _not(matches: Callable[[Content], object], content: Content) -> object:
+    return not matches(content)
+
+
+def _asks(when: Callable[[Message[str]], object], content: Content) -> object:
+    return when(content.message())
+
+
+def _holds(holds: Callable[[Any], bool], find: Callable[[Content], Any], content: Content) -> bool:
+    return holds(find(content))
+
+
 def _equal(value: object, found: Any) -> bool:
     """Whether they are equal, for JSON too, where `true` is not 1."""
     return isinstance(found, bool) is isinstance(value, bool) and bool(found == value)
+
+
+def _differs(value: object, found: Any) -> bool:
+    return not _equal(value, found)
+
+
+def _is_one_of(values: tuple[object, ...], found: Any) -> bool:
+    return any(_equal(value, found) for value in values)
+
+
+def _starts_with(prefix: str, found: Any) -> bool:
+    return isinstance(found, str) and found.startswith(prefix)
+
+
+def _is_there(found: Any) -> bool:
+    return found is not MISSING
 
 
 def attribute(name: str) -> Part:
@@ -253,7 +287,7 @@ def condition_of(when: Any) -> Condition:
             "message, with one argument"
         )
     name = getattr(when, "__qualname__", type(when).__qualname__)
-    return Condition(lambda content: when(content.message()), name, functions=(when,))
+    return Condition(partial(_asks, when), name, functions=(when,))
 
 
 def _is_question(when: Any) -> bool:

@@ -17,6 +17,7 @@ import urllib.request
 from base64 import b64decode
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -75,8 +76,14 @@ class Sns:
                 import cryptography  # noqa: F401 - whether it is there
             except ImportError as error:
                 raise ConfigurationError(needs("Sns(verify=True)", "cryptography", "sns")) from error
+        self._fetch = fetch
         self._topics = None if topics is None else frozenset(topics)
         self._certificates = Certificates(fetch or fetch_certificate) if verify else None
+
+    def __reduce__(self) -> tuple[Callable[[], Sns], tuple[()]]:
+        """It is pickled for worker processes, each of which fetches certificates for itself."""
+        verify = self._certificates is not None
+        return partial(Sns, verify=verify, topics=self._topics, fetch=self._fetch), ()
 
     def __call__(self, received: Received) -> Opened:
         """Open a notification, as every `EnvelopeDecoder`."""

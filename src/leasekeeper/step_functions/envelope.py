@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -71,6 +72,20 @@ class StepFunctions:
         self._heartbeat = heartbeat.split(".")
         settings = ClientSettings(region=region, endpoint_url=endpoint_url, profile=profile, credentials=credentials)
         self._reports = Reports(settings)
+        self._again = partial(
+            StepFunctions,
+            token,
+            body,
+            heartbeat=heartbeat,
+            region=region,
+            endpoint_url=endpoint_url,
+            profile=profile,
+            credentials=credentials,
+        )
+
+    def __reduce__(self) -> tuple[Callable[[], StepFunctions], tuple[()]]:
+        """It is pickled for worker processes, each of which makes reports for itself."""
+        return self._again, ()
 
     def __call__(self, received: Received) -> Opened:
         """Open a task, as every `EnvelopeDecoder`."""

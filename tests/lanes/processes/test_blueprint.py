@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from leasekeeper import Consumer, Leasekeeper, Retries
+from leasekeeper import Consumer, Leasekeeper, Reject, Retries, Table
+from leasekeeper.envelopes import Sns
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.message import MessageAttribute
+from leasekeeper.routing import Content, attribute, field
+from leasekeeper.step_functions import StepFunctions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from leasekeeper import Message
+
+TOPIC = "arn:aws:sns:eu-west-1:123456789012:orders"
 
 
 def work(body: str) -> None:
@@ -51,6 +59,35 @@ def test_a_function_without_a_name_of_its_own_is_refused() -> None:
 def test_what_cannot_be_pickled_is_refused() -> None:
     refused("middleware=.* cannot be taken to a worker process", middleware=[lambda message, go: go(message)])
     refused("retry=.* cannot be taken", retry=Retries(lambda message, attempt, error: 3))
+
+
+def by_attempt(message: Message[Any], attempt: int, error: Exception) -> float:
+    return attempt
+
+
+def test_what_the_library_makes_is_taken_along() -> None:
+    """Rules of retries, conditions of handlers, and envelopes that keep something: each worker makes them again."""
+    retry = Retries(Table(1), on={LookupError: by_attempt, ValueError: Reject}, immediate=2)
+    when = (attribute("type") == "created") & ~(field("detail.kind").any_of(1, "x") | field("a", "b.c").exists())
+    when |= field("status").startswith("order.") & (attribute("tenant") != "t")
+    app = Leasekeeper()
+    app.consumer("jobs", lane="processes", retry=retry, envelope=Sns(verify=True, topics={TOPIC}), when=when)(work)
+    (consumer,) = app.consumers
+    assert consumer.handler.blueprint is not None
+    plan = pickle.loads(consumer.handler.blueprint.data)
+    assert [repr(each) for each in (plan.options.retry, plan.options.envelope)] == [
+        repr(retry),
+        f"Sns(verify=True, topics={{'{TOPIC}'}})",
+    ]
+    [(_, taken)] = plan.resolved()
+    assert repr(taken) == repr(when)
+    message: Any = None  # no condition asks for it
+    attributes = {"type": MessageAttribute(data_type="String", string_value="created")}
+    for body, holds in (("{}", True), ('{"detail": {"kind": 1}}', False), ('{"status": "order.x", "a": 1}', True)):
+        content = Content(body, attributes, lambda: message)
+        assert (bool(when.matches(content)), bool(taken.matches(content))) == (holds, holds)
+    tasks = pickle.loads(pickle.dumps(StepFunctions(token="a.b", body=None, region="eu-west-1")))
+    assert repr(tasks) == "StepFunctions(token='a.b')"
 
 
 def test_options_that_contradict_each_other_are_refused() -> None:
