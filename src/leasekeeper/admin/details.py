@@ -93,7 +93,7 @@ def _leases(recorder: Recorder) -> list[LeaseNews]:
 
 
 def _epoch() -> float:
-    """When the monotonic clock was 0. It is kept, so that times do not change by a hair's breadth each second."""
+    """When the monotonic clock was 0. It is kept, so that times do not change a little each second."""
     global _EPOCH  # noqa: PLW0603 - the clock of the machine may be set
     now = time.time() - time.monotonic()
     if abs(now - _EPOCH) > 1:

@@ -31,7 +31,7 @@ EVERY = 1.0
 RESOLVE = 10.0
 """Seconds between two look-ups of a name."""
 WANTED = 5.0
-"""Seconds for which a detail is asked for after somebody has looked at it."""
+"""Seconds for which a detail is asked for after it was looked at."""
 MOST = 200
 """Surfaces that are asked at most."""
 DNS = "dns:"
@@ -138,7 +138,7 @@ class Fleet:
         return noted
 
     async def prepare(self, process: str | None, consumer: str | None) -> None:
-        """Have the detail that somebody is about to look at, if its surface answers."""
+        """Get the detail that is about to be shown, if its surface answers."""
         source = self._source_of(process)
         # Only for a consumer that is there: each that is wanted is asked for once a second.
         if source is not None and process and consumer in source.known[process]["consumers"]:
@@ -236,7 +236,7 @@ class _Source:
             await self._ask_all()
 
     def processes(self, process: str | None, consumer: str | None) -> dict[str, Process]:
-        """What it said last; or, if it does not answer, that."""
+        """What it said last, or that it does not answer."""
         if self._reason:
             known = self.known or {self.place.text: self._nothing()}
             return {name: self._unreachable(each) for name, each in known.items()}

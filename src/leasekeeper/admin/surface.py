@@ -215,7 +215,7 @@ def _asked(request: Request) -> tuple[str | None, str | None]:
 
 
 def _latency(text: str | None) -> float:
-    """Seconds from a request; the usual ones for what is no number above 0."""
+    """Seconds from a request; the default where that is no number above 0."""
     try:
         seconds = float(text or LATENCY)
     except ValueError:

@@ -94,8 +94,8 @@ class Delivery(msgspec.Struct, eq=False):
     started: float = 0.0
     """When the lane called the handler; 0.0 before, and before it is called again."""
     extra: int = 0
-    """Attempts minus the receive count: a further run under one delivery adds 1, a delivery without a run subtracts
-    1."""
+    """Attempts minus the receive count: further runs under one delivery add to it, deliveries without a run
+    subtract."""
     failure: Failure | None = None
     """Why it is not tried again, for its copy in the dead-letter queue."""
     handler: str = ""

@@ -46,7 +46,7 @@ SHORTEST_HANDLER = 1e-9
 """Seconds: the handler time used in place of 0, so that it can divide."""
 
 VISIBILITY_OF_MEDIAN = 4
-"""An adaptive visibility is this many medians: extended at half of it, only what takes two medians is extended ever."""
+"""An adaptive visibility is this many medians. Leases are extended at half of it, so only what takes two medians is."""
 
 
 class Throttler:

@@ -188,7 +188,7 @@ class Table:
     # What the keeper writes
 
     def extended(self, slot: int, generation: int, until: float) -> None:
-        """The keeper has extended the lease of what is in a slot; `stood_in` has to follow."""
+        """The keeper has extended the lease of what is in a slot; `note_stood_in` has to follow."""
         self._times[_note(slot) // 8 + NOTE_UNTIL] = until
         self._generations[_note(slot) // 4 + NOTE_GENERATION] = generation
 

@@ -5,14 +5,14 @@ Made and changed by the thread lane alone.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from typing import TYPE_CHECKING, Generic
 
 from leasekeeper.lanes.api import U
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 class Processor(Generic[U]):
@@ -31,6 +31,11 @@ class Processor(Generic[U]):
         """Whether its thread takes no more work and is about to end."""
         self.visits = 0
         """How often it went to the queue because nothing waited behind it."""
+
+    def start(self, work: Callable[[Processor[U]], None], name: str) -> None:
+        """Start its thread. A daemon, because a handler that never returns must not keep the process alive."""
+        self.thread = threading.Thread(target=work, args=(self,), name=name, daemon=True)
+        self.thread.start()
 
 
 def take_out(waiting: deque[U], *, last: bool = False) -> U | None:

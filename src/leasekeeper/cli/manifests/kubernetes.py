@@ -176,7 +176,7 @@ spec:
 
 
 def _triggers(service: Service) -> list[str]:
-    """Two for each queue: what is visible, and that with what is in flight. They differ by what is in flight."""
+    """Two for each queue: one counts what is visible, the other one also what is in flight."""
     return [
         _trigger(service, queue, name=f"{name}{place}", in_flight=name == "all")
         for place, queue in enumerate(service.queues)
