@@ -194,6 +194,26 @@ def test_a_fifo_queue_keeps_its_order(batch: int | None) -> None:
     story()
 
 
+@virtual
+async def test_nothing_runs_before_a_message_whose_payload_is_gone_and_that_cannot_be_copied() -> None:
+    """L25, L30: without a dead-letter queue it stays the first of its group."""
+    async with World(fifo=True) as world:
+        scene = Scene(world)
+        seen: list[str] = []
+
+        async def several(batch: Batch[str]) -> None:
+            seen.extend(message.body for message in batch)
+
+        for number in range(4):
+            await scene.send(f"p{number}", f"k{number}", stored=number != 1)
+        running = await world.start(several, payloads=scene.payloads(), batch=10)
+        await world.until(lambda: seen)
+        await asyncio.sleep(3_000)
+        assert seen == ["p0"]
+        assert scene.pointed_to() == ["k1", "k2", "k3"]
+        await running.close()
+
+
 FAILING_DELETES: list[dict[str, float]] = [
     {"unavailable": 1.0},
     {"throttle": 1.0},

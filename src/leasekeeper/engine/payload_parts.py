@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from leasekeeper.engine.policies import makes_copies
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.lanes.routed import RoutedHandler
 from leasekeeper.payload import takes_payload
@@ -57,6 +58,7 @@ def with_payloads(
         post=post,
         lane_closed=lane_closed,
         clock=context.clock,
+        copies=makes_copies(context.options, context.source),
     )
 
 

@@ -58,6 +58,7 @@ class PayloadLane:
         post: takes answers about what was not started, in the next turn of the loop.
         lane_closed: called when the lane can run nothing any more.
         clock: seconds, monotonic.
+        copies: whether rejected messages are copied to a dead-letter queue: else they hold up their group.
 
     Attributes:
         passed_on: how many messages were given to the lane behind.
@@ -74,6 +75,7 @@ class PayloadLane:
         post: Callable[[Sequence[Answer[Delivery]]], object],
         lane_closed: Callable[[], None],
         clock: Callable[[], float],
+        copies: bool,
     ) -> None:
         self._lane = lane
         self._payloads = payloads
@@ -82,6 +84,7 @@ class PayloadLane:
         self._post = post
         self._lane_closed = lane_closed
         self._clock = clock
+        self._passing = (Reject,) if copies else ()
         self._held = Held(options.payload_memory)
         self._parallel = asyncio.Semaphore(PARALLEL)
         self._fetching: dict[asyncio.Task[None], Sequence[Delivery]] = {}
@@ -161,7 +164,7 @@ class PayloadLane:
             sizes = await self._reserve(units, pointers, outcomes)
             for unit, size in sizes.items():
                 await self._try(unit, outcomes, partial(self._fetch, unit, pointers[unit], size))
-                if _holds_up(outcomes.get(unit)):
+                if self._holds_up(outcomes.get(unit)):
                     break
         finally:
             # Without an entry it was recalled: the answer of S3 may come at the same moment, and end no `await`.
@@ -182,9 +185,9 @@ class PayloadLane:
             if outcome is None:
                 ready.append(unit)
                 continue
-            if _holds_up(outcome) and behind is None:
+            if self._holds_up(outcome) and behind is None:
                 behind = outcome if isinstance(outcome, Unclaimed) else NOT_STARTED
-            if isinstance(outcome, Failed) and ready:
+            if isinstance(outcome, Failed | Reject) and self._holds_up(outcome) and ready:
                 outcome = NOT_STARTED  # behind others of its group it goes back, and is the first when it comes again
             self._drop(unit)
             if outcome is not NOT_STARTED:
@@ -194,6 +197,10 @@ class PayloadLane:
             self._post(answers)
         if ready and not (self._submit_together(ready) if len(units) > 1 else self._submit(ready)):
             self._lane_closed()
+
+    def _holds_up(self, outcome: Outcome | None) -> bool:
+        """Whether those behind a message of a group wait when it ends so."""
+        return outcome is not None and not isinstance(outcome, self._passing)
 
     async def _try(
         self, unit: Delivery, outcomes: dict[Delivery, Outcome], step: Callable[[], Awaitable[None]]
@@ -225,7 +232,7 @@ class PayloadLane:
         for unit in units:
             if unit in pointers:
                 await self._try(unit, outcomes, partial(self._measure, unit, pointers[unit], sizes))
-                if _holds_up(outcomes.get(unit)):
+                if self._holds_up(outcomes.get(unit)):
                     break
         if not self._number and sizes:
             await self._held.take(sizes)
@@ -331,11 +338,6 @@ class PayloadLane:
 
     def __repr__(self) -> str:
         return f"<PayloadLane {len(self._fetching)} fetching, {self._held!r}, before {self._lane!r}>"
-
-
-def _holds_up(outcome: Outcome | None) -> bool:
-    """Whether those behind a message of a group wait when it ends so."""
-    return outcome is not None and not isinstance(outcome, Reject)
 
 
 def _text(data: bytearray, bucket: str, key: str) -> str:
