@@ -256,7 +256,7 @@ def _taken(broker: Broker, queue: Queue, message: Outgoing) -> dict[str, str]:
     index = index_of(message.message_body, -1 if stock is None else len(stock))
     item = Item.of(index, message.message_body, message.message_attributes)
     if stock is None:
-        queue.release(queue.add([item], int(time.time() * 1000)), time.monotonic())
+        queue.release(queue.add([item], int(time.time() * 1000)), time.monotonic)
     else:
         stock.append(item)
     answer = {

@@ -2,7 +2,7 @@
 
 Owned by `broker.py`. It treats leases as strictly as AWS may, with as little CPU as Python allows: most of each answer
 is written before a run, and a receive only joins the pieces. It is pure: callers pass `now`, in seconds of the
-monotonic clock.
+monotonic clock, or that clock itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 RECEIPT = "AQEB"
 """The start of a receipt. Ten digits of the message's number follow, then four of the receive's, then a filling."""
@@ -158,9 +158,10 @@ class Queue:
         self._messages.update((message.number, message) for message in messages)
         return messages
 
-    def release(self, messages: list[Sent], now: float) -> None:
-        """Make messages visible that were added."""
+    def release(self, messages: list[Sent], clock: Callable[[], float]) -> None:
+        """Make messages visible that were added. `clock` is read afterwards: sorting many into groups takes time."""
         self._make_visible(messages)
+        now = clock()
         self._released.append((now, messages))
         if self.counts.released_at is None:
             self.counts.released_at = now

@@ -93,7 +93,7 @@ async def release(broker: Broker, queue: str, stock: str, count: int, rate: floa
         return await counts(broker, queue)
     messages = found.add(items, int(time.time() * 1000))
     before = await counts(broker, queue)
-    found.release(messages, time.monotonic())
+    found.release(messages, time.monotonic)
     broker.serve(found)
     return before
 
@@ -105,7 +105,7 @@ async def _trickle(broker: Broker, queue: Queue, items: list[Item], rate: float)
     for item in items:
         due += draw.expovariate(rate)
         await asyncio.sleep(max(0.0, due - time.monotonic()))
-        queue.release(queue.add([item], int(time.time() * 1000)), time.monotonic())
+        queue.release(queue.add([item], int(time.time() * 1000)), time.monotonic)
         broker.serve(queue)
 
 

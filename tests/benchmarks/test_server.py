@@ -24,7 +24,7 @@ WALL = 1_793_872_800_123
 def filled(count: int) -> Queue:
     queue = Queue("orders")
     items = [Item.of(index, f"{index:07d}xxxxxxxx") for index in range(count)]
-    queue.release(queue.add(items, WALL), now=0.0)
+    queue.release(queue.add(items, WALL), lambda: 0.0)
     return queue
 
 
@@ -80,7 +80,7 @@ def test_an_extension_counts_from_its_own_time_and_zero_gives_back_at_once() -> 
 def in_groups(*groups: str) -> FifoQueue:
     queue = FifoQueue("orders.fifo")
     items = [Item.of(index, f"{index:07d}xxxxxxxx", group=group) for index, group in enumerate(groups)]
-    queue.release(queue.add(items, WALL), now=0.0)
+    queue.release(queue.add(items, WALL), lambda: 0.0)
     return queue
 
 
@@ -101,6 +101,18 @@ def test_a_group_is_free_when_all_of_it_in_flight_is_deleted() -> None:
     assert received(queue, now=1.0) == []
     queue.delete([first], now=1.0)
     assert shown(received(queue, now=1.0)) == [("a", 2)]
+
+
+def test_messages_are_released_when_all_of_them_can_be_received() -> None:
+    queue = FifoQueue("orders.fifo")
+    added = queue.add([Item.of(0, f"{0:07d}xxxxxxxx", group="a")], WALL)
+
+    def clock() -> float:
+        assert len(received(queue, now=2.0)) == 1
+        return 2.0
+
+    queue.release(added, clock)
+    assert queue.counts.released_at == queue.release_times()[0] == 2.0
 
 
 def test_what_comes_back_to_a_group_comes_in_its_order() -> None:
