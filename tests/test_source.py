@@ -17,7 +17,6 @@ TREES = ("src", "benchmarks", "benchmarks/field", "benchmarks/field/peers")
 LONGEST_FILE = 350
 LONGEST_FUNCTION = 50
 LONGER = {
-    "src/leasekeeper/cli/local.py local": 56,  # nearly all of it is the list of flags
     "src/leasekeeper/engine/runner.py __init__": 63,  # the engine is wired here
 }
 """Files and functions that may be longer, and how long. Entries may only be lowered and removed."""

@@ -12,7 +12,7 @@ from rich.console import Console
 from leasekeeper.api import MAX_BYTES, Outgoing
 from leasekeeper.cli.demo import summary, view
 from leasekeeper.cli.demo.state import DemoPlan, DemoState, Ending
-from leasekeeper.cli.local import QueueWish, parse_fault
+from leasekeeper.cli.local_wishes import QueueWish, parse_fault
 from leasekeeper.cli.redrive.move_tasks import described
 from leasekeeper.cli.send import batches, bodies, parse_attribute
 from leasekeeper.errors import ConfigurationError
