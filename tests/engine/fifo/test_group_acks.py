@@ -259,7 +259,7 @@ async def test_a_withheld_message_keeps_its_group_where_it_is_until_it_is_settle
         await consumer.stop()
 
 
-@pytest.mark.parametrize("visibility", [12, 30])
+@pytest.mark.parametrize("visibility", [5, 12, 30])
 @virtual
 async def test_extensions_and_deletes_of_a_group_share_calls_and_hold_receipts_of_one_receive(visibility: int) -> None:
     """L28, L3: a handler of 60 s, nine followers: no redelivery, ten entries in each extension."""

@@ -65,6 +65,43 @@ async def test_at_a_stop_followers_are_visible_at_once_and_the_order_holds(head:
         await following.stop()
 
 
+@pytest.mark.parametrize(
+    ("head", "last"),  # a message that fails on its last receive is a dead letter, and backs off no more
+    [(head, last) for head in ("running", "waiting", "acking") for last in (False, True)] + [("backing off", False)],
+)
+@virtual
+async def test_a_group_on_its_last_receive_goes_on_at_a_stop_and_any_other_goes_back(head: str, *, last: bool) -> None:
+    """L24, L26: what is visible when the consumer has ended, and what has run; each message was received once."""
+    async with World(fifo=True, max_receives=1 if last else 2) as world:
+        server = Server(world)
+        times = {"1": 2.0 if head == "running" else 0.0, "2": 2.0 if head == "acking" else 0.0, "other": 2.0}
+        journal = Journal(world, seconds=times, ends=always(*"1" * (head == "backing off"), answer=Retry(40)))
+        if head == "waiting":
+            await world.send("other", group="other")
+        await world.send("1", "2", "3")
+        if head == "acking":
+            world.faults.set("DeleteMessageBatch", latency=1.0)
+        concurrency = 1 if head == "waiting" else 5
+        consumer = await world.start(
+            journal.handler(), **options(drain_timeout=10.0, concurrency=concurrency, prefetch=10, throttle=False)
+        )
+        await world.until(lambda: journal.runs)
+        await asyncio.sleep(0.2)
+        report = await consumer.stop()
+        finished = {run.body for run in journal.runs if run.group == "g"}
+        if head == "backing off":
+            assert finished == {"1"}
+            assert server.places() == {"1": "in flight", "2": "visible", "3": "visible"}
+        elif last:
+            assert finished == {"1", "2", "3"}
+            assert world.bodies() == []
+        else:
+            assert finished == {"running": {"1"}, "waiting": set(), "acking": {"1", "2"}}[head]
+            assert server.places() == dict.fromkeys(sorted({"1", "2", "3"} - finished), "visible")
+        assert set(server.counts().values()) <= {1}
+        assert (report.lost, report.unsettled) == (0, 0)
+
+
 @virtual
 async def test_what_a_poll_brings_of_a_running_group_is_given_back() -> None:
     """L23: the running head ends and is deleted, the poll that is out gets what it unlocks, and gives it back."""
