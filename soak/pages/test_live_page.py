@@ -254,6 +254,16 @@ def test_a_process_that_differs_and_one_that_does_not_answer_stand_out(tab: Open
     expect(page.locator(".missing")).to_contain_text("connection refused")
 
 
+def test_a_process_that_does_not_answer_is_not_replaced_by_another(tab: Opener, stage: Stage) -> None:
+    """The detail is that of the process which is asked for; another one would be shown without it."""
+    page = tab(stage.url("fleet", "?consumer=orders&process=shop-e:4009"))
+
+    expect(page.locator(".empty")).to_contain_text("shop-e:4009 does not answer")
+    expect(page.locator(".empty")).to_contain_text("connection refused")
+    page.locator(".empty .chip").first.click()
+    expect(page.locator(".actions")).to_be_visible()
+
+
 def test_motion_is_reduced_where_people_ask_for_it(tab: Opener, stage: Stage) -> None:
     page = tab(stage.url("calm", "?consumer=orders"), motion="reduce")
     expect(page.locator(".link").first).to_be_attached()

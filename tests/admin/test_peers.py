@@ -268,6 +268,31 @@ def test_an_answer_without_text_is_said_without_a_colon() -> None:
     assert asyncio.run(look()) == ": it answers 426 instead of its state"
 
 
+def test_a_detail_comes_back_to_a_stream_after_a_long_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before, a page that stayed open showed no detail any more when a process had not answered for 5 s."""
+
+    async def look() -> list[Any]:
+        with surface("orders") as peer:
+            source = fleet._Source(Place.parse(peer.url), member=False, deep=False)
+            source.task.cancel()
+            await source.want("orders", "orders")
+            seen = [source.processes("orders", "orders")]
+            monkeypatch.setattr(asking, "WITHIN", 0.0)
+            monkeypatch.setattr(fleet, "WANTED", -1.0)  # longer than it is wanted for
+            await source._ask_all()
+            monkeypatch.undo()
+            seen.append(source.processes("orders", "orders"))
+            await source._ask_all()
+            seen.append(source.processes("orders", "orders"))
+            return seen
+
+    before, during, after = asyncio.run(look())
+    assert during["orders"]["state"] == "UNREACHABLE"
+    assert before["orders"]["consumers"]["orders"]["detail"].keys() == (
+        after["orders"]["consumers"]["orders"]["detail"].keys()
+    )
+
+
 def test_names_are_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet, "RESOLVE", 0.02)
     with surface("b") as peer:

@@ -237,19 +237,19 @@ class _Source:
 
     def processes(self, process: str | None, consumer: str | None) -> dict[str, Process]:
         """What it said last, or that it does not answer."""
+        key = (process or "", consumer or "")
+        of_one: Any = self.known.get(key[0], {"consumers": {}})
+        there = key[1] in of_one["consumers"]
+        if there:  # also while it does not answer: a stream that stays open gets the detail again
+            self._wanted[key] = time.monotonic()
         if self._reason:
             known = self.known or {self.place.text: self._nothing()}
             return {name: self._unreachable(each) for name, each in known.items()}
-        if process in self.known and consumer:
-            key = (process or "", consumer)
-            if key in self._wanted:
-                self._wanted[key] = time.monotonic()
-            detail = self._details.get(key)
-            if detail is not None and consumer in self.known[key[0]]["consumers"]:
-                of_one = self.known[key[0]]
-                detailed = {**of_one["consumers"][consumer], "detail": detail}
-                with_detail = {**of_one, "consumers": {**of_one["consumers"], consumer: detailed}}
-                return {**self.known, key[0]: with_detail}  # type: ignore[dict-item]
+        detail = self._details.get(key)
+        if there and detail is not None:
+            detailed = {**of_one["consumers"][key[1]], "detail": detail}
+            of_one = {**of_one, "consumers": {**of_one["consumers"], key[1]: detailed}}
+            return {**self.known, key[0]: of_one}
         return self.known
 
     def _nothing(self) -> Process:

@@ -49,9 +49,14 @@ export function consumerPage(view) {
   const { state, route, link } = view;
   redraw = view.redraw;
   const holders = Object.values(state.processes).filter(each => route.consumer in each.consumers);
-  const process = holders.find(each => each.key === route.process) || holders[0];
+  // One that is asked for and does not answer is not replaced by another: only its own detail is asked for.
+  const asked = state.processes[route.process];
+  const process = holders.find(each => each.key === route.process) || (asked ? null : holders[0]);
   if (!process) {
-    return empty(`No consumer of “${route.consumer}” here.`, "It may have ended, or the link is of another process.", link.to({}, "All consumers"));
+    const others = holders.map(one => link.to({ ...route, process: one.key }, h("span", { class: "chip", key: one.key }, name(called(one)))));
+    return asked?.state === "UNREACHABLE"
+      ? empty(`The consumer of “${route.consumer}” is not shown: ${called(asked)} does not answer.`, sentence(asked.reason), [others, " ", link.to({}, "All consumers")])
+      : empty(`No consumer of “${route.consumer}” here.`, "It may have ended, or the link is of another process.", [others, " ", link.to({}, "All consumers")]);
   }
   const each = process.consumers[route.consumer];
   const detail = each.detail;
