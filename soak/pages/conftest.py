@@ -7,13 +7,14 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from stage import Opener, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHROMIUM = shutil.which("chromium")
+expect.set_options(timeout=30_000)  # a page that is loaded on a busy machine takes longer than the usual 5 s
 
 
 @pytest.fixture(scope="session")
