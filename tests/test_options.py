@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 
 from leasekeeper import ConfigurationError, Leasekeeper, Linear, Options, Retries, Share, Table
+from leasekeeper.given_options import make_options
 from leasekeeper.option_values import OptionValues
-from leasekeeper.options import make_options
 
 FIELDS = {each.name: each for each in dataclasses.fields(Options)}
 NUMBERS = [name for name, each in FIELDS.items() if str(each.type).startswith(("int", "float"))]

@@ -13,11 +13,11 @@ from leasekeeper.consumer import Consumer
 from leasekeeper.engine.host import Host
 from leasekeeper.errors import ConfigurationError, Mistakes
 from leasekeeper.futures import running_future
+from leasekeeper.given_options import check_alone
 from leasekeeper.injection import Injection
 from leasekeeper.lanes.signature import name_of
 from leasekeeper.lifespan import Lifespan
 from leasekeeper.observe.statistics import Report
-from leasekeeper.options import check_alone
 from leasekeeper.running import Completion, Several, in_event_loop, run
 from leasekeeper.sending.senders import Senders
 from leasekeeper.sqs.address import check_place

@@ -17,10 +17,10 @@ from leasekeeper.declaration import Declaration
 from leasekeeper.engine.host import Host, refuse_green_threads
 from leasekeeper.errors import Closed
 from leasekeeper.futures import done_future, failed_future
+from leasekeeper.given_options import GivenOptions
 from leasekeeper.life import Life, longest_stop
 from leasekeeper.lifespan import Lifespan
 from leasekeeper.observe.statistics import ConsumerStatistics, Report
-from leasekeeper.options import Attempt
 from leasekeeper.running import Completion, in_event_loop, run
 
 if TYPE_CHECKING:
@@ -75,12 +75,12 @@ class Consumer(Declaration):
         host: Host | None = None,
         **values: Unpack[OptionValues],
     ) -> None:
-        attempt = Attempt(values, options)
+        given = GivenOptions(values, options)
         self.lifespan = lifespan if isinstance(lifespan, Lifespan) else None
         if lifespan is not None and self.lifespan is None:
-            self.lifespan = attempt.noted(Lifespan, lifespan, self)
+            self.lifespan = given.noted(Lifespan, lifespan, self)
         opens: Any = getattr(lifespan, "function", lifespan)
-        super().__init__(queue, handler, when, attempt, lifespan=opens, inject=inject)
+        super().__init__(queue, handler, when, given, lifespan=opens, inject=inject)
         self._host = host or Host(f"leasekeeper-{self.address.name}")
         self._life: Life | None = None
         self.subscriptions: list[tuple[Callable[[Any], object], tuple[type[Event], ...]]] = []

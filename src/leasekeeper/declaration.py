@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from leasekeeper.errors import Closed
+from leasekeeper.given_options import GivenOptions
 from leasekeeper.idle_options import without_effect
 from leasekeeper.injection import Injection
 from leasekeeper.lanes.handlers import make_handler
 from leasekeeper.lanes.middleware import check_middleware
 from leasekeeper.lanes.parameters import NO_LIFESPAN, NOT_YET
 from leasekeeper.loggers import safe_logger
-from leasekeeper.options import Attempt, Options
+from leasekeeper.options import Options
 from leasekeeper.routing import condition_of
 from leasekeeper.sending.senders import Senders
 from leasekeeper.sqs.address import address_of, check_place
@@ -49,7 +50,7 @@ class Declaration:
         queue: str,
         handler: Callable[..., Any],
         when: When | None,
-        attempt: Attempt,
+        given: GivenOptions,
         *,
         lifespan: Callable[..., Any] | None,
         inject: Injector | Callable[[], Injector] | Injection | None = None,
@@ -57,7 +58,7 @@ class Declaration:
         if not isinstance(inject, Injection):
             injection = Injection(Senders())
             if inject is not None:
-                attempt.noted(injection.use, inject)
+                given.noted(injection.use, inject)
             inject = injection
         assert isinstance(inject.own, Senders)
         self.injection, self.senders = inject, inject.own
@@ -67,21 +68,21 @@ class Declaration:
         self.inherited: frozenset[str] = frozenset()
         self._opens = lifespan
         self._resources = NO_LIFESPAN if lifespan is None else NOT_YET
-        self._declare(attempt)
-        self.named = attempt.named
+        self._declare(given)
+        self.named = given.named
 
-    def _declare(self, attempt: Attempt) -> None:
+    def _declare(self, given: GivenOptions) -> None:
         """Take over the options, or refuse all that is wrong: with them, with the queue, with a handler."""
-        options = attempt.options
-        with attempt:
+        options = given.options
+        with given:
             for name in ("region", "endpoint_url"):
-                attempt.noted(check_place, name, getattr(options, name))
-            address = attempt.noted(address_of, self._queue, options.region)
-            attempt.noted(check_middleware, options.middleware)  # again below, if the handler is right
+                given.noted(check_place, name, getattr(options, name))
+            address = given.noted(address_of, self._queue, options.region)
+            given.noted(check_middleware, options.middleware)  # again below, if the handler is right
             for _, when in self._functions:
                 if when is not None:
-                    attempt.noted(condition_of, when)
-            handler = attempt.noted(
+                    given.noted(condition_of, when)
+            handler = given.noted(
                 make_handler,
                 self._functions,
                 options,
@@ -150,9 +151,9 @@ class Declaration:
         with self.injection.override(kind, value):
             yield
 
-    def _with(self, values: Mapping[str, Any]) -> Attempt:
+    def _with(self, values: Mapping[str, Any]) -> GivenOptions:
         before = {option.name: getattr(self.options, option.name) for option in fields(Options)}
-        return Attempt({**before, **values})
+        return GivenOptions({**before, **values})
 
     @property
     def handler_places(self) -> list[str]:

@@ -9,22 +9,21 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from leasekeeper.api import Credentials, CredentialsProvider, SqsApi, TransportFactory
 from leasekeeper.batch import Batch
 from leasekeeper.envelopes.choosing import Envelope, check_envelope, parts_of
-from leasekeeper.errors import ConfigurationError, Mistakes
+from leasekeeper.errors import Mistakes
 from leasekeeper.message import Message
-from leasekeeper.option_checks import check_value, hint
+from leasekeeper.option_checks import check_value
 from leasekeeper.option_fields import section
 from leasekeeper.option_rules import clashes
 from leasekeeper.payload import PayloadsOption  # noqa: TC001 - as below
 from leasekeeper.retries import RetryPolicy  # noqa: TC001 - the annotations of options are read
-from leasekeeper.share import Share
+from leasekeeper.share import Share  # noqa: TC001 - as above
 
 Dispatch = Literal["semaphore", "pool"]
 LaneKind = Literal["processes"]
@@ -569,8 +568,8 @@ class Options:
 
     def __post_init__(self) -> None:
         with Mistakes() as mistakes:
-            for name in _FIELDS:
-                mistakes.noted(_check, name, getattr(self, name))
+            for name in FIELDS:
+                mistakes.noted(check_option, name, getattr(self, name))
         if self.lane == "processes":
             object.__setattr__(self, "concurrency", self.worker_count)  # it is frozen for everyone else
         with Mistakes() as mistakes:
@@ -615,95 +614,16 @@ class Options:
         return self.threads or min(self.concurrency, 32)
 
 
-def make_options(values: Mapping[str, Any]) -> Options:
-    """Options from keyword values.
-
-    Raises:
-        ConfigurationError: unknown names (the sentence suggests the right one), values out of bounds, or values that
-            cannot work together.
-    """
-    with Attempt(values) as attempt:
-        return attempt.options
+FIELDS = {option.name: option for option in dataclasses.fields(Options)}
+"""The options by name, in the order of the reference."""
 
 
-class Attempt(Mistakes):
-    """Options from keyword values that may be wrong, so that all that is wrong with a declaration is said at once.
-
-    Args:
-        values: by name.
-        given: all options as one object, in place of values.
-
-    Attributes:
-        named: the names of the values.
-        options: with the values that can be, also where they cannot work together.
-    """
-
-    def __init__(self, values: Mapping[str, Any], given: Options | None = None) -> None:
-        super().__init__()
-        self.named = frozenset(values)
-        self._left_out: frozenset[str] = frozenset()
-        self.add(_unknown(values))
-        if given is not None and values:
-            names = ", ".join(sorted(values))
-            self.add([f"options= together with {names}: give either an Options object or single options"])
-        right = {name: value for name, value in values.items() if name in _FIELDS and self._takes(name, value)}
-        self._left_out = frozenset(values.keys() - right.keys())
-        if isinstance(share := right.get("share"), Share) and "concurrency" not in values:
-            right["concurrency"] = share.concurrency
-        if given is not None and not isinstance(given, Options):
-            self.add([f"options={given!r}: must be Options(...)"])
-            given = None
-        self.options: Options = given or self.noted(Options, **right) or _without_rules(right)
-
-    def _takes(self, name: str, value: Any) -> bool:
-        try:
-            _check(name, value)
-        except ConfigurationError as error:
-            self.add(error.args)
-            return False
-        return True
-
-    def add(self, sentences: Iterable[str]) -> None:
-        """Note these, but for those about values that were left out: that may be the only reason for them."""
-        super().add(each for each in sentences if self._left_out.isdisjoint(re.findall(r"\w+", each)))
-
-
-def _without_rules(values: Mapping[str, Any]) -> Options:
-    """Options that cannot work together, to check what else is wrong."""
-    made = object.__new__(Options)
-    for name, option in _FIELDS.items():
-        object.__setattr__(made, name, values.get(name, option.default))
-    return made
-
-
-def check_alone(values: Mapping[str, Any]) -> None:
-    """Refuse names that no option has, and values that are wrong whatever the others are.
-
-    Raises:
-        ConfigurationError: with the names that were probably meant, and the bounds of the values.
-    """
-    with Mistakes() as mistakes:
-        mistakes.add(_unknown(values))
-        for name, value in values.items():
-            if name in _FIELDS:
-                mistakes.noted(_check, name, value)
-
-
-_FIELDS = {option.name: option for option in dataclasses.fields(Options)}
-
-
-def _check(name: str, value: Any) -> None:
+def check_option(name: str, value: Any) -> None:
     """Refuse a value that is wrong whatever the others are."""
     if name == "envelope":
         check_envelope(value)
     else:
-        check_value(_FIELDS[name], value)
-
-
-def _unknown(values: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each name that no option has."""
-    known = list(_FIELDS)
-    return (f"unknown option {name!r}{hint(name, known)}" for name in values if name not in _FIELDS)
+        check_value(FIELDS[name], value)
 
 
 def _cpus() -> int:

@@ -15,8 +15,8 @@ from leasekeeper.cli.doctor.facts import Facts, Finding, Level
 from leasekeeper.cli.doctor.iam import CONSUME, Needs, policy_for
 from leasekeeper.cli.doctor.policy_command import print_policy
 from leasekeeper.exit_codes import Exit
+from leasekeeper.given_options import make_options
 from leasekeeper.local import LocalSqs
-from leasekeeper.options import make_options
 from leasekeeper.sending import Schedules, Sender
 from leasekeeper.sending.senders import Senders
 from leasekeeper.sqs.address import QueueAddress

@@ -16,9 +16,9 @@ from leasekeeper.api import Credentials
 from leasekeeper.channel import Channel
 from leasekeeper.engine.context import SourceQueue
 from leasekeeper.engine.runner import Runner
+from leasekeeper.given_options import make_options
 from leasekeeper.lanes.handlers import make_handler
 from leasekeeper.observe.statistics import Observer
-from leasekeeper.options import make_options
 from leasekeeper.sqs.client import SqsClient
 from leasekeeper.sqs.credentials import CredentialKeeper, Fixed
 from leasekeeper.sqs.endpoint import Endpoint

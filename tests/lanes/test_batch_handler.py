@@ -10,11 +10,12 @@ import pytest
 from leasekeeper.batch import Batch
 from leasekeeper.core.batch_collector import Collected
 from leasekeeper.errors import Closed, ConfigurationError, HandlerError
+from leasekeeper.given_options import make_options
 from leasekeeper.lanes.batch_handler import BatchHandler
 from leasekeeper.lanes.bundles import Bundle
 from leasekeeper.lanes.handlers import make_handler
 from leasekeeper.message import Message, Received  # noqa: TC001 - annotations below are resolved while the tests run
-from leasekeeper.options import Options, make_options
+from leasekeeper.options import Options
 from leasekeeper.outcomes import DONE, NOT_STARTED, WITHHELD, Failed, Reject, Retry
 from leasekeeper.retries import Retries
 from leasekeeper.testing.clock import run_virtual

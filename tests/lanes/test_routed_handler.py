@@ -18,6 +18,7 @@ from typing_extensions import TypeAliasType
 from leasekeeper import Consumer, Retries, Table
 from leasekeeper.envelopes.opening import Blocked
 from leasekeeper.errors import ConfigurationError, UndecodableBody, UnmatchedMessage
+from leasekeeper.given_options import make_options
 from leasekeeper.lanes.handler_context import HandlerInContext
 from leasekeeper.lanes.handlers import make_handler
 from leasekeeper.lanes.parameters import NOT_YET, Resources
@@ -25,7 +26,6 @@ from leasekeeper.lanes.routed import RoutedHandler
 from leasekeeper.lanes.tags import condition_of_type
 from leasekeeper.message import Message, Received  # noqa: TC001 - annotations below are resolved while the tests run
 from leasekeeper.message_context import MESSAGE
-from leasekeeper.options import make_options
 from leasekeeper.outcomes import DONE, Failed, Reject, Retry, Skipped
 from leasekeeper.routing import attribute, field
 from leasekeeper.testing.clock import run_virtual

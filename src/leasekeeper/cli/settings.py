@@ -18,8 +18,9 @@ import typer
 
 from leasekeeper.cli.option_words import PREFIX, OptionWords, assigned, parsed, typed
 from leasekeeper.errors import ConfigurationError, Mistakes
+from leasekeeper.given_options import check_alone
 from leasekeeper.option_checks import hint
-from leasekeeper.options import Options, check_alone
+from leasekeeper.options import Options
 from leasekeeper.sqs.address import QueueAddress, check_place
 from leasekeeper.sqs.urls import redacted
 

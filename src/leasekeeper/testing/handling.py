@@ -17,13 +17,13 @@ from leasekeeper.consumer import Consumer
 from leasekeeper.core.batch_collector import Collected
 from leasekeeper.core.delivery import Delivery, Lease
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.given_options import make_options
 from leasekeeper.injection import Injection
 from leasekeeper.lanes.batch_handler import BatchHandler
 from leasekeeper.lanes.bundles import Bundle
 from leasekeeper.lanes.handler import Handler
 from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources
 from leasekeeper.message import MessageAttribute, Received
-from leasekeeper.options import make_options
 from leasekeeper.outcomes import Done, Failed, Outcome, Reject, Retry, Settled, Skipped, Unclaimed, Withheld
 from leasekeeper.testing.sending import RecordedSenders
 

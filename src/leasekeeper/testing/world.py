@@ -19,11 +19,11 @@ from leasekeeper.consumer import Consumer
 from leasekeeper.engine.opening import open_queue
 from leasekeeper.engine.runner import Runner
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.given_options import make_options
 from leasekeeper.lanes.handlers import make_handler
 from leasekeeper.lanes.parameters import NO_LIFESPAN
 from leasekeeper.local import Broker, LocalClient
 from leasekeeper.observe.statistics import Observer
-from leasekeeper.options import make_options
 from leasekeeper.sqs.address import QueueAddress
 from leasekeeper.testing.clock import VirtualLoop, run_virtual
 from leasekeeper.testing.handling import bound_with

@@ -24,7 +24,7 @@ from leasekeeper.contrib.django.api import (
     task_enqueued,
 )
 from leasekeeper.errors import ConfigurationError
-from leasekeeper.options import make_options
+from leasekeeper.given_options import make_options
 from leasekeeper.sending.sender import Sender
 from leasekeeper.sqs.address import address_of
 
