@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import boto3
 import pytest
 
 from leasekeeper import Consumer, Leasekeeper, Options
@@ -125,6 +126,27 @@ def test_a_proxy_of_what_is_made_later_is_taken() -> None:
 
     client: Any = NotYet()
     Consumer("orders", handle, client=client)
+
+
+class Forwards:
+    """Passes all on to another object, as a wrapper does that counts calls, for example."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+def test_a_client_that_passes_on_to_one_which_is_made_later_is_taken() -> None:
+    later: Any = Forwards(None)
+    Consumer("orders", handle, client=later)
+
+
+def test_a_client_that_passes_on_to_one_of_another_kind_is_refused() -> None:
+    for other in (5, Forwards(object()), boto3.client("sqs", region_name="us-east-1")):
+        [told] = refusals("orders", handle, client=Forwards(other))
+        assert told.startswith("client=<")
 
 
 def test_objects_of_the_right_kinds_are_taken() -> None:

@@ -20,7 +20,9 @@ def _is_made(value: Any, *methods: str) -> bool:
     if isinstance(value, type):
         return False
     try:
-        return all(callable(getattr(value, method, None)) for method in methods)
+        return all(callable(getattr(value, method)) for method in methods)
+    except AttributeError as error:
+        return error.obj is None  # it passes on to what is None still
     except Exception:
         return True  # it is made later: a proxy of what a lifespan opens, for example
 
