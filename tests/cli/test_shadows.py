@@ -6,10 +6,12 @@ import importlib
 import sys
 import wave
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
 
+from leasekeeper import Leasekeeper
 from leasekeeper.cli import program
 from leasekeeper.cli.errors import Stopped
 from leasekeeper.cli.targets import load
@@ -64,6 +66,53 @@ def test_a_module_that_fails_for_itself_hides_nothing(directory: Path, capsys: p
     with pytest.raises(Stopped):
         load("sounds:app")
     assert "hides" not in capsys.readouterr().err
+
+
+def failure(directory: Path, capsys: pytest.CaptureFixture[str], **modules: str) -> str:
+    """The last line that is said when a module `shop` fails, beside other modules."""
+    for name, code in modules.items():
+        sys.modules.pop(name, None)
+        (directory / f"{name}.py").write_text(code)
+    with pytest.raises(Stopped):
+        load("shop:app")
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_module_with_the_name_of_another_one_that_fails_for_itself_hides_nothing(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "hides" not in failure(directory, capsys, shop="import wave", wave="1 / 0")
+    sys.modules.pop("wave", None)
+    (directory / "wave.py").write_text("raise OSError('no database')")
+    with pytest.raises(Stopped):
+        load("wave:app")
+    assert "hides" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("shop", "wave"),
+    [("import wave\nwave.open_it()", ""), ("import sunau_user", "1 / 0"), ("import sunau_user", "")],
+    ids=["lacks what is wanted", "fails when others import it", "lacks what others want"],
+)
+def test_a_module_that_is_taken_for_another_one_hides_it(
+    shop: str, wave: str, directory: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("installed")
+    (elsewhere / "sunau_user.py").write_text("import wave\nwave.open\n")
+    sys.path.append(str(elsewhere))
+    try:
+        said = failure(directory, capsys, shop=shop, wave=wave)
+    finally:
+        sys.path.remove(str(elsewhere))
+    assert said.endswith(f"; wave.py in {directory} hides Python's own module wave: rename it")
+
+
+def test_a_typo_is_told_of_a_module_that_was_meant(directory: Path) -> None:
+    (directory / "shadowed.py").write_text("")
+    found = sys.modules["shadowed"] = ModuleType("shadowed")
+    found.__dict__["app"] = Leasekeeper()
+    with pytest.raises(ConfigurationError, match="shadowed has no 'ap'; it has shadowed:app"):
+        load("shadowed:ap")
 
 
 def test_a_library_that_is_hidden_from_us_is_told_in_one_line(

@@ -8,24 +8,42 @@ from __future__ import annotations
 import sys
 import traceback
 from importlib.machinery import PathFinder
+from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from types import ModuleType
+    from collections.abc import Iterator
 
 
 def hiding(error: BaseException, directory: Path) -> str:
-    """Which module of the directory had a part in this error and hides another one; empty if none did."""
-    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    if isinstance(error, ImportError):
-        files += [str(error.path)]
-        files += [str(_file(directory, name.partition(".")[0])) for name in (error.name,) if name]
-    for file in dict.fromkeys(map(Path, files)):
+    """Which module of the directory was taken for another one of its name, and so caused this error; empty if none."""
+    for file in dict.fromkeys(_suspects(error, directory)):
         name = file.parent.name if file.name == "__init__.py" else file.stem
         if _file(directory, name) == file and (kind := _other(name, directory)):
             return f"{file.relative_to(directory)} in {directory} hides {kind} {name}: rename it"
     return ""
+
+
+def _suspects(error: BaseException, directory: Path) -> Iterator[Path]:
+    """Files that lack what was wanted of their module, or that code of others imports under their name."""
+    if isinstance(error, ImportError):
+        yield Path(str(error.path))
+        if error.name and (file := _file(directory, error.name.partition(".")[0])):
+            yield file
+    if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
+        yield Path(str(error.obj.__file__))
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    for importer, frame in pairwise(frames):
+        # `import_module` imports what is named elsewhere, such as the target: that is the user's own.
+        if frame.name == "<module>" and importer.name != "import_module" and _is_of_others(importer, directory):
+            yield Path(frame.filename)
+
+
+def _is_of_others(frame: traceback.FrameSummary, directory: Path) -> bool:
+    file = Path(frame.filename)
+    return not file.is_relative_to(directory) or not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
 
 
 def hidden(module: ModuleType, directory: Path) -> str:

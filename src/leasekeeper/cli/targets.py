@@ -58,8 +58,10 @@ def load(reference: str, refuse: Callable[[str], bool] | None = None) -> Target:
     other = hidden(found, Path(directory))
     try:
         target = _target(reference, found, path)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{reference!r}: {other}") if other else error from None
+    except ConfigurationError:
+        if other and not _targets_in(found):
+            raise ConfigurationError(f"{reference!r}: {other}") from None
+        raise
     prepare(target)
     return target
 
@@ -120,11 +122,15 @@ def _attribute(reference: str, owner: Any, name: str) -> Any:
     try:
         return getattr(owner, name)
     except AttributeError:
-        targets = [known for known, value in vars(owner).items() if isinstance(value, (Leasekeeper, Consumer))]
-        near = targets or difflib.get_close_matches(name, vars(owner), n=1)
+        near = _targets_in(owner) or difflib.get_close_matches(name, vars(owner), n=1)
         owner_name = getattr(owner, "__name__", repr(owner))
         hint = f"; it has {', '.join(f'{owner_name}:{known}' for known in near)}" if near else ""
         raise ConfigurationError(f"{reference!r}: {owner_name} has no {name!r}{hint}") from None
+
+
+def _targets_in(owner: Any) -> list[str]:
+    """The names of the apps and consumers in a module or class."""
+    return [name for name, value in vars(owner).items() if isinstance(value, (Leasekeeper, Consumer))]
 
 
 def _named(found: Any) -> str:
