@@ -1,4 +1,4 @@
-"""The workers of a pool: hired with the load, used again, and let go."""
+"""Who runs the next unit: workers of a pool, hired with the load and let go, or a place that has come free."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from dispatch_scene import Scene, handler_tasks, second
+from dispatch_scene import Scene, both, handler_tasks, second
 
 from leasekeeper.outcomes import DONE
 from leasekeeper.testing.clock import run_virtual
@@ -103,5 +103,48 @@ def test_tasks_of_the_semaphore_end_with_their_message(deliver: Callable[..., De
         await asyncio.sleep(0)
         assert scene.numbers == (0, 0, 0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run_virtual(main())
+
+
+@both
+def test_the_next_handler_starts_in_the_turn_after_the_one_before_has_ended(
+    kind: str, deliver: Callable[..., Delivery]
+) -> None:
+    """Under load, turns of the loop are long, and each one that a slot stands idle for is a share of its rate."""
+
+    async def main() -> None:
+        end = asyncio.Event()
+
+        async def work(body: str) -> None:
+            if body in "ab":
+                await end.wait()
+
+        scene = Scene(kind, work, concurrency=2)
+        scene.submit(deliver, *"abcd")
+        await asyncio.sleep(0.5)
+        assert scene.started == ["a", "b"]
+        end.set()
+        await asyncio.sleep(0)  # the turn in which both end
+        await asyncio.sleep(0)
+        assert scene.started == ["a", "b", "c", "d"]
+
+    run_virtual(main())
+
+
+@both
+def test_with_fewer_places_the_next_ones_wait_until_enough_have_ended(
+    kind: str, deliver: Callable[..., Delivery]
+) -> None:
+    async def main() -> None:
+        scene = Scene(kind, second, concurrency=3)
+        scene.submit(deliver, *"abcdef")
+        await asyncio.sleep(0.5)
+        scene.strategy.resize(1)
+        await asyncio.sleep(1)
+        assert scene.numbers[:2] == (1, 2)
+        await asyncio.sleep(3)
+        assert scene.started == list("abcdef")
+        assert scene.numbers[:2] == (0, 0)
 
     run_virtual(main())
