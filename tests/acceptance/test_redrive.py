@@ -315,7 +315,7 @@ def test_flags_that_contradict_each_other_are_refused(bench: Bench) -> None:
         (("--status", "--limit", "3"), "--status and --cancel are about tasks of SQS"),
         (("--task", "--where", "error=X"), "--task moves all messages: SQS cannot choose"),
         (("--copy", "--no-wait"), "--no-wait is for tasks of SQS"),
-        (("--where", "x=1"), "--where 'x=1': must be KEY=VALUE"),
+        (("--where", "x=1"), "--where='x=1': must be KEY=VALUE"),
     ):
         command = bench.call("redrive", "orders-dead", *flags)
         assert command.code == 2
@@ -325,8 +325,8 @@ def test_flags_that_contradict_each_other_are_refused(bench: Bench) -> None:
 def test_a_copy_needs_another_queue_of_the_same_kind(one: Bench) -> None:
     one.queue("orders.fifo", **FIFO)
     for to, sentence in (
-        ("orders.fifo", "--to orders.fifo: orders-dead is a standard queue, so the other must be one too"),
-        ("orders-dead", "--to orders-dead: this is the dead-letter queue itself"),
+        ("orders.fifo", "--to='orders.fifo': orders-dead is a standard queue, so the other must be one too"),
+        ("orders-dead", "--to='orders-dead': this is the dead-letter queue itself"),
     ):
         command = one.call("redrive", "orders-dead", "--copy", "--to", to)
         assert (command.code, command.err) == (2, f"leasekeeper: {sentence}\n")
@@ -336,7 +336,7 @@ def test_a_copy_needs_another_queue_of_the_same_kind(one: Bench) -> None:
 def test_a_queue_to_move_to_that_does_not_exist_is_named(one: Bench, more: tuple[str, ...]) -> None:
     refused = one.call("redrive", "orders", "--to", "nope", *more)
     assert refused.code != 0
-    assert refused.err.startswith("leasekeeper: --to nope: ")
+    assert refused.err.startswith("leasekeeper: --to='nope': ")
     refused = one.call("redrive", "orders", "--to", one.url.replace("/orders", "/nope"))
     assert refused.err.startswith("leasekeeper: queue nope: ")
 

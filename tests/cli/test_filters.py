@@ -86,14 +86,14 @@ def test_a_star_stands_for_any_text(pattern: str, text: str, *, matches: bool) -
 @pytest.mark.parametrize("where", ["error", "=x", "tenant=acme", "attribute.=x", "attribute=x", "Error=x"])
 def test_a_filter_that_is_none_is_refused(where: str) -> None:
     with pytest.raises(
-        ConfigurationError, match=r"^--where '.*': must be KEY=VALUE, KEY one of error, message, reason, "
+        ConfigurationError, match=r"^--where='.*': must be KEY=VALUE, KEY one of error, message, reason, "
     ):
         Filters.read([where], None, None)
 
 
 @pytest.mark.parametrize("given", ["soon", "3", "3 weeks", "-2h", "2026-13-01", ""])
 def test_a_time_that_is_none_is_refused(given: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"^--sent-after '.*': must be a time, e.g. 2026-11-28T09:00"):
+    with pytest.raises(ConfigurationError, match=r"^--sent-after='.*': must be a time, e.g. 2026-11-28T09:00"):
         moment("--sent-after", given)
 
 

@@ -97,7 +97,7 @@ def test_a_queue_to_be_made_is_read() -> None:
         max_receives=3,
     )
     for given, kind in (("a.fifo:dlq=b", "a FIFO queue: end its name in .fifo"), ("a:dlq=b.fifo", "a standard queue")):
-        with pytest.raises(ConfigurationError, match=rf"--queue '{given}': dlq=b.* must be {kind}, as a.* is"):
+        with pytest.raises(ConfigurationError, match=rf"--queue='{given}': dlq=b.* must be {kind}, as a.* is"):
             QueueWish.parse(given)
     assert QueueWish.parse("a.fifo").attributes == {"FifoQueue": "true"}
 

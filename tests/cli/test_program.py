@@ -158,10 +158,10 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
         (("manifest", "k8s", "a:b"), "leasekeeper: kind='k8s': must be kubernetes or ecs. See leasekeeper manifest "),
         (("send", "or ders", "body"), "leasekeeper: 'or ders' is not a queue: "),
         (("send", "orders", "b", "-f", "f"), "leasekeeper: both a BODY and --file are given"),
-        (("send", "orders", "b", "-a", "x"), "leasekeeper: --attribute 'x': must be NAME=VALUE"),
+        (("send", "orders", "b", "-a", "x"), "leasekeeper: --attribute='x': must be NAME=VALUE"),
         (
             ("send", "orders", "b", "-a", "x=1", "-a", "x=2"),
-            "leasekeeper: --attribute 'x=2': x is given twice; a message has one of each name",
+            "leasekeeper: --attribute='x=2': x is given twice; a message has one of each name",
         ),
         (
             ("send", "orders", "b", "--deduplication-id", "1"),
@@ -177,22 +177,22 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
         ),
         (
             ("redrive", "q", "--sent-after", "1h", "--sent-before", "2h"),
-            "leasekeeper: --sent-after '1h' with --sent-before '2h': no time is after the one and before the other; ",
+            "leasekeeper: --sent-after='1h' with --sent-before='2h': no time is after the one and before the other; ",
         ),
         (
             ("local", "--port", "0", "--queue", "a:visibility=abc"),
-            "leasekeeper: --queue 'a' with VisibilityTimeout=abc: Invalid value for the parameter VisibilityTimeout.",
+            "leasekeeper: --queue='a' with VisibilityTimeout=abc: Invalid value for the parameter VisibilityTimeout.",
         ),
         (("send", "orders.fifo", "b"), "leasekeeper: queue orders.fifo is FIFO: give --group-id"),
         (("redrive", "orders", "--status", "--cancel"), "leasekeeper: --status and --cancel are both given"),
-        (("local", "--queue", "or ders"), "leasekeeper: --queue 'or ders': 'or ders' is not the name of a queue"),
-        (("local", "--queue", "a:dlq=b c"), "leasekeeper: --queue 'a:dlq=b c': 'b c' is not the name of a queue"),
-        (("local", "--queue", "a:b=1"), "leasekeeper: --queue 'a:b=1': 'b=1' is not understood"),
+        (("local", "--queue", "or ders"), "leasekeeper: --queue='or ders': 'or ders' is not the name of a queue"),
+        (("local", "--queue", "a:dlq=b c"), "leasekeeper: --queue='a:dlq=b c': 'b c' is not the name of a queue"),
+        (("local", "--queue", "a:b=1"), "leasekeeper: --queue='a:b=1': 'b=1' is not understood"),
         (
             ("local", "--queue", "a:max=1"),
-            "leasekeeper: --queue 'a:max=1': max=1 must be a whole number, given together",
+            "leasekeeper: --queue='a:max=1': max=1 must be a whole number, given together",
         ),
-        (("local", "--fault", "throttle"), "leasekeeper: --fault 'throttle': 'throttle' is not NAME=NUMBER"),
+        (("local", "--fault", "throttle"), "leasekeeper: --fault='throttle': 'throttle' is not NAME=NUMBER"),
         (("local", "--fault", "no=1"), "leasekeeper: no switch 'no': the switches are "),
     ],
 )

@@ -122,7 +122,7 @@ def _create_buckets(server: LocalServer, names: Sequence[str]) -> None:
         try:
             server.s3.create(name)
         except S3Error as error:
-            raise ConfigurationError(f"--bucket {name!r}: {error.message}") from error
+            raise ConfigurationError(f"--bucket={name!r}: {error.message}") from error
 
 
 async def _create(server: LocalServer, wish: QueueWish) -> None:
@@ -137,7 +137,7 @@ async def _create(server: LocalServer, wish: QueueWish) -> None:
         await server.broker.call("CreateQueue", {"QueueName": wish.name, "Attributes": attributes})
     except Refusal as refusal:
         given = "".join(f" {name}={value}" for name, value in attributes.items())
-        raise ConfigurationError(f"--queue {wish.name!r}{given and f' with{given}'}: {refusal.message}") from refusal
+        raise ConfigurationError(f"--queue={wish.name!r}{given and f' with{given}'}: {refusal.message}") from refusal
 
 
 async def _arn_of(server: LocalServer, wish: QueueWish) -> str:

@@ -52,7 +52,7 @@ class QueueWish:
             key, equals, value = pair.partition("=")
             if not (equals and value) or not (key in {"dlq", "max"} or key in ATTRIBUTES or key[:1].isupper()):
                 raise ConfigurationError(
-                    f"--queue {given!r}: {pair!r} is not understood; give dlq=NAME, max=RECEIVES, "
+                    f"--queue={given!r}: {pair!r} is not understood; give dlq=NAME, max=RECEIVES, "
                     f"{', '.join(f'{word}=SECONDS' for word in ATTRIBUTES)}, or an attribute of SQS, e.g. "
                     "orders:dlq=orders-dead,max=5,visibility=60"
                 )
@@ -60,14 +60,14 @@ class QueueWish:
         maximum = wish.get("max", str(MAX_RECEIVES))
         if not maximum.isdigit() or ("max" in wish and "dlq" not in wish):
             raise ConfigurationError(
-                f"--queue {given!r}: max={maximum} must be a whole number, given together with dlq=NAME"
+                f"--queue={given!r}: max={maximum} must be a whole number, given together with dlq=NAME"
             )
         dead = wish.get("dlq", "")
         for each in filter(lambda each: not is_queue_name(each), (name, dead or name)):
-            raise ConfigurationError(f"--queue {given!r}: {each!r} is not the name of a queue, which has {NAME_RULE}")
+            raise ConfigurationError(f"--queue={given!r}: {each!r} is not the name of a queue, which has {NAME_RULE}")
         if dead and dead.endswith(".fifo") is not name.endswith(".fifo"):
             kind = "a FIFO queue: end its name in .fifo" if name.endswith(".fifo") else "a standard queue"
-            raise ConfigurationError(f"--queue {given!r}: dlq={dead} must be {kind}, as {name} is")
+            raise ConfigurationError(f"--queue={given!r}: dlq={dead} must be {kind}, as {name} is")
         return cls(name=name, attributes=attributes, dead_letters=wish.get("dlq"), max_receives=int(maximum))
 
 
@@ -82,7 +82,7 @@ def parse_fault(given: str) -> tuple[str, dict[str, Any]]:
             switches[name.strip().replace("-", "_")] = (float(low), float(high)) if dash else float(low)
         except ValueError:
             raise ConfigurationError(
-                f"--fault {given!r}: {pair!r} is not NAME=NUMBER, e.g. throttle=0.1 or ReceiveMessage:latency=0.01-0.05"
+                f"--fault={given!r}: {pair!r} is not NAME=NUMBER, e.g. throttle=0.1 or ReceiveMessage:latency=0.01-0.05"
             ) from None
     return (operation if colon else "*"), switches
 

@@ -131,7 +131,7 @@ def _attributes(given: Sequence[str]) -> dict[str, MessageAttribute]:
     for each in given:
         name, attribute = parse_attribute(each)
         if name in found:
-            raise ConfigurationError(f"--attribute {each!r}: {name} is given twice; a message has one of each name")
+            raise ConfigurationError(f"--attribute={each!r}: {name} is given twice; a message has one of each name")
         found[name] = attribute
     return found
 
@@ -143,14 +143,14 @@ def parse_attribute(given: str) -> tuple[str, MessageAttribute]:
     kind = kind or "String"
     if not (name and equals and value) or kind.partition(".")[0] not in {"String", "Number", "Binary"}:
         raise ConfigurationError(
-            f"--attribute {given!r}: must be NAME=VALUE or NAME:TYPE=VALUE, TYPE one of String, Number, Binary"
+            f"--attribute={given!r}: must be NAME=VALUE or NAME:TYPE=VALUE, TYPE one of String, Number, Binary"
         )
     if not kind.startswith("Binary"):
         return name, MessageAttribute(data_type=kind, string_value=value)
     try:
         return name, MessageAttribute(data_type=kind, binary_value=base64.b64decode(value, validate=True))
     except binascii.Error as error:
-        raise ConfigurationError(f"--attribute {given!r}: the value is not base64 ({error})") from None
+        raise ConfigurationError(f"--attribute={given!r}: the value is not base64 ({error})") from None
 
 
 def bodies(body: str | None, file: Path | None) -> Iterator[str]:
@@ -173,9 +173,9 @@ def bodies(body: str | None, file: Path | None) -> Iterator[str]:
             sys.stdin.reconfigure(encoding=ENCODING, errors="strict")
         return _lines(sys.stdin, "standard input")
     try:
-        return _lines(file.open(encoding=ENCODING), f"--file {file}")
+        return _lines(file.open(encoding=ENCODING), f"--file={str(file)!r}")
     except OSError as error:
-        raise ConfigurationError(f"--file {file} cannot be read: {error.strerror}; give another path") from error
+        raise ConfigurationError(f"--file={str(file)!r} cannot be read: {error.strerror}; give another path") from error
 
 
 def _as_utf8(body: str) -> str:

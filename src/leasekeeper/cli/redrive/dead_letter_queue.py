@@ -99,13 +99,13 @@ async def target_at(dead: DeadLetterQueue, reference: str) -> Target:
     client, address = dead.queue.client, QueueAddress.parse(reference)
     if address.fifo != dead.queue.address.fifo:
         kind = "a FIFO" if dead.queue.address.fifo else "a standard"
-        raise ConfigurationError(f"--to {reference}: {dead.name} is {kind} queue, so the other must be one too")
+        raise ConfigurationError(f"--to={reference!r}: {dead.name} is {kind} queue, so the other must be one too")
     try:
         url = address.url or await client.queue_url(address.name, account=address.account)
     except SqsError as error:
-        raise QueueUnusable(f"--to {reference}: {with_advice(error)}") from error
+        raise QueueUnusable(f"--to={reference!r}: {with_advice(error)}") from error
     if _place(url) == _place(dead.queue.url):
-        raise ConfigurationError(f"--to {reference}: this is the dead-letter queue itself")
+        raise ConfigurationError(f"--to={reference!r}: this is the dead-letter queue itself")
     return Target(address.name, url)
 
 

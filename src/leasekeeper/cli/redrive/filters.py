@@ -41,7 +41,7 @@ def moment(flag: str, given: str | None) -> float | None:
     if found := seconds_of(given.strip()):
         return found
     raise ConfigurationError(
-        f"{flag} {given!r}: must be a time, e.g. 2026-11-28T09:00, or a time ago, e.g. 90min, 2h, 3d"
+        f"{flag}={given!r}: must be a time, e.g. 2026-11-28T09:00, or a time ago, e.g. 90min, 2h, 3d"
     )
 
 
@@ -90,14 +90,14 @@ class Filters:
             key, equals, value = given.partition("=")
             if not equals or not (key in KEYS or (key.startswith(ATTRIBUTE) and key != ATTRIBUTE)):
                 raise ConfigurationError(
-                    f"--where {given!r}: must be KEY=VALUE, KEY one of {', '.join(KEYS)} and {ATTRIBUTE}NAME, "
+                    f"--where={given!r}: must be KEY=VALUE, KEY one of {', '.join(KEYS)} and {ATTRIBUTE}NAME, "
                     "e.g. error=TimeoutError; in a VALUE * stands for any text"
                 )
             patterns.setdefault(key, []).append(Pattern(value))
         found = cls(where=patterns, after=moment("--sent-after", after), before=moment("--sent-before", before))
         if found.after is not None and found.before is not None and found.after >= found.before:
             raise ConfigurationError(
-                f"--sent-after {after!r} with --sent-before {before!r}: no time is after the one and before the other; "
+                f"--sent-after={after!r} with --sent-before={before!r}: no time is after the one and before the other; "
                 "swap them, or leave one of them out"
             )
         return found
