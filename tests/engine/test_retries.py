@@ -416,6 +416,24 @@ async def test_immediate_tries_and_rules_work_on_fifo_queues() -> None:
 
 
 @virtual
+async def test_at_a_stop_a_message_that_would_run_again_at_once_goes_back_and_its_slot_is_free() -> None:
+    """L20, L24: on a FIFO queue, where the group waits for it."""
+    async with World(fifo=True) as world:
+
+        async def handle(body: str) -> None:
+            await asyncio.sleep(1)
+            raise ValueError(body)
+
+        await world.send(*"ab", group="g")
+        consumer = await world.start(handle, retry=Retries(Table(50), immediate=2), drain_timeout=20)
+        await asyncio.sleep(0.5)
+        report = await consumer.stop()
+        assert report.draining < 3
+        assert world.queue().visible == 2
+        assert consumer.runner.snapshot().taken == 0
+
+
+@virtual
 async def test_a_failed_batch_of_a_fifo_queue_takes_no_follower_to_the_dead_letter_queue() -> None:
     """L26: also where the first attempt is the last one, and the handler fails for the whole batch."""
     async with World(fifo=True, max_receives=9) as world:

@@ -68,7 +68,7 @@ def decide_in_group(decision: Decision, policy: GroupPolicy, situation: Situatio
         return decision
     after = decision.after
     if situation.stopping or situation.lifetime <= after:
-        return replace(decision, action=Action.RELEASE)
+        return replace(decision, action=Action.RELEASE, frees=decision.frees or action is Action.AGAIN)
     halts = counted in FOR_GOOD
     last = policy.max_receives is not None and situation.receives >= policy.max_receives
     if after > policy.local_retry_limit and not halts and not situation.followers and not last:
