@@ -66,7 +66,7 @@ def run_demo(wheel: Path, directory: Path) -> None:
     ]
     subprocess.run([str(programs / "python"), *install], cwd=directory, check=True)
     done = subprocess.run(
-        [str(programs / "leasekeeper"), *DEMO], cwd=directory, check=False, capture_output=True, text=True, timeout=60
+        [str(programs / "leasekeeper"), *DEMO], cwd=directory, check=False, capture_output=True, text=True, timeout=300
     )
     if done.returncode != 0 or REPORT not in done.stdout:
         sys.exit(f"the demo of the installed wheel ended with {done.returncode}:\n{done.stdout}{done.stderr}")
