@@ -1,4 +1,4 @@
-"""What all tests share: how property tests draw their examples, how many workers run the tests, what is left out.
+"""What all tests share: how property tests draw their examples, what is left out, the option `--side-by-side`.
 
 Property tests draw the same examples every time; `LEASEKEEPER_EXPLORE=1 make test` draws new ones, and many more.
 """
@@ -9,7 +9,6 @@ import gc
 import itertools
 import logging
 import os
-import re
 import signal
 import sys
 from pathlib import Path
@@ -35,17 +34,7 @@ if hasattr(providers, "_get_local_constants") and not os.environ.get("LEASEKEEPE
     providers._get_local_constants = lambda: providers._local_constants
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--side-by-side", action="store_true", help="run tests in two processes a core, 16 at most")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    if config.option.side_by_side and hasattr(os, "fork"):
-        from side_by_side import SideBySide
-
-        # More than one a core: many tests wait for processes and sockets.
-        config.pluginmanager.register(SideBySide(config, min(2 * (os.cpu_count() or 1), 16), _piece_of))
-
+pytest_plugins = ["pieces"]
 
 # Nothing of what is collected becomes garbage. `pytest_collection_finish` turns the garbage collector on again.
 gc.disable()
@@ -100,19 +89,3 @@ def database() -> Iterator[Callable[[str], str]]:
             return psycopg.conninfo.make_conninfo(dsn, dbname=name)
 
         yield make
-
-
-SINGLE = tuple(f"tests/{folder}/" for folder in ("acceptance", "costs", "engine", "examples", "simulation"))
-OF_STORES = ("tests/idempotency/", "tests/outbox/")
-
-
-def _piece_of(nodeid: str) -> str:
-    """Tests that one process runs: a file, one test where tests take a second, or all that need a server or stores.
-
-    Large pieces start few servers and share what a file prepares; single long tests let the processes end together.
-    """
-    if of_a_server := re.match(r"tests/conformance/.*?\[(\w+)", nodeid):
-        return of_a_server[1]
-    if nodeid.startswith(OF_STORES):
-        return "stores"
-    return nodeid if nodeid.startswith(SINGLE) else nodeid.partition("::")[0]

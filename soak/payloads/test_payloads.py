@@ -87,7 +87,7 @@ def test_memory_is_bounded_by_the_option_while_large_payloads_come(endpoint_url:
         sqs.send_message(QueueUrl=url, MessageBody=pointer, MessageAttributes=marker)
     words = (url, endpoint_url, bucket, str(SIZE), str(MEMORY), str(MESSAGES))
     run = subprocess.run(
-        [sys.executable, "-c", CONSUMER, *words], capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, "-c", CONSUMER, *words], capture_output=True, text=True, check=False, timeout=600
     )
     assert run.returncode == 0, run.stderr[-2_000:]
     found = json.loads(run.stdout)

@@ -86,7 +86,7 @@ class Bench:
         return counts
 
     @staticmethod
-    def until(condition: Callable[[], object], what: str, within: float = 120) -> float:
+    def until(condition: Callable[[], object], what: str, within: float = 300) -> float:
         began = time.monotonic()
         while not condition():
             assert time.monotonic() < began + within, f"not within {within:g} s: {what}"
