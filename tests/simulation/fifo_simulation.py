@@ -191,6 +191,8 @@ class FifoSimulation:
         took = self._world.now - began
         if took > bound and not slow.was_suspended:
             self._record.broke(self._world.now, f"a stop took {took:.2f} s, more than {bound:.2f} s")
+        if taken := running.runner.snapshot().taken:
+            self._record.broke(self._world.now, f"{taken} slots never came free")
 
     async def _settle(self) -> None:
         """End the faults. Those that are left finish everything, or a group stands still."""
@@ -213,8 +215,6 @@ class FifoSimulation:
         for index, running in sorted(self._working.items()):
             self._record.note(world.now, "end", index)
             await self._stop(running, force=False)
-            if taken := running.runner.snapshot().taken:
-                self._record.broke(world.now, f"{taken} slots of consumer {index} never came free")
         self._check_done()
 
     def _check_done(self) -> None:
