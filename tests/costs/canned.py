@@ -103,7 +103,7 @@ class Supply:
 
 
 class Canned:
-    """A `leasekeeper.sqs.http.Transport` without a network."""
+    """A `leasekeeper.api.Transport` without a network."""
 
     def __init__(self, supply: Supply) -> None:
         self._supply = supply
