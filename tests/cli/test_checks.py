@@ -10,7 +10,7 @@ import pytest
 
 from leasekeeper.cli.doctor.checks import examine
 from leasekeeper.cli.doctor.facts import DAY, Facts, Finding, Level
-from leasekeeper.cli.policy import RedrivePolicy, account_in
+from leasekeeper.cli.redrive_policy import RedrivePolicy, account_in
 from leasekeeper.options import Options
 from leasekeeper.sqs.address import QueueAddress
 

@@ -43,7 +43,7 @@ def test_a_sender_is_closed_before_what_hangs_is_cut_off() -> None:
     """What it accepted is sent, or named."""
     sender = """
 import concurrent.futures
-from leasekeeper.sending import exits
+from leasekeeper.sending import open_senders
 
 class Sender:
     def finish(self):
@@ -52,7 +52,7 @@ class Sender:
         done.set_result(None)
         return done
 
-exits.remember(Sender())
+open_senders.remember(Sender())
 atexit.register(threading.Event().wait)
 """
     done = ended(sender, 0.1)
@@ -75,7 +75,7 @@ def test_the_time_that_a_sender_takes_to_close_is_not_taken_from_other_code() ->
     """Telemetry, which ends after it, tells of what it sent last."""
     sender = """
 import concurrent.futures
-from leasekeeper.sending import exits
+from leasekeeper.sending import open_senders
 
 class Sender:
     done = None
@@ -85,11 +85,11 @@ class Sender:
             threading.Timer(3.5, self.done.set_result, [None]).start()
         return self.done
 
-exits.remember(Sender())
+open_senders.remember(Sender())
 atexit.unregister(print)
-atexit.unregister(exits.close_all)
+atexit.unregister(open_senders.close_all)
 atexit.register(lambda: (threading.Event().wait(0.3), print("flushed")))
-atexit.register(exits.close_all)
+atexit.register(open_senders.close_all)
 """
     done = ended(sender, 3.0)  # a busy machine has time enough
     assert (done.returncode, done.stdout, done.stderr) == (3, "flushed\n", "")

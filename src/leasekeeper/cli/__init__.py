@@ -11,7 +11,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from leasekeeper.cli import start  # noqa: F401 - its clock starts here
+from leasekeeper.cli import start_time  # noqa: F401 - its clock starts here
 from leasekeeper.exit_codes import Exit
 
 

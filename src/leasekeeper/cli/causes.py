@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from leasekeeper.cli.policy import name_in
+from leasekeeper.cli.redrive_policy import name_in
 from leasekeeper.failure import Failure, seconds_of, timestamp
 from leasekeeper.texts import printable
 

@@ -14,9 +14,9 @@ from leasekeeper.cli.causes import DeadLetter
 from leasekeeper.cli.connection import OpenQueue, unusable
 from leasekeeper.cli.holding import Holding
 from leasekeeper.cli.peek import HIDDEN, look
-from leasekeeper.cli.policy import number
 from leasekeeper.cli.redrive import other_queues
 from leasekeeper.cli.redrive.dead_letter_queue import dead_letter_queue_of
+from leasekeeper.cli.redrive_policy import number
 from leasekeeper.cli.words import counted, listed
 from leasekeeper.errors import ConfigurationError, SqsError
 from leasekeeper.sqs.client import SqsClient

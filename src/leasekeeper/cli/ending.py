@@ -93,7 +93,7 @@ def _leave_after_ours(code: int) -> NoReturn:
 
 def _ours() -> list[Any]:
     """Our own exit functions."""
-    names = (("leasekeeper.alive", "drain_at_exit"), ("leasekeeper.sending.exits", "close_all"))
+    names = (("leasekeeper.alive", "drain_at_exit"), ("leasekeeper.sending.open_senders", "close_all"))
     return [getattr(sys.modules[module], name) for module, name in names if module in sys.modules]
 
 

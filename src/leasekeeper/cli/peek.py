@@ -27,7 +27,7 @@ from leasekeeper.cli.connection import (
 )
 from leasekeeper.cli.errors import Stopped, say
 from leasekeeper.cli.holding import PARALLEL, WAIT, Holding
-from leasekeeper.cli.policy import RedrivePolicy, number
+from leasekeeper.cli.redrive_policy import RedrivePolicy, number
 from leasekeeper.cli.showing import as_object, show, show_causes
 from leasekeeper.cli.words import counted
 from leasekeeper.errors import ConfigurationError, SqsError

@@ -18,7 +18,7 @@ from leasekeeper.errors import Closed
 from leasekeeper.lanes.batch_results import named_by
 from leasekeeper.lanes.failures import outcome_of_error
 from leasekeeper.lanes.lease_control import LeaseControl
-from leasekeeper.lanes.rules import with_rule
+from leasekeeper.lanes.retry_rules import with_rule
 from leasekeeper.message import Message
 from leasekeeper.outcomes import DONE, NOT_STARTED, WITHHELD, Failed, Retry
 

@@ -22,7 +22,7 @@ from leasekeeper.lanes.lease_control import LeaseControl
 from leasekeeper.lanes.middleware import assemble
 from leasekeeper.lanes.parameters import NO_LIFESPAN, Resources
 from leasekeeper.lanes.records import each_record
-from leasekeeper.lanes.rules import with_rule
+from leasekeeper.lanes.retry_rules import with_rule
 from leasekeeper.lanes.signature import read_signature
 from leasekeeper.lanes.unwrapping import Unwrapping
 from leasekeeper.message import Message

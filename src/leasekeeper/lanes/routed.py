@@ -16,7 +16,7 @@ from leasekeeper.envelopes.opening import Blocked, OpenedMessage
 from leasekeeper.errors import ConfigurationError, UnmatchedMessage
 from leasekeeper.lanes.failures import outcome_of_error
 from leasekeeper.lanes.lease_control import LeaseControl
-from leasekeeper.lanes.rules import with_rule
+from leasekeeper.lanes.retry_rules import with_rule
 from leasekeeper.lanes.tags import condition_of_type
 from leasekeeper.message import Message
 from leasekeeper.outcomes import Reject, Skipped

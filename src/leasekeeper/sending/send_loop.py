@@ -19,8 +19,8 @@ from leasekeeper.lanes.mailbox import Mailbox
 from leasekeeper.loggers import safe_logger
 from leasekeeper.sending.accepted import Accepted
 from leasekeeper.sending.dispatcher import Dispatcher, Entry
-from leasekeeper.sending.exits import forget, remember
 from leasekeeper.sending.flushes import Flush
+from leasekeeper.sending.open_senders import forget, remember
 from leasekeeper.sending.opening import open_target
 from leasekeeper.sending.outgoing import Target
 from leasekeeper.sending.settings import SenderStatistics

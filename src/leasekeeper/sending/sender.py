@@ -15,8 +15,8 @@ from leasekeeper.errors import Closed
 from leasekeeper.futures import done_future, running_future
 from leasekeeper.running import Completion, in_event_loop
 from leasekeeper.sending.answers import new_answer, set_answer
+from leasekeeper.sending.argument_names import checks_names
 from leasekeeper.sending.dispatcher import Entry
-from leasekeeper.sending.misspelled import checks_names
 from leasekeeper.sending.room import Room
 from leasekeeper.sending.scheduling import Scheduling, scheduled_answer
 from leasekeeper.sending.send_loop import SendLoop

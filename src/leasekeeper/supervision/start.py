@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.exit_codes import Exit
 from leasekeeper.extras import needs
-from leasekeeper.supervision.asides import Aside
 from leasekeeper.supervision.child import leasekeeper
 from leasekeeper.supervision.folder import Folder
 from leasekeeper.supervision.lines import Lines
 from leasekeeper.supervision.protocol import LISTENER
+from leasekeeper.supervision.sidecars import Sidecar
 from leasekeeper.supervision.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -45,15 +45,15 @@ def supervise(plan: Plan, environment: Mapping[str, str]) -> int:
             changes = Changes(Path.cwd())
         except ModuleNotFoundError as error:
             return _refuse(needs("--reload", error.name, "reload"))
-    asides: list[Aside] = []
+    sidecars: list[Sidecar] = []
     arguments = list(plan.arguments)
     if plan.local:
         try:
-            aside, port = _local_sqs()
+            sidecar, port = _local_sqs()
         except OSError as error:
             return _refuse(f"--local: cannot listen on 127.0.0.1: {error.strerror or error}", Exit.UNUSABLE)
         url = f"http://127.0.0.1:{port}"
-        asides.append(aside)
+        sidecars.append(sidecar)
         environment = _for_local_sqs(environment, url)
         arguments[1:1] = ["--endpoint-url", url]  # a flag, because it wins over the code
     attend = _keeper(plan) if plan.keeper else None
@@ -66,21 +66,21 @@ def supervise(plan: Plan, environment: Mapping[str, str]) -> int:
     if plan.admin is not None:
         folder = Folder.make(environment.get("XDG_RUNTIME_DIR"))
         serving = leasekeeper((plan.admin, folder.path), module="leasekeeper.admin.members")
-        asides.append(Aside("the admin surface", serving, again=True, variables=plan.surface))
+        sidecars.append(Sidecar("the admin surface", serving, again=True, variables=plan.surface))
     try:
         return Supervisor(
             plan,
             environment,
             command=command,
-            asides=asides,
+            sidecars=sidecars,
             changes=changes,
             attend=attend,
             told=None if folder is None else folder.write,
         ).run()
     finally:
-        for aside in asides:
-            if aside.listener is not None:
-                aside.listener.close()
+        for sidecar in sidecars:
+            if sidecar.listener is not None:
+                sidecar.listener.close()
         if folder is not None:
             folder.remove()
 
@@ -95,13 +95,13 @@ def _keeper(plan: Plan) -> Attend | None:
     return KeeperAttendants(lambda words: lines.say("warning", words))
 
 
-def _local_sqs() -> tuple[Aside, int]:
+def _local_sqs() -> tuple[Sidecar, int]:
     """A local SQS beside the consumers, and its port."""
     listener = _listen(LOCAL_PORT)
     port = listener.getsockname()[1]
     variables = {LISTENER: str(listener.fileno())}
     command = leasekeeper(("local", "--port", str(port)))
-    return Aside("the local SQS", command, waits=True, variables=variables, listener=listener), port
+    return Sidecar("the local SQS", command, waits=True, variables=variables, listener=listener), port
 
 
 def _for_local_sqs(environment: Mapping[str, str], url: str) -> Mapping[str, str]:

@@ -15,25 +15,25 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.exit_codes import Exit
-from leasekeeper.supervision.asides import PAUSE
 from leasekeeper.supervision.attendant import LONGEST_AFTER, LOOKS
 from leasekeeper.supervision.child import Child
 from leasekeeper.supervision.commands import Command, Kill, Say, Start, Stop
 from leasekeeper.supervision.endings import Ending
 from leasekeeper.supervision.lines import Lines
 from leasekeeper.supervision.policy import Policy
+from leasekeeper.supervision.sidecars import PAUSE
 from leasekeeper.supervision.summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from leasekeeper.supervision.asides import Aside
     from leasekeeper.supervision.attendant import Attend, Attendant
     from leasekeeper.supervision.changes import Changes
     from leasekeeper.supervision.plan import Plan
+    from leasekeeper.supervision.sidecars import Sidecar
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-_WAKES, _CHANGES, _FIRST_ASIDE = 0, -1, -2
+_WAKES, _CHANGES, _FIRST_SIDECAR = 0, -1, -2
 """What the selector knows those by that are no process of the policy, which are numbered from 1."""
 ASIDE_STOP = 5.0
 """Seconds that what runs beside the processes may take to stop."""
@@ -49,7 +49,7 @@ class Supervisor:
         environment: of the processes.
         command: what each of them runs, by its number.
         attend: makes what looks after each of them.
-        asides: what runs beside them.
+        sidecars: what runs beside them.
         changes: of the code, to start the processes again after one.
         told: called with what is known of the processes when that has changed.
     """
@@ -61,7 +61,7 @@ class Supervisor:
         *,
         command: Callable[[int], Sequence[str]],
         attend: Attend | None = None,
-        asides: Sequence[Aside] = (),
+        sidecars: Sequence[Sidecar] = (),
         changes: Changes | None = None,
         told: Callable[[list[dict[str, Any]]], object] | None = None,
     ) -> None:
@@ -74,7 +74,7 @@ class Supervisor:
         self._summary = Summary()
         self._reported = set[int]()
         """The processes that have said what they did."""
-        self._asides = asides
+        self._sidecars = sidecars
         self._changes = changes
         self._told = told
         self._mistakes = set[str]()
@@ -95,15 +95,15 @@ class Supervisor:
             self._selector.register(wakes, selectors.EVENT_READ, _WAKES)
             if self._changes is not None:
                 self._selector.register(self._changes.connection, selectors.EVENT_READ, _CHANGES)
-            for aside in self._asides:
-                if not aside.waits:
-                    self._start_aside(aside)
+            for sidecar in self._sidecars:
+                if not sidecar.waits:
+                    self._start_sidecar(sidecar)
             if self._plan.count > 1:
                 self._lines.say("info", f"starting {self._plan.count} processes")
             self._do(self._policy.begin(time.monotonic()))
             while not (self._policy.over and not self._after):
                 self._turn(wakes)
-            self._end_asides(wakes)
+            self._end_sidecars(wakes)
         if self._plan.count > 1:
             for words, numbers in self._summary.lines():
                 self._lines.say("info", words, report=numbers)
@@ -118,7 +118,7 @@ class Supervisor:
             if number > 0:
                 self._hear(number)
             else:
-                self._hear_aside(self._asides[_FIRST_ASIDE - number])
+                self._hear_sidecar(self._sidecars[_FIRST_SIDECAR - number])
         if _WAKES in ready:
             for number in _drain(wakes):
                 if number in STOPPING:
@@ -133,15 +133,15 @@ class Supervisor:
         self._reap()
         now = time.monotonic()
         self._do(self._policy.tick(now))
-        for aside in self._asides:
-            if aside.start_at is not None and aside.start_at <= now:
-                self._start_aside(aside)
+        for sidecar in self._sidecars:
+            if sidecar.start_at is not None and sidecar.start_at <= now:
+                self._start_sidecar(sidecar)
         self._look()
         self._tell()
 
     def _pause(self) -> float | None:
         moments = [self._policy.due, self._next_look if self._attendants or self._after else None]
-        moments += [aside.start_at for aside in self._asides]
+        moments += [sidecar.start_at for sidecar in self._sidecars]
         due = min((moment for moment in moments if moment is not None), default=None)
         return None if due is None else max(0.0, due - time.monotonic())
 
@@ -150,9 +150,9 @@ class Supervisor:
         for words in child.said() if child is not None else ():
             now = time.monotonic()
             if "loaded" in words:
-                for aside in self._asides:
-                    if aside.waits:
-                        self._start_aside(aside)
+                for sidecar in self._sidecars:
+                    if sidecar.waits:
+                        self._start_sidecar(sidecar)
             if "ready" in words:
                 self._do(self._policy.ready(number, float(words["ready"]), now))
             if "ends" in words:
@@ -183,9 +183,9 @@ class Supervisor:
             number = next((number for number, child in self._children.items() if child.pid == pid), None)
             if number is not None:
                 self._ended(number, os.waitstatus_to_exitcode(status))
-            for aside in self._asides:
-                if aside.child is not None and aside.child.pid == pid:
-                    self._ended_aside(aside, os.waitstatus_to_exitcode(status))
+            for sidecar in self._sidecars:
+                if sidecar.child is not None and sidecar.child.pid == pid:
+                    self._ended_sidecar(sidecar, os.waitstatus_to_exitcode(status))
 
     def _ended(self, number: int, status: int) -> None:
         self._hear(number)
@@ -249,52 +249,52 @@ class Supervisor:
 
     # Beside the processes
 
-    def _start_aside(self, aside: Aside) -> None:
+    def _start_sidecar(self, sidecar: Sidecar) -> None:
         try:
-            child = aside.start(self._environment)
+            child = sidecar.start(self._environment)
         except OSError as error:
-            self._lost_aside(aside, f"could not be started: {error.strerror or error}")
+            self._lost_sidecar(sidecar, f"could not be started: {error.strerror or error}")
         else:
-            key = _FIRST_ASIDE - self._asides.index(aside)
+            key = _FIRST_SIDECAR - self._sidecars.index(sidecar)
             self._selector.register(child.connection, selectors.EVENT_READ, key)
 
-    def _hear_aside(self, aside: Aside) -> None:
-        for words in aside.child.said() if aside.child is not None else ():
+    def _hear_sidecar(self, sidecar: Sidecar) -> None:
+        for words in sidecar.child.said() if sidecar.child is not None else ():
             if "says" in words:
                 self._lines.say("info", str(words["says"]))
-        if aside.child is not None and aside.child.silent:
-            self._leave(aside.child)
+        if sidecar.child is not None and sidecar.child.silent:
+            self._leave(sidecar.child)
 
-    def _ended_aside(self, aside: Aside, status: int) -> None:
-        assert aside.child is not None
-        self._hear_aside(aside)
-        self._leave(aside.child)
-        aside.child.ended(status)
-        aside.child = None
-        self._lost_aside(aside, f"ended with {Ending(status)}", Ending(status).code)
+    def _ended_sidecar(self, sidecar: Sidecar, status: int) -> None:
+        assert sidecar.child is not None
+        self._hear_sidecar(sidecar)
+        self._leave(sidecar.child)
+        sidecar.child.ended(status)
+        sidecar.child = None
+        self._lost_sidecar(sidecar, f"ended with {Ending(status)}", Ending(status).code)
 
-    def _lost_aside(self, aside: Aside, why: str, code: int = Exit.FAILED) -> None:
+    def _lost_sidecar(self, sidecar: Sidecar, why: str, code: int = Exit.FAILED) -> None:
         if self._policy.over:
             return
         now = time.monotonic()
-        if aside.again and code not in {Exit.USAGE, Exit.UNUSABLE}:
-            aside.start_at = now + PAUSE
-            self._lines.say("error", f"{aside.name} {why}; starting it again in {PAUSE:g} s")
+        if sidecar.again and code not in {Exit.USAGE, Exit.UNUSABLE}:
+            sidecar.start_at = now + PAUSE
+            self._lines.say("error", f"{sidecar.name} {why}; starting it again in {PAUSE:g} s")
         else:
-            self._do(self._policy.failed(f"{aside.name} {why}", now, code))
+            self._do(self._policy.failed(f"{sidecar.name} {why}", now, code))
 
-    def _end_asides(self, wakes: socket.socket) -> None:
+    def _end_sidecars(self, wakes: socket.socket) -> None:
         """Stop what runs beside the processes; kill what does not stop."""
         until = time.monotonic() + ASIDE_STOP
-        for aside in self._asides:
-            if aside.child is not None:
-                aside.child.stop()
-        while any(aside.child is not None for aside in self._asides):
+        for sidecar in self._sidecars:
+            if sidecar.child is not None:
+                sidecar.child.stop()
+        while any(sidecar.child is not None for sidecar in self._sidecars):
             left = until - time.monotonic()
             if left <= 0:
-                for aside in self._asides:
-                    if aside.child is not None:
-                        aside.child.signal(signal.SIGKILL)
+                for sidecar in self._sidecars:
+                    if sidecar.child is not None:
+                        sidecar.child.signal(signal.SIGKILL)
             self._selector.select(max(0.1, left))
             _drain(wakes)
             self._reap()

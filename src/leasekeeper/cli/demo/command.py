@@ -22,7 +22,7 @@ from leasekeeper.cli.demo.page import Pages, open_live_page
 from leasekeeper.cli.demo.shop import Shop
 from leasekeeper.cli.demo.state import DemoPlan, DemoState, Ending
 from leasekeeper.cli.demo.world import CONSUMERS_CALLS, CREDENTIALS, QUEUE, OwnSqs, Producer, forget_aws
-from leasekeeper.cli.start import BEGAN
+from leasekeeper.cli.start_time import BEGAN
 from leasekeeper.consumer import Consumer
 from leasekeeper.engine.host import new_event_loop
 from leasekeeper.exit_codes import Exit

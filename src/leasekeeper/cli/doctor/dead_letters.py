@@ -6,7 +6,7 @@ Pure. A check promises one finding, or None when it does not apply.
 from __future__ import annotations
 
 from leasekeeper.cli.doctor.facts import DAY, Facts, Finding, Level, duration
-from leasekeeper.cli.policy import number
+from leasekeeper.cli.redrive_policy import number
 from leasekeeper.cli.words import counted, listed
 from leasekeeper.core.attempts import MORE_RECEIVES
 

@@ -16,7 +16,7 @@ from leasekeeper.cli.doctor.credentials import credentials
 from leasekeeper.cli.doctor.facts import Facts, Finding, Level
 from leasekeeper.cli.doctor.payloads import payloads
 from leasekeeper.cli.doctor.stores import outboxes, store
-from leasekeeper.cli.policy import RedrivePolicy, account_in, name_in
+from leasekeeper.cli.redrive_policy import RedrivePolicy, account_in, name_in
 from leasekeeper.errors import ConfigurationError, SqsError
 from leasekeeper.sqs.address import QueueAddress
 from leasekeeper.sqs.client import SqsClient

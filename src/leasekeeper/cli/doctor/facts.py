@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from leasekeeper.cli.policy import RedrivePolicy, number
+from leasekeeper.cli.redrive_policy import RedrivePolicy, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from leasekeeper.cli.policy import RedrivePolicy
+from leasekeeper.cli.redrive_policy import RedrivePolicy
 from leasekeeper.envelopes.choosing import parts_of
 from leasekeeper.sqs.address import QueueAddress
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.cli.doctor.iam import ACCOUNT, SEND, Needs, policy_for
 from leasekeeper.cli.errors import say
-from leasekeeper.cli.policy import RedrivePolicy
+from leasekeeper.cli.redrive_policy import RedrivePolicy
 from leasekeeper.errors import ConfigurationError, CredentialsMissing, SqsError
 from leasekeeper.exit_codes import Exit
 from leasekeeper.options import Options

@@ -23,12 +23,12 @@ from leasekeeper.cli.connection import (
 )
 from leasekeeper.cli.errors import Stopped, say
 from leasekeeper.cli.holding import Holding
-from leasekeeper.cli.policy import number
 from leasekeeper.cli.redrive import move_tasks
 from leasekeeper.cli.redrive.chosen import send_chosen
 from leasekeeper.cli.redrive.copying import CopyPlan, Target
 from leasekeeper.cli.redrive.dead_letter_queue import DeadLetterQueue, arn_of, dead_letter_queue_of, target_at
 from leasekeeper.cli.redrive.filters import Filters
+from leasekeeper.cli.redrive_policy import number
 from leasekeeper.cli.words import counted, listed
 from leasekeeper.errors import ConfigurationError, SqsError, Verdict
 from leasekeeper.exit_codes import Exit

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from leasekeeper.api import BATCH, MAX_BYTES, MOST_ATTRIBUTES, EntryFailure, Outgoing
 from leasekeeper.cli.causes import Causes, DeadLetter
 from leasekeeper.cli.holding import Holding
-from leasekeeper.cli.policy import number
 from leasekeeper.cli.redrive.filters import Filters
+from leasekeeper.cli.redrive_policy import number
 from leasekeeper.cli.send import within_size
 from leasekeeper.engine.calls import RETRYABLE
 from leasekeeper.errors import SqsError

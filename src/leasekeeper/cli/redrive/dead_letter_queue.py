@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leasekeeper.cli.connection import OpenQueue, unusable, with_advice
-from leasekeeper.cli.policy import RedrivePolicy, account_in, name_in
 from leasekeeper.cli.redrive.copying import Target
+from leasekeeper.cli.redrive_policy import RedrivePolicy, account_in, name_in
 from leasekeeper.errors import ConfigurationError, QueueUnusable, SqsError, Verdict
 from leasekeeper.sqs.address import QueueAddress
 

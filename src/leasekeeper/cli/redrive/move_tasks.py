@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from leasekeeper.cli.errors import say
-from leasekeeper.cli.policy import name_in
+from leasekeeper.cli.redrive_policy import name_in
 from leasekeeper.cli.words import counted
 from leasekeeper.errors import LeasekeeperError
 from leasekeeper.exit_codes import Exit

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from leasekeeper.supervision.asides import Aside
 from leasekeeper.supervision.protocol import LISTENER
+from leasekeeper.supervision.sidecars import Sidecar
 from leasekeeper.supervision.start import _listen
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX descriptors")]
@@ -31,11 +31,11 @@ def test_two_that_begin_at_once_never_have_the_same_port() -> None:
 def test_the_socket_is_served_by_the_process_and_no_longer_held_here() -> None:
     listener = _listen(0)
     address = listener.getsockname()
-    aside = Aside("it", [sys.executable, "-S", "-c", SERVE], variables={LISTENER: str(listener.fileno())})
-    aside.listener = listener
+    sidecar = Sidecar("it", [sys.executable, "-S", "-c", SERVE], variables={LISTENER: str(listener.fileno())})
+    sidecar.listener = listener
 
     with socket.create_connection(address) as client:  # before there is a process
-        child = aside.start(os.environ)
+        child = sidecar.start(os.environ)
         assert client.recv(100) == b"served"
     child.ended(os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1]))
 

@@ -1,4 +1,4 @@
-"""What the supervisor runs beside the consumers, for as long as there are any: a local SQS, the admin surface of all.
+"""Sidecars: what the supervisor runs beside the consumers: a local SQS, the admin surface of all.
 
 Owned by the supervisor. It promises that consumers start after them, and to stop them after the last.
 """
@@ -19,7 +19,7 @@ PAUSE = 1.0
 
 
 @dataclass(slots=True)
-class Aside:
+class Sidecar:
     """A process beside the consumers.
 
     Attributes:
