@@ -10,7 +10,7 @@ import pytest
 from leasekeeper import Consumer, Leasekeeper
 from leasekeeper.cli.errors import Stopped, exit_of
 from leasekeeper.cli.settings import RunSettings, Setting
-from leasekeeper.cli.targets import configure, consumers_of, load
+from leasekeeper.cli.targets import configure, configure_all, consumers_of, load, load_all
 from leasekeeper.errors import ConfigurationError, LeasekeeperError
 from leasekeeper.exit_codes import Exit
 
@@ -167,3 +167,36 @@ def test_a_setting_that_cannot_be_is_told_with_its_source(reference: str) -> Non
 def test_an_app_without_consumers_says_how_to_give_it_one() -> None:
     with pytest.raises(ConfigurationError, match="this app has no consumers: decorate a function"):
         consumers_of(Leasekeeper())
+
+
+def test_all_references_that_are_wrong_are_told(tmp_path: Path) -> None:
+    (tmp_path / "empty_apps.py").write_text(
+        "from leasekeeper import Leasekeeper\none, two = Leasekeeper(), Leasekeeper()"
+    )
+    with pytest.raises(ConfigurationError) as refused:
+        load_all(["nowhere:app", "shop_module", "shop_module:app"])
+    assert [str(each)[:26] for each in refused.value.args] == [
+        "'nowhere:app': there is no",
+        "'shop_module' is not MODUL",
+    ]
+    with pytest.raises(ConfigurationError) as refused:
+        load_all(["empty_apps:one", "shop_module:app", "empty_apps:two"])
+    assert [str(each)[:42] for each in refused.value.args] == [
+        "'empty_apps:one': this app has no consumer",
+        "'empty_apps:two': this app has no consumer",
+    ]
+
+
+def test_settings_that_are_wrong_are_told_of_all_targets() -> None:
+    given = RunSettings(environment={"concurrency": Setting(0, "LEASEKEEPER_CONCURRENCY")})
+    targets = load_all(["shop_module:app", "shop_module:consumer", "shop_module:app"])
+    assert len(targets) == 2
+    with pytest.raises(ConfigurationError) as refused:
+        configure_all(targets, given)
+    assert len(refused.value.args) == 1  # the same value of the same variable
+
+
+def test_a_function_that_makes_an_app_is_told_to_be_called(tmp_path: Path) -> None:
+    (tmp_path / "makes_apps.py").write_text("def make(): ...\n")
+    with pytest.raises(ConfigurationError, match=r": if it makes one, write `app = make\(\)` in the module"):
+        load("makes_apps:make")

@@ -38,12 +38,13 @@ def options(
 ) -> None:
     """Show the options of each consumer."""
     from leasekeeper.admin.effective import effective_options
-    from leasekeeper.cli.targets import configure, consumers_of, load
+    from leasekeeper.cli.targets import configure_all, consumers_of, load_all
 
     given = settings.RunSettings.read(config, os.environ, flags)
     found: dict[str, list[OptionState]] = {}
-    for target in map(load, targets):
-        configure(target, given)
+    loaded = load_all(targets)
+    configure_all(loaded, given)
+    for target in loaded:
         for consumer in consumers_of(target):
             shown = effective_options(consumer)
             found[consumer.address.name] = [each for each in shown if everything or each["source"] != "default"]

@@ -19,7 +19,7 @@ from leasekeeper.cli.exit_when_empty import UntilEmpty, polls_within
 from leasekeeper.cli.grace import cut_off, cut_short
 from leasekeeper.cli.local_queues import check_places, create_queues
 from leasekeeper.cli.service import Services, reports_of, tell
-from leasekeeper.cli.targets import configure, consumers_of, load
+from leasekeeper.cli.targets import configure_all, consumers_of, load_all
 from leasekeeper.exit_codes import Exit
 from leasekeeper.guard import SIGNALS
 from leasekeeper.loggers import safe_logger
@@ -69,9 +69,9 @@ def serve(wishes: Wishes) -> Exit:
         signal.signal(number, lambda *_: None if services.begun else _end_now(supervised=lifeline is not None))
     if lifeline is not None:
         lifeline.listen()
-    targets += {id(target): target for target in _loaded(wishes.references, lifeline)}.values()
-    for target in targets:
-        configure(target, given)
+    # A module that fails in all processes is left to their supervisor.
+    targets += load_all(wishes.references, None if lifeline is None else lifeline.refuse)
+    configure_all(targets, given)
     consumers = [consumer for target in targets for consumer in consumers_of(target)]
     names = {consumer.address.name for consumer in consumers}
     for queue in sorted(set(given.queues) - names):
@@ -108,11 +108,6 @@ def serve(wishes: Wishes) -> Exit:
     return _verdict(
         reports, len(consumers), unusable=not services.signalled and any(consumer.problem for consumer in consumers)
     )
-
-
-def _loaded(references: Sequence[str], lifeline: Lifeline | None) -> list[Target]:
-    """The targets; a module that fails in all processes is left to their supervisor."""
-    return [load(each, None if lifeline is None else lifeline.refuse) for each in references]
 
 
 def _poll_shorter(consumer: Consumer, seconds: float) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import sys
 import traceback
 from pathlib import Path
@@ -26,7 +27,7 @@ from leasekeeper.texts import safe_str
 from leasekeeper.tracebacks import from_user_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import ModuleType
 
 Target = Leasekeeper | Consumer
@@ -64,6 +65,29 @@ def load(reference: str, refuse: Callable[[str], bool] | None = None) -> Target:
         raise
     prepare(target)
     return target
+
+
+def load_all(references: Sequence[str], refuse: Callable[[str], bool] | None = None) -> list[Target]:
+    """The apps and consumers of references, each once.
+
+    Raises:
+        ConfigurationError: all that is wrong with references, as `load` has it; or an app has no consumers.
+        Stopped: as `load`.
+    """
+    with Mistakes() as mistakes:
+        found = {each: mistakes.noted(load, each, refuse) for each in references}
+    with Mistakes() as mistakes:  # only now: a module may declare consumers of an app in another one
+        for reference, target in found.items():
+            mistakes.noted(_check_consumers, reference, target)
+    return list({id(target): target for target in found.values() if target is not None}.values())
+
+
+def _check_consumers(reference: str, target: Target | None) -> None:
+    if isinstance(target, Leasekeeper):
+        try:
+            consumers_of(target)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{reference!r}: {error}") from None
 
 
 def _target(reference: str, module: ModuleType, path: str) -> Target:
@@ -141,9 +165,18 @@ def _named(found: Any) -> str:
 def _hint(found: Any) -> str:
     if found in (Leasekeeper, Consumer):
         return ": create one and give its name"
+    if inspect.isfunction(found) and not inspect.iscoroutinefunction(found) and not inspect.signature(found).parameters:
+        return f": if it makes one, write `app = {found.__name__}()` in the module and give its name"
     if callable(found):
         return ": decorate it with @app.consumer('queue') and give the name of the app"
     return ""
+
+
+def configure_all(targets: Sequence[Target], given: settings.RunSettings) -> None:
+    """Configure several targets; all that is wrong is said at once."""
+    with Mistakes() as mistakes:
+        for target in targets:
+            mistakes.noted(configure, target, given)
 
 
 def configure(target: Target, given: settings.RunSettings) -> None:
@@ -168,7 +201,7 @@ def configured(reference: str, config: Path | None, environment: Mapping[str, st
         ConfigurationError: as `load` and `configure`.
     """
     given = settings.RunSettings.read(config, environment)
-    target = load(reference)
+    [target] = load_all([reference])
     configure(target, given)
     return consumers_of(target)
 
