@@ -46,7 +46,7 @@ class Ending(Protocol):
     def longest_stop(self) -> float: ...  # noqa: D102
 
 
-class Supervisor(Protocol):
+class SignalCounter(Protocol):
     """What knows which signals count, in a process that has a supervisor."""
 
     def level(self, number: int, count: int) -> int:
@@ -153,7 +153,7 @@ def signal_received() -> str:
 class Signals:
     """Calls `tell` with the count of signals so far, while it is open; in the main thread only."""
 
-    def __init__(self, tell: Callable[[int], None], supervisor: Supervisor | None = None) -> None:
+    def __init__(self, tell: Callable[[int], None], supervisor: SignalCounter | None = None) -> None:
         self._tell = tell
         self._supervisor = supervisor
         self.count = 0

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from leasekeeper.engine.host import LINGER, close_loop, new_event_loop
 from leasekeeper.errors import Closed, LeasekeeperError
 from leasekeeper.futures import running_future, when_all
-from leasekeeper.guard import Guard, Signals, Supervisor
+from leasekeeper.guard import Guard, SignalCounter, Signals
 from leasekeeper.loggers import safe_logger
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def in_event_loop() -> bool:
     return True
 
 
-def run(service: Service, supervisor: Supervisor | None = None) -> Any:
+def run(service: Service, supervisor: SignalCounter | None = None) -> Any:
     """Run until a signal or until it ends by itself; returns the result of its stop.
 
     In the main thread the end is bounded (L22). Handlers, background tasks and blocking calls that do not end within

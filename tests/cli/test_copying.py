@@ -11,7 +11,7 @@ import pytest
 from leasekeeper.api import MAX_BYTES, EntryFailure
 from leasekeeper.cli.connection import Connection, OpenQueue
 from leasekeeper.cli.redrive.chosen import report
-from leasekeeper.cli.redrive.copying import HIDDEN, Copying, CopyPlan, Target, copy_of
+from leasekeeper.cli.redrive.copying import HIDDEN, Copying, CopyPlan, Destination, copy_of
 from leasekeeper.cli.redrive.dead_letter_queue import DeadLetterQueue
 from leasekeeper.cli.redrive.filters import Filters
 from leasekeeper.errors import Verdict
@@ -62,9 +62,9 @@ class Scene:
         sent: str = (await self.broker.call("SendMessage", request))["MessageId"]
         return sent
 
-    async def target_of(self, letter: DeadLetter) -> Target | None:
+    async def target_of(self, letter: DeadLetter) -> Destination | None:
         name = letter.queue.removesuffix(self.end)
-        return Target(letter.queue, self.urls[name]) if name in self.urls else None
+        return Destination(letter.queue, self.urls[name]) if name in self.urls else None
 
     def copying(self, client: SqsApi | None = None, *, where: Sequence[str] = (), **plan: Any) -> Copying:
         plan["filters"] = Filters.read(where, None, None)

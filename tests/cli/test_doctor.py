@@ -18,7 +18,7 @@ from leasekeeper.cli.doctor import permissions, report, sharing
 from leasekeeper.cli.doctor.examination import patient_of
 from leasekeeper.cli.doctor.explanations import explanation
 from leasekeeper.cli.doctor.facts import Finding, Level
-from leasekeeper.cli.doctor.permissions import Answer, Trial, judge
+from leasekeeper.cli.doctor.permissions import Answer, TriedAction, judge
 from leasekeeper.cli.doctor.report import show
 from leasekeeper.errors import SqsError, Verdict
 from leasekeeper.local import LocalSqs
@@ -87,11 +87,11 @@ def test_only_an_answer_that_proves_it_is_called_allowed(code: str, message: str
     assert judge(EntryFailure(verdict, code, message, sender_fault=True)) is answer
 
 
-def try_all(**faults: dict[str, float]) -> tuple[list[Trial], list[str]]:
+def try_all(**faults: dict[str, float]) -> tuple[list[TriedAction], list[str]]:
     """Try everything on a local SQS with these faults; the trials, and the bodies in the dead-letter queue."""
     with LocalSqs() as sqs:
 
-        async def run() -> tuple[list[Trial], list[str]]:
+        async def run() -> tuple[list[TriedAction], list[str]]:
             settings = Connection(queue="orders", endpoint_url=sqs.endpoint_url, region="us-east-1").settings()
             async with await SqsClient.connect(settings) as client:
                 url, dead = await client.create_queue("orders"), await client.create_queue("orders-dead")
@@ -188,7 +188,7 @@ def test_an_error_of_the_server_proves_no_permission() -> None:
 
 
 def test_a_message_that_a_server_should_have_refused_is_reported() -> None:
-    trial = Trial(action="sqs:SendMessage", queue="dead", arn="arn", answer=Answer.ALLOWED, sent="id-1")
+    trial = TriedAction(action="sqs:SendMessage", queue="dead", arn="arn", answer=Answer.ALLOWED, sent="id-1")
     warning, _ = permissions.findings([trial], used=[])
     assert warning.message == "this server accepted a message that SQS refuses; it is in dead now: id-1"
 

@@ -10,7 +10,7 @@ import pytest
 
 from leasekeeper import Message, Reject
 from leasekeeper.cli.causes import Causes, DeadLetter
-from leasekeeper.cli.redrive.copying import Copying, CopyPlan, Target
+from leasekeeper.cli.redrive.copying import Copying, CopyPlan, Destination
 from leasekeeper.failure import FAILURE, REDRIVEN
 from leasekeeper.testing.world import World, virtual
 
@@ -24,8 +24,8 @@ class Back:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    async def target_of(self, letter: DeadLetter) -> Target | None:
-        return Target(letter.queue, self._world.queue_url) if letter.queue == self._world.name else None
+    async def target_of(self, letter: DeadLetter) -> Destination | None:
+        return Destination(letter.queue, self._world.queue_url) if letter.queue == self._world.name else None
 
 
 async def redrive(world: World) -> Copying:

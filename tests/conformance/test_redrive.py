@@ -12,7 +12,7 @@ import pytest
 from leasekeeper.cli.causes import Causes, DeadLetter
 from leasekeeper.cli.holding import Holding
 from leasekeeper.cli.peek import look
-from leasekeeper.cli.redrive.copying import Copying, CopyPlan, Target
+from leasekeeper.cli.redrive.copying import Copying, CopyPlan, Destination
 from leasekeeper.cli.redrive.filters import Filters
 from leasekeeper.failure import FAILURE, REDRIVEN, Failure
 from leasekeeper.sqs.client import SqsClient
@@ -44,9 +44,9 @@ class To:
     """All go to one queue."""
 
     def __init__(self, queue: Any) -> None:
-        self._target = Target(queue.name, queue.url)
+        self._target = Destination(queue.name, queue.url)
 
-    async def target_of(self, _letter: DeadLetter) -> Target | None:
+    async def target_of(self, _letter: DeadLetter) -> Destination | None:
         return self._target
 
 

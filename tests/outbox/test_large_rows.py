@@ -18,7 +18,7 @@ from leasekeeper.outbox.row_payloads import RowPayloads
 from leasekeeper.outbox.rows import Row
 from leasekeeper.payload import PayloadUnavailable
 from leasekeeper.payloads import S3Payloads
-from leasekeeper.sending.outgoing import Target
+from leasekeeper.sending.outgoing import TargetQueue
 
 if TYPE_CHECKING:
     from outbox_bench import Bench
@@ -134,7 +134,7 @@ def test_a_payload_that_another_relay_has_stored_is_not_stored_again(bench: Benc
     bench.add("q", "small")
     [(number,)] = bench.execute("SELECT id FROM {t}")
     row = Row(number, None, "", "small", "{}", 0, 5)
-    target = Target("q", fifo=False, content_based=False, most_bytes=MAX_BYTES, payloads=bench.outbox.payloads)
+    target = TargetQueue("q", fifo=False, content_based=False, most_bytes=MAX_BYTES, payloads=bench.outbox.payloads)
 
     async def store_twice() -> None:
         connections = Connections(bench.dsn, 1)

@@ -10,7 +10,7 @@ from leasekeeper.api import Outgoing, Sent
 from leasekeeper.errors import SqsError, Verdict
 from leasekeeper.local import Broker, LocalClient
 from leasekeeper.sending.dispatcher import Dispatcher, Entry
-from leasekeeper.sending.outgoing import Target
+from leasekeeper.sending.outgoing import TargetQueue
 from leasekeeper.testing.clock import run_virtual
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Bench:
     """A dispatcher of a queue, and what it answered."""
 
-    def __init__(self, broker: Broker, url: str, target: Target, **options: Any) -> None:
+    def __init__(self, broker: Broker, url: str, target: TargetQueue, **options: Any) -> None:
         self.broker = broker
         self.url = url
         self.client = LocalClient(broker, timeout=1.0)
@@ -77,7 +77,7 @@ def on_bench(story: Callable[[Bench], Coroutine[Any, Any, None]], name: str = "q
         created = await broker.call(
             "CreateQueue", {"QueueName": name, "Attributes": {"FifoQueue": "true"} if fifo else {}}
         )
-        await story(Bench(broker, created["QueueUrl"], Target(name, fifo=fifo), **options))
+        await story(Bench(broker, created["QueueUrl"], TargetQueue(name, fifo=fifo), **options))
 
     run_virtual(play())
 

@@ -14,7 +14,7 @@ from leasekeeper.local import LocalSqs
 from leasekeeper.message import MessageAttribute
 from leasekeeper.payloads import S3Payloads
 from leasekeeper.sending import Schedules, Sender
-from leasekeeper.sending.outgoing import Target
+from leasekeeper.sending.outgoing import TargetQueue
 from leasekeeper.sending.scheduler_client import _error_of
 from leasekeeper.sending.scheduling import full_minute, request_of, schedule_name
 
@@ -51,7 +51,9 @@ def test_sqs_delays_by_itself_what_is_near_and_the_rest_is_refused_with_the_reas
 
 
 def request(**message: Any) -> dict[str, Any]:
-    return request_of(Schedules(role=ROLE, kms_key="k"), Target("q", fifo=False), Outgoing(**message), at=AT, token="t")
+    return request_of(
+        Schedules(role=ROLE, kms_key="k"), TargetQueue("q", fifo=False), Outgoing(**message), at=AT, token="t"
+    )
 
 
 def test_a_schedule_is_of_the_partition_of_its_role_and_encrypted_with_the_key() -> None:
@@ -84,7 +86,7 @@ def test_what_a_schedule_cannot_send_is_refused() -> None:
 
 
 def test_a_payload_that_goes_to_s3_is_refused() -> None:
-    target = Target("q", fifo=False, payloads=S3Payloads("bucket"))
+    target = TargetQueue("q", fifo=False, payloads=S3Payloads("bucket"))
     large, _ = target.outgoing("x" * 2_000_000, group=None, delay=None, attributes=None, deduplication_id=None)
     with pytest.raises(ConfigurationError, match="a payload in S3 cannot be scheduled"):
         request_of(Schedules(role=ROLE), target, large, at=AT, token="t")

@@ -18,7 +18,7 @@ from leasekeeper.observe.tracing import Tracing
 from leasekeeper.outbox import Outbox
 from leasekeeper.payloads import S3Payloads
 from leasekeeper.sending import Sender
-from leasekeeper.sending.outgoing import Target
+from leasekeeper.sending.outgoing import TargetQueue
 from leasekeeper.sending.tracing import trace_source
 
 if TYPE_CHECKING:
@@ -93,9 +93,9 @@ def test_without_room_the_system_attribute_carries_it_alone(sqs: LocalSqs) -> No
 
 
 def test_a_message_is_not_made_too_large_or_given_one_attribute_too_many() -> None:
-    target = Target("q", fifo=False, most_bytes=100, payloads=None)
+    target = TargetQueue("q", fifo=False, most_bytes=100, payloads=None)
     target.trace = trace_source(wanted=True)
-    pointed = Target("q", fifo=False, payloads=S3Payloads("bucket"))
+    pointed = TargetQueue("q", fifo=False, payloads=S3Payloads("bucket"))
     pointed.trace = target.trace
     given: dict[str, Any] = {"group": None, "delay": None, "deduplication_id": None}
     with TRACER.start_as_current_span("order"):

@@ -33,7 +33,7 @@ BEATS = 8
 missing."""
 
 
-class Child(Protocol):
+class KeeperChild(Protocol):
     """The keeper's process."""
 
     @property
@@ -70,7 +70,7 @@ class KeeperLink:
         *,
         clock: Callable[[], float],
         credentials: Callable[[], api.Credentials | None] = lambda: None,
-        child: Child | None = None,
+        child: KeeperChild | None = None,
     ) -> None:
         self.table = table
         self.entries = Entries(table)

@@ -16,7 +16,7 @@ import msgspec
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.idempotency.postgres import check_psycopg, checked_table
 from leasekeeper.outbox.statements import DEFINITION, INSERT, TRIGGER
-from leasekeeper.sending.outgoing import Target
+from leasekeeper.sending.outgoing import TargetQueue
 from leasekeeper.sending.tracing import trace_source
 from leasekeeper.sqs.address import QueueAddress
 
@@ -188,7 +188,7 @@ class Outbox:
         seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
         if not 0 <= seconds <= LONGEST_DELAY:
             raise ConfigurationError(f"queue {address.name}: delay={delay!r}: must be from 0 seconds to 366 days")
-        target = Target(address.name, fifo=address.fifo, content_based=True, payloads=self.payloads)
+        target = TargetQueue(address.name, fifo=address.fifo, content_based=True, payloads=self.payloads)
         target.trace = trace_source(None)
         outgoing, _ = target.outgoing(
             body,

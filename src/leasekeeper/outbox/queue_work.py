@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from leasekeeper.outbox.outbox import Outbox
     from leasekeeper.outbox.row_payloads import RowPayloads
     from leasekeeper.outbox.settings import RelaySettings
-    from leasekeeper.sending.outgoing import Target
+    from leasekeeper.sending.outgoing import TargetQueue
 
 log = safe_logger("leasekeeper.outbox")
 
@@ -145,7 +145,7 @@ class QueueWork:
             await self._store(delivered.large, self._delivery.target)
         return len(rows)
 
-    async def _store(self, rows: Sequence[Row], target: Target) -> None:
+    async def _store(self, rows: Sequence[Row], target: TargetQueue) -> None:
         """Store payloads; their rows are small then, and sent by the next transaction."""
         assert self._payloads is not None
         stored = await self._payloads.store(rows, target)

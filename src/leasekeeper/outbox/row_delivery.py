@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from leasekeeper.api import SqsApi
     from leasekeeper.events import Event
     from leasekeeper.outbox.rows import Ready, Row
-    from leasekeeper.sending.outgoing import Target
+    from leasekeeper.sending.outgoing import TargetQueue
 
     Line = deque[Ready]
 
@@ -74,7 +74,7 @@ class RowDelivery:
         self,
         client: SqsApi,
         url: str,
-        target: Target,
+        target: TargetQueue,
         *,
         parallel: int,
         strict_order: bool,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from leasekeeper.outbox.outbox import Outbox
     from leasekeeper.outbox.rows import Row
     from leasekeeper.payloads.api import ObjectStore
-    from leasekeeper.sending.outgoing import Target
+    from leasekeeper.sending.outgoing import TargetQueue
 
 TIME = 120
 """Seconds that a transaction may take, which holds one row while its payload is stored."""
@@ -48,7 +48,7 @@ class RowPayloads:
         self._connections = connections
         self._store = store
 
-    async def store(self, rows: Sequence[Row], target: Target) -> Delivered:
+    async def store(self, rows: Sequence[Row], target: TargetQueue) -> Delivered:
         """Store the first payloads of these rows, one after the other; what became of those that S3 did not take.
 
         After an error the others are not tried, and have the same one.
@@ -66,7 +66,7 @@ class RowPayloads:
                 stored.refused.append((row, str(error)))
         return stored
 
-    async def _store_one(self, row: Row, target: Target) -> None:
+    async def _store_one(self, row: Row, target: TargetQueue) -> None:
         statement = self._outbox.statement
         async with self._connections.taken() as connection, connection.transaction():
             await connection.execute(SESSION.format(seconds=2 * TIME))

@@ -17,7 +17,7 @@ from leasekeeper.payloads.writing import OutgoingPointer
 
 if TYPE_CHECKING:
     from leasekeeper.api import Outgoing
-    from leasekeeper.sending.outgoing import Target
+    from leasekeeper.sending.outgoing import TargetQueue
 
 
 class Row(NamedTuple):
@@ -44,7 +44,7 @@ class Ready(NamedTuple):
     """Bytes as SQS counts them."""
 
 
-def message_of(row: Row, target: Target) -> Ready | None:
+def message_of(row: Row, target: TargetQueue) -> Ready | None:
     """The message of a row; None: its payload has to go to S3 first.
 
     Raises:
@@ -64,7 +64,7 @@ def message_of(row: Row, target: Target) -> Ready | None:
     return None if isinstance(outgoing, OutgoingPointer) else Ready(row, outgoing, size)
 
 
-def pointer_of(row: Row, body: str, target: Target, name: str) -> OutgoingPointer | None:
+def pointer_of(row: Row, body: str, target: TargetQueue, name: str) -> OutgoingPointer | None:
     """The message that points to the payload of a row, under that name; None: it can be sent as it is by now.
 
     Raises:
@@ -84,7 +84,7 @@ def _points(attributes: dict[str, Any]) -> bool:
     return any(marker in attributes for marker in MARKERS.values())
 
 
-def _outgoing(row: Row, body: str, target: Target, attributes: dict[str, Any]) -> tuple[Outgoing, int]:
+def _outgoing(row: Row, body: str, target: TargetQueue, attributes: dict[str, Any]) -> tuple[Outgoing, int]:
     return target.outgoing(
         body,
         group=row.group,

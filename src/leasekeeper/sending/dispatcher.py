@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from leasekeeper.api import SqsApi
     from leasekeeper.engine.batcher import BatcherStatistics
     from leasekeeper.events import Event
-    from leasekeeper.sending.outgoing import Target
+    from leasekeeper.sending.outgoing import TargetQueue
 
 SEND = "SendMessageBatch"
 RETRY = Exponential(base=0.2, maximum=5.0)
@@ -85,7 +85,7 @@ class Dispatcher:
         self,
         client: SqsApi,
         url: str,
-        target: Target,
+        target: TargetQueue,
         *,
         linger: float,
         timeout: float,

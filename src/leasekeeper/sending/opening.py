@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from leasekeeper.api import MAX_BYTES
 from leasekeeper.engine.opening import with_advice
 from leasekeeper.errors import QueueUnusable, SqsError, Verdict
-from leasekeeper.sending.outgoing import Target
+from leasekeeper.sending.outgoing import TargetQueue
 
 if TYPE_CHECKING:
     from leasekeeper.api import SqsApi
@@ -22,7 +22,9 @@ SENDING = "sqs:SendMessage, sqs:GetQueueAttributes and sqs:GetQueueUrl"
 """What a sender must be allowed."""
 
 
-async def open_target(client: SqsApi, address: QueueAddress, payloads: S3Payloads | None = None) -> tuple[str, Target]:
+async def open_target(
+    client: SqsApi, address: QueueAddress, payloads: S3Payloads | None = None
+) -> tuple[str, TargetQueue]:
     """The queue's URL, and the queue as far as it matters for messages.
 
     Where its attributes may not be read, it is taken for a queue with the defaults of SQS.
@@ -36,7 +38,7 @@ async def open_target(client: SqsApi, address: QueueAddress, payloads: S3Payload
     except SqsError as error:
         raise QueueUnusable(f"queue {address.name} cannot be used: {with_advice(error, SENDING)}") from error
     most = attributes.get("MaximumMessageSize", "")
-    target = Target(
+    target = TargetQueue(
         address.name,
         fifo=address.fifo or attributes.get("FifoQueue") == "true",
         content_based=attributes.get("ContentBasedDeduplication") == "true",

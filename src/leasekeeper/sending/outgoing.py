@@ -34,7 +34,7 @@ _NO_SYSTEM: Mapping[str, str] = {}
 _encode = msgspec.json.Encoder().encode
 
 
-class Target:
+class TargetQueue:
     """The queue that messages go to, as far as it matters for their form.
 
     Attributes:
@@ -107,9 +107,9 @@ class Target:
         )
         return (message, size) if size <= self._limit else self._pointing(message, size)
 
-    def without_payloads(self) -> Target:
+    def without_payloads(self) -> TargetQueue:
         """The same queue, for messages whose payloads are stored already."""
-        return Target(self.name, fifo=self.fifo, content_based=self.content_based, most_bytes=self.most_bytes)
+        return TargetQueue(self.name, fifo=self.fifo, content_based=self.content_based, most_bytes=self.most_bytes)
 
     def _pointing(self, message: Outgoing, size: int) -> tuple[Outgoing, int]:
         if self.payloads is None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from leasekeeper.api import Sent
-    from leasekeeper.sending.outgoing import Target
+    from leasekeeper.sending.outgoing import TargetQueue
     from leasekeeper.sending.scheduler_client import SchedulerClient
     from leasekeeper.sending.schedules import Schedules
     from leasekeeper.sqs.settings import ClientSettings
@@ -45,7 +45,7 @@ KEYWORD = b"<aws.scheduler."
 """Begins the words in an input that the scheduler replaces."""
 
 
-class Plan(NamedTuple):
+class PlannedSend(NamedTuple):
     """How a message gets sent later."""
 
     at: datetime
@@ -68,7 +68,7 @@ class Scheduling:
         self._connection = connection
         self._client: SchedulerClient | None = None
 
-    def needs(self, target: Target) -> Schedules:
+    def needs(self, target: TargetQueue) -> Schedules:
         """What schedules for that queue need.
 
         Raises:
@@ -81,7 +81,7 @@ class Scheduling:
             )
         return self._schedules
 
-    def plan(self, target: Target, at: datetime, name: str | None) -> Plan:
+    def plan(self, target: TargetQueue, at: datetime, name: str | None) -> PlannedSend:
         """How a message gets there.
 
         Raises:
@@ -96,9 +96,9 @@ class Scheduling:
         by_sqs = name is None and delay <= (0 if target.fifo else LONGEST_DELAY)
         if not by_sqs:
             self.needs(target)
-        return Plan(at, by_sqs, delay or None if by_sqs else None)
+        return PlannedSend(at, by_sqs, delay or None if by_sqs else None)
 
-    async def schedule(self, target: Target, outgoing: Outgoing, at: datetime, name: str | None) -> Scheduled:
+    async def schedule(self, target: TargetQueue, outgoing: Outgoing, at: datetime, name: str | None) -> Scheduled:
         """Create the schedule of a message."""
         schedules = self.needs(target)
         at = full_minute(at, datetime.now(UTC))
@@ -108,7 +108,7 @@ class Scheduling:
         )
         return Scheduled(name=full, at=at, created=created)
 
-    async def unschedule(self, target: Target, name: str) -> bool:
+    async def unschedule(self, target: TargetQueue, name: str) -> bool:
         """Delete a schedule."""
         schedules = self.needs(target)
         client = await self._connected(schedules)
@@ -165,7 +165,9 @@ def schedule_name(queue: str, name: str | None) -> str:
     return f"{readable}-{sha256(f'{queue} {name}'.encode()).hexdigest()[:32]}"
 
 
-def request_of(schedules: Schedules, target: Target, outgoing: Outgoing, *, at: datetime, token: str) -> dict[str, Any]:
+def request_of(
+    schedules: Schedules, target: TargetQueue, outgoing: Outgoing, *, at: datetime, token: str
+) -> dict[str, Any]:
     """The body of CreateSchedule.
 
     Raises:
@@ -203,7 +205,7 @@ def request_of(schedules: Schedules, target: Target, outgoing: Outgoing, *, at: 
     return request if schedules.kms_key is None else {**request, "KmsKeyArn": schedules.kms_key}
 
 
-def _text(target: Target, name: str, value: str | bytes) -> str:
+def _text(target: TargetQueue, name: str, value: str | bytes) -> str:
     if isinstance(value, bytes):
         raise ConfigurationError(
             f"queue {target.name}: attribute {name} is of bytes, and schedules send text: encode it in base64"

@@ -22,7 +22,7 @@ from leasekeeper.sending.dispatcher import Dispatcher, Entry
 from leasekeeper.sending.flushes import Flush
 from leasekeeper.sending.open_senders import forget, remember
 from leasekeeper.sending.opening import open_target
-from leasekeeper.sending.outgoing import Target
+from leasekeeper.sending.outgoing import TargetQueue
 from leasekeeper.sending.settings import SenderStatistics
 from leasekeeper.sending.tracing import trace_source
 from leasekeeper.sqs.client import SqsClient
@@ -62,7 +62,7 @@ class SendLoop:
         thread: LoopThread,
     ) -> None:
         self.open = False
-        self.target = Target(address.name, fifo=address.fifo)
+        self.target = TargetQueue(address.name, fifo=address.fifo)
         self._address = address
         self._client = client
         self._connection = connection

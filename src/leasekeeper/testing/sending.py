@@ -13,7 +13,7 @@ from leasekeeper.api import Sent
 from leasekeeper.futures import done_future
 from leasekeeper.running import Completion, in_event_loop
 from leasekeeper.sending.answers import InLoop
-from leasekeeper.sending.outgoing import Target
+from leasekeeper.sending.outgoing import TargetQueue
 from leasekeeper.sending.senders import queue_of
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class RecordedSender:
     def __init__(self, queue: str, take: Callable[[str, Outgoing], Completion[Sent]]) -> None:
         self._queue = queue
         self._take = take
-        self._target = Target(queue, fifo=queue.endswith(".fifo"))
+        self._target = TargetQueue(queue, fifo=queue.endswith(".fifo"))
         self._posted: list[Completion[Sent]] = []
 
     def send(self, body: Any, **given: Any) -> Completion[Sent]:

@@ -31,7 +31,7 @@ from leasekeeper.worker_process.remote import RemoteDelivery, Saying
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from leasekeeper.lanes.processes.blueprint import Plan
+    from leasekeeper.lanes.processes.blueprint import HandlerPlan
     from leasekeeper.lanes.processes.frames import Run
     from leasekeeper.lanes.processes.frames import Settled as SettledFrame
     from leasekeeper.worker_process.channel import Channel
@@ -69,7 +69,7 @@ class Worker:
             log_level: from which on records go to the engine; None: they stay here.
         """
         self._loop = asyncio.get_running_loop()
-        plan: Plan = pickle.loads(blueprint)  # noqa: S301 - from the process that started this one
+        plan: HandlerPlan = pickle.loads(blueprint)  # noqa: S301 - from the process that started this one
         if log_level is not None:
             forward(self.channel, log_level)
         senders = Senders()

@@ -39,7 +39,7 @@ class Answer(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class TriedAction:
     """An action of IAM that was tried.
 
     Attributes:
@@ -59,7 +59,7 @@ class Trial:
     sent: str = ""
 
 
-async def try_settling(client: SqsApi, url: str, *, queue: str, arn: str) -> list[Trial]:
+async def try_settling(client: SqsApi, url: str, *, queue: str, arn: str) -> list[TriedAction]:
     """Try to delete and to extend a message that does not exist."""
     return [
         await _try(client.delete_batch(url, [NO_RECEIPT]), "sqs:DeleteMessage", queue, arn),
@@ -67,20 +67,22 @@ async def try_settling(client: SqsApi, url: str, *, queue: str, arn: str) -> lis
     ]
 
 
-async def try_sending(client: SqsApi, url: str, *, queue: str, arn: str) -> Trial:
+async def try_sending(client: SqsApi, url: str, *, queue: str, arn: str) -> TriedAction:
     """Try to send a message that SQS must refuse."""
     return await _try(client.send_batch(url, [UNSENDABLE]), "sqs:SendMessage", queue, arn)
 
 
-async def _try(attempt: Awaitable[Sequence[Sent | EntryFailure | None]], action: str, queue: str, arn: str) -> Trial:
+async def _try(
+    attempt: Awaitable[Sequence[Sent | EntryFailure | None]], action: str, queue: str, arn: str
+) -> TriedAction:
     try:
         (entry,) = await attempt
     except SqsError as error:
-        return Trial(action=action, queue=queue, arn=arn, answer=judge(error), error=with_advice(error))
+        return TriedAction(action=action, queue=queue, arn=arn, answer=judge(error), error=with_advice(error))
     if not isinstance(entry, EntryFailure):
         sent = entry.message_id if entry is not None else ""
-        return Trial(action=action, queue=queue, arn=arn, answer=Answer.ALLOWED, sent=sent)
-    return Trial(action=action, queue=queue, arn=arn, answer=judge(entry), error=f"{entry.code}: {entry.message}")
+        return TriedAction(action=action, queue=queue, arn=arn, answer=Answer.ALLOWED, sent=sent)
+    return TriedAction(action=action, queue=queue, arn=arn, answer=judge(entry), error=f"{entry.code}: {entry.message}")
 
 
 def judge(error: SqsError | EntryFailure) -> Answer:
@@ -91,7 +93,7 @@ def judge(error: SqsError | EntryFailure) -> Answer:
     return Answer.ALLOWED if refused or error.verdict in _PAST_PERMISSION else Answer.UNKNOWN
 
 
-def findings(trials: Sequence[Trial], *, used: Sequence[str]) -> list[Finding]:
+def findings(trials: Sequence[TriedAction], *, used: Sequence[str]) -> list[Finding]:
     """What the trials showed.
 
     Args:
@@ -127,7 +129,7 @@ async def check_sending(client: SqsApi, name: str, *, arn: str) -> Finding:
     return sending(await try_sending(client, url, queue=other.name, arn=f"{arn.rpartition(':')[0]}:{other.name}"))
 
 
-def sending(trial: Trial) -> Finding:
+def sending(trial: TriedAction) -> Finding:
     """What a trial showed of a queue that handlers send to."""
     if trial.answer is Answer.DENIED:
         statement = json.dumps({"Effect": "Allow", "Action": trial.action, "Resource": trial.arn})
@@ -140,5 +142,5 @@ def sending(trial: Trial) -> Finding:
     return Finding(Level.OK, "sending", f"handlers may send to {trial.queue}")
 
 
-def _named(trial: Trial) -> str:
+def _named(trial: TriedAction) -> str:
     return f"{trial.action} on {trial.queue}" if trial.action == "sqs:SendMessage" else trial.action

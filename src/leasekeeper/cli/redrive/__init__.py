@@ -25,7 +25,7 @@ from leasekeeper.cli.errors import Stopped, say
 from leasekeeper.cli.holding import Holding
 from leasekeeper.cli.redrive import move_tasks
 from leasekeeper.cli.redrive.chosen import send_chosen
-from leasekeeper.cli.redrive.copying import CopyPlan, Target
+from leasekeeper.cli.redrive.copying import CopyPlan, Destination
 from leasekeeper.cli.redrive.dead_letter_queue import DeadLetterQueue, arn_of, dead_letter_queue_of, target_at
 from leasekeeper.cli.redrive.filters import Filters
 from leasekeeper.cli.redrive_policy import number
@@ -172,7 +172,7 @@ def _say_hidden(name: str, hidden: int) -> None:
 
 
 async def _start_task(
-    connection: Connection, dead: DeadLetterQueue, target: Target | None, wish: Wish, waiting: int
+    connection: Connection, dead: DeadLetterQueue, target: Destination | None, wish: Wish, waiting: int
 ) -> Exit:
     """Let SQS move all messages."""
     client = dead.queue.client
@@ -198,7 +198,7 @@ async def _start_task(
     return Exit.CLEAN if task.status == "COMPLETED" else Exit.FAILED
 
 
-async def _only_target(connection: Connection, dead: DeadLetterQueue, *, by_sqs: bool) -> Target | None:
+async def _only_target(connection: Connection, dead: DeadLetterQueue, *, by_sqs: bool) -> Destination | None:
     """The one queue that a task moves all to; None: each message goes where SQS took it from, as `--task` asks.
 
     SQS does not know where a copy came from, which a consumer sent: without a destination its task stops half-way. So

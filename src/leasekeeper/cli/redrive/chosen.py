@@ -22,14 +22,14 @@ from leasekeeper.texts import printable
 
 if TYPE_CHECKING:
     from leasekeeper.cli.connection import Connection
-    from leasekeeper.cli.redrive.copying import Target
+    from leasekeeper.cli.redrive.copying import Destination
 
 SHOWN = 5
 """Refused messages that are reported one by one."""
 
 
 async def send_chosen(
-    connection: Connection, dead: DeadLetterQueue, target: Target | None, plan: CopyPlan, waiting: int
+    connection: Connection, dead: DeadLetterQueue, target: Destination | None, plan: CopyPlan, waiting: int
 ) -> Exit:
     """Send the messages that are chosen to the target, or each to its own queue."""
     from rich.console import Console

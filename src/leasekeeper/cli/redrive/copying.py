@@ -41,7 +41,7 @@ PAUSES = (0.2, 0.4, 0.8, 1.6)
 """Seconds before the second try of a call that SQS may do the next time, before the third, and so on."""
 
 
-class Target(NamedTuple):
+class Destination(NamedTuple):
     """A queue that messages are sent to."""
 
     name: str
@@ -51,7 +51,7 @@ class Target(NamedTuple):
 class Routes(Protocol):
     """Where dead letters go."""
 
-    async def target_of(self, letter: DeadLetter) -> Target | None:
+    async def target_of(self, letter: DeadLetter) -> Destination | None:
         """The queue that a dead letter goes to; None when it is not known."""
         ...
 
@@ -77,7 +77,7 @@ class _Copy(NamedTuple):
     """A message, and what is sent."""
 
     message: Received
-    target: Target
+    target: Destination
     outgoing: Outgoing
 
 
@@ -196,7 +196,7 @@ class Copying:
 
     async def _batches(self, messages: Sequence[Received]) -> list[list[_Copy]]:
         """What to send of these, in batches that one call can carry and the rate allows."""
-        chosen: dict[Target, list[_Copy]] = {}
+        chosen: dict[Destination, list[_Copy]] = {}
         for message in messages:
             letter = DeadLetter.of(message)
             if (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leasekeeper.cli.connection import OpenQueue, unusable, with_advice
-from leasekeeper.cli.redrive.copying import Target
+from leasekeeper.cli.redrive.copying import Destination
 from leasekeeper.cli.redrive_policy import RedrivePolicy, account_in, name_in
 from leasekeeper.errors import ConfigurationError, QueueUnusable, SqsError, Verdict
 from leasekeeper.sqs.address import QueueAddress
@@ -41,9 +41,9 @@ class DeadLetterQueue:
         return self.queue.name
 
     @property
-    def only_source(self) -> Target | None:
+    def only_source(self) -> Destination | None:
         """The one queue that it serves; None when it serves several, or it is not known."""
-        return Target(*next(iter(self.sources.items()))) if len(self.sources) == 1 else None
+        return Destination(*next(iter(self.sources.items()))) if len(self.sources) == 1 else None
 
     def arn_of(self, name: str) -> str:
         """The ARN of a queue that it serves: SQS wants both in the same account and region."""
@@ -89,7 +89,7 @@ async def dead_letter_queue_of(given: OpenQueue, *, any_queue: bool = False) -> 
     return DeadLetterQueue(queue=queue, arn=policy.target, sources=await sources_of(queue) or {})
 
 
-async def target_at(dead: DeadLetterQueue, reference: str) -> Target:
+async def target_at(dead: DeadLetterQueue, reference: str) -> Destination:
     """The queue that `--to` names.
 
     Raises:
@@ -106,10 +106,10 @@ async def target_at(dead: DeadLetterQueue, reference: str) -> Target:
         raise QueueUnusable(f"--to={reference!r}: {with_advice(error)}") from error
     if _place(url) == _place(dead.queue.url):
         raise ConfigurationError(f"--to={reference!r}: this is the dead-letter queue itself")
-    return Target(address.name, url)
+    return Destination(address.name, url)
 
 
-async def arn_of(client: SqsClient, target: Target) -> str:
+async def arn_of(client: SqsClient, target: Destination) -> str:
     """The ARN of the queue to move to; raises `QueueUnusable` where SQS does not tell it."""
     try:
         return (await client.queue_attributes(target.url, ["QueueArn"]))["QueueArn"]
@@ -125,10 +125,10 @@ def _place(url: str) -> list[str]:
 class OneTarget:
     """All dead letters go to one queue."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Destination) -> None:
         self._target = target
 
-    async def target_of(self, letter: DeadLetter) -> Target | None:  # noqa: ARG002 - as in Routes
+    async def target_of(self, letter: DeadLetter) -> Destination | None:  # noqa: ARG002 - as in Routes
         """The one queue."""
         return self._target
 
@@ -138,10 +138,10 @@ class ToSources:
 
     def __init__(self, dead: DeadLetterQueue) -> None:
         self._dead = dead
-        self._sources = {name: Target(name, url) for name, url in dead.sources.items()}
-        self._named_by_sqs: dict[str, Target | None] = {}
+        self._sources = {name: Destination(name, url) for name, url in dead.sources.items()}
+        self._named_by_sqs: dict[str, Destination | None] = {}
 
-    async def target_of(self, letter: DeadLetter) -> Target | None:
+    async def target_of(self, letter: DeadLetter) -> Destination | None:
         """The queue it came from; if it does not say it, the one queue that the dead-letter queue serves."""
         if not letter.queue:
             return self._dead.only_source
@@ -152,9 +152,9 @@ class ToSources:
             self._named_by_sqs[letter.queue] = await self._find(letter.queue)
         return self._named_by_sqs[letter.queue]
 
-    async def _find(self, name: str) -> Target | None:
+    async def _find(self, name: str) -> Destination | None:
         try:
-            return Target(name, await self._dead.queue.client.queue_url(name, account=account_in(self._dead.arn)))
+            return Destination(name, await self._dead.queue.client.queue_url(name, account=account_in(self._dead.arn)))
         except SqsError as error:
             if error.verdict is Verdict.MISSING:
                 return None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class HandlerPlan:
     """What a worker makes its handler of.
 
     Attributes:
@@ -78,7 +78,7 @@ class Blueprint:
         _try(injector, f"queue {queue}: the function that makes its injector")
         named = tuple((function.__module__, function.__qualname__, when) for function, when in functions)
         self.data = pickle.dumps(
-            Plan(functions=named, options=taken, queue=queue, lifespan=lifespan, injector=injector)
+            HandlerPlan(functions=named, options=taken, queue=queue, lifespan=lifespan, injector=injector)
         )
 
     def verify(self) -> None:
