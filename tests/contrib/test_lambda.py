@@ -170,15 +170,19 @@ def test_behind_a_failure_nothing_of_its_group_runs_and_all_of_it_comes_again(
     assert ran == ["a1", "b1", "a2", "b2"]
 
 
+@pytest.mark.parametrize("immediate", [0, 2])
 @pytest.mark.parametrize("groups", ["one", "several"])
-def test_batches_of_a_fifo_queue_keep_the_order_too(groups: Any, make: Callable[..., LambdaHandler]) -> None:
+def test_batches_of_a_fifo_queue_keep_the_order_too(
+    groups: Any, immediate: int, make: Callable[..., LambdaHandler]
+) -> None:
     ran: list[list[str]] = []
 
     def handle(batch: Batch[str]) -> list[Message[str]]:
         ran.append(batch.bodies)
         return [each for each in batch if each.body == "a2"]
 
-    consumer = Consumer("orders.fifo", handle, batch=2, batch_groups=groups, region="eu-west-1")
+    retries = Retries(immediate=immediate)
+    consumer = Consumer("orders.fifo", handle, batch=2, batch_groups=groups, retry=retries, region="eu-west-1")
     event = lambda_event("a1", "a2", "a3", "b1", queue="orders.fifo", groups="aaab")
     assert failed(make(consumer)(event)) == ["message-1", "message-2"]
     assert sorted(ran) == [["a1", "a2"], ["b1"]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -177,6 +178,8 @@ class Invocation:
     async def _settle(self, row: Delivery, outcome: Outcome) -> Decision:
         """Do what the outcome means, and tell subscribers and the log."""
         decision = decide(outcome, attempt=row.attempts, policy=self._policy, draw=random.random())  # noqa: S311
+        if decision.action is Action.AGAIN and self._options.batch is not None:
+            decision = replace(decision, action=Action.RELEASE)  # Lambda brings it again, with what stands behind it
         copied = decision.action is Action.COPY and await self._queue.copy(row, outcome, decision.counted)
         if copied or decision.action is Action.DELETE:
             self._done.add(row)
