@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from leasekeeper import Message, Reject, Retries
 from leasekeeper.batch import Batch  # noqa: TC001 - annotations below are resolved while the tests run
 from leasekeeper.testing.world import DEAD_LETTERS, World, virtual
 
@@ -240,6 +241,29 @@ async def test_a_batch_key_that_raises_costs_its_own_message_a_retry() -> None:
         await world.until(lambda: len(world.bodies()) == 1)
         assert running.statistics().work.failed == 1
     assert batches == [["1", "3"]]
+
+
+@virtual
+async def test_the_option_retry_decides_on_what_a_batch_key_raises() -> None:
+    asked: list[tuple[str, int, str]] = []
+
+    def without_a_tenant(message: Message[str], attempt: int, error: Exception) -> Reject:
+        asked.append((message.body, attempt, repr(error)))
+        return Reject("it has no tenant")
+
+    async def load(_bodies: list[str]) -> None: ...
+
+    async with World(max_receives=5) as world:
+        await world.send("1")
+        await world.start(
+            load,
+            batch=2,
+            batch_key=lambda message: message.attributes["tenant"],
+            retry=Retries(on={KeyError: without_a_tenant}),
+        )
+        await world.until(lambda: not world.bodies())
+        assert world.bodies(DEAD_LETTERS) == ["1"]
+    assert asked == [("1", 1, "KeyError('tenant')")]
 
 
 @virtual

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.core.batch_collector import BatchPolicy, Collected, Collector
 from leasekeeper.lanes.api import Answer, Resizable
-from leasekeeper.lanes.failures import outcome_of_error
 from leasekeeper.lanes.lease_control import LeaseControl
+from leasekeeper.lanes.rules import outcome_by_rule
 from leasekeeper.message import Message
 from leasekeeper.outcomes import FREED, NOT_STARTED, Done, Failed, Freed, Reject, Skipped
+from leasekeeper.retries import Retries, retries_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -203,6 +204,7 @@ class BundleLane:
         self._clock = clock
         self._batch_key = options.batch_key
         self._queue = queue
+        self._retries = retries_of(options.retry or Retries())
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._at_work: dict[Bundle, None] = {}
@@ -266,7 +268,7 @@ class BundleLane:
             try:
                 groups.setdefault(key_of(message), []).append(row)
             except BaseException as error:  # a user's code, or a key that cannot be hashed
-                say(Answer(row, outcome_of_error(error)))
+                say(Answer(row, outcome_by_rule(error, self._retries, attempt=row.attempt, message=message)))
         return groups.items()
 
     def _run(self, complete: Sequence[Collected]) -> None:

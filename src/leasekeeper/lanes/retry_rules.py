@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from leasekeeper.errors import UndecodableBody
-from leasekeeper.lanes.failures import checked, contained
+from leasekeeper.lanes.failures import checked, contained, outcome_of_error
 from leasekeeper.outcomes import Failed, NotOpened, Outcome, Reject, Retry
 from leasekeeper.schedules import LONGEST, Schedule
 
@@ -56,6 +56,11 @@ def with_rule(
         return replace(outcome, rule=_answer(rule, message(), attempt, error))
     except BaseException as raised:
         return replace(outcome, rule_error=contained(raised))
+
+
+def outcome_by_rule(error: BaseException, retries: Retries, *, attempt: int, message: Message[Any]) -> Outcome:
+    """The outcome of an error of other code of a user, with what the retries say of it; arguments as of `with_rule`."""
+    return with_rule(outcome_of_error(error), error, retries, attempt=attempt, message=lambda: message)
 
 
 def _answer(function: RetryFunction, message: Message[Any], attempt: int, error: BaseException) -> Any:
