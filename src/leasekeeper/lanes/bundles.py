@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from leasekeeper.core.batch_collector import BatchPolicy, Collected, Collector
 from leasekeeper.lanes.api import Answer, Resizable
 from leasekeeper.lanes.lease_control import LeaseControl
-from leasekeeper.lanes.rules import outcome_by_rule
+from leasekeeper.lanes.retry_rules import outcome_by_rule
 from leasekeeper.message import Message
 from leasekeeper.outcomes import FREED, NOT_STARTED, Done, Failed, Freed, Reject, Skipped
 from leasekeeper.retries import Retries, retries_of
