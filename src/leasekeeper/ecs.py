@@ -55,7 +55,7 @@ class TaskProtection:
         self._told = False
 
     def watch(self, needed: Callable[[], bool]) -> Callable[[], None]:
-        """Ask `needed` from now on, from another thread; returns what ends that. Neither waits."""
+        """Ask `needed` from now on, from another thread; returns a function that ends that. Neither waits."""
         with self._lock:
             self._watches.append(needed)
             if self._thread is None:

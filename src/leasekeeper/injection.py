@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Injector(Protocol):
-    """What gives parameters to handlers. Its scopes are of one run of a handler, and closed before the message is."""
+    """What gives parameters to handlers. A scope is for one run of a handler, and closes before the settlement."""
 
     def gives(self, parameter: inspect.Parameter) -> bool:
         """Whether it gives this parameter of a handler; asked once, when the handler is declared.
@@ -71,7 +71,7 @@ class Injection:
         """Use that injector, or what the function makes.
 
         Raises:
-            ConfigurationError: there is one, or it has not the methods of one.
+            ConfigurationError: there is one already, or this has not the methods of an injector.
         """
         if self.injector is not None:
             raise ConfigurationError(

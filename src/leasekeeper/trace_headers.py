@@ -19,7 +19,7 @@ _FLAG = 54
 """Where `traceparent` has the last digit of its flags."""
 _EVEN = frozenset("02468ace")
 NOT_SAMPLED = "Sampled=0"
-"""What an `AWSTraceHeader` contains whose trace was not sampled."""
+"""What an `AWSTraceHeader` contains if its trace was not sampled."""
 
 
 class Trace(NamedTuple):

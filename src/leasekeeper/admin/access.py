@@ -44,7 +44,7 @@ class HostCheck:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        # Mounted in a web app of others, the path also has where that is.
+        # Mounted in another web app, the path begins with where that is.
         if scope["type"] == "http" and scope["path"].removeprefix(scope.get("root_path", "")) not in self._free:
             host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
             if not self._settings.allows_host(host):

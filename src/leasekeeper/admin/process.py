@@ -41,10 +41,10 @@ _STATES = {
     Phase.CLOSED: "STOPPED",
 }
 STALLED = 3.0
-"""How many times as long as handlers take none may have ended well before a backlog counts as not being worked off."""
+"""If no handler has ended well for this many times its usual time, a backlog counts as not being worked off."""
 _COUNTS = sorted(Totals.__annotations__)
 URGENCY = ("UNHEALTHY", "DRAINING", "STARTING", "PAUSED", "QUIET", "RUNNING", "STOPPED")
-"""States, the one that a person has to see first at the beginning."""
+"""States, the most urgent first."""
 
 
 def key() -> str:

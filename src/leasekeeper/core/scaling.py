@@ -198,7 +198,7 @@ def _replicas(work: float, *, load: LoadStatistics, hidden: int, in_flight: floa
 
 
 class LoadMeter:
-    """Averages what is counted, whenever somebody reads it; nothing is measured in between.
+    """Averages what is counted, whenever it is read; nothing is measured in between.
 
     Its readings are replaced as a whole, so that several threads may read.
     """

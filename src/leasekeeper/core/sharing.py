@@ -87,7 +87,7 @@ class Member:
         self._used_at = -math.inf
         self._given_back = 0
         self._lift = 0.0
-        """What was added to its charge: while its queue was empty it did not use its part, and it gets none later."""
+        """What was added to its charge: what it left unused while its queue was empty, it does not get later."""
 
     @property
     def taken(self) -> int:
@@ -166,7 +166,7 @@ class Member:
         self._doubted_at = until
 
     def released(self, count: int, until: float) -> None:
-        """Messages have given back their slots. If it could not ask before, it does so until then."""
+        """Messages have given back their slots. If it could not ask before, it has until then to ask."""
         if self.full:
             self._doubted_at = until
         self.held -= count

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _MOST_REMEMBERED = 256
 _SHOWN = frozenset({b"image", b"video", b"audio"})
-"""What a page shows of another origin without reading it: `Sec-Fetch-Dest`. Scripts, styles and fonts tell it more."""
+"""Values of `Sec-Fetch-Dest`: what a page of another origin may show, but not read. Scripts and styles tell it more."""
 
 
 class AllowedHosts:

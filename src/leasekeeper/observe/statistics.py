@@ -81,7 +81,7 @@ class Report:
     rejected: int = 0
     """Runs that found a message that can never be processed."""
     exhausted: int = 0
-    """Runs that were the last allowed attempt (`max_attempts`) of a message, and did not do it."""
+    """Runs that were the last allowed attempt (`max_attempts`) of a message, and failed."""
     unmatched: int = 0
     """Deliveries that none of the queue's several handlers took."""
     lost: int = 0
@@ -135,7 +135,7 @@ class ConsumerStatistics:
     concurrency: int
     """Handlers that may run at once."""
     slots_taken: int
-    """Slots taken of those for waiting and running messages: by messages, and by open polls for what they may bring."""
+    """Slots taken: by waiting and running messages, and by open polls for what they may bring."""
     pollers: int
     """Receive loops."""
     lag: float

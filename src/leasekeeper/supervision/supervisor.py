@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 _WAKES, _CHANGES, _FIRST_SIDECAR = 0, -1, -2
-"""What the selector knows those by that are no process of the policy, which are numbered from 1."""
-ASIDE_STOP = 5.0
+"""Keys of the selector for what is no process of the policy; those are numbered from 1."""
+SIDECAR_STOP = 5.0
 """Seconds that what runs beside the processes may take to stop."""
 _OURS = ("LEASEKEEPER_PROCESSES", "LEASEKEEPER_ADMIN", "LEASEKEEPER_ADMIN_HOSTS", "LEASEKEEPER_PEERS")
 """Variables that are for the supervisor, and not for its children."""
@@ -78,7 +78,7 @@ class Supervisor:
         self._changes = changes
         self._told = told
         self._mistakes = set[str]()
-        """What processes have found wrong in arguments and settings since the last start of one."""
+        """What processes have found wrong in arguments and settings since one was last started."""
         self._known: list[dict[str, Any]] = []
         self._children: dict[int, Child] = {}
         self._attendants: dict[int, Attendant] = {}
@@ -285,7 +285,7 @@ class Supervisor:
 
     def _end_sidecars(self, wakes: socket.socket) -> None:
         """Stop what runs beside the processes; kill what does not stop."""
-        until = time.monotonic() + ASIDE_STOP
+        until = time.monotonic() + SIDECAR_STOP
         for sidecar in self._sidecars:
             if sidecar.child is not None:
                 sidecar.child.stop()

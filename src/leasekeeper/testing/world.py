@@ -270,7 +270,8 @@ class World:
         """Let time pass until the condition holds; returns when that was.
 
         Args:
-            condition: of what happens in the world. One of the time alone may be seen late, by 100 steps at most.
+            condition: of what happens in the world. One that depends on the time alone may be seen up to 100 steps
+            late.
             within: virtual seconds after which it is an error that the condition does not hold.
             step: how many virtual seconds after something happened the condition is tried.
 

@@ -27,7 +27,7 @@ _NOWHERE = b"\xff"
 
 
 def pack_error(error: BaseException) -> list[Any]:
-    """An error and what led to it as plain values, each followed by what it has to do with the next."""
+    """An error and what led to it as plain values, each with its link to the next: a cause or a context."""
     packed: list[Any] = []
     each: BaseException | None = error
     seen = set[int]()
