@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+HANGUP = getattr(signal, "SIGHUP", None)
+"""The terminal was closed; Windows does not have it."""
 FORCED_LINGER = 1.0
 """As `LINGER`, after a second signal."""
 LOOK = 1.0
@@ -167,6 +169,8 @@ class Signals:
         # Plain signal handlers, not the loop's: they are called even while a handler blocks the loop.
         for number in SIGNALS:
             self._before[number] = signal.signal(number, self._on_signal)
+        if HANGUP is not None and signal.getsignal(HANGUP) is signal.SIG_DFL:  # `nohup`, and handlers of others, stay
+            self._before[HANGUP] = signal.signal(HANGUP, self._on_signal)
         _open.add(self)
         return self
 
@@ -188,6 +192,8 @@ class Signals:
         return self._asked
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if number == HANGUP and self.count:
+            return  # a terminal that is closed sends several: they cut no drain short
         count = self.count + 1 if self._supervisor is None else self._supervisor.level(number, self.count)
         if count <= self.count:
             return

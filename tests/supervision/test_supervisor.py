@@ -138,6 +138,21 @@ def test_a_signal_to_the_supervisor_and_its_children_stops_each_child_once_and_t
     )
 
 
+def test_a_closed_terminal_is_one_stop_and_its_last_lines_have_no_reader(
+    supervised: Callable[..., Supervised], tmp_path: Path
+) -> None:
+    """It sends SIGHUP to all of them, some more than once."""
+    away = f"import os\nos.dup2(os.open({str(tmp_path / 'fifo')!r}, os.O_WRONLY), 2)\n"
+    os.mkfifo(tmp_path / "fifo")
+    run = supervised(1, DRAINS, away)
+    with (tmp_path / "fifo").open("rb"):
+        run.until(lambda: len(run.lines("pid")) == 1)
+    for _ in range(3):
+        run.process.send_signal(signal.SIGHUP)
+    assert run.end() == 0
+    assert run.lines("told") == [[1, 1]]
+
+
 def test_a_child_that_is_killed_is_replaced(supervised: Callable[..., Supervised]) -> None:
     run = supervised(2, DRAINS)
     run.until(lambda: len(run.lines("pid")) == 2)

@@ -69,7 +69,7 @@ async def _serve(
     stopping = asyncio.Event()
     lifeline = Lifeline.from_environment(os.environ)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, *([] if lifeline is None else [signal.SIGHUP])):
         # Beside consumers it outlives them, also when the signal is for all: their supervisor stops it when they have
         # drained.
         loop.add_signal_handler(number, stopping.set if lifeline is None else lambda: None)

@@ -1,6 +1,7 @@
 """What the supervisor logs: lines of the form that its processes log in, without the weight of `logging`.
 
-Owned by the supervisor. It promises one line a sentence, on standard error.
+Owned by the supervisor. It promises one line a sentence, on standard error, and that a reader which has ended
+stops nothing.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import suppress
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 LOGGER = "leasekeeper.supervisor"
@@ -39,5 +41,6 @@ class Lines:
 
     def show(self, line: str) -> None:
         """Print what a process has left to its supervisor."""
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
+        with suppress(OSError):  # what read it has ended, or its terminal is gone: the processes need their stop anyway
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from leasekeeper.supervision.plan import Plan
     from leasekeeper.supervision.sidecars import Sidecar
 
-STOPPING = (signal.SIGTERM, signal.SIGINT)
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _WAKES, _CHANGES, _FIRST_SIDECAR = 0, -1, -2
 """Keys of the selector for what is no process of the policy; those are numbered from 1."""
 SIDECAR_STOP = 5.0
@@ -121,6 +121,8 @@ class Supervisor:
                 self._hear_sidecar(self._sidecars[_FIRST_SIDECAR - number])
         if _WAKES in ready:
             for number in _drain(wakes):
+                if number == signal.SIGHUP and self._policy.signals:
+                    continue  # a terminal that is closed sends several: they cut no drain short
                 if number in STOPPING:
                     self._interrupted |= number == signal.SIGINT and not self._policy.signals
                     self._do(self._policy.signalled(time.monotonic()))
@@ -148,13 +150,12 @@ class Supervisor:
     def _hear(self, number: int) -> None:
         child = self._children.get(number)
         for words in child.said() if child is not None else ():
-            now = time.monotonic()
             if "loaded" in words:
                 for sidecar in self._sidecars:
                     if sidecar.waits:
                         self._start_sidecar(sidecar)
             if "ready" in words:
-                self._do(self._policy.ready(number, float(words["ready"]), now))
+                self._do(self._policy.ready(number, float(words["ready"]), time.monotonic()))
             if "ends" in words:
                 self._policy.ends(number, str(words["ends"]))
             if "mistake" in words and words["mistake"] not in self._mistakes:
@@ -218,12 +219,10 @@ class Supervisor:
                     self._lines.say(level, words)
                 case Start(number):
                     self._start(number)
-                case Stop(number, force):
-                    if number in self._children:
-                        self._children[number].stop(force=force, interrupted=self._interrupted)
-                case Kill(number):
-                    if number in self._children:
-                        self._children[number].signal(signal.SIGKILL)
+                case Stop(number, force) if number in self._children:
+                    self._children[number].stop(force=force, interrupted=self._interrupted)
+                case Kill(number) if number in self._children:
+                    self._children[number].signal(signal.SIGKILL)
 
     def _start(self, number: int) -> None:
         self._mistakes.clear()
@@ -323,9 +322,10 @@ class Supervisor:
 def _signals() -> Iterator[socket.socket]:
     """Signals as bytes on a socket, as long as this is open: none is lost, none interrupts anything.
 
-    USR1 and USR2 are for the code of the service, which may have handlers for them.
+    USR1 and USR2 are for the code of the service, which may have handlers for them. `nohup` ignores HUP.
     """
-    heard = (*STOPPING, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2)
+    stopping = STOPPING if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL else STOPPING[:2]
+    heard = (*stopping, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2)
     reader, writer = socket.socketpair()
     with reader, writer:
         for end in (reader, writer):

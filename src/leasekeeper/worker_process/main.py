@@ -30,7 +30,8 @@ BROKEN = 3
 
 def run_worker(connection: Connection, blueprint: bytes, log_level: int, *, tell_rss: bool) -> None:
     """Run until the engine says so, or ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all processes; the engine decides
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # a terminal sends it to all processes; the engine decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _die_with_parent()
     pipe = socket.socket(fileno=os.dup(connection.fileno()))
