@@ -73,6 +73,20 @@ def test_a_queue_that_does_not_exist_is_said_in_one_line(bench: Bench, command: 
     assert asked.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", [("send", "ordrs", "body"), ("redrive", "orders-dead", "--to", "ordrs", "--copy")])
+def test_a_queue_with_a_name_like_one_that_exists_is_suggested(bench: Bench, command: tuple[str, ...]) -> None:
+    bench.queue("orders")
+    bench.queue("orders-dead")
+    assert bench.call(*command).err.endswith("; did you mean orders?\n")
+
+
+def test_the_doctor_suggests_a_queue_unless_they_cannot_be_listed(bench: Bench) -> None:
+    bench.queue("orders")
+    assert "; did you mean orders?\n" in bench.call("doctor", "ordrs").out
+    bench.sqs.faults.set("ListQueues", deny=1.0)
+    assert "did you mean" not in bench.call("doctor", "ordrs").out
+
+
 def test_what_the_terminal_cannot_show_is_escaped(bench: Bench) -> None:
     """An emoji on a latin-1 terminal; a Python that cannot encode it would end with a traceback."""
     bench.boto.send_message(QueueUrl=bench.queue("orders"), MessageBody="\N{ROCKET} \u00e9")

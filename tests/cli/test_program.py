@@ -183,7 +183,11 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
             ("local", "--port", "0", "--queue", "a:visibility=abc"),
             "leasekeeper: --queue='a' with VisibilityTimeout=abc: Invalid value for the parameter VisibilityTimeout.",
         ),
-        (("send", "orders.fifo", "b"), "leasekeeper: queue orders.fifo is FIFO: give --group-id"),
+        (("send", "orders.fifo", "b"), "leasekeeper: queue orders.fifo is FIFO: give --group-id\n"),
+        (
+            ("send", "orders.fifo", "b", "--group-id", "g", "--delay", "5"),
+            "leasekeeper: --delay='5': messages of a FIFO queue have no delay for each, and orders.fifo is one; leave ",
+        ),
         (("redrive", "orders", "--status", "--cancel"), "leasekeeper: --status and --cancel are both given"),
         (("local", "--queue", "or ders"), "leasekeeper: --queue='or ders': 'or ders' is not the name of a queue"),
         (("local", "--queue", "a:dlq=b c"), "leasekeeper: --queue='a:dlq=b c': 'b c' is not the name of a queue"),

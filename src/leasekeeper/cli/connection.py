@@ -5,6 +5,8 @@ Used by `send`, `peek`, `redrive` and `doctor`. It promises that a refusal of SQ
 
 from __future__ import annotations
 
+import asyncio
+import difflib
 import shlex
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +16,7 @@ import typer
 
 from leasekeeper.engine import opening
 from leasekeeper.engine.opening import CONSUMING
-from leasekeeper.errors import QueueUnusable, SqsError
+from leasekeeper.errors import LeasekeeperError, QueueUnusable, SqsError, Verdict
 from leasekeeper.sqs.address import QueueAddress, address_of
 from leasekeeper.sqs.client import SqsClient
 from leasekeeper.sqs.settings import ClientSettings
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
     from leasekeeper.api import Credentials, CredentialsProvider
 
+LISTING = 3.0
+"""Seconds in which the queues have to be listed to look for a name like one that does not exist."""
 PANEL = "AWS"
 QueueArgument = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name, URL or ARN.")]
 EndpointOption = Annotated[
@@ -105,9 +109,26 @@ async def opened(connection: Connection) -> AsyncIterator[OpenQueue]:
     async with await SqsClient.connect(settings) as client:
         try:
             url = address.url or await client.queue_url(address.name, account=address.account)
+        except SqsError as error:
+            near = await near_name(client, address.name, error)
+            raise QueueUnusable(f"queue {address.name}: {with_advice(error)}{near}") from error
+        try:
             yield OpenQueue(client=client, address=address, url=url)
         except SqsError as error:
             raise unusable(address.name, error) from error
+
+
+async def near_name(client: SqsClient, name: str, error: SqsError) -> str:
+    """The end of a sentence about a queue that is not there: the one that was probably meant, if it can be listed."""
+    if error.verdict is not Verdict.MISSING:
+        return ""
+    try:
+        async with asyncio.timeout(LISTING):
+            urls = await client.list_queues()
+    except (LeasekeeperError, TimeoutError):
+        return ""
+    near = difflib.get_close_matches(name, [url.rpartition("/")[2] for url in urls], n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def unusable(name: str, error: SqsError) -> QueueUnusable:

@@ -112,8 +112,13 @@ def send(
 
 def _check_kind(address: QueueAddress, group_id: str | None, delay: int | None, deduplication_id: str | None) -> None:
     """Refuse what this kind of queue needs and was not given, or does not have."""
-    if address.fifo and (group_id is None or delay is not None):
-        raise ConfigurationError(f"queue {address.name} is FIFO: give --group-id, and do not give --delay")
+    if address.fifo and group_id is None:
+        raise ConfigurationError(f"queue {address.name} is FIFO: give --group-id")
+    if address.fifo and delay is not None:
+        raise ConfigurationError(
+            f"--delay='{delay}': messages of a FIFO queue have no delay for each, and {address.name} is one; "
+            "leave it out"
+        )
     if not address.fifo and deduplication_id is not None:
         raise ConfigurationError(
             f"--deduplication-id for queue {address.name}: only FIFO queues have deduplication ids; leave it out"

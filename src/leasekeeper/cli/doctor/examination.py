@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from leasekeeper.cli.connection import Connection, OpenQueue, with_advice
+from leasekeeper.cli.connection import Connection, OpenQueue, near_name, with_advice
 from leasekeeper.cli.doctor import permissions
 from leasekeeper.cli.doctor.checks import examine
 from leasekeeper.cli.doctor.credentials import credentials
@@ -100,7 +100,8 @@ async def findings(patient: Patient) -> AsyncIterator[Finding]:
             url = address.url or await client.queue_url(address.name, account=address.account)
             attributes = await client.queue_attributes(url)
         except SqsError as error:
-            yield Finding(Level.FAIL, "queue", f"{address.name}: {with_advice(error)}")
+            near = await near_name(client, address.name, error)
+            yield Finding(Level.FAIL, "queue", f"{address.name}: {with_advice(error)}{near}")
             return
         yield Finding(Level.OK, "queue", f"{url}, answered in {(time.monotonic() - began) * 1000:.0f} ms")
         queue = OpenQueue(client=client, address=address, url=url)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from leasekeeper.cli.connection import OpenQueue, unusable, with_advice
+from leasekeeper.cli.connection import OpenQueue, near_name, unusable, with_advice
 from leasekeeper.cli.redrive.copying import Destination
 from leasekeeper.cli.redrive_policy import RedrivePolicy, account_in, name_in
 from leasekeeper.errors import ConfigurationError, QueueUnusable, SqsError, Verdict
@@ -103,7 +103,8 @@ async def target_at(dead: DeadLetterQueue, reference: str) -> Destination:
     try:
         url = address.url or await client.queue_url(address.name, account=address.account)
     except SqsError as error:
-        raise QueueUnusable(f"--to={reference!r}: {with_advice(error)}") from error
+        near = await near_name(client, address.name, error)
+        raise QueueUnusable(f"--to={reference!r}: {with_advice(error)}{near}") from error
     if _place(url) == _place(dead.queue.url):
         raise ConfigurationError(f"--to={reference!r}: this is the dead-letter queue itself")
     return Destination(address.name, url)
