@@ -317,6 +317,24 @@ def test_a_decoder_of_a_user_may_look_at_attributes_and_give_bytes() -> None:
     assert message.body == b"\x00\x01\x02\x03"
 
 
+@pytest.mark.parametrize("returned", [None, 3, {"id": 7}, Opened({"id": 7})], ids=str)
+def test_a_decoder_of_a_user_that_returns_no_payload_is_told_what_to_return(returned: Any) -> None:
+    """It is a mistake in the program, so the message is tried again, and its content is not shown."""
+
+    def decode(received: Received) -> str:
+        return returned  # type: ignore[no-any-return]
+
+    def handle(order: Order) -> None:
+        raise AssertionError
+
+    outcome = run_handler(handle, "{}", envelope=decode).outcome
+    assert isinstance(outcome, Failed)
+    kind = "dict" if isinstance(returned, dict | Opened) else type(returned).__name__
+    assert str(outcome.error).endswith(
+        f".decode returned an object of type {kind}: it must return the payload as text or bytes, or Opened(...)"
+    )
+
+
 @pytest.mark.parametrize(
     ("raised", "kind"),
     [

@@ -16,6 +16,8 @@ from leasekeeper.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from leasekeeper.message import Received
+
 SHAPES = {
     "sns": "sns sns_null_subject sns_fifo s3_in_sns s3_test_event_in_sns eventbridge_in_sns "
     "s3_in_eventbridge_in_sns cloudevent_in_sns",
@@ -128,6 +130,19 @@ def test_a_body_larger_than_sqs_takes_is_not_looked_at(golden: Callable[[str], s
 )
 def test_the_option_is_a_name_a_function_or_several(given: object, parts: tuple[object, ...]) -> None:
     assert parts_of(given) == parts  # type: ignore[arg-type] # wrong ones are tried below
+
+
+def test_a_coroutine_function_is_refused() -> None:
+    async def opened(received: Received) -> str:
+        return received.body
+
+    class Opener:
+        async def __call__(self, received: Received) -> str:
+            return received.body
+
+    for each, name in ((opened, "opened"), (("sns", Opener()), "Opener")):
+        with pytest.raises(ConfigurationError, match=f"{name}: nothing would await it"):
+            parts_of(each)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ service always sends, with the right type. A body of yours that has a `Type` or 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -61,6 +62,12 @@ def parts_of(envelope: Envelope) -> tuple[EnvelopeDecoder | EnvelopeName, ...]:
             name = _KINDS.get(part)
             remedy = f"give {name!r}, or annotate the parameter with it" if name else "give a function or an instance"
             raise ConfigurationError(f"envelope={part.__name__}: it is a class; {remedy}")
+        if inspect.iscoroutinefunction(part) or inspect.iscoroutinefunction(getattr(part, "__call__", None)):  # noqa: B004
+            name = getattr(part, "__qualname__", type(part).__qualname__)
+            raise ConfigurationError(
+                f"envelope={name}: nothing would await it, because it runs where the handler runs, before it; write "
+                "`def` in place of `async def`"
+            )
         if not callable(part) and part not in (*NAMES, "auto"):
             known = ", ".join(map(repr, [*NAMES, "auto"]))
             raise ConfigurationError(

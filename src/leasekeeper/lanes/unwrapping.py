@@ -50,6 +50,7 @@ _NOT_OPENED = (
     "handler %s is not run, its messages are tried again: envelope %s cannot be opened, because something could not be "
     "reached: %s"
 )
+_NO_PAYLOAD = "envelope {} returned an object of type {}: it must return the payload as text or bytes, or Opened(...)"
 _OPENED: ContextVar[tuple[Received, object, OpenedMessage] | None] = ContextVar("leasekeeper.opened", default=None)
 """The message that was opened to choose its handler, with how."""
 PASSING = (NothingToHandle, Blocked, UndecodableBody, Retry, Reject)
@@ -130,6 +131,8 @@ class Unwrapping:
             except Exception as error:  # a decoder may be a user's code
                 why = self._explain(error)
             else:
+                if not isinstance(part, str) and not isinstance(inside.payload, str | bytes):
+                    raise TypeError(_NO_PAYLOAD.format(_shown(part), type(inside.payload).__name__))
                 continue
             # Outside of the `except`, as in `decoding`: the error may be large.
             raise UndecodableBody(_refusal(part, inside, why))
