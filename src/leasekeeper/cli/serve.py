@@ -73,22 +73,10 @@ def serve(wishes: Wishes) -> Exit:
     targets += load_all(wishes.references, None if lifeline is None else lifeline.refuse)
     configure_all(targets, given)
     consumers = [consumer for target in targets for consumer in consumers_of(target)]
-    names = {consumer.address.name for consumer in consumers}
-    for queue in sorted(set(given.queues) - names):
-        log.warning(
-            "the options for queue %s in the file are for no consumer here: those are of %s", queue, ", ".join(names)
-        )
-    for consumer in consumers:
-        layer = given.of(consumer.address.name)
-        log.info("queue %s: %s", consumer.address.name, settings.described(layer) or "options as in the code")
+    _tell_options(consumers, given)
     refuse_shared_queues(consumers)
     if wishes.grace_period is not None:
-        for consumer in consumers:
-            stop, grace = consumer.longest_stop, wishes.grace_period
-            if problem := cut_off(consumer.options, stop, grace):
-                log.warning("queue %s: %s", consumer.address.name, problem)
-            elif hurry := cut_short(stop, grace):
-                log.info("queue %s: a stop may take %g s; %s", consumer.address.name, stop, hurry)
+        _tell_grace(consumers, wishes.grace_period)
     if lifeline is not None and lifeline.local:
         check_places(consumers)
         lifeline.tell(loaded=True)  # nothing is wrong here: the supervisor starts the local SQS
@@ -108,6 +96,28 @@ def serve(wishes: Wishes) -> Exit:
     return _verdict(
         reports, len(consumers), unusable=not services.signalled and any(consumer.problem for consumer in consumers)
     )
+
+
+def _tell_options(consumers: Sequence[Consumer], given: settings.RunSettings) -> None:
+    """Log where the options of each consumer come from, and which options in the file are for none of them."""
+    names = {consumer.address.name for consumer in consumers}
+    for queue in sorted(set(given.queues) - names):
+        log.warning(
+            "the options for queue %s in the file are for no consumer here: those are of %s", queue, ", ".join(names)
+        )
+    for consumer in consumers:
+        layer = given.of(consumer.address.name)
+        log.info("queue %s: %s", consumer.address.name, settings.described(layer) or "options as in the code")
+
+
+def _tell_grace(consumers: Sequence[Consumer], grace: float) -> None:
+    """Log which consumers may need longer for a stop than the grace period."""
+    for consumer in consumers:
+        stop = consumer.longest_stop
+        if problem := cut_off(consumer.options, stop, grace):
+            log.warning("queue %s: %s", consumer.address.name, problem)
+        elif hurry := cut_short(stop, grace):
+            log.info("queue %s: a stop may take %g s; %s", consumer.address.name, stop, hurry)
 
 
 def _poll_shorter(consumer: Consumer, seconds: float) -> None:
