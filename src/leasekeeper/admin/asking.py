@@ -1,6 +1,6 @@
 """Asking another admin surface: one HTTP request over TCP or a Unix socket, in bounded time.
 
-Used by a fleet and by `leasekeeper top`. It needs no library: a surface answers with one body, and closes the
+Used by fleets and by the surface of a supervisor. It needs no library: a surface answers with one body, and closes the
 connection.
 """
 

@@ -1,6 +1,7 @@
 """The effective options of a consumer: each value, where it comes from, and what it means.
 
-Used by the surface. It shows no credentials: of objects that only code can give, it says no more than their kind.
+Used by the surface and by `leasekeeper options`. It shows no credentials: of objects that only code can give, it says
+no more than their kind.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The queues of a state: what all processes together do with each, and its backlog counted once.
 
-Used by surfaces. Several processes of a fleet consume one queue: its messages must not be counted for each of them.
+Used by surfaces and by `leasekeeper top`. Several processes of a fleet consume one queue: its messages must not be
+counted for each of them.
 """
 
 from __future__ import annotations

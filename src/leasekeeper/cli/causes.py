@@ -1,8 +1,8 @@
 """Why messages are in a dead-letter queue: what each says of itself, and messages in groups of one cause.
 
-Used by `peek` and `redrive`. Pure. It promises that errors which differ only in numbers, ids and quoted values are one
-cause, and that the text of a cause matches all its messages as a pattern of `--where`. Codes stay apart: `HTTP 404` and
-`HTTP 500`, and `E5` at the beginning or after "code", are two causes.
+Used by `peek`, `redrive` and the desk of a surface. Pure. It promises that errors which differ only in numbers, ids and
+quoted values are one cause, and that the text of a cause matches all its messages as a pattern of `--where`. Codes stay
+apart: `HTTP 404` and `HTTP 500`, and `E5` at the beginning or after "code", are two causes.
 """
 
 from __future__ import annotations

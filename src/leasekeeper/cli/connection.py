@@ -1,6 +1,6 @@
 """A queue opened for one command: its address, the credentials, and the sentence for a queue that cannot be used.
 
-Used by `send`, `peek`, `redrive` and `doctor`. It promises that a refusal of SQS becomes one sentence with what to do.
+Used by the commands that talk to a queue. It promises that a refusal of SQS becomes one sentence with what to do.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Collecting: which messages make a batch, and when a batch is complete.
 
-Used by the bundle lane, and by the groups of a FIFO queue. Pure: times come in, complete batches go out. It promises
-that each message is in one batch, that a batch keeps the order of receiving, and that no batch is larger than its
-bounds, but for one message that is.
+Used by the bundle lane, by the groups of a FIFO queue, and in Lambda. Pure: times come in, complete batches go out. It
+promises that each message is in one batch, that a batch keeps the order of receiving, and that no batch is larger than
+its bounds, but for one message that is.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Decisions: what the outcome of a run means for its message. One table, from outcome to action.
 
-Used by the worker, which carries the decision out. Pure: attempt, policy and a random draw come in; nothing is done,
+Used by the settler, which carries the decision out. Pure: attempt, policy and a random draw come in; nothing is done,
 counted or logged here.
 """
 

@@ -1,6 +1,6 @@
 """Options as the core takes them, split by the part that decides on them.
 
-Used by the runner when it is made; pure.
+Used by the parts of a runner, most of them when they are made. Pure.
 """
 
 from __future__ import annotations

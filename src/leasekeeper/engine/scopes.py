@@ -1,7 +1,7 @@
 """Scopes: what is opened first closes last, and that is the whole order of a shutdown.
 
-Used by the runner. An owner runs as long as its block; when the block is left, the owner is told to close (to flush
-what it has), and the block waits for its end.
+Used by the runner, and the waits by all parts of the engine. An owner runs as long as its block; when the block is
+left, the owner is told to close (to flush what it has), and the block waits for its end.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a handler's error or result means, as an `Outcome` that the engine can log and settle at a bounded cost.
 
-Used by `Handler`, where the handler ran: texts are made here and not on the engine's loop. Nothing in this file raises,
+Used where handlers run: texts are made here and not on the engine's loop. Nothing in this file raises,
 whatever the objects are that a handler raises or returns.
 """
 

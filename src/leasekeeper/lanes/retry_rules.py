@@ -1,6 +1,6 @@
 """What a consumer's retries say of a handler's error: finds the rule, and calls it if it is a function.
 
-Used by `Handler`, where the handler ran: a user's function never runs on the engine's loop. Whatever it does, the
+Used where handlers run: a user's function never runs on the engine's loop. Whatever it does, the
 message gets an outcome, and the engine is told what went wrong (L15).
 """
 

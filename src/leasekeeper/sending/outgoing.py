@@ -1,6 +1,6 @@
 """What a caller gives to a sender, made into a message that SQS takes, or refused with the reason.
 
-Used by the sender, in the caller's thread. What passes here is not refused by SQS for its form or its size.
+Used by senders and outboxes, in the caller's thread. What passes here is not refused by SQS for its form or its size.
 """
 
 from __future__ import annotations
