@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from leasekeeper.engine.batcher import Batcher
-from leasekeeper.engine.scopes import serve, wait_for
+from leasekeeper.engine.scopes import serve
+from leasekeeper.engine.waits import wait_for
 from leasekeeper.testing.world import virtual
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from leasekeeper.api import EntryFailure
 from leasekeeper.engine.health import LASTING
-from leasekeeper.engine.scopes import is_own_cancellation
+from leasekeeper.engine.waits import is_own_cancellation
 from leasekeeper.errors import SqsError, Verdict
 from leasekeeper.events import EntriesFailed, InternalError
 from leasekeeper.schedules import Exponential

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from leasekeeper.engine.scopes import first_of
+from leasekeeper.engine.waits import first_of
 from leasekeeper.events import HandlersLeft
 from leasekeeper.lanes.api import Answer
 from leasekeeper.outcomes import NOT_STARTED

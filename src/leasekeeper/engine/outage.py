@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.engine.scopes import is_own_cancellation
+from leasekeeper.engine.waits import is_own_cancellation
 from leasekeeper.envelopes.choosing import parts_of
 from leasekeeper.errors import KeyUnusable
 from leasekeeper.outcomes import Failed, Unclaimed

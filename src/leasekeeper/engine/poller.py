@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from leasekeeper.core.backoff import ErrorPause
 from leasekeeper.core.delivery import Action
 from leasekeeper.engine.health import DELETE, RECEIVE
-from leasekeeper.engine.scopes import first_of, is_own_cancellation, wait_for
+from leasekeeper.engine.waits import first_of, is_own_cancellation, wait_for
 from leasekeeper.errors import SqsError, Verdict
 from leasekeeper.events import LagsMeasured, MessagesReceived, ReceiveFailed
 from leasekeeper.message import lags_of

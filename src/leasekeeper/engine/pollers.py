@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from leasekeeper.core.arrival import Arrival
 from leasekeeper.engine.poller import Poller, Receiver
-from leasekeeper.engine.scopes import first_of
+from leasekeeper.engine.waits import first_of
 from leasekeeper.events import PollersChanged
 
 if TYPE_CHECKING:

@@ -25,10 +25,11 @@ from leasekeeper.engine.loop_watch import Watched
 from leasekeeper.engine.outage import outage_of
 from leasekeeper.engine.policies import throttle_policy
 from leasekeeper.engine.pollers import Pollers
-from leasekeeper.engine.scopes import first_of, serve
+from leasekeeper.engine.scopes import serve
 from leasekeeper.engine.sizing import Sizing
 from leasekeeper.engine.snapshot import RunnerSnapshot
 from leasekeeper.engine.stopping import Stopping, StopReason
+from leasekeeper.engine.waits import first_of
 from leasekeeper.events import InternalError, PhaseChanged, QueueOpened, SettlementsLeft, StopForced
 from leasekeeper.lanes.mailbox import Mailbox
 from leasekeeper.lanes.routed import RoutedHandler
@@ -141,8 +142,7 @@ class Runner:
         return Drain(context, stopping, capacity, self._worker, self._lane, answers=answers, settle=settle)
 
     def _make_pollers(self, handler: AnyHandler) -> Pollers:
-        watched = not handler.is_coroutine and self._options.thread_count > 1
-        take = self._take_watched if watched else self._worker.take
+        take = self._worker.take if handler.is_coroutine or self._options.thread_count == 1 else self._take_watched
         receiver = self._kind.receiver(self.context.client, self._clock)
         return Pollers(self.context, self._throttler, self._capacity, lag=self._lag, receiver=receiver, take=take)
 

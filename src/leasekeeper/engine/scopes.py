@@ -1,7 +1,7 @@
 """Scopes: what is opened first closes last, and that is the whole order of a shutdown.
 
-Used by the runner, and the waits by all parts of the engine. An owner runs as long as its block; when the block is
-left, the owner is told to close (to flush what it has), and the block waits for its end.
+Used by the runner. An owner runs as long as its block; when the block is left, the owner is told to close (to flush
+what it has), and the block waits for its end.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator
 
 
 class Owner(Protocol):
@@ -35,31 +35,3 @@ async def serve(owner: Owner) -> AsyncIterator[None]:
             yield
         finally:
             owner.close()
-
-
-def is_own_cancellation(error: BaseException) -> bool:
-    """Whether the error is the cancellation of the current task; something that it awaits may raise another one."""
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
-
-
-async def first_of(*waits: Awaitable[object], timeout: float | None = None) -> None:  # noqa: ASYNC109 - bounds all
-    """Wait until one of these has ended, or at most `timeout` seconds; the others are cancelled."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-
-
-async def wait_for(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for the event at most that long; whether it came."""
-    if event.is_set() or seconds <= 0:
-        return event.is_set()
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from leasekeeper.core.phases import Change
-from leasekeeper.engine.scopes import first_of
+from leasekeeper.engine.waits import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
