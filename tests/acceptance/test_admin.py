@@ -118,7 +118,7 @@ def test_a_port_that_is_taken_ends_it_before_anything_is_received(shop: Bench) -
         command = shop.leasekeeper("run", "shop:app", "--admin", str(port))
         assert command.end() == 3
     last = command.err.splitlines()[-1]
-    assert last.startswith(f"leasekeeper: admin='127.0.0.1:{port}': cannot listen: ")
+    assert last.startswith(f"leasekeeper: the admin address '127.0.0.1:{port}': cannot listen: ")
     assert last.endswith("another program listens there; stop it, or give another port")
     assert shop.counts(url) == (1, 0)
 
@@ -132,4 +132,4 @@ def test_health_says_why_not(shop: Bench) -> None:
     assert nothing.err.startswith(f"leasekeeper: no answer from http://{address}: ")
     wrong = shop.call("health", "--admin", "here")
     assert (wrong.out, wrong.code) == ("", 2)
-    assert wrong.err.startswith("leasekeeper: admin='here': give HOST:PORT")
+    assert wrong.err.startswith("leasekeeper: the admin address 'here': give HOST:PORT")

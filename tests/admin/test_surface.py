@@ -287,13 +287,15 @@ def get_mounted(admin: Any, path: str, host: str) -> Response:
 def test_a_port_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        expected = f"admin='127.0.0.1:{port}': cannot listen: Address already in use; another program listens"
+        expected = (
+            f"the admin address '127.0.0.1:{port}': cannot listen: Address already in use; another program listens"
+        )
         with pytest.raises(ConfigurationError, match=expected), AdminServer(Leasekeeper(), address=str(port)):
             pass
 
 
 def test_an_address_of_another_machine_is_named() -> None:
-    expected = r"admin='192.0.2.1:9900': cannot listen: .*; give an address of this machine"
+    expected = r"the admin address '192.0.2.1:9900': cannot listen: .*; give an address of this machine"
     with pytest.raises(ConfigurationError, match=expected), AdminServer(Leasekeeper(), address="192.0.2.1:9900"):
         pass
 

@@ -50,7 +50,7 @@ def test_a_light_command_imports_little(arguments: tuple[str, ...], heavy: set[s
     found = imported_by(*arguments)
     assert found & HEAVY == heavy
     shared = {
-        *("cli", "cli.light", "cli.start"),
+        *("cli", "cli.light", "cli.start_time"),
         *("supervision", "supervision.lines", "supervision.plan", "supervision.protocol"),
         *(
             "cli.errors",

@@ -183,6 +183,9 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
             ("local", "--port", "0", "--queue", "a:visibility=abc"),
             "leasekeeper: --queue='a' with VisibilityTimeout=abc: Invalid value for the parameter VisibilityTimeout.",
         ),
+        (("run", "shop:app", "--admin", "x:y"), "leasekeeper: the admin address 'x:y': give HOST:PORT, such as "),
+        (("run", "shop:app", "--peers", "9900"), "leasekeeper: --peers without --admin: say where to show them"),
+        (("run", "shop:app", "--peers=9900", "--reload"), "leasekeeper: --peers without --admin: say where to show "),
         (("send", "orders.fifo", "b"), "leasekeeper: queue orders.fifo is FIFO: give --group-id\n"),
         (
             ("send", "orders.fifo", "b", "--group-id", "g", "--delay", "5"),

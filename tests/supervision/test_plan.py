@@ -78,6 +78,11 @@ def test_the_surface_of_several_processes_is_served_beside_them_and_that_of_one_
     assert one.admin is None
 
 
+def test_peers_without_a_surface_are_a_mistake_for_the_program_and_a_variable_is_none() -> None:
+    assert plan_of(["run", "shop:app", "--peers=dns:a:1", "--processes", "2"], {}) is None
+    assert plan_of(["run", "shop:app"], {"LEASEKEEPER_PEERS": "dns:a:1"}) is not None
+
+
 def test_one_process_has_a_supervisor_unless_that_is_turned_off() -> None:
     assert plan_of(["run", "shop:app"], {}) == Plan(arguments=("run", "shop:app"))
     assert plan_of(["run", "shop:app"], {"LEASEKEEPER_SUPERVISOR": "off"}) is None

@@ -36,7 +36,7 @@ class AdminAddress(NamedTuple):
         host, _, port = text.rpartition(":")
         if not (port.isascii() and port.isdigit() and int(port) < 2**16) or (":" in host and host[0] != "["):
             raise ConfigurationError(
-                f"admin={text!r}: give HOST:PORT, such as {DEFAULT}, a port from 0 to 65535, or unix:/PATH"
+                f"the admin address {text!r}: give HOST:PORT, such as {DEFAULT}, a port from 0 to 65535, or unix:/PATH"
             )
         return cls(host.strip("[]") or LOOPBACK, int(port))
 

@@ -178,7 +178,7 @@ def _listen(address: AdminAddress) -> socket.socket:
         }
         hint = hints.get(error.errno or 0, "give an address of this machine, such as 127.0.0.1:9900")
         why = str(error.strerror or error).partition(" (while")[0]  # Python adds the address in a form of its own
-        raise AddressUnusable(f"admin={str(address)!r}: cannot listen: {why}; {hint}") from error
+        raise AddressUnusable(f"the admin address {str(address)!r}: cannot listen: {why}; {hint}") from error
 
 
 def _listen_at_path(path: str) -> socket.socket:
@@ -196,7 +196,7 @@ def _listen_at_path(path: str) -> socket.socket:
     except OSError as error:
         listener.close()
         raise AddressUnusable(
-            f"admin='unix:{path}': cannot listen: {error.strerror or error}; give a path of at most 100 characters in "
-            "a folder that this user may write to"
+            f"the admin address 'unix:{path}': cannot listen: {error.strerror or error}; give a path of at most 100 "
+            "characters in a folder that this user may write to"
         ) from error
     return listener

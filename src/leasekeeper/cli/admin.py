@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from leasekeeper.admin.address import AdminAddress
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.loggers import safe_logger
 
@@ -88,15 +89,22 @@ class AdminWishes:
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> AdminWishes:
-        """Take what was given for these flags out of all that was given."""
-        return cls(**{each.name: given.pop(each.name) for each in fields(cls)})
+        """Take what was given for these flags out of all that was given.
+
+        Raises:
+            ConfigurationError: the address is none, or there are peers and no address.
+        """
+        wishes = cls(**{each.name: given.pop(each.name) for each in fields(cls)})
+        if wishes.admin:
+            AdminAddress.parse(wishes.admin)
+        elif wishes.peers:
+            raise ConfigurationError("--peers without --admin: say where to show them, e.g. --admin 127.0.0.1:9900")
+        return wishes
 
     @contextmanager
     def served(self, targets: Sequence[Target], lifeline: Lifeline | None = None) -> Iterator[None]:
         """Serve it for these targets during the block, if it is asked for; the supervisor knows how many work."""
         if not self.admin:
-            if self.peers:
-                raise ConfigurationError("--peers without --admin: say where to show them, e.g. --admin 127.0.0.1:9900")
             yield
             return
         from leasekeeper.admin import AdminServer

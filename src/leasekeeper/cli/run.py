@@ -106,6 +106,7 @@ def run(
     logs.check(log_level, log_format)
     lifeline = Lifeline.from_environment(os.environ)
     if (processes or reload or local) and lifeline is None:
+        admin.AdminWishes.of(options)  # a mistake in these flags is why there is no supervisor yet
         raise Stopped(_supervise(supervisor=supervisor))
     with _said_once(lifeline):
         surface = admin.AdminWishes.of(options)

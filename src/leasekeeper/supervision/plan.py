@@ -69,7 +69,7 @@ def plan_of(arguments: Sequence[str], environment: Mapping[str, str]) -> Plan | 
 
     One process has a supervisor where that can be its keeper, unless `--no-supervisor` says otherwise.
     """
-    if arguments[:1] != ["run"] or VARIABLE in environment:
+    if arguments[:1] != ["run"] or VARIABLE in environment or _has_peers_alone(arguments, environment):
         return None
     values = {flag: environment.get(name, "") for flag, name in (_OWN | _SHARED | _SURFACE).items()}
     switches, rest, words = set[str](), ["run"], iter(arguments[1:])
@@ -114,6 +114,12 @@ def plan_of(arguments: Sequence[str], environment: Mapping[str, str]) -> Plan | 
         kind=kind or "plain",
         keeper="--no-keeper" not in rest and _is_on(environment, "LEASEKEEPER_KEEPER"),
     )
+
+
+def _has_peers_alone(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Whether peers are given, and no surface that shows them."""
+    given = {word.partition("=")[0] for word in arguments}
+    return "--peers" in given and "--admin" not in given and not environment.get("LEASEKEEPER_ADMIN")
 
 
 def _is_on(environment: Mapping[str, str], name: str) -> bool:
