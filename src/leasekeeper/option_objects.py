@@ -11,6 +11,7 @@ from typing import Any
 from leasekeeper.api import Credentials
 from leasekeeper.errors import ConfigurationError, Mistakes
 from leasekeeper.retries import retries_of
+from leasekeeper.routing import is_question
 from leasekeeper.share import Share
 from leasekeeper.texts import safe_repr
 
@@ -33,7 +34,7 @@ def _is_middleware(value: Any) -> bool:
 
 _WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "share": (lambda value: isinstance(value, Share), "a Share, e.g. Share(concurrency=50)"),
-    "batch_key": (callable, "a function of a message, e.g. lambda m: m.group_id"),
+    "batch_key": (is_question, "a plain function of a message, e.g. lambda m: m.group_id"),
     "idempotency": (lambda value: _is_made(value, "for_handler"), "an Idempotency(store, key=...)"),
     "payloads": (lambda value: _is_made(value, "connect"), "an S3Payloads('bucket') of leasekeeper.payloads"),
     "credentials": (

@@ -281,7 +281,7 @@ def condition_of(when: Any) -> Condition:
         return when
     if isinstance(when, Part):
         raise ConfigurationError(f"when={when}: compare it, e.g. when={when} == 'created' or when={when}.exists()")
-    if not _is_question(when):
+    if not is_question(when):
         raise ConfigurationError(
             f"when={when!r}: must be a condition, e.g. attribute('type') == 'created', or a plain function of the "
             "message, with one argument"
@@ -290,8 +290,8 @@ def condition_of(when: Any) -> Condition:
     return Condition(partial(_asks, when), name, functions=(when,))
 
 
-def _is_question(when: Any) -> bool:
-    """Whether it is a plain function that can be called with a message."""
+def is_question(when: Any) -> bool:
+    """Whether it is a plain function that can be called with a message: nothing would await a coroutine function."""
     if not callable(when) or inspect.iscoroutinefunction(when) or inspect.isclass(when):
         return False
     try:

@@ -383,11 +383,17 @@ def test_the_hash_of_a_set_is_the_same_in_each_process() -> None:
     assert found == {digest(["a", "b", "c", "d"]) + "\n"}
 
 
+async def waiting(message: Message[Any]) -> str:
+    return message.id
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
         (lambda: Idempotency(MemoryStore, key="id"), "must be a store"),  # type: ignore[arg-type]
-        (lambda: Idempotency(MemoryStore(), key=7), "must be a function of a message"),  # type: ignore[arg-type]
+        (lambda: Idempotency(MemoryStore(), key=7), "must be a plain function of a message"),  # type: ignore[arg-type]
+        (lambda: Idempotency(MemoryStore(), key=waiting), "must be a plain function of a message"),
+        (lambda: Idempotency(MemoryStore(), key=lambda: 1), "must be a plain function of a message"),  # type: ignore[arg-type]
         (lambda: Idempotency(MemoryStore(), key="id", keep=timedelta(0)), "must be a timedelta"),
         (lambda: Idempotency(MemoryStore(), key="id", timeout=0), "from 0.01 to 60"),
         (lambda: Idempotency(MemoryStore(), key="id", missing="skip"), "must be one of 'error'"),  # type: ignore[arg-type]

@@ -512,3 +512,14 @@ def test_middleware_takes_the_batch_in_place_of_the_message(deliver: Callable[..
     assert seen == [["1", "2"], ["1", "2"]]
     assert found["1"] is DONE
     assert isinstance(found["2"], Failed)
+
+
+async def waiting(message: Message[str]) -> str:
+    return message.id
+
+
+@pytest.mark.parametrize("key", [waiting, lambda: 1, "tenant"], ids=["async def", "no argument", "a name"])
+def test_a_batch_key_that_is_no_plain_function_of_a_message_is_refused(key: Any) -> None:
+    """Awaited by nothing, it would give each message a batch for itself."""
+    with pytest.raises(ConfigurationError, match="must be a plain function of a message"):
+        make_options({"batch": 3, "batch_key": key})
