@@ -10,8 +10,8 @@ from typing import Any
 
 from leasekeeper.api import Credentials
 from leasekeeper.errors import ConfigurationError, Mistakes
+from leasekeeper.functions import is_plain_function
 from leasekeeper.retries import retries_of
-from leasekeeper.routing import is_question
 from leasekeeper.share import Share
 from leasekeeper.texts import safe_repr
 
@@ -34,7 +34,10 @@ def _is_middleware(value: Any) -> bool:
 
 _WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "share": (lambda value: isinstance(value, Share), "a Share, e.g. Share(concurrency=50)"),
-    "batch_key": (is_question, "a plain function of a message, e.g. lambda m: m.group_id"),
+    "batch_key": (
+        lambda value: is_plain_function(value, 1),
+        "a plain function of a message, e.g. lambda m: m.group_id",
+    ),
     "idempotency": (lambda value: _is_made(value, "for_handler"), "an Idempotency(store, key=...)"),
     "payloads": (lambda value: _is_made(value, "connect"), "an S3Payloads('bucket') of leasekeeper.payloads"),
     "credentials": (

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.functions import is_plain_function
 from leasekeeper.message import Message
 from leasekeeper.outcomes import Reject, Retry
 from leasekeeper.schedules import Exponential, Schedule
@@ -59,7 +60,7 @@ class Retries:
         on: Mapping[type[Any], type[Retry | Reject] | RetryRule] | None = None,  # the key of a mapping is invariant
         immediate: int = 0,
     ) -> None:
-        if not isinstance(default, Schedule) and not _is_function(default):
+        if not isinstance(default, Schedule) and not is_plain_function(default, 3):
             raise ConfigurationError(f"Retries({_shown(default)}): the default must be {_KINDS}{_advice(default)}")
         if type(immediate) is not int or not 0 <= immediate <= MOST_IMMEDIATE:
             raise ConfigurationError(
@@ -108,7 +109,7 @@ def retries_of(value: Any) -> Retries:
     """
     if isinstance(value, Retries):
         return value
-    if not isinstance(value, Schedule) and not _is_function(value):
+    if not isinstance(value, Schedule) and not is_plain_function(value, 3):
         raise ConfigurationError(f"retry={_shown(value)}: must be Retries, {_KINDS}{_advice(value)}")
     return Retries(value)
 
@@ -125,25 +126,9 @@ def _checked(kind: Any, rule: Any) -> RetryRule:
         )
     if rule is Retry or rule is Reject:
         return rule()
-    if isinstance(rule, Schedule | Retry | Reject) or _is_function(rule):
+    if isinstance(rule, Schedule | Retry | Reject) or is_plain_function(rule, 3):
         return rule  # type: ignore[no-any-return]
     raise ConfigurationError(f"Retries(on={{{name}: {_shown(rule)}}}): must be Retry, Reject, {_KINDS}{_advice(rule)}")
-
-
-def _is_function(value: Any) -> bool:
-    """Whether it can be called as a policy. A coroutine function cannot: nothing would await it."""
-    if not callable(value) or isinstance(value, type):
-        return False
-    call = getattr(value, "__call__", value)  # noqa: B004 - of an instance, to see whether it is a coroutine function
-    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(call):
-        return False
-    try:
-        inspect.signature(value).bind(None, 1, None)
-    except ValueError:  # some built-ins have no readable signature
-        return True
-    except TypeError:
-        return False
-    return True
 
 
 def _advice(value: Any) -> str:

@@ -10,7 +10,6 @@ A condition sees the message as it was sent: its attributes, and its body as JSO
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.functions import is_plain_function
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -281,23 +281,10 @@ def condition_of(when: Any) -> Condition:
         return when
     if isinstance(when, Part):
         raise ConfigurationError(f"when={when}: compare it, e.g. when={when} == 'created' or when={when}.exists()")
-    if not is_question(when):
+    if not is_plain_function(when, 1):
         raise ConfigurationError(
             f"when={when!r}: must be a condition, e.g. attribute('type') == 'created', or a plain function of the "
             "message, with one argument"
         )
     name = getattr(when, "__qualname__", type(when).__qualname__)
     return Condition(partial(_asks, when), name, functions=(when,))
-
-
-def is_question(when: Any) -> bool:
-    """Whether it is a plain function that can be called with a message: nothing would await a coroutine function."""
-    if not callable(when) or inspect.iscoroutinefunction(when) or inspect.isclass(when):
-        return False
-    try:
-        inspect.signature(when).bind(None)
-    except ValueError:  # some built-ins have no readable signature
-        return True
-    except TypeError:
-        return False
-    return True

@@ -387,13 +387,17 @@ async def waiting(message: Message[Any]) -> str:
     return message.id
 
 
+def nothing() -> str:
+    return ""
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
         (lambda: Idempotency(MemoryStore, key="id"), "must be a store"),  # type: ignore[arg-type]
         (lambda: Idempotency(MemoryStore(), key=7), "must be a plain function of a message"),  # type: ignore[arg-type]
         (lambda: Idempotency(MemoryStore(), key=waiting), "must be a plain function of a message"),
-        (lambda: Idempotency(MemoryStore(), key=lambda: 1), "must be a plain function of a message"),  # type: ignore[arg-type]
+        (lambda: Idempotency(MemoryStore(), key=nothing), "must be a plain function of a message"),  # type: ignore[arg-type]
         (lambda: Idempotency(MemoryStore(), key="id", keep=timedelta(0)), "must be a timedelta"),
         (lambda: Idempotency(MemoryStore(), key="id", timeout=0), "from 0.01 to 60"),
         (lambda: Idempotency(MemoryStore(), key="id", missing="skip"), "must be one of 'error'"),  # type: ignore[arg-type]

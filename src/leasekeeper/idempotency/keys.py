@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from leasekeeper.errors import ConfigurationError
-from leasekeeper.routing import is_question
+from leasekeeper.functions import is_plain_function
 
 if TYPE_CHECKING:
     from leasekeeper.message import Message
@@ -57,7 +57,7 @@ def check_key(what: str, key: Any) -> None:
     Raises:
         ConfigurationError: it is none.
     """
-    if key is not MESSAGE_ID and not is_question(key) and not (isinstance(key, str) and key):
+    if key is not MESSAGE_ID and not is_plain_function(key, 1) and not (isinstance(key, str) and key):
         raise ConfigurationError(
             f"{what}(key={key!r}): must be a plain function of a message, a path into the body, or MESSAGE_ID"
         )
