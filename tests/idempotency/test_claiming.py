@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from leasekeeper.idempotency import Claimed, Idempotency, MemoryStore, Running, StoreUnavailable
-from leasekeeper.idempotency.claiming import Claim, work_on
+from leasekeeper.idempotency.claim import Claim
+from leasekeeper.idempotency.claiming import work_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

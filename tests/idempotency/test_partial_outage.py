@@ -13,6 +13,7 @@ from leasekeeper import Consumer, Share
 from leasekeeper.engine.health import Health
 from leasekeeper.engine.outage import StoreOutage
 from leasekeeper.idempotency import Idempotency, MemoryStore
+from leasekeeper.idempotency.claiming import work_on
 from leasekeeper.idempotency.keys import digest
 from leasekeeper.message import Received
 from leasekeeper.options import Options
@@ -21,6 +22,7 @@ from leasekeeper.testing.world import World, virtual
 
 if TYPE_CHECKING:
     from leasekeeper.idempotency.api import Found
+    from leasekeeper.idempotency.terms import OnStoreError
     from leasekeeper.testing.running import Running
 
 
@@ -52,6 +54,45 @@ class Shards(MemoryStore):
         return await super().claim(key, token, fingerprint, lease)
 
 
+class Here:
+    """Stands for the thread of a store: its verbs wait in virtual time."""
+
+    def enter(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    def leave(self) -> None:
+        pass
+
+
+class Hanging(Shards):
+    """A store whose shards do not refuse keys, and do not answer either."""
+
+    inline = False
+
+    def __init__(self, world: World, share: float, *, end: float) -> None:
+        super().__init__(world, share, end=end)
+        self.at_once = self.most_at_once = 0
+        here: Any = Here()
+        work_on(self)._thread = here
+
+    async def claim(self, key: str, token: str, fingerprint: str, lease: float) -> Found:
+        self.at_once += not key.startswith("leasekeeper:check")
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            return await super().claim(key, token, fingerprint, lease)
+        except ConnectionError:
+            await asyncio.sleep(self.end - self._world.now)
+            raise
+        finally:
+            self.at_once -= not key.startswith("leasekeeper:check")
+
+
+class Few(Hanging):
+    """The same with as many connections as a store in Postgres has."""
+
+    connections = 8
+
+
 class Scene:
     """A consumer that gets messages at a rate, with a store of which a part is down."""
 
@@ -62,12 +103,12 @@ class Scene:
         self.done: dict[int, float] = {}
         self._share = share
 
-    async def start(self, **options: Any) -> Running:
+    async def start(self, *, on_store_error: OnStoreError = "retry", **options: Any) -> Running:
         async def handle(body: dict[str, int]) -> None:
             self.done[body["id"]] = self.world.now
             await asyncio.sleep(1)
 
-        idempotency = Idempotency(self.store, key="id")
+        idempotency = Idempotency(self.store, key="id", on_store_error=on_store_error)
         consumer = Consumer(self.world.name, handle, idempotency=idempotency, region="eu-west-1", **options)
         return await self.world.start(consumer)
 
@@ -76,8 +117,14 @@ class Scene:
         for _ in range(count):
             number = len(self.sent)
             self.sent[number] = self.world.now
-            await self.world.send(json.dumps({"id": number}))
+            await self.world.send(json.dumps({"id": number}), group=self.group_of(number))
             await asyncio.sleep(1 / rate)
+
+    def group_of(self, number: int) -> str | None:
+        """On a FIFO queue, messages with keys in the part that is down have groups for themselves."""
+        if not self.world.name.endswith(".fifo"):
+            return None
+        return f"{number % 40}-{is_bad(digest(number), self._share)}"
 
     def healthy(self) -> list[int]:
         """The messages with keys in the part that is up."""
@@ -105,6 +152,42 @@ async def test_keys_that_a_store_answers_for_keep_their_rate(options: dict[str, 
         await world.until(lambda: not world.bodies(), step=1, within=400)
         assert sorted(scene.done) == sorted(scene.sent)
         assert world.bodies(world.dead_letters) == []
+
+
+@pytest.mark.parametrize("fifo", [False, True])
+@virtual
+async def test_keys_that_a_store_answers_for_keep_their_rate_when_the_others_get_no_answer(fifo: bool) -> None:
+    """L25: as above. A claim may take five seconds, and is cut short as soon as one is known to hang."""
+    async with World(max_receives=5, fifo=fifo) as world:
+        scene = Scene(world, Hanging(world, 0.25, end=20), 0.25)
+        await scene.start(concurrency=10)
+        await scene.send(180, rate=12)
+        assert scene.late(5) <= 0.02 * len(scene.healthy())
+        assert len(scene.done) <= len(scene.healthy())
+        await world.until(lambda: len(scene.done) == 180, step=1, within=400)
+        assert world.bodies(world.dead_letters) == []
+
+
+@virtual
+async def test_a_claim_whose_end_would_cost_protection_gets_its_whole_time() -> None:
+    async with World() as world:
+        scene = Scene(world, store := Hanging(world, 0.25, end=60), 0.25)
+        await scene.start(concurrency=10, on_store_error="run")
+        await scene.send(60, rate=4)
+        await world.until(lambda: len(scene.done) == 60, step=1)
+        waits = [scene.done[each] - scene.sent[each] for each in scene.done if each not in scene.healthy()]
+        assert min(waits) >= 5
+        assert store.failed == len(waits)
+
+
+@virtual
+async def test_claims_that_hang_leave_connections_for_keys_of_handlers_that_have_ended() -> None:
+    async with World() as world:
+        scene = Scene(world, store := Few(world, 1.0, end=3), 1.0)
+        await scene.start(concurrency=10)
+        await scene.send(20, rate=10)
+        assert store.most_at_once == 6
+        await world.until(lambda: len(scene.done) == 20, step=1)
 
 
 @virtual
@@ -180,7 +263,7 @@ async def test_a_part_that_is_down_becomes_the_whole() -> None:
 
 @virtual
 async def test_a_message_waits_for_ten_minutes_at_most_however_rarely_it_is_tried() -> None:
-    """A claim without an answer takes 5 s here, and many wait, so each of them is tried every four minutes.
+    """A claim without an answer takes 5 s here, and many wait, so each of them is tried every eight minutes.
 
     That is so from the second claim on: then the store has answered others in between.
     """
@@ -189,12 +272,12 @@ async def test_a_message_waits_for_ten_minutes_at_most_however_rarely_it_is_trie
     outage = StoreOutage(options, probes={}, progress=int, health=health, clock=loop.time, draw=lambda: 0.5)
     received, silence = Received(message_id="1", receipt="1"), Unclaimed(0.0, TimeoutError())
     pauses = list[tuple[float, bool]]()
-    for _ in range(5):
+    for _ in range(4):
         judged = outage.judge(received, silence, holds=False, waiting=48, took=5.0)
         assert isinstance(judged, Unclaimed)
         pauses.append((judged.after, judged.waits))
         await asyncio.sleep(judged.after + 5.0)
-    assert pauses == [(1.0, True), (240.0, True), (240.0, True), (104.0, True), (63.0, False)]  # then the queue has it
+    assert pauses == [(1.0, True), (480.0, True), (109.0, True), (63.0, False)]  # then the queue has it
     outage.close()
 
 

@@ -39,7 +39,7 @@ RECENT = 10.0
 """Seconds for which an answer of the store counts, to a question or to a claim: messages are received."""
 TRIES = Exponential(base=1.0, maximum=10.0)
 """Pauses between the claims of one key."""
-SHARE = 0.1
+SHARE = 0.05
 """The part of the handlers' time that such claims may take, all together: a claim without an answer takes seconds."""
 MOST_WAITING = 200
 """Messages of a standard queue that wait at most; more go back. Their leases cost calls, and their bodies memory."""

@@ -13,9 +13,11 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from leasekeeper.core.patience import Patience
 from leasekeeper.engine.host import LoopThread
 from leasekeeper.futures import failed_future
 from leasekeeper.idempotency.api import Claimed, Extension, StoreUnavailable
+from leasekeeper.idempotency.claim import SHORTEST_LEASE
 from leasekeeper.idempotency.outage import NotExtended, has_answered
 from leasekeeper.loggers import safe_logger
 from leasekeeper.texts import one_line, safe_str
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from leasekeeper.idempotency.api import Found, Store
-    from leasekeeper.message import Message
+    from leasekeeper.idempotency.claim import Claim
 
 T = TypeVar("T")
 log = safe_logger("leasekeeper.idempotency")
@@ -36,8 +38,6 @@ LOOK = 1 / 3
 SHORTEST_LOOK, LONGEST_LOOK = 0.05, 5.0
 AFTER_FAILURE = 1.0
 """Seconds until the next look when the store has failed."""
-SHORTEST_LEASE = 0.001
-"""Seconds of the shortest claim: the lease of its message may be as good as over."""
 GONE = 60.0
 """Seconds after the end of its lease at which a claim is looked at no more. Until then the lease may come back: the
 engine, or its keeper, may have extended it in time and told us late."""
@@ -47,27 +47,12 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
 """Seconds between these tries; doubled each time."""
 SWEEP = 1_000
 """Claims in a store that does not wait above which those that are gone are looked for."""
+SHORTEST_CLAIM = 0.02
+"""Seconds that a claim may take at least while a part of the store hangs."""
+AT_ONCE = 0.75
+"""The part of a store's connections that claims may have: keys of handlers that have ended need some too."""
 UNANSWERED = 10_000
 """Tokens of claims without an answer that are remembered, at most."""
-
-
-class Claim:
-    """The claim of one run of a handler, which lives as long as the lease of its message."""
-
-    __slots__ = ("fingerprint", "key", "message", "token", "until")
-
-    def __init__(self, key: str, fingerprint: str, message: Message[Any]) -> None:
-        self.key = key
-        self.fingerprint = fingerprint
-        self.message = message
-        self.token = os.urandom(16).hex()
-        self.until = 0.0
-        """The deadline of the lease that the store was last told."""
-
-    def left(self, now: float) -> float:
-        """Seconds until the lease ends; notes that the store is told this."""
-        self.until = self.message.lease_deadline
-        return max(SHORTEST_LEASE, self.until - now)
 
 
 class Work:
@@ -78,6 +63,8 @@ class Work:
         self._inline = bool(getattr(store, "inline", False))
         self.clock: Callable[[], float] = getattr(store, "clock", time.monotonic)
         self._thread = LoopThread("leasekeeper-idempotency")
+        self._patience = Patience(SHORTEST_CLAIM, self.clock)
+        self._at_once = max(1, int(AT_ONCE * getattr(store, "connections", UNANSWERED)))
         self._reset()
 
     def _reset(self) -> None:
@@ -91,6 +78,7 @@ class Work:
         self._not_extended = NotExtended()
         self._active = 0
         self._held = False
+        self._claiming = asyncio.Semaphore(self._at_once)
         self._closing: asyncio.TimerHandle | None = None
         self._look: asyncio.TimerHandle | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -122,19 +110,22 @@ class Work:
 
     async def _try_out(self, prefix: str, token: str) -> None:
         key = f"{prefix}:check:{token}"  # a server may allow keys of the prefix only
-        await self._store.claim(key, token, "", SHORTEST_LEASE)
+        with self._patience.call():
+            await self._store.claim(key, token, "", SHORTEST_LEASE)
         await self._store.release(key, token)
 
     # Verbs: each returns a future, of which only waiting may be cancelled
 
-    def claim(self, claim: Claim, timeout: float) -> Future[Found]:
-        """Claim a key for as long as the message's lease lasts, and then as long as that is extended."""
+    def claim(self, claim: Claim, timeout: float, *, in_full: bool = False) -> Future[Found]:
+        """Claim a key for as long as its message has a lease. This is cut short if a part hangs, unless `in_full`."""
         self._own_process()
+        claim.again = claim.key in self._unanswered
         claim.token = self._unanswered.pop(claim.key, claim.token)
         lease = claim.left(self.clock())
         if self._inline:
             self._extend_inline(claim.key, timeout)
-        return self._submit(self._claim(claim, lease), timeout)
+            return _finished(self._claim(claim, lease))
+        return self._submit(self._claim_in_time(claim, lease, timeout, in_full=in_full), timeout)
 
     def _own_process(self) -> None:
         if self._process != os.getpid():  # a forked child has none of its parent's claims and connections
@@ -180,6 +171,12 @@ class Work:
             return failed_future(self._unavailable(error))
         return asyncio.run_coroutine_threadsafe(self._run(verb, timeout), loop)
 
+    async def _claim_in_time(self, claim: Claim, lease: float, timeout: float, *, in_full: bool) -> Found:  # noqa: ASYNC109
+        async with self._claiming:  # not in the store: what waits for a connection says nothing about the store
+            within = timeout if in_full else self._patience.limit(timeout, again=claim.again)
+            with self._patience.call():
+                return await self._answered(self._claim(claim, lease), within)
+
     async def _claim(self, claim: Claim, lease: float) -> Found:
         found = await self._store.claim(claim.key, claim.token, claim.fingerprint, lease)
         if isinstance(found, Claimed):
@@ -210,6 +207,7 @@ class Work:
             if not self._held:
                 self._thread.enter()
                 self._held = True
+                self._claiming = asyncio.Semaphore(self._at_once)  # the loop may be another one
             return await self._answered(verb, within)
         finally:
             self._active -= 1
@@ -222,17 +220,17 @@ class Work:
         """The answer to a verb. One without an answer in time is left to end: drivers wait for it when cancelled."""
         task = asyncio.ensure_future(verb)
         try:
-            done, _ = await asyncio.wait((task,), timeout=within)
-            if done:
-                return task.result()
+            for _ in range(2):  # after a moment in which this process stood still, the answer is here, and not read yet
+                done, _pending = await asyncio.wait((task,), timeout=within / 2)
+                if done:
+                    return task.result()
         except Exception as error:
             raise self._unavailable(error) from error
         else:
             raise StoreUnavailable(f"{self._store!r}: no answer in {within:g} s")
         finally:
-            if not task.done():
-                task.cancel()
-                task.add_done_callback(lambda late: late.cancelled() or late.exception())
+            task.cancel()
+            task.add_done_callback(lambda late: late.cancelled() or late.exception())  # else its error is shown
 
     def _unavailable(self, error: Exception) -> StoreUnavailable:
         if isinstance(error, StoreUnavailable):  # also one that has passed here already

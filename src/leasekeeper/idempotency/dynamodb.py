@@ -63,6 +63,7 @@ class DynamoDbStore:
     """
 
     inline = False
+    connections = AT_ONCE
 
     def __init__(
         self,

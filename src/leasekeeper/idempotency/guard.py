@@ -13,7 +13,7 @@ import msgspec
 
 from leasekeeper.envelopes.opening import NothingToHandle
 from leasekeeper.idempotency.api import Claimed, Completed, KeyMissing, Running, StoreUnavailable
-from leasekeeper.idempotency.claiming import Claim
+from leasekeeper.idempotency.claim import Claim
 from leasekeeper.idempotency.keys import digest, encoded
 from leasekeeper.idempotency.outage import NOT_RUN, Outage, jittered
 from leasekeeper.lanes.failures import outcome_of_result
@@ -46,6 +46,7 @@ class Guard:
         self._work = terms.work
         # A store that does not answer must not use up the handler's time: that would count as a failed attempt.
         self._claim_timeout = terms.timeout if timeout is None else min(terms.timeout, timeout / 2)
+        self._in_full = terms.on_store_error == "run"  # a claim that is cut short too soon would cost protection
         self._outage = Outage(handler, self._work.clock)
 
     async def run(self, message: Message[Any], call_next: Callable[[Message[Any]], Awaitable[Any]]) -> Any:
@@ -53,7 +54,7 @@ class Guard:
         claim = self._claim_for(message)
         if claim is None:
             return await call_next(message)
-        claiming = self._work.claim(claim, self._claim_timeout)
+        claiming = self._work.claim(claim, self._claim_timeout, in_full=self._in_full)
         try:
             found = await _result_of(claiming)
         except StoreUnavailable as error:
@@ -80,7 +81,7 @@ class Guard:
         if claim is None:
             return call_next(message)
         try:
-            found = self._work.claim(claim, self._claim_timeout).result()
+            found = self._work.claim(claim, self._claim_timeout, in_full=self._in_full).result()
         except StoreUnavailable as error:
             self._not_claimed(claim, error)
             return call_next(message)

@@ -138,6 +138,7 @@ class PostgresStore:
     """
 
     inline = False
+    connections = CONNECTIONS
 
     def __init__(self, dsn: str, *, table: str = "leasekeeper_keys") -> None:
         check_psycopg("PostgresStore")

@@ -57,6 +57,7 @@ class RedisStore:
     """
 
     inline = False
+    connections = CONNECTIONS
 
     def __init__(self, url: str, *, cluster: bool = False, **settings: Any) -> None:
         self._url = url
