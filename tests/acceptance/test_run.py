@@ -332,6 +332,14 @@ def test_a_queue_that_does_not_exist_is_said_in_one_line(shop: Bench) -> None:
     assert command.err.count("\n") == 1
 
 
+def test_a_queue_with_a_name_like_one_that_exists_is_suggested(shop: Bench) -> None:
+    shop.queue("order")
+    shop.module("shop", COROUTINE.format(seconds=1))
+    command = shop.leasekeeper("run", "shop:app")
+    assert command.end() == 3
+    assert command.err.endswith("; did you mean order?\n")
+
+
 def test_an_endpoint_that_cannot_be_reached_is_said_in_one_line(shop: Bench) -> None:
     shop.module("shop", COROUTINE.format(seconds=1))
 

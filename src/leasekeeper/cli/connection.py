@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import shlex
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,9 +23,10 @@ from leasekeeper.sqs.settings import ClientSettings
 from leasekeeper.sqs.urls import without_user_info
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
     from leasekeeper.api import Credentials, CredentialsProvider
+    from leasekeeper.consumer import Consumer
 
 LISTING = 3.0
 """Seconds in which the queues have to be listed to look for a name like one that does not exist."""
@@ -129,6 +130,39 @@ async def near_name(client: SqsClient, name: str, error: SqsError) -> str:
         return ""
     near = difflib.get_close_matches(name, [url.rpartition("/")[2] for url in urls], n=1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+@contextmanager
+def suggesting_names(consumers: Iterable[Consumer]) -> Iterator[None]:
+    """Say which queue was probably meant when consumers do not start because theirs does not exist."""
+    try:
+        yield
+    except QueueUnusable as error:
+        near = ""
+        for each in consumers:
+            options = each.options
+            if str(error).startswith(f"queue {each.address.name} cannot") and options.client is None:
+                connection = Connection(
+                    queue=each.address.url or each.address.name,
+                    endpoint_url=options.endpoint_url,
+                    region=options.region or each.address.region,
+                    profile=options.profile,
+                    credentials=options.credentials,
+                )
+                with suppress(LeasekeeperError):
+                    near = asyncio.run(_near_name(connection, error.__cause__))
+        if not near:
+            raise
+        raise QueueUnusable(f"{error}{near}") from error
+
+
+async def _near_name(connection: Connection, error: BaseException | None) -> str:
+    if not isinstance(error, SqsError):
+        return ""
+    settings = connection.settings()
+    assert settings.queue is not None
+    async with await SqsClient.connect(settings) as client:
+        return await near_name(client, settings.queue.name, error)
 
 
 def unusable(name: str, error: SqsError) -> QueueUnusable:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from leasekeeper.app import refuse_shared_queues
 from leasekeeper.cli import ending, settings
 from leasekeeper.cli.admin import AdminWishes
+from leasekeeper.cli.connection import suggesting_names
 from leasekeeper.cli.exit_when_empty import UntilEmpty, polls_within
 from leasekeeper.cli.grace import cut_off, cut_short
 from leasekeeper.cli.local_queues import check_places, create_queues
@@ -85,7 +86,8 @@ def serve(wishes: Wishes) -> Exit:
         for consumer in consumers:
             _poll_shorter(consumer, wishes.exit_when_empty)
         UntilEmpty(consumers, wishes.exit_when_empty, services.stop_unasked).watch()
-    with wishes.admin.served(targets, lifeline):  # until the end: a process that drains is alive
+    # The surface is served until the end: a process that drains is alive.
+    with wishes.admin.served(targets, lifeline), suggesting_names(consumers):
         reports = reports_of(run_in_foreground(services, lifeline))
         tell(reports, forced=services.forced)
     ending.grant(services.stop_left)
