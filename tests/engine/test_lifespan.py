@@ -438,7 +438,7 @@ def test_one_that_is_no_async_context_manager_is_refused() -> None:
 def test_the_consumers_of_an_app_have_its_lifespan_alone() -> None:
     app = Leasekeeper()
     with pytest.raises(ConfigurationError, match=r"queue orders with lifespan=.*Leasekeeper\(lifespan=\.\.\.\)"):
-        app.consumer("orders", lifespan=None)  # type: ignore[call-arg]  # the mistake that is tried
+        app.consumer("orders", lifespan=print)(lambda message: None)  # type: ignore[call-arg]  # the mistake that is tried
 
 
 def test_one_that_returns_no_async_context_manager_fails_the_start(orders: Queue) -> None:
