@@ -24,7 +24,7 @@ test: $(VENV)/.dev ## run the tests, side by side, in about two minutes; `make l
 	$(BIN)/python -m pytest $(PARALLEL) -m "not long"
 
 long: $(VENV)/.dev ## run the tests that `make test` leaves out: each server that others wrote, most processes, many worlds
-	$(BIN)/python -m pytest $(PARALLEL) -m long $(LEFT_OUT:%=--ignore=tests/%)
+	$(BIN)/python -m pytest $(PARALLEL) -m long
 
 soak: $(VENV)/.dev ## run what takes long, one after another: processes killed in loops, browsers, load; SOAK= chooses some
 	$(BIN)/python -m pytest $(SOAK)
@@ -49,8 +49,8 @@ words: $(VENV)/.dev ## count old-fashioned words per 1,000 words, with the place
 pages: $(VENV)/.dev ## write the pages that come from the code
 	for script in docs/scripts/*_page.py; do $(BIN)/python $$script || exit 1; done
 
-coverage: $(VENV)/.dev ## check how much of core and engine their tests cover
-	$(BIN)/python -m pytest $(PARALLEL) -q $(COVERED:%=tests/%) \
+coverage: $(VENV)/.dev ## check how much of core and engine the tests cover that do not take long
+	$(BIN)/python -m pytest $(PARALLEL) -q -m "not long" $(COVERED:%=tests/%) \
 	  --cov=leasekeeper.core --cov=leasekeeper.engine --cov-report=term:skip-covered --cov-fail-under=97
 
 lowest: $(VENV)/.dev ## run the tests on the oldest versions that pyproject.toml allows; TESTS= chooses some
