@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -278,6 +279,39 @@ async def test_a_message_waits_for_ten_minutes_at_most_however_rarely_it_is_trie
         pauses.append((judged.after, judged.waits))
         await asyncio.sleep(judged.after + 5.0)
     assert pauses == [(1.0, True), (480.0, True), (109.0, True), (63.0, False)]  # then the queue has it
+    outage.close()
+
+
+@pytest.mark.parametrize(
+    ("max_receives", "hours", "receives", "late"),
+    [
+        (3, 1, 3, 0),  # it waits here on its last delivery, and runs at once
+        (5, 1, 5, 21),
+        (10, 1, 7, 5),
+        (math.inf, 1, 7, 5),
+        (3, 12, 3, 0),
+        (5, 12, 5, 0),
+        (10, 12, 10, 0),
+        (math.inf, 12, 51, 5),
+    ],
+)
+@virtual
+async def test_a_message_that_was_given_back_comes_soon_after_its_store_as_far_as_its_receives_allow(
+    max_receives: float, hours: int, receives: int, late: int
+) -> None:
+    """More wait here than may, so it is given back each time but the last. Minutes after the end of the outage."""
+    options, loop = Options(concurrency=10), asyncio.get_running_loop()
+    health = Health.of("orders", options, lambda _: None)
+    outage = StoreOutage(options, probes={}, progress=int, health=health, clock=loop.time, draw=lambda: 0.0)
+    end, count = loop.time() + hours * 3_600, 1
+    while loop.time() < end and count < max_receives:
+        received = Received(message_id="1", receipt="1", system={"ApproximateReceiveCount": str(count)})
+        silence = Unclaimed(0.0, TimeoutError())
+        judged = outage.judge(received, silence, holds=False, left=max_receives - count, waiting=1_000)
+        assert isinstance(judged, Unclaimed)
+        await asyncio.sleep(judged.after)
+        count += 1
+    assert (count, max(0, round((loop.time() - end) / 60))) == (receives, late)
     outage.close()
 
 

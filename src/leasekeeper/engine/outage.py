@@ -48,8 +48,11 @@ HOLD = 30.0
 it."""
 LONGEST_HOLD = 600.0
 """Seconds for which such a message waits at most, also if the store answers others."""
-AWAY = Exponential(base=60.0, factor=4.0, maximum=3_600.0, jitter="none")
+AN_HOUR = 3_600.0
+AWAY = Exponential(base=60.0, factor=4.0, maximum=AN_HOUR, jitter="none")
 """Seconds until it comes again, by its receives: five of them last longer than an outage of an hour."""
+SOON = 900.0
+"""Seconds until it comes again at most, as long as the receives that are left last for an hour then."""
 JITTER = 0.1
 """Part of that by which it comes later, at most."""
 MOST_TRIES = 5
@@ -130,7 +133,14 @@ class StoreOutage:
         self._probing: asyncio.Task[None] | None = None
 
     def judge(
-        self, received: Received, outcome: Unclaimed, *, holds: bool, waiting: int = 0, took: float = 0.0
+        self,
+        received: Received,
+        outcome: Unclaimed,
+        *,
+        holds: bool,
+        left: float = math.inf,
+        waiting: int = 0,
+        took: float = 0.0,
     ) -> Unclaimed | Failed:
         """What follows when a message does not get its key or payload: it waits here, goes back, or has failed.
 
@@ -138,6 +148,7 @@ class StoreOutage:
             received: the message.
             outcome: what the handler's guard, or the lane of payloads, says.
             holds: whether it waits here as long as it can: given back, it could be lost, or take others along.
+            left: how many more receives SQS allows before the message is dead.
             waiting: how many messages wait here without a slot.
             took: seconds that the handler's place was taken.
         """
@@ -149,16 +160,16 @@ class StoreOutage:
             del self._waits[name]
             return Failed(KeyUnusable(_REFUSED.format(safe_str(outcome.error, 1_000))))
         silent = self.active and now - self._since >= HOLD
-        left = math.inf if holds else wait.first + LONGEST_HOLD - now
-        if not holds and (silent or waiting >= self._most_waiting or left < SPACING):
+        seconds = math.inf if holds else wait.first + LONGEST_HOLD - now
+        if not holds and (silent or waiting >= self._most_waiting or seconds < SPACING):
             del self._waits[name]
-            after = AWAY.delay(received.receive_count) * (1 + JITTER * self._draw())
-            return replace(outcome, after=after)
+            after = min(AWAY.delay(received.receive_count), max(SOON, AN_HOUR / left))
+            return replace(outcome, after=after * (1 + JITTER * self._draw()))
         # If the store answered others between two claims of this key, a part of it is down, and handlers are needed for
         # the rest. Else all of it may be down, and nothing is put off for long.
         parted = any(wait.judged <= at <= now - took for at in self._answers_at)
         slowest = took * waiting / (SHARE * self._handlers) if parted else 0.0
-        after = min(max(TRIES.delay(wait.tries, self._draw()), slowest), left)
+        after = min(max(TRIES.delay(wait.tries, self._draw()), slowest), seconds)
         wait.judged, wait.next = now, now + after
         return replace(outcome, after=after, waits=True)
 

@@ -74,9 +74,9 @@ class Settler:
         context, received = self._context, row.received
         if outcome.error is None or context.outage is None:
             return outcome
-        last = received.receive_count >= (context.source.max_receives or float("inf"))
+        left = (context.source.max_receives or float("inf")) - received.receive_count
         took = context.clock() - row.started
-        return context.outage.judge(received, outcome, holds=last, waiting=waiting, took=took)
+        return context.outage.judge(received, outcome, holds=left <= 0, left=left, waiting=waiting, took=took)
 
     def decide(self, row: Delivery, outcome: Outcome, *, final: bool, kept: bool) -> Decision:
         """What the outcome means for this message; `kept`: its handler has ended, and withheld it."""
