@@ -143,7 +143,7 @@ class Away(MemoryStore):
 
 def test_all_paths_give_the_same_reason_of_an_unhealthy_consumer(sqs: LocalSqs) -> None:
     """Also when something else than SQS is missing."""
-    store = Idempotency(Away(), key=str)
+    store = Idempotency(Away(), key=lambda message: message.id)
     consumer = Consumer("orders", Gate().waiting, idempotency=store, **create(sqs, "a"))
     reason = "nothing is received until its store of idempotency keys answers: "
     with AdminServer(consumer, address="0") as server:
