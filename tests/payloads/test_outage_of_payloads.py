@@ -16,6 +16,7 @@ from leasekeeper.testing.world import World, virtual
 
 if TYPE_CHECKING:
     from leasekeeper.idempotency.api import Found
+    from leasekeeper.payloads.api import Part
 
 END = 600.0
 """When S3 is back, in seconds of the world."""
@@ -91,6 +92,38 @@ async def test_messages_that_need_nothing_from_what_is_down_keep_their_rate(pref
         await world.until(lambda: len(begun) == 50, within=10)
         assert not any(body.startswith("cold") for body in begun)
         await world.until(lambda: len(begun) == 100, step=5, within=END + 4_000)
+        assert world.bodies(world.dead_letters) == []
+
+
+@virtual
+async def test_messages_keep_their_rate_while_other_objects_do_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of all objects gets no answer, and the client gives up after 30 s each time."""
+    async with World(max_receives=5) as world:
+        scene = Scene(world)
+        get = scene.objects.get
+
+        async def get_or_hang(bucket: str, key: str, **part: Any) -> Part:
+            await asyncio.sleep(0.02)
+            if key.startswith("cold/") and world.now < 100:
+                await asyncio.sleep(30)
+                raise PayloadsDown("no answer")
+            return await get(bucket, key, **part)
+
+        monkeypatch.setattr(scene.objects, "get", get_or_hang)
+        done: set[str] = set()
+
+        async def handle(body: str) -> None:
+            done.add(body)
+            await asyncio.sleep(1)
+
+        await world.start(handle, payloads=scene.payloads(), concurrency=10)
+        for number in range(200):
+            where = "hot" if number % 4 else "cold"
+            await scene.send(f"{where} {number}", f"{where}/{number}")
+            await asyncio.sleep(0.125)
+        await world.until(lambda: len(done) == 150, step=0.5, within=10)
+        assert all(body.startswith("hot") for body in done)
+        await world.until(lambda: len(done) == 200, step=5, within=1_000)
         assert world.bodies(world.dead_letters) == []
 
 

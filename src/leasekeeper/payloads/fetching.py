@@ -7,11 +7,14 @@ pieces. Only the buckets that the option names are read.
 from __future__ import annotations
 
 import asyncio
+import math
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from leasekeeper.core.patience import Patience
 from leasekeeper.outcomes import Reject
-from leasekeeper.payload import PayloadUnavailable
+from leasekeeper.payload import PayloadGone, PayloadsDown, PayloadUnavailable
 from leasekeeper.sqs.blocking import in_thread
 
 if TYPE_CHECKING:
@@ -23,6 +26,13 @@ PART = 8 * 1_048_576
 """Bytes that are asked for at once: a part that breaks off is asked for again, and not the whole."""
 QUICK = 1_048_576
 """The digest of at most this many bytes is computed on the loop; of more, in a thread."""
+
+SHORTEST_FETCH = 0.1
+"""Seconds that a fetch may take at least while other objects come, and some do not."""
+SLOWEST = 1_048_576
+"""Bytes in a second at which an object may come in then."""
+CUT = 1_000
+"""Objects that did not come which are remembered, at most."""
 
 
 class Fetcher:
@@ -39,6 +49,9 @@ class Fetcher:
         self._buckets = buckets
         self._most = most
         self.loop = asyncio.get_running_loop()
+        self._patience = Patience(SHORTEST_FETCH, self.loop.time)
+        self._cut: dict[tuple[str, str], bool] = {}
+        """Objects that did not come; the oldest first."""
 
     def check(self, bucket: str, size: int | None) -> None:
         """Refuse a payload that must not be fetched.
@@ -59,7 +72,38 @@ class Fetcher:
 
     async def size(self, bucket: str, key: str) -> int:
         """Bytes of an object, where the message does not state them."""
-        return (await self._store.get(bucket, key, start=0, length=1)).size
+        async with self._in_time(bucket, key, 0):
+            return (await self._store.get(bucket, key, start=0, length=1)).size
+
+    async def probe(self, bucket: str, key: str) -> None:
+        """Ask for an object that does not exist, to see whether the store answers. This is never cut short.
+
+        Raises:
+            PayloadsDown: it does not.
+            OSError: the same, from a store of a user.
+        """
+        with self._patience.call():
+            try:
+                await self._store.get(bucket, key, start=0, length=1)
+            except PayloadsDown:
+                raise
+            except (PayloadGone, PayloadUnavailable):  # S3 denies missing objects unless we may list the bucket
+                pass
+
+    @asynccontextmanager
+    async def _in_time(self, bucket: str, key: str, size: int) -> AsyncIterator[None]:
+        """Cut a fetch short that takes far longer than others do, if some objects come and others do not."""
+        again, transfer = self._cut.pop((bucket, key), False), size / SLOWEST
+        limit = self._patience.limit(math.inf, again=again) + transfer
+        try:
+            async with asyncio.timeout(None if limit == math.inf else limit):
+                with self._patience.call(transfer):
+                    yield
+        except (PayloadsDown, OSError):
+            self._cut[bucket, key] = True
+            if len(self._cut) > CUT:
+                del self._cut[next(iter(self._cut))]
+            raise
 
     async def fetch(self, bucket: str, key: str, size: int) -> bytearray:
         """The payload, which must have that many bytes.
@@ -67,8 +111,13 @@ class Fetcher:
         Raises:
             PayloadGone: there is no such object.
             PayloadUnavailable: it cannot be read now.
+            TimeoutError: it does not come, while others do.
             Reject: it has another size.
         """
+        async with self._in_time(bucket, key, size):
+            return await self._fetch(bucket, key, size)
+
+    async def _fetch(self, bucket: str, key: str, size: int) -> bytearray:
         part = await self._store.get(bucket, key, start=0, length=min(size + 1, PART))
         check_size(bucket, key, part.size, size)
         data, etag, digest = bytearray(part.data), part.etag, part.sha256

@@ -18,7 +18,6 @@ from leasekeeper.outcomes import NOT_STARTED, Failed, Reject, Unclaimed
 from leasekeeper.payload import (
     PayloadGone,
     PayloadsDown,
-    PayloadUnavailable,
     forget,
     new_number,
     register,
@@ -160,6 +159,7 @@ class PayloadLane:
     async def _bring(self, units: Sequence[Delivery], pointers: dict[Delivery, Pointer | Reject]) -> None:
         """Fetch what these point to, then have them run; in order, and up to the first that cannot be fetched now."""
         outcomes: dict[Delivery, Outcome] = {}
+        began = self._clock()
         try:
             sizes = await self._reserve(units, pointers, outcomes)
             for unit, size in sizes.items():
@@ -173,9 +173,9 @@ class PayloadLane:
                 for unit in units:
                     self._drop(unit)
         if not recalled:
-            self._pass_on(units, outcomes)
+            self._pass_on(units, outcomes, began)
 
-    def _pass_on(self, units: Sequence[Delivery], outcomes: dict[Delivery, Outcome]) -> None:
+    def _pass_on(self, units: Sequence[Delivery], outcomes: dict[Delivery, Outcome], began: float) -> None:
         """Answer for those that have an outcome, and for all behind one that holds them up; have the others run."""
         ready: list[Delivery] = []
         answers: list[Answer[Delivery]] = []
@@ -191,7 +191,8 @@ class PayloadLane:
                 outcome = NOT_STARTED  # behind others of its group it goes back, and is the first when it comes again
             self._drop(unit)
             if outcome is not NOT_STARTED:
-                unit.started = unit.started or self._clock()
+                # What an outage judges is how long this took a slot; otherwise it took a handler no time.
+                unit.started = unit.started or (began if isinstance(outcome, Unclaimed) else self._clock())
             answers.append(Answer(unit, outcome))
         if answers:
             self._post(answers)
@@ -289,19 +290,9 @@ class PayloadLane:
                     self._drop(answer.unit)
 
     async def probe(self) -> None:
-        """Ask for an object that does not exist, to see whether the store answers.
-
-        Raises:
-            PayloadsDown: it does not.
-            OSError: the same, from a store of a user.
-        """
-        payloads = self._payloads
-        try:
-            await self._store.get(payloads.bucket, f"{payloads.prefix}leasekeeper-probe", start=0, length=1)
-        except PayloadsDown:
-            raise
-        except (PayloadGone, PayloadUnavailable):  # S3 answers; it denies missing objects unless we may list the bucket
-            pass
+        """As `Fetcher.probe`."""
+        assert self._fetcher is not None
+        await self._fetcher.probe(self._payloads.bucket, f"{self._payloads.prefix}leasekeeper-probe")
 
     # The lane
 
