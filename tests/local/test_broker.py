@@ -498,6 +498,27 @@ def test_a_duplicate_is_received_by_the_next_receive_too() -> None:
     on_bench(story)
 
 
+def test_no_message_of_a_fifo_queue_is_received_twice_within_its_visibility_timeout() -> None:
+    """Its group would be at two consumers, which SQS excludes."""
+
+    async def story(bench: Bench) -> None:
+        url = (await bench.ask("CreateQueue", QueueName="q.fifo", Attributes={"FifoQueue": "true"}))["QueueUrl"]
+        for body in "ab":
+            await bench.ask(
+                "SendMessage", QueueUrl=url, MessageBody=body, MessageGroupId="g", MessageDeduplicationId=body
+            )
+        bench.broker.faults.set("ReceiveMessage", duplicate=1.0)
+        first = await bench.ask("ReceiveMessage", QueueUrl=url, VisibilityTimeout=30)
+        assert [message["Body"] for message in first["Messages"]] == ["a"]
+        await asyncio.sleep(29)
+        assert await bench.ask("ReceiveMessage", QueueUrl=url) == {}
+        await asyncio.sleep(2)
+        second = await bench.ask("ReceiveMessage", QueueUrl=url)
+        assert [message["Body"] for message in second["Messages"]] == ["a"]
+
+    on_bench(story)
+
+
 def test_receives_return_fewer_messages_or_none() -> None:
     async def story(bench: Bench) -> None:
         for body in "abcde":

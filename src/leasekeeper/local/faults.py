@@ -35,7 +35,7 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         lose_by_reset: the call takes effect, and the connection is reset.
         fail_entries: single entries of a batch fail, `SenderFault` false.
         lose_entries: single entries of a batch take effect, and are reported as failed, `SenderFault` false.
-        duplicate: each message of a receive stays visible to the next receive too.
+        duplicate: each message of a receive stays visible to the next receive too; on standard queues only.
         shorten: a receive returns fewer messages than it could.
         empty: a receive is empty at once, although there are messages.
     """
