@@ -212,7 +212,7 @@ _mask = threading.local()
 def _before_fork() -> None:
     # Blocked until the child has its own handlers: Python forgets a signal that comes to a child before that.
     if _open:
-        _mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        _mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS if HANGUP is None else (*SIGNALS, HANGUP))
 
 
 def _after_fork() -> None:

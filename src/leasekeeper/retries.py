@@ -34,8 +34,9 @@ class Retries:
 
     Args:
         default: a schedule, or a function `(message, attempt, error)` that returns the seconds until the next attempt,
-            a `Retry`, a `Reject`, or None for the default back-off. It runs where the handler ran, so that it must be
-            quick. What it returns is rounded up to whole seconds, from 1 to 43,200; `Retry(after=0)` retries at once.
+            a `Retry`, a `Reject`, or None for the default back-off. It must be quick: it runs where the error was
+            raised, which is the handler, or the engine's loop for a `batch_key`. What it returns is rounded up to whole
+            seconds, from 1 to 43,200; `Retry(after=0)` retries at once.
         on: rules for kinds of errors, by exception class. Of several that fit, the class nearest to the error's counts.
             A rule is a schedule, a function, `Retry`, `Reject`, or an instance of these two. An `UndecodableBody`
             follows only a rule for exactly this class.

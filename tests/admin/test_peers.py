@@ -270,6 +270,7 @@ def test_an_answer_without_text_is_said_without_a_colon() -> None:
 
 def test_a_detail_comes_back_to_a_stream_after_a_long_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before, a page that stayed open showed no detail any more when a process had not answered for 5 s."""
+    monkeypatch.setattr(asking, "WITHIN", 30.0)
 
     async def look() -> list[Any]:
         with surface("orders") as peer:
@@ -277,10 +278,10 @@ def test_a_detail_comes_back_to_a_stream_after_a_long_outage(monkeypatch: pytest
             source.task.cancel()
             await source.want("orders", "orders")
             seen = [source.processes("orders", "orders")]
-            monkeypatch.setattr(asking, "WITHIN", 0.0)
-            monkeypatch.setattr(fleet, "WANTED", -1.0)  # longer than it is wanted for
-            await source._ask_all()
-            monkeypatch.undo()
+            with monkeypatch.context() as away:
+                away.setattr(asking, "WITHIN", 0.0)
+                away.setattr(fleet, "WANTED", -1.0)  # longer than it is wanted for
+                await source._ask_all()
             seen.append(source.processes("orders", "orders"))
             await source._ask_all()
             seen.append(source.processes("orders", "orders"))

@@ -59,6 +59,14 @@ atexit.register(threading.Event().wait)
     assert (done.returncode, done.stdout) == (3, "closed\n")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_a_terminal_that_is_closed_cuts_nothing_short() -> None:
+    """It sends several signals: the first has asked for the stop."""
+    closed = "import signal\natexit.register(signal.raise_signal, signal.SIGHUP)"
+    done = ended(closed, 60.0)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "flushed\n", "")
+
+
 def test_a_log_handler_that_hangs_keeps_nothing() -> None:
     handler = """
 class Hangs(logging.Handler):

@@ -267,6 +267,28 @@ async def test_the_option_retry_decides_on_what_a_batch_key_raises() -> None:
 
 
 @virtual
+async def test_what_a_batch_key_raises_is_an_attempt_also_where_the_next_one_follows_at_once() -> None:
+    """L15, L20: otherwise it is asked again and again on the engine's loop, and `max_attempts` is never reached."""
+    asked: list[float] = []
+
+    async def load(_bodies: list[str]) -> None: ...
+
+    async with World(max_receives=5) as world:
+
+        def key(_: Message[str]) -> str:
+            asked.append(world.now)
+            raise OSError("the table of tenants cannot be read")
+
+        await world.send("1")
+        await world.start(load, batch=2, batch_key=key, retry=Retries(immediate=2), max_attempts=4)
+        await world.until(lambda: not world.bodies())
+        assert world.bodies(DEAD_LETTERS) == ["1"]
+    assert len(asked) == 4
+    assert asked[2] - asked[0] < 1
+    assert asked[3] - asked[2] >= 1
+
+
+@virtual
 async def test_a_handler_that_cannot_be_ended_is_counted_once_and_not_by_its_messages(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

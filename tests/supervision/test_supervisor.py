@@ -226,23 +226,25 @@ def test_a_mistake_that_all_children_make_is_printed_once(supervised: Callable[.
     assert run.said.splitlines().count("leasekeeper: --concurrency='x': must be a whole number") == 1
 
 
-EARLY_CTRL_C = """
-import os, signal
-os.kill(os.getpid(), signal.SIGINT)
+EARLY = """
+import os, signal, sys
+number = int(sys.argv[1])
+os.kill(os.getpid(), number)
 from leasekeeper.supervision.lifeline import Lifeline
 
 heard, line = [], Lifeline.from_environment(os.environ)
-signal.signal(signal.SIGINT, lambda *_: heard.append(1))
+signal.signal(number, lambda *_: heard.append(1))
 before = len(heard)
 line.listen()
 line.tell(heard=[before, len(heard)])
 """
 
 
-def test_a_ctrl_c_that_comes_before_a_process_has_its_signal_handlers_waits_for_them() -> None:
-    """A terminal sends it to all processes: Python would end an import with a traceback."""
-    child = Child([sys.executable, "-c", EARLY_CTRL_C], os.environ)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_what_a_terminal_sends_before_a_process_has_its_signal_handlers_waits_for_them(number: signal.Signals) -> None:
+    """It sends Ctrl-C, and that it was closed, to all processes: an import would end with a traceback, or at once."""
+    child = Child([sys.executable, "-c", EARLY, str(int(number))], os.environ)
     assert os.waitpid(child.pid, 0)[1] == 0
     assert child.said() == [{"heard": [0, 1]}]
     child.ended(0)
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert number not in signal.pthread_sigmask(signal.SIG_BLOCK, ())

@@ -26,7 +26,7 @@ from leasekeeper.admin.server import AdminServer
 from leasekeeper.errors import ConfigurationError, Unusable
 from leasekeeper.exit_codes import Exit
 from leasekeeper.supervision.folder import Folder
-from leasekeeper.supervision.lifeline import Lifeline
+from leasekeeper.supervision.lifeline import OF_TERMINALS, Lifeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -189,7 +189,7 @@ def _listed(text: str) -> list[str]:
 if __name__ == "__main__":
     stop = threading.Event()
     line = Lifeline.from_environment(os.environ)
-    for each in (signal.SIGTERM, signal.SIGINT):
+    for each in (signal.SIGTERM, *OF_TERMINALS):
         # A signal may be for all processes of a group; the supervisor says when it is over.
         signal.signal(each, lambda *_: stop.set() if line is None else None)
     if line is not None:

@@ -52,6 +52,8 @@ def end(code: int, *, limit: float = LIMIT) -> NoReturn:
     hurry = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: hurry.set())
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that is closed sends several: the first one counted
     cut = threading.Thread(
         target=_cut, args=(code, limit, threading.get_ident(), hurry), name="leasekeeper-end", daemon=True
     )

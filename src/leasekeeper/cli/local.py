@@ -104,7 +104,8 @@ def _why(error: OSError) -> str:
     why = error.strerror or str(error)
     if error.errno in {errno.EACCES, errno.EPERM}:
         return f"{why}. Give a --port above 1023, or 0 for a free one"
-    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+    # Without a number: asyncio of Python 3.13 says so of all addresses together.
+    if error.errno in {errno.EADDRNOTAVAIL, None} or isinstance(error, socket.gaierror):
         return f"{why.rpartition(': ')[2]}. Give an address of this machine as --host"
     return why
 

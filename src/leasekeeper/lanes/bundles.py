@@ -268,6 +268,7 @@ class BundleLane:
             try:
                 groups.setdefault(key_of(message), []).append(row)
             except BaseException as error:  # a user's code, or a key that cannot be hashed
+                row.started = row.started or self._clock()  # so that it counts as an attempt
                 say(Answer(row, outcome_by_rule(error, self._retries, attempt=row.attempt, message=message)))
         return groups.items()
 

@@ -1,7 +1,7 @@
 """What a consumer's retries say of a handler's error: finds the rule, and calls it if it is a function.
 
-Used where handlers run: a user's function never runs on the engine's loop. Whatever it does, the
-message gets an outcome, and the engine is told what went wrong (L15).
+Used where the error was raised: where handlers run, or on the engine's loop for a `batch_key`. Whatever a user's
+function does, the message gets an outcome, and the engine is told what went wrong (L15).
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from leasekeeper.supervision.lifeline import OF_TERMINALS
 from leasekeeper.supervision.protocol import FORCE, INTERRUPT, STOP, VARIABLE
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Child:
         self.connection.setblocking(False)
         self._said = b""
         self.silent = False
-        with theirs, _interrupts_wait():
+        with theirs, _signals_wait():
             try:
                 self._popen = subprocess.Popen(  # noqa: S603 - this program itself
                     command,
@@ -100,13 +101,13 @@ class Child:
 
 
 @contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Start a process in which a Ctrl-C waits until it listens to its supervisor (`Lifeline.listen`).
+def _signals_wait() -> Iterator[None]:
+    """Start a process in which what a terminal sends waits until it listens to its supervisor (`Lifeline.listen`).
 
-    A terminal sends SIGINT to the processes that it started and to theirs. In one that has not come to its own signal
-    handlers Python would end an import with a traceback.
+    A terminal sends SIGINT and SIGHUP to the processes that it started and to theirs. In one that has not come to its
+    signal handlers, Python would end an import with a traceback, or the process would end as if it had crashed.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_TERMINALS)
     try:
         yield
     finally:

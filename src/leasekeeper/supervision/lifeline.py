@@ -21,6 +21,9 @@ from leasekeeper.supervision.protocol import FORCE, INTERRUPT, VARIABLE
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
+OF_TERMINALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name))
+"""Signals that a terminal sends to the processes that it started and to theirs. Windows has one of them."""
+
 log = safe_logger("leasekeeper.run")
 
 
@@ -62,9 +65,9 @@ class Lifeline:
         """Turn what the supervisor says into a signal for the main thread, from now on; or call `told`, in a thread.
 
         A process beside the consumers is told: signals come to the whole group, and it is to outlive the consumers.
-        A Ctrl-C that came before, and waited, is heard now: the process has its signal handlers.
+        What a terminal sent before, and what waited, is heard now: the process has its signal handlers.
         """
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, OF_TERMINALS)
         threading.Thread(target=self._listen, args=(told,), name="leasekeeper-lifeline", daemon=True).start()
 
     def begins(self) -> None:
