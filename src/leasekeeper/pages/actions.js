@@ -1,7 +1,7 @@
 // What changes a consumer. Each action first says what it will do, to how many messages, and asks for the token.
 
 import { h } from "./dom.js";
-import { name, stylesheet } from "./parts.js";
+import { called, name, stylesheet } from "./parts.js";
 import { count, counted } from "./text.js";
 
 await stylesheet("pages/dialog.css");
@@ -25,9 +25,10 @@ const SAYS = {
 
 export function dialog(view, process, each, { label, danger }) {
   const { asking } = view.ui;
+  const others = Object.values(view.state.processes).filter(one => one !== process && view.route.consumer in one.consumers).length;
   return confirm(view, {
-    title: [label, " ", name(each.queue), "?"],
-    says: SAYS[asking.action](each, asking.value),
+    title: [label, " ", name(each.queue), others ? [" in ", name(called(process))] : null, "?"],
+    says: [...SAYS[asking.action](each, asking.value), others ? `${counted(others, "other process goes", "other processes go")} on as before.` : ""],
     label,
     danger,
     more: asking.action === "concurrency" ? h("label", {}, "Handlers at once ", h("input", { type: "number", min: 1, max: 10_000, id: "value", value: asking.value, oninput: event => view.ask({ ...asking, value: event.target.value }) })) : null,
