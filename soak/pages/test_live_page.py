@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import made_up
@@ -153,6 +154,35 @@ def test_actions_ask_first_need_the_token_and_say_what_was_done(tab: Opener, sta
         {"process": "shop-7f9c:4121", "consumer": "orders", "action": "pause"},
         {"process": "shop-7f9c:4121", "consumer": "orders", "action": "concurrency", "value": 20},
     ]
+
+
+def test_an_action_on_one_of_several_processes_names_it(tab: Opener, stage: Stage) -> None:
+    page = tab(stage.url("fleet", "?consumer=orders&process=shop-b:4001"))
+
+    page.get_by_role("button", name="Pause…").click()
+    expect(page.locator("dialog.confirm h2")).to_have_text("Pause orders in shop-b:4001?")
+    expect(page.locator("dialog.confirm")).to_contain_text("3 other processes go on as before.")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("scene", "queue"), [("calm", "orders"), ("hostile", "a%26b%3B%22%27%60%24%7B1%7D")])
+def test_failures_do_not_overlap_and_name_a_message_once(
+    tab: Opener, stage: Stage, scene: str, queue: str, width: int
+) -> None:
+    page = tab(stage.url(scene, f"?consumer={queue}&tab=failures"), width=width, scheme="dark")
+    card = page.locator("details.card").first
+    card.locator("summary").click()
+    expect(card.locator(".ids")).to_contain_text("attempt 3")
+
+    boxes = [each.bounding_box() for each in card.locator("summary .what > *, summary .figures").all()]
+    found = [(box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]) for box in boxes if box]
+    assert len(found) == 3
+    assert not [
+        (one, other)
+        for one, other in combinations(found, 2)
+        if min(one[2], other[2]) > max(one[0], other[0]) and min(one[3], other[3]) > max(one[1], other[1])
+    ]
+    assert max(right for _, _, right, _ in found) <= width
 
 
 def test_without_a_token_there_is_nothing_to_press(tab: Opener, stage: Stage) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import math
 from typing import Any
 
+import msgspec
 import pytest
 
 from leasekeeper import events
@@ -73,8 +74,16 @@ def test_failures_are_grouped_by_exception_and_place() -> None:
     assert older.where.startswith("test_recorder.py:")
     assert older.where.endswith(" in raised.<locals>.fail")
     assert (older.count, older.first, older.last) == (IDS + 5, 100.0, 104.0 + IDS)
-    assert (len(older.ids), older.ids[0]) == (IDS, f"m{IDS + 4}")
+    assert (len(older.ids), list(older.ids)[-1]) == (IDS, f"m{IDS + 4}")
     assert older.message == f"no {IDS + 4}"
+
+
+def test_a_message_that_fails_again_is_listed_once_with_its_newest_attempt() -> None:
+    failures = Failures()
+    for name, attempt in (("a", 1), ("b", 1), ("a", 2)):
+        failures.add(msgspec.structs.replace(conclusion(raised(ValueError("no")), name=name), attempt=attempt), at=1.0)
+    (group,) = failures.newest_first()
+    assert (group.count, list(group.ids.items())) == (3, [("b", 1), ("a", 2)])
 
 
 def test_no_body_is_in_a_failure_nor_kept_by_it() -> None:

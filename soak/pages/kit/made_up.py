@@ -118,8 +118,8 @@ def consumer(queue: str, now: float, **changed: Any) -> dict[str, Any]:
 def detail(now: float, held: dict[str, Any], **changed: Any) -> dict[str, Any]:
     """What is given of one consumer only."""
     failures = [
-        {"type": "CarrierError", "where": "shop.py:41 in ship", "count": 391, "first": now - 4_000, "last": now - 7, "message": "the carrier answered 503", "traceback": TRACE, "ids": [message_id(n) for n in range(9)]},
-        {"type": "TimeoutError", "where": "shop.py:44 in ship", "count": 21, "first": now - 900, "last": now - 200, "message": "handler_timeout of 20 s", "traceback": TRACE.replace("CarrierError", "TimeoutError"), "ids": [message_id(77)]},
+        {"type": "CarrierError", "where": "shop.py:41 in ship", "count": 391, "first": now - 4_000, "last": now - 7, "message": "the carrier answered 503", "traceback": TRACE, "ids": [message_id(n) for n in range(9)], "attempts": [3, 2] + [1] * 7},
+        {"type": "TimeoutError", "where": "shop.py:44 in ship", "count": 21, "first": now - 900, "last": now - 200, "message": "handler_timeout of 20 s", "traceback": TRACE.replace("CarrierError", "TimeoutError"), "ids": [message_id(77)], "attempts": [1]},
     ]  # fmt: skip
     decisions = [
         {"at": now - 280 + 20 * n, "what": what, "from": before, "to": after, "reason": reason}

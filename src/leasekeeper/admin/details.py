@@ -60,9 +60,11 @@ def _failures(recorder: Recorder) -> list[FailureGroup]:
             "last": round(group.last, 1),
             "message": group.message,
             "traceback": group.traceback,
-            "ids": list(group.ids),
+            "ids": [message_id for message_id, _ in ids],
+            "attempts": [attempt for _, attempt in ids],
         }
         for group in recorder.failures.newest_first()
+        for ids in [list(group.ids.items())[::-1]]
     ]
 
 

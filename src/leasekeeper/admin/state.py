@@ -69,7 +69,9 @@ class FailureGroup(TypedDict):
     traceback: str
     """The calls that led to the newest one, without values."""
     ids: list[str]
-    """Message ids of the newest, newest first."""
+    """Message ids of the newest, newest first, each once."""
+    attempts: list[int]
+    """The newest attempt that failed at each of them."""
 
 
 Decision = TypedDict("Decision", {"at": float, "what": str, "from": int | str, "to": int | str, "reason": str})

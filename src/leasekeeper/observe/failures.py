@@ -7,7 +7,6 @@ the ids of each are bounded.
 from __future__ import annotations
 
 import traceback
-from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,7 +46,8 @@ class Group:
     count: int = 0
     message: str = ""
     traceback: str = ""
-    ids: deque[str] = field(default_factory=lambda: deque(maxlen=IDS))
+    ids: dict[str, int] = field(default_factory=dict)
+    """The messages that failed last, each once with its newest attempt; the last one at the end."""
     written: float = 0.0
     """When its texts were taken."""
 
@@ -76,7 +76,11 @@ class Failures:
         self._groups[name, where] = group
         group.count += 1
         group.last = at
-        group.ids.appendleft(conclusion.message.message_id)
+        message_id = conclusion.message.message_id
+        group.ids.pop(message_id, None)  # it failed before: it is now the newest
+        group.ids[message_id] = conclusion.attempt
+        if len(group.ids) > IDS:
+            del group.ids[next(iter(group.ids))]
         if error is not None and at - group.written >= REFRESH:
             group.written = at
             body = conclusion.message.body

@@ -15,5 +15,5 @@ export function tab({ state, route, detail }) {
         h("span", { class: "figures" }, h("b", {}, count(each.count)), ` ${each.count === 1 ? "time" : "times"}`, h("small", {}, `first ${ago(each.first, state.now)}, last ${ago(each.last, state.now)}`))),
       h("p", {}, h("bdi", {}, each.message || "(no text)")),
       h("pre", { tabindex: 0 }, each.traceback || "(no traceback)"),
-      h("div", { class: "ids" }, h("span", { class: "quiet" }, `${counted(Math.min(10, each.ids.length), "newest message")}: `), each.ids.slice(0, 10).map(id => copyable(id))))));
+      h("div", { class: "ids" }, h("span", { class: "quiet" }, `${counted(Math.min(10, each.ids.length), "newest message")}: `), each.ids.slice(0, 10).map((id, at) => h("span", { key: id }, copyable(id), each.attempts?.[at] > 1 && h("small", {}, ` attempt ${each.attempts[at]}`)))))));
 }
