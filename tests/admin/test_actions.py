@@ -150,11 +150,37 @@ def test_bodies_that_cannot_be_used_are_refused(monkeypatch: pytest.MonkeyPatch)
         assert post(server, {"action": "explode"})[0] == 400
         assert post(server, {"action": "pause", "more": 1})[0] == 400
         assert post(server, b" " * 300) == (413, "the body has more than 200 bytes")
-        assert post(server, {"action": "pause", "consumer": "other"})[0] == 404
+
+
+WHERE = "; /api/state has the keys of all processes and their consumers"
+
+
+def test_what_is_not_there_is_answered_with_what_is() -> None:
+    with AdminServer(Consumer("orders", Gate().waiting), address="0", token=TOKEN, name="one") as server:
+        assert post(server, {"action": "pause", "consumer": "other"}) == (
+            404,
+            "there is no consumer of 'other' in 'self': it consumes 'orders'",
+        )
         assert post(server, {"action": "pause", "process": "elsewhere:1"}) == (
             404,
-            "there is no process 'elsewhere:1' here",
+            f"there is no process 'elsewhere:1' here; give one of 'one' as the process{WHERE}",
         )
+
+
+def test_a_surface_without_consumers_names_the_processes_that_have_them() -> None:
+    with (
+        AdminServer(Consumer("orders", Gate().waiting), address="0", name="one") as first,
+        AdminServer(Consumer("emails", Gate().waiting), address="0", name="two") as second,
+        AdminServer(address="0", token=TOKEN, peers=[first.url, second.url]) as server,
+    ):
+        until(lambda: get(server, "/api/state")[1].count('"orders"') and get(server, "/api/state")[1].count('"emails"'))
+        mine = "there is no consumer of 'emails' in 'self': the process that answers here has none"
+        wish = {"process": "self", "action": "pause"}
+        assert post(server, wish | {"consumer": "emails"})[1] == f"{mine}; give one of 'two' as the process{WHERE}"
+        both = "; give one of 'one', 'two' as the process"
+        assert post(server, wish | {"consumer": "other"})[1] == mine.replace("emails", "other") + both + WHERE
+        none = "there is no consumer in 'self': the process that answers here has none"
+        assert post(server, wish)[1] == none + both + WHERE
 
 
 def test_without_a_token_the_surface_is_read_only() -> None:

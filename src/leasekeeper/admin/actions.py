@@ -19,6 +19,8 @@ from leasekeeper.loggers import safe_logger
 from leasekeeper.texts import bounded, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import Request
 
     from leasekeeper.admin.settings import SurfaceSettings
@@ -30,6 +32,10 @@ log = safe_logger("leasekeeper.admin")
 PATH = "/api/actions"
 ASKED_BY = "x-asked-by"
 """The header in which a surface that passes a request on says who asked for it."""
+
+
+LISTED = 10
+"""Names that a sentence lists at most."""
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,7 +92,7 @@ class Actions:
             return await forwarded(self._watch, request, PATH, wish, what)
         consumers = self._watch.chosen(wish.consumer)
         if not consumers:
-            raise Refused(404, f"there is no consumer of {wish.consumer!r} in {wish.process!r}")
+            raise not_found(self._watch, wish.process, wish.consumer)
         said = [f"{each.address.name}: {await _carried_out(each, wish)}" for each in consumers]
         audit(request, f"{what} in {wish.process}: {'; '.join(said)}")
         return answered({"done": True, "said": "; ".join(said)})
@@ -111,9 +117,30 @@ async def forwarded(watch: Watch, request: Request, path: str, wish: Asked, what
     except Exposed as error:
         raise Refused(403, str(error)) from error
     if answer is None:
-        raise Refused(404, f"there is no process {wish.process!r} here")
+        raise not_found(watch, wish.process, None)
     audit(request, f"{what} was passed on to {wish.process}, which answered {answer.status}")
     return Response(answer.body, answer.status, {"cache-control": "no-store"}, "application/json")
+
+
+def not_found(watch: Watch, process: str, consumer: str | None) -> Refused:
+    """What to say when there is no such process, or no such consumer in it: it names those that there are."""
+    processes = watch.state()["processes"]
+    of = f" of {consumer!r}" if consumer is not None else ""
+    if watch.is_here(process):
+        if own := watch.queues():
+            return Refused(404, f"there is no consumer{of} in {process!r}: it consumes {_listed(own)}")
+        what = f"there is no consumer{of} in {process!r}: the process that answers here has none"
+    else:
+        what = f"there is no process {process!r} here"
+    keys = [key for key, each in processes.items() if consumer is None or consumer in each["consumers"]]
+    if found := keys or list(processes):
+        what += f"; give one of {_listed(found)} as the process"
+    return Refused(404, f"{what}; /api/state has the keys of all processes and their consumers")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(map(repr, names[:LISTED])) + more
 
 
 async def _carried_out(consumer: Consumer, wish: Wish) -> str:

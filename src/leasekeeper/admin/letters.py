@@ -13,7 +13,7 @@ import msgspec
 from starlette.routing import Route
 
 from leasekeeper.admin.access import Refused, body_of, check_permission
-from leasekeeper.admin.actions import answered, audit, forwarded
+from leasekeeper.admin.actions import answered, audit, forwarded, not_found
 from leasekeeper.errors import LeasekeeperError
 from leasekeeper.texts import safe_str
 
@@ -120,7 +120,7 @@ class DeskRoutes:
             return asked, None
         consumers = self._watch.chosen(asked.consumer)
         if not consumers:
-            raise Refused(404, f"there is no consumer of {asked.consumer!r} in {asked.process!r}")
+            raise not_found(self._watch, asked.process, asked.consumer)
         return asked, consumers[0]
 
     @property

@@ -154,12 +154,20 @@ class Watch:
         """Whether this is that process."""
         return process in (SELF, self._key)
 
+    def queues(self) -> list[str]:
+        """The names of the consumers of this process in the state."""
+        return list(self._named())
+
     def chosen(self, queue: str | None) -> list[Consumer]:
         """The consumer of that name in the state; all without one."""
-        names: dict[str, Any] = {}
+        names = self._named()
+        return list(names.values()) if queue is None else [names[queue]] if queue in names else []
+
+    def _named(self) -> dict[str, Consumer]:
+        names: dict[str, Consumer] = {}
         for consumer in self._consumers():
             names[_unused(consumer.address.name, names)] = consumer
-        return list(names.values()) if queue is None else [names[queue]] if queue in names else []
+        return names
 
     async def forward(self, process: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer | None:
         """Pass a request on to the surface of another process; None: it is not known."""
