@@ -80,6 +80,26 @@ def test_a_queue_with_a_name_like_one_that_exists_is_suggested(bench: Bench, com
     assert bench.call(*command).err.endswith("; did you mean orders?\n")
 
 
+@pytest.mark.parametrize(("given", "there"), [("q", "q.fifo"), ("q.fifo", "q")])
+def test_the_queue_of_the_other_kind_is_suggested(bench: Bench, given: str, there: str) -> None:
+    bench.queue("q-dead")
+    bench.queue(there, **({"FifoQueue": "true"} if there.endswith(".fifo") else {}))
+    assert bench.call("peek", given).err.endswith(f"; did you mean {there}?\n")
+
+
+@pytest.mark.parametrize("command", ["send", "peek", "redrive"])
+def test_a_url_of_a_queue_that_does_not_exist_is_said_with_the_server_that_was_asked(
+    bench: Bench, command: str
+) -> None:
+    """`AWS_ENDPOINT_URL_SQS` wins over the host of a URL of AWS, so the URL does not say which server answered."""
+    bench.queue("orders")
+    url = "https://sqs.us-east-1.amazonaws.com/000000000000/ordrs"
+    asked = bench.call(command, url, *(["body"] if command == "send" else []))
+    assert asked.code == 3
+    assert asked.err.count(f"does not exist (asked {bench.sqs.endpoint_url}/ in us-east-1); create it") == 1
+    assert asked.err.endswith("; did you mean orders?\n")
+
+
 def test_the_doctor_suggests_a_queue_unless_they_cannot_be_listed(bench: Bench) -> None:
     bench.queue("orders")
     assert "; did you mean orders?\n" in bench.call("doctor", "ordrs").out

@@ -110,13 +110,10 @@ async def opened(connection: Connection) -> AsyncIterator[OpenQueue]:
     async with await SqsClient.connect(settings) as client:
         try:
             url = address.url or await client.queue_url(address.name, account=address.account)
-        except SqsError as error:
-            near = await near_name(client, address.name, error)
-            raise QueueUnusable(f"queue {address.name}: {with_advice(error)}{near}") from error
-        try:
             yield OpenQueue(client=client, address=address, url=url)
         except SqsError as error:
-            raise unusable(address.name, error) from error
+            near = await near_name(client, address.name, error)
+            raise QueueUnusable(f"{unusable(address.name, error)}{near}") from error
 
 
 async def near_name(client: SqsClient, name: str, error: SqsError) -> str:
@@ -128,7 +125,11 @@ async def near_name(client: SqsClient, name: str, error: SqsError) -> str:
             urls = await client.list_queues()
     except (LeasekeeperError, TimeoutError):
         return ""
-    near = difflib.get_close_matches(name, [url.rpartition("/")[2] for url in urls], n=1)
+    names = [url.rpartition("/")[2] for url in urls]
+    other = name.removesuffix(".fifo") if name.endswith(".fifo") else f"{name}.fifo"
+    if name in names:  # it was something else that is missing, or the queue is in another account
+        return ""
+    near = [other] if other in names else difflib.get_close_matches(name, names, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import msgspec
 
 from leasekeeper.api import RECEIVE_GRACE
-from leasekeeper.errors import SqsError, Verdict
 from leasekeeper.loggers import safe_logger
 from leasekeeper.sqs import codec
 from leasekeeper.sqs.connecting import connect
 from leasekeeper.sqs.digests import intact
 from leasekeeper.sqs.settings import ClientSettings
-from leasekeeper.sqs.urls import redacted
 from leasekeeper.sqs.wire import read
 
 if TYPE_CHECKING:
@@ -155,13 +153,7 @@ class SqsClient:
     async def queue_url(self, name: str, *, account: str | None = None) -> str:
         """The URL of the queue of that name; `account` for another account's."""
         asked = {"QueueName": name} if account is None else {"QueueName": name, "QueueOwnerAWSAccountId": account}
-        try:
-            return (await self._ask("GetQueueUrl", asked, codec.QueueUrlAnswer)).queue_url
-        except SqsError as error:
-            if error.verdict is Verdict.MISSING:
-                where = f"asked {redacted(self.endpoint.url)} in {self.endpoint.region}"
-                error.message = f"{error.message.rstrip('.')} ({where})"
-            raise
+        return (await self._ask("GetQueueUrl", asked, codec.QueueUrlAnswer)).queue_url
 
     async def queue_attributes(self, queue_url: str, names: Sequence[str] = ("All",)) -> dict[str, str]:
         """The queue's attributes, values as text."""

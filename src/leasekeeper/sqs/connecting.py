@@ -12,8 +12,10 @@ from leasekeeper.errors import ConfigurationError
 from leasekeeper.loggers import safe_logger
 from leasekeeper.sqs.blocking import in_thread
 from leasekeeper.sqs.credentials import CredentialKeeper, Fixed, FromBotocore, FromProvider
+from leasekeeper.sqs.services import SQS
 from leasekeeper.sqs.shared import Shared, configuration
 from leasekeeper.sqs.signer import FIXED_HEADERS, Signer
+from leasekeeper.sqs.urls import redacted
 from leasekeeper.sqs.wire import Wire
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ async def connect(settings: ClientSettings) -> tuple[Wire, Endpoint]:
         polls=transport(connecting),
         calls=transport(connecting),
         timeout=settings.call_timeout,
+        where=f"asked {redacted(endpoint.url)} in {endpoint.region}" if settings.service is SQS else "",
     )
     return wire, endpoint
 

@@ -46,16 +46,25 @@ class Wire:
         polls: carries the calls that wait for messages.
         calls: carries all others, so that a delete never waits behind a receive.
         timeout: seconds that a call may take unless it gives its own.
+        where: which server was asked, for the error that a queue does not exist; empty: it is not said.
     """
 
     def __init__(
-        self, *, signer: Signer, credentials: CredentialKeeper, polls: Transport, calls: Transport, timeout: float
+        self,
+        *,
+        signer: Signer,
+        credentials: CredentialKeeper,
+        polls: Transport,
+        calls: Transport,
+        timeout: float,
+        where: str = "",
     ) -> None:
         self._signer = signer
         self._credentials = credentials
         self._polls = polls
         self._calls = calls
         self._timeout = timeout
+        self._where = where
         self._closed = False
         self._header: Callable[[str], str | None] = _no_header
 
@@ -125,7 +134,7 @@ class Wire:
         answer = await self._post(transport, credentials, operation, body, timeout)
         if answer.status == 200:
             return answer.body
-        refusal = _refusal(operation, answer)
+        refusal = self._refusal(operation, answer)
         better = await self._better(credentials, refusal, answer)
         if better is None:
             raise refusal
@@ -133,7 +142,7 @@ class Wire:
         answer = await self._post(transport, better, operation, body, timeout)
         if answer.status == 200:
             return answer.body
-        refusal = _refusal(operation, answer)
+        refusal = self._refusal(operation, answer)
         if refusal.verdict is Verdict.CREDENTIALS:
             self._credentials.reject(better)
         raise refusal
@@ -168,22 +177,23 @@ class Wire:
         self._header = answer.header
         return answer
 
+    def _refusal(self, operation: str, answer: Response) -> SqsError:
+        error = error_of(
+            operation,
+            answer.status,
+            answer.body,
+            query_error=answer.header("x-amzn-query-error") or "",
+            request_id=answer.header("x-amzn-requestid") or "",
+            retry_after=answer.header("retry-after") or "",
+        )
+        error.answer = bytes(answer.body)
+        if self._where and error.verdict is Verdict.MISSING:  # a queue's URL does not say which server was asked
+            error.message = f"{error.message.rstrip('.')} ({self._where})"
+        return error
+
 
 def _no_header(_: str) -> None:
     """What a call without an answer says of every header."""
-
-
-def _refusal(operation: str, answer: Response) -> SqsError:
-    error = error_of(
-        operation,
-        answer.status,
-        answer.body,
-        query_error=answer.header("x-amzn-query-error") or "",
-        request_id=answer.header("x-amzn-requestid") or "",
-        retry_after=answer.header("retry-after") or "",
-    )
-    error.answer = bytes(answer.body)
-    return error
 
 
 def read(decoder: msgspec.json.Decoder[T], operation: str, answer: Body) -> T:
