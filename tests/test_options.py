@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-from leasekeeper import ConfigurationError, Leasekeeper, Linear, Options, Retries, Share, Table
+from leasekeeper import ConfigurationError, Consumer, Leasekeeper, Linear, Options, Retries, Share, Table
 from leasekeeper.given_options import make_options
 from leasekeeper.option_values import OptionValues
 
@@ -296,7 +296,10 @@ def test_other_libraries_names_lead_to_options_that_exist() -> None:
         ),
         (
             {"retry_base": 10, "retry_maximum": 9},
-            "retry_base=10 with retry_maximum=9: the first back-off would be longer than the longest",
+            (
+                "retry_base=10 with retry_maximum=9: the first back-off would be longer than the longest; raise "
+                "retry_maximum to 10 or more, or lower retry_base"
+            ),
         ),
         (
             {"retry": Table(1), "retry_base": 3.0},
@@ -386,6 +389,18 @@ def test_a_combination_that_cannot_work_is_refused(values: dict[str, Any], sente
     assert refusal(**values) == sentence
     with pytest.raises(ConfigurationError):
         Options(**values)
+
+
+def test_a_fifo_queue_refuses_share_fair_and_group_concurrency_at_the_declaration() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        Consumer("orders.fifo", str.strip, share=Share(concurrency=5))
+    assert "share=Share(concurrency=5) on a FIFO queue: its message groups cannot share" in str(refused.value)
+    with pytest.raises(ConfigurationError) as refused:
+        Consumer("orders.fifo", str.strip, fair=True, group_concurrency=2)
+    assert [sentence.partition(" on a")[0] for sentence in refused.value.args] == ["fair=True", "group_concurrency=2"]
+    consumer = Consumer("orders.fifo", str.strip)
+    with pytest.raises(ConfigurationError, match="fair=True on a FIFO queue"):
+        consumer.configure({"fair": True})
 
 
 def test_batches_that_do_not_fit_into_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from leasekeeper.lanes.handlers import make_handler
 from leasekeeper.lanes.middleware import check_middleware
 from leasekeeper.lanes.parameters import NO_LIFESPAN, NOT_YET
 from leasekeeper.loggers import safe_logger
+from leasekeeper.option_rules import refuse_for_kind
 from leasekeeper.options import Options
 from leasekeeper.routing import condition_of
 from leasekeeper.sending.senders import Senders
@@ -78,6 +79,8 @@ class Declaration:
             for name in ("region", "endpoint_url"):
                 given.noted(check_place, name, getattr(options, name))
             address = given.noted(address_of, self._queue, options.region)
+            if address is not None:
+                given.noted(refuse_for_kind, options, address.name, fifo=address.fifo)
             given.noted(check_middleware, options.middleware)  # again below, if the handler is right
             for _, when in self._functions:
                 if when is not None:

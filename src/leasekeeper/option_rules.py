@@ -1,7 +1,7 @@
 """Which options cannot work together. Each refusal names the options, their values and what to change.
 
-Used by `Options` when it is made, after each option was checked alone. The parameter has no type, because `Options`
-imports this file.
+Used by `Options` when it is made, after each option was checked alone; and by a declaration and a start, for what the
+kind of a queue rules out. The parameter has no type, because `Options` imports this file.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from leasekeeper.errors import Mistakes
 from leasekeeper.memory import available_memory
 
 if TYPE_CHECKING:
@@ -67,6 +68,34 @@ def clashes(options: Any) -> Iterator[str]:
         )
 
 
+def refuse_for_kind(options: Any, queue: str, *, fifo: bool) -> None:
+    """Refuse what the kind of a queue rules out, with a `ConfigurationError`. The name of a queue shows its kind."""
+    with Mistakes() as mistakes:
+        mistakes.add(_on_fifo(options) if fifo else _on_standard(options, queue))
+
+
+def _on_standard(options: Any, queue: str) -> Iterator[str]:
+    if options.on_exhausted == "halt":
+        yield (
+            f"on_exhausted='halt' with queue {queue}: a standard queue keeps no order, so no group can wait. "
+            "Leave on_exhausted out, or use a FIFO queue"
+        )
+
+
+def _on_fifo(options: Any) -> Iterator[str]:
+    if options.share is not None:
+        yield (
+            f"share={options.share!r} on a FIFO queue: its message groups cannot share handlers with other queues; set "
+            "concurrency= instead"
+        )
+    for name in ("fair", "group_concurrency"):
+        if value := getattr(options, name):
+            yield (
+                f"{name}={value!r} on a FIFO queue: its message groups have one handler at a time and take turns "
+                f"already; leave {name} out"
+            )
+
+
 def _payloads(options: Any) -> Iterator[str]:
     """Payloads where nothing could be put in the place of their pointers."""
     envelope = options.envelope
@@ -83,7 +112,7 @@ def _retries(options: Any) -> Iterator[str]:
     if options.retry_base > options.retry_maximum:
         yield (
             f"retry_base={options.retry_base!r} with retry_maximum={options.retry_maximum!r}: the first back-off would "
-            "be longer than the longest"
+            f"be longer than the longest; raise retry_maximum to {options.retry_base!r} or more, or lower retry_base"
         )
     if options.retry is not None:
         for name, usual in (("retry_base", 2.0), ("retry_maximum", 900.0)):

@@ -29,7 +29,6 @@ from leasekeeper.engine.ordering import Unordered
 from leasekeeper.engine.policies import group_policy, lease_policy, makes_copies, outcome_policy
 from leasekeeper.engine.settler import Settler
 from leasekeeper.engine.worker import Worker
-from leasekeeper.errors import ConfigurationError
 from leasekeeper.lanes.succession import Succession
 
 if TYPE_CHECKING:
@@ -249,7 +248,6 @@ class Fifo(Standard):
         self, options: Options, throttler: Throttler, gate: Gate | None, clock: Callable[[], float]
     ) -> Capacity:
         """Slots for groups."""
-        _refuse_on_fifo(options)
         self._gate = gate
         if gate is None:
             return GroupCapacity(options, throttler, self.ledger.rows, self._groups)
@@ -317,18 +315,3 @@ class Fifo(Standard):
 
 def _post_not_started(answers: Mailbox[Answer[Delivery]], rows: Sequence[tuple[GroupedDelivery, float]]) -> None:
     answers.post([not_started(row, seconds) for row, seconds in rows])
-
-
-def _refuse_on_fifo(options: Options) -> None:
-    """Refuse what is for standard queues only."""
-    if options.share is not None:
-        raise ConfigurationError(
-            f"share={options.share!r} on a FIFO queue: its message groups cannot share handlers with other queues; set "
-            "concurrency= instead"
-        )
-    if options.fair or options.group_concurrency is not None:
-        name = "fair" if options.fair else "group_concurrency"
-        raise ConfigurationError(
-            f"{name}={getattr(options, name)!r} on a FIFO queue: its message groups have one handler at a time and "
-            f"take turns already; leave {name} out"
-        )

@@ -16,6 +16,7 @@ from leasekeeper.engine.dead_letter_address import Source, find_dead_letters
 from leasekeeper.engine.key_retention import check_keep
 from leasekeeper.errors import ConfigurationError, QueueUnusable, SqsError, Verdict
 from leasekeeper.loggers import safe_logger
+from leasekeeper.option_rules import refuse_for_kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,11 +133,7 @@ async def _check_that_deletes_are_allowed(client: SqsApi, url: str) -> None:
 
 def _check_fifo(source: SourceQueue, options: Options) -> None:
     """Refuse a halt that cannot be kept: a standard queue has no order, and a redrive policy would move the message."""
-    if options.on_exhausted == "halt" and not source.fifo:
-        raise ConfigurationError(
-            f"on_exhausted='halt' with queue {source.name}: a standard queue keeps no order, so no group can wait. "
-            "Leave on_exhausted out, or use a FIFO queue"
-        )
+    refuse_for_kind(options, source.name, fifo=source.fifo)
     if source.fifo and options.on_exhausted == "halt" and source.max_receives is not None:
         raise ConfigurationError(
             f"on_exhausted='halt' with queue {source.name}: its redrive policy moves a message to the dead-letter "
