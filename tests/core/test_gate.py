@@ -44,11 +44,86 @@ def test_first_come_first_served_as_far_as_there_are_handlers() -> None:
 def test_a_message_that_waits_for_its_token_only_starts_when_that_has_come() -> None:
     gate = Gate(10, Line(), TokenBucket(2, 1))
     gate.line.add([row("a"), row("b")])
-    assert names(gate.start(0.0)) == ["a"]
-    assert gate.next_start(0.0) == pytest.approx(0.5)
-    assert names(gate.start(0.49)) == []
-    assert names(gate.start(0.5)) == ["b"]
-    assert gate.next_start(0.5) == math.inf
+    started = gate.start(1.0)
+    assert names(started) == ["a"]
+    assert gate.next_start(1.0) == pytest.approx(1.5)
+    start_all(started, 1.0)
+    assert names(gate.start(1.49)) == []
+    assert names(gate.start(1.5)) == ["b"]
+    assert gate.next_start(1.5) == math.inf
+
+
+def start_all(rows: list[Delivery], now: float) -> None:
+    """Start them, as a lane does whose loop turns."""
+    for each in rows:
+        each.started = now
+
+
+def test_what_a_blocked_lane_has_not_started_counts_until_it_starts() -> None:
+    """Rate 5, burst 2, a block of 4 s: 2 messages start when it ends, and the third comes 0.2 s later."""
+    gate = Gate(20, Line(), TokenBucket(5, 2))
+    gate.line.add([row(str(number)) for number in range(30)])
+    handed_over = gate.start(100.0)
+    assert len(handed_over) == 2
+    now, looks = 100.0, 0
+    while now < 104:
+        now, looks = gate.next_start(now), looks + 1
+        assert gate.start(now) == []
+    assert looks <= 25
+    assert gate.promised(now, 0.0, 0, 50) == 0  # so nothing more is received
+    start_all(handed_over, 104.0)
+    starts = [104.0, 104.0]
+    while now < 110:
+        rows = gate.start(now)
+        start_all(rows, now)
+        starts += [now for _ in rows]
+        now = max(gate.next_start(now), now + 0.001)
+    assert [round(start - 104, 2) for start in starts[:6]] == [0, 0, 0.2, 0.4, 0.6, 0.8]
+
+
+@given(
+    st.floats(0.1, 100),
+    st.integers(1, 20),
+    st.lists(st.tuples(st.floats(0, 3), st.sampled_from(["look", "start one", "start all", "end", "call off"]))),
+)
+def test_no_window_has_more_starts_than_the_rate_allows_however_late_the_lane_starts_them(
+    rate: float, burst: int, steps: list[tuple[float, str]]
+) -> None:
+    bucket = TokenBucket(rate, burst)
+    gate, now = Gate(1000, Line(), bucket), 1000.0
+    gate.line.add([row(str(number)) for number in range(1000)])
+    given: list[Delivery] = []
+    running: list[Delivery] = []
+    starts: list[float] = []
+    for pause, step in steps:
+        now += pause / rate
+        if step == "look":
+            given += gate.start(now)
+        elif step == "end" and running:
+            gate.note_starts()
+            gate.ended(running.pop(0))
+        elif step == "call off" and given:
+            gate.ended(given.pop())
+        elif step.startswith("start"):
+            many = 1 if step == "start one" else len(given)
+            start_all(given[:many], now)
+            starts += [now] * len(given[:many])
+            running, given = running + given[:many], given[many:]
+        assert len(given) <= burst
+    for first, began in enumerate(starts):
+        for last in range(first, len(starts)):
+            assert last - first + 1 <= burst + rate * (starts[last] - began) + 1e-4
+    for each in given + running:
+        gate.note_starts()
+        gate.ended(each)
+    assert bucket.reserved == 0
+
+
+def test_a_lane_that_collects_messages_is_given_them_at_the_rate() -> None:
+    """A batch of three fills up although the burst is one."""
+    gate = Gate(20, Line(), TokenBucket(5, 1), tells_starts=False)
+    gate.line.add([row(name) for name in "abc"])
+    assert [names(gate.start(now)) for now in (10.0, 10.2, 10.4)] == [["a"], ["b"], ["c"]]
 
 
 def test_a_message_that_waits_for_a_handler_asks_for_no_timer() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from leasekeeper import Batch, Consumer
+from leasekeeper import Batch, Consumer, Leasekeeper
 from leasekeeper.events import HandlersEnded
 from leasekeeper.local import Broker, LocalClient
 from leasekeeper.testing.world import World, virtual
@@ -307,3 +307,33 @@ def test_a_loop_that_turns_again_while_messages_are_taken_back_runs_none_twice(s
         assert report.unsettled == 0
         assert report.acked == len(runs) == len(set(runs))
         assert queue.visible == report.released == 20 - len(runs)
+
+
+def test_what_piles_up_behind_a_blocked_loop_is_at_most_the_burst_of_a_rate(shop: Shop) -> None:
+    """The rest waits at the gate, and what is received does not exceed what starts soon."""
+
+    async def block(body: str) -> None:
+        shop.block(body)
+
+    async def handle(_: str) -> None:
+        pass
+
+    app = Leasekeeper(client=LocalClient(shop.broker), poll_grace=0.0, visibility_timeout=600, wait_time=0)
+    app.consumer("other")(block)
+    app.consumer("orders", rate=1000, burst=3, concurrency=500, prefetch=500)(handle)
+    shop.send("block", queue="other")
+    queue = shop.send()
+    app.start()
+    assert shop.entered.wait(LONG)
+    shop.send(*map(str, range(100)))
+    orders = app.consumers[1]
+    until(lambda: (now := orders.statistics()) is not None and now.lane.waiting == 100)
+    now = orders.statistics()
+    assert now is not None
+    gate = now.gate
+    assert gate is not None
+    assert gate.waiting == 97
+    assert gate.tokens == 0
+    shop.release.set()
+    until(lambda: not len(queue))
+    app.stop().result(LONG)

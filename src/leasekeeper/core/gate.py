@@ -2,7 +2,7 @@
 
 A consumer with `rate=`, `fair=` or `share=` has one; its capacity and its ordering work with it. Pure: the time comes
 in, and messages to start come out. It promises that at most `most` handlers run, and no more start than the rate
-allows.
+allows, also when a lane starts them late because its loop is blocked.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 LOOK_AHEAD = 0.25
 """Seconds that a message may wait here for its token: so the rate is kept also with a small burst, while a receive is
 under way."""
+LONGEST_LOOK = 0.05
+"""Seconds after which it is looked again, at most, whether a lane that is late has started its messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,8 @@ class Gate:
         line: where messages wait.
         bucket: says how many may start by rate; None: all.
         member: the consumer's place in a share of handlers; None: it shares none.
+        tells_starts: whether a lane starts at once what it is given, and notes when in `started`. Otherwise it collects
+            messages or fetches their payloads first, and a message counts for the rate when the lane is given it.
     """
 
     def __init__(
@@ -52,12 +56,18 @@ class Gate:
         line: Line | FairLine,
         bucket: TokenBucket | None = None,
         member: Member | None = None,
+        *,
+        tells_starts: bool = True,
     ) -> None:
         self.line = line
         self.bucket = bucket
         self.member = member
         self._most = most
         self._running: set[Delivery] = set()
+        self._tells_starts = tells_starts
+        self._unstarted: set[Delivery] = set()
+        """What the lane was given, and has not started as far as is known; only with a rate."""
+        self._let_start_at = 0.0
 
     @property
     def running(self) -> int:
@@ -75,16 +85,35 @@ class Gate:
         rows: list[Delivery] = []
         if member is not None:
             member.waits = False
+        if self._unstarted:
+            self.note_starts()
         while len(running) < self._most and line.limited < len(line):
             if member is not None and not member.may_run():
                 break
-            if bucket is not None and not bucket.take(now):
+            if bucket is not None and not bucket.reserve(now):
                 break
             rows.append(line.pop())
             running.add(rows[-1])
+            if bucket is not None:
+                self._reserved(rows[-1], bucket, now)
             if member is not None:
                 member.running += 1
         return rows
+
+    def _reserved(self, row: Delivery, bucket: TokenBucket, now: float) -> None:
+        if self._tells_starts:
+            self._unstarted.add(row)
+            self._let_start_at = now
+        else:
+            bucket.started(now)
+
+    def note_starts(self) -> None:
+        """Note what the lane has started, so that further messages may start. Only a look tells."""
+        if self.bucket is not None and self._unstarted:
+            started = sorted((row for row in self._unstarted if row.started), key=lambda row: row.started)
+            self._unstarted.difference_update(started)
+            for row in started:
+                self.bucket.started(row.started)
 
     def resize(self, most: int) -> None:
         """Let this many handlers run at once; those that are too many run to their end."""
@@ -100,6 +129,9 @@ class Gate:
         if row in self._running:
             self._running.remove(row)
             self.line.ended(row)
+            if row in self._unstarted and self.bucket is not None:
+                self._unstarted.remove(row)
+                self.bucket.put_back()
             if self.member is not None:
                 self.member.running -= 1
 
@@ -123,7 +155,10 @@ class Gate:
         """When a message can start that waits for nothing but its token; inf if there is none."""
         if self.bucket is None or len(self._running) >= self._most or self.line.limited == len(self.line):
             return math.inf
-        return self.bucket.token_at(now)
+        at = self.bucket.token_at(now)
+        if self.bucket.reserved < self.bucket.burst:
+            return at
+        return max(at, now + min(LONGEST_LOOK, (now - self._let_start_at) / 4))  # the lane is late: look less often
 
     def promised(self, now: float, latency: float, claims: int, most: int) -> int:
         """How many more messages may be asked for, so that each that waits for nothing else starts in `LOOK_AHEAD`.
@@ -136,12 +171,14 @@ class Gate:
         """
         if self.bucket is None:
             return most
+        self.note_starts()
         return self.bucket.promised(now, LOOK_AHEAD + latency, claims + self.waiting)
 
     def until_promised(self, now: float, latency: float, claims: int, count: int) -> float:
         """Seconds until this many are promised, if nothing else changes; 0.0 without a rate, and when they are now."""
         if self.bucket is None:
             return 0.0
+        self.note_starts()
         ahead = self.bucket.rate * (LOOK_AHEAD + latency)
         return self.bucket.token_at(now, count + claims + self.waiting - ahead) - now
 

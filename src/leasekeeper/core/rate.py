@@ -1,7 +1,8 @@
 """A token bucket: how many handlers may start now, so that in no window of time more start than the rate allows.
 
-The capacity and the ordering of a consumer with `rate=` share one. Pure: the time comes in. It promises that in any
-window of *t* seconds at most `burst + rate * t` tokens are taken.
+The capacity and the ordering of a consumer with `rate=` share one. Pure: the time comes in. A token that is taken is
+reserved until its handler starts, and comes again from then on. It promises that in any window of *t* seconds at most
+`burst + rate * t` handlers start, however late a lane starts them.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ ROUNDING = 1e-6
 class TokenBucket:
     """Tokens that come at a rate, up to `burst` of them; it is full at first.
 
-    It keeps one number, the time at which it is full again. So waiting costs nothing, and errors do not add up.
+    It keeps the time at which it is full again, so waiting costs nothing, and errors do not add up. Besides, it counts
+    the tokens that are reserved.
 
     Args:
         rate: tokens a second, above 0.
         burst: how many there are at most, 1 or more.
+
+    Attributes:
+        reserved: tokens of handlers that have not started yet.
     """
 
-    __slots__ = ("_full_at", "burst", "rate")
+    __slots__ = ("_full_at", "burst", "rate", "reserved")
 
     def __init__(self, rate: float, burst: int) -> None:
         if not rate > 0:
@@ -29,6 +34,7 @@ class TokenBucket:
             raise ValueError(f"a burst of {burst!r} tokens cannot work: give 1 or more")
         self.rate = rate
         self.burst = burst
+        self.reserved = 0
         self._full_at = float("-inf")
 
     def tokens(self, now: float) -> float:
@@ -37,13 +43,29 @@ class TokenBucket:
 
     def _level(self, now: float) -> float:
         """The same, below 0 while charged tokens have not come."""
-        return self.burst - max(0.0, self._full_at - now) * self.rate
+        return self.burst - self.reserved - max(0.0, self._full_at - now) * self.rate
 
-    def take(self, now: float) -> bool:
-        """Take a token; False if none is there."""
+    def reserve(self, now: float) -> bool:
+        """Take a token for a handler that starts soon; False if none is there."""
         if self.tokens(now) < 1 - ROUNDING:
             return False
-        self._full_at = max(self._full_at, now) + 1 / self.rate
+        self.reserved += 1
+        return True
+
+    def started(self, at: float) -> None:
+        """A handler with a reserved token has started: the token comes again from then on."""
+        self.reserved -= 1
+        self._full_at = max(self._full_at, at) + 1 / self.rate
+
+    def put_back(self) -> None:
+        """A handler with a reserved token will not start."""
+        self.reserved -= 1
+
+    def take(self, now: float) -> bool:
+        """Take a token for a handler that starts now; False if none is there."""
+        if not self.reserve(now):
+            return False
+        self.started(now)
         return True
 
     def charge(self, now: float, count: int) -> None:

@@ -51,6 +51,7 @@ def gate_for(options: Options, *, coroutines: bool, wake: Callable[[], None]) ->
         FairLine(options.group_concurrency) if fair else Line(),
         bucket,
         member,
+        tells_starts=options.batch is None and options.payloads is None,
     )
 
 

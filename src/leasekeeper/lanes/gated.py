@@ -72,6 +72,7 @@ class GatedLane:
         self, answers: Sequence[Answer[Delivery]], settle: Callable[[Sequence[Answer[Delivery]]], None]
     ) -> None:
         """Settle these, and start what may start then. To be called with all answers of the lane."""
+        self._gate.note_starts()  # before messages are settled and perhaps run again
         for answer in answers:
             # A thread that runs on after its time-out is still at work; `Freed` tells when it has ended.
             if answer.final and not (isinstance(answer.outcome, Failed) and answer.outcome.still_running):
