@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from leasekeeper.cli.causes import Cause, Causes, DeadLetter, normalised, one_line
 from leasekeeper.cli.redrive.filters import Filters, Pattern
+from leasekeeper.envelopes.choosing import NAMES, advice
 from leasekeeper.failure import FAILURE, Failure, timestamp
 from leasekeeper.message import Received
 
@@ -62,6 +63,19 @@ def moved(number: int = 1, queue: str = "orders", **more: Any) -> Received:
 )  # fmt: skip
 def test_numbers_ids_and_quoted_values_are_blanked(text: str, shown: str) -> None:
     assert normalised(text) == shown
+
+
+def test_our_own_advice_stays_readable() -> None:
+    """What follows from the code is the same for all messages."""
+    for name in NAMES:
+        said = f"it is {NAMES[name]}: {advice(name, ('sns',))}"
+        assert normalised(said) == said
+    said = (
+        "its body is not an SNS notification, which envelope='sns' opens: no 'Type'; leave it out then, or give 'auto'"
+    )
+    assert normalised(said) == said.replace("'Type'", "*")
+    said = "handler ship ran longer than handler_timeout=2.5 s; its message is retried"
+    assert normalised(said) == said
 
 
 @given(st.text(st.sampled_from("ab09f-'\"`*, .:\nxZ[]"), max_size=60) | st.text(max_size=40), st.integers(1, 12))

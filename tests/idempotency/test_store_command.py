@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -53,7 +54,9 @@ def test_make_a_table_in_dynamodb_twice(servers: Servers, monkeypatch: pytest.Mo
 
 
 def test_a_database_that_is_down_is_one_sentence() -> None:
-    result = run("postgres", "--dsn", "host=127.0.0.1 port=1 connect_timeout=2")
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    result = run("postgres", "--dsn", f"host=127.0.0.1 port={port} connect_timeout=2")
     sentence = str(result.exception)
     assert sentence.startswith("table leasekeeper_keys cannot be created: connection")
     assert "refused; Is the server" in sentence

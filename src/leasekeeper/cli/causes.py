@@ -1,8 +1,9 @@
 """Why messages are in a dead-letter queue: what each says of itself, and messages in groups of one cause.
 
 Used by `peek`, `redrive` and the desk of a surface. Pure. It promises that errors which differ only in numbers, ids and
-quoted values are one cause, and that the text of a cause matches all its messages as a pattern of `--where`. Codes stay
-apart: `HTTP 404` and `HTTP 500`, and `E5` at the beginning or after "code", are two causes.
+quoted values are one cause, that names in our own advice stay readable (`envelope='sns'`), and that the text of a cause
+matches all its messages as a pattern of `--where`. Codes stay apart: `HTTP 404` and `HTTP 500`, and `E5` at the
+beginning or after "code", are two causes.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ _VARIABLE = re.compile(
     (?P<kept>
         \b(?:HTTP(?:/[0-9.]{1,3})?|[Ee]rrno|(?i:status(?:[ _]code)?|code))(?:[ ]|[ ]?[:=][ ]?)[A-Z]{,5}-?[0-9]{1,5}\b
       | \A[A-Z]{1,5}-?[0-9]{1,5}\b(?=:)                                     # E5: card refused
-      | \b(?i:utf-?8|s3|http2|ipv[46]|sha1|md5|v[0-9])\b                    # names
+      | \b(?i:utf-?8|s3(?:event|record)?|http2|ipv[46]|sha1|md5|v[0-9])\b                    # names
+      | (?<!\w)(?P<q>['"])(?:auto|sns|eventbridge|s3|cloudevents)(?P=q)(?!\w)  # as our advice quotes envelopes
+      | \bhandler_timeout=[0-9.]{1,12}
     )
     | (?<!\w)(?: '[^'\n]*' | "[^"\n]*" | `[^`\n]*` )(?!\w)                    # quoted values
     | \b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b              # UUIDs

@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 
 
 class Summary:
-    """The sum of the reports."""
+    """The sum of the reports.
 
-    def __init__(self) -> None:
+    Args:
+        count: processes that should run at the same time.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
         self._counts: dict[str, Counter[str]] = {}
         self._given_back: dict[str, Counter[str]] = {}
         self._seconds: dict[str, float] = {}
@@ -42,9 +47,11 @@ class Summary:
         """A sentence for each queue, and the numbers in it."""
         for queue, counts in self._counts.items():
             processes = self._reports[queue]
+            total = max(self._count, processes + self._silent)
+            who = f"all {total} processes: " if processes == total else f"{processes} of {total} processes: "
             words = sentence(queue, counts, self._given_back[queue], self._seconds[queue])
             numbers = {"queue": queue, "processes": processes, "seconds": self._seconds[queue], **counts}
-            yield f"all {processes} processes: {words}" if processes > 1 else words, numbers
+            yield who + words if total > 1 else words, numbers
         if self._silent:
             one = "1 process ended without a report: what it did is not counted"
             many = f"{self._silent} processes ended without a report: what they did is not counted"

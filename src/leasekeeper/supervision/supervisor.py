@@ -71,7 +71,7 @@ class Supervisor:
         self._attend = attend
         self._lines = Lines(plan.level, plan.kind)
         self._policy = Policy(plan.count, reloading=plan.reload)
-        self._summary = Summary()
+        self._summary = Summary(plan.count)
         self._reported = set[int]()
         """The processes that have said what they did."""
         self._sidecars = sidecars
