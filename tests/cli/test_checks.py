@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -234,6 +235,29 @@ def test_on_a_fifo_queue_the_wait_must_fit_into_the_visibility_timeout(
     assert f"receives wait {waits}" in polling.message
     assert (f"Use visibility_timeout={wait + 11} or more" in polling.message) is (level is Level.WARN)
     assert "polling" not in findings(options=options)
+
+
+def test_the_visibility_timeout_of_a_consumer_is_its_option() -> None:
+    facts = Facts(
+        address=QueueAddress.parse(URL),
+        url=URL,
+        attributes={"VisibilityTimeout": "30"},
+        handler_seconds=20,
+    )
+    said = {option: _visibility(replace(facts, options=Options(visibility_timeout=option))) for option in (10, 30)}
+    assert said == {
+        10: "10 s by visibility_timeout, extended while a handler runs; the queue's 30 s are for other consumers",
+        30: "30 s by visibility_timeout, extended while a handler runs",
+    }
+    assert _visibility(facts) == "30 s"
+    assert findings({"VisibilityTimeout": "0"}, options=Options()) == {}
+    assert findings(handler_seconds=50_000, options=Options())["visibility"].level is Level.FAIL
+
+
+def _visibility(facts: Facts) -> str:
+    (found,) = [each for each in examine(facts) if each.topic == "visibility"]
+    assert found.level is Level.OK
+    return found.message
 
 
 def test_on_a_fifo_queue_the_redrive_policy_limits_the_attempts() -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from leasekeeper.cli.new import new
 from leasekeeper.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_a_service_is_written_with_its_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,8 +28,19 @@ def test_a_service_is_written_with_its_names(tmp_path: Path, monkeypatch: pytest
         "tests/test_service.py",
     }
     assert '@app.consumer("mails")' in (service / "order_mails" / "service.py").read_text()
-    assert "[tool.leasekeeper.queues.mails]" in (service / "pyproject.toml").read_text()
+    assert '[tool.leasekeeper.queues."mails"]' in (service / "pyproject.toml").read_text()
+    assert "--group-id" not in (service / "README.md").read_text()
     assert "$PATH" in (service / "Dockerfile").read_text()
+
+
+def test_a_service_of_a_fifo_queue_sends_with_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    new("shop", queue="mails.fifo", manifests=False)
+    assert tomllib.loads(Path("shop/pyproject.toml").read_text())["tool"]["leasekeeper"]["queues"].keys() == {
+        "mails.fifo"
+    }
+    command = """leasekeeper send mails.fifo '{"id": 1, "item": "tea"}' --group-id 1 --endpoint-url"""
+    assert command in Path("shop/README.md").read_text()
 
 
 def test_the_manifests_leave_no_other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +63,7 @@ def test_the_manifests_leave_no_other_files(tmp_path: Path, monkeypatch: pytest.
         ("a" * 51, "orders", "is no name of a service: use at most 50 small letters"),
         ("import", "orders", "'import' is the name of something of Python's: give another, e.g. import-service"),
         ("queue", "orders", "'queue' is the name of something of Python's: give another, e.g. queue-service"),
-        ("depot", "a.fifo", "--queue='a.fifo': give the name of a standard queue"),
+        ("depot", "a.b", "--queue='a.b': give the name of a queue: 1 to 80 letters, digits, - and _; a FIFO queue's"),
     ],
 )
 def test_nothing_is_overwritten_and_names_are_checked(

@@ -157,6 +157,21 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
         (("scale", "advice", "q"), "leasekeeper: action='advice': must be advise; did you mean advise? See "),
         (("manifest", "k8s", "a:b"), "leasekeeper: kind='k8s': must be kubernetes or ecs. See leasekeeper manifest "),
         (("send", "or ders", "body"), "leasekeeper: 'or ders' is not a queue: "),
+        (
+            ("send", "https://sqs.eu-west-1.amazonaws.com/123456789012/q", "body", "--region", "us-east-1"),
+            (
+                "leasekeeper: --region='us-east-1' with queue 'https://sqs.eu-west-1.amazonaws.com/123456789012/q': the"
+                " queue is in eu-west-1; leave --region out, or give the queue of that region\n"
+            ),
+        ),
+        (("peek", "q", "--region=a b"), "leasekeeper: --region='a b': a region has letters, digits and hyphens only"),
+        (("redrive", "q", "--region", "a b"), "leasekeeper: --region='a b': a region has letters"),
+        (("doctor", "q", "--region", "a b"), "leasekeeper: --region='a b': a region has letters"),
+        (("peek", "q", "--endpoint-url", "ftp://x"), "leasekeeper: --endpoint-url='ftp://x'"),
+        (
+            ("store", "create", "dynamodb", "--region", "a b"),
+            "leasekeeper: --region='a b': a region has letters",
+        ),
         (("send", "orders", "b", "-f", "f"), "leasekeeper: both a BODY and --file are given"),
         (("send", "orders", "b", "-a", "x"), "leasekeeper: --attribute='x': must be NAME=VALUE"),
         (

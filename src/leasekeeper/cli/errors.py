@@ -5,6 +5,7 @@ Used by every command. It promises that an error which Leasekeeper raises on pur
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,16 @@ def say_error(error: LeasekeeperError) -> None:
 
 def sentences_of(error: LeasekeeperError) -> Sequence[str]:
     """What is to be said of an error: one sentence, or one for each mistake in the configuration."""
-    return [str(each) for each in error.args] if isinstance(error, ConfigurationError) else [str(error)]
+    return [in_flags(str(each)) for each in error.args] if isinstance(error, ConfigurationError) else [str(error)]
+
+
+def in_flags(sentence: str) -> str:
+    """The sentence with flags in place of options, where the user gave these flags: `--region=` for `region=`."""
+    for option in ("region", "endpoint_url", "profile"):
+        flag = "--" + option.replace("_", "-")
+        if any(word.partition("=")[0] == flag for word in sys.argv[1:]) and f"{option} is set by" not in sentence:
+            sentence = re.sub(rf"(?<![\w-]){option}(?==)|(?<=leave ){option}(?= out)", flag, sentence)
+    return sentence
 
 
 def printed(sentence: str) -> str:

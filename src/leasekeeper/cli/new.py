@@ -21,6 +21,7 @@ import typer
 
 from leasekeeper.cli.errors import Stopped
 from leasekeeper.errors import ConfigurationError
+from leasekeeper.sqs.address import NAME_RULE, is_queue_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,7 +43,7 @@ TAKEN = {*keyword.kwlist, *sys.stdlib_module_names, "leasekeeper", "tests"}
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The service's name, e.g. shop; its folder has it.")],
     *,
-    queue: Annotated[str, typer.Option(metavar="QUEUE", help="The queue that it consumes.")] = "orders",
+    queue: Annotated[str, typer.Option(metavar="QUEUE", help="Name of the queue that it consumes.")] = "orders",
     manifests: Annotated[
         bool, typer.Option("--manifests/--no-manifests", help="Write manifests for Kubernetes and ECS too.")
     ] = True,
@@ -58,12 +59,13 @@ def new(
         )
     if (package := name.replace("-", "_")) in TAKEN:
         raise ConfigurationError(f"{name!r} is the name of something of Python's: give another, e.g. {name}-service")
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", queue):
-        raise ConfigurationError(f"--queue={queue!r}: give the name of a standard queue: letters, digits, - and _")
+    if not is_queue_name(queue):
+        raise ConfigurationError(f"--queue={queue!r}: give the name of a queue: {NAME_RULE}")
     folder = Path(name)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigurationError(f"{folder} exists and is not empty: give another name, or remove it")
-    words = {"name": name, "package": package, "queue": queue}
+    group = " --group-id 1" if queue.endswith(".fifo") else ""
+    words = {"name": name, "package": package, "queue": queue, "group": group}
     for path, text in _files(words):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")

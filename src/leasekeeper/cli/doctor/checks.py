@@ -40,11 +40,13 @@ def kind(facts: Facts) -> Finding:
 
 
 def visibility(facts: Facts) -> Finding:
-    """The queue's visibility timeout against the handler's time."""
+    """The visibility timeout: that of the consumer, or else that of the queue against the handler's time."""
     seconds, handler = facts.number("VisibilityTimeout"), facts.handler_seconds
     if handler is not None and handler > LIFETIME:
         message = f"a handler of {handler:g} s takes longer than 12 hours, after which SQS ends every lease"
         return Finding(Level.FAIL, "visibility", message)
+    if facts.options is not None:
+        return Finding(Level.OK, "visibility", _used(facts.options.visibility_timeout, seconds))
     wanted = math.ceil(max(30, 2 * (handler or 0)))
     if seconds == 0:
         problem = "0 s: a consumer that does not set its own receives each message again at once"
@@ -56,6 +58,12 @@ def visibility(facts: Facts) -> Finding:
         hint = "" if handler is not None else "; give --handler-seconds to compare it with your handler"
         return Finding(Level.OK, "visibility", f"{seconds} s{hint}")
     return Finding(Level.WARN, "visibility", f"{problem}. {OURS}", (facts.set_attribute("VisibilityTimeout", wanted),))
+
+
+def _used(option: int, seconds: int) -> str:
+    """The consumer's own visibility timeout, which it extends however long a handler runs."""
+    used = f"{option} s by visibility_timeout, extended while a handler runs"
+    return used if option == seconds else f"{used}; the queue's {seconds} s are for other consumers"
 
 
 def polling(facts: Facts) -> Finding | None:

@@ -16,6 +16,7 @@ from leasekeeper.cli.doctor.credentials import credentials
 from leasekeeper.cli.doctor.facts import Facts, Finding, Level
 from leasekeeper.cli.doctor.payloads import payloads
 from leasekeeper.cli.doctor.stores import outboxes, store
+from leasekeeper.cli.errors import in_flags
 from leasekeeper.cli.redrive_policy import RedrivePolicy, account_in, name_in
 from leasekeeper.errors import ConfigurationError, SqsError
 from leasekeeper.sqs.address import QueueAddress
@@ -90,7 +91,7 @@ async def findings(patient: Patient) -> AsyncIterator[Finding]:
     try:
         client = await SqsClient.connect(settings)
     except ConfigurationError as error:
-        yield Finding(Level.FAIL, "connection", str(error))
+        yield Finding(Level.FAIL, "connection", in_flags(str(error)))
         return
     async with client:
         yield await credentials(connection, loopback=client.endpoint.loopback)
