@@ -221,8 +221,8 @@ class Consumer(Declaration):
 
         In the main thread its end is bounded by `longest_stop`: `drain_timeout` (or `poll_grace`, if that is longer),
         `flush_timeout`, and a few seconds for what handlers leave behind. If a handler still blocks the main thread
-        then, the process ends with exit code 1. In a script, `sys.exit(consumer.run().unsettled > 0)` tells its caller,
-        as `leasekeeper run` does, whether messages are unsettled.
+        then, the process ends with exit code 1. In a script, `sys.exit(consumer.run().still_open > 0)` tells its
+        caller, as `leasekeeper run` does, whether messages are left that come again.
         """
         report: Report = run(self)
         return report

@@ -262,12 +262,9 @@ class Life:
         return protected(lambda: runner.outlasts(self._options.drain_timeout))
 
     def _report(self, runner: Runner) -> Report:
-        """What it did. Unsettled messages are an error that a person has to see, like an exit code above 0."""
+        """What it did. Messages still open are an error that a person has to see, like an exit code above 0."""
         report = self.observer.report(runner)
-        if report.unsettled:
-            one = "1 message was received and not settled; it comes again"
-            many = f"{report.unsettled} messages were received and not settled; they come again"
-            log.error("queue %s: %s", self._address.name, one if report.unsettled == 1 else many)
+        log_unsettled(report)
         return report
 
     async def _close(self, client: SqsApi) -> None:
@@ -321,6 +318,18 @@ class Life:
 
     def __repr__(self) -> str:
         return f"<Life of {self._address.name}>"
+
+
+def log_unsettled(report: Report) -> None:
+    """Say how many messages were not settled: those that come again, and those that others may have handled since."""
+    if earlier := report.unsettled - report.still_open:
+        one = "1 finished message could not be deleted earlier; it may have been handled again since"
+        many = f"{earlier} finished messages could not be deleted earlier; they may have been handled again since"
+        log.warning("queue %s: %s", report.queue, one if earlier == 1 else many)
+    if report.still_open:
+        one = "1 message was received and not settled; it comes again"
+        many = f"{report.still_open} messages were received and not settled; they come again"
+        log.error("queue %s: %s", report.queue, one if report.still_open == 1 else many)
 
 
 def longest_stop(options: Options, *, lifespan: bool) -> float:

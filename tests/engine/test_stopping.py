@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from leasekeeper.cli.serve import verdict
 from leasekeeper.core.phases import Phase
 from leasekeeper.engine.drain import END_GRACE
 from leasekeeper.engine.stopping import FORCED_GRACE
+from leasekeeper.exit_codes import Exit
+from leasekeeper.life import log_unsettled
 from leasekeeper.message import Message  # noqa: TC001 - a handler's annotation is read at run time
+from leasekeeper.observe.statistics import Report
 from leasekeeper.testing.world import World, virtual
 
 if TYPE_CHECKING:
@@ -366,6 +370,46 @@ async def test_a_flush_against_a_wall_is_bounded_and_says_what_it_left(caplog: p
         assert world.now - stopped <= 1 + 3 + 0.1
         assert report.unsettled == 500
         assert "flush_timeout=3" in caplog.text
+
+
+@virtual
+async def test_finished_messages_that_could_not_be_deleted_are_open_only_until_their_leases_end() -> None:
+    """L22: what was refused minutes before the stop may have been handled since; what is refused now comes again."""
+    async with World() as world:
+        await world.send_many(9)
+        world.faults.set("DeleteMessageBatch", deny=1.0)
+        consumer = await world.start(_nothing, concurrency=20, visibility_timeout=30)
+        await world.until(lambda: consumer.statistics().ledger.unsettled == 9)
+        consumer.runner.pause()
+        await asyncio.sleep(210)
+        world.faults.clear()
+        report = await consumer.stop()
+        assert (report.unsettled, report.still_open) == (9, 0)
+
+        consumer = await world.start(_nothing, concurrency=20, visibility_timeout=30)
+        world.faults.set("DeleteMessageBatch", deny=1.0)
+        await world.until(lambda: consumer.statistics().ledger.unsettled == 9)
+        report = await consumer.stop()
+        assert (report.unsettled, report.still_open) == (9, 9)
+
+
+def test_the_end_says_what_comes_again_and_what_may_have_been_handled_since(caplog: pytest.LogCaptureFixture) -> None:
+    earlier = Report(queue="orders", seconds=1.0, received=9, unsettled=9)
+    log_unsettled(earlier)
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        (
+            "WARNING",
+            "queue orders: 9 finished messages could not be deleted earlier; they may have been handled again since",
+        )
+    ]
+    caplog.clear()
+    both = Report(queue="orders", seconds=1.0, received=9, unsettled=2, still_open=1)
+    log_unsettled(both)
+    assert [each.levelname for each in caplog.records] == ["WARNING", "ERROR"]
+    assert "1 finished message could not" in caplog.text
+    assert caplog.records[1].getMessage().endswith("1 message was received and not settled; it comes again")
+    assert verdict([earlier], 1, unusable=False) is Exit.CLEAN
+    assert verdict([both], 1, unusable=False) is Exit.FAILED
 
 
 @virtual

@@ -95,7 +95,7 @@ def serve(wishes: Wishes) -> Exit:
         lifeline.tell(ends="signal" if services.signalled else "itself", reports=list(map(asdict, reports)))
     if services.forced:
         return Exit.INTERRUPTED
-    return _verdict(
+    return verdict(
         reports, len(consumers), unusable=not services.signalled and any(consumer.problem for consumer in consumers)
     )
 
@@ -135,8 +135,9 @@ def _end_now(*, supervised: bool) -> NoReturn:
     os._exit(Exit.CLEAN)
 
 
-def _verdict(reports: Sequence[Report], expected: int, *, unusable: bool) -> Exit:
+def verdict(reports: Sequence[Report], expected: int, *, unusable: bool) -> Exit:
+    """The exit code of a run with these reports."""
     if unusable:
         return Exit.UNUSABLE
-    wrong = any(report.unsettled or report.lifespan_error for report in reports)
+    wrong = any(report.still_open or report.lifespan_error for report in reports)
     return Exit.CLEAN if len(reports) == expected and not wrong else Exit.FAILED

@@ -84,12 +84,12 @@ def tell(reports: Sequence[Report], *, forced: bool) -> None:
         log.info("%s", report, extra={"report": {name: getattr(report, name) for name in report.__dataclass_fields__}})
     if forced:
         cancelled = sum(report.given_back.get("ended", 0) for report in reports)
-        unsettled = sum(report.unsettled for report in reports)
+        still_open = sum(report.still_open for report in reports)
         log.warning(
             "a second signal cut the drain short: %s (%d given back by the cancelling of handlers, %d unsettled)",
-            _come_again(cancelled + unsettled),
+            _come_again(cancelled + still_open),
             cancelled,
-            unsettled,
+            still_open,
         )
 
 

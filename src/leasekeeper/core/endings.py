@@ -26,6 +26,7 @@ class Endings:
         deleted: those deleted, by reason.
         known_duplicates: redeliveries of finished messages.
         gone: those that ended here without a delete or a release: they come again.
+        unsettled_before: finished messages without a confirmed delete whose leases had ended before the stop began.
     """
 
     def __init__(self) -> None:
@@ -33,6 +34,9 @@ class Endings:
         self.released = Counter[str]()
         self.deleted = Counter[str]()
         self.known_duplicates = self.gone = 0
+        self.unsettled_before = 0
+        self._stopping = False
+        self._undeleted: list[float] = []  # when the leases of other such messages end: a heap
         self._hidden: list[float] = []  # when messages that were given back can be received again: a heap
 
     def recognise(self, rows: Sequence[Delivery]) -> None:
@@ -65,6 +69,22 @@ class Endings:
             self.released.update(whys)
         elif settled is Settled.LOST and counted != "unsettled":
             self.gone += len(whys)
+
+    def refused(self, visible_at: float, now: float) -> None:
+        """The delete of a finished message is refused for good, and it can be received again at `visible_at`."""
+        if not self._stopping:
+            self._pass(now)
+        heappush(self._undeleted, visible_at)
+
+    def stopping(self, now: float) -> None:
+        """A stop begins. What could be received again before may have been handled again since."""
+        self._pass(now)
+        self._stopping = True
+
+    def _pass(self, now: float) -> None:
+        while self._undeleted and self._undeleted[0] <= now:
+            heappop(self._undeleted)
+            self.unsettled_before += 1
 
     def were_deleted(self, rows: Iterable[Delivery]) -> None:
         """These were deleted; those without a reason were done."""

@@ -244,13 +244,14 @@ class Ledger:
             self._end(late, Settled.LATE, "late")
         return again
 
-    def delete_refused(self, row: Delivery, receipt: str | None = None) -> Action:
+    def delete_refused(self, row: Delivery, receipt: str | None = None, now: float = -math.inf) -> Action:
         """The delete with `receipt` (None: the newest) will not be confirmed; its redelivery will be recognised."""
         if row.state is not State.ACKING:
             return Action.NOTHING
         if receipt is not None and row.receipt != receipt:
             return Action.DELETE  # what was refused is the older receipt; the newer can delete (L29)
         row.state = next_state(row.state, Event.REFUSE)
+        self.endings.refused(row.lease.deadline if row in row.lease.members else -math.inf, now)
         self._end([row], Settled.LOST, "unsettled")
         return Action.NOTHING
 

@@ -89,7 +89,7 @@ class Harvester:
         pairs = [(row, failure) for row, _, failure in failed]
         ended: list[tuple[Delivery, EntryFailure]] = []
         for row, failure in self._failed.put_back(self.batcher, pairs, whole=whole, now=now):
-            action = self._context.ledger.delete_refused(row, receipts[row])
+            action = self._context.ledger.delete_refused(row, receipts[row], now)
             if action is Action.NOTHING:
                 ended.append((row, failure))
             else:

@@ -80,6 +80,7 @@ class Worker:
     def stop(self) -> None:
         """Start nothing more, unless what is here should still run: what waits is given back when no poll is out."""
         self._stopped = True
+        self._context.ledger.endings.stopping(self._context.clock())
         self._capacity.close()
         if self._context.options.on_unstarted == "release":
             self.recall()

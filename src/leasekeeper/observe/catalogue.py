@@ -395,7 +395,7 @@ CATALOGUE: tuple[Metric, ...] = (
     _counter(
         "unsettled",
         Unit.MESSAGES,
-        "Finished messages without a confirmed delete; they come again.",
+        "Finished messages without a confirmed delete; they come again, unless another consumer deletes them first.",
         "Alarm when it rises: deletes are refused, see errors.",
         lambda now: now.ledger.unsettled,
     ),

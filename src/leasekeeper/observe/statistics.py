@@ -66,7 +66,10 @@ class Report:
     gone: int = 0
     """Messages that left without a delete or a release, because their lease had ended; they come again."""
     unsettled: int = 0
-    """Messages left without a confirmed delete or release; they come again."""
+    """Messages left without a confirmed delete or release: those `still_open`, and finished messages that could not be
+    deleted earlier and may have been handled again since."""
+    still_open: int = 0
+    """Those of the `unsettled` that were open when it stopped, or whose leases still ran then; they come again."""
     given_back: dict[str, int] = field(default_factory=dict)
     """The `released`, by why: `failed`, `timed_out`, `retried`, `rejected`, `exhausted`, `not_started`, `ended`,
     `claimed` (another run has claimed its idempotency key), or `other`."""
@@ -280,6 +283,7 @@ class Observer:
         """What it has done so far."""
         now, work = runner.snapshot(), self.counts.work()
         ledger = now.ledger
+        unsettled = ledger.unsettled + sum(ledger.held.values())
         deleted, otherwise = ledger.acked + ledger.late, ledger.deleted_by
         return Report(
             queue=now.queue,
@@ -292,7 +296,8 @@ class Observer:
             rejected=work.rejected,
             released=ledger.released,
             lost=ledger.lost,
-            unsettled=ledger.unsettled + sum(ledger.held.values()),
+            unsettled=unsettled,
+            still_open=unsettled - runner.context.ledger.endings.unsettled_before,
             known_duplicates=otherwise.get("known_duplicate", 0),
             exhausted=work.exhausted,
             done=deleted - sum(otherwise.values()),
