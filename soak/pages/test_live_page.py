@@ -284,6 +284,25 @@ def test_a_process_that_differs_and_one_that_does_not_answer_stand_out(tab: Open
     expect(page.locator(".missing")).to_contain_text("connection refused")
 
 
+def test_a_fleet_that_has_stopped_keeps_what_was_known_of_it(tab: Opener) -> None:
+    with Stage() as stage:
+        page = tab(stage.url("ended"))
+        expect(page.locator(".part")).to_have_count(2)
+    expect(page.locator(".reason.stale")).to_contain_text("All processes have stopped.")
+    expect(page.locator(".bar .pill")).to_contain_text("STOPPED")
+    expect(page.locator(".part", has_text="process 2 (shop-b:4001)")).to_contain_text("STOPPED")
+    expect(page.locator(".part .of").first).to_have_text("0 of 50")
+
+
+def test_a_process_that_has_never_answered_has_no_age_and_no_advice_on_consumers(tab: Opener, stage: Stage) -> None:
+    page = tab(stage.url("unheard"))
+
+    expect(page.locator(".empty .title")).to_have_text("No process answers yet.")
+    expect(page.locator(".bar")).not_to_contain_text("up ")
+    page.goto(stage.url("empty"))
+    expect(page.locator(".empty .title")).to_have_text("No consumers here yet.")
+
+
 def test_a_process_that_does_not_answer_is_not_replaced_by_another(tab: Opener, stage: Stage) -> None:
     """The detail is that of the process which is asked for; another one would be shown without it."""
     page = tab(stage.url("fleet", "?consumer=orders&process=shop-e:4009"))

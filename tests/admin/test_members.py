@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import tempfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from served import Reader
 
 from leasekeeper import Consumer
-from leasekeeper.admin import AdminServer
+from leasekeeper.admin import AdminServer, fleet, watch
 from leasekeeper.admin.members import Members
 from leasekeeper.supervision.folder import Folder
 
@@ -56,14 +58,14 @@ def test_it_speaks_for_all_and_names_the_process_that_is_not_well(folder: Folder
     assert [each["state"] for each in status["processes"]] == ["ready", "starting", "waiting"]
     assert 'leasekeeper_process_up{process="1"} 1' in metrics
     assert 'leasekeeper_process_restarts_total{process="2"} 2' in metrics
-    assert members.starting(1) == {}
-    assert members.starting(2) == {
-        "state": "STARTING",
-        "key": f"{socket.gethostname()}:12",
-        "host": socket.gethostname(),
-        "pid": 12,
-        "reason": "it is starting, and does not answer yet",
-    }
+    assert members.stand_in(1, {}, silent=False) is None
+    assert members.stand_in(1, {}, silent=True) is None  # it is ready, and must answer
+    starts = members.stand_in(2, {}, silent=True)
+    assert starts is not None
+    (key,) = starts
+    assert (key, starts[key]["pid"], starts[key]["state"]) == (f"{socket.gethostname()}:12", 12, "STARTING")
+    assert (starts[key]["reason"], starts[key]["started"]) == ("it is starting, and does not answer yet", 0.0)
+    assert members.stand_in(2, {}, silent=False) is None
     assert members.note(11) == ("", 0.0)
     assert members.note(12) == ("it was started again 2 times; the one before it ended with SIGKILL", 1700000000.5)
 
@@ -75,3 +77,48 @@ def test_nothing_is_ready_before_the_first_process_has_started(folder: Folder) -
         return await members.live(), await members.ready()
 
     assert asyncio.run(asked()) == ([], ["no process has started yet"])
+
+
+def test_a_stop_keeps_what_was_known_and_drops_a_process_that_never_answered(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "EVERY", 0.02)
+    monkeypatch.setattr(watch, "EVERY", 0.02)
+    pid = os.getpid()  # both surfaces are served by this process
+    folder.write([known(1, "ready", pid=pid), known(2, "ready", pid=pid)])
+    first, second = (Consumer("orders", wait) for _ in range(2))
+
+    def states() -> dict[str, str]:
+        return {name: each["state"] for name, each in reader.state["processes"].items()}
+
+    with AdminServer(address="0", members=Members(folder)) as server, Reader(server) as reader:
+        with (
+            AdminServer(first, address=f"unix:{folder.socket(1)}", name="one"),
+            AdminServer(second, address=f"unix:{folder.socket(2)}", name="two"),
+        ):
+            reader.until(lambda: states() == {"one": "STARTING", "two": "STARTING"})
+        # The second was killed, and the one in its place is told to stop before it answers.
+        folder.write([known(1, "stopping", pid=pid), known(2, "starting", pid=5, restarts=1)])
+        reader.until(lambda: states() == {"one": "DRAINING", f"{socket.gethostname()}:5": "STARTING"})
+        folder.write([known(1, "stopping", pid=pid), known(2, "stopping", pid=5, restarts=1)])
+        reader.until(lambda: states() == {"one": "DRAINING"})
+        folder.write([known(1, "over", restarts=1), known(2, "over", restarts=1)])
+        reader.until(lambda: states() == {"one": "STOPPED"})
+    one = reader.process
+    assert (one["reason"], one["since"]) == ("it has ended with SIGKILL", 1700000000.5)
+    assert (one["started"] > 0, one["number"]) == (True, 1)
+    assert (one["consumers"]["orders"]["state"], one["consumers"]["orders"]["running"]) == ("STOPPED", 0)
+
+
+def test_the_last_event_before_the_end_has_what_changed_last(folder: Folder) -> None:
+    """Also what a look has not seen, because the surface ends as soon as the processes have."""
+    pid = os.getpid()
+    folder.write([known(1, "ready", pid=pid)])
+    with AdminServer(address="0", members=Members(folder)) as server, Reader(server) as reader:
+        with AdminServer(Consumer("orders", wait), address=f"unix:{folder.socket(1)}", name="one"):
+            reader.until(lambda: "one" in reader.state["processes"])
+        folder.write([known(1, "over", restarts=1)])
+        server.__exit__()
+        while reader.read() != "bye":
+            pass
+    assert reader.process["state"] == "STOPPED"

@@ -20,8 +20,9 @@ from leasekeeper.admin.fleet import Fleet
 from leasekeeper.admin.queues import queues_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from leasekeeper.admin.state import Process
     from leasekeeper.local import LocalSqs
 
 pytest_plugins = ["surface_fixtures"]
@@ -113,8 +114,8 @@ class Given:
     def note(self, _pid: int) -> tuple[str, float]:
         return self.said
 
-    def starting(self, _number: int) -> dict[str, Any]:
-        return {}
+    def stand_in(self, _number: int, _last: Mapping[str, Process], *, silent: bool) -> None:
+        del silent
 
     async def live(self) -> list[str]:
         return []

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from leasekeeper.admin.queues import queues_of
+from leasekeeper.admin.silent import stopped, unknown
 
 OPTIONS = [
     ("concurrency", "50", "flag", "--concurrency", "10", "Handlers that may run at once.", ""),
@@ -256,6 +257,18 @@ def fleet(now: float) -> dict[str, Any]:
     return state(now, *made)
 
 
+def ended(now: float) -> dict[str, Any]:
+    """A fleet that has stopped, as the last event before its end has it."""
+    made = [process(f"shop-{name}:{4000 + n}", now, [consumer("orders", now + n)], number=n + 1) for n, name in enumerate("ab")]  # fmt: skip
+    return state(now, *(stopped(each, "it has ended with exit code 0", now - 3) for each in made))  # type: ignore[arg-type]
+
+
+def unheard(now: float) -> dict[str, Any]:
+    """A process that has never answered."""
+    silent = unknown("shop-a:4000", "shop-a", 4000)
+    return state(now, {**silent, "reason": "unix:/run/1.sock: nothing listens there"}) | {"fleet": True}
+
+
 def many(now: float) -> dict[str, Any]:
     """Thirty consumers."""
     return state(now, process("shop-7f9c:4121", now, [consumer(f"queue-{n:02}", now) for n in range(30)]))
@@ -284,4 +297,4 @@ def crowded(now: float) -> dict[str, Any]:
     return state(now, process("shop-7f9c:4121", now, [each]))
 
 
-SCENES = {made.__name__: made for made in (calm, trouble, aged, fleet, many, hostile, empty, crowded)}
+SCENES = {made.__name__: made for made in (calm, trouble, aged, fleet, many, hostile, empty, crowded, ended, unheard)}

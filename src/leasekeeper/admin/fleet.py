@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import msgspec
 
 from leasekeeper.admin.asking import Exposed, Place, Unreachable, ask
+from leasekeeper.admin.silent import unknown, unreachable
 from leasekeeper.admin.skew import move_times
 from leasekeeper.errors import ConfigurationError
 from leasekeeper.texts import bounded
@@ -114,7 +115,8 @@ class Fleet:
         numbers = self._numbers()
         for text, source in self._sources.items():
             if source.member or peers:
-                for name, each in self._noted(source.processes(process, consumer), numbers.get(text)).items():
+                shown = self._shown(source, numbers.get(text), process, consumer)
+                for name, each in shown.items():
                     if name not in found or found[name]["state"] == "UNREACHABLE":
                         found[name] = each
         return found
@@ -122,19 +124,22 @@ class Fleet:
     def _numbers(self) -> Mapping[str, int]:
         return {} if self._members is None else self._members.places()
 
-    def _noted(self, found: dict[str, Process], number: int | None) -> dict[str, Process]:
+    def _shown(
+        self, source: _Source, number: int | None, process: str | None, consumer: str | None
+    ) -> dict[str, Process]:
         """The processes; those that are a part of this surface with their number, and what there is to say of them."""
         members = self._members
         if members is None or number is None:
-            return found
+            return source.processes(process, consumer)
+        found = members.stand_in(number, source.last(process, consumer), silent=source.silent)
+        if found is None:
+            found = source.processes(process, consumer)
         noted: dict[str, Process] = {}
         for name, each in found.items():
-            note = members.starting(number) if each["state"] == "UNREACHABLE" else {}
             reason, since = each["reason"], each["since"]
             if not reason and (said := members.note(each["pid"]))[0]:
                 reason, since = said
-            named = {"number": number, "reason": reason, "since": since}
-            noted[note.get("key", name)] = cast("Process", {**each, **named, **note})
+            noted[name] = {**each, "number": number, "reason": reason, "since": since}
         return noted
 
     async def prepare(self, process: str | None, consumer: str | None) -> None:
@@ -237,46 +242,33 @@ class _Source:
 
     def processes(self, process: str | None, consumer: str | None) -> dict[str, Process]:
         """What it said last, or that it does not answer."""
+        if self._reason:
+            known = self.last(process, consumer) or {self.place.text: self._unknown()}
+            why = f"{self.place.text}: {self._reason}"
+            return {name: unreachable(each, why, self._since) for name, each in known.items()}
+        return self.last(process, consumer)
+
+    @property
+    def silent(self) -> bool:
+        """Whether it does not answer, or was not asked yet."""
+        return bool(self._reason)
+
+    def last(self, process: str | None, consumer: str | None) -> dict[str, Process]:
+        """What it said last, with the detail of that consumer."""
         key = (process or "", consumer or "")
         of_one: Any = self.known.get(key[0], {"consumers": {}})
-        there = key[1] in of_one["consumers"]
-        if there:  # also while it does not answer: a stream that stays open gets the detail again
-            self._wanted[key] = time.monotonic()
-        if self._reason:
-            known = self.known or {self.place.text: self._nothing()}
-            return {name: self._unreachable(each) for name, each in known.items()}
+        if key[1] not in of_one["consumers"]:
+            return self.known
+        self._wanted[key] = time.monotonic()  # also while it does not answer: a stream gets the detail again
         detail = self._details.get(key)
-        if there and detail is not None:
-            detailed = {**of_one["consumers"][key[1]], "detail": detail}
-            of_one = {**of_one, "consumers": {**of_one["consumers"], key[1]: detailed}}
-            return {**self.known, key[0]: of_one}
-        return self.known
+        if detail is None:
+            return self.known
+        detailed = {**of_one["consumers"][key[1]], "detail": detail}
+        of_one = {**of_one, "consumers": {**of_one["consumers"], key[1]: detailed}}
+        return {**self.known, key[0]: of_one}
 
-    def _nothing(self) -> Process:
-        """A process that has never answered."""
-        return {
-            "key": self.place.text,
-            "host": self.place.path or self.place.host,
-            "pid": 0,
-            "version": "",
-            "started": 0.0,
-            "state": "UNREACHABLE",
-            "reason": "",
-            "since": 0.0,
-            "rss_bytes": None,
-            "read_only": True,
-            "consumers": {},
-        }
-
-    def _unreachable(self, known: Process) -> Process:
-        return {
-            **known,
-            "state": "UNREACHABLE",
-            "reason": f"{self.place.text}: {self._reason}",
-            "since": round(self._since, 1),
-            "rss_bytes": None,
-            "consumers": {},
-        }
+    def _unknown(self) -> Process:
+        return unknown(self.place.text, self.place.path or self.place.host)
 
 
 def _checked(peer: str) -> None:

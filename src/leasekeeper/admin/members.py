@@ -23,6 +23,7 @@ from leasekeeper.admin.asking import Place, Unreachable, ask
 from leasekeeper.admin.exposition import merged
 from leasekeeper.admin.process import HOST
 from leasekeeper.admin.server import AdminServer
+from leasekeeper.admin.silent import stopped, unknown
 from leasekeeper.errors import ConfigurationError, Unusable
 from leasekeeper.exit_codes import Exit
 from leasekeeper.supervision.folder import Folder
@@ -32,14 +33,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from leasekeeper.admin.asking import Answer
+    from leasekeeper.admin.state import Process
 
 WITHIN = 7.0
 """Seconds for the answer of a process: it has five to show a sign of life."""
-FRESH = 0.2
+FRESH = 0.02
 """Seconds for which what the supervisor noted is not read again."""
 NOT_YET = "is starting, and does not answer yet"
 GONE = ("waiting", "over", "idle")
 """States without a process."""
+ENDING = ("stopping", "over")
+"""States of a process that is not started again."""
 
 
 class Members:
@@ -53,10 +57,12 @@ class Members:
         self._folder = folder
         self._read: list[dict[str, Any]] = []
         self._read_at = -math.inf
+        self._pids: dict[int, int] = {}
+        """The newest process of each number, also after its end."""
 
     def places(self) -> dict[str, int]:
-        """The surfaces of those that run, and their numbers."""
-        numbers = [each["number"] for each in self._known() if each["state"] not in GONE]
+        """The surfaces of those that run, or that have run and are not started again; and their numbers."""
+        numbers = [each["number"] for each in self._known() if each["state"] not in GONE or each["state"] == "over"]
         return {f"unix:{self._folder.socket(number)}": number for number in numbers}
 
     def note(self, pid: int) -> tuple[str, float]:
@@ -68,14 +74,28 @@ class Members:
                 return words, each["last_at"] or 0.0
         return "", 0.0
 
-    def starting(self, number: int) -> dict[str, Any]:
-        """What to say of the process of that number while it starts, and so does not answer; empty for others."""
-        for each in self._known():
-            if each["number"] == number and each["state"] == "starting":
-                pid = each["pid"] or 0
-                name = {"key": f"{HOST}:{pid}", "host": HOST, "pid": pid}  # as it will call itself
-                return {**name, "state": "STARTING", "reason": f"it {NOT_YET}"}
-        return {}
+    def stand_in(self, number: int, last: Mapping[str, Process], *, silent: bool) -> dict[str, Process] | None:
+        """What to show of the process of that number in place of an answer; None: what its surface answers.
+
+        One that starts does not answer yet. One that was told to stop before it answered is gone. Those that have
+        ended are shown as they were once all others stop too.
+        """
+        known = self._known()
+        (found,) = [each for each in known if each["number"] == number] or [{"state": ""}]
+        its = {key: each for key, each in last.items() if each["pid"] == self._pids.get(number)}
+        if found["state"] == "over":
+            if any(each["state"] not in ENDING for each in known):
+                return {}
+            reason = f"it has ended with {found['last']}"
+            return {key: stopped(each, reason, found["last_at"] or 0.0) for key, each in its.items()}
+        if silent and found["state"] == "stopping":
+            reason = "a stop was asked for, and it does not answer now"
+            return {key: {**each, "state": "DRAINING", "reason": reason} for key, each in its.items()}
+        if silent and found["state"] == "starting":
+            pid = found["pid"] or 0
+            name = f"{HOST}:{pid}"  # as it will call itself
+            return {name: {**unknown(name, HOST, pid), "state": "STARTING", "reason": f"it {NOT_YET}"}}
+        return None
 
     async def live(self) -> list[str]:
         """Why one of them does not live; a process that has died is being replaced, and no reason to end the others."""
@@ -111,6 +131,7 @@ class Members:
         now = time.monotonic()
         if now - self._read_at > FRESH:
             self._read, self._read_at = self._folder.read(), now
+            self._pids.update({each["number"]: each["pid"] for each in self._read if each["pid"]})
         return self._read
 
     async def _ask_all(self, path: str) -> dict[int, Answer]:

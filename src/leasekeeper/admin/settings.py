@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from leasekeeper.admin.desk import Desk
+    from leasekeeper.admin.state import Process
 
 SHORTEST_TOKEN = 8
 """Characters of a token, at least."""
@@ -33,8 +34,14 @@ class Members(Protocol):
         """What there is to say of the process with this id, and since when; empty for nothing."""
         ...
 
-    def starting(self, number: int) -> dict[str, Any]:
-        """What to show of the process of that number in place of `UNREACHABLE` while it starts; empty for others."""
+    def stand_in(self, number: int, last: Mapping[str, Process], *, silent: bool) -> dict[str, Process] | None:
+        """What to show of the process of that number in place of an answer; None: what its surface answers.
+
+        Args:
+            number: of the process.
+            last: what was heard last there, also of processes that had the number before; by their keys.
+            silent: whether nothing answers there now.
+        """
         ...
 
     async def live(self) -> list[str]:

@@ -191,6 +191,7 @@ class Process(TypedDict):
     pid: int
     version: str
     started: float
+    """When; 0 of a process that has never answered."""
     state: str
     """As a consumer's, the most urgent of all; or UNREACHABLE."""
     reason: str

@@ -33,7 +33,7 @@ class Looks(Protocol):
 
 
 async def stream(looks: Looks, state: Callable[[], Any], *, lasts: float) -> AsyncIterator[bytes]:
-    """The events of one stream: `state`, then `patch` each second, and `bye` at the end.
+    """The events of one stream: `state`, then `patch` each second; at the end what changed last, and `bye`.
 
     Args:
         looks: what it waits for.
@@ -49,7 +49,7 @@ async def stream(looks: Looks, state: Callable[[], Any], *, lasts: float) -> Asy
         yield event("patch", patch_between(before, now))
         before = now
     if looks.closed:
-        yield event("bye", {})
+        yield event("patch", patch_between(before, state())) + event("bye", {})
 
 
 def event(name: str, data: Any) -> bytes:

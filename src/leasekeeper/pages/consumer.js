@@ -65,7 +65,7 @@ export function consumerPage(view) {
     h("nav", { class: "crumbs", "aria-label": "where this is" }, link.to({}, "All consumers"), h("span", { "aria-hidden": "true" }, "/"), name(route.consumer),
       holders.length > 1 ? h("span", { class: "holders" }, holders.map(one => link.to({ ...route, process: one.key }, h("span", { class: `chip${one === process ? " on" : ""}`, key: one.key }, name(called(one)))))) : null),
     h("div", { class: "head" },
-      h("div", {}, h("h1", {}, name(each.queue)), h("p", { class: "quiet" }, name(each.handler), detail?.where ? h("code", {}, ` ${detail.where}`) : null, `, up ${seconds(Math.floor(each.seconds))}`, each.fifo ? ", FIFO" : "")),
+      h("div", {}, h("h1", {}, name(each.queue)), h("p", { class: "quiet" }, name(each.handler), detail?.where ? h("code", {}, ` ${detail.where}`) : null, `, ${each.state === "STOPPED" ? "ran for" : "up"} ${seconds(Math.floor(each.seconds))}`, each.fifo ? ", FIFO" : "")),
       pill(each.state),
       h("span", { class: "gap" }),
       actions(view, process, each)),

@@ -91,12 +91,12 @@ function bar(shown, status) {
       shown && h(route.consumer ? "span" : "h1", { class: "which" }, one ? name(called(one)) : counted(processes.length, "process", "processes")),
       shown && processes.length > 0 && pill(worst),
       !one && worst !== "RUNNING" && h("span", { class: "quiet" }, `${processes.filter(each => each.state === worst).length} of them`),
-      one && h("span", { class: "quiet" }, `up ${seconds(Math.floor(shown.now - one.started))}`),
+      one?.started > 0 && !["STOPPED", "UNREACHABLE"].includes(one.state) && h("span", { class: "quiet" }, `up ${seconds(Math.floor(shown.now - one.started))}`),
       shown && h("span", { class: "quiet version" }, shown.version),
       h("span", { class: "ends" }, h("button", { type: "button", class: `status ${held ? "held" : status.phase}`, "data-about": "stream", "aria-pressed": String(!!held), onclick: hold },
         h("i", { "aria-hidden": "true" }), held ? `held at ${clock(held.now)}` : status.phase === "hidden" ? "paused while hidden" : status.phase),
       h("button", { type: "button", class: "key", title: "keyboard", "aria-label": "keyboard and legend", onclick: showHelp }, "?"))),
-    notice(status),
+    notice(status, processes),
     reasons.length && !route.consumer
       ? h("p", { class: `reason ${worst.toLowerCase()}`, role: "status" }, reasons.slice(0, 3).map(each => h("span", { key: each.key }, !one && h("b", {}, called(each), ": "), sentence(each.reason), each.since ? ` (since ${clock(each.since)})` : "")))
       : null,
@@ -105,9 +105,10 @@ function bar(shown, status) {
 
 const SILENT = { stale: "No answer from the process.", stopped: "The process has said that it stops." };
 
-function notice({ phase, since }) {
+function notice({ phase, since }, processes) {
+  const all = phase === "stopped" && processes.length > 1 && processes.every(each => each.state === "STOPPED");
   return SILENT[phase] && h("p", { class: "reason stale", role: "alert" },
-    SILENT[phase], since ? ` What you see is from ${clock(since)}.` : " There was none so far.", " The page tries again by itself.");
+    all ? "All processes have stopped." : SILENT[phase], since ? ` What you see is from ${clock(since)}.` : " There was none so far.", " The page tries again by itself.");
 }
 
 function draw(force = false) {

@@ -133,7 +133,9 @@ export function overview(state, route, link, redraw) {
       h("span", { class: "quiet" }, rows.length === all.length ? counted(all.length, "consumer") : `${count(rows.length)} of ${counted(all.length, "consumer")}`,
         state.fleet ? ` in ${counted(processes.length, "process", "processes")}` : "")),
     !all.length
-      ? empty("No consumers here yet.", "Declare one with @app.consumer(\"orders\"), or check that the right module was given to leasekeeper run.")
+      ? !processes.some(each => each.started && each.state !== "UNREACHABLE")
+        ? empty("No process answers yet.", "The consumers of a process are shown when it does.")
+        : empty("No consumers here yet.", "Declare one with @app.consumer(\"orders\"), or check that the right module was given to leasekeeper run.")
       : !rows.length
         ? empty(`No consumer matches “${route.q}”.`, h("button", { type: "button", onclick: () => link.filter("") }, "Clear the filter"))
         : h("table", { class: `consumers hold${state.fleet ? " fleet" : ""}`, hold: true },
