@@ -1,6 +1,9 @@
 """A consumer with an admin surface: health for probes, statistics as JSON, metrics for Prometheus.
 
-python examples/admin.py        # with a queue as in hello.py; needs the extra `admin`
+cd examples
+leasekeeper local --queue orders &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+python admin.py &        # needs the extra `admin`
 curl http://127.0.0.1:9900/readyz
 """
 

@@ -1,7 +1,12 @@
 """One app in three places: a process that polls, a function of AWS Lambda, and a test in virtual time.
 
-leasekeeper run anywhere:app            # a process, in this folder
-handler: anywhere.handler               # in Lambda, with ReportBatchItemFailures in the event source mapping
+In Lambda the handler is `anywhere.handler`, with ReportBatchItemFailures in the event source mapping.
+
+cd examples
+leasekeeper local --queue orders &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+leasekeeper run anywhere:app &
+leasekeeper send orders '{"id": 1}'
 """
 
 import msgspec

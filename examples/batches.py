@@ -4,8 +4,10 @@ A batch is complete with 100 messages, or when its oldest has waited half a seco
 takes its whole transaction along. `on_batch_error="halves"` then tries the halves at once, under the same leases, until
 that event is alone: it is retried, and all others are stored and deleted.
 
+cd examples
 leasekeeper local --queue events &
-python examples/batches.py &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+python batches.py &
 leasekeeper send events '{"customer": "ann", "amount": 5}'
 """
 

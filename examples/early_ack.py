@@ -2,6 +2,13 @@
 
 `message.ack()` deletes the message now. Await it to know whether SQS confirmed the delete within the lease; if not,
 another consumer may run the message too.
+
+cd examples
+leasekeeper local --queue charges &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+python early_ack.py &
+leasekeeper send charges ann
+leasekeeper send charges bob
 """
 
 import logging

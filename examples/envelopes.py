@@ -1,7 +1,10 @@
 """Messages that other services send: three queues behind SNS, EventBridge and S3.
 
+cd examples
 leasekeeper local --queue orders --queue audit --queue uploads &
-leasekeeper run envelopes:app
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+leasekeeper run envelopes:app &
+leasekeeper send audit '{"id":"1","source":"shop","detail-type":"New","time":"2026-11-01T12:00:00Z","detail":{"id":7}}'
 """
 
 from dataclasses import dataclass

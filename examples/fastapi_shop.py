@@ -1,6 +1,12 @@
 """Consumers inside of a FastAPI app: they start with it, run on its event loop, and drain when it stops.
 
-uvicorn fastapi_shop:web        # in this folder; needs `pip install fastapi uvicorn`
+cd examples
+leasekeeper local --queue orders &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+pip install fastapi uvicorn
+uvicorn fastapi_shop:web &
+leasekeeper send orders '{"item": "tea"}'
+curl http://127.0.0.1:8000/stock/tea
 """
 
 from fastapi import FastAPI

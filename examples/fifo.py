@@ -2,7 +2,14 @@
 
 An event that fails is tried again here, and the later events of its order wait. The store keeps the sequence number of
 the last event that it has applied, and refuses older ones: so even a process that lost its lease cannot undo a later
-event. Send to `orders.fifo` with the order's id as the message group.
+event. The message group is the order's id.
+
+cd examples
+leasekeeper local --queue orders.fifo &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+python fifo.py &
+leasekeeper send orders.fifo '{"order": "tea", "status": "new"}' --group-id tea
+leasekeeper send orders.fifo '{"order": "tea", "status": "paid"}' --group-id tea
 """
 
 import logging

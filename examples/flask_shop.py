@@ -1,6 +1,11 @@
 """Consumers with the context of a Flask app: `current_app`, `g` and extensions work in handlers.
 
-leasekeeper run flask_shop:app        # in this folder; needs `pip install flask`
+cd examples
+leasekeeper local --queue orders &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+pip install flask
+leasekeeper run flask_shop:app &
+leasekeeper send orders '{"total": 5}'
 """
 
 from flask import Flask, current_app

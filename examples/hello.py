@@ -1,8 +1,9 @@
 """The smallest service: a handler, a queue, and `run()` until SIGTERM or Ctrl-C.
 
-leasekeeper local --queue orders &                       # SQS on your machine; leave it out to use AWS
-export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # leave it out too
-python examples/hello.py &
+cd examples
+leasekeeper local --queue orders &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+python hello.py &
 leasekeeper send orders '{"id": 1, "items": ["tea"]}'
 """
 

@@ -1,6 +1,10 @@
 """Charge once: the same payment comes twice, in two messages, and the second one is deleted without a run.
 
-Run it against the local server: `leasekeeper local`, then `python examples/idempotency.py`.
+cd examples
+leasekeeper local --queue payments &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+python idempotency.py &
+leasekeeper send payments '{"payment_id": 7, "amount": 5}' --count 2
 """
 
 from leasekeeper import Leasekeeper

@@ -1,6 +1,7 @@
 """Everything in one process: the built-in SQS, a producer and a consumer. No AWS account is needed.
 
-python examples/in_process.py
+cd examples
+python in_process.py
 """
 
 import asyncio

@@ -1,6 +1,11 @@
 """Dependencies from a container: a session for each message, committed before the message is deleted.
 
-leasekeeper run injection:app        # in this folder; needs `pip install dishka`
+cd examples
+leasekeeper local --queue orders &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+pip install dishka
+leasekeeper run injection:app &
+leasekeeper send orders '{"id": 1}'
 """
 
 from collections.abc import AsyncGenerator

@@ -1,6 +1,12 @@
 """Keep leases through a call that keeps the GIL for two and a half visibility timeouts.
 
 Nothing in this process can extend a lease meanwhile: the keeper, another process, does it. Linux only.
+
+cd examples
+leasekeeper local --queue documents &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+python keeper.py &
+leasekeeper send documents report
 """
 
 import ctypes

@@ -1,6 +1,10 @@
 """Share a database connection and a client between handlers: opened before the first poll, closed after the last ack.
 
-leasekeeper run lifespan:app        # in this folder
+cd examples
+leasekeeper local --queue orders --queue cancellations &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+leasekeeper run lifespan:app &
+leasekeeper send orders '{"id": 1, "item": "tea"}'
 """
 
 import sqlite3

@@ -1,7 +1,11 @@
 """Logs with structlog: what a handler logs says which message it is about.
 
+cd examples
+leasekeeper local --queue orders &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
 pip install structlog
-python examples/logs.py        # with a queue as in hello.py
+python logs.py &
+leasekeeper send orders tea
 """
 
 import logging

@@ -1,6 +1,12 @@
 """Handlers of minutes on Amazon ECS: a task is spared from scale-in and deployments while it has one.
 
-leasekeeper run long_handlers:app     # with a queue "films"; outside ECS it warns, and works without protection
+Outside of ECS it warns, and works without protection.
+
+cd examples
+leasekeeper local --queue films &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+leasekeeper run long_handlers:app &
+leasekeeper send films '{"title": "Nosferatu", "seconds": 94}'
 leasekeeper manifest ecs long_handlers:app --handler-seconds 300     # task definition, service and scaling
 """
 

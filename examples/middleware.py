@@ -1,4 +1,12 @@
-"""Middleware: functions around the handler, outermost first. Each sees the message and decides whether to call on."""
+"""Middleware: functions around the handler, outermost first. Each sees the message and decides whether to call on.
+
+cd examples
+leasekeeper local --queue notes &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+python middleware.py &
+leasekeeper send notes hello
+leasekeeper send notes spam
+"""
 
 import logging
 import time

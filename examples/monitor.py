@@ -1,6 +1,10 @@
 """Monitor a consumer: an alarm from its events, and its statistics as one line of JSON every ten seconds.
 
-python examples/monitor.py        # with a queue as in hello.py
+cd examples
+leasekeeper local --queue orders &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+python monitor.py &
+leasekeeper send orders tea
 """
 
 import dataclasses

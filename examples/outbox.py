@@ -1,7 +1,9 @@
 """An order and its message in one transaction: what is rolled back is never sent. The relay runs with the app.
 
-Run it against the local server and a Postgres: `leasekeeper local`, then
-`DATABASE_URL=postgresql://localhost/postgres python examples/outbox.py`.
+cd examples
+leasekeeper local --queue shipped &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+DATABASE_URL=postgresql://localhost/postgres python outbox.py        # a Postgres of yours
 """
 
 import asyncio

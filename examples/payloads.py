@@ -1,6 +1,9 @@
 """Large payloads: a body of 2 MiB goes to S3, a pointer to the queue, and the handler gets the body.
 
 It needs no server: SQS and S3 are in this process. Elsewhere leave `endpoint_url` out, and name your bucket.
+
+cd examples
+python payloads.py
 """
 
 import asyncio

@@ -3,8 +3,10 @@
 Nothing tells which message that was. So the batch runs again in halves, each in a living worker, until the message is
 alone. It is retried alone, and becomes a dead letter after its third crash. All others are done in their first receive.
 
+cd examples
 leasekeeper local --queue measurements:dlq=measurements-dead,max=5 &
-python examples/process_batches.py &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+python process_batches.py &
 leasekeeper send measurements '{"degrees": 18.5}'
 leasekeeper send measurements '{"degrees": -300}'
 """

@@ -2,6 +2,14 @@
 
 The carrier's errors decide: one says when to come again, one passes within seconds, one will never pass. Everything
 else is tried again at once, then with a back-off. After four attempts the message goes to the dead-letter queue.
+
+cd examples
+leasekeeper local --queue shipments:dlq=shipments-dead,max=9 &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+python retries.py &
+leasekeeper send shipments busy
+leasekeeper send shipments broken
+leasekeeper peek shipments-dead        # after some seconds
 """
 
 import logging

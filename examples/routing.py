@@ -1,6 +1,11 @@
 """Several handlers on one queue: by a message attribute, by a field of the body, by its type, and one for the rest.
 
-leasekeeper run routing:app        # in this folder
+cd examples
+leasekeeper local --queue orders &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+leasekeeper run routing:app &
+leasekeeper send orders '{"id": 1}' --attribute priority=high
+leasekeeper send orders '{"type": "cancelled", "id": 2}'
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,9 @@
 """Send ten orders in one call, wait for each, then post a few more that need not be waited for.
 
+cd examples
 leasekeeper local --queue orders &
-python examples/sender.py
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+python sender.py
 leasekeeper peek orders
 """
 

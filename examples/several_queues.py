@@ -3,7 +3,9 @@
 Reports are made while no urgent message waits. The model behind `prompts` takes five questions a second, and no tenant
 has more than two answers at work. When the model is overloaded, its queue is not received from until it recovers.
 
+cd examples
 leasekeeper local --queue urgent --queue reports --queue prompts &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
 leasekeeper run several_queues:app &
 leasekeeper send prompts "why is the sky blue?" --group-id ann
 """

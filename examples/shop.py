@@ -1,6 +1,12 @@
-"""Several consumers in one process: `leasekeeper run shop:app` (in this folder).
+"""Several consumers in one process.
 
 Coroutine handlers run on the application's event loop, plain functions in threads. Neither can stop a heartbeat.
+
+cd examples
+leasekeeper local --queue orders --queue thumbnails &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+leasekeeper run shop:app &
+leasekeeper send orders '{"id": 1, "customer": "ann"}'
 """
 
 import asyncio

@@ -1,7 +1,13 @@
 """Traces: a span for each run of the handler, with a link to the span in which the message was sent.
 
+The spans are printed as JSON.
+
+cd examples
+leasekeeper local --queue orders &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
 pip install opentelemetry-api opentelemetry-sdk
-python examples/tracing.py        # with a queue as in hello.py; spans are printed as JSON
+python tracing.py &
+leasekeeper send orders tea
 """
 
 import logging

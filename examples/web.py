@@ -1,6 +1,14 @@
 """A consumer inside a web app: its handlers run on the web app's event loop, and it drains when the app stops.
 
-uvicorn web:app        # in this folder; needs `pip install starlette uvicorn`. FastAPI accepts the same lifespan.
+FastAPI accepts the same lifespan.
+
+cd examples
+leasekeeper local --queue orders &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+pip install starlette uvicorn
+uvicorn web:app &
+leasekeeper send orders '{"id": 1}'
+curl http://127.0.0.1:8000/health
 """
 
 import dataclasses

@@ -1,7 +1,9 @@
 """Count primes in worker processes, on all CPUs. One message crashes its worker; the others do not notice.
 
+cd examples
 leasekeeper local --queue primes:dlq=primes-dead,max=5 &
-python examples/worker_processes.py &
+export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324        # without these two lines: AWS
+python worker_processes.py &
 leasekeeper send primes 100000
 leasekeeper send primes crash
 """
