@@ -237,7 +237,7 @@ class Leasekeeper:
 
     def resume(self) -> None:
         """Receive again, in all consumers. As `Consumer.resume`."""
-        for consumer in self._consumers:
+        for consumer in sorted(self._consumers, key=lambda each: each.options.priority):
             consumer.resume()
 
     def request_stop(self, *, force: bool = False) -> None:

@@ -20,6 +20,7 @@ from leasekeeper.engine.drain import END_GRACE
 from leasekeeper.engine.host import LINGER, Host
 from leasekeeper.engine.opening import open_queue
 from leasekeeper.engine.runner import Runner
+from leasekeeper.engine.shared_capacity import announce, arrived, withdraw
 from leasekeeper.engine.stopping import StopReason
 from leasekeeper.engine.store_check import ask_store
 from leasekeeper.errors import Closed, LeasekeeperError
@@ -131,6 +132,7 @@ class Life:
             self._host.engine.leave()
             raise
         alive.add(self)
+        announce(self, self._options)
         lived = asyncio.run_coroutine_threadsafe(self._live(application or engine), engine)
         lived.add_done_callback(self._after)
 
@@ -195,6 +197,7 @@ class Life:
             self._failure = self._stopped_early() if early else self._failed(error)
         finally:
             self._task = None  # a stop has nothing to cancel any more
+            arrived(self, self._options)
             if self._keeper is not None:
                 from leasekeeper.engine.keeper_parts import close_link
 
@@ -244,6 +247,7 @@ class Life:
             keeper=self._keeper,
             watch=None if self._handler.blueprint is not None else self._host.watch_of(application),
         )
+        arrived(self, self._options)
         self.observer.attach(runner)
         if self._pause_asked:
             runner.pause()
@@ -301,6 +305,7 @@ class Life:
 
     def _conclude(self, lived: Future[Report]) -> None:
         alive.discard(self)
+        withdraw(self, self._options)  # for one that was cancelled before it ran
         self._phase = next_phase(self._phase, Change.ENDED)
         error = self._stopped_early() if lived.cancelled() else lived.exception()
         if error is None:

@@ -28,13 +28,15 @@ class Share:
         ConfigurationError: the number is out of bounds.
     """
 
-    __slots__ = ("__weakref__", "concurrency", "slots")
+    __slots__ = ("__weakref__", "coming", "concurrency", "slots")
 
     def __init__(self, concurrency: int) -> None:
         given: Any = concurrency
         if not isinstance(given, int) or isinstance(given, bool) or not 1 <= given <= MOST:
             raise ConfigurationError(f"Share(concurrency={concurrency!r}): must be a whole number from 1 to {MOST}")
         self.concurrency = concurrency
+        self.coming: dict[object, int] = {}
+        """The priorities of consumers that start, and have not joined yet: those of lower priority wait for them."""
         self.slots: Any = None
         """The engine's, while consumers of this share run."""
 

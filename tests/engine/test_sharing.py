@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from contextlib import suppress
 from functools import partial
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from leasekeeper import Share
+from leasekeeper import Consumer, QueueUnusable, Share
+from leasekeeper.engine.host import Host
 from leasekeeper.errors import SqsError, Verdict
+from leasekeeper.local import Broker, LocalClient
 from leasekeeper.testing.world import World, virtual
 
 if TYPE_CHECKING:
@@ -196,3 +199,105 @@ async def test_a_rate_within_a_share_leaves_the_rest_to_the_others() -> None:
         await asyncio.sleep(100)
         assert handlers.done["high"] == pytest.approx(400, rel=0.05)
         assert handlers.done["low"] >= 0.8 * (100 * 20 - 400)
+
+
+def note(names: list[str], name: str) -> Callable[[str], Coroutine[None, None, None]]:
+    async def handle(_: str) -> None:
+        names.append(name)
+        await asyncio.sleep(0.1)
+
+    return handle
+
+
+@virtual
+async def test_after_a_pause_no_message_of_a_lower_priority_runs_before_the_higher_ones() -> None:
+    """Receives take 0.05 s; both are resumed in one moment."""
+    async with World() as world:
+        share, order = Share(4), list[str]()
+        await world.add_queue("low")
+        world.faults.set("ReceiveMessage", latency=0.05)
+        high = await world.start(note(order, "high"), share=share, priority=1, wait_time=1)
+        low = await world.start(note(order, "low"), queue="low", share=share, priority=2, wait_time=1)
+        for consumer in high, low:
+            consumer.runner.pause()
+        await asyncio.sleep(5)
+        await world.send_many(200)
+        await world.send_many(200, queue="low")
+        for consumer in high, low:
+            consumer.runner.resume()
+        await world.until(lambda: "low" in order, within=60)
+        assert order.index("low") >= 197  # the last of them still run
+
+
+@virtual
+async def test_the_first_receive_of_a_higher_priority_is_waited_for() -> None:
+    """It takes 0.8 s, as the first one through new connections may; a queue that does not answer is waited for 1 s."""
+    async with World() as world:
+        order, share = list[str](), Share(4)
+        await world.add_queue("low")
+
+        async def start() -> None:
+            await world.send_many(40)
+            await world.send_many(40, queue="low")
+            consumers = await asyncio.gather(
+                world.start(note(order, "high"), share=share, priority=1),
+                world.start(note(order, "low"), queue="low", share=share, priority=2),
+            )
+            await world.until(lambda: order, within=60)
+            began.append(world.now)
+            await world.until(lambda: len(order) == 80, within=60)
+            for consumer in consumers:
+                await consumer.stop()
+
+        began = [world.now]
+        world.faults.next("ReceiveMessage", latency=0.8)
+        await start()
+        assert order.index("low") >= 37
+        order.clear()
+        began = [world.now]
+        world.faults.next("ReceiveMessage", hang=1.0)
+        await start()
+        assert order[0] == "low"
+        assert 1 <= began[1] - began[0] <= 1.1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_consumer_that_starts_waits_for_those_of_higher_priority_that_start_with_it(*, fails: bool) -> None:
+    """The lower one is ready first, because the queue of the other takes longer to open."""
+    broker = Broker()
+    opened, order = threading.Event(), list[str]()
+    for name in "high", "low":
+        url = broker.account.call("CreateQueue", {"QueueName": name}, 0.0)["QueueUrl"]
+        for _ in range(8):
+            broker.account.call("SendMessage", {"QueueUrl": url, "MessageBody": name}, 0.0)
+
+    class Slow(LocalClient):
+        async def queue_url(self, name: str, *, account: str | None = None) -> str:
+            await asyncio.to_thread(opened.wait, 60)
+            if fails:
+                raise SqsError(Verdict.MISSING, "QueueDoesNotExist", "it has gone")
+            return await super().queue_url(name, account=account)
+
+    host = Host("shared")
+    share, done = Share(2), threading.Event()
+
+    async def handle(body: str) -> None:
+        order.append(body)
+        if order.count("low") == 8:
+            done.set()
+
+    options: dict[str, Any] = {"share": share, "host": host, "poll_grace": 0.0, "wait_time": 1}
+    high = Consumer("high", handle, client=Slow(broker), priority=1, **options)
+    low = Consumer("low", handle, client=LocalClient(broker), priority=2, **options)
+    starting = high.begin()
+    low.start().result(60)
+    opened.set()
+    if fails:
+        with pytest.raises(QueueUnusable):
+            starting.result(60)
+    assert done.wait(60)
+    low.stop()
+    if not fails:
+        high.stop()
+        assert order.index("low") >= 6
+        assert order.count("high") == 8

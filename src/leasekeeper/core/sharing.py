@@ -15,7 +15,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 HELD_FOR = 1.0
 """Seconds for which a message is assumed to hold its slot, before the first has given it back."""
@@ -182,10 +182,12 @@ class SharedSlots:
 
     Args:
         concurrency: how many there are.
+        coming: the priorities of consumers that start and are no members yet; other threads may add some.
     """
 
-    def __init__(self, concurrency: int) -> None:
+    def __init__(self, concurrency: int, coming: Mapping[object, int] | None = None) -> None:
         self.concurrency = concurrency
+        self._coming = coming if coming is not None else {}
         self.members: list[Member] = []
         self._reached: dict[int, float] = {}
         """By priority, the charge at which slots were given last."""
@@ -199,6 +201,11 @@ class SharedSlots:
     def running(self) -> int:
         """Handlers that run."""
         return sum(member.running for member in self.members)
+
+    def goes_first(self, member: Member) -> bool:
+        """Whether the member has a higher priority than another one, which may still be coming."""
+        others = (*(each.priority for each in self.members), *list(self._coming.values()))
+        return any(other > member.priority for other in others)
 
     def leave(self, member: Member) -> None:
         """A consumer has ended; its slots are free. A second time this changes nothing."""
@@ -227,6 +234,8 @@ class SharedSlots:
             patience: seconds after which an open poll shows that its queue is empty.
         """
         self._look(now)
+        if self._coming and min(list(self._coming.values()), default=math.inf) < member.priority:
+            return None
         free = self.free
         rivals = [other for other in self.members if other.backlog and other is not member]
         higher = [other for other in rivals if other.priority < member.priority]

@@ -130,6 +130,9 @@ class Capacity:
         self.waiting += slots
         self.give_back(0)
 
+    def expect_poll(self) -> None:
+        """The pollers start now, or go on after a pause."""
+
     def settled(self) -> None:
         """Messages may have left the ledger, which makes room just as a slot that comes free does."""
         if self._crowded:

@@ -79,6 +79,7 @@ class Pollers:
     def open(self, tasks: asyncio.TaskGroup) -> None:
         """Start those that are wanted, in this group."""
         self._tasks = tasks
+        self._capacity.expect_poll()
         self._scale()
 
     def _scale(self) -> None:
@@ -124,6 +125,7 @@ class Pollers:
     def resume(self) -> None:
         """Receive again. A poller that was still in its poll simply goes on."""
         self._resting.clear()
+        self._capacity.expect_poll()
         self._wanted = 0
         self._scale()
 

@@ -29,16 +29,35 @@ PATIENCE = 0.1
 LATENCIES = 5
 """The same in latencies of a receive, where those are long."""
 FIRST_POLL = 1.0
-"""Seconds within which a consumer makes its first poll: until it is answered, those of lower priority wait."""
+"""Seconds for which those of lower priority wait for a first poll, and for its answer: also after a pause."""
+OPENING = 30.0
+"""Seconds for which they wait at most until its lane is open."""
 _joining = threading.Lock()
 
 
 class LoopSlots(SharedSlots):
     """The slots of a share, on one loop."""
 
-    def __init__(self, concurrency: int, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(concurrency)
+    def __init__(self, share: Share, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(share.concurrency, share.coming)
         self.loop = loop
+
+
+def announce(consumer: object, options: Options) -> None:
+    """It starts, and joins its share later, if it has one: those of lower priority wait for it."""
+    if options.share is not None:
+        options.share.coming[consumer] = options.priority
+
+
+def withdraw(consumer: object, options: Options) -> bool:
+    """It need not be waited for; returns whether it was."""
+    return options.share is not None and options.share.coming.pop(consumer, None) is not None
+
+
+def arrived(consumer: object, options: Options) -> None:
+    """It has joined, or has ended before: those that waited for it may ask. To be called on the engine's loop."""
+    if withdraw(consumer, options) and options.share is not None and options.share.slots is not None:
+        options.share.slots.changed()
 
 
 def join(share: Share, options: Options, *, wake: Callable[[], None]) -> Member:
@@ -51,7 +70,7 @@ def join(share: Share, options: Options, *, wake: Callable[[], None]) -> Member:
     with _joining:  # the loops of two apps are in two threads
         slots = share.slots
         if slots is None or (slots.loop is not loop and not slots.members):
-            slots = share.slots = LoopSlots(share.concurrency, loop)
+            slots = share.slots = LoopSlots(share, loop)
         if slots.loop is not loop:
             raise ConfigurationError(
                 f"{share!r} has consumers of two apps, or outside an app: each of them runs on another event loop, and "
@@ -60,7 +79,7 @@ def join(share: Share, options: Options, *, wake: Callable[[], None]) -> Member:
         most = min(options.concurrency, share.concurrency)
         member = Member(slots, options.weight, options.priority, most, wake=wake)
         slots.members.append(member)
-        member.expect(loop.time() + FIRST_POLL)
+        member.expect(loop.time() + OPENING)
     return member
 
 
@@ -91,10 +110,18 @@ class SharedCapacity(LimitedCapacity):
         self._slots = member.slots
         self._polls: dict[asyncio.Task[None] | None, Poll] = {}
         """The open polls, by the task of their poller."""
+        self._answered = False
 
     @property
     def _patience(self) -> float:
+        if not self._answered and self._slots.goes_first(self._member):
+            return FIRST_POLL  # connections are made, and nothing is known of the queue
         return max(PATIENCE, LATENCIES * self._throttler.latency)
+
+    def expect_poll(self) -> None:
+        """The pollers start now, or go on after a pause: those of lower priority wait for their first poll."""
+        self._member.expect(self._clock() + FIRST_POLL)
+        self._slots.changed()
 
     def has_room(self, most: int) -> bool:
         """Whether `reserve` would perhaps not have to wait."""
@@ -134,6 +161,7 @@ class SharedCapacity(LimitedCapacity):
 
     def received(self, reserved: int, fresh: int) -> None:
         """A poll that had reserved slots is over: `fresh` of them go to its messages, the others are free again."""
+        self._answered = True
         self.polling -= reserved
         self.taken -= reserved - fresh
         if fresh:
