@@ -321,9 +321,10 @@ def test_what_piles_up_behind_a_blocked_loop_is_at_most_the_burst_of_a_rate(shop
     app = Leasekeeper(client=LocalClient(shop.broker), poll_grace=0.0, visibility_timeout=600, wait_time=0)
     app.consumer("other")(block)
     app.consumer("orders", rate=1000, burst=3, concurrency=500, prefetch=500)(handle)
-    shop.send("block", queue="other")
+    shop.send(queue="other")
     queue = shop.send()
     app.start()
+    shop.send("block", queue="other")
     assert shop.entered.wait(LONG)
     shop.send(*map(str, range(100)))
     orders = app.consumers[1]
