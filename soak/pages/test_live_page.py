@@ -128,6 +128,29 @@ def test_a_cell_can_be_chosen_and_says_what_it_is(tab: Opener, stage: Stage) -> 
     expect(page.locator(".chosen")).to_contain_text("shop.py:38")
 
 
+@pytest.mark.parametrize("queue", ["orders", "payments.fifo"])
+def test_the_cells_get_less_room_some_seconds_after_a_burst(
+    tab: Opener, stage: Stage, monkeypatch: pytest.MonkeyPatch, queue: str
+) -> None:
+    """Also when those that are left stand in the last slots."""
+    held = list(made_up.in_hand(made_up.NOW, 200, running=10, groups=40 if "fifo" in queue else 0).items())
+
+    def burst(now: float) -> dict[str, Any]:
+        each = made_up.consumer(queue, now, concurrency=10, running=min(10, len(held)))
+        shown = {name: [*row[:3], now + 20, *row[4:]] for name, row in held}
+        each["detail"] = made_up.detail(now, shown)
+        return made_up.state(now, made_up.process("shop-7f9c:4121", now, [each]))
+
+    monkeypatch.setitem(made_up.SCENES, "burst", burst)
+    page = open_consumer(tab, stage, "burst", queue)
+    cells = page.locator("canvas.cells")
+    expect(cells).to_have_css("height", re.compile(r"^([2-9]\d\d|\d{4})(\.\d+)?px$"))
+    del held[:-3]
+    expect(cells).to_have_attribute("aria-label", re.compile("^3 messages in hand"))
+    expect(page.locator(".leases .top")).to_contain_text("3 of 10 running")
+    expect(cells).to_have_css("height", re.compile(r"^(1?\d?\d)(\.\d+)?px$"))
+
+
 def test_actions_ask_first_need_the_token_and_say_what_was_done(tab: Opener, stage: Stage) -> None:
     page = open_consumer(tab, stage)
 

@@ -23,7 +23,7 @@ def test_a_backlog_has_no_time_while_nothing_is_handled(silent: int, seconds: fl
     for second in range(20 + silent + 1):
         recorder.rates.add(Sample(float(second), 200, 10 * min(second, 20), 0, second))
 
-    state = consumer_state(consumer, recorder)
+    state = consumer_state(consumer, recorder, recorder.last)
 
     assert state["backlog"] is not None
     assert state["backlog"]["seconds"] == seconds

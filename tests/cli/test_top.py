@@ -28,7 +28,7 @@ async def ship(_body: str) -> None:
 def state(*keys: str, **more: Any) -> Any:
     """One consumer in each of these processes."""
     found = Consumer("orders", ship)
-    consumer: Any = consumer_state(found, Recorder(found))
+    consumer: Any = consumer_state(found, Recorder(found), None)
     consumer |= {"state": "RUNNING", "reason": "", "rate_in": 12.3, "rate_out": 11.0, "lag_p95": 0.25, "running": 3}
     consumer |= {"lease_margin": 21.5, "spark_out": [0.0] * 58 + [5.0, 10.0], **more}
     backlog = {

@@ -34,6 +34,8 @@ TRACE = """Traceback (most recent call last):
   File "carrier.py", line 88, in book
     raise CarrierError(response.status)
 shop.CarrierError: the carrier answered 503"""
+NOW = 1_790_000_001.0
+"""A time for what is made up once."""
 EVENTS = ("waiting", "waiting", "full", "waiting", "short", "waiting", "waiting", "empty")
 
 

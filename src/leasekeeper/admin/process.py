@@ -102,8 +102,8 @@ def most_urgent(states: dict[str, tuple[str, str]]) -> tuple[str, str]:
     return chosen, f"{queue}{f' and {others} more' if others else ''}: {reason}"
 
 
-def consumer_state(consumer: Consumer, recorder: Recorder) -> ConsumerState:
-    """A consumer as it is now, without its detail."""
+def consumer_state(consumer: Consumer, recorder: Recorder, counts: ConsumerStatistics | None) -> ConsumerState:
+    """A consumer as it is now, without its detail; `counts` say how many messages run, wait and are being deleted."""
     now, runner, rates = recorder.last, consumer.runner, recorder.rates
     state, reason = state_of(consumer)
     pollers = [] if runner is None else runner.pollers.marks(runner.context.clock())
@@ -120,9 +120,9 @@ def consumer_state(consumer: Consumer, recorder: Recorder) -> ConsumerState:
         "seconds": 0.0 if now is None else round(now.seconds, 1),
         "concurrency": consumer.options.concurrency if now is None else now.concurrency,
         "visibility_timeout": consumer.options.visibility_timeout,
-        "running": 0 if now is None else now.lane.running,
-        "waiting": 0 if now is None else now.lane.waiting,
-        "acking": 0 if now is None else now.ledger.held["acking"],
+        "running": 0 if counts is None else counts.lane.running,
+        "waiting": 0 if counts is None else counts.lane.waiting,
+        "acking": 0 if counts is None else counts.ledger.held["acking"],
         "limit": 0 if now is None else now.throttler.limit,
         "prefetch": 0 if now is None else now.throttler.prefetch,
         "utilisation": 0.0 if now is None else round(now.load.utilisation, 3),

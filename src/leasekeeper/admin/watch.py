@@ -212,9 +212,11 @@ class Watch:
         name, consumers, states = self._key, dict[str, ConsumerState](), dict[str, tuple[str, str]]()
         for each in self._consumers():
             queue, recorder = _unused(each.address.name, consumers), self.recorder(each)
-            found = consumers[queue] = consumer_state(each, recorder)
+            asked = process == name and consumer == queue
+            # The counts beside messages in hand are those of this moment, and not of the last look.
+            found = consumers[queue] = consumer_state(each, recorder, _statistics(each) if asked else recorder.last)
             states[queue] = found["state"], found["reason"]
-            if process == name and consumer == queue:
+            if asked:
                 found["detail"] = detail_of(each, recorder)
         if not consumers and self._fleet is not None:
             return {}

@@ -1,4 +1,4 @@
-// The message whose cell was chosen.
+// The message whose cell was chosen, and which one is at a place.
 
 import { h } from "./dom.js";
 import { copyable, name } from "./parts.js";
@@ -18,4 +18,14 @@ export function chosen(leases, detail) {
     group ? h("span", {}, "group ", name(group)) : null,
     detail.where ? h("code", {}, detail.where) : null,
     close);
+}
+
+// The message whose cell is at that place; null for none.
+export function idAt(leases, x, y) {
+  if (leases.heat) return null;
+  for (const [id, cell] of leases.cells) {
+    const place = leases.fifo ? leases.spots.get(id) : leases.spot(cell.slot);
+    if (place && !cell.gone && x >= place[0] && x < place[0] + leases.size && y >= place[1] && y < place[1] + leases.size) return id;
+  }
+  return null;
 }

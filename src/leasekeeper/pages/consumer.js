@@ -31,6 +31,7 @@ const ACTIONS = {
   quiet: { label: "Quiet", when: [...RUNS, "PAUSED"] },
   stop: { label: "Stop", danger: true, when: [...RUNS, "PAUSED", "QUIET"] },
 };
+const absences = later(() => import("./absent.js"));
 const dialogs = later(() => import("./actions.js"), null);
 let redraw = () => {};
 export const leases = new Leases(() => redraw());
@@ -53,10 +54,7 @@ export function consumerPage(view) {
   const asked = state.processes[route.process];
   const process = holders.find(each => each.key === route.process) || (asked ? null : holders[0]);
   if (!process) {
-    const others = holders.map(one => link.to({ ...route, process: one.key }, h("span", { class: "chip", key: one.key }, name(called(one)))));
-    return asked?.state === "UNREACHABLE"
-      ? empty(`The consumer of “${route.consumer}” is not shown: ${called(asked)} does not answer.`, sentence(asked.reason), [others, " ", link.to({}, "All consumers")])
-      : empty(`No consumer of “${route.consumer}” here.`, "It may have ended, or the link is of another process.", [others, " ", link.to({}, "All consumers")]);
+    return absences(({ absent }) => absent(view, asked, holders), redraw);
   }
   const each = process.consumers[route.consumer];
   const detail = each.detail;

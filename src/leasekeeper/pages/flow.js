@@ -9,8 +9,10 @@ import { ENDED, ago, count, counted, rate, seconds, trend } from "./text.js";
 const MOST_CELLS = 480; // above, the cells become a heat map
 const RING = 1200; // milliseconds that the ring of an extension is seen
 const FADE = 260;
+const CALM = 4000; // milliseconds: when the cells have needed less room for so long, they get less
 
 const reduced = matchMedia("(prefers-reduced-motion: reduce)");
+const hovers = matchMedia("(hover: hover)");
 const MARKS = { waiting: "◌", full: "●", short: "◐", empty: "○", paused: "‖", failed: "✕" };
 const MEANS = {
   waiting: "waiting for messages", full: "just answered with ten", short: "just answered with fewer than ten", empty: "just answered with none",
@@ -18,6 +20,7 @@ const MEANS = {
 };
 
 let groups = null; // the layout of a FIFO queue, once it is loaded
+let compact = null; // the same
 const legends = later(() => import("./legend.js"), h("div", { class: "legend" }));
 const choices = later(() => import("./chosen.js"), null);
 const speed = value => (value <= 0 ? 0 : value < 2 ? 1 : value < 20 ? 2 : value < 200 ? 3 : 4);
@@ -88,7 +91,7 @@ export class Leases {
   }
 
   reset() {
-    Object.assign(this, { cells: new Map(), slots: [], lease: 1, scale: 1, heat: false, lost: 0, chosen: null, offset: 0, height: 0, settled: 0, fifo: false, spots: new Map() });
+    Object.assign(this, { cells: new Map(), slots: [], lease: 1, scale: 1, heat: false, lost: 0, chosen: null, offset: 0, height: 0, peak: 0, settled: 0, fifo: false, spots: new Map() });
   }
 
   now() {
@@ -99,8 +102,9 @@ export class Leases {
     if (canvas === this.canvas) return;
     if (this.canvas) this.sized.unobserve(this.canvas);
     this.canvas = canvas;
-    canvas.onclick = event => this.choose(this.at(event.offsetX, event.offsetY));
-    canvas.onpointermove = event => (canvas.style.cursor = this.at(event.offsetX, event.offsetY) ? "pointer" : "");
+    const at = ({ offsetX, offsetY }) => import("./chosen.js").then(({ idAt }) => idAt(this, offsetX, offsetY));
+    canvas.onclick = async event => this.choose(await at(event));
+    canvas.onpointermove = async event => (canvas.style.cursor = (await at(event)) ? "pointer" : "");
     this.sized.observe(canvas.parentElement);
     this.colors = null;
     this.resize();
@@ -112,7 +116,7 @@ export class Leases {
     this.onChoose();
   }
 
-  // A new state: known messages stay in their cells, new ones take free cells, a little apart in time.
+  // A new state: known messages stay in their cells, new ones take free cells. Cells and counts change at one moment.
   take(state, each, detail) {
     const at = performance.now();
     this.offset = state.now - Date.now() / 1000;
@@ -120,13 +124,8 @@ export class Leases {
     const rows = Object.entries(detail.in_hand);
     this.heat = rows.length > MOST_CELLS;
     this.rows = rows;
-    let longest = 0;
-    this.lost = 0;
-    for (const [, row] of rows) {
-      longest = Math.max(longest, row[3] - state.now);
-      if (row[0] === "lease_lost" || row[3] <= state.now) this.lost++;
-    }
-    this.lease = Math.max(1, each.visibility_timeout || nice(Math.max(longest, this.lease > 2 * longest ? 0 : this.lease)));
+    this.lost = rows.filter(([, row]) => row[0] === "lease_lost" || row[3] <= state.now).length;
+    this.lease = each.visibility_timeout || 30;
     this.scale = nice(Math.max(each.handler_p95 * 2, 0.1));
     this.concurrency = each.concurrency;
     if (this.heat) {
@@ -145,53 +144,84 @@ export class Leases {
       if (row[3] > cell.row[3] + 0.5) cell.ring = at + Math.random() * 300;
       cell.row = row;
     }
-    for (const [id, cell] of this.cells) if (!here.has(id) && !cell.gone) cell.gone = at + this.spread();
+    for (const [id, cell] of this.cells) if (!here.has(id) && !cell.gone) cell.gone = at;
+    this.sweep(at);
+    let free = 0;
+    for (const [id, row] of rows) {
+      if (this.cells.has(id)) continue;
+      while (this.slots[free] !== undefined && !this.cells.get(this.slots[free])?.gone) free++;
+      this.cells.delete(this.slots[free]);
+      this.cells.set(id, { slot: free, row, born: at, ring: 0, gone: 0 });
+      this.slots[free] = id;
+    }
+    this.trim();
+  }
+
+  // Removes the cells that have faded.
+  sweep(at) {
     for (const [id, cell] of this.cells) {
       if (!cell.gone || cell.gone + FADE > at) continue;
       this.cells.delete(id);
       if (this.slots[cell.slot] === id) this.slots[cell.slot] = undefined;
     }
-    let free = 0;
-    for (const [id, row] of rows) {
-      if (this.cells.has(id)) continue;
-      while (this.slots[free] !== undefined && !this.cells.get(this.slots[free])?.gone) free++;
-      const before = this.cells.get(this.slots[free]);
-      if (before) this.cells.delete(this.slots[free]);
-      this.cells.set(id, { slot: free, row, prior: before?.row, born: at + this.spread(), ring: 0, gone: 0 });
-      this.slots[free] = id;
-    }
+    this.trim();
+  }
+
+  trim() {
     while (this.slots.length && this.slots[this.slots.length - 1] === undefined) this.slots.pop();
   }
 
-  spread() {
-    return reduced.matches ? 0 : Math.random() * 800;
+  // As many cells as there are handlers are drawn at least.
+  get least() {
+    return Math.max(this.cells.size, Math.min(this.concurrency || 0, 200), 1);
   }
 
-  layout(width) {
-    const many = Math.max(this.slots.length, Math.min(this.concurrency || 0, 200), 1);
+  // The size of so many cells, how many stand side by side, and the height of all.
+  grid(many) {
     const size = many <= 80 ? 28 : many <= 200 ? 21 : 15;
-    const across = Math.max(1, Math.floor((width + GAP) / (size + GAP)));
+    const across = Math.max(1, Math.floor((this.width + GAP) / (size + GAP)));
+    return { size, across, height: Math.ceil(many / across) * (size + GAP) };
+  }
+
+  layout() {
+    this.many = Math.max(this.slots.length, this.least);
+    const { size, across, height } = this.grid(this.many);
     this.size = size;
     if (this.heat) return 240;
     if (this.fifo) {
-      if (groups) return groups.layout(this, width);
+      if (groups) return groups.layout(this, this.width);
       import("./groups.js").then(found => ((groups = found), this.resize()));
       return 60;
     }
     this.spot = slot => [(slot % across) * (size + GAP), Math.floor(slot / across) * (size + GAP)];
-    this.many = many;
-    return Math.ceil(many / across) * (size + GAP);
+    return height;
   }
 
+  // The height grows at once. It shrinks to what was needed in the last seconds, and not while the pointer is on what
+  // would move then.
   resize() {
     const { canvas } = this;
     if (!canvas?.parentElement) return;
+    const now = performance.now();
+    this.sweep(now);
     this.width = canvas.parentElement.clientWidth;
-    const wanted = this.layout(this.width);
-    // It shrinks only after a while: what is beneath would jump up and down with each message.
-    if (wanted >= this.height || performance.now() > this.settled) {
-      this.height = wanted;
-      this.settled = performance.now() + 10_000;
+    let wanted = this.layout();
+    const enough = this.heat || this.fifo ? wanted : this.grid(this.least).height;
+    this.peak = Math.max(this.peak, enough);
+    if (now >= this.settled && !(hovers.matches && document.querySelector(":is(.tabs, .tab):hover"))) {
+      if (this.peak < this.height) {
+        compact?.(this);
+        wanted = this.layout();
+        this.height = this.peak;
+      }
+      this.peak = enough;
+      this.settled = now + CALM;
+    }
+    this.height = Math.max(this.height, wanted);
+    clearTimeout(this.shrinks);
+    if (this.height > enough) {
+      if (!compact) import("./compact.js").then(found => ({ compact } = found));
+      this.shrinks = setTimeout(() => this.resize(), Math.max(1000, this.settled - now));
     }
     for (const side of ["width", "height"]) {
       const pixels = Math.round(this[side] * devicePixelRatio);
@@ -247,9 +277,9 @@ export class Leases {
     if (!place) return;
     const [x, y, head] = place;
     const { size, colors } = this;
-    const [state, , started, end] = (time < cell.born && cell.prior) || cell.row;
-    const left = cell.gone && time > cell.gone ? Math.max(0, 1 - (time - cell.gone) / FADE) : 1;
-    const seen = cell.prior && time < cell.born ? 1 : Math.min(left, Math.max(0, (time - cell.born) / FADE));
+    const [state, , started, end] = cell.row;
+    const left = cell.gone ? 1 - (time - cell.gone) / FADE : 1;
+    const seen = Math.min(1, Math.max(0, Math.min(left, (time - cell.born) / FADE)));
     if (reduced.matches ? cell.gone : !seen) {
       pen.fillStyle = colors.faint;
       if (!this.fifo) box(pen, x, y, size);
@@ -291,15 +321,6 @@ export class Leases {
       outline(pen, x - 1, y - 1, size + 2, 2);
     }
     pen.globalAlpha = 1;
-  }
-
-  at(x, y) {
-    if (this.heat) return null;
-    for (const [id, cell] of this.cells) {
-      const place = this.fifo ? this.spots.get(id) : this.spot(cell.slot);
-      if (place && !cell.gone && x >= place[0] && x < place[0] + this.size && y >= place[1] && y < place[1] + this.size) return id;
-    }
-    return null;
   }
 }
 

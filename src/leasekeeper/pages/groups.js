@@ -11,6 +11,7 @@ export function layout(leases, width) {
   const boxes = [];
   const groups = new Map();
   for (const [id, cell] of leases.cells) {
+    if (cell.gone) continue;
     const group = cell.row[5] ?? "";
     if (!groups.has(group)) groups.set(group, []);
     groups.get(group).push([cell.row[1], id]);
