@@ -27,7 +27,8 @@ from leasekeeper.admin.silent import stopped, unknown
 from leasekeeper.errors import ConfigurationError, Unusable
 from leasekeeper.exit_codes import Exit
 from leasekeeper.supervision.folder import Folder
-from leasekeeper.supervision.lifeline import OF_TERMINALS, Lifeline
+from leasekeeper.supervision.lifeline import Lifeline
+from leasekeeper.supervision.protocol import OF_TERMINALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

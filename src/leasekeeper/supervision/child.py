@@ -15,8 +15,7 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from leasekeeper.supervision.lifeline import OF_TERMINALS
-from leasekeeper.supervision.protocol import FORCE, INTERRUPT, STOP, VARIABLE
+from leasekeeper.supervision.protocol import FORCE, INTERRUPT, OF_TERMINALS, STOP, VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -16,13 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from leasekeeper.loggers import safe_logger
 from leasekeeper.supervision.parent import die_with_parent
-from leasekeeper.supervision.protocol import FORCE, INTERRUPT, VARIABLE
+from leasekeeper.supervision.protocol import FORCE, INTERRUPT, OF_TERMINALS, VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
-
-OF_TERMINALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name))
-"""Signals that a terminal sends to the processes that it started and to theirs. Windows has one of them."""
 
 log = safe_logger("leasekeeper.run")
 
