@@ -227,7 +227,7 @@ def test_doctor_of_a_module_checks_the_options_of_each_consumer(shop: Bench) -> 
     assert "sqs:ChangeMessageVisibility, sqs:SendMessage on rejects;" in command.out
     assert "  dead_letter_queue='nowhere': GetQueueUrl: AWS.SimpleQueueService.NonExistentQueue" in command.out
     assert "visibility_timeout=60 with wait_time=15: receives wait 15 s" in command.out
-    assert "30 s is less than the handler's 100 s" in command.out
+    assert "60 s by visibility_timeout, extended while a handler runs; the queue's 30 s are for" in command.out
 
 
 def test_doctor_of_a_module_that_does_not_exist_says_so(bench: Bench) -> None:

@@ -352,6 +352,15 @@ def test_a_reader_that_has_enough_is_no_error(
     assert capsys.readouterr().err == ""
 
 
+def test_several_mistakes_are_one_line_each(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "send", "orders.fifo", "b", "--delay", "5") == Exit.USAGE
+    group, delay = capsys.readouterr().err.splitlines()
+    assert group == "leasekeeper: queue orders.fifo is FIFO: give --group-id"
+    assert delay.startswith("leasekeeper: --delay='5': messages of a FIFO queue have no delay")
+
+
 @pytest.mark.slow
 def test_closed_outputs_are_no_error() -> None:
     command = f"exec {shlex.quote(sys.executable)} -m leasekeeper --version >&- 2>&-"
@@ -359,11 +368,12 @@ def test_closed_outputs_are_no_error() -> None:
 
 
 @pytest.mark.slow
-def test_a_closed_input_is_an_empty_one() -> None:
-    command = f"exec {shlex.quote(sys.executable)} -m leasekeeper send orders --endpoint-url http://127.0.0.1:9 <&-"
+def test_a_closed_input_is_an_empty_one(closed_port: int) -> None:
+    url = f"http://127.0.0.1:{closed_port}"
+    command = f"exec {shlex.quote(sys.executable)} -m leasekeeper send orders --endpoint-url {url} <&-"
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
     ended = subprocess.run(["/bin/sh", "-c", command], env={**os.environ, **keys}, capture_output=True, check=False)
-    assert b"http://127.0.0.1:9/ cannot be reached" in ended.stderr
+    assert f"{url}/ cannot be reached".encode() in ended.stderr
     assert ended.returncode == Exit.UNUSABLE
 
 

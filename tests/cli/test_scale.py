@@ -243,10 +243,10 @@ def test_it_needs_no_consumer_when_it_is_told(capsys: pytest.CaptureFixture[str]
     assert "(all - visible) / 16 + visible / 6000" in capsys.readouterr().out
 
 
-def test_what_it_cannot_use_is_said() -> None:
+def test_what_it_cannot_use_is_said(closed_port: int) -> None:
     with pytest.raises(ConfigurationError, match="belong together"):
         scale(Action.ADVISE, "orders", concurrency=20)
     with pytest.raises(
-        Unusable, match=r"127\.0\.0\.1:1: Connection refused; run it with --admin, or give --concurrency"
+        Unusable, match=rf"127\.0\.0\.1:{closed_port}: Connection refused; run it with --admin, or give --concurrency"
     ):
-        scale(Action.ADVISE, "orders", admin="127.0.0.1:1")
+        scale(Action.ADVISE, "orders", admin=f"127.0.0.1:{closed_port}")

@@ -131,18 +131,17 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_without_a_terminal_it_prints_once() -> None:
+def test_without_a_terminal_it_prints_once(closed_port: int) -> None:
+    away = f"127.0.0.1:{closed_port}"
     with AdminServer(Consumer("orders", ship), address="0", name="one") as server:
-        ended = run(server.url, "127.0.0.1:1")
+        ended = run(server.url, away)
     assert (ended.returncode, ended.stderr) == (0, "")
     lines = ended.stdout.splitlines()
     assert lines[1].split()[:2] == ["STARTING", "one"]
     assert lines[2].split()[:2] == ["STARTING", "orders"]
-    assert lines[3].split()[:2] == ["UNREACHABLE", "127.0.0.1:1"]
-    assert (
-        "127.0.0.1:1: the connection was refused: nothing listens there; is the process running, with --admin?" in lines
-    )
-    assert run("127.0.0.1:1").returncode == 3
+    assert lines[3].split()[:2] == ["UNREACHABLE", away]
+    assert f"{away}: the connection was refused: nothing listens there; is the process running, with --admin?" in lines
+    assert run(away).returncode == 3
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -53,10 +52,8 @@ def test_make_a_table_in_dynamodb_twice(servers: Servers, monkeypatch: pytest.Mo
         assert result.stdout == says
 
 
-def test_a_database_that_is_down_is_one_sentence() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    result = run("postgres", "--dsn", f"host=127.0.0.1 port={port} connect_timeout=2")
+def test_a_database_that_is_down_is_one_sentence(closed_port: int) -> None:
+    result = run("postgres", "--dsn", f"host=127.0.0.1 port={closed_port} connect_timeout=2")
     sentence = str(result.exception)
     assert sentence.startswith("table leasekeeper_keys cannot be created: connection")
     assert "refused; Is the server" in sentence
@@ -65,9 +62,9 @@ def test_a_database_that_is_down_is_one_sentence() -> None:
     )
 
 
-def test_a_database_that_was_not_named_says_how_to_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_was_not_named_says_how_to_name_it(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
     monkeypatch.setenv("PGHOST", "127.0.0.1")
-    monkeypatch.setenv("PGPORT", "1")
+    monkeypatch.setenv("PGPORT", str(closed_port))
     found = CliRunner().invoke(program, ["outbox", "status"])
     assert str(found.exception).endswith("; give --dsn or set LEASEKEEPER_OUTBOX_DSN")
     assert str(run("postgres").exception).endswith("; give --dsn or set LEASEKEEPER_STORE_DSN")

@@ -58,14 +58,14 @@ def test_a_row_that_cannot_be_sent_stops_no_other(bench: Bench) -> None:
     assert "U+0001" in bad[0]
 
 
-def test_a_missing_or_foreign_table_fails_the_start(bench: Bench) -> None:
+def test_a_missing_or_foreign_table_fails_the_start(bench: Bench, closed_port: int) -> None:
     with pytest.raises(ConfigurationError, match="does not exist: run `leasekeeper outbox create --table absent --dsn"):
         Relay(Outbox(bench.dsn, table="absent")).start()
     bench.execute("COMMENT ON TABLE {t} IS 'leasekeeper outbox 99'")
     with pytest.raises(ConfigurationError, match="of another version"):
         bench.relay().start()
     with pytest.raises(LeasekeeperError, match="the database cannot be used"):
-        Relay(Outbox("host=127.0.0.1 port=1")).start()
+        Relay(Outbox(f"host=127.0.0.1 port={closed_port}")).start()
 
 
 def test_other_drivers_may_write_rows_with_plain_sql(bench: Bench) -> None:

@@ -107,10 +107,10 @@ def test_wrong_schedules_are_refused(given: dict[str, Any], sentence: str) -> No
         Schedules(**given)
 
 
-def test_a_scheduler_that_cannot_be_reached_is_said() -> None:
+def test_a_scheduler_that_cannot_be_reached_is_said(closed_port: int) -> None:
     with LocalSqs() as sqs:
         sqs.call("CreateQueue", QueueName="q", Attributes={})
-        schedules = Schedules(role=ROLE, endpoint_url="http://127.0.0.1:1")
+        schedules = Schedules(role=ROLE, endpoint_url=f"http://127.0.0.1:{closed_port}")
         with (
             Sender("q", endpoint_url=sqs.endpoint_url, region="eu-west-1", schedules=schedules) as out,
             pytest.raises(SqsError, match="CreateSchedule: ConnectError"),

@@ -112,17 +112,20 @@ def send(
 
 def _check_kind(address: QueueAddress, group_id: str | None, delay: int | None, deduplication_id: str | None) -> None:
     """Refuse what this kind of queue needs and was not given, or does not have."""
+    wrong = []
     if address.fifo and group_id is None:
-        raise ConfigurationError(f"queue {address.name} is FIFO: give --group-id")
+        wrong.append(f"queue {address.name} is FIFO: give --group-id")
     if address.fifo and delay is not None:
-        raise ConfigurationError(
+        wrong.append(
             f"--delay='{delay}': messages of a FIFO queue have no delay for each, and {address.name} is one; "
             "leave it out"
         )
     if not address.fifo and deduplication_id is not None:
-        raise ConfigurationError(
+        wrong.append(
             f"--deduplication-id for queue {address.name}: only FIFO queues have deduplication ids; leave it out"
         )
+    if wrong:
+        raise ConfigurationError(*wrong)
 
 
 def _deduplication_id(given: str | None, repeat: int, count: int) -> str:
