@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from served import Gate, Reader, call, create, get
+from served import Gate, Reader, call, create, get, until
 
 from leasekeeper import Consumer
-from leasekeeper.admin import AdminServer
+from leasekeeper.admin import AdminServer, watch
 from leasekeeper.admin.effective import effective_options
 from leasekeeper.api import Credentials
 
@@ -181,3 +181,26 @@ def test_options_say_where_they_come_from_and_show_no_secrets() -> None:
     assert options["credentials"]["value"] == "(Credentials)"
     assert options["middleware"]["value"] == "(Reporter), (partial)"
     assert "secret" not in json.dumps(list(options.values())).replace("secret_key", "")
+
+
+def test_counts_are_of_the_moment_of_the_messages_beside_them(sqs: LocalSqs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not of the last look, after which a message may have come or ended."""
+    monkeypatch.setattr(watch, "EVERY", 1000.0)
+    gate = Gate()
+    consumer = Consumer("orders", gate.waiting, wait_time=1, poll_grace=0, **create(sqs, "a"))
+
+    def counts() -> tuple[int, int]:
+        state = json.loads(get(server, "/api/state?process=self&consumer=orders")[1])
+        (process,) = state["processes"].values()
+        found = process["consumers"]["orders"]
+        return found["running"], found["detail"]["in_hand_total"]
+
+    with AdminServer(consumer, address="0") as server:
+        get(server, "/api/state")  # the only look
+        consumer.start()
+        try:
+            assert gate.started.wait(30)
+            until(lambda: counts() == (1, 1))
+        finally:
+            gate.go_on.set()
+            consumer.stop().result()
