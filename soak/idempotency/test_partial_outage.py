@@ -113,6 +113,7 @@ def test_messages_with_keys_of_healthy_shards_do_not_wait_for_those_that_hang() 
             store = RedisStore.from_url(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
             assert await _handle_all(store, 700, proxy.swallow, hang=True) < MOST
             assert proxy.swallowed > 50
+            server.close()
             await proxy.close()
 
     with redis_server() as address:
@@ -156,7 +157,8 @@ class _Proxy:
         target.close()
 
     async def close(self) -> None:
-        """End all connections."""
+        """End all connections, also those that nobody reads from any more."""
         for writer in self._writers:
-            writer.close()
+            writer.transport.abort()
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
         await asyncio.wait(self._tasks, timeout=PATIENCE)
