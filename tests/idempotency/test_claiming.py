@@ -170,6 +170,23 @@ def test_a_key_that_cannot_be_completed_at_once_is_completed_later() -> None:
     assert store._records["k"].done is not None
 
 
+def test_a_verb_that_is_cancelled_before_its_turn_is_never_made() -> None:
+    """Made and never awaited, it would be a warning of Python in the middle of something else."""
+    asked: list[str] = []
+
+    async def verb() -> None:
+        asked.append("asked")
+
+    async def story() -> None:
+        task = asyncio.ensure_future(work_on(Recorded())._run(verb, 5))
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    asyncio.run(story())
+    assert asked == []
+
+
 def test_claims_that_ended_long_ago_are_forgotten() -> None:
     """A message that was withheld, and settled later, tells nobody that its claim is of no use any more."""
     store = MemoryStore()

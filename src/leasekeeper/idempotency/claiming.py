@@ -11,6 +11,7 @@ import os
 import time
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from leasekeeper.core.patience import Patience
@@ -95,7 +96,7 @@ class Work:
         if not self._inline:
             self._own_process()
             token = os.urandom(16).hex()  # also in the key, so that one shard that is down refuses no start for good
-            releasing = self._store.release(f"{prefix}:check:{token}", token)
+            releasing = partial(self._store.release, f"{prefix}:check:{token}", token)
             await asyncio.wrap_future(self._submit(releasing, timeout))
 
     async def probe(self, prefix: str, timeout: float) -> None:  # noqa: ASYNC109 - of the verb
@@ -105,8 +106,8 @@ class Work:
             StoreUnavailable: it does not.
         """
         self._own_process()
-        trying = self._try_out(prefix, os.urandom(16).hex())
-        await (trying if self._inline else asyncio.wrap_future(self._submit(trying, timeout)))
+        trying = partial(self._try_out, prefix, os.urandom(16).hex())
+        await (trying() if self._inline else asyncio.wrap_future(self._submit(trying, timeout)))
 
     async def _try_out(self, prefix: str, token: str) -> None:
         key = f"{prefix}:check:{token}"  # a server may allow keys of the prefix only
@@ -125,7 +126,7 @@ class Work:
         if self._inline:
             self._extend_inline(claim.key, timeout)
             return _finished(self._claim(claim, lease))
-        return self._submit(self._claim_in_time(claim, lease, timeout, in_full=in_full), timeout)
+        return self._submit(partial(self._claim_in_time, claim, lease, timeout, in_full=in_full), timeout)
 
     def _own_process(self) -> None:
         if self._process != os.getpid():  # a forked child has none of its parent's claims and connections
@@ -134,7 +135,7 @@ class Work:
     def _extend_inline(self, key: str, timeout: float) -> None:
         """Extend the claim of this key: nothing outside of this process can have it, so its lease is looked at now."""
         if (running := self._running.get(key)) is not None:
-            self._submit(self._store.extend(self._extensions([running])), timeout)
+            self._submit(partial(self._store.extend, self._extensions([running])), timeout)
         if len(self._running) > self._sweep_above:
             self._extensions(list(self._running.values()))
             self._sweep_above = 2 * len(self._running) + SWEEP
@@ -154,20 +155,20 @@ class Work:
     def complete(self, claim: Claim, result: bytes | None, keep: float, timeout: float) -> Future[bool]:
         """Note that its work is done. If the store fails now, this goes on in the background."""
         self.drop(claim)
-        return self._submit(self._complete(claim, result, keep, timeout), timeout)
+        return self._submit(partial(self._complete, claim, result, keep, timeout), timeout)
 
     def release(self, claim: Claim, timeout: float) -> Future[bool]:
         """Give it up."""
         self.drop(claim)
-        return self._submit(self._store.release(claim.key, claim.token), timeout)
+        return self._submit(partial(self._store.release, claim.key, claim.token), timeout)
 
-    def _submit(self, verb: Coroutine[Any, Any, T], timeout: float) -> Future[T]:
+    def _submit(self, verb: Callable[[], Coroutine[Any, Any, T]], timeout: float) -> Future[T]:
+        # A function, not a coroutine: one that is cancelled before its turn would never be awaited.
         if self._inline:
-            return _finished(verb)
+            return _finished(verb())
         try:
             loop = self._thread.enter()
         except OSError as error:  # no descriptors are left
-            verb.close()
             return failed_future(self._unavailable(error))
         return asyncio.run_coroutine_threadsafe(self._run(verb, timeout), loop)
 
@@ -201,14 +202,14 @@ class Work:
 
     # All below runs on the loop of the thread
 
-    async def _run(self, verb: Coroutine[Any, Any, T], within: float) -> T:
+    async def _run(self, verb: Callable[[], Coroutine[Any, Any, T]], within: float) -> T:
         self._active += 1
         try:
             if not self._held:
                 self._thread.enter()
                 self._held = True
                 self._claiming = asyncio.Semaphore(self._at_once)  # the loop may be another one
-            return await self._answered(verb, within)
+            return await self._answered(verb(), within)
         finally:
             self._active -= 1
             if self._closing is not None:
